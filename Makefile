@@ -1,0 +1,82 @@
+# Everything lives in .venv (and .venv-real): nothing else on this machine is touched. `make clean` takes it all away again.
+
+PYTHON ?=
+PYTEST_ARGS ?= -n 2
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
+BENCH_ARGS ?= -o benchmarks/results
+VENV := .venv
+REAL := .venv-real
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs bench-real clean
+
+help:
+	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
+	@echo "make test        run the tests"
+	@echo "make check       formatting, lint, types, architecture, then the tests"
+	@echo "make format      rewrite the sources as 'make check' wants them"
+	@echo "make docs        rewrite docs/operations.md from the table of operations"
+	@echo "make bench-real  workload 4 on a real engine on this machine's CPU (installs torch: 1.3 GB; ten minutes)"
+	@echo "make clean       remove .venv and everything generated"
+
+demo: $(VENV)/.installed
+	@$(BIN)/python workloads/4_scalability/demo.py
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest tests/test_architecture.py
+	@$(MAKE) --no-print-directory test
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed
+	$(BIN)/apxm ops --markdown > docs/operations.md
+
+# The engine has an environment of its own: what is measured must not share packages with what measures.
+bench-real: $(VENV)/.installed-dev $(REAL)/.installed
+	@$(BIN)/python -m benchmarks.real_engine $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) $(REAL) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamp files: a second call finds them newer than what they depend on, and does nothing.
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing apxm into $(VENV)" >&2
+	@$(PIP) install --quiet -c constraints.txt -e . && touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing apxm and its development tools into $(VENV)" >&2
+	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,plots]' && touch $(VENV)/.installed $@
+
+$(REAL)/.installed: $(VENV)/.created benchmarks/real/install.py pyproject.toml constraints.txt
+	@$(BIN)/python benchmarks/real/install.py $(REAL) && touch $@
+
+# A usable environment is kept, whoever made it; anything else under that name is made anew.
+$(VENV)/.created:
+	@if $(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null && $(PIP) --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	for python in $(CANDIDATES); do \
+	    if $$python -c '$(NEW_ENOUGH)' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "error: A-PXM needs Python 3.11 or newer; looked for: $(CANDIDATES)." >&2; \
+	    echo "hint: install one, or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $$found -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "error: $$($$found --version) lacks the modules venv and ensurepip, which make the environment." >&2; \
+	    echo "hint: on Debian and Ubuntu: apt install $$($$found -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; \
+	    exit 1; \
+	fi; \
+	$$found -m venv --clear $(VENV) && touch $@

@@ -1,0 +1,92 @@
+"""A-PXM: agent workflows as dataflow graphs.
+
+The names below load what they need when they are first used, so `import apxm` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apxm.analysis.metrics import Metrics
+    from apxm.api import Result, RunFailed, compile, compile_text, load, run, run_async, save
+    from apxm.errors import (
+        ApxmError,
+        ArtifactError,
+        BackendError,
+        CompileError,
+        ConfigurationError,
+        InternalError,
+        OperationError,
+        SourceError,
+        UntrustedConfigurationError,
+        UsageError,
+    )
+    from apxm.program.model import Program
+    from apxm.runtime.limits import BackendPool
+    from apxm.runtime.trace import Failure, Status, Trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ApxmError",
+    "ArtifactError",
+    "BackendError",
+    "BackendPool",
+    "CompileError",
+    "ConfigurationError",
+    "Failure",
+    "InternalError",
+    "Metrics",
+    "OperationError",
+    "Program",
+    "Result",
+    "RunFailed",
+    "SourceError",
+    "Status",
+    "Trace",
+    "UntrustedConfigurationError",
+    "UsageError",
+    "__version__",
+    "compile",
+    "compile_text",
+    "load",
+    "run",
+    "run_async",
+    "save",
+]
+
+_HOMES = {
+    "apxm.analysis.metrics": ("Metrics",),
+    "apxm.api": ("Result", "RunFailed", "compile", "compile_text", "load", "run", "run_async", "save"),
+    "apxm.errors": (
+        "ApxmError",
+        "ArtifactError",
+        "BackendError",
+        "CompileError",
+        "ConfigurationError",
+        "InternalError",
+        "OperationError",
+        "SourceError",
+        "UntrustedConfigurationError",
+        "UsageError",
+    ),
+    "apxm.program.model": ("Program",),
+    "apxm.runtime.limits": ("BackendPool",),
+    "apxm.runtime.trace": ("Failure", "Status", "Trace"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'apxm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

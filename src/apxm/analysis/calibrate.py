@@ -1,0 +1,211 @@
+"""Measures how an endpoint answers under load, and makes a `Profile` of it (DESIGN §7).
+
+Warmed up, a closed loop at each concurrency c: c calls in flight all the time. Then bursts, as many calls at once as
+the largest c, which tell processor sharing from a queue. All calls go through the real scheduler, so what they cost the
+client is what they cost in a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import sqrt
+from statistics import fmean, stdev
+from time import thread_time_ns
+from typing import NamedTuple
+
+import msgspec
+
+from apxm.analysis.fitting import better_fit, distribution, in_order_of_end, monotone_points
+from apxm.analysis.probes import asks, prompt
+from apxm.analysis.profile import Level, Profile
+from apxm.backends.protocol import AnyBackend
+from apxm.errors import ApxmError, UsageError
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.loops import VirtualLoop
+from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.trace import Attempt
+
+CONCURRENCIES = (1, 2, 4, 8)
+CALLS = 64
+PRECISION = 0.01
+_ROUNDS = 4
+"""Calls of the first batch per call in flight."""
+
+Report = Callable[[str], None]
+"""Takes what happens now, in a few words."""
+
+
+class CalibrationFailed(ApxmError):  # noqa: N818  # it tells of what happened, as `RunFailed` does
+    """A call of a calibration failed, so there is no profile."""
+
+
+def most_calls(concurrencies: Sequence[int] = CONCURRENCIES, calls: int = CALLS) -> int:
+    """An upper bound of the calls that `calibrate` makes; steady endpoints need fewer."""
+    levels = _levels(concurrencies)
+    loops = sum(sum(_batches(concurrency, calls)) for concurrency in levels)
+    return levels[-1] + loops + _most_bursts(levels[-1], calls) * levels[-1]
+
+
+async def calibrate(
+    backend: AnyBackend,
+    *,
+    date: str,
+    concurrencies: Sequence[int] = CONCURRENCIES,
+    calls: int = CALLS,
+    precision: float = PRECISION,
+    prompt: Callable[[int], str] = prompt,
+    max_tokens: int | None = None,
+    report: Report = lambda _text: None,
+) -> Profile:
+    """Measures `backend` on the running event loop, real or virtual, and leaves it open.
+
+    Each level, concurrency 1 always among them, ends once the standard error of its mean is at most `precision` of it,
+    or once about `calls` calls count. `date` is ISO 8601. A profile speaks for prompts and answers like those of the
+    calibration.
+
+    Raises `CalibrationFailed`, and `UsageError` for concurrencies that the backend is not allowed.
+    """
+    levels = _levels(concurrencies)
+    if backend.max_concurrency is not None and levels[-1] > backend.max_concurrency:
+        raise UsageError(
+            f"backend {backend.info.name!r} may have {backend.max_concurrency} calls in flight, not {levels[-1]}"
+        )
+    client = _Client(backend, prompt, max_tokens)
+    report("warming up")
+    await client.ask(levels[-1], levels[-1])
+    loops = [await _closed_loop(client, concurrency, calls, precision, report) for concurrency in levels]
+    bursts = await _bursts(client, levels[-1], calls, precision, report)
+    return _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts)
+
+
+class _Batch(NamedTuple):
+    """Calls, in the order in which they were sent."""
+
+    attempts: list[Attempt]
+    client_ns: int
+    """What each cost the client's thread."""
+
+    @property
+    def services(self) -> list[float]:
+        return [service / 1e6 for service in map(_service, self.attempts)]
+
+
+class _Client:
+    """Sends calls through the scheduler, and clocks what that costs this thread."""
+
+    def __init__(self, backend: AnyBackend, prompt: Callable[[int], str], max_tokens: int | None) -> None:
+        self._pool = BackendPool({backend.info.name: backend}, backend.info.name)
+        self._prompt = prompt
+        self._max_tokens = max_tokens
+        self._calls = 0
+        # Virtual time stands still while the thread works.
+        self._costs = not isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+    async def ask(self, calls: int, concurrency: int | None) -> _Batch:
+        """Raises `CalibrationFailed`."""
+        program = asks([self._prompt(self._calls + i) for i in range(calls)], self._max_tokens)
+        self._calls += calls
+        run = Run(LoadedProgram(program), program.flows[0], (), self._pool, RunOptions(concurrency))
+        begun = thread_time_ns()
+        trace = await run.execute()
+        cost = (thread_time_ns() - begun) // calls if self._costs else 0
+        if trace.failures:
+            first = trace.failures[0]
+            raise CalibrationFailed(
+                f"{len(trace.failures)} of {calls} calls failed, one with {first.kind}: {first.message}"
+            )
+        attempts = [attempt for record in trace.operations for attempt in record.attempts]
+        return _Batch(sorted(attempts, key=lambda attempt: attempt.sent), cost)
+
+
+def _levels(concurrencies: Sequence[int]) -> list[int]:
+    if any(concurrency < 1 for concurrency in concurrencies):
+        raise UsageError("a calibration needs concurrencies of at least 1")
+    return sorted({1, *concurrencies})
+
+
+async def _closed_loop(client: _Client, concurrency: int, calls: int, precision: float, report: Report) -> _Batch:
+    """Batch after batch, until the mean is precise or the calls are spent."""
+    attempts: list[Attempt] = []
+    costs: list[int] = []
+    for size in _batches(concurrency, calls):
+        batch = await client.ask(size, concurrency)
+        attempts += batch.attempts[concurrency - 1 : size - (concurrency - 1)]
+        costs.append(batch.client_ns)
+        services = [_service(attempt) / 1e6 for attempt in attempts]
+        mean = fmean(services)
+        report(f"{concurrency} at a time: {mean:.1f} ms ({len(attempts)} calls)")
+        if stdev(services) <= precision * mean * sqrt(len(services)):
+            break
+    return _Batch(attempts, round(fmean(costs)))
+
+
+async def _bursts(client: _Client, size: int, calls: int, precision: float, report: Report) -> list[_Batch]:
+    """As many as it takes: a single one says little where calls differ."""
+    found: list[_Batch] = []
+    while len(found) < _most_bursts(size, calls):
+        found.append(await client.ask(size, None))
+        means = [fmean(burst.services) for burst in found]
+        report(f"{size} at once: {fmean(means):.1f} ms ({len(found)} bursts)")
+        if len(found) > 1 and stdev(means) <= precision * fmean(means) * sqrt(len(means)):
+            break
+    return found
+
+
+def _most_bursts(size: int, calls: int) -> int:
+    return max(2, calls // size)
+
+
+def _batches(concurrency: int, calls: int) -> Iterator[int]:
+    """Sizes of batches, each at most twice the one before, until `calls` calls count.
+
+    The first calls of a batch do not: those in front of a queue meet no queue. Nor do the last ones, while fewer and
+    fewer are in flight.
+    """
+    lost = 2 * (concurrency - 1)
+    size = _ROUNDS * concurrency
+    missing = calls
+    while True:
+        yield size
+        missing -= size - lost
+        if missing <= 0:
+            return
+        size = min(2 * size, max(missing, 2) + lost)
+
+
+def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts: Sequence[_Batch]) -> Profile:
+    info = backend.info
+    attempts = [attempt for batch in (*loops.values(), *bursts) for attempt in batch.attempts]
+    tokens = [attempt.output_tokens for attempt in attempts if attempt.output_tokens is not None]
+    levels = {concurrency: batch.services for concurrency, batch in loops.items()}
+    burst_services = [batch.services for batch in bursts]
+    if min(map(fmean, levels.values())) <= 0:
+        raise CalibrationFailed(f"backend {info.name!r} says that its calls take no time")
+    sharing = Profile(
+        backend=info.name,
+        model=info.model,
+        endpoint=info.endpoint,
+        simulated=info.simulated,
+        max_concurrency=backend.max_concurrency,
+        date=date,
+        discipline="sharing",
+        levels=tuple(
+            Level(c, len(batch.attempts), fmean(levels[c]), fmean(a.latency for a in batch.attempts) / 1e6)
+            for c, batch in loops.items()
+        ),
+        points=monotone_points(levels),
+        ratios=distribution(list(levels.values())),
+        burst_ms=in_order_of_end(burst_services),
+        client_ms=fmean(burst.client_ns for burst in bursts) / 1e6,
+        service_reported=all(attempt.service_ns is not None for attempt in attempts),
+        output_tokens=fmean(tokens) if len(tokens) == len(attempts) else None,
+    )
+    # A call in a queue takes the work of all before it too, which evens out: only the calls that are alone show theirs.
+    queue = msgspec.structs.replace(sharing, discipline="queue", ratios=distribution([levels[1]]))
+    return better_fit(sharing, queue, levels, burst_services)
+
+
+def _service(attempt: Attempt) -> int:
+    return attempt.latency if attempt.service_ns is None else attempt.service_ns

@@ -1,0 +1,119 @@
+"""From a trace to the numbers that `--emit-metrics` writes."""
+
+from __future__ import annotations
+
+from statistics import fmean, median
+
+from apxm.analysis.metrics import (
+    BackendUsed,
+    Execution,
+    LinkPhases,
+    LlmMetrics,
+    Metrics,
+    OverheadBreakdown,
+    PathStep,
+    SchedulerMetrics,
+    WorkSpan,
+)
+from apxm.analysis.work_span import longest_path, work
+from apxm.runtime.trace import Overhead, Trace
+
+
+def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metrics:
+    """The metrics of a run that is over; docs/metrics.md defines each."""
+    duration = trace.duration
+    t1 = work(trace)
+    return Metrics(
+        execution=Execution(
+            status=trace.status.value,
+            duration_ms=_ms(duration),
+            nodes_executed=trace.executed,
+            nodes_failed=trace.failed,
+        ),
+        scheduler=_scheduler(trace, t1),
+        llm=_llm(trace),
+        link_phases=link_phases,
+        work_span=_work_span(trace, t1),
+        backend=backend,
+    )
+
+
+def _scheduler(trace: Trace, t1: int) -> SchedulerMetrics:
+    breakdown = _breakdown(trace.overhead)
+    total = breakdown.input_collection_us + breakdown.dispatch_us + breakdown.token_routing_us
+    return SchedulerMetrics(
+        per_op_overhead_us=round(total, 3),
+        overhead_breakdown=breakdown,
+        max_parallelism=trace.max_in_flight,
+        avg_parallelism=_ratio(t1, trace.duration, 0.0),
+        operations_executed=trace.executed,
+        operations_failed=trace.failed,
+    )
+
+
+def _breakdown(overhead: Overhead) -> OverheadBreakdown:
+    def median_us(samples: list[int]) -> float:
+        return round(median(samples) / 1e3, 3) if samples else 0.0
+
+    return OverheadBreakdown(
+        input_collection_us=median_us(overhead.input_collection),
+        dispatch_us=median_us(overhead.dispatch),
+        token_routing_us=median_us(overhead.token_routing),
+    )
+
+
+def _llm(trace: Trace) -> LlmMetrics:
+    attempts = [attempt for record in trace.operations for attempt in record.attempts]
+    answered = [attempt for attempt in attempts if attempt.outcome == "ok"]
+    latencies = sorted(attempt.latency for attempt in answered)
+    return LlmMetrics(
+        total_requests=len(attempts),
+        total_input_tokens=_total([attempt.input_tokens for attempt in answered]),
+        total_output_tokens=_total([attempt.output_tokens for attempt in answered]),
+        avg_latency_ms=_ms(fmean(latencies)) if latencies else 0.0,
+        p50_latency_ms=_percentile(latencies, 50),
+        p95_latency_ms=_percentile(latencies, 95),
+        p99_latency_ms=_percentile(latencies, 99),
+        max_latency_ms=_percentile(latencies, 100),
+    )
+
+
+def _total(counts: list[int | None]) -> int | None:
+    """Their sum; None where one of them is unknown, since a part is not the whole."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _percentile(ordered: list[int], percent: int) -> float:
+    """The smallest value that `percent` of all do not exceed (nearest rank), in ms."""
+    if not ordered:
+        return 0.0
+    rank = -(-len(ordered) * percent // 100)
+    return _ms(ordered[rank - 1])
+
+
+def _work_span(trace: Trace, t1: int) -> WorkSpan:
+    path = longest_path(trace)
+    return WorkSpan(
+        t1_ms=_ms(t1),
+        t_inf_ms=_ms(path.length),
+        parallelism=_ratio(t1, path.length, 1.0),
+        speedup=_ratio(t1, trace.duration, 1.0),
+        critical_path=tuple(
+            PathStep(
+                operation=trace.operation_of(step.frame, step.node),
+                path=trace.path_of(step.frame, step.node),
+                where=trace.place_of(step.frame, step.node),
+                duration_ms=_ms(step.duration),
+            )
+            for step in path.steps
+        ),
+    )
+
+
+def _ms(ns: float) -> float:
+    return round(ns / 1e6, 3)
+
+
+def _ratio(dividend: int, divisor: int, otherwise: float) -> float:
+    return round(dividend / divisor, 4) if divisor else otherwise

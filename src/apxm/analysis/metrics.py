@@ -1,0 +1,83 @@
+"""The numbers of one run (DESIGN §5), as `--emit-metrics` writes them; docs/metrics.md defines every field."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Execution(Struct, frozen=True):
+    status: str
+    duration_ms: float
+    nodes_executed: int
+    nodes_failed: int
+
+
+class OverheadBreakdown(Struct, frozen=True):
+    """Medians, in microseconds per operation."""
+
+    input_collection_us: float
+    dispatch_us: float
+    token_routing_us: float
+
+
+class SchedulerMetrics(Struct, frozen=True):
+    per_op_overhead_us: float
+    overhead_breakdown: OverheadBreakdown
+    max_parallelism: int
+    avg_parallelism: float
+    operations_executed: int
+    operations_failed: int
+
+
+class LlmMetrics(Struct, frozen=True):
+    """Over the attempts that were answered; a token count is None where an endpoint did not report it."""
+
+    total_requests: int
+    total_input_tokens: int | None
+    total_output_tokens: int | None
+    avg_latency_ms: float
+    p50_latency_ms: float
+    p95_latency_ms: float
+    p99_latency_ms: float
+    max_latency_ms: float
+
+
+class LinkPhases(Struct, frozen=True):
+    """What came before and beside the run itself; 0 where a phase did not happen."""
+
+    compile_ms: float = 0.0
+    artifact_ms: float = 0.0
+    validation_ms: float = 0.0
+    runtime_ms: float = 0.0
+
+
+class PathStep(Struct, frozen=True):
+    operation: str
+    path: str
+    where: str
+    duration_ms: float
+
+
+class WorkSpan(Struct, frozen=True):
+    t1_ms: float
+    t_inf_ms: float
+    parallelism: float
+    speedup: float
+    critical_path: tuple[PathStep, ...]
+
+
+class BackendUsed(Struct, frozen=True):
+    name: str
+    kind: str
+    model: str
+    simulated: bool
+    endpoint: str | None = None
+
+
+class Metrics(Struct, frozen=True):
+    execution: Execution
+    scheduler: SchedulerMetrics
+    llm: LlmMetrics
+    link_phases: LinkPhases
+    work_span: WorkSpan
+    backend: BackendUsed

@@ -1,0 +1,26 @@
+"""What a calibration asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apxm.program.model import Expression, Flow, Literal, Names, NodeName, Operate, Plan, PlanNames, Program
+
+
+def prompt(number: int) -> str:
+    """What the calls of a calibration ask: each something else, so that no answer comes from a cache."""
+    return f"Calibration call {number}: say in one sentence what the number {number} makes you think of."
+
+
+def asks(prompts: Sequence[str], max_tokens: int | None = None) -> Program:
+    """A program that asks all `prompts` at once and does nothing with the answers."""
+    options: dict[str, Expression] = {} if max_tokens is None else {"max_tokens": Literal(max_tokens)}
+    nodes = tuple(Operate(operation="ask", arguments=(Literal(p),), options=options, result="str") for p in prompts)
+    names = tuple(NodeName(path=f"call {i}") for i in range(len(prompts)))
+    return Program(
+        plans=(Plan(nodes=nodes, inputs=0, outputs=(), gives_value=False),),
+        flows=(Flow(agent="Calibration", name="calls", parameters=(), result=None, plan=0),),
+        entry=0,
+        optimization_level=0,
+        names=Names(file="calibration", plans=(PlanNames(path="Calibration.calls", nodes=names),)),
+    )

@@ -1,0 +1,203 @@
+"""What can be said of a flow before any run: work, span, bounds, predictions, model calls and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+
+from msgspec import Struct
+
+from apxm.analysis.branches import EXPECTED, HIGH, LOW, SCENARIOS, Branches, Scenario
+from apxm.analysis.endpoint import ANSWER
+from apxm.analysis.metrics import PathStep
+from apxm.analysis.predict import predict
+from apxm.analysis.profile import Profile
+from apxm.analysis.usage import Sizes, answer_tokens, calls_model
+from apxm.analysis.work_span import longest
+from apxm.operations.catalog import AVAILABLE, OPERATIONS
+from apxm.operations.types import Type, Value, parse_type
+from apxm.program.invocation import arguments_for
+from apxm.program.model import Flow, Literal, Operate
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.trace import Trace
+
+PREDICTED_CALLS = 100_000
+"""About how many calls all runs of a prediction make together."""
+MOST_RUNS = 100
+
+
+class Range(Struct, frozen=True):
+    """A number that depends on which arms are taken: the least, the mean if all are equally likely, the most."""
+
+    low: float
+    expected: float
+    high: float | None
+    """None where nothing limits it."""
+
+
+class AtConcurrency(Struct, frozen=True):
+    """How long the flow takes with at most `slots` calls in flight."""
+
+    slots: int
+    lower_ms: float
+    """No run can be faster, as long as each call takes as long as if it were alone."""
+    upper_ms: float
+    """None is slower, as long as nothing but slots delays it: T1/P + T_inf · (1 − 1/P) (Graham, 1969)."""
+    predicted_ms: float
+    """Mean over all arms and draws, contention and the client's own cost included."""
+    predicted_ci95_ms: tuple[float, float]
+
+
+class Analysis(Struct, frozen=True, kw_only=True):
+    flow: str
+    latencies: str
+    """Where they come from."""
+    t1_ms: Range
+    t_inf_ms: Range
+    parallelism: float
+    """Expected T1 over expected T_inf: the speedup that no number of slots can exceed."""
+    critical_path: tuple[PathStep, ...]
+    """Through the slowest arms."""
+    calls: Range
+    """`high` counts all retries that the program allows."""
+    input_tokens: Range
+    output_tokens: Range
+    at: tuple[AtConcurrency, ...]
+    unknown: tuple[str, ...]
+    """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
+
+
+def analyze(
+    program: LoadedProgram,
+    flow: Flow,
+    slots: Sequence[int] = (1, 2, 4, 8),
+    profile: Profile | None = None,
+    given: Mapping[str, Value] | None = None,
+    seed: int = 0,
+) -> Analysis:
+    """Analyzes a flow. `given` are the values of its parameters that are known, by name.
+
+    A call takes the profile's mean service at concurrency 1 or, without a profile, its operation's `typical_ms`.
+    Raises `UsageError` where the flow cannot be predicted without further values.
+    """
+    arguments, unknown = with_stand_ins(flow, given or {})
+    static = _Static(program, flow, profile)
+    t1, t_inf = static.work(), static.spans()
+    known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
+    prompts, answers = static.tokens(known)
+    calls = static.calls()
+    runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
+
+    def at(p: int) -> AtConcurrency:
+        lower = max(t1.low / p, t_inf.low)
+        upper = (t1.high or 0) / p + (t_inf.high or 0) * (1 - 1 / p)
+        found = predict(program, flow, arguments, profile, p, runs, seed)
+        return AtConcurrency(p, lower, upper, found.mean_ms, found.ci95_ms)
+
+    return Analysis(
+        flow=flow.qualified_name,
+        latencies=latencies(profile),
+        t1_ms=t1,
+        t_inf_ms=t_inf,
+        parallelism=t1.expected / t_inf.expected if t_inf.expected else 1.0,
+        critical_path=static.critical_path(),
+        calls=calls,
+        input_tokens=prompts,
+        output_tokens=answers,
+        at=tuple(map(at, slots)),
+        unknown=unknown,
+    )
+
+
+class _Static:
+    """The sums and paths of one flow."""
+
+    def __init__(self, program: LoadedProgram, flow: Flow, profile: Profile | None) -> None:
+        self._program = program.program
+        self._flow = flow
+        self._profile = profile
+        self.branches = graph = Branches(self._program, flow)
+        self._calls = [
+            [node for node in self._program.plans[frame.plan].nodes if isinstance(node, Operate) and calls_model(node)]
+            for frame in graph.frames
+        ]
+        """By frame."""
+        self._weights = [0] * graph.size
+        for frame, record in enumerate(graph.frames):
+            for i, node in enumerate(self._program.plans[record.plan].nodes):
+                if isinstance(node, Operate) and calls_model(node):
+                    self._weights[graph.number(frame, i)] = self._ns(node)
+
+    def work(self) -> Range:
+        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6)
+
+    def spans(self) -> Range:
+        low, expected, high = (self.branches.span(self._weights, scenario.choose) / 1e6 for scenario in SCENARIOS)
+        return Range(low, expected, high)
+
+    def calls(self) -> Range:
+        return self._range(lambda _frame, node, scenario: _attempts(node, scenario))
+
+    def tokens(self, arguments: Sequence[Value]) -> tuple[Range, Range]:
+        """Of all prompts, and of all answers."""
+        typical = self._profile.output_tokens if self._profile else None
+        sizes = {scenario: Sizes(self.branches, scenario, arguments, typical) for scenario in SCENARIOS}
+        return (
+            self._range(lambda frame, node, s: _attempts(node, s) * sizes[s].prompt_tokens(frame, node)),
+            self._range(lambda _frame, node, s: _attempts(node, s) * answer_tokens(node, s, typical)),
+        )
+
+    def critical_path(self) -> tuple[PathStep, ...]:
+        every_arm = Trace(self._program, self._flow, started=0, frames=list(self.branches.frames))
+        return tuple(
+            PathStep(
+                operation=every_arm.operation_of(step.frame, step.node),
+                path=every_arm.path_of(step.frame, step.node),
+                where=every_arm.place_of(step.frame, step.node),
+                duration_ms=step.duration / 1e6,
+            )
+            for step in longest(self.branches, self._weights).steps
+        )
+
+    def _range(self, amount: Callable[[int, Operate, Scenario], float]) -> Range:
+        """The sum over all model calls of a run."""
+
+        def total(scenario: Scenario) -> float:
+            own = [sum(amount(frame, node, scenario) for node in calls) for frame, calls in enumerate(self._calls)]
+            return self.branches.total(own, scenario.choose)
+
+        high = total(HIGH)
+        return Range(total(LOW), total(EXPECTED), None if high == inf else high)
+
+    def _ns(self, node: Operate) -> int:
+        typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms
+        return round(typical * 1e6)
+
+
+def _attempts(node: Operate, scenario: Scenario) -> int:
+    """Of one operation: one, or at worst all that its retries allow."""
+    retries = node.options.get("retries")
+    return 1 + (retries.value if scenario is HIGH and isinstance(retries, Literal) else 0)
+
+
+def with_stand_ins(flow: Flow, given: Mapping[str, Value]) -> tuple[list[Value], tuple[str, ...]]:
+    """The arguments of a flow of which only some are known, and the names of those that are not.
+
+    Text that is not known counts as if a model had written it, so a `switch` on it takes any arm.
+    """
+    unknown = tuple(p.name for p in flow.parameters if p.required and p.name not in given)
+    stand_ins = {p.name: _stand_in(parse_type(p.type)) for p in flow.parameters if p.name in unknown}
+    return arguments_for(flow, {**stand_ins, **given}), unknown
+
+
+def _stand_in(expected: Type) -> Value:
+    if expected.element is not None:
+        return []
+    return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
+
+
+def latencies(profile: Profile | None) -> str:
+    """Where they come from, in words."""
+    if profile is not None:
+        return f"profile of {profile.backend}, model {profile.model}, calibrated {profile.date}"
+    return "assumed: " + ", ".join(f"{o.name} {o.typical_ms:,} ms" for o in AVAILABLE.values() if o.typical_ms)

@@ -1,0 +1,116 @@
+"""How many LLM tokens the calls of a flow will take, as far as the program tells: its texts, and `max_tokens`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, inf
+
+from apxm.analysis.branches import HIGH, LOW, Branches, Scenario
+from apxm.backends.simulated import CHARACTERS_PER_TOKEN
+from apxm.operations.catalog import OPERATIONS
+from apxm.operations.definition import Family
+from apxm.operations.types import Value, text_form
+from apxm.program.model import (
+    AnyNode,
+    Compute,
+    DictOf,
+    Enter,
+    Exit,
+    Expression,
+    Field,
+    Input,
+    ListOf,
+    Literal,
+    Operand,
+    Operate,
+    Output,
+    Sum,
+    Text,
+    ToFloat,
+)
+
+TYPICAL_ANSWER = 256
+"""Tokens of an answer where nothing better is known."""
+_NUMBER = 8
+"""Characters of a number that is computed."""
+_CONTEXT = len("\n\nContext 1: ")
+
+
+def calls_model(node: AnyNode) -> bool:
+    return isinstance(node, Operate) and OPERATIONS[node.operation].family is Family.MODEL
+
+
+def answer_tokens(node: Operate, scenario: Scenario, typical: float | None) -> float:
+    """Of one answer: one token at least, `max_tokens` at most, and `inf` where nothing limits it."""
+    limit = node.options.get("max_tokens")
+    most = float(limit.value) if isinstance(limit, Literal) else inf
+    if scenario is LOW:
+        return min(1.0, most)
+    return most if scenario is HIGH else min(most, TYPICAL_ANSWER if typical is None else typical)
+
+
+class Sizes:
+    """The length in characters of every value, in one scenario."""
+
+    def __init__(
+        self, graph: Branches, scenario: Scenario, arguments: Sequence[Value], typical_answer: float | None
+    ) -> None:
+        self._graph = graph
+        self._scenario = scenario
+        self._arguments = arguments
+        self._typical_answer = typical_answer
+        self._found = [0.0] * graph.size
+        for number in graph.order:
+            self._found[number] = self._size(number)
+
+    def prompt_tokens(self, frame: int, node: Operate) -> float:
+        """Of all that one call sends."""
+        instruction = OPERATIONS[node.operation].instruction
+        system = node.options.get("system")
+        length = sum(self._of(argument, frame, node) for argument in node.arguments)
+        length += _CONTEXT * (len(node.arguments) - 1)
+        length += len(instruction) if instruction else 0
+        length += self._of(system, frame, node) if system else 0
+        return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
+
+    def _size(self, number: int) -> float:
+        graph = self._graph
+        frame, index = graph.place(number)
+        node = graph.node(frame, index)
+        match node:
+            case Operate():
+                if calls_model(node):
+                    return CHARACTERS_PER_TOKEN * answer_tokens(node, self._scenario, self._typical_answer)
+                return sum(self._of(argument, frame, node) + 1 for argument in node.arguments)
+            case Compute(value=value) | Output(value=value) | Enter(value=value):
+                return 0.0 if value is None else self._of(value, frame, node)
+            case Exit():
+                arms = graph.outputs(frame, node)
+                return self._scenario.choose([self._found[arm] for arm in arms]) if arms else 0.0
+            case Input():
+                return self._entering(frame, index)
+            case _:
+                return 0.0
+
+    def _entering(self, frame: int, port: int) -> float:
+        record = self._graph.frames[frame]
+        if record.parent < 0:
+            return float(len(text_form(self._arguments[port]))) if port < len(self._arguments) else 0.0
+        return self._found[self._graph.before[self._graph.number(frame, port)][0]]
+
+    def _of(self, expression: Expression, frame: int, node: AnyNode) -> float:
+        match expression:
+            case Literal(value=value):
+                return len(text_form(value))
+            case Operand(index=index):
+                return self._found[self._graph.number(frame, node.operands[index])]
+            case Text(parts=parts):
+                return sum(self._of(part, frame, node) for part in parts)
+            case Sum():
+                return _NUMBER
+            case ListOf(items=items):
+                return 2 + sum(self._of(item, frame, node) + 3 for item in items)
+            case DictOf(keys=keys, values=values):
+                return 2 + sum(map(len, keys)) + sum(self._of(value, frame, node) + 6 for value in values)
+            case Field(of=of) | ToFloat(of=of):
+                return self._of(of, frame, node)

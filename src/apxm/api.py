@@ -1,0 +1,281 @@
+"""The Python API: compile or load a program, run it, look at what came of it.
+
+import apxm
+
+program = apxm.compile("workflow.ais")
+result = apxm.run(program, topic="bees")
+print(result.value, result.metrics.work_span.speedup)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from time import perf_counter
+
+from apxm.analysis.metrics import BackendUsed, LinkPhases, Metrics
+from apxm.backends.protocol import BackendInfo
+from apxm.config.selection import Selection, resolve
+from apxm.errors import ApxmError, ArtifactError, UsageError
+from apxm.operations.types import Value
+from apxm.program import codec
+from apxm.program.invocation import arguments_for, assign, select_flow
+from apxm.program.model import Program
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.loops import real_loop
+from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.trace import Failure, Status, Trace
+from apxm.source import SourceFile
+
+logger = logging.getLogger("apxm")
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves behind."""
+
+    trace: Trace
+    """Everything that happened, with its instants."""
+    link_phases: LinkPhases
+    backend: BackendUsed
+
+    @property
+    def status(self) -> Status:
+        return self.trace.status
+
+    @property
+    def value(self) -> Value:
+        """What the flow returned; None unless the run succeeded, or where the flow has no result."""
+        return self.trace.value
+
+    @property
+    def printed(self) -> list[str]:
+        """The lines that the program printed, in program order."""
+        return self.trace.printed
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The operations that failed."""
+        return self.trace.failures
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The run in numbers; docs/metrics.md defines them."""
+        from apxm.analysis.measure import measure
+
+        return measure(self.trace, self.link_phases, self.backend)
+
+
+class RunFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mistake of the caller
+    """A run did not succeed; `result` holds all that finished."""
+
+    def __init__(self, result: Result) -> None:
+        failures = result.failures
+        if failures:
+            first, more = failures[0], len(failures) - 1
+            others = f" (and {more} more)" if more else ""
+            super().__init__(f"{first.operation} failed ({first.kind}): {first.message}{others}", where=first.where)
+        else:
+            super().__init__(f"the run ended as {result.status.value}")
+        self.result = result
+
+
+def compile(path: Path, *, level: int = 1) -> Program:
+    """The program in the AIS file at `path`; `level` is the optimization level, 0 to 2.
+
+    Raises `SourceError` with all errors of the file. Warnings go to the logger `apxm`.
+    """
+    from apxm.language.parser import read_source
+
+    return _compile(read_source(os.fspath(path)), level)
+
+
+def compile_text(text: str, *, name: str = "<text>", level: int = 1) -> Program:
+    """The program in `text`; `name` stands for the file in messages."""
+    return _compile(SourceFile(name, text), level)
+
+
+def load(path: Path) -> Program:
+    """The program in the artifact at `path`. Executes nothing. Raises `ArtifactError`."""
+    shown = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(codec.LARGEST_ARTIFACT + 1)
+    except OSError as error:
+        raise UsageError(f"the artifact cannot be read: {error.strerror}", where=shown) from None
+    try:
+        return codec.decode(data)
+    except ArtifactError as error:
+        error.where = shown
+        raise
+
+
+def save(program: Program, path: Path) -> None:
+    """Writes `program` as an artifact, in one step: `path` holds what it held before, or all of it."""
+    from apxm.reports.files import OutputFile
+
+    with OutputFile(os.fspath(path)) as file:
+        file.write(codec.encode(program))
+
+
+def run(
+    program: Program,
+    arguments: Mapping[str, Value] | None = None,
+    /,
+    *,
+    flow: str | None = None,
+    backend: str | None = None,
+    model: str | None = None,
+    latency: str | None = None,
+    slowdown: str | None = None,
+    seed: int | None = None,
+    max_concurrency: int | None = None,
+    timeout_s: float | None = None,
+    config: Path | None = None,
+    backends: BackendPool | None = None,
+    output: Callable[[str], None] | None = None,
+    **values: Value,
+) -> Result:
+    """Runs a flow of `program` to its end, by default its entry.
+
+    The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
+    options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
+    replaces the configured ones, and is left open; `output` is called with each line the program prints.
+
+    Raises `RunFailed`, with all that finished, unless the run succeeded; `UsageError` inside a running event loop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise UsageError("apxm.run cannot be called inside a running event loop", hint="await apxm.run_async(…) there")
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        return runner.run(
+            run_async(
+                program,
+                arguments,
+                flow=flow,
+                backend=backend,
+                model=model,
+                latency=latency,
+                slowdown=slowdown,
+                seed=seed,
+                max_concurrency=max_concurrency,
+                timeout_s=timeout_s,
+                config=config,
+                backends=backends,
+                output=output,
+                **values,
+            )
+        )
+
+
+async def run_async(
+    program: Program,
+    arguments: Mapping[str, Value] | None = None,
+    /,
+    *,
+    flow: str | None = None,
+    backend: str | None = None,
+    model: str | None = None,
+    latency: str | None = None,
+    slowdown: str | None = None,
+    seed: int | None = None,
+    max_concurrency: int | None = None,
+    timeout_s: float | None = None,
+    config: Path | None = None,
+    backends: BackendPool | None = None,
+    output: Callable[[str], None] | None = None,
+    **values: Value,
+) -> Result:
+    """`run`, inside the caller's event loop. Cancelling it cancels everything in flight."""
+    begun = perf_counter()
+    _refuse_misuse(program, arguments)
+    chosen = select_flow(program, flow)
+    inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
+    options = run_options(max_concurrency, timeout_s, seed, output)
+    selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
+    if backends is not None and selection != Selection(seed=seed):
+        raise UsageError("`backends` stands for a configuration: give none beside it")
+    pool = backends or _configured(selection)
+    try:
+        started = Run(LoadedProgram(program), chosen, inputs, pool, options)
+        validated = perf_counter()
+        trace = await started.execute()
+    finally:
+        if backends is None:
+            await pool.close()
+    phases = LinkPhases(
+        validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
+    )
+    result = Result(trace, phases, backend_used(pool.info))
+    if result.status is not Status.SUCCEEDED:
+        raise RunFailed(result)
+    return result
+
+
+def run_options(
+    max_concurrency: int | None, timeout_s: float | None, seed: int | None, output: Callable[[str], None] | None
+) -> RunOptions:
+    """Raises `UsageError` for a number that makes no sense."""
+    if max_concurrency is not None and max_concurrency < 1:
+        raise UsageError(f"the concurrency must be at least 1, not {max_concurrency}")
+    if timeout_s is not None and not 0 < timeout_s < inf:
+        raise UsageError(f"the timeout must be a number of seconds above 0, not {timeout_s}")
+    return RunOptions(max_concurrency=max_concurrency, timeout_s=timeout_s, seed=seed or 0, output=output)
+
+
+def backend_used(info: BackendInfo) -> BackendUsed:
+    return BackendUsed(info.name, info.kind, info.model, info.simulated, info.endpoint)
+
+
+def milliseconds(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
+
+
+def _refuse_misuse(program: object, arguments: object) -> None:
+    """What the command line takes, and Python does not: a file in place of the program, values in order."""
+    if not isinstance(program, Program):
+        raise UsageError(
+            f"a program is expected, not a {type(program).__name__}",
+            hint="make one with apxm.compile(PATH) or apxm.load(PATH)",
+        )
+    if arguments is not None and not isinstance(arguments, Mapping):
+        raise UsageError(
+            f"a flow's parameters are given by name, not as a {type(arguments).__name__}",
+            hint="for example apxm.run(program, topic=…)",
+        )
+
+
+def _together(arguments: Mapping[str, Value], values: Mapping[str, Value]) -> Mapping[str, Value]:
+    if twice := sorted(arguments.keys() & values.keys()):
+        raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
+    return {**arguments, **values}
+
+
+def _compile(source: SourceFile, level: int) -> Program:
+    from apxm.compiler.pipeline import compile_source
+
+    # Without an entry a program can still be run by naming a flow; `run` says so where none is named.
+    compilation = compile_source(source, level=level, needs_entry=False)
+    for warning in compilation.warnings:
+        logger.warning("%s", warning.render())
+    return compilation.program
+
+
+def _configured(selection: Selection) -> BackendPool:
+    resolved = resolve(selection)
+    for notice in resolved.notices:
+        logger.info("%s", notice)
+    for warning in resolved.warnings:
+        logger.warning("%s", warning)
+    return BackendPool(resolved.backends, resolved.default)

@@ -1,0 +1,39 @@
+"""A backend that is configured and perhaps never used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apxm.backends.protocol import BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
+from apxm.backends.settings import OpenAISettings
+from apxm.errors import BackendError, ConfigurationError
+
+
+class DeferredBackend:
+    """Made at its first call. So a run needs the keys, the certificates and the HTTP client of those it calls only.
+
+    Where it cannot be made, each call of it fails with the kind `configuration`.
+    """
+
+    def __init__(self, info: BackendInfo, settings: OpenAISettings, make: Callable[[], CoroutineBackend]) -> None:
+        self.info = info
+        self.max_concurrency: int | None = settings.max_concurrency
+        self.timeout_s: float | None = settings.timeout_s
+        self.can_reason: bool = settings.can_reason
+        self._make = make
+        self._backend: CoroutineBackend | None = None
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        if self._backend is None:
+            try:
+                self._backend = self._make()
+            except ConfigurationError as error:
+                place = f"{error.where}: " if error.where else ""
+                raise BackendError(
+                    "configuration", f"{place}{error.message}", retryable=False, hint=error.hint
+                ) from None
+        return await self._backend.call(request)
+
+    async def close(self) -> None:
+        if self._backend is not None:
+            await self._backend.close()

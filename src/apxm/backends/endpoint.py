@@ -1,0 +1,92 @@
+"""The URL of an endpoint: what may be shown of it, and what is sent."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
+
+from apxm.backends.protocol import BackendInfo
+from apxm.backends.settings import OpenAISettings
+from apxm.errors import ConfigurationError
+
+
+@dataclass(frozen=True, repr=False)
+class Endpoint:
+    shown: str
+    """Without credentials, query and fragment."""
+    chat_url: str
+    """Where chat calls are posted. May hold secrets in its query."""
+    authorization: str | None
+    """The header that the URL's own user and password make."""
+    secrets: tuple[str, ...]
+    """What the URL holds that must not be shown."""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.shown!r})"
+
+
+def parse_endpoint(url: str, *, setting: str = "endpoint", where: str | None = None) -> Endpoint:
+    """Reads an ``http`` or ``https`` URL. Raises `ConfigurationError`, which does not repeat it: it may hold a key."""
+
+    def refuse(why: str) -> ConfigurationError:
+        return ConfigurationError(f"{setting}: {why}", where=where, hint="for example http://127.0.0.1:8000/v1")
+
+    if not url.strip():
+        raise refuse("the URL is empty")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise refuse("the URL holds a space, a control character or one that is not ASCII")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise refuse("this is not a URL") from None
+    if parts.scheme not in ("http", "https"):
+        found = f"found {parts.scheme}:" if parts.scheme and "://" in url else "found none"
+        raise refuse(f"a URL that starts with http:// or https:// is expected, {found}")
+    if not parts.hostname:
+        raise refuse("the URL names no host")
+    if parts.fragment:
+        raise refuse("the URL has a part after #, which is never sent")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if port is not None:
+        host = f"{host}:{port}"
+    path = parts.path.rstrip("/")
+    return Endpoint(
+        shown=urlunsplit((parts.scheme, host, path, "", "")),
+        chat_url=urlunsplit((parts.scheme, host, f"{path}/chat/completions", parts.query, "")),
+        authorization=_authorization(parts),
+        secrets=_secrets(parts),
+    )
+
+
+def openai_info(name: str, settings: OpenAISettings, endpoint: Endpoint) -> BackendInfo:
+    return BackendInfo(
+        name=name,
+        kind="openai",
+        model=settings.model,
+        endpoint=endpoint.shown,
+        description=f"{settings.model} at {endpoint.shown}",
+    )
+
+
+def shown_origin(url: str) -> str:
+    """Scheme and host of any URL, for a message; a relative one shows as "another path"."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.hostname}" if parts.hostname else "another path"
+    except ValueError:
+        return "something that is not a URL"
+
+
+def _authorization(parts: SplitResult) -> str | None:
+    if parts.username is None and parts.password is None:
+        return None
+    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode("ascii")
+
+
+def _secrets(parts: SplitResult) -> tuple[str, ...]:
+    found = [parts.query, parts.username or "", parts.password or "", unquote(parts.password or "")]
+    found += [value for _, value in parse_qsl(parts.query)]
+    return tuple(secret for secret in found if secret)

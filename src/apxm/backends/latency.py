@@ -1,0 +1,161 @@
+"""How long a simulated call works when it is alone: `constant:MS`, `lognormal:MEDIAN_MS,SIGMA`, `trace:MS,MS,…`.
+
+A random latency is a function of what is asked, never of the order in which calls arrive, so that two systems that are
+compared meet the same draws. See `Draws.uniform` for the exact function.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from apxm.errors import UsageError
+
+if TYPE_CHECKING:
+    from statistics import NormalDist
+
+NS_PER_MS = 1_000_000
+MAX_LATENCY_MS = 7 * 24 * 3600 * 1000
+"""A week; beyond it somebody mixed up units."""
+MAX_SIGMA = 4.0
+DEFAULT_LATENCY = "constant:1000"
+
+_FORMS = "constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…"
+_EXAMPLES = "constant:1000, lognormal:1000,0.5, trace:800,1200,950"
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?|\.[0-9]+([eE][+-]?[0-9]{1,2})?")
+
+
+class Draws:
+    """What one run has drawn so far: the only state behind a latency."""
+
+    def __init__(self, seed: int, iteration: int = 0) -> None:
+        self._seed = seed
+        self._iteration = iteration
+        self._arrivals = 0
+        self._occurrences: dict[bytes, int] = {}
+
+    def next_arrival(self) -> int:
+        """0 for the first call of the run, then 1, 2, …"""
+        arrival = self._arrivals
+        self._arrivals += 1
+        return arrival
+
+    def uniform(self, model: str, system: str | None, prompt: str) -> float:
+        """A number in (0, 1) for one call.
+
+        The call is named by the 16-byte BLAKE2b digest of the MessagePack of ``[model, system, prompt]``, each as UTF-8
+        bytes or nil; `occurrence` counts the earlier calls of that digest in this run. The number is
+        ``(k + ½) / 2**52``, where ``k`` is the top 52 bits, big end first, of the 8-byte BLAKE2b digest of the ASCII
+        text ``SEED:ITERATION:OCCURRENCE:`` followed by that digest.
+        """
+        name = [part if part is None else part.encode(errors="surrogatepass") for part in (model, system, prompt)]
+        digest = blake2b(msgspec.msgpack.encode(name), digest_size=16).digest()
+        occurrence = self._occurrences.get(digest, 0)
+        self._occurrences[digest] = occurrence + 1
+        coordinates = f"{self._seed}:{self._iteration}:{occurrence}:".encode() + digest
+        bits = int.from_bytes(blake2b(coordinates, digest_size=8).digest(), "big") >> 12
+        return (bits + 0.5) / (1 << 52)
+
+
+class LatencyModel(Protocol):
+    def latency_ns(self, draws: Draws, model: str, system: str | None, prompt: str) -> int:
+        """The time that the next such call of the run takes alone."""
+        ...
+
+    def __str__(self) -> str:
+        """The specification that `parse_latency` reads."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    ns: int
+
+    def latency_ns(self, draws: Draws, model: str, system: str | None, prompt: str) -> int:  # noqa: ARG002
+        return self.ns
+
+    def __str__(self) -> str:
+        return f"constant:{_milliseconds(self.ns)}"
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """``median · exp(sigma · z)``, z the standard normal quantile of the call's number; cut at `MAX_LATENCY_MS`."""
+
+    median_ns: int
+    sigma: float
+
+    def latency_ns(self, draws: Draws, model: str, system: str | None, prompt: str) -> int:
+        z = _standard_normal().inv_cdf(draws.uniform(model, system, prompt))
+        return min(round(self.median_ns * math.exp(self.sigma * z)), MAX_LATENCY_MS * NS_PER_MS)
+
+    def __str__(self) -> str:
+        return f"lognormal:{_milliseconds(self.median_ns)},{self.sigma:g}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A recorded list, given out in order of arrival, over and over."""
+
+    values_ns: tuple[int, ...]
+
+    def latency_ns(self, draws: Draws, model: str, system: str | None, prompt: str) -> int:  # noqa: ARG002
+        return self.values_ns[draws.next_arrival() % len(self.values_ns)]
+
+    def __str__(self) -> str:
+        return "trace:" + ",".join(map(_milliseconds, self.values_ns))
+
+
+def parse_latency(text: str) -> LatencyModel:
+    """Reads a specification. Raises `UsageError`."""
+    kind, colon, rest = text.strip().partition(":")
+    arguments = [part.strip() for part in rest.split(",")]
+    if not colon or kind not in ("constant", "lognormal", "trace"):
+        raise _refused(text, f"expected {_FORMS}")
+    if kind == "trace":
+        return Trace(tuple(_parse_ms(text, part) for part in arguments))
+    if kind == "constant":
+        if len(arguments) != 1:
+            raise _refused(text, f"constant takes one number of milliseconds, got {len(arguments)}")
+        return Constant(_parse_ms(text, arguments[0]))
+    if len(arguments) != 2:
+        raise _refused(text, f"lognormal takes a median in milliseconds and a sigma, got {len(arguments)} value(s)")
+    sigma = _parse_number(text, arguments[1])
+    if sigma > MAX_SIGMA:
+        raise _refused(text, f"sigma {arguments[1]} is too large, expected at most {MAX_SIGMA:g}")
+    return LogNormal(_parse_ms(text, arguments[0]), sigma)
+
+
+def _parse_ms(text: str, part: str) -> int:
+    ms = _parse_number(text, part)
+    if ms > MAX_LATENCY_MS:
+        raise _refused(text, f"{part} ms is too large, expected at most {MAX_LATENCY_MS} (a week)")
+    return round(ms * NS_PER_MS)
+
+
+def _parse_number(text: str, part: str) -> float:
+    if not _NUMBER.fullmatch(part):
+        raise _refused(text, f"found {part!r} where a number of at least 0 is expected")
+    return float(part)
+
+
+def _refused(text: str, why: str) -> UsageError:
+    return UsageError(f"latency {text!r}: {why}", hint=f"for example {_EXAMPLES}")
+
+
+def _milliseconds(ns: int) -> str:
+    whole, rest = divmod(ns, NS_PER_MS)
+    return f"{whole}.{rest:06d}".rstrip("0") if rest else str(whole)
+
+
+@cache
+def _standard_normal() -> NormalDist:
+    from statistics import NormalDist  # loads decimal and fractions: 10 ms that only a random latency has to pay
+
+    return NormalDist()

@@ -1,0 +1,182 @@
+"""Any endpoint that speaks OpenAI's chat completions: OpenAI, vLLM, Ollama, llama.cpp, LM Studio, OpenRouter, …
+
+Over pyqwest, without a vendor's SDK: the client decides how far a fan-out scales (docs/design/0002-backends.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, WriteError
+
+from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, service_time
+from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
+from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.secrets import Redactor, is_telling, read_value, reference
+from apxm.backends.settings import OpenAISettings
+from apxm.backends.transport import open_transport, proxy_secrets
+from apxm.errors import BackendError, ConfigurationError
+from apxm.source import printable
+
+_MIB = 1024 * 1024
+_MAX_ERROR_BODY = 64 * 1024
+_SHOWN = 300
+"""Most characters of other people's words in an error of ours."""
+_LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
+"""What the HTTP client raises; its builder errors are RuntimeErrors."""
+_RETRYABLE = frozenset({408, 429})
+
+
+class OpenAIBackend:
+    """Coroutine style. Belongs to one event loop at a time."""
+
+    def __init__(
+        self, name: str, settings: OpenAISettings, environment: Mapping[str, str], *, where: str | None = None
+    ) -> None:
+        """Reads the keys and certificates it needs. Raises `ConfigurationError`; `where` names the file."""
+        endpoint = parse_endpoint(settings.endpoint, setting=f"backends.{name}.endpoint", where=where)
+        headers, secrets = _headers(name, settings, environment, endpoint.authorization, where)
+        self._settings = settings
+        self._shown = endpoint.shown
+        self._url = endpoint.chat_url
+        self._headers = Headers(list(headers.items()))
+        self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
+        self._max_answer = int(settings.max_answer_mib * _MIB)
+        self._transport = open_transport(environment, tls=endpoint.chat_url.startswith("https:"))
+        self.max_concurrency: int | None = settings.max_concurrency
+        self.timeout_s: float | None = settings.timeout_s
+        self.can_reason: bool = settings.can_reason
+        self.info = openai_info(name, settings, endpoint)
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        body = encode_call(request, self._settings)
+        try:
+            response = await self._transport.execute(Request("POST", self._url, self._headers, body))
+            async with response:
+                if response.status != HTTPStatus.OK:
+                    raise await self._refused(response)
+                content = await _read(response, self._max_answer)
+        except _LOST as error:
+            raise self._lost(error) from None
+        if content is None:
+            limit = f"{self._settings.max_answer_mib:g} MiB"
+            raise self._error("too_large", f"sent an answer of more than {limit}", retryable=False)
+        headers = response.headers
+        service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
+        try:
+            return decode_answer(content, service_ns)
+        except UnreadableAnswerError as error:
+            kind = f"; its content type is {headers.get('content-type') or 'not given'}" if error.malformed else ""
+            raise self._error(
+                error.kind, f"answered 200, but {error}{kind}", retryable=error.kind != "refused"
+            ) from None
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+    async def _refused(self, response: Response) -> BackendError:
+        """The error for an answer that is not 200."""
+        status = response.status
+        said = f"answered {_status(status)}"
+        if 300 <= status < 400:
+            target = response.headers.get("location")
+            to = f" to {shown_origin(target)}" if target else ""
+            return self._error(
+                "redirect", f"{said}: a redirect{to}, which is not followed", retryable=False,
+                hint="write the final address as the endpoint",
+            )  # fmt: skip
+        try:
+            content = await _read(response, _MAX_ERROR_BODY)
+        except _LOST:
+            content = bytearray()  # the status says enough
+        # A body cut somewhere could show half of a key, which no redactor would know.
+        words = error_text(content) if content is not None else "(an error page of more than 64 KiB)"
+        return self._error(
+            "http_status", f"{said}: {words}" if words.strip() else said,
+            retryable=status in _RETRYABLE or status >= 500, hint=self._hint(status),
+        )  # fmt: skip
+
+    def _hint(self, status: int) -> str | None:
+        if status in (401, 403):
+            return "check the backend's api_key" if self._settings.api_key else "the backend has no api_key"
+        if status == 404:
+            return "check the endpoint (it mostly ends in /v1) and the model's name"
+        return None
+
+    def _lost(self, error: Exception) -> BackendError:
+        """The error for a call that brought no whole answer."""
+        # "Request failed: error sending request for url (…): what happened": the URL is ours to name.
+        words = str(error)
+        detail = words.partition("): ")[2] or words
+        if isinstance(error, TimeoutError):
+            return self._error("timeout", f"did not answer in time: {detail}", retryable=True)
+        if isinstance(error, ReadError):
+            return self._error("unreadable_answer", f"sent an answer that cannot be read: {detail}", retryable=True)
+        hint = "SSL_CERT_FILE names a file of further authorities to trust" if "certificate" in detail else None
+        return self._error("connection", f"could not be reached, or was lost: {detail}", retryable=True, hint=hint)
+
+    def _error(self, kind: str, words: str, *, retryable: bool, hint: str | None = None) -> BackendError:
+        """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
+        text = " ".join(printable(self._redact(words).replace("\n", " ")).split())
+        if len(text) > _SHOWN:
+            text = text[:_SHOWN] + "…"
+        return BackendError(kind, f"{self.info.name} ({self._shown}) {text}", retryable=retryable, hint=hint)
+
+
+async def _read(response: Response, limit: int) -> bytearray | None:
+    """The decompressed content; None once it is longer than `limit`."""
+    content = bytearray()
+    async for chunk in response.content:
+        content += chunk
+        if len(content) > limit:
+            return None
+    return content
+
+
+def _status(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+# --- headers -------------------------------------------------------------------------------------------------------
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "transfer-encoding"})
+
+
+def _headers(
+    name: str, settings: OpenAISettings, environment: Mapping[str, str], from_url: str | None, where: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """The headers of every request, and those of their values that must never be shown."""
+    headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "apxm"}
+    secrets: list[str] = []
+    credentials: list[str] = []
+    if settings.api_key is not None:
+        key = read_value(settings.api_key, environment, setting=f"backends.{name}.api_key", where=where)
+        headers["authorization"] = f"Bearer {key}"
+        secrets.append(key)
+        credentials.append("api_key")
+    if from_url is not None:
+        headers["authorization"] = from_url
+        secrets += from_url.split()
+        credentials.append("the endpoint's user and password")
+    for given, value in settings.headers.items():
+        setting = f"backends.{name}.headers.{given}"
+        header = given.lower()
+        if not _NAME.fullmatch(given) or header in _OURS:
+            raise ConfigurationError(f"{setting}: this header cannot be set", where=where)
+        headers[header] = found = read_value(value, environment, setting=setting, where=where)
+        if reference(value) is not None or is_telling(given):
+            secrets += [found, *found.split()[1:]]
+        if header == "authorization":
+            credentials.append(f"headers.{given}")
+    if len(credentials) > 1:
+        raise ConfigurationError(
+            f"backends.{name}: {' and '.join(credentials)} both set the Authorization header, expected one of them",
+            where=where,
+        )
+    return headers, secrets

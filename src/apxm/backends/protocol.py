@@ -1,0 +1,129 @@
+"""What a backend is: something that answers model requests.
+
+A backend is of one of two styles. A *callback* backend starts a call without a task and reports later; it must work
+on virtual time. A *coroutine* backend is awaited in a task that the scheduler holds, and cancelled by cancelling that
+task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from apxm.errors import BackendError
+
+
+class ModelRequest(Struct, frozen=True):
+    """One chat call, ready to be sent."""
+
+    prompt: str
+    """The user's message, context included."""
+    system: str | None = None
+    """The program's system text; a backend may have one of its own for requests without."""
+    instruction: str | None = None
+    """What the operation itself has to tell the model, behind the system text."""
+    model: str | None = None
+    """Overrides the backend's own."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    reasoning: bool = False
+    """Whether to use the backend's reasoning setting; only set where `Backend.can_reason`."""
+    reasoning_budget: int | None = None
+    """Tokens to think with, where the source gives a number."""
+
+    def system_text(self, default: str | None = None) -> str | None:
+        """What is sent as the system's message; `default` is the backend's own. None where there is nothing to say."""
+        system = self.system if self.system is not None else default
+        return "\n\n".join(text for text in (system, self.instruction) if text) or None
+
+
+class Usage(Struct, frozen=True):
+    """LLM tokens of one call; None where the endpoint does not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class ModelAnswer(Struct, frozen=True):
+    text: str
+    usage: Usage = Usage()
+    service_ns: int | None = None
+    """Time the endpoint says it worked on the call; None where it says nothing."""
+    model: str | None = None
+    """The model that the endpoint says answered."""
+
+
+class Clock(Protocol):
+    """Time as a run sees it: the real clock, or the virtual one."""
+
+    def now(self) -> int:
+        """Nanoseconds since an arbitrary origin; never goes back."""
+        ...
+
+    def call_at(self, when: int, callback: Callable[[], None]) -> Handle:
+        """Calls `callback` at `when` (ns) or as soon after as the loop can, never before."""
+        ...
+
+
+class Handle(Protocol):
+    """Something begun that can be given up."""
+
+    def cancel(self) -> object:
+        """Gives it up; afterwards it reports nothing. Harmless when it is already over."""
+        ...
+
+
+class BackendInfo(Struct, frozen=True):
+    """What the user is told about a backend. Never holds a key."""
+
+    name: str
+    """As configured."""
+    kind: str
+    model: str
+    endpoint: str | None = None
+    simulated: bool = False
+    description: str = ""
+    """For people: ``qwen3-8b at http://127.0.0.1:8000/v1``."""
+
+
+class Backend(Protocol):
+    """What the two styles share."""
+
+    @property
+    def info(self) -> BackendInfo: ...
+
+    @property
+    def max_concurrency(self) -> int | None:
+        """Most calls in flight at once over all runs of the process; None is no limit."""
+        ...
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Default limit of one attempt, in seconds from when it is sent."""
+        ...
+
+    @property
+    def can_reason(self) -> bool:
+        """Whether `ModelRequest.reasoning` means something to it."""
+        ...
+
+    async def close(self) -> None:
+        """Gives back connections. Nothing is in flight any more."""
+        ...
+
+
+class CallbackBackend(Backend, Protocol):
+    def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
+        """Starts a call. `done` is called once, later, never from inside `begin`, unless the handle is cancelled."""
+        ...
+
+
+class CoroutineBackend(Backend, Protocol):
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        """Makes a call. Raises `BackendError`. Cancelling it closes its connection."""
+        ...
+
+
+AnyBackend = CallbackBackend | CoroutineBackend

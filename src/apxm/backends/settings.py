@@ -1,0 +1,66 @@
+"""What a configuration may say about each kind of backend."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from apxm.backends.latency import DEFAULT_LATENCY
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
+
+
+class ScriptedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
+    match: str
+    """A regular expression, searched for anywhere in the prompt."""
+    answer: str
+
+
+class SimulatedSettings(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="simulated"
+):
+    model: str = "simulated"
+    latency: str = DEFAULT_LATENCY
+    slowdown: str = "none"
+    seed: int = 0
+    answers: tuple[ScriptedAnswer, ...] = ()
+    """The first that matches is the answer."""
+    max_concurrency: Count | None = None
+    timeout_s: Seconds | None = None
+
+
+class OpenAISettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"):
+    model: str
+    endpoint: str
+    """The URL up to and without ``/chat/completions``."""
+    api_key: str | None = None
+    """``env:NAME``, or the key itself. None sends none: no key is ever taken from elsewhere."""
+    system: str | None = None
+    """The system text of requests that bring none."""
+    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    max_tokens: Count | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls the limit: newer models of OpenAI refuse the older name."""
+    reasoning: Literal["none", "effort"] = "none"
+    """``effort`` sends ``reasoning_effort`` where the program asks to think."""
+    headers: dict[str, str] = {}
+    """Sent with each request; a value may be ``env:NAME``."""
+    body: dict[str, object] = {}
+    """Further fields of each request's body; what the call itself says wins."""
+    max_concurrency: Count | None = None
+    timeout_s: Seconds = 600.0
+    max_answer_mib: Annotated[float, Meta(gt=0, le=4096)] = 64.0
+    """An answer larger than this, decompressed, is refused."""
+
+    @property
+    def can_reason(self) -> bool:
+        return self.reasoning == "effort"
+
+    def __repr__(self) -> str:
+        # A traceback that shows values must not show a key.
+        return f"OpenAISettings(model={self.model!r}, …)"
+
+
+Settings = OpenAISettings | SimulatedSettings

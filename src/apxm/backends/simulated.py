@@ -1,0 +1,101 @@
+"""A model that is not one: it answers after a set time, and always the same to the same prompt.
+
+Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
+digits of the BLAKE2b digest of the prompt, and its first 60 characters on one line. Tokens are counted as a quarter of
+the characters, rounded up; an answer is cut to `max_tokens` of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from apxm.backends.latency import Draws, LatencyModel, parse_latency
+from apxm.backends.protocol import BackendInfo, Clock, Handle, ModelAnswer, ModelRequest, Usage
+from apxm.backends.sharing import ProcessorSharing
+from apxm.backends.slowdown import Slowdown, parse_slowdown
+from apxm.errors import BackendError
+
+CHARACTERS_PER_TOKEN = 4
+_BEGINNING = 60
+
+
+class SimulatedBackend:
+    """Callback style; works on any clock, in one event loop at a time."""
+
+    max_concurrency: int | None
+    timeout_s: float | None
+    can_reason = False
+
+    def __init__(
+        self,
+        *,
+        name: str = "simulated",
+        model: str = "simulated",
+        latency: str | LatencyModel = "constant:1000",
+        slowdown: str | Slowdown = "none",
+        seed: int = 0,
+        answers: Sequence[tuple[re.Pattern[str], str]] = (),
+        max_concurrency: int | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._latency = parse_latency(latency) if isinstance(latency, str) else latency
+        self._slowdown = parse_slowdown(slowdown) if isinstance(slowdown, str) else slowdown
+        self._answers = tuple(answers)
+        self._seed = seed
+        self._model = model
+        self.max_concurrency = max_concurrency
+        self.timeout_s = timeout_s
+        self._sharing = ProcessorSharing(self._slowdown)
+        self._draws = Draws(seed)
+        self.info = BackendInfo(
+            name=name,
+            kind="simulated",
+            model=model,
+            simulated=True,
+            description=f"{model}, no real model: latency {self._latency}, slowdown {self._slowdown}, seed {seed}",
+        )
+
+    def start_run(self, iteration: int = 0) -> None:
+        """Begins a new run of the same program: draws start afresh, as different ones for each iteration."""
+        self._draws = Draws(self._seed, iteration)
+
+    def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
+        model = request.model or self._model
+        work_ns = self._latency.latency_ns(self._draws, model, request.system_text(), request.prompt)
+
+        def over(service_ns: int) -> None:
+            done(self._answer(request, model, service_ns))
+
+        return self._sharing.begin(work_ns, clock, over)
+
+    def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
+        """Further work at the same endpoint, under the same load: the tokens of an answer that is streamed. `done` gets
+        the time it took."""
+        return self._sharing.begin(work_ns, clock, done)
+
+    async def close(self) -> None:
+        pass
+
+    def _answer(self, request: ModelRequest, model: str, service_ns: int) -> ModelAnswer:
+        text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
+        if text is None:
+            text = echo(request.prompt)
+        if request.max_tokens is not None:
+            text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
+        usage = Usage(count_tokens(request.system_text() or "") + count_tokens(request.prompt), count_tokens(text))
+        return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model)
+
+
+def echo(prompt: str) -> str:
+    """The answer to a prompt that no pattern matches."""
+    digest = blake2b(prompt.encode(errors="surrogatepass")).hexdigest()[:8]
+    line = " ".join(prompt[: 4 * _BEGINNING].split())
+    beginning = line if len(line) <= _BEGINNING else line[:_BEGINNING].rstrip() + "…"
+    return f"Simulated answer {digest}: {beginning}"
+
+
+def count_tokens(text: str) -> int:
+    """A stated approximation: a quarter of the characters, rounded up."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)

@@ -1,0 +1,97 @@
+"""The HTTP client: one pool of connections per endpoint, with nothing hidden in it.
+
+Redirects are not followed (a prompt must not go where nobody sent it), no cookies are kept, no call is repeated.
+HTTP/1.1 throughout: over HTTP/2 all calls would share one connection, and those beyond the server's limit of streams,
+often 100, would wait inside the client where no clock of ours sees them. Proxies are those of HTTP_PROXY, HTTPS_PROXY,
+ALL_PROXY and NO_PROXY, which the client reads itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pyqwest import HTTPTransport, HTTPVersion
+
+from apxm.errors import ConfigurationError
+
+CONNECT_TIMEOUT_S = 30.0
+IDLE_S = 4.0
+"""Servers close idle connections too, some after 5 s; ours are gone before, so no call is sent into a closed one."""
+_MAX_IDLE = 10_000
+"""Connections kept for the next wave of calls; each costs a handshake to make."""
+_MAX_CERTIFICATES = 16 * 1024 * 1024
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def open_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
+    """Raises `ConfigurationError` where the environment names certificates that cannot be read."""
+    certificates = read_certificates(environment) if tls else None
+    try:
+        return HTTPTransport(
+            http_version=HTTPVersion.HTTP1,
+            tls_ca_cert=certificates,
+            tls_include_system_certs=certificates is None,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            pool_idle_timeout=IDLE_S,
+            pool_max_idle_per_host=_MAX_IDLE,
+            follow_redirects=False,
+            enable_cookie_store=False,
+            enable_otel=False,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"the HTTP client cannot be set up: {error}",
+            hint="check the certificates that SSL_CERT_FILE or SSL_CERT_DIR names",
+        ) from None
+
+
+def read_certificates(environment: Mapping[str, str]) -> bytes | None:
+    """The authorities to trust instead of the system's, as PEM; None where the environment names none.
+
+    SSL_CERT_FILE and SSL_CERT_DIR (directories, separated as in PATH) count together, as OpenSSL has it; without them
+    REQUESTS_CA_BUNDLE, then CURL_CA_BUNDLE, as widespread tools have it.
+    """
+    chosen = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environment.get(name)]
+    if not chosen:
+        chosen = [name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if environment.get(name)][:1]
+    if not chosen:
+        return None
+    found: list[bytes] = []
+    for name in chosen:
+        paths = environment[name].split(os.pathsep) if name == "SSL_CERT_DIR" else [environment[name]]
+        pieces = [piece for path in paths if path for piece in _pem_of(name, Path(path))]
+        if not pieces:
+            raise ConfigurationError(f"{name} names {environment[name]}, which holds no certificate in PEM form")
+        found += pieces
+    return b"\n".join(found)
+
+
+def _pem_of(variable: str, path: Path) -> list[bytes]:
+    try:
+        files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+        contents: list[bytes] = []
+        for file in files:
+            with file.open("rb") as stream:
+                contents.append(stream.read(_MAX_CERTIFICATES))
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names {path}, which cannot be read: {error.strerror}") from None
+    return [content for content in contents if b"-----BEGIN CERTIFICATE-----" in content]
+
+
+def proxy_secrets(environment: Mapping[str, str]) -> list[str]:
+    """User names and passwords of the configured proxies, which an error must not show."""
+    secrets: list[str] = []
+    for name in _PROXIES:
+        for value in (environment.get(name), environment.get(name.lower())):
+            try:
+                parts = urlsplit(value or "")
+            except ValueError:
+                continue
+            for secret in (parts.username, parts.password):
+                if secret:
+                    secrets += [secret, unquote(secret)]
+    return secrets

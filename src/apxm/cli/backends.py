@@ -1,0 +1,125 @@
+"""``apxm backends`` and ``apxm trust``: which models can answer, and which configuration may say so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apxm.cli.options import JSON, Config, Model
+
+if TYPE_CHECKING:
+    from apxm.config.selection import Described
+
+backends_app = typer.Typer(help="List the backends, or ask one for an answer.", rich_markup_mode=None)
+
+_PROMPT = "Answer with one word: ready"
+_ONE_CALL = "agent Test { flow test(prompt: str) -> str { return ask(prompt) } }"
+
+
+@backends_app.callback(invoke_without_command=True)
+def backends(context: typer.Context, json: JSON = False, config: Config = None) -> None:
+    """List the backends that a run could use here, or ask one for an answer.
+
+    \b
+    Examples:
+      apxm backends
+      apxm backends test local
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from json import dumps
+
+    from apxm.config.selection import describe
+    from apxm.reports.output import write
+
+    described = describe(config)
+    if json:
+        write(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
+    else:
+        for line in backend_lines(described):
+            write(line)
+
+
+@backends_app.command("test")
+def ask_backend(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which backend.", show_default=False)],
+    prompt: Annotated[
+        str, typer.Option("--prompt", metavar="TEXT", help="What to ask.")
+    ] = "Answer with one word: ready",
+    model: Model = None,
+    config: Config = None,
+) -> None:
+    """Ask a backend for one answer. That is one real call, paid for as such.
+
+    \b
+    Example:
+      apxm backends test local
+    """
+    from apxm import api
+    from apxm.cli.session import Invocation, Linked, run_program
+    from apxm.config.selection import Selection
+
+    invocation = Invocation([prompt], [], Selection(backend=name, model=model, file=config))
+    run_program(Linked(api.compile_text(_ONE_CALL, name="test")), invocation)
+
+
+def trust(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Which file; default: the project's own.", show_default=False)
+    ] = None,
+) -> None:
+    """Trust a project's own configuration. Read it first.
+
+    It may then send your prompts, and the keys it names, where it says. Trust is given to the content: after each
+    change of the file it has to be given again.
+
+    \b
+    Examples:
+      apxm trust
+      apxm trust ../other/.apxm/config.toml
+    """
+    from pathlib import Path
+
+    from apxm.config.selection import describe
+    from apxm.config.trust import trust as trust_file
+    from apxm.reports.output import write
+    from apxm.source import printable
+
+    trusted = trust_file(Path(file) if file else None)
+    write(f"trusted: {printable(str(trusted.path))}, as it is now")
+    for line in backend_lines(describe(trusted.path)):
+        write(line)
+
+
+def backend_lines(described: list[Described]) -> list[str]:
+    """One line per backend; the default one is marked."""
+    from apxm.reports.tables import aligned
+
+    rows = [
+        [
+            "*" if backend.default else "",
+            backend.info.name,
+            backend.info.kind,
+            backend.info.description,
+            "" if backend.key == "none" else f"key {backend.key}",
+            "" if backend.trusted else "not trusted: apxm trust",
+            f"({backend.origin})",
+        ]
+        for backend in described
+    ]
+    return [*aligned(rows, indent=""), "", "* answers by default"]
+
+
+def _entry(backend: Described) -> dict[str, object]:
+    return {
+        "name": backend.info.name,
+        "kind": backend.info.kind,
+        "model": backend.info.model,
+        "endpoint": backend.info.endpoint,
+        "simulated": backend.info.simulated,
+        "default": backend.default,
+        "key": backend.key,
+        "trusted": backend.trusted,
+        "origin": backend.origin,
+    }

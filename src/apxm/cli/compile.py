@@ -1,0 +1,70 @@
+"""``apxm compile``: a source to an artifact."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Annotated
+
+import typer
+
+from apxm.cli.options import EmitDiagnostics, Level, Quiet, Source
+
+
+def compile_source(
+    file: Source,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="OUT.apxmobj", help="The artifact; default: the source's name."),
+    ] = None,
+    level: Level = 1,
+    emit_diagnostics: EmitDiagnostics = None,
+    emit_ir: Annotated[bool, typer.Option("--emit-ir", help="Print the IR after all passes.")] = False,
+    emit_ir_after: Annotated[
+        str | None, typer.Option("--emit-ir-after", metavar="PASS", help="Print the IR as this pass leaves it.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compile a source file to an artifact that `apxm run` runs.
+
+    With --emit-ir or --emit-ir-after, print the IR; an artifact is then written only where -o names one.
+
+    \b
+    Examples:
+      apxm compile workflow.ais -o workflow.apxmobj
+      apxm compile workflow.ais -O2 --emit-diagnostics diagnostics.json
+      apxm compile workflow.ais --emit-ir-after cse
+    """
+    from apxm.cli.inputs import refuse_overwriting
+    from apxm.cli.sources import compile_file, diagnostics_json
+    from apxm.errors import UsageError
+    from apxm.ir.text import print_module
+    from apxm.program.codec import encode
+    from apxm.reports.files import OutputFile
+    from apxm.reports.output import write
+    from apxm.reports.terminal import note, show_diagnostics
+    from apxm.source import printable
+
+    if emit_ir and emit_ir_after is not None:
+        raise UsageError("--emit-ir and --emit-ir-after print one IR each: choose one")
+    prints_ir = emit_ir or emit_ir_after is not None
+    target = str(Path(file).with_suffix(".apxmobj")) if output is None and not prints_ir else output
+    refuse_overwriting(file, output=target, emit_diagnostics=emit_diagnostics)
+    with ExitStack() as files:
+        artifact = files.enter_context(OutputFile(target)) if target else None
+        diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
+        compiled = compile_file(file, level, keep_ir_after=emit_ir_after)
+        if not quiet:
+            show_diagnostics(compiled.compilation.warnings)
+        begun = perf_counter_ns()
+        content = encode(compiled.compilation.program)
+        encoding_ns = perf_counter_ns() - begun
+        if artifact:
+            artifact.write(content)
+        if diagnostics:
+            diagnostics.write(diagnostics_json(compiled, encoding_ns=encoding_ns))
+    if prints_ir:
+        write(compiled.compilation.ir or print_module(compiled.compilation.module))
+    if target and not quiet:
+        note(f"wrote {printable(target)}")

@@ -1,0 +1,85 @@
+"""``apxm doctor``: what this installation finds, for bug reports and for people whose key is not seen."""
+
+from __future__ import annotations
+
+import typer
+
+from apxm.cli.options import Config
+
+_LIBRARIES = ("lark", "msgspec", "pyqwest", "typer", "uvloop", "xdsl")
+
+
+def doctor(config: Config = None) -> None:
+    """Show versions, the configuration and its backends.
+
+    No key is ever shown, only whether it is set.
+
+    \b
+    Example:
+      apxm doctor
+    """
+    import platform
+
+    from apxm import __version__
+    from apxm.cli import exits
+    from apxm.cli.backends import backend_lines
+    from apxm.config.selection import describe
+    from apxm.errors import ConfigurationError
+    from apxm.reports.output import write
+    from apxm.reports.tables import aligned
+    from apxm.reports.terminal import show_error
+
+    rows = [
+        ["apxm", __version__],
+        ["python", f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform()})"],
+        ["libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)],
+        ["event loop", _event_loop()],
+        ["open files", _open_files()],
+    ]
+    try:
+        rows.append(["configuration", _configuration(config)])
+        backends = backend_lines(describe(config))
+    except ConfigurationError as error:
+        write("\n".join(aligned(rows, indent="")))
+        show_error(error)
+        raise typer.Exit(exits.USAGE) from None
+    write("\n".join([*aligned(rows, indent=""), "", "backends:", *(f"  {line}".rstrip() for line in backends)]))
+
+
+def _version(library: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _event_loop() -> str:
+    from apxm.runtime.loops import real_loop
+
+    loop = real_loop()
+    loop.close()
+    return f"{type(loop).__module__}.{type(loop).__qualname__}"
+
+
+def _open_files() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return "no limit"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"{soft} (may be raised to {hard}); each call in flight needs one"
+
+
+def _configuration(chosen: str | None) -> str:
+    from pathlib import Path
+
+    from apxm.config.files import Scope, find_file, user_file
+    from apxm.config.trust import is_trusted
+
+    file = find_file(Path(chosen) if chosen else None)
+    if file is None:
+        return f"none; looked for .apxm/config.toml here and above, and for {user_file()}"
+    trust = "trusted" if is_trusted(file.scope, file.content) else "not trusted: read it, then run apxm trust"
+    return f"{file.path} ({trust})" if file.scope is Scope.PROJECT else str(file.path)

@@ -1,0 +1,102 @@
+"""``apxm execute`` and ``apxm run``: the same run, of a source and of an artifact."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from apxm.cli import options as o
+
+
+def execute(
+    file: o.Source,
+    values: o.Values = None,
+    arg: o.Named = None,
+    flow: o.FlowName = None,
+    level: o.Level = 1,
+    emit_diagnostics: o.EmitDiagnostics = None,
+    backend: o.BackendName = None,
+    model: o.Model = None,
+    latency: o.Latency = None,
+    slowdown: o.Slowdown = None,
+    seed: o.Seed = None,
+    max_concurrency: o.MaxConcurrency = None,
+    timeout: o.Timeout = None,
+    emit_metrics: o.EmitMetrics = None,
+    json: o.JSON = False,
+    quiet: o.Quiet = False,
+    config: o.Config = None,
+) -> None:
+    """Compile a source file and run one of its flows.
+
+    Standard output gets what the program prints, then its result; everything else goes to standard error.
+
+    \b
+    Examples:
+      apxm execute workflow.ais
+      apxm execute research.ais "the honey bee" --arg depth=3
+      apxm execute workflow.ais --flow parallel_8 --emit-metrics metrics.json
+      apxm execute workflow.ais --backend simulated --latency lognormal:800,0.4 --seed 7
+    """
+    from apxm.cli.inputs import refuse_overwriting
+    from apxm.cli.session import Invocation, Linked, run_program
+    from apxm.cli.sources import compile_file, diagnostics_json
+    from apxm.config.selection import Selection
+    from apxm.reports.files import OutputFile
+
+    refuse_overwriting(file, emit_metrics=emit_metrics, emit_diagnostics=emit_diagnostics)
+    selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
+    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
+    with ExitStack() as files:
+        metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
+        diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
+        compiled = compile_file(file, level, flow_named=flow is not None)
+        program, warnings = compiled.compilation.program, compiled.compilation.warnings
+        if diagnostics:
+            diagnostics.write(diagnostics_json(compiled, flow))
+        run_program(Linked(program, warnings, compile_ms=compiled.compile_ms), invocation, metrics)
+
+
+def run(
+    file: o.Artifact,
+    values: o.Values = None,
+    arg: o.Named = None,
+    flow: o.FlowName = None,
+    backend: o.BackendName = None,
+    model: o.Model = None,
+    latency: o.Latency = None,
+    slowdown: o.Slowdown = None,
+    seed: o.Seed = None,
+    max_concurrency: o.MaxConcurrency = None,
+    timeout: o.Timeout = None,
+    emit_metrics: o.EmitMetrics = None,
+    json: o.JSON = False,
+    quiet: o.Quiet = False,
+    config: o.Config = None,
+) -> None:
+    """Run a flow of an artifact.
+
+    Standard output gets what the program prints, then its result; everything else goes to standard error.
+
+    \b
+    Examples:
+      apxm run workflow.apxmobj
+      apxm run workflow.apxmobj --flow parallel_8 --emit-metrics metrics.json
+    """
+    from time import perf_counter
+
+    from apxm import api
+    from apxm.cli.inputs import refuse_overwriting, refuse_source
+    from apxm.cli.session import Invocation, Linked, run_program
+    from apxm.config.selection import Selection
+    from apxm.reports.files import OutputFile
+
+    refuse_source(file, "execute")
+    refuse_overwriting(file, emit_metrics=emit_metrics)
+    selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
+    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
+    with ExitStack() as files:
+        metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
+        begun = perf_counter()
+        program = api.load(file)
+        artifact_ms = api.milliseconds(perf_counter() - begun)
+        run_program(Linked(program, artifact_ms=artifact_ms), invocation, metrics)

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM during a run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from types import FrameType, TracebackType
+
+from apxm.runtime.scheduler import Run
+from apxm.runtime.trace import Status
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """While entered, the first signal ends the run in order, and a second one ends the process at once.
+
+    The handlers are Python's and not the loop's, whose turn would come only when the loop is free: a run may work on
+    large texts for a while, and it must be possible to end that too.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.signal_number = 0
+        """The signal that came, or 0."""
+
+    def __enter__(self) -> Interruption:
+        self._loop = asyncio.get_running_loop()
+        self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not self.signal_number:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.signal_number = number
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
+        self._loop.call_soon_threadsafe(self._run.stop, Status.INTERRUPTED)

@@ -1,0 +1,66 @@
+"""The command `apxm`: starts the right command, and turns every error into a message and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from apxm import __version__
+from apxm.errors import ApxmError, ConfigurationError, InternalError, SourceError, UsageError
+
+
+def main() -> None:
+    """Runs the command line of this process and leaves with its exit status (docs/cli.md)."""
+    # Asking for the version is what scripts do in a loop: it must not pay for loading the commands.
+    if sys.argv[1:] == ["--version"]:
+        print(f"apxm {__version__}")
+        sys.exit(0)
+    from apxm.cli import exits
+    from apxm.reports.output import OutputClosedError
+
+    _prepare_streams()
+    try:
+        from apxm.cli.app import app
+
+        app(prog_name="apxm")
+    except ApxmError as error:
+        _show(error)
+        sys.exit(exits.USAGE if isinstance(error, UsageError | ConfigurationError) else exits.FAILED)
+    except KeyboardInterrupt:
+        sys.exit(exits.INTERRUPTED)
+    except OutputClosedError:
+        exits.leave_broken_pipe()
+    except OSError as error:
+        # A full disk, a terminal that is gone: of the machine's making, not of ours.
+        place = str(error.filename) if error.filename else None
+        _show(ApxmError(error.strerror or str(error), where=place))
+        sys.exit(exits.FAILED)
+    except Exception as error:
+        if os.environ.get("APXM_DEBUG"):
+            raise
+        defect = InternalError(f"{type(error).__name__}: {error}", hint="APXM_DEBUG=1 shows where it happened")
+        _show(defect)
+        sys.exit(exits.FAILED)
+
+
+def _show(error: ApxmError) -> None:
+    from apxm.reports.terminal import show_diagnostics, show_error
+
+    if isinstance(error, SourceError):
+        show_diagnostics(error.diagnostics)
+    else:
+        show_error(error)
+
+
+def _prepare_streams() -> None:
+    """Characters of answers or file names that the terminal's encoding lacks are escaped, never fatal."""
+    import io
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The caller closed it. What is meant for it must not go elsewhere, and the event loop aborts the process
+            # where a file of its own gets one of these numbers.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

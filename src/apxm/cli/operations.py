@@ -1,0 +1,33 @@
+"""``apxm ops``: what the language can do, from the table of operations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from apxm.cli.options import JSON
+
+
+def ops(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this operation in full.")] = None,
+    json: JSON = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/operations.md.")] = False,
+) -> None:
+    """List the operations of AIS, or explain one.
+
+    \b
+    Examples:
+      apxm ops
+      apxm ops ask
+    """
+    from apxm.reports import operations as report
+    from apxm.reports.output import write
+
+    if markdown:
+        text = report.markdown()
+    elif json:
+        text = report.as_json(name)
+    else:
+        text = report.describe(name) if name else report.listing()
+    write(text.removesuffix("\n"))

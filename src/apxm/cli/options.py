@@ -1,0 +1,58 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Source = Annotated[str, typer.Argument(metavar="FILE.ais", help="The source to compile.", show_default=False)]
+Artifact = Annotated[str, typer.Argument(metavar="FILE.apxmobj", help="What `apxm compile` wrote.", show_default=False)]
+Values = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="VALUE…",
+        help="The flow's parameters in order: text as it is, other types as JSON. Put -- before a negative number.",
+        show_default=False,
+    ),
+]
+Named = Annotated[
+    list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="A parameter by its name; repeatable.")
+]
+FlowName = Annotated[
+    str | None, typer.Option("--flow", metavar="NAME", help="Which flow, as NAME or Agent.NAME; default: the entry.")
+]
+Level = Annotated[int, typer.Option("-O", min=0, max=2, metavar="LEVEL", help="Optimize: -O0, -O1 or -O2.")]
+EmitDiagnostics = Annotated[
+    str | None,
+    typer.Option("--emit-diagnostics", metavar="F.json", help="Write what the compiler did, as JSON."),
+]
+BackendName = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="Answer by this backend instead of the default one.")
+]
+Model = Annotated[str | None, typer.Option("--model", metavar="M", help="The model to ask for.")]
+Latency = Annotated[
+    str | None,
+    typer.Option(
+        "--latency",
+        metavar="SPEC",
+        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…",
+    ),
+]
+Slowdown = Annotated[
+    str | None,
+    typer.Option("--slowdown", metavar="SPEC", help="Of the simulated backend: usl:ALPHA,BETA or curve:1=1,4=2.1,…"),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the simulated backend's random latencies.")]
+MaxConcurrency = Annotated[
+    int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
+]
+Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop the whole run after S seconds.")]
+EmitMetrics = Annotated[
+    str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
+]
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, say only what went wrong.")]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="Use this configuration file and no other.")
+]

@@ -1,0 +1,37 @@
+"""From a file of AIS to a program, for the commands that compile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+from apxm import api
+from apxm.cli.inputs import refuse_artifact
+from apxm.compiler.diagnostics import compiler_diagnostics
+from apxm.compiler.pipeline import Compilation, compile_source
+from apxm.language.parser import read_source
+from apxm.reports.structs import json_file
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compilation, and how long it took from file to program."""
+
+    path: str
+    compilation: Compilation
+    compile_ms: float
+
+
+def compile_file(path: str, level: int, *, flow_named: bool = False, keep_ir_after: str | None = None) -> Compiled:
+    """Reads and compiles a source; `flow_named` says that its entry does not matter."""
+    begun = perf_counter()
+    refuse_artifact(path)
+    source = read_source(path)
+    compilation = compile_source(source, level=level, needs_entry=not flow_named, keep_ir_after=keep_ir_after)
+    return Compiled(path, compilation, api.milliseconds(perf_counter() - begun))
+
+
+def diagnostics_json(compiled: Compiled, flow: str | None = None, encoding_ns: int = 0) -> bytes:
+    """The file of ``--emit-diagnostics``."""
+    found = compiler_diagnostics(compiled.compilation, input=compiled.path, flow=flow, encoding_ns=encoding_ns)
+    return json_file(found)

@@ -1,0 +1,77 @@
+"""Values as they stand on a command line: text, read by the type of the parameter that gets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import NoReturn
+
+from apxm.errors import UsageError
+from apxm.operations.types import Value
+from apxm.program.invocation import arguments_for, assign, match
+from apxm.program.model import Flow, Parameter
+
+
+def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str]) -> list[Value]:
+    """The arguments of `flow` from ``VALUE…`` and ``--arg NAME=VALUE``. Raises `UsageError`."""
+    return arguments_for(flow, _read_all(flow, assign(flow, values, _by_name(named))))
+
+
+def read_known(flow: Flow, values: Sequence[str], named: Sequence[str]) -> dict[str, Value]:
+    """The same where some may be left out: by name, those that are given."""
+    return _read_all(flow, match(flow, values, _by_name(named)))
+
+
+def _read_all(flow: Flow, given: Mapping[str, str]) -> dict[str, Value]:
+    parameters = {parameter.name: parameter for parameter in flow.parameters}
+    return {name: _read(parameters[name], text, flow) for name, text in given.items()}
+
+
+def read_counts(option: str, text: str) -> list[int]:
+    """``1,2,4,8`` in rising order, each once. Raises `UsageError`."""
+    try:
+        counts = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        counts = [0]
+    if counts[0] < 1:
+        raise UsageError(f"{option} {text!r}: expected numbers of at least 1 with commas, such as 1,2,4,8")
+    return counts
+
+
+def _by_name(named: Sequence[str]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for text in named:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--arg wants NAME=VALUE, not {text!r}")
+        if name in found:
+            raise UsageError(f"--arg gives {name!r} twice")
+        found[name] = value
+    return found
+
+
+def _read(parameter: Parameter, text: str, flow: Flow) -> Value:
+    if parameter.type == "str":
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the value of {parameter.name} is not UTF-8 text") from None
+        return text
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError):
+        shown = text if len(text) <= 60 else text[:60] + "…"
+        raise UsageError(
+            f"{parameter.name} is of type {parameter.type}, and {shown!r} is not one; values other than str are JSON",
+            hint=f"its signature is {flow.signature}",
+        ) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text)

@@ -1,0 +1,184 @@
+"""``apxm workloads``: the programs that measure what A-PXM claims."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apxm.cli.options import JSON, Config, Quiet
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from types import FrameType
+
+    from apxm.workloads.endpoints import Endpoint
+
+workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@workloads_app.command("list")
+def list_workloads() -> None:
+    """List the workloads: number, name, and what each is about."""
+    from apxm.reports.tables import aligned
+    from apxm.workloads.catalog import WORKLOADS
+
+    for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
+        typer.echo(line)
+
+
+@workloads_app.command("check")
+def check() -> None:
+    """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
+    from apxm.reports.tables import aligned
+    from apxm.workloads import checks
+    from apxm.workloads.catalog import WORKLOADS
+
+    found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
+    for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
+        typer.echo(line)
+    if any(entry.outcome == "failed" for entry in found):
+        raise typer.Exit(1)
+
+
+@workloads_app.command("run")
+def run(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|NUMBER", help="Which workload, as `list` shows it.", show_default=False)
+    ],
+    n: Annotated[
+        str, typer.Option("--n", metavar="N,N,…", help="The numbers of calls to measure, up to 4096 each.")
+    ] = "1,2,4,8",
+    iterations: Annotated[int, typer.Option("--iterations", min=1, metavar="K", help="Measured runs of each.")] = 3,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, metavar="K", help="Runs before those, not counted.")] = 1,
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            "--latency",
+            metavar="SPEC",
+            help="Of the simulator: constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…; default constant:1000.",
+        ),
+    ] = None,
+    slowdown: Annotated[
+        str | None,
+        typer.Option("--slowdown", metavar="SPEC", help="Of the simulator: usl:ALPHA,BETA or curve:1=1,4=2.1,…"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Of the simulator's random latencies; default 0.")
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend", metavar="NAME", help="Ask this configured backend instead; its calls may cost money."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before calling a configured backend.")] = False,
+    json: JSON = False,
+    output: Annotated[str | None, typer.Option("-o", "--output", metavar="F.json", help="Write the JSON to F.")] = None,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="F.svg|F.png", help="Draw the speedup curve (needs matplotlib).")
+    ] = None,
+    apxm_only: Annotated[bool, typer.Option("--apxm-only", help="Measure A-PXM alone.")] = False,
+    langgraph_only: Annotated[bool, typer.Option("--langgraph-only", help="Measure LangGraph alone.")] = False,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Measure a workload on A-PXM and on LangGraph, side by side, on one HTTP endpoint.
+
+    Without --backend the endpoint is a simulator, started for this run: it costs nothing.
+
+    \b
+    Examples:
+      apxm workloads run 4_scalability
+      apxm workloads run 4 --slowdown usl:0.1,0 --plot speedup.svg
+      apxm workloads run 4 --n 1,8,64,512 --apxm-only --json -o results.json
+      apxm workloads run 4 --backend local --iterations 5
+    """
+    import asyncio
+    from contextlib import ExitStack
+    from pathlib import PurePath
+
+    from apxm.cli.confirmation import confirm_calls
+    from apxm.errors import UsageError
+    from apxm.reports.comparison import comparison_json
+    from apxm.reports.comparison_tables import comparison_text
+    from apxm.reports.curve import check_plotting, draw_curve, terminal_curve
+    from apxm.reports.files import OutputFile
+    from apxm.reports.progress import ProgressLine
+    from apxm.reports.terminal import note
+    from apxm.runtime.loops import real_loop
+    from apxm.source import printable
+    from apxm.workloads.catalog import find
+    from apxm.workloads.comparing import Comparing
+    from apxm.workloads.langgraph_system import load_peer
+    from apxm.workloads.measuring import Schedule
+    from apxm.workloads.scalability import parse_widths
+
+    workload = find(name)
+    schedule = Schedule(parse_widths(n), iterations, warmup)
+    if apxm_only and langgraph_only:
+        raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
+    if plot:
+        check_plotting(plot)
+    progress = ProgressLine(wanted=not quiet)
+    with ExitStack() as stack:
+        stack.callback(progress.clear)
+        stack.enter_context(_orderly_end())
+        json_file = stack.enter_context(OutputFile(output)) if output else None
+        plot_file = stack.enter_context(OutputFile(plot)) if plot else None
+        endpoint = stack.enter_context(_endpoint(backend, latency, slowdown, seed, config))
+        progress.say("loading")
+        peer = None if apxm_only else load_peer(workload.peer)
+        comparing = Comparing(schedule, endpoint, apxm=not langgraph_only, peer=peer, report=progress.say)
+        progress.clear()
+        if not quiet:
+            note(printable(f"model: {endpoint.description}"))
+        if backend is not None:
+            confirm_calls(comparing.calls, endpoint.description, yes)
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            compared = runner.run(comparing.run())
+        progress.clear()
+        text = comparison_json(compared.comparison)
+        if json_file:
+            json_file.write(f"{text}\n".encode())
+        if plot_file and plot:
+            plot_file.write(draw_curve(compared.comparison, PurePath(plot).suffix))
+        if json:
+            typer.echo(text)
+        else:
+            typer.echo(comparison_text(compared.comparison, compared.guesses))
+            typer.echo(terminal_curve(compared.comparison))
+
+
+def _endpoint(
+    backend: str | None, latency: str | None, slowdown: str | None, seed: int | None, config: str | None
+) -> AbstractContextManager[Endpoint]:
+    from contextlib import nullcontext
+
+    from apxm.backends.latency import DEFAULT_LATENCY
+    from apxm.errors import UsageError
+    from apxm.workloads import endpoints
+
+    if backend is None:
+        return endpoints.simulated(latency or DEFAULT_LATENCY, slowdown or "none", seed or 0)
+    options = {"--latency": latency, "--slowdown": slowdown, "--seed": seed}
+    if given := [option for option, value in options.items() if value is not None]:
+        raise UsageError(f"{' and '.join(given)}: of the simulator, which is not asked where --backend names another")
+    return nullcontext(endpoints.configured(backend, config))
+
+
+@contextmanager
+def _orderly_end() -> Generator[None]:
+    """SIGTERM unwinds the block as Ctrl-C does, so that nothing it opened is left behind."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,107 @@
+"""Values of the IR as expressions of a plan's nodes.
+
+Inside one plan, an expression is built with the *plan's* node numbers in its `Operand`s; `place` turns those into the
+numbers of one node's own operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from xdsl.ir import SSAValue
+
+from apxm.errors import InternalError
+from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp
+from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+
+MOST_LEAVES = 64
+DEEPEST = 16
+"""Bounds of an expression that folds into its user; beyond them a `Compute` node holds it."""
+MOST_SHARED = 8
+"""Bound on the weight of an expression that folds into several users: each of them gets a copy."""
+_CHARACTERS_PER_WEIGHT = 64
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A value as users see it."""
+
+    expression: Expression
+    leaves: int = 1
+    depth: int = 0
+    weight: int = 1
+    """What one more copy of it costs: leaves, and long constants by their length."""
+
+    def fits(self, uses: int) -> bool:
+        """Whether it may be copied into its users, or must be computed once at a node of its own."""
+        return self.leaves <= MOST_LEAVES and self.depth <= DEEPEST and (uses < 2 or self.weight <= MOST_SHARED)
+
+
+def folded_constant(op: ConstantOp) -> Folded:
+    return Folded(Literal(op.data.value), weight=1 + len(op.data.data) // _CHARACTERS_PER_WEIGHT)
+
+
+def folded(op: ValueOp, operands: Sequence[Folded]) -> Folded:
+    """What `op` computes, given its operands."""
+    if isinstance(op, ConstantOp):
+        return folded_constant(op)
+    return Folded(
+        _expression(op, tuple(operand.expression for operand in operands)),
+        leaves=sum(operand.leaves for operand in operands) or 1,
+        depth=1 + max((operand.depth for operand in operands), default=0),
+        weight=1 + sum(operand.weight for operand in operands),
+    )
+
+
+def _expression(op: ValueOp, parts: tuple[Expression, ...]) -> Expression:
+    match op:
+        case TextOp():
+            return Text(parts)
+        case SumOp():
+            return Sum(parts)
+        case ListOp():
+            return ListOf(parts)
+        case DictOp():
+            return DictOf(op.keys, parts)
+        case FieldOp():
+            return Field(parts[0], op.field)
+        case ToFloatOp():
+            return ToFloat(parts[0])
+        case _:
+            raise InternalError(f"{op.name} has no form in a program")
+
+
+def use_count(value: SSAValue) -> int:
+    """0, 1, or 2 for more."""
+    return 2 if value.has_more_than_one_use() else int(bool(value.uses))
+
+
+def place(expressions: Iterable[Expression]) -> tuple[tuple[int, ...], tuple[Expression, ...]]:
+    """The operands of a node that holds `expressions`, and those with their `Operand`s numbered accordingly."""
+    operands: dict[int, int] = {}
+    placed = tuple(_place(expression, operands) for expression in expressions)
+    return tuple(operands), placed
+
+
+def _place(expression: Expression, operands: dict[int, int]) -> Expression:
+    match expression:
+        case Literal():
+            return expression
+        case Operand(index=node):
+            return Operand(operands.setdefault(node, len(operands)))
+        case Text(parts=parts):
+            return Text(tuple(_place(part, operands) for part in parts))
+        case Sum(parts=parts):
+            return Sum(tuple(_place(part, operands) for part in parts))
+        case ListOf(items=items):
+            return ListOf(tuple(_place(item, operands) for item in items))
+        case DictOf(keys=keys, values=values):
+            return DictOf(keys, tuple(_place(value, operands) for value in values))
+        case Field(of=of, name=name):
+            return Field(_place(of, operands), name)
+        case ToFloat(of=of):
+            return ToFloat(_place(of, operands))
+        case _:
+            assert_never(expression)

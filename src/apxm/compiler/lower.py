@@ -1,0 +1,306 @@
+"""Module → `Program`: operations become nodes, values fold into them, constructs become plans of their own.
+
+`program.model` describes what comes out. Nodes stand in program order, so every edge points forward by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, SSAValue
+
+from apxm.compiler.expressions import MOST_SHARED, Folded, folded, folded_constant, place, use_count
+from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
+from apxm.errors import InternalError
+from apxm.ir.base import AisOperation, type_of
+from apxm.ir.operations import OperateOp
+from apxm.ir.paths import arm_path
+from apxm.ir.structure import CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp, flows_of
+from apxm.ir.summary import Summary
+from apxm.ir.values import ConstantOp, ValueOp
+from apxm.operations.effects import Access, Order
+from apxm.operations.types import NONE
+from apxm.program.model import (
+    AnyNode,
+    Call,
+    Compute,
+    Enter,
+    Exit,
+    Expression,
+    Flow,
+    Input,
+    Literal,
+    Names,
+    NodeName,
+    Operand,
+    Operate,
+    OrderEdge,
+    Output,
+    Parameter,
+    Plan,
+    PlanNames,
+    Program,
+    Switch,
+)
+
+
+def lower(module: ModuleOp, *, file: str, optimization_level: int) -> Program:
+    """`file` is the base name of the source, for people."""
+    return _Lowering(module).program(file, optimization_level)
+
+
+class _Lowering:
+    """The plans of a program: one per flow, in order, then one per arm of a construct, as they are met."""
+
+    def __init__(self, module: ModuleOp) -> None:
+        self.flows = flows_of(module)
+        self.summary = Summary(module)
+        self.anywhere = self.summary.of_module()
+        self.plan_of_flow = {symbol: index for index, symbol in enumerate(self.flows)}
+        self.plans: list[Plan | None] = [None] * len(self.flows)
+        self.names: list[PlanNames | None] = [None] * len(self.flows)
+
+    def program(self, file: str, optimization_level: int) -> Program:
+        for index, flow in enumerate(self.flows.values()):
+            ports = self.inputs_for(self.summary.of_flow(flow.symbol)), self.summary.of_flow(flow.symbol)
+            _PlanBuilder(self, flow.symbol, index, flow.body, flow.body.args, *ports).build()
+        entry = next((index for index, flow in enumerate(self.flows.values()) if flow.is_entry), None)
+        return Program(
+            plans=tuple(plan for plan in self.plans if plan is not None),
+            flows=tuple(_flow(flow, index) for index, flow in enumerate(self.flows.values())),
+            entry=entry,
+            optimization_level=optimization_level,
+            names=Names(file=file, plans=tuple(names for names in self.names if names is not None)),
+        )
+
+    def inputs_for(self, inside: tuple[Access, ...]) -> tuple[Access, ...]:
+        return input_ports(inside, self.anywhere)
+
+    def new_plan(self) -> int:
+        self.plans.append(None)
+        self.names.append(None)
+        return len(self.plans) - 1
+
+
+def _flow(flow: FlowOp, plan: int) -> Flow:
+    defaults = flow.defaults
+    parameters = tuple(
+        Parameter(name=name, type=str(type_of(argument)), required=name not in defaults, default=defaults.get(name))
+        for name, argument in zip(flow.parameters, flow.body.args, strict=True)
+    )
+    result = None if flow.result is None else str(flow.result)
+    return Flow(agent=flow.agent, name=flow.flow, parameters=parameters, result=result, plan=plan)
+
+
+class _PlanBuilder:
+    """One plan, from one block."""
+
+    def __init__(
+        self,
+        lowering: _Lowering,
+        path: str,
+        index: int,
+        block: Block,
+        inputs: Sequence[SSAValue],
+        order_in: tuple[Access, ...],
+        order_out: tuple[Access, ...],
+    ) -> None:
+        self.lowering = lowering
+        self.path = path
+        self.index = index
+        self.block = block
+        self.nodes: list[AnyNode] = []
+        self.node_names: list[NodeName] = []
+        self.order_edges: dict[OrderEdge, None] = {}
+        self.order_out = order_out
+        self.values: dict[SSAValue, Folded] = {}
+        for value in inputs:
+            self.values[value] = Folded(Operand(self.add(Input())))
+        self.tracker = OrderTracker({self.add(Input()): access for access in order_in})
+        self.inputs = len(self.nodes)
+
+    def build(self) -> None:
+        for op in self.block.ops:
+            match op:
+                case ValueOp():
+                    self.value_op(op)
+                case OperateOp():
+                    self.operate(op)
+                case SwitchOp():
+                    self.switch(op)
+                case CallOp():
+                    self.call(op)
+                case ReturnOp() | YieldOp():
+                    self.end(op.given)
+                case _:
+                    raise InternalError(f"{op.name} has no form in a program")
+
+    def add(self, node: AnyNode, op: AisOperation | None = None, *, named: bool = False) -> int:
+        line, column = op.position if op is not None else (0, 0)
+        self.nodes.append(node)
+        self.node_names.append(NodeName(path=op.path if op is not None and named else "", line=line, column=column))
+        return len(self.nodes) - 1
+
+    # --- values ----------------------------------------------------------------------------------------------------
+
+    def folded(self, value: SSAValue) -> Folded:
+        found = self.values.get(value)
+        if found is None:
+            # Not of this plan and not delivered into it: a constant that every arm can hold for itself.
+            assert isinstance(value.owner, ConstantOp)
+            found = self.values[value] = folded_constant(value.owner)
+        return found
+
+    def expression(self, value: SSAValue) -> Expression:
+        return self.folded(value).expression
+
+    def value_op(self, op: ValueOp) -> None:
+        uses = use_count(op.result)
+        if not uses:
+            return
+        value = folded(op, [self.folded(operand) for operand in op.operands])
+        if not value.fits(uses):
+            operands, (expression,) = place((value.expression,))
+            value = Folded(Operand(self.add(Compute(operands=operands, value=expression), op)))
+        self.values[op.result] = value
+
+    # --- operations ------------------------------------------------------------------------------------------------
+
+    def operate(self, op: OperateOp) -> None:
+        arguments, named = op.arguments, op.named_operands
+        operands, placed = place(self.expression(value) for value in (*arguments, *named.values()))
+        literals: dict[str, Expression] = {name: Literal(literal.value) for name, literal in op.literals.items()}
+        options = literals | dict(zip(named, placed[len(arguments) :], strict=True))
+        accesses = self.lowering.summary.accesses(op)
+        edges = self.tracker.edges_to(accesses)
+        node = self.add(
+            Operate(
+                operation=op.OPERATION.name,
+                operands=operands,
+                arguments=placed[: len(arguments)],
+                options={p.name: options.pop(p.name) for p in op.OPERATION.parameters if p.name in options} | options,
+                after=_nodes(edges, Order.SETTLED),
+                requires=_nodes(edges, Order.SUCCEEDED),
+                result=str(NONE if op.value is None else type_of(op.value)),
+                priority=op.priority,
+            ),
+            op,
+            named=True,
+        )
+        self.tracker.add(dict.fromkeys(accesses, node), node, edges)
+        self.explain(edges, node)
+        if op.value is not None:
+            self.values[op.value] = Folded(Operand(node))
+
+    def explain(self, edges: Iterable[Edge], target: int) -> None:
+        for edge in edges:
+            source = edge.pending.construct
+            if source is not None:
+                self.order_edges[OrderEdge(source=source, target=target, rule=edge.rule)] = None
+
+    # --- constructs ------------------------------------------------------------------------------------------------
+
+    def switch(self, op: SwitchOp) -> None:
+        lowering = self.lowering
+        captured = self.captures(op)
+        accesses = lowering.summary.accesses(op)
+        order_in = lowering.inputs_for(accesses)
+        labels = op.labels
+        plans: list[int] = []
+        for index, arm in enumerate(op.arms):
+            plan = lowering.new_plan()
+            plans.append(plan)
+            path = arm_path(f"{self.path.partition('/')[0]}/{op.path}", labels[index] if index < len(labels) else None)
+            _PlanBuilder(lowering, path, plan, arm, captured, order_in, accesses).build()
+        operands, (selector,) = place((self.expression(op.selector),))
+        node = Switch(
+            operands=operands,
+            selector=selector,
+            labels=labels,
+            arms=tuple(plans[: len(labels)]),
+            default=plans[-1] if op.default is not None else None,
+            priority=op.priority,
+        )
+        self.frame(op, node, captured, accesses)
+
+    def call(self, op: CallOp) -> None:
+        node = Call(plan=self.lowering.plan_of_flow[op.callee], priority=op.priority)
+        self.frame(op, node, tuple(op.operands), self.lowering.summary.of_flow(op.callee))
+
+    def frame(
+        self, op: AisOperation, node: Switch | Call, delivered: Sequence[SSAValue], accesses: tuple[Access, ...]
+    ) -> None:
+        """The opener, what enters its frame, and what leaves it."""
+        opener = self.add(node, op, named=True)
+        for port, value in enumerate(delivered):
+            operands, (expression,) = place((self.expression(value),))
+            self.add(Enter(operands=operands, opener=opener, port=port, value=expression), op)
+        order_in = self.lowering.inputs_for(accesses)
+        self.explain(self.tracker.edges_to(accesses), opener)
+        enters: dict[Access, int] = {}
+        for port, access in enumerate(order_in, len(delivered)):
+            before = tuple(p.node for p in self.tracker.pending if same_kind(p.access, access))
+            enters[access] = self.add(Enter(opener=opener, port=port, requires=before), op)
+        if op.value is not None and use_count(op.value):
+            self.values[op.value] = Folded(Operand(self.add(Exit(opener=opener, port=0), op)))
+        exits: dict[Access, int] = {}
+        for port, access in enumerate(accesses, 0 if op.value is None else 1):
+            after = tuple(n for entered, n in enters.items() if entered.resource.may_alias(access.resource))
+            exits[access] = self.add(Exit(opener=opener, port=port, after=after), op)
+        self.tracker.add(exits, opener)
+
+    def captures(self, op: SwitchOp) -> tuple[SSAValue, ...]:
+        """The values of this plan that the arms use, in order of appearance. Constants that are cheap to copy are not
+        among them."""
+        inner: set[SSAValue] = set()
+        found: dict[SSAValue, None] = {}
+        for used in op.walk():
+            if used is op:
+                continue
+            inner.update(used.results)
+            for value in used.operands:
+                if value in inner or value in found:
+                    continue
+                if isinstance(value.owner, ConstantOp) and folded_constant(value.owner).weight <= MOST_SHARED:
+                    continue
+                found[value] = None
+        return tuple(found)
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def end(self, given: SSAValue | None) -> None:
+        outputs: list[int] = []
+        if given is not None:
+            operands, (expression,) = place((self.expression(given),))
+            outputs.append(self.add(Output(operands=operands, port=0, value=expression)))
+        for access in self.order_out:
+            after, requires = self.leaving(access)
+            outputs.append(self.add(Output(port=len(outputs), after=after, requires=requires)))
+        self.lowering.plans[self.index] = Plan(
+            nodes=tuple(self.nodes), inputs=self.inputs, outputs=tuple(outputs), gives_value=given is not None
+        )
+        self.lowering.names[self.index] = PlanNames(
+            path=self.path, nodes=tuple(self.node_names), order_edges=tuple(self.order_edges)
+        )
+
+    def leaving(self, port: Access) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What an order port waits for, as `after` and `requires`.
+
+        Behind the frame, an exit of a write stands for all accesses before it too. So where this plan does not make
+        one, it still comes behind the reads that the frame was told about, whatever became of them.
+        """
+        pending = self.tracker.pending
+        requires = tuple(
+            p.node for p in pending if same_kind(p.access, port) and (port.mode == "write" or p.construct is not None)
+        )
+        after = tuple(
+            p.node
+            for p in pending
+            if p.construct is None and p.access.mode == "read" and p.access.resource.may_alias(port.resource)
+        )
+        return (after if port.mode == "write" else ()), requires
+
+
+def _nodes(edges: tuple[Edge, ...], order: Order) -> tuple[int, ...]:
+    return tuple(edge.pending.node for edge in edges if edge.order is order)

@@ -1,0 +1,41 @@
+"""The backend that the environment alone describes, and the simulated one that always exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from apxm.backends.settings import OpenAISettings, SimulatedSettings
+
+OPENAI = "openai"
+"""The name of the backend that OPENAI_API_KEY makes."""
+DEFAULT_ENDPOINT = "https://api.openai.com/v1"
+DEFAULT_MODEL = "gpt-4o-mini"
+KEY, ENDPOINT, MODEL = "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"
+
+
+@dataclass(frozen=True)
+class FromEnvironment:
+    settings: OpenAISettings
+    origin: str
+    """What made it, in words."""
+
+
+def openai_from(environment: Mapping[str, str]) -> FromEnvironment | None:
+    """None where OPENAI_API_KEY is not set."""
+    if not environment.get(KEY, "").strip():
+        return None
+    endpoint, model = environment.get(ENDPOINT), environment.get(MODEL)
+    settings = OpenAISettings(
+        model=model or DEFAULT_MODEL,
+        endpoint=endpoint or DEFAULT_ENDPOINT,
+        api_key=f"env:{KEY}",
+        # OpenAI's newer models refuse the older name; other endpoints mostly know no other.
+        max_tokens_field="max_tokens" if endpoint else "max_completion_tokens",
+    )
+    default_model = "" if model else f"; {MODEL} chooses another model"
+    return FromEnvironment(settings, f"{KEY} is set{default_model}")
+
+
+SIMULATED_SETTINGS = SimulatedSettings()
+HOW_TO_USE_A_MODEL = f"for a real one set {KEY}, or write .apxm/config.toml"

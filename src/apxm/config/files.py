@@ -1,0 +1,94 @@
+"""Where the configuration lies, and how a file is read that anybody may have put there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from apxm.errors import ConfigurationError
+
+PROJECT_FILE = Path(".apxm", "config.toml")
+LARGEST = 1024 * 1024
+
+
+class Scope(Enum):
+    CHOSEN = "--config"
+    PROJECT = "project"
+    """Found in the working directory or above: perhaps cloned from a stranger."""
+    USER = "user"
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    path: Path
+    scope: Scope
+    content: bytes
+
+
+def find_file(chosen: Path | None) -> ConfigFile | None:
+    """The one file that counts: `chosen`, else the project's, else the user's. Files are never merged."""
+    if chosen is not None:
+        content = read_file(chosen)
+        if content is None:
+            raise ConfigurationError("there is no such file", where=str(chosen))
+        return ConfigFile(chosen, Scope.CHOSEN, content)
+    return find_project_file() or _find_user_file()
+
+
+def find_project_file() -> ConfigFile | None:
+    """``.apxm/config.toml`` in the working directory, or the nearest one above it."""
+    directory = Path.cwd()
+    for above in (directory, *directory.parents):
+        content = read_file(above / PROJECT_FILE)
+        if content is not None:
+            return ConfigFile(above / PROJECT_FILE, Scope.PROJECT, content)
+    return None
+
+
+def user_file() -> Path:
+    from platformdirs import user_config_path  # not needed where a file is chosen or a project has one
+
+    return user_config_path("apxm", appauthor=False) / "config.toml"
+
+
+def _find_user_file() -> ConfigFile | None:
+    path = user_file()
+    content = read_file(path)
+    return None if content is None else ConfigFile(path, Scope.USER, content)
+
+
+def read_file(path: Path) -> bytes | None:
+    """The content of a regular file of at most 1 MiB; None where there is none. Raises `ConfigurationError`.
+
+    A device or a pipe at that place is refused before a byte of it is read, so it cannot hang us.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        if _is_absent(path, error):
+            return None
+        raise ConfigurationError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigurationError("this is not a regular file", where=str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > LARGEST:
+        raise ConfigurationError("the file is larger than 1 MiB", where=str(path))
+    return content
+
+
+def _is_absent(path: Path, error: OSError) -> bool:
+    if error.errno == errno.ENOTDIR:
+        return True
+    if error.errno in (errno.ENOENT, errno.EACCES):
+        # A link to nowhere, and a file that is there but closed to us, are not "no file": another one must not be
+        # taken in its place without a word.
+        return not os.path.lexists(path) and not (error.errno == errno.EACCES and os.path.lexists(path.parent))
+    return False

@@ -1,0 +1,121 @@
+"""Every backend that a run could use here: built in, from the environment, and from the one file that counts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from apxm.backends.endpoint import openai_info, parse_endpoint
+from apxm.backends.protocol import BackendInfo
+from apxm.backends.registry import create_backend
+from apxm.backends.secrets import reference
+from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
+from apxm.config import environment as env
+from apxm.config.document import SIMULATED, Document
+from apxm.config.files import find_file
+from apxm.config.trust import is_trusted
+from apxm.errors import ConfigurationError, UntrustedConfigurationError, UsageError
+
+KeyStatus = Literal["none", "set", "missing"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A backend that could be made."""
+
+    name: str
+    settings: Settings
+    origin: str
+    """A file and line, or what in the environment made it, in words."""
+    where: str | None = None
+    """Its place in a file."""
+    trusted: bool = True
+    """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
+
+    @property
+    def info(self) -> BackendInfo:
+        if isinstance(self.settings, OpenAISettings):
+            return openai_info(self.name, self.settings, parse_endpoint(self.settings.endpoint))
+        return create_backend(self.name, self.settings, {}, where=self.where).info
+
+    @property
+    def key(self) -> KeyStatus:
+        if not isinstance(self.settings, OpenAISettings) or self.settings.api_key is None:
+            return "none"
+        variable = reference(self.settings.api_key)
+        return "set" if variable is None or os.environ.get(variable, "").strip() else "missing"
+
+    def must_be_trusted(self) -> None:
+        """Raises `UntrustedConfigurationError`, which says what a call would send, and where."""
+        if self.trusted:
+            return
+        raise UntrustedConfigurationError(
+            f"this project's own configuration is not trusted, and its backends.{self.name} (kind {self.info.kind}) "
+            f"would send prompts to {self.info.endpoint}{self._with_keys()}",
+            where=self.where,
+            hint="read the file, then run apxm trust, again after each change of it; --backend simulated runs without",
+        )
+
+    def _with_keys(self) -> str:
+        if not isinstance(self.settings, OpenAISettings):
+            return ""
+        values = (self.settings.api_key or "", *self.settings.headers.values())
+        variables = [variable for value in values if (variable := reference(value))]
+        return f", with the value of {' and '.join(variables)}" if variables else ""
+
+
+class Inventory:
+    def __init__(self, chosen: str | os.PathLike[str] | None) -> None:
+        """Raises `ConfigurationError`; a key that is missing, or a file that is not trusted, is no error yet."""
+        self._built_in = {SIMULATED: Known(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
+        if found := env.openai_from(os.environ):
+            parse_endpoint(found.settings.endpoint, setting=env.ENDPOINT)
+            self._built_in[env.OPENAI] = Known(env.OPENAI, found.settings, found.origin)
+        self._configured: dict[str, Known] = {}
+        self._document: Document | None = None
+        self.warnings: list[str] = []
+        if file := find_file(None if chosen is None else Path(chosen)):
+            self._document = Document(str(file.path), file.content)
+            self._read(self._document, is_trusted(file.scope, file.content))
+            self.warnings += self._document.warnings()
+        if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
+            self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
+        self.backends = {**self._built_in, **self._configured}
+
+    def get(self, name: str) -> Known:
+        """Raises `UsageError` where there is none of that name."""
+        if name in self.backends:
+            return self.backends[name]
+        near = get_close_matches(name, self.backends, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(self.backends)}"
+        if name == env.OPENAI:
+            hint = f"it exists where {env.KEY} is set"
+        raise UsageError(f"there is no backend {name!r}", hint=hint)
+
+    def default(self) -> str:
+        """The name of the backend that answers unless something else is said. Raises `ConfigurationError`."""
+        document = self._document
+        if document is not None and (name := document.config.default_backend) is not None:
+            try:
+                self.get(name)
+            except UsageError as error:
+                place = document.place("default_backend")
+                raise ConfigurationError(f"default_backend: {error.message}", where=place, hint=error.hint) from None
+            return name
+        if document is not None and len(self._configured) > 1:
+            raise ConfigurationError(
+                f"several backends are configured ({', '.join(self._configured)}), and none is the default",
+                where=document.place(),
+                hint='add default_backend = "NAME" at the top, or give --backend NAME',
+            )
+        return next(iter(self._configured), env.OPENAI if env.OPENAI in self._built_in else SIMULATED)
+
+    def _read(self, document: Document, trusted: bool) -> None:
+        for name, settings in document.config.backends.items():
+            where = document.place("backends", name)
+            # Of a file that nobody looked at, only what stays inside this process.
+            harmless = isinstance(settings, SimulatedSettings)
+            self._configured[name] = Known(name, settings, where, where, trusted or harmless)

@@ -1,0 +1,42 @@
+"""Where profiles of calibrated backends lie: one file per backend, in the user's data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from apxm.analysis.profile import Profile, decode_profile
+from apxm.config.files import read_file
+from apxm.errors import ConfigurationError
+
+
+def profile_file(backend: str) -> Path:
+    """Where the profile of a backend is kept, whether or not there is one."""
+    from platformdirs import user_data_path  # not needed where a file is named
+
+    return user_data_path("apxm", appauthor=False) / "profiles" / f"{quote(backend, safe='')}.json"
+
+
+def make_room(backend: str) -> Path:
+    """`profile_file`, in a directory that exists. Raises `ConfigurationError`."""
+    path = profile_file(backend)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the profile cannot be kept: {error.strerror}", where=str(path.parent)) from None
+    return path
+
+
+def load_profile(chosen: str) -> Profile:
+    """The profile in the file `chosen` or, where there is no such file, of the backend of that name.
+
+    Raises `ConfigurationError`.
+    """
+    for path in (Path(chosen), profile_file(chosen)):
+        content = None if path.is_dir() else read_file(path)
+        if content is not None:
+            return decode_profile(content, where=str(path))
+    raise ConfigurationError(
+        f"there is no file {chosen!r}, and no profile of a backend of that name",
+        hint=f"apxm calibrate --backend {chosen} makes one",
+    )

@@ -1,0 +1,133 @@
+"""The backends of a run: what is configured, and what the command line makes of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import msgspec
+
+from apxm.backends.deferred import DeferredBackend
+from apxm.backends.latency import parse_latency
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend
+from apxm.backends.registry import create_backend
+from apxm.backends.settings import SimulatedSettings
+from apxm.backends.slowdown import parse_slowdown
+from apxm.config import environment as env
+from apxm.config.inventory import Inventory, KeyStatus, Known
+from apxm.errors import ConfigurationError, UsageError
+from apxm.source import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What the command line, or a caller, says about the backend of a run; None leaves it as configured.
+
+    All but `backend` and `file` change the backend that answers by default, and no other.
+    """
+
+    backend: str | None = None
+    model: str | None = None
+    latency: str | None = None
+    slowdown: str | None = None
+    seed: int | None = None
+    file: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    backends: Mapping[str, AnyBackend]
+    default: str
+    notices: tuple[str, ...]
+    """The first says which model answers."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A backend as ``apxm backends`` and ``apxm doctor`` show it. Never holds a key."""
+
+    info: BackendInfo
+    origin: str
+    """A file and line, or what in the environment made it, in words."""
+    key: KeyStatus
+    trusted: bool
+    """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
+    default: bool
+
+
+def resolve(selection: Selection) -> Resolved:
+    """Finds the configuration and makes the backends of a run, those that need a key or a client when first called.
+
+    Raises `ConfigurationError`, also where the default backend lacks its key or its file is not trusted; `UsageError`
+    for a selection that makes no sense.
+    """
+    inventory = Inventory(selection.file)
+    chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
+    chosen.must_be_trusted()
+    default = create_backend(chosen.name, chosen.settings, os.environ, where=chosen.where)
+    backends = {known.name: _backend(known) for known in inventory.backends.values() if known.name != chosen.name}
+    forced = False
+    if selection.backend is not None and default.info.simulated:
+        # Who asks for the simulation must not pay, whichever backend the program names.
+        real = [name for name, backend in backends.items() if not backend.info.simulated]
+        backends |= dict.fromkeys(real, default)
+        forced = bool(real)
+    backends[chosen.name] = default
+    warnings = tuple(printable(warning) for warning in inventory.warnings)
+    return Resolved(backends, chosen.name, (_notice(default.info, chosen, forced),), warnings)
+
+
+def describe(file: str | os.PathLike[str] | None = None) -> list[Described]:
+    """All backends that a run could use here, those that could not answer included."""
+    inventory = Inventory(file)
+    try:
+        default = inventory.default()
+    except ConfigurationError:  # several and none chosen: a run would refuse, a list need not
+        default = None
+    return [
+        Described(known.info, known.origin, known.key, known.trusted, known.name == default)
+        for known in inventory.backends.values()
+    ]
+
+
+def _changed(known: Known, selection: Selection) -> Known:
+    settings = known.settings
+    if selection.model is not None:
+        if not selection.model.strip():
+            raise UsageError("--model is empty, the name of a model is expected")
+        settings = msgspec.structs.replace(settings, model=selection.model)
+    options = {"latency": selection.latency, "slowdown": selection.slowdown, "seed": selection.seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and not isinstance(settings, SimulatedSettings):
+        raise UsageError(
+            f"{', '.join(f'--{name}' for name in given)} is for a simulated backend, and {known.name} is not one",
+            hint="add --backend simulated",
+        )
+    # Here rather than when it is made, so that the message is about the option and not about a file.
+    if selection.latency is not None:
+        parse_latency(selection.latency)
+    if selection.slowdown is not None:
+        parse_slowdown(selection.slowdown)
+    return replace(known, settings=msgspec.structs.replace(settings, **given))
+
+
+def _backend(known: Known) -> AnyBackend:
+    settings = known.settings
+    if isinstance(settings, SimulatedSettings):
+        return create_backend(known.name, settings, os.environ, where=known.where)
+
+    def make() -> CoroutineBackend:
+        known.must_be_trusted()
+        return cast(CoroutineBackend, create_backend(known.name, settings, os.environ, where=known.where))
+
+    return DeferredBackend(known.info, settings, make)
+
+
+def _notice(info: BackendInfo, known: Known, forced: bool) -> str:
+    if info.simulated:
+        everywhere = ", in place of every other backend" if forced else ""
+        return printable(f"model: {info.description}{everywhere}; {env.HOW_TO_USE_A_MODEL}")
+    return printable(f"model: {info.description} (backend {info.name}: {known.origin})")

@@ -1,0 +1,102 @@
+"""Every error that A-PXM raises on purpose, by phase.
+
+Each carries what was found, and where known a place and a hint. Anything else that escapes is a defect of ours, and
+`InternalError` says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apxm.source import Diagnostic
+
+
+class ApxmError(Exception):
+    """Base of all errors of this package.
+
+    `message` says what was found and what was expected, `where` names the place (a file, a position, an endpoint) and
+    `hint` what to do about it.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default an exception is unpickled by calling its class with its message alone, which most here refuse: a
+        # pool of processes would break at the first error of a worker.
+        return _unpickled, (type(self), self.args), self.__dict__
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" (hint: {self.hint})" if self.hint else ""
+        return f"{place}{self.message}{advice}"
+
+
+def _unpickled(kind: type[ApxmError], arguments: tuple[object, ...]) -> ApxmError:
+    return kind.__new__(kind, *arguments)
+
+
+class UsageError(ApxmError):
+    """The caller asked for something that makes no sense: a wrong flag, a missing value, an unknown flow."""
+
+
+class ConfigurationError(ApxmError):
+    """A configuration file, or the environment, says something that cannot be used."""
+
+
+class UntrustedConfigurationError(ConfigurationError):
+    """A project's own configuration wants something that needs `apxm trust` first."""
+
+
+class SourceError(ApxmError):
+    """The source has errors; `diagnostics` holds them in the order of the text, warnings included."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+        first = next(d for d in diagnostics if d.severity == "error")
+        super().__init__(first.message, where=first.span.place, hint=first.help)
+        self.diagnostics = diagnostics
+
+    def __str__(self) -> str:
+        return "\n".join(diagnostic.render() for diagnostic in self.diagnostics)
+
+
+class CompileError(ApxmError):
+    """A program that is correct cannot be compiled within the stated limits."""
+
+
+class ArtifactError(ApxmError):
+    """An artifact is not one, is damaged, or holds a graph that must not run."""
+
+
+class OperationError(ApxmError):
+    """One operation of a run failed.
+
+    `kind` is a stable word that programs may compare: `no_match`, `missing_field`, `too_large`, `timeout`, …
+    """
+
+    def __init__(self, kind: str, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.kind = kind
+
+
+class BackendError(OperationError):
+    """A model did not answer as it should.
+
+    `retryable` says whether the same call may succeed later: true for a lost connection, 408, 429, 5xx, a timeout and
+    an unreadable answer, false for 400, 401, 403 and 404.
+    """
+
+    def __init__(self, kind: str, message: str, *, retryable: bool, hint: str | None = None) -> None:
+        super().__init__(kind, message, hint=hint)
+        self.retryable = retryable
+
+
+class InternalError(ApxmError):
+    """A defect of A-PXM itself, never the user's."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\nThis is a defect of A-PXM, not of your program. Please report it with the input."

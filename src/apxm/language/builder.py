@@ -1,0 +1,348 @@
+"""What each rule of grammar.lark becomes. Lark calls the method named like the rule, with tokens and finished parts."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from lark import Token
+
+from apxm.language.expectation import RESERVED_WORDS
+from apxm.language.report import Report
+from apxm.language.syntax import (
+    Addition,
+    Agent,
+    AgentDefault,
+    Block,
+    CallExpression,
+    CallStatement,
+    Capability,
+    Case,
+    Comparison,
+    Constant,
+    DictDisplay,
+    Expression,
+    Flow,
+    Identifier,
+    LaterConstruct,
+    Let,
+    ListDisplay,
+    NamedArgument,
+    Parameter,
+    Return,
+    Switch,
+    SyntaxTree,
+    TypeName,
+)
+from apxm.language.text import fields_of, read_text, reference
+from apxm.operations.types import INTEGERS
+from apxm.source import SourceFile, Span
+
+Parts = list[Any]
+"""Tokens, and what the rules inside gave."""
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """A list of parameters, with its parentheses."""
+
+    span: Span
+    items: tuple[Parameter, ...]
+
+
+class Builder:
+    """Lark keeps one of these for good, so what it works on changes with each parse."""
+
+    def __init__(self) -> None:
+        self.begin(SourceFile("", ""), Report())
+
+    def begin(self, source: SourceFile, report: Report) -> None:
+        self.source = source
+        self.report = report
+        self._refused: set[str] = set()
+        """Reserved words that were declared as names: their uses are no further mistakes."""
+
+    # --- declarations
+
+    def start(self, parts: Parts) -> SyntaxTree:
+        span = Span(self.source, 0, len(self.source.text))
+        return SyntaxTree(span=span, source=self.source, agents=tuple(parts))
+
+    def agent(self, parts: Parts) -> Agent:
+        return Agent(
+            span=self._span(parts),
+            name=self._declared(parts[1]),
+            defaults=tuple(p for p in parts if isinstance(p, AgentDefault)),
+            capabilities=tuple(p for p in parts if isinstance(p, Capability)),
+            flows=tuple(p for p in parts if isinstance(p, Flow)),
+        )
+
+    def agent_default(self, parts: Parts) -> AgentDefault:
+        return AgentDefault(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
+
+    def flow(self, parts: Parts) -> Flow:
+        keyword = next(i for i, part in enumerate(parts) if isinstance(part, Token))
+        return Flow(
+            span=self._span(parts),
+            annotations=tuple(parts[:keyword]),
+            name=self._declared(parts[keyword + 1]),
+            parameters=next((p.items for p in parts if isinstance(p, _Parameters)), ()),
+            result=next((p for p in parts if isinstance(p, TypeName)), None),
+            body=parts[-1],
+        )
+
+    def annotation(self, parts: Parts) -> Identifier:
+        return Identifier(span=self._span(parts), text=parts[1].value)
+
+    def capability(self, parts: Parts) -> Capability:
+        return Capability(
+            span=self._span(parts),
+            name=self._declared(parts[1]),
+            parameters=parts[2].items,
+            result=next((p for p in parts if isinstance(p, TypeName)), None),
+            readonly=isinstance(parts[-1], Token),
+        )
+
+    def parameters(self, parts: Parts) -> _Parameters:
+        return _Parameters(span=self._span(parts), items=tuple(p for p in parts if isinstance(p, Parameter)))
+
+    def parameter(self, parts: Parts) -> Parameter:
+        default = parts[4] if len(parts) > 3 else None
+        return Parameter(span=self._span(parts), name=self._declared(parts[0]), type=parts[2], default=default)
+
+    def result(self, parts: Parts) -> TypeName:
+        return parts[1]
+
+    def type_name(self, parts: Parts) -> TypeName:
+        element = parts[2] if len(parts) > 1 else None
+        return TypeName(span=self._span(parts), name=parts[0].value, element=element)
+
+    # --- statements
+
+    def block(self, parts: Parts) -> Block:
+        return Block(span=self._span(parts), statements=tuple(parts[1:-1]))
+
+    def bare_arm(self, parts: Parts) -> Block:
+        value: Expression = parts[0]
+        return Block(span=value.span, statements=(Return(span=value.span, value=value),), bare=True)
+
+    def call_statement(self, parts: Parts) -> CallStatement:
+        target = parts[1] if len(parts) > 1 else None
+        return CallStatement(span=self._span(parts), call=parts[0], target=target)
+
+    def target(self, parts: Parts) -> Identifier:
+        return self._declared(parts[1])
+
+    def let(self, parts: Parts) -> Let:
+        return Let(span=self._span(parts), target=self._declared(parts[1]), value=parts[3])
+
+    def return_value(self, parts: Parts) -> Return:
+        return Return(span=self._span(parts), value=parts[1])
+
+    def bare_return(self, parts: Parts) -> Return:
+        return Return(span=self._span(parts), value=None)
+
+    def switch(self, parts: Parts) -> Switch:
+        return Switch(
+            span=self._span(parts),
+            selector=parts[1],
+            cases=tuple(p for p in parts if isinstance(p, Case)),
+            default=next((p for p in parts if isinstance(p, Block)), None),
+            target=_target(parts),
+        )
+
+    def case(self, parts: Parts) -> Case:
+        return Case(span=self._span(parts), label=self._plain(parts[1], "a case label"), body=parts[3])
+
+    def default(self, parts: Parts) -> Block:
+        return parts[2]
+
+    # --- constructs that later versions run
+
+    def branch(self, parts: Parts) -> LaterConstruct:
+        return self._later(parts)
+
+    def loop(self, parts: Parts) -> LaterConstruct:
+        options = cast(list[NamedArgument], parts[1]) if isinstance(parts[1], list) else []
+        carried = tuple(option.name for option in options if option.name.text != "max")
+        return self._later(parts, carried)
+
+    def each(self, parts: Parts) -> LaterConstruct:
+        source = parts[3]
+        if isinstance(source, CallExpression) and not source.arguments and _only_limits(source.named):
+            # `for x in items (max: 3)` looks like a call of `items`
+            items = reference(list(source.callee), self.report)
+            parts = [*parts[:3], items, list(source.named), *parts[4:]]
+        return self._later(parts, (self._declared(parts[1]),))
+
+    def attempt(self, parts: Parts) -> LaterConstruct:
+        caught = parts[3]
+        return self._later(parts, (self._declared(caught),) if isinstance(caught, Token) else ())
+
+    def until(self, parts: Parts) -> LaterConstruct:
+        return self._later(parts)
+
+    def carry(self, parts: Parts) -> LaterConstruct:
+        return self._later(parts)
+
+    def options(self, parts: Parts) -> list[NamedArgument]:
+        for part in parts:
+            if isinstance(part, Expression):
+                self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
+        return [part for part in parts if isinstance(part, NamedArgument)]
+
+    def _later(self, parts: Parts, bindings: tuple[Identifier, ...] = ()) -> LaterConstruct:
+        expressions: list[Expression] = []
+        for part in parts:
+            if isinstance(part, list):
+                expressions += [option.value for option in cast(list[NamedArgument], part)]
+            elif isinstance(part, NamedArgument):
+                expressions.append(part.value)
+            elif isinstance(part, Expression):
+                expressions.append(part)
+        return LaterConstruct(
+            span=self._span(parts),
+            keyword=self._identifier(parts[0]),
+            expressions=tuple(expressions),
+            bindings=bindings,
+            blocks=tuple(p for p in parts if isinstance(p, Block)),
+            target=_target(parts),
+        )
+
+    # --- expressions
+
+    def expression(self, parts: Parts) -> Comparison:
+        return Comparison(span=self._span(parts), operator="or", operands=_without_tokens(parts))
+
+    def conjunction(self, parts: Parts) -> Comparison:
+        return Comparison(span=self._span(parts), operator="and", operands=_without_tokens(parts))
+
+    def negation(self, parts: Parts) -> Comparison:
+        return Comparison(span=self._span(parts), operator="not", operands=_without_tokens(parts))
+
+    def comparison(self, parts: Parts) -> Comparison:
+        return Comparison(span=self._span(parts), operator=parts[1].value, operands=_without_tokens(parts))
+
+    def addition(self, parts: Parts) -> Addition:
+        return Addition(span=self._span(parts), operands=_without_tokens(parts))
+
+    def variable(self, parts: Parts) -> Expression:
+        self._check_used(parts[0][0])
+        return reference(parts[0], self.report)
+
+    def field(self, parts: Parts) -> Expression:
+        return fields_of(parts[0], [self._identifier(name) for name in parts[2::2]], self.report)
+
+    def path(self, parts: Parts) -> list[Identifier]:
+        return [self._identifier(name) for name in parts[::2]]
+
+    def call(self, parts: Parts) -> CallExpression:
+        callee: list[Identifier] = parts[0]
+        start = callee[0].span.start
+        self._check_used(callee[0])
+        if len(callee) > 2:
+            written = ".".join(part.text for part in callee)
+            span = Span(self.source, start, callee[-1].span.end)
+            self.report.error("syntax", f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`", span)
+        given = _without_tokens(parts[1:])
+        return CallExpression(
+            span=Span(self.source, start, parts[-1].end_pos),
+            callee=tuple(callee[:2]),
+            arguments=tuple(p for p in given if not isinstance(p, NamedArgument)),
+            named=tuple(p for p in given if isinstance(p, NamedArgument)),
+        )
+
+    def named(self, parts: Parts) -> NamedArgument:
+        return NamedArgument(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
+
+    def list_display(self, parts: Parts) -> ListDisplay:
+        return ListDisplay(span=self._span(parts), items=_without_tokens(parts))
+
+    def dict_display(self, parts: Parts) -> DictDisplay:
+        entries: list[tuple[Constant, Expression]] = [part for part in parts if isinstance(part, tuple)]
+        seen: set[object] = set()
+        for key, _ in entries:
+            if key.value in seen:
+                self.report.error(
+                    "duplicate-key", f"the key {json.dumps(key.value)} stands twice in this object", key.span
+                )
+            seen.add(key.value)
+        return DictDisplay(
+            span=self._span(parts), keys=tuple(key for key, _ in entries), values=tuple(value for _, value in entries)
+        )
+
+    def entry(self, parts: Parts) -> tuple[Constant, Expression]:
+        return self._plain(parts[0], "a key"), parts[2]
+
+    def parentheses(self, parts: Parts) -> Expression:
+        return replace(parts[1], span=self._span(parts))
+
+    def text(self, parts: Parts) -> Expression:
+        token: Token = parts[0]
+        assert token.start_pos is not None
+        return read_text(self.source, token.start_pos, token.value, self.report)
+
+    def number(self, parts: Parts) -> Constant:
+        span, digits = self._span(parts), parts[0].value
+        value = float(digits) if any(mark in digits for mark in ".eE") else _whole_number(digits)
+        if value is None:
+            self.report.error("bad-number", "whole numbers go from -2^63 to 2^63-1", span)
+        elif math.isinf(value):
+            self.report.error("bad-number", "this number is too large for a double", span)
+        return Constant(span=span, value=0 if value is None else value)
+
+    def truth(self, parts: Parts) -> Constant:
+        return Constant(span=self._span(parts), value=parts[0].value == "true")
+
+    # --- helpers
+
+    def _span(self, parts: Parts) -> Span:
+        first, last = parts[0], parts[-1]
+        start: Any = first.start_pos if isinstance(first, Token) else first.span.start
+        end: Any = last.end_pos if isinstance(last, Token) else last.span.end
+        return Span(self.source, start, end)
+
+    def _identifier(self, token: Token) -> Identifier:
+        start: Any = token.start_pos
+        return Identifier(span=Span(self.source, start, start + len(token)), text=token.value)
+
+    def _declared(self, token: Token) -> Identifier:
+        """A name that is declared or bound here. The lexer takes a reserved word for a name where only a name fits."""
+        name = self._identifier(token)
+        if name.text in RESERVED_WORDS:
+            self._refused.add(name.text)
+            self.report.error("reserved-word", f"`{name.text}` is a word of the language, expected a name", name.span)
+        return name
+
+    def _check_used(self, name: Identifier) -> None:
+        if name.text in RESERVED_WORDS and name.text not in self._refused:
+            message = f"`{name.text}` is a word of the language, expected an expression"
+            self.report.error("reserved-word", message, name.span)
+
+    def _plain(self, literal: Expression, what: str) -> Constant:
+        if isinstance(literal, Constant):
+            return literal
+        self.report.error("not-literal", f"{what} is fixed text, so nothing can be put into it", literal.span)
+        return Constant(span=literal.span, value="")
+
+
+def _whole_number(digits: str) -> int | None:
+    """None for one beyond 64 bits, which an artifact could not hold."""
+    if len(digits.lstrip("-0")) > 19:  # Python refuses to convert thousands of digits
+        return None
+    value = int(digits)
+    return value if value in INTEGERS else None
+
+
+def _without_tokens(parts: Parts) -> tuple[Any, ...]:
+    return tuple(part for part in parts if not isinstance(part, Token))
+
+
+def _target(parts: Parts) -> Identifier | None:
+    return parts[-1] if isinstance(parts[-1], Identifier) else None
+
+
+def _only_limits(named: tuple[NamedArgument, ...]) -> bool:
+    return bool(named) and all(argument.name.text == "max" for argument in named)

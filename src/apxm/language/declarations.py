@@ -1,0 +1,169 @@
+"""The agents, flows and capabilities of a program: their names, and the types that their declarations give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from apxm.language.report import Report
+from apxm.language.signatures import UNKNOWN, Signature
+from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
+from apxm.language.syntax import Parameter as ParameterSyntax
+from apxm.operations.catalog import OPERATIONS
+from apxm.operations.definition import Parameter
+from apxm.operations.model import OPTIONS
+from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
+from apxm.source import Span
+
+ANNOTATIONS = ("entry", "no_fuse")
+DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
+_LATER_DEFAULTS = ("beliefs", "goals")
+
+
+@dataclass(frozen=True, eq=False)
+class DeclaredFlow:
+    agent: Agent
+    flow: Flow
+    signature: Signature
+    result: Type
+    """`NONE` for a flow without a result type."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeclaredCapability:
+    signature: Signature
+    result: Type
+
+
+@dataclass(frozen=True, eq=False)
+class DeclaredAgent:
+    agent: Agent
+    flows: list[DeclaredFlow] = field(default_factory=list["DeclaredFlow"])
+    callables: dict[str, DeclaredFlow | DeclaredCapability] = field(
+        default_factory=dict[str, "DeclaredFlow | DeclaredCapability"]
+    )
+    """By name; of two with the same name, the first."""
+    defaults: dict[str, Expression] = field(default_factory=dict[str, Expression])
+
+
+def declare(tree: SyntaxTree, report: Report) -> list[DeclaredAgent]:
+    seen: dict[str, Identifier] = {}
+    for agent in tree.agents:
+        if _is_new(agent.name, "agent", seen, report):
+            seen[agent.name.text] = agent.name
+    return [_declare_agent(agent, report) for agent in tree.agents]
+
+
+def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
+    """Of two with the same name, the first."""
+    return {declared.agent.name.text: declared for declared in reversed(agents)}
+
+
+def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
+    declared = DeclaredAgent(agent)
+    seen: dict[str, Identifier] = {}
+    for default in agent.defaults:
+        name = default.name.text
+        if name in _LATER_DEFAULTS:
+            report.error("not-yet", f"`{name}` is part of AIS, but this version cannot run it yet", default.name.span)
+        elif name not in DEFAULTS:
+            known = ", ".join(f"`{known}`" for known in DEFAULTS)
+            advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}"
+            report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
+        elif _is_new(default.name, "default", seen, report):
+            seen[name] = default.name
+            declared.defaults[name] = default.value
+    names: dict[str, Identifier] = {}
+    for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
+        kind = "flow" if isinstance(member, Flow) else "capability"
+        if isinstance(member, Flow):
+            callable_ = _declare_flow(agent, member, report)
+            declared.flows.append(callable_)
+        else:
+            callable_ = _declare_capability(member, report)
+        if member.name.text in OPERATIONS:
+            message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
+            report.error("operation-name", message, member.name.span)
+        if _is_new(member.name, kind, names, report):
+            names[member.name.text] = member.name
+            declared.callables[member.name.text] = callable_
+    return declared
+
+
+def _declare_flow(agent: Agent, flow: Flow, report: Report) -> DeclaredFlow:
+    _check_annotations(flow, report)
+    result = resolve(flow.result, report) if flow.result else NONE
+    return DeclaredFlow(agent, flow, _signature(flow.name, flow.parameters, result, report), result)
+
+
+def _declare_capability(capability: Capability, report: Report) -> DeclaredCapability:
+    result = resolve(capability.result, report) if capability.result else JSON
+    signature = _signature(capability.name, capability.parameters, result, report)
+    message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
+    report.error("not-yet", message, capability.name.span)
+    return DeclaredCapability(signature, result)
+
+
+def _check_annotations(flow: Flow, report: Report) -> None:
+    seen: dict[str, Identifier] = {}
+    for annotation in flow.annotations:
+        if annotation.text not in ANNOTATIONS:
+            known = [f"@{name}" for name in ANNOTATIONS]
+            advice = report.near(f"@{annotation.text}", known) or "there are " + " and ".join(f"`{n}`" for n in known)
+            report.error("unknown-annotation", f"there is no annotation `@{annotation.text}`", annotation.span, advice)
+        elif _is_new(annotation, "annotation", seen, report):
+            seen[annotation.text] = annotation
+
+
+def _signature(name: Identifier, parameters: Iterable[ParameterSyntax], result: Type, report: Report) -> Signature:
+    declared: list[Parameter] = []
+    seen: dict[str, Identifier] = {}
+    shown: list[str] = []
+    for parameter in parameters:
+        parameter_type = resolve(parameter.type, report)
+        if _is_new(parameter.name, "parameter", seen, report):
+            seen[parameter.name.text] = parameter.name
+            required = parameter.default is None
+            declared.append(Parameter(parameter.name.text, parameter_type, "", required=required, by_position=True))
+            span = parameter.span
+            shown.append(span.source.text[span.start : span.end])
+    arrow = f" -> {result}" if result != NONE else ""
+    return Signature(name.text, tuple(declared), shown=f"{name.text}({', '.join(shown)}){arrow}")
+
+
+def resolve(name: TypeName, report: Report) -> Type:
+    """The type that `name` writes."""
+    known = (*SCALARS, "list", *LATER_TYPES)
+    if name.name in LATER_TYPES:
+        message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
+        report.error("not-yet", message, name.span)
+        return UNKNOWN
+    if name.name == "list":
+        if name.element is None:
+            message = "`list` needs the type of its elements"
+            report.error("unknown-type", message, name.span, "write `list[str]`, or `json` for values of any type")
+            return UNKNOWN
+        element = resolve(name.element, report)
+        return UNKNOWN if element == UNKNOWN else list_of(element)
+    if name.name not in SCALARS:
+        if name.name == "none":
+            advice = "a flow that gives nothing is written without `->`"
+        else:
+            listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
+            advice = report.near(name.name, known) or listed
+        written = Span(name.span.source, name.span.start, name.span.start + len(name.name))
+        report.error("unknown-type", f"there is no type `{name.name}`", written, advice)
+        return UNKNOWN
+    if name.element is not None:
+        report.error("unknown-type", f"`{name.name}` has no elements, expected `{name.name}` alone", name.span)
+        return UNKNOWN
+    return SCALARS[name.name]
+
+
+def _is_new(name: Identifier, kind: str, seen: dict[str, Identifier], report: Report) -> bool:
+    first = seen.get(name.text)
+    if first is None:
+        return True
+    message = f"the {kind} `{name.text}` is declared twice; the first is on line {first.span.line}"
+    report.error("duplicate-name", message, name.span)
+    return False

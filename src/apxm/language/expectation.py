@@ -1,0 +1,184 @@
+"""What a syntax error says."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any, cast
+
+from lark import Token
+
+from apxm.language.report import Report
+from apxm.language.syntax import Identifier
+from apxm.source import SourceFile, Span
+
+RESERVED_WORDS = frozenset(
+    {
+        *("agent", "flow", "capability", "readonly", "let", "return"),
+        *("switch", "case", "default", "if", "else", "loop", "for", "in", "until", "next", "try", "catch"),
+        *("true", "false", "and", "or", "not"),
+    }
+)
+
+_SIGNS = {
+    "ARROW": "`->`",
+    "ARM": "`=>`",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "LPAR": "`(`",
+    "RPAR": "`)`",
+    "LSQB": "`[`",
+    "RSQB": "`]`",
+    "COMMA": "`,`",
+    "COLON": "`:`",
+    "EQUAL": "`=`",
+    "DOT": "`.`",
+    "AT": "`@`",
+    "PLUS": "`+`",
+    "COMPARE": "a comparison",
+    "NAME": "a name",
+    "TEXT": "a text",
+    "NUMBER": "a number",
+    "$END": "the end of the file",
+}
+_EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
+_STATEMENT = {"NAME", "LET", "SWITCH", "IF", "LOOP", "FOR", "TRY", "UNTIL", "NEXT", "RETURN"}
+_CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
+"""What may follow any expression: true, and no help."""
+
+_STATEMENTS = {
+    "EQUAL": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
+    "ARROW": "`->` binds the result of a call; other values are bound by `let name = …`",
+    "NAME": "a statement is a call, `let`, `return` or `switch`",
+}
+"""Help where a name starts no statement, by what follows it."""
+
+_OPENERS = {"LBRACE": "RBRACE", "LPAR": "RPAR", "LSQB": "RSQB"}
+_OUTER = ("AGENT", "FLOW", "AT", "CAPABILITY", "CASE", "DEFAULT")
+"""What starts something that stands further out than statements do."""
+_SINGLE_QUOTED = re.compile(r"'[^'\n]*'?")
+_STRANGE_WORD = re.compile(r"[^\W\d]\w*|.", re.DOTALL)
+
+
+def describe_token(token: Token, parser: Any, source: SourceFile, report: Report) -> None:
+    """Reports that `token` does not fit where it stands."""
+    values: list[Any] = parser.parser_state.value_stack
+    expected: set[str] = parser.accepts()
+    opener = next((v for v in reversed(values) if isinstance(v, Token) and v.type in _OPENERS), None)
+    before: Any = values[-1] if values else None
+    if token.type == "$END":
+        _describe_end(opener, expected, source, report)
+    elif isinstance(before, Token) and before.type == "NAME" and before.value in RESERVED_WORDS:
+        message = f"`{before}` is a word of the language, expected a name"
+        report.error("reserved-word", message, _span(source, before))
+    elif expected <= {"LPAR", "DOT"} and token.type != "TEXT" and (name := _name_at(before, source)) is not None:
+        # a name where a statement starts, and nothing after it that makes one
+        message = f"found `{source.text[name.start : name.end]}`, expected a statement"
+        report.error("syntax", message, name, _STATEMENTS.get(token.type, _STATEMENTS["NAME"]))
+    else:
+        found = "a text" if token.type == "TEXT" else f"`{token}`"
+        message = f"found {found}, expected {_in_words(expected)}"
+        report.error("syntax", message, _span(source, token), _advice(token, values, opener, expected, source))
+
+
+def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
+    if opener is not None:
+        message = f"the file ends before this `{opener}` is closed"
+        report.error("unclosed-bracket", message, _span(source, opener), f"add {_SIGNS[_OPENERS[opener.type]]}")
+    else:
+        end = len(source.text.rstrip())
+        message = f"the file ends here, expected {_in_words(expected)}"
+        report.error("syntax", message, Span(source, max(0, end - 1), end))
+
+
+def _span(source: SourceFile, token: Token) -> Span:
+    return Span(source, token.start_pos or 0, token.end_pos or 0)
+
+
+def _name_at(value: Any, source: SourceFile) -> Span | None:
+    """The place of a name or path that the parser has just read."""
+    if isinstance(value, Token):
+        return _span(source, value) if value.type == "NAME" else None
+    if isinstance(value, list):
+        path = cast(list[Identifier], value)
+        return Span(source, path[0].span.start, path[-1].span.end)
+    return None
+
+
+def describe_character(offset: int, source: SourceFile, report: Report) -> None:
+    """Reports that no token starts at `offset`."""
+    text = source.text
+    character = text[offset]
+    if text.startswith('"""', offset) or text.startswith('f"""', offset):
+        length = 4 if character == "f" else 3
+        report.error("unclosed-text", 'this text is never closed by `"""`', Span(source, offset, offset + length))
+        return
+    if character == '"' or text.startswith('f"', offset):
+        end = text.find("\n", offset)
+        span = Span(source, offset, len(text.rstrip()) if end < 0 else end)
+        report.error(
+            "unclosed-text",
+            "this text is not closed on its line",
+            span,
+            'write `"` at its end, or `"""` around several lines',
+        )
+        return
+    if text.startswith("/*", offset):
+        report.error("unclosed-comment", "this comment is never closed by `*/`", Span(source, offset, offset + 2))
+        return
+    if character == "'":
+        quoted = _SINGLE_QUOTED.match(text, offset)
+        end = quoted.end() if quoted else offset + 1
+        report.error("bad-character", "found `'`, expected a text in double quotes", Span(source, offset, end))
+        return
+    advice = None
+    if character in "“”„‟«»":
+        advice = 'texts stand in straight quotes: `"`'
+    elif character == "#":
+        advice = "comments start with `//`"
+    elif character.isalpha():
+        advice = "names are made of ASCII letters, digits and `_`"
+    end = offset + 1
+    if character.isalpha() and (word := _STRANGE_WORD.match(text, offset)):
+        end = word.end()
+    shown = f"`{character}`" if character.isprintable() else "a character"
+    if ord(character) > 126 or not character.isprintable():
+        name = unicodedata.name(character, "")
+        shown += f" (U+{ord(character):04X}{' ' + name if name else ''})"
+    report.error("bad-character", f"found {shown}, which AIS does not use here", Span(source, offset, end), advice)
+
+
+def _in_words(expected: set[str]) -> str:
+    rest = set(expected)
+    words: list[str] = []
+    if rest >= _STATEMENT:
+        rest -= _STATEMENT | {"NAME"}
+        words.append("a statement")
+    elif rest >= _EXPRESSION - {"NOT"}:
+        rest -= _EXPRESSION
+        words.append("an expression")
+    if rest - _CONTINUATION or words:
+        rest -= _CONTINUATION
+    words += sorted((_SIGNS.get(name) or f"`{name.lower()}`" for name in rest), key=lambda word: (word == "`}`", word))
+    if len(words) == 1:
+        return words[0]
+    return ", ".join(words[:-1]) + f" or {words[-1]}"
+
+
+def _advice(
+    token: Token, values: list[Any], opener: Token | None, expected: set[str], source: SourceFile
+) -> str | None:
+    kind = token.type
+    if kind in ("CASE", "DEFAULT") and expected == {"RBRACE"}:
+        return "`default` is the last arm"
+    if kind in ("FLOW", "AT", "CAPABILITY") and "AGENT" in expected:
+        inside = "flows stand inside an agent: `agent Name { … }`"
+        return f"{inside}; is there a `}}` too many above?" if values else inside
+    closes_another = kind in _OPENERS.values() and opener is not None and _OPENERS[opener.type] != kind
+    if opener is not None and (closes_another or (kind in _OUTER and "RBRACE" in expected)):
+        return f"the `{opener}` on line {source.position(opener.start_pos or 0)[0]} is not closed"
+    if kind == "EQUAL" and "COLON" in expected:
+        return "a name and its value are separated by `:`"
+    if kind in ("COLON", "EQUAL") and "ARM" in expected:
+        return 'an arm is written `case "label" => …`'
+    return None

@@ -1,0 +1,178 @@
+"""The types of expressions."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from apxm.language.calls import Calls, Resolved
+from apxm.language.declarations import DeclaredAgent
+from apxm.language.report import Report
+from apxm.language.scopes import Scopes
+from apxm.language.signatures import UNKNOWN
+from apxm.language.syntax import (
+    Addition,
+    CallExpression,
+    Comparison,
+    Constant,
+    DictDisplay,
+    Expression,
+    FieldOf,
+    Flow,
+    FormatText,
+    ListDisplay,
+    Name,
+)
+from apxm.operations.types import BOOL, FLOAT, INT, JSON, NONE, STR, Type, assignable, join_types, list_of
+
+
+class FlowExpressions:
+    """The expressions of one flow."""
+
+    def __init__(
+        self,
+        agents: dict[str, DeclaredAgent],
+        agent: DeclaredAgent,
+        flow: Flow,
+        types: dict[Expression, Type],
+        resolved: Resolved,
+        report: Report,
+    ) -> None:
+        self.scopes = Scopes(report)
+        self._agents = agents
+        self._types = types
+        self._calls = Calls(agents, agent, flow, resolved, self, report)
+        self._report = report
+        self._refused_above = False
+
+    def value(self, expression: Expression) -> Type:
+        """The type of something that must give a value."""
+        found = self.any(expression)
+        if found == NONE and isinstance(expression, CallExpression):
+            name = ".".join(part.text for part in expression.callee)
+            self._report.error("no-value", f"`{name}` gives no value, and one is needed here", expression.span)
+            return UNKNOWN
+        return found
+
+    def fit(self, expression: Expression, expected: Type, what: str) -> Type:
+        """The type of something that must convert to `expected`; `what` says in an error what it is for."""
+        if isinstance(expression, ListDisplay) and expected.element is not None:
+            for item in expression.items:
+                self.fit(item, expected.element, f"an item of {what}")
+            self._types[expression] = expected
+            return expected
+        found = self.value(expression)
+        if UNKNOWN in (found, expected) or assignable(found, expected):
+            return found
+        self._report.error("wrong-type", f"found `{found}`, expected `{expected}` for {what}", expression.span)
+        return UNKNOWN
+
+    def any(self, expression: Expression) -> Type:
+        """The type of something that need not give a value."""
+        found = self._infer(expression)
+        self._types[expression] = found
+        return found
+
+    def header(self, expression: Expression) -> Type:
+        """As `value`, within the head of a construct that is refused as a whole."""
+        self._refused_above = True
+        try:
+            return self.value(expression)
+        finally:
+            self._refused_above = False
+
+    def gave_value(self, expression: Expression) -> bool:
+        """Of an expression that was looked at already."""
+        return self._types[expression] != NONE
+
+    def is_bound(self, name: str) -> bool:
+        return self.scopes.holds(name)
+
+    def _infer(self, expression: Expression) -> Type:
+        match expression:
+            case Constant():
+                return constant_type(expression)
+            case FormatText():
+                for part in expression.parts:
+                    self.value(part)
+                return STR
+            case ListDisplay():
+                return self._list(expression)
+            case DictDisplay():
+                for item in expression.values:
+                    self.value(item)
+                return JSON
+            case Name():
+                return self._name(expression)
+            case FieldOf():
+                return self._field(expression)
+            case Addition():
+                return self._addition(expression)
+            case Comparison():
+                return self._comparison(expression)
+            case CallExpression():
+                return self._calls.type_of(expression)
+
+    def _name(self, name: Name) -> Type:
+        if name.text in self._agents and not self.is_bound(name.text):
+            message = f"`{name.text}` is an agent, and a value is needed here"
+            self._report.error("undefined-name", message, name.span, f"call one of its flows: `{name.text}.flow(…)`")
+            return UNKNOWN
+        return self.scopes.type_of(name)
+
+    def _list(self, display: ListDisplay) -> Type:
+        items = [self.value(item) for item in display.items]
+        if not items:
+            return list_of(JSON)
+        if UNKNOWN in items:
+            return UNKNOWN
+        return list_of(reduce(lambda first, second: join_types(first, second) or JSON, items))
+
+    def _field(self, field: FieldOf) -> Type:
+        owner = self.value(field.value)
+        if owner in (JSON, UNKNOWN):
+            return owner
+        message = f"only json has fields, and this is `{owner}`"
+        self._report.error("no-field", message, field.name.span)
+        return UNKNOWN
+
+    def _addition(self, addition: Addition) -> Type:
+        left = self.value(addition.operands[0])
+        for operand in addition.operands[1:]:
+            right = self.value(operand)
+            left = self._sum(left, right, operand)
+        return left
+
+    def _sum(self, left: Type, right: Type, operand: Expression) -> Type:
+        if STR in (left, right):
+            return STR
+        if UNKNOWN in (left, right):
+            return UNKNOWN
+        if left.is_number and right.is_number:
+            return FLOAT if FLOAT in (left, right) else INT
+        message = f"`+` adds two numbers or joins text, and this is `{left}` + `{right}`"
+        self._report.error(
+            "bad-addition", message, operand.span, 'make one side text to join their text forms: `"" + …`'
+        )
+        return UNKNOWN
+
+    def _comparison(self, comparison: Comparison) -> Type:
+        refused, self._refused_above = self._refused_above, True
+        for operand in comparison.operands:
+            self.value(operand)
+        self._refused_above = refused
+        if not refused:
+            message = f"`{comparison.operator}` is part of AIS, but this version of apxm cannot run it yet"
+            self._report.error("not-yet", message, comparison.span)
+        return BOOL
+
+
+def constant_type(constant: Constant) -> Type:
+    match constant.value:
+        case bool():
+            return BOOL
+        case str():
+            return STR
+        case int():
+            return INT
+        case float():
+            return FLOAT

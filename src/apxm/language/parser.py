@@ -1,0 +1,128 @@
+"""Text to syntax tree."""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, NoReturn, cast
+
+from lark import Lark
+from lark.exceptions import UnexpectedInput
+
+from apxm.errors import UsageError
+from apxm.language.builder import Builder
+from apxm.language.garbage import without_collector
+from apxm.language.recovery import Recovery
+from apxm.language.report import Report, reject
+from apxm.language.syntax import SyntaxTree
+from apxm.source import SourceFile, Span
+
+LARGEST_SOURCE = 2 * 1024 * 1024
+"""Bytes of one file. Parsing costs about 60 microseconds and 2 KB per operation, so this is seconds, not minutes."""
+DEEPEST_NESTING = 64
+"""Brackets within brackets. Recursion in the compiler is bounded by it."""
+
+_BRACKETS = re.compile(
+    r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)|"(?:[^"\\\n]++|\\[^\n])*+"?|//[^\n]*+|/\*.*?(?:\*/|\Z)|[(\[{]|[)\]}]',
+    re.DOTALL,
+)
+
+
+def read_source(path: str | Path) -> SourceFile:
+    """The file at `path`, which must be UTF-8, with or without a byte order mark.
+
+    Raises `UsageError` where there is no such file or it cannot be read, `SourceError` where its content is no source.
+    """
+    shown = str(path)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_SOURCE + len(BOM_UTF8) + 1)
+    except IsADirectoryError:
+        raise UsageError("this is a directory, expected a file", where=shown) from None
+    except FileNotFoundError:
+        raise UsageError("there is no such file", where=shown) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"the file cannot be read: {reason}", where=shown) from None
+    content = content.removeprefix(BOM_UTF8)
+    if len(content) > LARGEST_SOURCE:
+        _reject_size(SourceFile(shown, content.decode(errors="replace")))
+    try:
+        return SourceFile(shown, content.decode())
+    except UnicodeDecodeError as error:
+        source = SourceFile(shown, content.decode(errors="replace"))
+        offset = len(content[: error.start].decode())
+        message = f"the byte 0x{content[error.start]:02x} here is not UTF-8"
+        reject("not-utf8", message, Span(source, offset, offset + 1), "save the file as UTF-8")
+
+
+def parse(source: SourceFile) -> SyntaxTree:
+    """The tree of `source`. Raises `SourceError` with all syntax errors, at most 20."""
+    _check_size(source)
+    _check_depth(source)
+    report = Report()
+    recovery = Recovery(source, report)
+    tree = None
+    with _parsing, without_collector():
+        lark, builder = _parser()
+        builder.begin(source, report)
+        try:
+            tree = cast(SyntaxTree, lark.parse(source.text, on_error=recovery.recover))
+        except UnexpectedInput:
+            pass  # beyond recovery; the report says why
+        finally:
+            builder.begin(SourceFile("", ""), Report())  # or it would keep this source alive
+    report.raise_errors()
+    assert tree is not None
+    return tree
+
+
+_parsing = Lock()
+"""One parse at a time, as they share the builder."""
+
+
+@cache
+def _parser() -> tuple[Any, Builder]:
+    """Lark, whose types are too loose to be of use, and what it builds with. Made at the first parse, in about 0.1 s.
+
+    Not cached on disk: lark would unpickle what it finds in the shared temporary directory, which is an open door. Its
+    `strict` mode needs one more package, so a test looks for conflicts instead.
+    """
+    builder = Builder()
+    grammar = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+    transformer = cast(Any, builder)  # by duck typing: lark only looks the methods up
+    return Lark(
+        grammar, parser="lalr", transformer=transformer, keep_all_tokens=True, maybe_placeholders=False
+    ), builder
+
+
+def _check_size(source: SourceFile) -> None:
+    try:
+        size = len(source.text.encode())
+    except UnicodeEncodeError as error:
+        span = Span(source, error.start, error.start + 1)
+        reject("not-utf8", "half of a surrogate pair is no character, and cannot be stored as UTF-8", span)
+    if size > LARGEST_SOURCE:
+        _reject_size(source)
+
+
+def _reject_size(source: SourceFile) -> NoReturn:
+    message = f"the source is larger than the limit of {LARGEST_SOURCE // 1024 // 1024} MiB"
+    reject("too-large", message, Span(source, 0, 0))
+
+
+def _check_depth(source: SourceFile) -> None:
+    """Counted before parsing: the tree is walked recursively later."""
+    depth = 0
+    for match in _BRACKETS.finditer(source.text):
+        first = match.group()[0]
+        if first in "([{":
+            depth += 1
+            if depth > DEEPEST_NESTING:
+                message = f"brackets nest deeper than the limit of {DEEPEST_NESTING}"
+                reject("too-deep", message, Span(source, match.start(), match.end()))
+        elif first in ")]}":
+            depth = max(0, depth - 1)

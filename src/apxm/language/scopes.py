@@ -1,0 +1,76 @@
+"""The names of values within one flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from apxm.language.report import Report
+from apxm.language.signatures import UNKNOWN
+from apxm.language.syntax import Block, CallStatement, Identifier, LaterConstruct, Let, Name, Switch
+from apxm.operations.types import Type
+
+
+@dataclass(frozen=True)
+class _Block:
+    coming: dict[str, Identifier]
+    """Every name that the block binds somewhere, at its first place."""
+    bound: dict[str, tuple[Identifier, Type]] = field(default_factory=dict[str, tuple[Identifier, Type]])
+
+
+class Scopes:
+    """Blocks within blocks. A name is visible from its binding to the end of its block, and hides nothing."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._blocks: list[_Block] = []
+
+    def enter(self, block: Block | None = None) -> None:
+        coming: dict[str, Identifier] = {}
+        for target in _targets(block) if block else ():
+            coming.setdefault(target.text, target)
+        self._blocks.append(_Block(coming))
+
+    def leave(self) -> None:
+        self._blocks.pop()
+
+    def bind(self, name: Identifier, type: Type) -> None:
+        earlier = self._find(name.text)
+        if earlier is not None:
+            message = f"`{name.text}` is already bound on line {earlier[0].span.line}; a name is bound once"
+            self._report.error("already-bound", message, name.span)
+            type = UNKNOWN
+        self._blocks[-1].bound[name.text] = (name, type)
+
+    def type_of(self, name: Name) -> Type:
+        found = self._find(name.text)
+        if found is not None:
+            return found[1]
+        coming = next((b.coming[name.text] for b in reversed(self._blocks) if name.text in b.coming), None)
+        if coming is not None and coming.span.start > name.span.start:
+            message = f"`{name.text}` is used before it is bound, on line {coming.span.line}"
+            self._report.error("use-before-binding", message, name.span)
+        else:
+            advice = self._report.near(name.text, self.visible())
+            self._report.error("undefined-name", f"nothing here is named `{name.text}`", name.span, advice)
+        return UNKNOWN
+
+    def visible(self) -> Iterator[str]:
+        """Nearest first."""
+        for block in reversed(self._blocks):
+            yield from reversed(block.bound)
+
+    def holds(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def _find(self, name: str) -> tuple[Identifier, Type] | None:
+        for block in reversed(self._blocks):
+            if (found := block.bound.get(name)) is not None:
+                return found
+        return None
+
+
+def _targets(block: Block) -> Iterable[Identifier]:
+    for statement in block.statements:
+        if isinstance(statement, CallStatement | Let | Switch | LaterConstruct) and statement.target is not None:
+            yield statement.target

@@ -1,0 +1,112 @@
+"""What can be called, in one shape, and how a call's arguments find their parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apxm.language.report import Report
+from apxm.language.syntax import CallExpression, Expression
+from apxm.operations.definition import Operation, Parameter, Variadic
+from apxm.operations.types import Type
+
+UNKNOWN = Type("?")
+"""The type of something that has been reported as wrong already. It fits everywhere, so one mistake is one error."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    name: str
+    """As the call writes it."""
+    parameters: tuple[Parameter, ...]
+    variadic: Variadic | None = None
+    open_arguments: bool = False
+    shown: str = ""
+    """As help lines show it."""
+
+    @staticmethod
+    def of(operation: Operation) -> Signature:
+        return Signature(
+            name=operation.name,
+            parameters=operation.parameters,
+            variadic=operation.variadic,
+            open_arguments=operation.open_arguments,
+            shown=operation.signature,
+        )
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The arguments of one call, sorted out."""
+
+    given: dict[str, Expression]
+    """By parameter; what is missing or wrong is absent."""
+    variadic: tuple[Expression, ...]
+    others: tuple[Expression, ...]
+    """Arguments without a parameter: reported, or allowed by `open_arguments`."""
+
+
+def match_arguments(call: CallExpression, signature: Signature, report: Report) -> Matched:
+    if _is_out_of_order(call, signature, report):
+        return Matched({}, (), (*call.arguments, *(argument.value for argument in call.named)))
+    positional = [p for p in signature.parameters if p.by_position]
+    given: dict[str, Expression] = {}
+    others: list[Expression] = []
+    for parameter, argument in zip(positional, call.arguments, strict=False):
+        given[parameter.name] = argument
+    rest = call.arguments[len(positional) :]
+    if rest and signature.variadic is None:
+        _reject_surplus(call, signature, len(positional), report)
+        others += rest
+        rest = ()
+    by_name = {p.name: p for p in signature.parameters}
+    named: set[str] = set()
+    for argument in call.named:
+        name = argument.name.text
+        if name in named or name in given:
+            report.error("duplicate-argument", f"`{name}` is given twice", argument.name.span)
+            others.append(argument.value)
+        elif name in by_name:
+            given[name] = argument.value
+        else:
+            if not signature.open_arguments:
+                message = f"`{signature.name}` has no argument `{name}`"
+                advice = report.near(name, by_name) or f"the call is {signature.shown}"
+                report.error("unknown-argument", message, argument.name.span, advice)
+            others.append(argument.value)
+        named.add(name)
+    _require(call, signature, given, rest, report)
+    return Matched(given, rest, tuple(others))
+
+
+def _is_out_of_order(call: CallExpression, signature: Signature, report: Report) -> bool:
+    if not call.named or not call.arguments or call.arguments[-1].span.start < call.named[0].span.start:
+        return False
+    late = next(argument for argument in call.arguments if argument.span.start > call.named[0].span.start)
+    message = "a positional argument stands after a named one"
+    report.error("argument-order", message, late.span, f"the call is {signature.shown}")
+    return True
+
+
+def _reject_surplus(call: CallExpression, signature: Signature, most: int, report: Report) -> None:
+    expected = "no arguments" if most == 0 else "one argument" if most == 1 else f"{most} arguments"
+    if any(not p.by_position for p in signature.parameters):
+        expected += " without a name"
+    message = f"`{signature.name}` takes {expected}, and this is number {most + 1}"
+    report.error("too-many-arguments", message, call.arguments[most].span, f"the call is {signature.shown}")
+
+
+def _require(
+    call: CallExpression,
+    signature: Signature,
+    given: dict[str, Expression],
+    rest: tuple[Expression, ...],
+    report: Report,
+) -> None:
+    missing = [p.name for p in signature.parameters if p.required and p.name not in given]
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        message = f"this call of `{signature.name}` lacks {names}"
+        report.error("missing-argument", message, call.callee[-1].span, f"the call is {signature.shown}")
+    elif signature.variadic and len(rest) < signature.variadic.minimum:
+        message = f"`{signature.name}` needs at least one argument"
+        report.error("missing-argument", message, call.callee[-1].span, f"the call is {signature.shown}")

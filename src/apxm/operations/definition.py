@@ -1,0 +1,105 @@
+"""The shape in which every operation of AIS is described."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from apxm.operations.effects import Effect
+from apxm.operations.types import JSON, NONE, Type
+
+
+class Family(Enum):
+    """Which handler an operation belongs to; the runtime has one module per family."""
+
+    MODEL = "model"
+    DATAFLOW = "dataflow"
+    OUTPUT = "output"
+    MEMORY = "memory"
+    TOOL = "tool"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of an operation."""
+
+    name: str
+    type: Type
+    doc: str
+    required: bool = False
+    by_position: bool = False
+    """Whether it may be given without its name; such parameters come first, in this order."""
+    literal: bool = False
+    """Whether it must be written out in the source, so that it is known before the run."""
+    minimum: float | None = None
+    """Smallest legal number, for literals."""
+    maximum: float | None = None
+    above: float | None = None
+    """A bound that the number must exceed, for literals."""
+    choices: tuple[str, ...] = ()
+    """The legal texts, for literals; empty where any will do."""
+
+
+@dataclass(frozen=True)
+class Variadic:
+    """The positional arguments after the named ones, any number of them."""
+
+    name: str
+    doc: str
+    minimum: int = 0
+    type: Type = JSON
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of AIS, as data.
+
+    The checker, the dialect, the lowering, the table of handlers and docs/operations.md are made from it.
+    """
+
+    name: str
+    summary: str
+    family: Family
+    effect: Effect
+    parameters: tuple[Parameter, ...] = ()
+    variadic: Variadic | None = None
+    result: Type = NONE
+    result_of_text: Type | None = None
+    """The result instead of `result` when every variadic operand is a str."""
+    available: bool = True
+    """False for an operation that the language knows and checks, and this version refuses by name."""
+    open_arguments: bool = False
+    """Whether further named arguments are allowed (those of a tool)."""
+    instruction: str | None = None
+    """What a model operation adds to the system text, if anything."""
+    reasons: bool = False
+    """Whether a backend's own reasoning setting, where it has one, replaces `instruction`."""
+    typical_ms: int = 0
+    """Expected duration where nothing better is known: it only ranks paths against each other."""
+    example: str = ""
+    """A complete statement that shows it in use."""
+
+    @property
+    def positional(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if p.by_position)
+
+    def parameter(self, name: str) -> Parameter | None:
+        return next((p for p in self.parameters if p.name == name), None)
+
+    def result_for(self, operands: list[Type]) -> Type:
+        """The result type, given the types of the variadic operands."""
+        if self.result_of_text is not None and all(t.name == "str" for t in operands):
+            return self.result_of_text
+        return self.result
+
+    @property
+    def signature(self) -> str:
+        """How it is called, as help texts show it: ``ask(prompt, context…, system: str, …)``."""
+        parts = [p.name if p.required else f"{p.name}?" for p in self.positional]
+        if self.variadic:
+            parts.append(f"{self.variadic.name}…")
+        parts += [f"{p.name}: {p.type}" for p in self.parameters if not p.by_position]
+        if self.open_arguments:
+            parts.append("name: value…")
+        return f"{self.name}({', '.join(parts)})"

@@ -1,0 +1,341 @@
+"""What must hold of a `Program` before it may run; an artifact can come from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from apxm.errors import ArtifactError
+from apxm.operations.catalog import AVAILABLE
+from apxm.operations.definition import Operation
+from apxm.operations.types import conforms, parse_type
+from apxm.program.model import (
+    AnyNode,
+    Call,
+    Compute,
+    DictOf,
+    Enter,
+    Exit,
+    Expression,
+    Field,
+    Flow,
+    Input,
+    ListOf,
+    Literal,
+    Operand,
+    Operate,
+    Output,
+    Plan,
+    Program,
+    Sum,
+    Switch,
+    Text,
+    ToFloat,
+)
+
+MOST_NODES = 4_000_000
+"""Of all plans together."""
+MOST_WORK = 4_000_000
+"""Nodes that one run may unfold into: a call tree can be exponential in its source. It is a few GiB at the worst."""
+FRAME_WORK = 16
+"""What a frame costs, in nodes."""
+DEEPEST_EXPRESSION = 64
+
+
+def verify(program: Program) -> None:
+    """Raises `ArtifactError` naming the first thing that is wrong, and where."""
+    count = sum(len(plan.nodes) for plan in program.plans)
+    if count > MOST_NODES:
+        raise ArtifactError(f"the program has {count:,} nodes; the limit is {MOST_NODES:,}")
+    for index, plan in enumerate(program.plans):
+        _Checker(program, index, plan).check()
+    _check_unfolding(program)
+    _check_flows(program)
+    _check_names(program)
+
+
+class _Checker:
+    """One plan."""
+
+    def __init__(self, program: Program, index: int, plan: Plan) -> None:
+        self.program = program
+        self.index = index
+        self.plan = plan
+
+    def check(self) -> None:
+        plan = self.plan
+        if not 0 <= plan.inputs <= len(plan.nodes):
+            raise self.error(None, f"has {len(plan.nodes)} nodes, and claims {plan.inputs} of them as inputs")
+        for i, node in enumerate(plan.nodes):
+            if isinstance(node, Input) != (i < plan.inputs):
+                raise self.error(i, f"is a {_kind(node)}, but the first {plan.inputs} nodes, and only they, are inputs")
+            self.check_edges(i, node)
+            self.check_node(i, node)
+        self.check_outputs()
+        self.check_openers()
+
+    def check_edges(self, i: int, node: AnyNode) -> None:
+        predecessors = (*node.operands, *node.after, *node.requires)
+        if predecessors and isinstance(node, Input | Call):
+            raise self.error(i, f"is a {_kind(node)} and cannot have predecessors")
+        for p in predecessors:
+            if not 0 <= p < len(self.plan.nodes):
+                raise self.error(i, f"has an edge out of range: from node {p} of {len(self.plan.nodes)}")
+            if p >= i:
+                raise self.error(i, f"has an edge from node {p}, which does not come before it: the plan has a cycle")
+        for p in node.operands:
+            source = self.plan.nodes[p]
+            if isinstance(source, Output | Switch | Call | Enter) or (
+                isinstance(source, Operate) and source.result == "none"
+            ):
+                raise self.error(i, f"uses the value of node {p}, a {_kind(source)} that gives none")
+
+    def check_node(self, i: int, node: AnyNode) -> None:
+        match node:
+            case Operate():
+                self.check_operation(i, node)
+            case Compute(value=value) | Switch(selector=value):
+                self.check_expression(i, value)
+            case Output(value=value) | Enter(value=value):
+                if value is not None:
+                    self.check_expression(i, value)
+            case _:
+                pass
+        if isinstance(node, Switch):
+            self.check_switch(i, node)
+        elif isinstance(node, Call):
+            self.check_opened(i, node.plan)
+        elif isinstance(node, Enter | Exit):
+            self.check_port(i, node)
+
+    def check_operation(self, i: int, node: Operate) -> None:
+        operation = AVAILABLE.get(node.operation)
+        if operation is None:
+            raise self.error(i, f"is the operation {node.operation!r}, which this version of apxm cannot run")
+        required = sum(p.required for p in operation.positional) + (
+            operation.variadic.minimum if operation.variadic else 0
+        )
+        most = None if operation.variadic else len(operation.positional)
+        if len(node.arguments) < required or (most is not None and len(node.arguments) > most):
+            raise self.error(
+                i, f"gives {node.operation!r} {len(node.arguments)} arguments; it takes {operation.signature}"
+            )
+        for argument in node.arguments:
+            self.check_expression(i, argument)
+        for name, option in node.options.items():
+            self.check_expression(i, option)
+            self.check_option(i, operation, name, option)
+        try:
+            parse_type(node.result)
+        except ValueError as error:
+            raise self.error(i, f"has a result of {error}") from None
+
+    def check_option(self, i: int, operation: Operation, name: str, option: Expression) -> None:
+        parameter = operation.parameter(name)
+        if parameter is None or parameter.by_position:
+            raise self.error(i, f"gives {operation.name!r} an option {name!r} that it does not have")
+        if not parameter.literal:
+            return
+        if not isinstance(option, Literal) or not conforms(option.value, parameter.type):
+            raise self.error(i, f"gives {operation.name!r} a {name!r} that is not a literal {parameter.type}")
+        value = option.value
+        too_small = (parameter.minimum is not None and value < parameter.minimum) or (
+            parameter.above is not None and value <= parameter.above
+        )
+        if too_small or (parameter.maximum is not None and value > parameter.maximum):
+            raise self.error(i, f"gives {operation.name!r} a {name!r} of {value!r}, which is out of range")
+
+    def check_expression(self, i: int, expression: Expression) -> None:
+        operands = len(self.plan.nodes[i].operands)
+        level = [expression]
+        for _ in range(DEEPEST_EXPRESSION):
+            below: list[Expression] = []
+            for part in level:
+                if isinstance(part, Operand) and not 0 <= part.index < operands:
+                    raise self.error(i, f"uses operand {part.index} of {operands}")
+                if isinstance(part, DictOf) and len(part.keys) != len(part.values):
+                    raise self.error(i, f"builds an object of {len(part.keys)} keys and {len(part.values)} values")
+                if isinstance(part, Sum) and not part.parts:
+                    raise self.error(i, "adds no numbers")
+                below += _children(part)
+            if not below:
+                return
+            level = below
+        raise self.error(i, f"holds an expression deeper than {DEEPEST_EXPRESSION} levels")
+
+    # --- frames ----------------------------------------------------------------------------------------------------
+
+    def check_opened(self, i: int, plan: int) -> None:
+        if not 0 <= plan < len(self.program.plans):
+            raise self.error(i, f"opens plan {plan} of {len(self.program.plans)}")
+
+    def check_switch(self, i: int, switch: Switch) -> None:
+        if len(switch.labels) != len(switch.arms) or not _opened(switch):
+            raise self.error(i, f"has {len(switch.labels)} labels for {len(switch.arms)} arms")
+        if len(set(switch.labels)) != len(switch.labels):
+            raise self.error(i, "has the same label twice")
+        for plan in _opened(switch):
+            self.check_opened(i, plan)
+        shapes = {_shape(self.program.plans[plan]) for plan in _opened(switch)}
+        if len(shapes) > 1:
+            raise self.error(i, "has arms that differ in their inputs or outputs")
+
+    def check_port(self, i: int, node: Enter | Exit) -> None:
+        opener = self.plan.nodes[node.opener] if 0 <= node.opener < i else None
+        if not isinstance(opener, Switch | Call):
+            raise self.error(i, f"belongs to node {node.opener}, which is no switch or call before it")
+        opened = self.program.plans[_opened(opener)[0]]
+        ports = opened.inputs if isinstance(node, Enter) else len(opened.outputs)
+        if not 0 <= node.port < ports:
+            raise self.error(i, f"uses port {node.port} of {ports}")
+
+    def check_openers(self) -> None:
+        """Every input of an opened plan is delivered once: a frame with an open input would never end."""
+        entered: dict[int, list[int]] = {i: [] for i, n in enumerate(self.plan.nodes) if isinstance(n, Switch | Call)}
+        left: set[tuple[int, int]] = set()
+        exited: set[int] = set()
+        for i, node in enumerate(self.plan.nodes):
+            if isinstance(node, Enter):
+                if node.opener in exited:
+                    raise self.error(i, "enters a frame behind one of its exits")
+                entered[node.opener].append(node.port)
+            elif isinstance(node, Exit):
+                if (node.opener, node.port) in left:
+                    raise self.error(i, f"is a second exit of port {node.port}")
+                left.add((node.opener, node.port))
+                exited.add(node.opener)
+        for opener, ports in entered.items():
+            node = self.plan.nodes[opener]
+            assert isinstance(node, Switch | Call)
+            needed = self.program.plans[_opened(node)[0]].inputs
+            if sorted(ports) != list(range(needed)):
+                raise self.error(
+                    opener, f"opens a plan of {needed} inputs, and delivers into ports {sorted(ports)[:20]}"
+                )
+
+    def check_outputs(self) -> None:
+        plan = self.plan
+        found = {node.port: i for i, node in enumerate(plan.nodes) if isinstance(node, Output)}
+        declared = dict(enumerate(plan.outputs))
+        if found != declared or sum(isinstance(node, Output) for node in plan.nodes) != len(declared):
+            raise self.error(None, "has outputs that do not match its output nodes")
+        for port, i in declared.items():
+            node = plan.nodes[i]
+            assert isinstance(node, Output)
+            if (node.value is not None) != (plan.gives_value and port == 0):
+                raise self.error(i, f"is output {port}, and {'has' if node.value else 'lacks'} a value")
+        if plan.gives_value and not declared:
+            raise self.error(None, "should give a value and has no output")
+
+    def error(self, node: int | None, text: str) -> ArtifactError:
+        where = f"plan {self.index}" if node is None else f"plan {self.index}, node {node}"
+        return ArtifactError(f"the program is not valid: {where} {text}")
+
+
+# --- the program as a whole ----------------------------------------------------------------------------------------
+
+
+def unfolded_work(program: Program) -> list[int]:
+    """By plan: what one run of it can unfold into, in nodes, a frame counting as `FRAME_WORK` more.
+
+    A construct counts as its most expensive arm. Raises `ArtifactError` where a plan opens itself.
+    """
+    work: list[int | None] = [None] * len(program.plans)
+    opening: set[int] = set()
+    for root in range(len(program.plans)):
+        stack = [root]
+        while stack:
+            index = stack[-1]
+            if work[index] is not None:
+                stack.pop()
+                continue
+            openers = [node for node in program.plans[index].nodes if isinstance(node, Switch | Call)]
+            pending = {plan for opener in openers for plan in _opened(opener) if work[plan] is None}
+            if pending:
+                if index in opening:
+                    raise ArtifactError(
+                        f"the program is not valid: plan {index} opens itself: there is a cycle of plans"
+                    )
+                opening.add(index)
+                stack += sorted(pending)
+                continue
+            opening.discard(index)
+            own = len(program.plans[index].nodes) + FRAME_WORK
+            work[index] = own + sum(max(work[plan] or 0 for plan in _opened(opener)) for opener in openers)
+            stack.pop()
+    return [found or 0 for found in work]
+
+
+def _check_unfolding(program: Program) -> None:
+    if max(unfolded_work(program), default=0) > MOST_WORK:
+        raise ArtifactError(f"one run of the program would unfold into more than {MOST_WORK:,} nodes")
+
+
+def _check_flows(program: Program) -> None:
+    if program.entry is not None and not 0 <= program.entry < len(program.flows):
+        raise ArtifactError(f"the program is not valid: its entry is flow {program.entry} of {len(program.flows)}")
+    if not program.flows:
+        raise ArtifactError("the program is not valid: it has no flow")
+    names = {flow.qualified_name for flow in program.flows}
+    if len(names) != len(program.flows):
+        raise ArtifactError("the program is not valid: two flows have the same name")
+    for flow in program.flows:
+        _check_flow(program, flow)
+
+
+def _check_flow(program: Program, flow: Flow) -> None:
+    def error(text: str) -> ArtifactError:
+        return ArtifactError(f"the program is not valid: flow {flow.qualified_name} {text}")
+
+    if not 0 <= flow.plan < len(program.plans):
+        raise error(f"runs plan {flow.plan} of {len(program.plans)}")
+    plan = program.plans[flow.plan]
+    if len(flow.parameters) > plan.inputs:
+        raise error(f"has {len(flow.parameters)} parameters, and its plan takes {plan.inputs} inputs")
+    if (flow.result is not None) != plan.gives_value:
+        raise error("and its plan differ about whether it gives a value")
+    for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
+        try:
+            parse_type(text)
+        except ValueError as unknown:
+            raise error(f"uses an {unknown}") from None
+    for p in flow.parameters:
+        if not p.required and not conforms(p.default, parse_type(p.type)):
+            raise error(f"has a default for {p.name!r} that is not {p.type}")
+
+
+def _check_names(program: Program) -> None:
+    names = program.names.plans
+    if [len(p.nodes) for p in names] != [len(plan.nodes) for plan in program.plans]:
+        raise ArtifactError("the program is not valid: its names do not match its nodes")
+    for index, plan in enumerate(names):
+        for edge in plan.order_edges:
+            if not (0 <= edge.source < len(plan.nodes) and 0 <= edge.target < len(plan.nodes)):
+                raise ArtifactError(f"the program is not valid: plan {index} explains an order edge out of range")
+
+
+# --- shapes --------------------------------------------------------------------------------------------------------
+
+
+def _opened(node: Switch | Call) -> tuple[int, ...]:
+    """The plans that a node can open."""
+    if isinstance(node, Call):
+        return (node.plan,)
+    return node.arms if node.default is None else (*node.arms, node.default)
+
+
+def _shape(plan: Plan) -> tuple[int, int, bool]:
+    return plan.inputs, len(plan.outputs), plan.gives_value
+
+
+def _children(expression: Expression) -> Iterator[Expression]:
+    match expression:
+        case Text(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
+            yield from parts
+        case Field(of=of) | ToFloat(of=of):
+            yield of
+        case Literal() | Operand():
+            pass
+
+
+def _kind(node: AnyNode) -> str:
+    return type(node).__name__.lower()

@@ -1,0 +1,87 @@
+"""A flow before any run, and its simulated runs: ``apxm analyze`` and ``apxm simulate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from apxm.analysis.predict import Prediction
+from apxm.analysis.static import Analysis, AtConcurrency, Range
+from apxm.reports.summary import count, duration
+from apxm.reports.tables import aligned, markdown
+
+
+def as_json(found: msgspec.Struct) -> str:
+    return json.dumps(msgspec.to_builtins(found), ensure_ascii=False, indent=2)
+
+
+def analysis_text(found: Analysis) -> str:
+    rows = [
+        ["flow", found.flow],
+        ["latencies", found.latencies],
+        ["T1, all calls", _times(found.t1_ms)],
+        ["T_inf, the longest path", _times(found.t_inf_ms)],
+        ["parallelism", f"{found.parallelism:.2f}"],
+        ["LLM calls", _amounts(found.calls)],
+        ["input tokens, about", _amounts(found.input_tokens)],
+        ["output tokens, about", _amounts(found.output_tokens)],
+    ]
+    if found.unknown:
+        rows.append(["not given", f"{', '.join(found.unknown)}: counted as empty"])
+    lines = [*aligned(rows, indent=""), "", "critical path:"]
+    lines += aligned(
+        [[duration(s.duration_ms), s.operation, s.path, s.where] for s in found.critical_path] or [["none"]]
+    )
+    lines += ["", *_bounds(found.at)]
+    lines += ["", "Bounds hold while a call takes as long as if it were alone; predictions include contention."]
+    return "\n".join(lines)
+
+
+def prediction_text(found: Prediction) -> str:
+    """The distribution of simulated runs."""
+    samples = sorted(found.samples_ms)
+    calls = f"{found.calls:,.1f}".removesuffix(".0")
+    head = f"{count(len(samples), 'simulated run')}, {calls} LLM calls each"
+    if len(samples) == 1:
+        return f"{head}: {duration(found.mean_ms)} (nothing in it is random)"
+    low, high = found.ci95_ms
+    rows = [
+        ["mean", f"{duration(found.mean_ms)} (95% interval {duration(low)} to {duration(high)})"],
+        *([name, duration(_quantile(samples, share))] for name, share in _QUANTILES),
+    ]
+    return "\n".join([f"{head}:", *aligned(rows)])
+
+
+_QUANTILES = (("least", 0.0), ("5%", 0.05), ("50%", 0.5), ("95%", 0.95), ("most", 1.0))
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[round(share * (len(ordered) - 1))]
+
+
+def _bounds(at: Sequence[AtConcurrency]) -> list[str]:
+    rows = [
+        [str(a.slots), duration(a.lower_ms), duration(a.upper_ms), duration(a.predicted_ms), _interval(a)] for a in at
+    ]
+    return markdown(["calls at once", "not below", "not above", "predicted", "95% interval"], rows)
+
+
+def _interval(at: AtConcurrency) -> str:
+    low, high = at.predicted_ci95_ms
+    return "–" if low == high else f"{duration(low)} to {duration(high)}"
+
+
+def _times(found: Range) -> str:
+    if found.low == found.high:
+        return duration(found.expected)
+    high = "no limit" if found.high is None else duration(found.high)
+    return f"{duration(found.expected)} ({duration(found.low)} to {high})"
+
+
+def _amounts(found: Range) -> str:
+    if found.low == found.high:
+        return f"{found.low:,.0f}"
+    high = "no limit" if found.high is None else f"{found.high:,.0f}"
+    return f"{found.expected:,.1f} ({found.low:,.0f} to {high})".replace(".0 (", " (")

@@ -1,0 +1,61 @@
+"""What a calibration found: ``apxm calibrate``."""
+
+from __future__ import annotations
+
+from apxm.analysis.profile import Profile
+from apxm.reports.tables import markdown
+
+_DISCIPLINES = {
+    "sharing": "sharing: calls that are in flight together all get slower",
+    "queue": "queue: each call waits for those that came before it",
+}
+_SHARES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+
+
+def calibration_text(profile: Profile) -> str:
+    """The points, how calls lie around them, the discipline, and the fit that describes them."""
+    lines = [
+        f"backend {profile.backend}, model {profile.model}, calibrated {profile.date}",
+        "times are service times, in ms, as the endpoint reports them"
+        if profile.service_reported
+        else "times are latencies, in ms: the endpoint does not report its service time",
+        "",
+        *_points(profile),
+        "",
+        *_distribution(profile),
+        "",
+        f"discipline           {_DISCIPLINES[profile.discipline]}",
+        f"cost to the client   {profile.client_ms:.3f} ms per call",
+        f"described by         s(c) = 1 + α(c−1) + βc(c−1), {_fit(profile)}",
+    ]
+    return "\n".join(lines)
+
+
+def _points(profile: Profile) -> list[str]:
+    levels = {level.concurrency: level for level in profile.levels}
+    residuals = profile.scalability.residuals
+    rows = [
+        [
+            str(point.concurrency),
+            str(levels[point.concurrency].calls),
+            f"{levels[point.concurrency].service_ms:,.1f}",
+            f"{levels[point.concurrency].latency_ms:,.1f}",
+            f"{point.service_ms:,.1f}",
+            f"{point.service_ms / profile.isolated_ms:.3f}",
+            f"{residual:+.3f}",
+        ]
+        for point, residual in zip(profile.points, residuals, strict=True)
+    ]
+    return markdown(["c", "calls", "service", "latency", "kept", "s(c)", "s(c) − fit"], rows)
+
+
+def _distribution(profile: Profile) -> list[str]:
+    last = len(profile.ratios) - 1
+    values = [f"{profile.ratios[round(share * last)]:.3f}" for share in _SHARES]
+    return markdown(["one call / mean", *("least", "5%", "25%", "50%", "75%", "95%", "most")], [["", *values]])
+
+
+def _fit(profile: Profile) -> str:
+    fit = profile.scalability
+    worst = max(map(abs, fit.residuals))
+    return f"α {fit.alpha:.4f}, β {fit.beta:.6f}, off by up to {worst:.3f}"

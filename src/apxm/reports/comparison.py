@@ -1,0 +1,80 @@
+"""What `apxm workloads run --json` prints; docs/workloads.md defines every field."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+
+class Overhead(Struct, frozen=True, kw_only=True):
+    """The scheduler's own time per operation, in µs: medians of a run's operations, then of the runs."""
+
+    input_collection: float
+    dispatch: float
+    token_routing: float
+    total: float
+
+
+class Ladder(Struct, frozen=True, kw_only=True):
+    """Where the time of a run went, in ms: means over the runs, which sum to the duration."""
+
+    isolated: float
+    contention: float
+    variation: float
+    transport: float
+    retries: float
+    waiting: float
+    runtime: float
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """One system at one width. Means over the runs, but the samples, and the maximum."""
+
+    duration_ms: float
+    duration_ci95_ms: tuple[float, float]
+    samples_ms: tuple[float, ...]
+    llm_calls: int
+    """Per run."""
+    avg_latency_ms: float
+    max_parallelism: int
+    t1_estimated_ms: float
+    t1_isolated_ms: float
+    speedup_estimated: float
+    efficiency_estimated: float
+    speedup: float
+    theoretical_speedup: float
+    efficiency: float
+
+
+class MeasuredApxm(Measured, frozen=True, kw_only=True):
+    overhead_us: Overhead
+    predicted_ms: float
+    prediction_error: float
+    """(predicted − measured) / measured."""
+    losses_ms: Ladder
+
+
+class Width(Struct, frozen=True, kw_only=True):
+    n: int
+    apxm: MeasuredApxm | None
+    langgraph: Measured | None
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    workload: str
+    endpoint: str
+    """What answered, in words."""
+    seed: int | None
+    """Of a simulated endpoint."""
+    iterations: int
+    versions: dict[str, str]
+    results: tuple[Width, ...]
+
+
+def comparison_json(comparison: Comparison) -> str:
+    return msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode()
+
+
+def read_comparison(data: bytes | str) -> Comparison:
+    """What `comparison_json` wrote. Raises `msgspec.ValidationError` for anything else."""
+    return msgspec.json.decode(data, type=Comparison)

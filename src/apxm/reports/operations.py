@@ -1,0 +1,161 @@
+"""The operations of AIS for readers: ``apxm ops`` and docs/operations.md, both made from the one table."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+
+from apxm.backends.protocol import ModelRequest
+from apxm.errors import UsageError
+from apxm.operations.catalog import OPERATIONS
+from apxm.operations.definition import Family, Operation, Parameter
+from apxm.operations.types import STR
+from apxm.program.model import Literal, Operate
+from apxm.runtime.handlers.model import ModelCall
+
+_HEADER = """\
+# Operations
+
+Generated from the table of operations by `make docs`; `apxm ops NAME` shows one of them. An operation waits for its
+operands and for nothing else; `effect` says what besides them can order it ([language.md](language.md)).
+
+"""
+_SENDS = """\
+**What it sends**, for the prompt `PROMPT`, the context `FIRST` and `["SECOND", 2]`, and `system: "SYSTEM"`{condition}:
+
+"""
+
+
+def find(name: str) -> Operation:
+    """Raises `UsageError` with the nearest name."""
+    if operation := OPERATIONS.get(name):
+        return operation
+    near = get_close_matches(name, OPERATIONS, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`apxm ops` lists them"
+    raise UsageError(f"there is no operation called {name!r}", hint=hint)
+
+
+def listing() -> str:
+    """One line per operation: its name, its result, and what it does."""
+    rows = [(o.name, result(o), o.summary + ("" if o.available else " [later]")) for o in OPERATIONS.values()]
+    names, results = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [f"{name:{names}}  {gives:{results}}  {summary}" for name, gives, summary in rows]
+    return "\n".join([*lines, "", "[later]: known to the language, not built yet. `apxm ops NAME` tells more.", ""])
+
+
+def describe(name: str) -> str:
+    """Everything about one operation, as plain text."""
+    operation = find(name)
+    lines = [f"{operation.signature} -> {result(operation)}", "", operation.summary]
+    if not operation.available:
+        lines.append("This version of apxm does not run it yet.")
+    lines += ["", f"effect: {operation.effect.value}"]
+    rows = _argument_rows(operation)
+    if rows:
+        width = max(len(name) for name, _ in rows)
+        lines += ["", "arguments:", *(f"  {name:{width}}  {text}" for name, text in rows)]
+    lines += ["", "example:", f"  {operation.example}", ""]
+    return "\n".join(lines)
+
+
+def as_json(name: str | None) -> str:
+    """The table, or one entry of it, for programs."""
+    if name is not None:
+        return json.dumps(_entry(find(name)), indent=2)
+    return json.dumps([_entry(operation) for operation in OPERATIONS.values()], indent=2)
+
+
+def markdown() -> str:
+    """docs/operations.md."""
+    available = [operation for operation in OPERATIONS.values() if operation.available]
+    later = [operation for operation in OPERATIONS.values() if not operation.available]
+    parts = [_HEADER, *(_section(operation) for operation in available)]
+    parts.append(
+        "# Not built yet\n\nThe language knows these, checks their arguments, and then refuses them by name.\n\n"
+    )
+    parts += [f"- `{operation.signature}`: {operation.summary}\n" for operation in later]
+    return "".join(parts)
+
+
+def result(operation: Operation) -> str:
+    """The result type as readers need it, also where it depends on the operands."""
+    if operation.result_of_text is None:
+        return str(operation.result)
+    return f"{operation.result_of_text} if all are str, else {operation.result}"
+
+
+def _section(operation: Operation) -> str:
+    lines = [
+        f"## `{operation.name}`",
+        "",
+        operation.summary,
+        "",
+        f"    {operation.signature}",
+        "",
+        f"- result: {result(operation)}",
+        f"- effect: {operation.effect.value}",
+        *(f"- `{name}`: {text}" for name, text in _argument_rows(operation)),
+        "",
+        f"    {operation.example}",
+        "",
+    ]
+    return "\n".join(lines) + "\n" + (_sent(operation) if operation.family is Family.MODEL else "")
+
+
+def _argument_rows(operation: Operation) -> list[tuple[str, str]]:
+    rows = [(p.name, _traits(p)) for p in operation.positional]
+    if operation.variadic:
+        rows.append((f"{operation.variadic.name}…", operation.variadic.doc))
+    return rows + [(f"{p.name}:", _traits(p)) for p in operation.parameters if not p.by_position]
+
+
+def _traits(parameter: Parameter) -> str:
+    traits = [str(parameter.type)]
+    if parameter.literal:
+        traits.append("written out")
+    if parameter.above is not None:
+        traits.append(f"above {parameter.above:g}")
+    if parameter.minimum is not None and parameter.maximum is not None:
+        traits.append(f"{parameter.minimum:g} to {parameter.maximum:g}")
+    elif parameter.minimum is not None:
+        traits.append(f"at least {parameter.minimum:g}")
+    if parameter.choices:
+        traits.append(" or ".join(parameter.choices))
+    return f"{parameter.doc} ({', '.join(traits)})"
+
+
+def _entry(operation: Operation) -> dict[str, object]:
+    return {
+        "name": operation.name,
+        "signature": operation.signature,
+        "result": result(operation),
+        "effect": operation.effect.value,
+        "summary": operation.summary,
+        "example": operation.example,
+        "available": operation.available,
+    }
+
+
+def _sent(operation: Operation) -> str:
+    if not operation.reasons:
+        return _SENDS.format(condition="") + _messages(sample_request(operation, can_reason=False))
+    return (
+        _SENDS.format(condition=", to a backend without a reasoning setting")
+        + _messages(sample_request(operation, can_reason=False))
+        + "To a backend with one, that setting (with `budget`, if given) replaces the instruction:\n\n"
+        + _messages(sample_request(operation, can_reason=True))
+    )
+
+
+def sample_request(operation: Operation, can_reason: bool) -> ModelRequest:
+    """The request of a model operation with the sample operands that the page names, made as a run makes it."""
+    arguments = (Literal("PROMPT"), Literal("FIRST"), Literal(["SECOND", 2]))
+    node = Operate(
+        operation=operation.name, result=str(STR), arguments=arguments, options={"system": Literal("SYSTEM")}
+    )
+    return ModelCall(operation, node).request([], can_reason)
+
+
+def _messages(request: ModelRequest) -> str:
+    texts = [("system", request.system_text()), ("user", request.prompt)]
+    return "".join(f"{role}:\n\n```text\n{text}\n```\n\n" for role, text in texts if text is not None)

@@ -1,0 +1,43 @@
+"""The few lines that end a run on standard error."""
+
+from __future__ import annotations
+
+from apxm.analysis.metrics import Metrics
+from apxm.runtime.trace import Trace
+from apxm.source import printable
+
+
+def duration(ms: float) -> str:
+    """A duration with as many digits as tell something: ``1.24 s``, ``12.5 ms``, ``0.08 ms``."""
+    if ms >= 60_000:
+        minutes, seconds = divmod(round(ms / 1000), 60)
+        return f"{minutes} min {seconds:02d} s"
+    if ms >= 1000:
+        return f"{ms / 1000:.2f} s"
+    return f"{ms:.1f} ms" if ms >= 1 else f"{ms:.2f} ms"
+
+
+def summary_line(metrics: Metrics) -> str:
+    """``succeeded: 3 operations, 2 LLM calls in 1.00 s (T1 2.00 s, T_inf 1.00 s, speedup 2.00x)``"""
+    run = metrics.execution
+    failed = f" ({run.nodes_failed} failed)" if run.nodes_failed else ""
+    line = (
+        f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}, "
+        f"{count(metrics.llm.total_requests, 'LLM call')} in {duration(run.duration_ms)}"
+    )
+    if metrics.llm.total_requests == 0:
+        return line
+    times = metrics.work_span
+    return f"{line} (T1 {duration(times.t1_ms)}, T_inf {duration(times.t_inf_ms)}, speedup {times.speedup:.2f}x)"
+
+
+def failure_lines(trace: Trace) -> list[str]:
+    """One line per operation that failed, and one for those that never started because of them."""
+    lines = [printable(f"{f.where}: {f.operation} failed ({f.kind}): {f.message}") for f in trace.failures]
+    if trace.failures and trace.skipped:
+        lines.append(f"{count(trace.skipped, 'operation')} that needed a result of these did not run")
+    return lines
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

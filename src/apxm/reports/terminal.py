@@ -1,0 +1,55 @@
+"""Messages for people on standard error, in colour only where a person sees them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Literal, TextIO
+
+from apxm.errors import ApxmError, InternalError
+from apxm.source import Diagnostic, printable
+
+Style = Literal["error", "warning", "hint", "dim"]
+_CODES: dict[Style, str] = {"error": "1;31", "warning": "1;33", "hint": "36", "dim": "2"}
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that can do more than show plain lines."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def note(text: str, style: Style | None = None) -> None:
+    """Writes one message to standard error; `text` is ours, or already escaped."""
+    print(_paint(text, style), file=sys.stderr, flush=True)
+
+
+def show_error(error: ApxmError) -> None:
+    place = f"{_lines(error.where)}: " if error.where else ""
+    note(f"{_paint('error:', 'error')} {place}{_lines(error.message)}")
+    if error.hint:
+        note(f"{_paint('hint:', 'hint')} {_lines(error.hint)}")
+    if isinstance(error, InternalError):
+        note("This is a defect of A-PXM, not of your program. Please report it with the input.")
+
+
+def show_warning(text: str) -> None:
+    note(f"{_paint('warning:', 'warning')} {_lines(text)}")
+
+
+def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    for diagnostic in diagnostics:
+        plain = f"{diagnostic.span.place}: {diagnostic.severity}"
+        rest = diagnostic.render().removeprefix(plain)
+        note(f"{diagnostic.span.place}: {_paint(diagnostic.severity, diagnostic.severity)}{rest}")
+
+
+def _paint(text: str, style: Style | None) -> str:
+    if style is None or os.environ.get("NO_COLOR") or not is_terminal(sys.stderr):
+        return text
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+
+
+def _lines(text: str) -> str:
+    """A message that may quote a file or an answer: escaped line by line, later lines indented."""
+    return "\n  ".join(printable(line) for line in text.splitlines())

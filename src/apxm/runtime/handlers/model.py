@@ -1,0 +1,72 @@
+"""Operations that call a model: from operands to the request a backend sends."""
+
+from __future__ import annotations
+
+from apxm.backends.protocol import ModelRequest
+from apxm.operations.definition import Operation
+from apxm.operations.types import Value, text_form
+from apxm.program.model import Literal, Operate
+from apxm.runtime.deadlines import limit_ns
+from apxm.runtime.expressions import collector, evaluator, joined
+
+
+class ModelCall:
+    """One model operation of a plan: everything about its request that is known before the run."""
+
+    __slots__ = (
+        "_budget",
+        "_collect",
+        "_max_tokens",
+        "_model",
+        "_operation",
+        "_system",
+        "_temperature",
+        "backend",
+        "priority",
+        "retries",
+        "timeout_ns",
+    )
+
+    def __init__(self, operation: Operation, node: Operate) -> None:
+        self._operation = operation
+        self._collect = collector(node.arguments, node.operands)
+        system = node.options.get("system")
+        self._system = None if system is None else evaluator(system, node.operands)
+        self._model: str | None = _literal(node, "model")
+        self._temperature: float | None = _literal(node, "temperature")
+        self._max_tokens: int | None = _literal(node, "max_tokens")
+        self._budget: int | None = _literal(node, "budget")
+        self.backend: str | None = _literal(node, "backend")
+        timeout: float | None = _literal(node, "timeout")
+        self.timeout_ns = None if timeout is None else limit_ns(timeout)
+        self.retries: int = _literal(node, "retries") or 0
+        self.priority = node.priority
+
+    def request(self, values: list[Value], can_reason: bool) -> ModelRequest:
+        """The request, for a backend that has a reasoning setting or has not. Raises `OperationError`."""
+        prompt, *context = self._collect(values)
+        reasons = can_reason and self._operation.reasons
+        return ModelRequest(
+            prompt=with_context(text_form(prompt), context),
+            system=None if self._system is None else text_form(self._system(values)),
+            instruction=None if reasons else self._operation.instruction,
+            model=self._model,
+            temperature=self._temperature,
+            max_tokens=self._max_tokens,
+            reasoning=reasons,
+            reasoning_budget=self._budget if reasons else None,
+        )
+
+
+def with_context(prompt: str, context: list[Value]) -> str:
+    """The user's message: the prompt, then per context operand a blank line and ``Context K: value``."""
+    if not context:
+        return prompt
+    parts = [prompt] if prompt else []
+    parts += [f"Context {k}: {text_form(value)}" for k, value in enumerate(context, start=1)]
+    return joined("\n\n", parts)
+
+
+def _literal(node: Operate, name: str) -> Value:
+    option = node.options.get(name)
+    return option.value if isinstance(option, Literal) else None

@@ -1,0 +1,36 @@
+"""Which handler an operation has; chosen once per node, at load."""
+
+from __future__ import annotations
+
+from apxm.errors import ArtifactError
+from apxm.operations.catalog import AVAILABLE
+from apxm.operations.definition import Family
+from apxm.program.model import Operate, Program
+from apxm.runtime.handlers.inline import InlineCall, inline_call
+from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.state import LoadedPlan, load
+
+Handler = InlineCall | ModelCall
+
+
+def handler(node: Operate) -> Handler:
+    """Raises `ArtifactError` for an operation that this version does not run."""
+    operation = AVAILABLE.get(node.operation)
+    if operation is not None and operation.family is Family.MODEL:
+        return ModelCall(operation, node)
+    call = inline_call(node)
+    if call is not None:
+        return call
+    raise ArtifactError(f"the program uses the operation {node.operation!r}, which this version of apxm cannot run")
+
+
+class LoadedProgram:
+    """A program ready to run, for any number of runs."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.plans: tuple[LoadedPlan, ...] = load(program)
+        self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
+            tuple(handler(node) if isinstance(node, Operate) else None for node in plan.nodes) for plan in program.plans
+        )
+        """By plan and node; None where the node is not an operation."""

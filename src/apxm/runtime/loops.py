@@ -1,0 +1,163 @@
+"""The two event loops, and the clock each gives a run.
+
+On real time that is uvloop where there is one. On virtual time it is `VirtualLoop`, an asyncio loop without a selector
+that jumps to its next timer, so that an hour of simulated calls takes milliseconds and always ends the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from itertools import count
+from time import perf_counter_ns
+from typing import Any, Protocol, TypeVar
+
+from apxm.backends.protocol import Clock, Handle
+from apxm.errors import InternalError, UsageError
+
+T = TypeVar("T")
+
+COMPLETION, TIMEOUT, START = range(3)
+"""Ranks of things due at the same virtual instant: an answer that arrives as its time runs out has arrived, and a slot
+is free before someone asks for it."""
+
+
+def real_loop() -> AbstractEventLoop:
+    """A new event loop on real time, as `asyncio.Runner(loop_factory=…)` wants it."""
+    try:
+        import uvloop
+    except ImportError:  # not on this platform: asyncio's own loop serves
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def run_virtually(main: Coroutine[Any, Any, T]) -> T:
+    """Runs `main` to its end on virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+class RankedClock(Clock, Protocol):
+    """A clock that knows what goes first among things due together."""
+
+    def call_at(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> Handle: ...
+
+
+def clock_of(loop: AbstractEventLoop) -> RankedClock:
+    """The clock that belongs to a loop."""
+    return VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock(loop)
+
+
+class RealClock:
+    """`perf_counter_ns`; uvloop's own clock steps by 1 ms."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self.now = perf_counter_ns
+
+    def call_at(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> Handle:
+        del rank  # real instants do not coincide
+        return _RealTimer(self._loop, when, callback)
+
+
+class _RealTimer:
+    """A timer of the loop, armed again where the loop fired it early (uvloop may, by up to 1 ms)."""
+
+    __slots__ = ("_callback", "_handle", "_loop", "_when")
+
+    def __init__(self, loop: AbstractEventLoop, when: int, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._when = when
+        self._callback = callback
+        self._handle = loop.call_later(max(0, when - perf_counter_ns()) / 1e9, self._fire)
+
+    def _fire(self) -> None:
+        early = self._when - perf_counter_ns()
+        if early > 0:
+            self._handle = self._loop.call_later(early / 1e9, self._fire)
+        else:
+            self._callback()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+class VirtualClock:
+    """Integer ns from 0; it stands still while anything runs."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.now = loop.now
+        self.call_at = loop.call_at_ns
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """Time is an integer and moves only when nothing is left to do at this instant: then it is the next timer's.
+
+    Timers due together run in the order of rank, then of creation. Asyncio's own timers (`sleep`, `timeout`) rank as
+    completions. Threads, sockets and processes live on real time, so this loop refuses them.
+    """
+
+    _ready: Any  # a deque of handles; asyncio's stubs do not show it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0
+        self._timers: list[tuple[int, int, int, TimerHandle]] = []
+        self._sequence = count()
+
+    def now(self) -> int:
+        return self._now
+
+    def time(self) -> float:
+        return self._now / 1e9
+
+    def call_at_ns(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> TimerHandle:
+        """Calls `callback` at `when`, in ns of this loop."""
+        handle = TimerHandle(when / 1e9, callback, (), self)
+        heapq.heappush(self._timers, (max(when, self._now), rank, next(self._sequence), handle))
+        return handle
+
+    def call_at(  # type: ignore[override]  # asyncio's stub types the arguments by a TypeVarTuple
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> TimerHandle:
+        handle = TimerHandle(when, callback, args, self, context)
+        due = max(round(when * 1e9), self._now)
+        heapq.heappush(self._timers, (due, COMPLETION, next(self._sequence), handle))
+        return handle
+
+    def call_later(  # type: ignore[override]  # as above
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """One round of `run_forever`: everything ready, or else the next instant."""
+        ready = self._ready
+        if not ready and not self._stopping:  # type: ignore[attr-defined]  # of BaseEventLoop
+            self._jump()
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+    def _jump(self) -> None:
+        timers = self._timers
+        while timers and timers[0][3].cancelled():
+            heapq.heappop(timers)
+        if not timers:
+            raise InternalError("nothing is left to wait for, yet the run is not over")
+        self._now = timers[0][0]
+        while timers and timers[0][0] == self._now:
+            handle = heapq.heappop(timers)[3]
+            if not handle.cancelled():
+                self._ready.append(handle)
+
+    def _write_to_self(self) -> None:
+        """Wakes the selector, elsewhere. Asyncio's own handler of SIGINT calls it; here nothing sleeps."""
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        del executor, func, args
+        raise UsageError("virtual time cannot wait for a thread", hint="run it on real time")

@@ -1,0 +1,325 @@
+"""The dataflow state of one run: tokens in, operations to start out. It knows no clock, no task and no network.
+
+Each node counts the tokens it still needs (`program.model` says which); at zero it is taken. Everything but an
+operation is done here, inline. An operation is handed out by `take`, and comes back through `succeed` or `fail`.
+
+A failure travels as a token like any other, so that a node is skipped exactly when it would have fired: order edges
+hold for skipped operations too. Which failure a skipped operation names is the first in the order of its operands, not
+the first to arrive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from apxm.errors import OperationError
+from apxm.operations.types import Value
+from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
+from apxm.runtime.expressions import Evaluate, evaluator
+from apxm.runtime.trace import FrameRecord
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The token of something that failed, or was skipped because of it."""
+
+    frame: Frame
+    node: int
+    error: OperationError
+
+
+class LoadedPlan:
+    """A plan, made ready to run: flat tuples by node."""
+
+    __slots__ = (
+        "actions",
+        "counts",
+        "enters",
+        "evaluators",
+        "exits",
+        "index",
+        "inputs",
+        "nodes",
+        "sources",
+        "successors",
+    )
+
+    def __init__(self, index: int, plan: Plan) -> None:
+        nodes = plan.nodes
+        self.index = index
+        self.inputs = plan.inputs
+        self.nodes: tuple[AnyNode, ...] = nodes
+        successors: list[list[int]] = [[] for _ in nodes]
+        self.counts: list[int] = []
+        """Tokens each node needs: one per predecessor, and for an `Input` or `Exit` the one from the other frame."""
+        self.enters: dict[int, list[int]] = {}
+        self.exits: dict[int, dict[int, int]] = {}
+        for i, node in enumerate(nodes):
+            predecessors = {*node.operands, *node.after, *node.requires}
+            for p in predecessors:
+                successors[p].append(i)
+            self.counts.append(len(predecessors) + isinstance(node, Input | Exit))
+            if isinstance(node, Enter):
+                self.enters.setdefault(node.opener, []).append(i)
+            elif isinstance(node, Exit):
+                self.exits.setdefault(node.opener, {})[node.port] = i
+        self.successors: tuple[tuple[int, ...], ...] = tuple(map(tuple, successors))
+        self.sources: tuple[int, ...] = tuple(i for i, count in enumerate(self.counts) if count == 0)
+        self.actions: tuple[Action | None, ...] = tuple(_ACTIONS[type(node)] for node in nodes)
+        """What `State.take` does at a node; None for an operation."""
+        self.evaluators: dict[int, Evaluate] = {}
+        """Of every node but operations that computes something."""
+        for i, node in enumerate(nodes):
+            value = node.selector if isinstance(node, Switch) else getattr(node, "value", None)
+            if value is not None:
+                self.evaluators[i] = evaluator(value, node.operands)
+
+
+class Frame:
+    """A plan while it runs."""
+
+    __slots__ = ("base", "children", "counts", "index", "opener", "parent", "plan", "poisoned", "remaining", "values")
+
+    def __init__(self, plan: LoadedPlan, index: int, parent: Frame | None, opener: int, base: int) -> None:
+        self.plan = plan
+        self.index = index
+        self.parent = parent
+        self.opener = opener
+        """The node in `parent` that opened this frame."""
+        self.base = base
+        """Longest path from the end of this frame to the end of the run, in ms: added to a node's own priority."""
+        self.counts = plan.counts.copy()
+        self.values: list[Value] = [None] * len(plan.nodes)
+        """By node, once it is over; a `Failed` where it failed."""
+        self.children: dict[int, Frame | None] = {}
+        """By opener; None once the frame is over, or where it could not be opened."""
+        self.poisoned: set[int] | None = None
+        """Nodes that will be skipped."""
+        self.remaining = len(plan.nodes)
+
+
+class State:
+    """One run of one plan. `results` holds what left it by its output ports: a value, or a `Failed`."""
+
+    def __init__(self, plans: Sequence[LoadedPlan]) -> None:
+        self.plans = plans
+        self.ready: deque[tuple[Frame, int]] = deque()
+        self.frames: list[FrameRecord] = []
+        self.open_frames = 0
+        self.results: dict[int, Value] = {}
+        self.failures: list[Failed] = []
+        """Failures of nodes that are not operations, such as a `switch` without a match."""
+        self.skipped = 0
+        """Operations that will never start because something they need failed."""
+
+    def start(self, plan: int, arguments: Sequence[Value]) -> None:
+        """Opens the first frame. `arguments` are its value inputs; order is free from the start."""
+        frame = self._open(self.plans[plan], None, -1, 0)
+        for port in range(frame.plan.inputs):
+            self.succeed(frame, port, arguments[port] if port < len(arguments) else None)
+
+    def take(self) -> tuple[Frame, int] | None:
+        """The next operation to start; None when nothing is ready."""
+        ready = self.ready
+        while ready:
+            item = ready.popleft()
+            frame, node = item
+            action = frame.plan.actions[node]
+            if action is not None:
+                action(self, frame, node)
+            elif frame.poisoned is not None and node in frame.poisoned:
+                self.skipped += 1
+                self.fail(frame, node, _cause(frame, node))
+            else:
+                return item
+        return None
+
+    def succeed(self, frame: Frame, node: int, value: Value) -> None:
+        """The node is over and gave `value`; its tokens are delivered."""
+        frame.values[node] = value
+        counts = frame.counts
+        for successor in frame.plan.successors[node]:
+            left = counts[successor] - 1
+            counts[successor] = left
+            if not left:
+                self.ready.append((frame, successor))
+        frame.remaining -= 1
+        if not frame.remaining:
+            self._close(frame)
+
+    def fail(self, frame: Frame, node: int, failure: Failed) -> None:
+        """The node is over and failed, or was skipped; those that only come `after` it go ahead."""
+        frame.values[node] = failure
+        nodes = frame.plan.nodes
+        for successor in frame.plan.successors[node]:
+            if node in nodes[successor].operands or node in nodes[successor].requires:
+                self._poison(frame, successor)
+            self._arrive(frame, successor)
+        frame.remaining -= 1
+        if not frame.remaining:
+            self._close(frame)
+
+    # --- frames ----------------------------------------------------------------------------------------------------
+
+    def _open(self, plan: LoadedPlan, parent: Frame | None, opener: int, base: int) -> Frame:
+        frame = Frame(plan, len(self.frames), parent, opener, base)
+        self.frames.append(FrameRecord(plan.index, parent.index if parent else -1, opener))
+        self.ready.extend((frame, node) for node in plan.sources)
+        if frame.remaining:
+            self.open_frames += 1
+        return frame
+
+    def _close(self, frame: Frame) -> None:
+        self.open_frames -= 1
+        if frame.parent is not None:
+            frame.parent.children[frame.opener] = None
+
+    def _open_child(self, frame: Frame, opener: int, plan: int, priority: int) -> None:
+        child = self._open(self.plans[plan], frame, opener, frame.base + priority)
+        frame.children[opener] = child
+        for enter in frame.plan.enters.get(opener, ()):
+            if frame.counts[enter] == _DELIVERED:
+                self._deliver(child, frame, enter)
+
+    def _deliver(self, child: Frame, frame: Frame, enter: int) -> None:
+        node = frame.plan.nodes[enter]
+        assert isinstance(node, Enter)
+        self._pass_on(child, node.port, frame.values[enter])
+
+    def _refuse_child(self, frame: Frame, opener: int, failure: Failed) -> None:
+        """The frame will never exist: everything that would have left it fails."""
+        frame.children[opener] = None
+        for exit_ in frame.plan.exits.get(opener, {}).values():
+            frame.values[exit_] = failure
+            self._arrive(frame, exit_)
+        self.fail(frame, opener, failure)
+
+    # --- nodes that are not operations -----------------------------------------------------------------------------
+
+    def _compute(self, frame: Frame, node: int) -> None:
+        self._pass_on(frame, node, self._value(frame, node))
+
+    def _output(self, frame: Frame, node: int) -> None:
+        value = self._value(frame, node)
+        output = frame.plan.nodes[node]
+        assert isinstance(output, Output)
+        parent = frame.parent
+        if parent is None:
+            self.results[output.port] = value
+        else:
+            exit_ = parent.plan.exits.get(frame.opener, {}).get(output.port)
+            if exit_ is not None:
+                parent.values[exit_] = value
+                self._arrive(parent, exit_)
+        self._pass_on(frame, node, value)
+
+    def _enter(self, frame: Frame, node: int) -> None:
+        value = self._value(frame, node)
+        frame.counts[node] = _DELIVERED
+        self._pass_on(frame, node, value)
+        enter = frame.plan.nodes[node]
+        assert isinstance(enter, Enter)
+        child = frame.children.get(enter.opener)
+        if child is not None:
+            self._deliver(child, frame, node)
+
+    def _exit(self, frame: Frame, node: int) -> None:
+        self._pass_on(frame, node, frame.values[node])
+
+    def _switch(self, frame: Frame, node: int) -> None:
+        selector = self._value(frame, node)
+        if isinstance(selector, Failed):
+            self._refuse_child(frame, node, selector)
+            return
+        switch = frame.plan.nodes[node]
+        assert isinstance(switch, Switch)
+        if not isinstance(selector, str):  # only in an artifact that somebody wrote by hand
+            error = OperationError("wrong_type", f"expected a str, found a {type(selector).__name__}")
+            self._refuse(frame, node, error)
+            return
+        label = selector.strip().casefold()
+        arm = switch.arms[switch.labels.index(label)] if label in switch.labels else switch.default
+        if arm is None:
+            known = ", ".join(f'"{label}"' for label in switch.labels)
+            error = OperationError("no_match", f'no case matches "{_shortened(selector)}"; the cases are {known}')
+            self._refuse(frame, node, error)
+            return
+        self._open_child(frame, node, arm, switch.priority)
+        self.succeed(frame, node, None)
+
+    def _refuse(self, frame: Frame, opener: int, error: OperationError) -> None:
+        failure = Failed(frame, opener, error)
+        self.failures.append(failure)
+        self._refuse_child(frame, opener, failure)
+
+    def _call(self, frame: Frame, node: int) -> None:
+        call = frame.plan.nodes[node]
+        assert isinstance(call, Call)
+        self._open_child(frame, node, call.plan, call.priority)
+        self.succeed(frame, node, None)
+
+    def _value(self, frame: Frame, node: int) -> Value:
+        """What the node computes: None for an order token, a `Failed` where something it needs failed."""
+        if frame.poisoned is not None and node in frame.poisoned:
+            return _cause(frame, node)
+        evaluate = frame.plan.evaluators.get(node)
+        if evaluate is None:
+            return None
+        try:
+            return evaluate(frame.values)
+        except OperationError as error:
+            failure = Failed(frame, node, error)
+            self.failures.append(failure)
+            return failure
+
+    # --- tokens ----------------------------------------------------------------------------------------------------
+
+    def _pass_on(self, frame: Frame, node: int, value: Value) -> None:
+        if isinstance(value, Failed):
+            self.fail(frame, node, value)
+        else:
+            self.succeed(frame, node, value)
+
+    def _arrive(self, frame: Frame, node: int) -> None:
+        frame.counts[node] -= 1
+        if not frame.counts[node]:
+            self.ready.append((frame, node))
+
+    def _poison(self, frame: Frame, node: int) -> None:
+        if frame.poisoned is None:
+            frame.poisoned = set()
+        frame.poisoned.add(node)
+
+
+_DELIVERED = -1
+"""The count of an `Enter` whose token is there: it may be, before the frame it goes to exists."""
+
+Action = Callable[[State, Frame, int], None]
+
+_ACTIONS: dict[type[AnyNode], Action | None] = {
+    Operate: None,
+    Input: None,
+    Compute: State._compute,  # pyright: ignore[reportPrivateUsage] - the table belongs to the class
+    Output: State._output,  # pyright: ignore[reportPrivateUsage]
+    Switch: State._switch,  # pyright: ignore[reportPrivateUsage]
+    Call: State._call,  # pyright: ignore[reportPrivateUsage]
+    Enter: State._enter,  # pyright: ignore[reportPrivateUsage]
+    Exit: State._exit,  # pyright: ignore[reportPrivateUsage]
+}
+
+
+def load(program: Program) -> tuple[LoadedPlan, ...]:
+    """All plans of a program, ready to run; may be shared by its runs."""
+    return tuple(LoadedPlan(index, plan) for index, plan in enumerate(program.plans))
+
+
+def _cause(frame: Frame, node: int) -> Failed:
+    skipped = frame.plan.nodes[node]
+    needed = (frame.values[p] for p in (*skipped.operands, *skipped.requires))
+    return next(value for value in needed if isinstance(value, Failed))
+
+
+def _shortened(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,159 @@
+"""What a run leaves behind: every instant of every operation that waited, on one clock (DESIGN §5).
+
+Instants are integers in ns. An operation is *ready* when its last token arrived; each attempt of it is *granted* a
+slot, *sent*, and *received*; then the operation is *routed*: its tokens are delivered. Operations that never wait are
+counted, and one in `SAMPLING` is clocked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from apxm.operations.types import Value
+from apxm.program.model import Call, Flow, Operate, Program
+
+SAMPLING = 64
+
+
+class Status(StrEnum):
+    """How a run ended; the same words everywhere."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+Place = tuple[int, int, int]
+"""An attempt of this run: frame, node, and which attempt of that operation, from 0."""
+ANOTHER_RUN: Place = (-1, -1, -1)
+"""In place of an attempt: one of another run of the process."""
+
+
+class Attempt(NamedTuple):
+    """One try of an operation that waits."""
+
+    asked: int
+    """When it could have started: the operation was ready or, for a later attempt, the pause before it was over."""
+    granted: int
+    sent: int
+    received: int
+    outcome: str
+    """``ok``, ``cancelled``, or the `kind` of the error."""
+    service_ns: int | None
+    """What the endpoint says it spent, clamped to the latency; None where it says nothing."""
+    input_tokens: int | None
+    output_tokens: int | None
+    slot_from: Place | None = None
+    """Whose end gave it its slot; None where it was granted without any coming to an end."""
+
+    @property
+    def latency(self) -> int:
+        return self.received - self.sent
+
+
+class OperationRecord(NamedTuple):
+    """One operation that waited."""
+
+    frame: int
+    """Index in `Trace.frames`."""
+    node: int
+    """Index in the nodes of the frame's plan."""
+    backend: str
+    ready: int
+    routed: int
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        return bool(self.attempts) and self.attempts[-1].outcome == "ok"
+
+
+class FrameRecord(NamedTuple):
+    """One frame: which plan it ran, and who opened it. Frame 0 is the flow itself."""
+
+    plan: int
+    parent: int
+    """Index of the frame around it, -1 for the first."""
+    opener: int
+    """The `Switch` or `Call` node in the parent's plan, -1 for the first."""
+
+
+@dataclass
+class Overhead:
+    """Samples of the scheduler's own time per operation, in ns, one list per part."""
+
+    input_collection: list[int] = field(default_factory=list[int])
+    dispatch: list[int] = field(default_factory=list[int])
+    token_routing: list[int] = field(default_factory=list[int])
+
+
+class Failure(NamedTuple):
+    """One operation that failed; those skipped because of it are not listed."""
+
+    operation: str
+    """Its stable path, such as ``summary/draft``."""
+    where: str
+    """``file:line:column``"""
+    kind: str
+    message: str
+
+
+@dataclass(repr=False)  # at the end of each run `asyncio.Runner` has the result of its task written out, to no use
+class Trace:
+    program: Program
+    flow: Flow
+    started: int
+    ended: int = 0
+    status: Status = Status.SUCCEEDED
+    value: Value = None
+    """The flow's result; None unless the run succeeded, or the flow has none."""
+    printed: list[str] = field(default_factory=list[str])
+    failures: list[Failure] = field(default_factory=list[Failure])
+    """In the order of the text; those of one place, a flow that is called twice, by their paths. Never by time."""
+    frames: list[FrameRecord] = field(default_factory=list[FrameRecord])
+    operations: list[OperationRecord] = field(default_factory=list[OperationRecord])
+    """In the order in which they were routed."""
+    overhead: Overhead = field(default_factory=Overhead)
+    max_in_flight: int = 0
+    executed: int = 0
+    """Operations that ran to an end, well or badly."""
+    failed: int = 0
+    skipped: int = 0
+    """Operations that never started because something they need failed, or because the run was ended."""
+
+    @property
+    def duration(self) -> int:
+        return self.ended - self.started
+
+    def path_of(self, frame: int, node: int) -> str:
+        """The stable path of a node: its own within its flow, behind those of the calls around it."""
+        names = self.program.names.plans
+        record = self.frames[frame]
+        # What is no operation, such as the value of a `let`, has no name of its own.
+        parts = [names[record.plan].nodes[node].path or "value"]
+        while record.parent >= 0:
+            parent = self.frames[record.parent]
+            if isinstance(self.program.plans[parent.plan].nodes[record.opener], Call):
+                parts.append(names[parent.plan].nodes[record.opener].path)
+            record = parent
+        return "/".join(reversed(parts))
+
+    def place_of(self, frame: int, node: int) -> str:
+        """``file:line:column`` of a node."""
+        line, column = self.position_of(frame, node)
+        return f"{self.program.names.file}:{line}:{column}"
+
+    def position_of(self, frame: int, node: int) -> tuple[int, int]:
+        """Line and column of a node in its file, from 1."""
+        name = self.program.names.plans[self.frames[frame].plan].nodes[node]
+        return name.line, name.column
+
+    def operation_of(self, frame: int, node: int) -> str:
+        """The name of the operation at a node."""
+        found = self.program.plans[self.frames[frame].plan].nodes[node]
+        assert isinstance(found, Operate)
+        return found.operation

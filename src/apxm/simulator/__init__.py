@@ -1,0 +1,1 @@
+"""The simulated backend as an HTTP server that any OpenAI-compatible client can call."""

@@ -1,0 +1,120 @@
+"""Calls in flight, from the request to the last token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from time import time
+from typing import Protocol
+
+from apxm.backends.protocol import Clock, Handle, ModelAnswer
+from apxm.backends.simulated import SimulatedBackend
+from apxm.errors import BackendError
+from apxm.simulator.chat import Answer, ChatRequest
+from apxm.simulator.metrics import Metrics
+from apxm.simulator.replies import EVENT_STREAM, Reply, server_timing
+
+
+class Client(Protocol):
+    """Who waits for the answer to a call: gets a reply, or a stream's beginning, pieces and end."""
+
+    def finish(self, reply: Reply) -> None: ...
+
+    def begin_stream(self, content_type: bytes) -> None: ...
+
+    def send(self, piece: bytes) -> None: ...
+
+    def end_stream(self, trailer: bytes) -> None: ...
+
+
+class Generator:
+    """What the calls of one endpoint share."""
+
+    def __init__(
+        self, backend: SimulatedBackend, clock: Clock, metrics: Metrics, tokens_per_second: float | None
+    ) -> None:
+        self.backend = backend
+        self.clock = clock
+        self.metrics = metrics
+        self.token_ns = round(1e9 / tokens_per_second) if tokens_per_second else 0
+        self.numbers = count(1)
+
+    def begin(self, request: ChatRequest, client: Client) -> Handle:
+        """Starts a call. `client` gets the answer, later, unless the handle is cancelled."""
+        return _Call(self, request, client)
+
+
+class _Call:
+    """With a rate of tokens, the first one is there after the latency, and the further ones are more work, so that load
+    slows them too. What a late timer lost, the next piece of work makes up for.
+
+    Streamed or not, an answer takes the same time.
+    """
+
+    __slots__ = ("_answer", "_arrived", "_client", "_generator", "_handle", "_over_at", "_pieces", "_request", "_sent")
+
+    _answer: Answer
+    _pieces: list[str]
+
+    def __init__(self, generator: Generator, request: ChatRequest, client: Client) -> None:
+        self._generator = generator
+        self._request = request
+        self._client = client
+        self._sent = 0
+        self._arrived = self._over_at = generator.clock.now()
+        self._handle = generator.backend.begin(request.as_model_request(), generator.clock, self._after_latency)
+        generator.metrics.call_began()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+        self._generator.metrics.call_cancelled()
+
+    def _after_latency(self, result: ModelAnswer | BackendError) -> None:
+        assert isinstance(result, ModelAnswer), "the simulated backend fails no call"
+        assert result.service_ns is not None
+        self._over_at += result.service_ns
+        self._answer = Answer(next(self._generator.numbers), int(time()), self._request, result)
+        if not self._generator.token_ns:
+            self._finish()
+        elif self._request.stream:
+            self._pieces = self._answer.pieces()
+            self._client.begin_stream(EVENT_STREAM)
+            self._client.send(self._answer.first_event())
+            self._send_token()
+        else:
+            self._work(self._answer.usage.completion_tokens - 1, self._finish)
+
+    def _send_token(self) -> None:
+        self._client.send(self._answer.event(self._pieces[self._sent]))
+        self._sent += 1
+        if self._sent < len(self._pieces):
+            self._work(1, self._send_token)
+        else:
+            self._client.send(self._answer.last_events())
+            self._client.end_stream(server_timing(self._account()))
+
+    def _work(self, tokens: int, then: Callable[[], None]) -> None:
+        generator = self._generator
+        now = generator.clock.now()
+        missing = tokens * generator.token_ns - (now - self._over_at)
+
+        def over(service_ns: int) -> None:
+            self._over_at = now + service_ns + min(0, missing)
+            then()
+
+        self._handle = generator.backend.work(max(0, missing), generator.clock, over)
+
+    def _finish(self) -> None:
+        timing = server_timing(self._account())
+        if self._request.stream:
+            self._client.finish(Reply(200, self._answer.events(), EVENT_STREAM, timing))
+        else:
+            self._client.finish(Reply(200, self._answer.whole(), headers=timing))
+
+    def _account(self) -> int:
+        """The service time: what the call took at the endpoint, load included. That this process got its turn late is
+        not the endpoint's doing; the metrics say by how much."""
+        service_ns = self._over_at - self._arrived
+        late_ns = self._generator.clock.now() - self._over_at
+        self._generator.metrics.call_answered(self._answer.usage, service_ns, late_ns)
+        return service_ns

@@ -1,0 +1,46 @@
+"""When a simulator process ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from contextlib import suppress
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def told_to_end(*, by_input: bool = False) -> asyncio.Future[int]:
+    """From here on SIGINT or SIGTERM sets the result, to its number; with `by_input` the end of standard input does,
+    too, to 0. After the first signal the next one ends the process at once.
+
+    Called while an event loop runs.
+    """
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[int] = loop.create_future()
+
+    def stop(number: int) -> None:
+        for other in _SIGNALS:
+            loop.remove_signal_handler(other)
+            signal.signal(other, signal.SIG_DFL)
+        if not told.done():
+            told.set_result(number)
+
+    for number in _SIGNALS:
+        try:
+            loop.add_signal_handler(number, stop, number)
+        except NotImplementedError:  # Windows: there Ctrl-C cancels the task that awaits this
+            break
+    if by_input:
+        # A thread, because the input may be anything: an event loop could wait for a pipe, but not for a file.
+        threading.Thread(target=_read_to_end, args=(loop, told), daemon=True).start()
+    return told
+
+
+def _read_to_end(loop: asyncio.AbstractEventLoop, told: asyncio.Future[int]) -> None:
+    with suppress(OSError):  # closed from the start
+        while os.read(0, 4096):
+            pass
+    with suppress(RuntimeError):  # the loop has ended first
+        loop.call_soon_threadsafe(lambda: told.done() or told.set_result(0))

@@ -1,0 +1,144 @@
+"""Workload 4, the whole way: calibrate, predict, measure both systems, explain."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import pairwise
+from types import ModuleType
+
+from apxm.analysis.calibrate import calibrate, most_calls
+from apxm.analysis.losses import losses
+from apxm.analysis.profile import Profile
+from apxm.backends.openai import OpenAIBackend
+from apxm.reports.comparison import Comparison, Ladder, Width
+from apxm.reports.comparison_tables import APXM, LANGGRAPH, Guesses
+from apxm.runtime.open_files import raise_limit
+from apxm.workloads.apxm_system import ApxmSystem
+from apxm.workloads.catalog import SCALABILITY
+from apxm.workloads.endpoints import Endpoint
+from apxm.workloads.langgraph_system import PACKAGES, LangGraphSystem
+from apxm.workloads.measuring import Report, Schedule, interleaved, isolated_latencies
+from apxm.workloads.results import isolated_t1, measured, measured_apxm
+from apxm.workloads.scalability import programs
+from apxm.workloads.systems import Sample, System
+
+CALIBRATION_CALLS = 32
+"""Most calls at each concurrency; an endpoint that always takes equally long needs fewer."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    comparison: Comparison
+    guesses: Guesses
+    """What simpler models would have predicted for A-PXM."""
+    profile: Profile | None
+    """Of the calibration just before, from which A-PXM's runs were predicted and explained."""
+
+
+class Comparing:
+    """One comparison of A-PXM and LangGraph, or of one of them with the ideal alone."""
+
+    def __init__(
+        self, schedule: Schedule, endpoint: Endpoint, *, apxm: bool, peer: ModuleType | None, report: Report
+    ) -> None:
+        """Compiles everything. `peer` is LangGraph's program; None leaves LangGraph out."""
+        raise_limit()
+        report("compiling")
+        self._schedule = schedule
+        self._endpoint = endpoint
+        self._report = report
+        self._backend = OpenAIBackend("endpoint", endpoint.settings, os.environ)
+        # Also where LangGraph is measured alone: one client measures what a call takes alone, for both.
+        self._own = ApxmSystem(programs(sorted({*schedule.widths, schedule.isolated_width})), self._backend)
+        self._systems: list[System] = [self._own] if apxm else []
+        self._calibrates = apxm
+        if peer is not None:
+            self._systems.append(LangGraphSystem(peer, schedule.widths, endpoint.settings))
+
+    @property
+    def calls(self) -> int:
+        """How many calls `run` makes at most."""
+        calibration = most_calls(self._concurrencies, CALIBRATION_CALLS) if self._calibrates else 0
+        return calibration + self._schedule.calls(len(self._systems))
+
+    async def run(self) -> Compared:
+        """Raises `WorkloadFailed` as soon as one of all those runs fails."""
+        schedule, begin, report = self._schedule, self._endpoint.begin_iteration, self._report
+        try:
+            profile = await self._calibrate() if self._calibrates else None
+            predicted = {n: self._own.predicted_ms(n, profile) for n in schedule.widths} if profile else {}
+            isolated = await isolated_latencies(self._own, schedule, begin, report)
+            samples = await interleaved(self._systems, schedule, begin, report)
+        finally:
+            for system in {self._own, *self._systems}:
+                await system.close()
+        results = tuple(self._width(n, samples, isolated_t1(isolated, n), profile, predicted) for n in schedule.widths)
+        comparison = Comparison(
+            workload=SCALABILITY.name,
+            endpoint=self._endpoint.description,
+            seed=self._endpoint.seed,
+            iterations=schedule.iterations,
+            versions=_versions(langgraph=LANGGRAPH in [system.name for system in self._systems]),
+            results=results,
+        )
+        return Compared(comparison, _guesses(results, profile) if profile else {}, profile)
+
+    @property
+    def _concurrencies(self) -> list[int]:
+        limit = self._backend.max_concurrency
+        return [c for c in self._schedule.calibrated if limit is None or c <= limit]
+
+    async def _calibrate(self) -> Profile:
+        return await calibrate(
+            self._backend,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            concurrencies=self._concurrencies,
+            calls=CALIBRATION_CALLS,
+            report=lambda text: self._report(f"calibrating: {text}"),
+        )
+
+    def _width(
+        self,
+        n: int,
+        samples: dict[tuple[str, int], list[Sample]],
+        t1: float,
+        profile: Profile | None,
+        predicted: dict[int, float],
+    ) -> Width:
+        apxm = langgraph = None
+        if profile:
+            runs = samples[APXM, n]
+            apxm = measured_apxm(n, runs, t1, predicted[n], [_ladder(run, profile) for run in runs])
+        if (LANGGRAPH, n) in samples:
+            langgraph = measured(n, samples[LANGGRAPH, n], t1)
+        return Width(n=n, apxm=apxm, langgraph=langgraph)
+
+
+def _ladder(run: Sample, profile: Profile) -> Ladder:
+    assert run.trace is not None
+    terms = losses(run.trace, profile).terms
+    # A sample also counts what prepares the run, which the trace does not see.
+    terms["runtime"] += (run.duration - run.trace.duration) / 1e6
+    return Ladder(**terms)
+
+
+def _guesses(results: Sequence[Width], profile: Profile) -> Guesses:
+    """Three models that know less than ours: no load at all, the load of the calibration, and that nothing changes."""
+    alone, loaded = profile.levels[0].latency_ms, profile.levels[-1].latency_ms
+    before = {after.n: earlier.apxm.duration_ms for earlier, after in pairwise(results) if earlier.apxm}
+    return {
+        "T_inf, isolated": {result.n: alone for result in results},
+        "depth × latency": {result.n: loaded for result in results},
+        "previous N": before,
+    }
+
+
+def _versions(langgraph: bool) -> dict[str, str]:
+    packages = ("apxm", "pyqwest", *(PACKAGES if langgraph else ()))
+    machine = {"python": platform.python_version(), "platform": platform.platform()}
+    return machine | {package: version(package) for package in packages}

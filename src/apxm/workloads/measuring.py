@@ -1,0 +1,81 @@
+"""The runs of a comparison, in their order."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from apxm.workloads.apxm_system import ApxmSystem
+from apxm.workloads.systems import Sample, System
+
+ISOLATED_CALLS = 16
+"""Most calls of an isolated run: one at a time, more would take longer than all the rest."""
+
+Begin = Callable[[int], None]
+"""Tells the endpoint which iteration the next run belongs to."""
+Report = Callable[[str], None]
+"""Takes what happens now, in a few words."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    widths: tuple[int, ...]
+    """Rising."""
+    iterations: int
+    warmup: int
+
+    @property
+    def isolated_width(self) -> int:
+        return min(self.widths[-1], ISOLATED_CALLS)
+
+    @property
+    def calibrated(self) -> tuple[int, ...]:
+        """Concurrencies to calibrate at: doubled up to half of what is then predicted."""
+        half = max(1, self.widths[-1] // 2)
+        return (*(1 << k for k in range(half.bit_length()) if 1 << k < half), half)
+
+    def calls(self, systems: int) -> int:
+        """How many model calls all the runs make, calibration not counted."""
+        runs = (self.warmup + self.iterations) * systems * sum(self.widths)
+        return runs + (self.warmup + self.iterations) * self.isolated_width
+
+
+async def interleaved(
+    systems: Sequence[System], schedule: Schedule, begin: Begin, report: Report
+) -> dict[tuple[str, int], list[Sample]]:
+    """By system and width, one sample per iteration: A B A B …, so that drift meets both alike."""
+    samples: dict[tuple[str, int], list[Sample]] = {(s.name, n): [] for s in systems for n in schedule.widths}
+    for width in schedule.widths:
+        for iteration, counts in _rounds(schedule):
+            for system in systems:
+                kind = f"run {iteration + 1} of {schedule.iterations}" if counts else "warm-up"
+                report(f"N = {width}, {system.name}, {kind}")
+                begin(iteration)
+                gc.collect()  # nobody pays for another one's garbage
+                sample = await system.run(width)
+                if counts:
+                    samples[system.name, width].append(sample)
+    return samples
+
+
+async def isolated_latencies(system: ApxmSystem, schedule: Schedule, begin: Begin, report: Report) -> list[float]:
+    """Of each call, in the order of the text, its mean latency in ns when it is the only one in flight; over the same
+    iterations, so the same draws, as the runs."""
+    width = schedule.isolated_width
+    latencies: list[list[int]] = []
+    for iteration, counts in _rounds(schedule):
+        report(f"one call at a time, {f'run {iteration + 1} of {schedule.iterations}' if counts else 'warm-up'}")
+        begin(iteration)
+        sample = await (system.run_serially(width) if counts else system.run(width))
+        if counts:
+            latencies.append([call.received - call.sent for call in sample.calls])
+    return [fmean(of_call) for of_call in zip(*latencies, strict=True)]
+
+
+def _rounds(schedule: Schedule) -> list[tuple[int, bool]]:
+    """The iteration of each run, and whether it counts. Warm-ups come first and have the last numbers, so that how many
+    there are changes no draw of a run that counts."""
+    warmup = [(schedule.iterations + k, False) for k in range(schedule.warmup)]
+    return [*warmup, *((k, True) for k in range(schedule.iterations))]

@@ -1,0 +1,75 @@
+"""From samples to the numbers of a comparison; docs/workloads.md defines each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import Any
+
+from apxm.analysis.bootstrap import mean_interval
+from apxm.reports.comparison import Ladder, Measured, MeasuredApxm, Overhead
+from apxm.runtime.trace import Overhead as OverheadSamples
+from apxm.workloads.systems import Sample, most_in_flight
+
+
+def isolated_t1(latencies: Sequence[float], width: int) -> float:
+    """T1 of one width with one call at a time: the sum of its own calls' latencies, or, where fewer were measured, as
+    many times their mean."""
+    return sum(latencies[:width]) if width <= len(latencies) else width * fmean(latencies)
+
+
+def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> Measured:
+    return Measured(**_fields(width, samples, t1_isolated))
+
+
+def measured_apxm(
+    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, ladders: Sequence[Ladder]
+) -> MeasuredApxm:
+    fields = _fields(width, samples, t1_isolated)
+    return MeasuredApxm(
+        **fields,
+        overhead_us=_overhead([sample.trace.overhead for sample in samples if sample.trace is not None]),
+        predicted_ms=predicted_ms,
+        prediction_error=predicted_ms / fields["duration_ms"] - 1,
+        losses_ms=_mean_ladder(ladders),
+    )
+
+
+def _fields(width: int, samples: Sequence[Sample], t1_isolated: float) -> dict[str, Any]:
+    durations = [sample.duration / 1e6 for sample in samples]
+    interval = mean_interval(durations)
+    latency = fmean(sample.latency for sample in samples) / 1e6
+    speedup_estimated = width * latency / interval.mean
+    speedup = t1_isolated / 1e6 / interval.mean
+    return {
+        "duration_ms": interval.mean,
+        "duration_ci95_ms": (interval.low, interval.high),
+        "samples_ms": tuple(durations),
+        "llm_calls": len(samples[0].calls),
+        "avg_latency_ms": latency,
+        "max_parallelism": max(most_in_flight(sample.calls) for sample in samples),
+        "t1_estimated_ms": width * latency,
+        "t1_isolated_ms": t1_isolated / 1e6,
+        "speedup_estimated": speedup_estimated,
+        "efficiency_estimated": speedup_estimated / width,
+        "speedup": speedup,
+        "theoretical_speedup": float(width),  # N equal calls over one of them: T1 / T_inf of the graph
+        "efficiency": speedup / width,
+    }
+
+
+def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
+    collection, dispatch, routing = (
+        median(median(part) for part in parts if part) / 1e3
+        for parts in (
+            [run.input_collection for run in runs],
+            [run.dispatch for run in runs],
+            [run.token_routing for run in runs],
+        )
+    )
+    total = collection + dispatch + routing
+    return Overhead(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)
+
+
+def _mean_ladder(ladders: Sequence[Ladder]) -> Ladder:
+    return Ladder(**{term: fmean(getattr(ladder, term) for ladder in ladders) for term in Ladder.__struct_fields__})

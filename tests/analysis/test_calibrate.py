@@ -1,0 +1,147 @@
+"""Calibration of endpoints that are known exactly, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from apxm.analysis.calibrate import CalibrationFailed, calibrate, most_calls
+from apxm.analysis.profile import Profile
+from apxm.backends.protocol import AnyBackend, BackendInfo, ModelAnswer, ModelRequest, Usage
+from apxm.backends.simulated import SimulatedBackend
+from apxm.errors import BackendError, UsageError
+from apxm.runtime.loops import run_virtually
+from apxm.testing import ScriptedBackend
+from tests.analysis.endpoints import QueueBackend, ReportingBackend
+
+DATE = "2025-01-01T00:00:00+00:00"
+
+
+def calibrated(backend: AnyBackend, **options: Any) -> Profile:
+    making: Coroutine[Any, Any, Profile] = calibrate(backend, date=DATE, **options)
+    return run_virtually(making)
+
+
+def test_a_slowed_down_endpoint_is_found_exactly() -> None:
+    found = calibrated(SimulatedBackend(latency="constant:100", slowdown="usl:0.05,0.002"), concurrencies=[1, 2, 4, 8])
+    services = {1: 100.0, 2: 105.4, 4: 117.4, 8: 146.2}
+    assert {p.concurrency: p.service_ms for p in found.points} == pytest.approx(services, abs=1e-5)
+    assert found.ratios == (1.0,)
+    assert found.discipline == "sharing"
+    assert found.burst_ms == pytest.approx([146.2] * 8, abs=1e-5)
+    assert (found.scalability.alpha, found.scalability.beta) == (pytest.approx(0.05), pytest.approx(0.002))
+    assert (found.backend, found.model, found.date, found.simulated) == ("simulated", "simulated", DATE, True)
+    assert found.service_reported
+    assert found.client_ms == 0  # virtual time
+
+
+def test_a_steady_endpoint_is_asked_no_more_than_it_takes() -> None:
+    backend = ScriptedBackend()
+    calibrated(backend, concurrencies=[1, 2])
+    assert len(backend.calls) == 2 + 4 + 8 + 2 * 2  # warm-up, four rounds at each level, two bursts
+    assert len(set(backend.prompts)) == len(backend.calls)
+
+
+@pytest.mark.parametrize("concurrencies", [[1], [1, 2, 4], [3, 7]])
+def test_no_more_calls_are_made_than_were_announced(concurrencies: list[int]) -> None:
+    backend = ScriptedBackend(latency_ms=lambda _request: 100.0 * (1 + len(backend.calls) % 7))
+    calibrated(backend, concurrencies=concurrencies, calls=20, precision=0.0)
+    assert len(backend.calls) <= most_calls(concurrencies, 20) < 2 * len(backend.calls)
+
+
+def test_the_distribution_is_that_of_single_calls() -> None:
+    found = calibrated(SimulatedBackend(latency="lognormal:100,0.4", seed=3), concurrencies=[1, 4], calls=2000)
+    assert found.isolated_ms == pytest.approx(108.3, rel=0.03)  # 100 · exp(0.4²/2)
+    assert len(found.ratios) == 256
+    assert fmean(found.ratios) == pytest.approx(1)
+    assert found.ratios[128] == pytest.approx(0.923, rel=0.03)  # the median over the mean
+    assert found.ratios[-1] > 2
+
+
+def test_the_points_never_fall() -> None:
+    found = calibrated(SimulatedBackend(latency="lognormal:100,0.4"), concurrencies=[1, 2, 4, 8, 16])
+    measured = [level.service_ms for level in found.levels]
+    assert measured != sorted(measured)
+    points = [point.service_ms for point in found.points]
+    assert points == sorted(points)
+    # Pooling moves nothing on the whole.
+    weights = [level.calls for level in found.levels]
+    assert sum(p * w for p, w in zip(points, weights, strict=True)) == pytest.approx(
+        sum(m * w for m, w in zip(measured, weights, strict=True))
+    )
+
+
+@pytest.mark.parametrize("latency", ["constant:100", "lognormal:100,0.4"])
+@pytest.mark.parametrize("slowdown", ["usl:1,0", "usl:0.3,0"])
+def test_calls_that_share_a_processor_are_seen_to(latency: str, slowdown: str) -> None:
+    assert calibrated(SimulatedBackend(latency=latency, slowdown=slowdown), calls=400).discipline == "sharing"
+
+
+def test_calls_that_stand_in_a_queue_are_seen_to() -> None:
+    found = calibrated(QueueBackend(latency_ms=lambda _request: 100), concurrencies=[1, 2, 4, 8])
+    assert found.discipline == "queue"
+    # The same closed loop as a shared processor has.
+    assert [point.service_ms for point in found.points] == [100, 200, 400, 800]
+    assert found.burst_ms == (100, 200, 300, 400, 500, 600, 700, 800)
+
+
+def test_in_a_queue_the_distribution_is_that_of_calls_that_were_alone() -> None:
+    backend = QueueBackend(latency_ms=lambda _request: 50.0 if len(backend.calls) % 2 else 150.0)
+    found = calibrated(backend, concurrencies=[1, 8])
+    assert found.discipline == "queue"
+    assert {round(ratio, 2) for ratio in found.ratios} == {0.5, 1.5}
+
+
+def test_transport_is_no_part_of_the_service_where_the_endpoint_reports_it() -> None:
+    backend = ReportingBackend(latency_ms=lambda _request: 130, service_ms=lambda _request: 100)
+    found = calibrated(backend, concurrencies=[1, 2])
+    assert found.isolated_ms == 100
+    assert found.levels[0].latency_ms == 130
+    silent = calibrated(ScriptedBackend(latency_ms=lambda _request: 130), concurrencies=[1, 2])
+    assert silent.isolated_ms == 130
+    assert not silent.service_reported
+
+
+def test_a_call_that_fails_leaves_no_profile() -> None:
+    def script(request: ModelRequest) -> str | BackendError:
+        return BackendError("http_status", "401: who are you?", retryable=False) if "3" in request.prompt else "ok"
+
+    with pytest.raises(CalibrationFailed, match=r"1 of 4 calls failed.*http_status: 401: who are you\?"):
+        calibrated(ScriptedBackend(script=script), concurrencies=[2])
+
+
+def test_an_endpoint_that_takes_no_time_leaves_no_profile() -> None:
+    with pytest.raises(CalibrationFailed, match="take no time"):
+        calibrated(ScriptedBackend(latency_ms=lambda _request: 0))
+
+
+def test_more_calls_at_once_than_the_backend_may_have_are_refused() -> None:
+    with pytest.raises(UsageError, match="may have 4 calls in flight, not 8"):
+        calibrated(ScriptedBackend(max_concurrency=4))
+
+
+def test_a_backend_that_is_awaited_is_calibrated_on_real_time() -> None:
+    class Immediate:
+        info = BackendInfo(name="real", kind="test", model="m", endpoint="http://127.0.0.1:1/v1")
+        max_concurrency = None
+        timeout_s = None
+        can_reason = False
+
+        async def call(self, request: ModelRequest) -> ModelAnswer:
+            assert request.max_tokens == 5
+            return ModelAnswer("ok", Usage(7, 3), service_ns=1_000_000)
+
+        async def close(self) -> None:
+            raise AssertionError("it belongs to the caller")
+
+    reports: list[str] = []
+    found = asyncio.run(calibrate(Immediate(), date=DATE, concurrencies=[1, 2], max_tokens=5, report=reports.append))
+    assert found.client_ms > 0
+    assert found.output_tokens == 3
+    assert (found.endpoint, found.simulated) == ("http://127.0.0.1:1/v1", False)
+    assert reports[0] == "warming up"
+    assert reports[-1].startswith("2 at once: ")

@@ -1,0 +1,151 @@
+"""Predictions: the real scheduler over a profile, beside runs on the endpoint that the profile is of."""
+
+from __future__ import annotations
+
+import asyncio
+from statistics import median
+
+import pytest
+from benchmarks.prediction import fan_outs, graphs
+
+from apxm.analysis.endpoint import ANSWER
+from apxm.analysis.predict import Prediction, predict, simulate
+from apxm.analysis.profile import Profile
+from apxm.compiler.pipeline import compile_source
+from apxm.errors import UsageError
+from apxm.operations.types import Value
+from apxm.program.model import Program
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.source import SourceFile
+from tests.analysis.endpoints import profile
+from tests.plans import ask, merge, plan, program
+
+
+def predicted(p: Program, known: Profile | None = None, *arguments: Value, **options: int | None) -> Prediction:
+    return predict(LoadedProgram(p), p.flows[0], arguments, known, **options)  # type: ignore[arg-type]
+
+
+def compiled(body: str, parameters: str = "") -> Program:
+    text = f"agent A {{ flow main({parameters}) -> str {{ {body} }} }}"
+    return compile_source(SourceFile("test.ais", text)).program
+
+
+def fan_out(width: int) -> Program:
+    return program(plan(*[ask(f"Task {i}") for i in range(width)], merge(*range(width))))
+
+
+def test_a_constant_endpoint_is_predicted_exactly_and_once() -> None:
+    assert predicted(fan_out(4), profile(250)) == Prediction(250, (250, 250), (250.0,), 4)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, 800), (2, 400 * 1.5), (4, 200 * 2), (None, 200 * 3)])
+def test_calls_that_share_a_processor_slow_each_other_down(limit: int | None, expected: float) -> None:
+    known = profile(200, 300, 400, 600, concurrencies=[1, 2, 4, 8])
+    width = 4 if limit else 8
+    assert predicted(fan_out(width), known, max_concurrency=limit).mean_ms == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("services", "expected"),
+    [
+        ([100, 200, 400], [100, 200, 300, 400]),  # one server
+        ([100, 100, 200], [100, 100, 200, 200]),  # two
+        ([100, 100, 100], [100, 100, 100, 100]),  # four
+        ([100, 160, 320], [100, 180, 260, 340]),  # one, occupied for four fifths of a call
+    ],
+)
+def test_calls_that_stand_in_a_queue_end_one_after_the_other(services: list[float], expected: list[float]) -> None:
+    p = fan_out(4)
+    trace = next(simulate(LoadedProgram(p), p.flows[0], (), profile(*services, discipline="queue")))
+    ends = sorted((record.attempts[0].received - trace.started) / 1e6 for record in trace.operations)
+    assert ends == pytest.approx(expected)
+
+
+def test_calls_sent_together_pay_for_the_client_one_after_the_other() -> None:
+    assert predicted(fan_out(10), profile(100, client_ms=2)).mean_ms == 120
+    chain = program(plan(ask("a"), ask("b", 0)))
+    assert predicted(chain, profile(100, client_ms=2)).mean_ms == 204
+
+
+def test_a_call_that_times_out_on_its_way_through_the_client_or_at_the_endpoint_ends_there() -> None:
+    p = program(plan(ask("slow", timeout=0.05), ask("free", timeout=9)))
+    for known in (profile(100), profile(100, client_ms=60), profile(100, 200, discipline="queue")):
+        with pytest.raises(UsageError, match="fails without a model"):
+            predicted(p, known)
+
+
+def test_random_services_are_drawn_from_the_profile_by_the_seed() -> None:
+    known = profile(100, ratios=[0.5, 1.5])
+    one = program(plan(ask("x")))
+    first = predicted(one, known, runs=200, seed=1)
+    assert set(first.samples_ms) == {50, 150}
+    assert first.ci95_ms[0] < 100 < first.ci95_ms[1]
+    assert predicted(one, known, runs=200, seed=1) == first != predicted(one, known, runs=200, seed=2)
+    assert predicted(fan_out(20), known).mean_ms == 150
+
+
+def test_without_a_profile_operations_take_their_typical_times() -> None:
+    p = compiled('ask("a") -> a  think("b", a) -> b  reason("c", b) -> c  return c')
+    assert predicted(p).mean_ms == 6000
+
+
+def test_backends_that_the_program_names_are_endpoints_of_their_own() -> None:
+    p = program(plan(ask("a"), ask("b", backend="other"), ask("c", backend="scripted")))
+    # `scripted` is the profile's own backend, so two of the three meet.
+    assert predicted(p, profile(100, 200)).mean_ms == 200
+
+
+SWITCH = """
+    ask("Which?") -> kind
+    switch kind {
+        case "one" => ask("a")
+        case "two" => { ask("b") -> b  return ask("c", b) }
+        default    => "none"
+    } -> x
+    return x
+"""
+
+
+def test_a_switch_on_an_answer_takes_each_arm_equally_often() -> None:
+    found = predicted(compiled(SWITCH), profile(100), runs=300)
+    times = {duration: found.samples_ms.count(duration) for duration in set(found.samples_ms)}
+    assert set(times) == {100, 200, 300}
+    assert all(80 <= often <= 120 for often in times.values())
+    assert found.calls == pytest.approx(2, abs=0.1)
+
+
+def test_a_switch_on_a_value_that_is_known_takes_its_arm() -> None:
+    p = compiled(SWITCH.replace('ask("Which?") -> kind', ""), "kind: str")
+    assert predicted(p, profile(100), " TWO ").samples_ms == (200,)
+    assert predicted(p, profile(100), "other").samples_ms == (0,)
+    assert len(set(predicted(p, profile(100), f"perhaps {ANSWER}").samples_ms)) == 3
+
+
+def test_what_cannot_run_without_a_model_is_said() -> None:
+    p = compiled('return ask("Hello " + data.name)', "data: json")
+    with pytest.raises(UsageError, match="missing_field") as refused:
+        predicted(p, profile(100), {})
+    assert refused.value.where == "test.ais:1:49"
+    assert predicted(p, profile(100), {"name": "Zoë"}).mean_ms == 100
+
+
+def test_it_may_be_called_inside_a_running_event_loop() -> None:
+    async def main() -> float:
+        return predicted(fan_out(3), profile(100)).mean_ms
+
+    assert asyncio.run(main()) == 100
+
+
+@pytest.mark.parametrize(
+    ("latency", "slowdown"),
+    [("constant:1000", "usl:0.05,0.0001"), ("lognormal:1000,0.4", "none"), ("lognormal:1000,0.4", "usl:0.05,0.0001")],
+)
+def test_widths_that_were_not_calibrated_are_predicted(latency: str, slowdown: str) -> None:
+    for row in fan_outs(latency, slowdown, widths=[4, 8, 16], calls=800, precision=0.02):
+        if row.subject != "N = 4":  # below half of it there is only N = 1
+            assert abs(row.error) <= row.allowed, row
+
+
+def test_random_graphs_are_predicted() -> None:
+    errors = [abs(row.error) for row in graphs(2, limits=[1, 16], calls=400, precision=0.02)]
+    assert median(errors) <= 0.05

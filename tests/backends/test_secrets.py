@@ -1,0 +1,83 @@
+"""A key is never shown, whatever goes wrong and whatever the server makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from apxm.backends.openai import OpenAIBackend
+from apxm.backends.protocol import ModelRequest
+from apxm.backends.secrets import Redactor
+from apxm.backends.settings import OpenAISettings
+from apxm.errors import BackendError
+from tests.servers import Received, Reply, Server, as_json
+
+KEY = "sk-Live0123456789abcdef"
+TOKEN = "t0ken-9876543210"
+
+
+def parts_of(secret: str) -> set[str]:
+    """Pieces of a secret that are long enough to be worth something."""
+    return {secret[i : i + 8] for i in range(len(secret) - 7)}
+
+
+def echo(request: Received) -> bytes:
+    return request.headers["authorization"].encode()
+
+
+HOSTILE: dict[str, Any] = {
+    "status and page": lambda r: Reply(b"your header was " + echo(r), 401),
+    "status and message": lambda r: as_json({"error": {"message": f"bad key {echo(r).decode()}"}}, 401),
+    "escaped": Reply(json.dumps({"error": "\\u0073".join(["", KEY[1:]]) + KEY}).replace("\\\\", "\\").encode(), 500),
+    "where it is cut": lambda r: Reply(b"x" * 280 + echo(r) * 3, 500),
+    "page too long": lambda r: Reply(b"x" * (64 * 1024 - 10) + echo(r), 500),
+    "page of keys": lambda r: Reply(echo(r) * 100, 500),
+    "redirect": Reply(status=302, headers={"Location": f"http://{KEY}:x@{KEY}.example/?k={KEY}"}),
+    "no JSON": lambda r: Reply(echo(r), headers={"content-type": KEY}),
+    "error in 200": as_json({"error": {"message": KEY}}),
+    "refusal": as_json({"choices": [{"message": {"refusal": f"I saw {KEY} and {TOKEN}"}}]}),
+    "over two lines": Reply(f"{KEY}\n{KEY}".encode(), 500),
+    "own header": lambda r: Reply(r.headers["x-token"].encode(), 500),
+    "query": lambda r: Reply(r.target.encode(), 404),
+    "reset": Reply(then="reset"),
+    "cut": lambda r: Reply(echo(r), then="cut"),
+    "no HTTP": lambda r: Reply(raw=echo(r) + b"\r\n\r\n"),
+    "bad gzip": lambda r: Reply(echo(r), headers={"content-encoding": "gzip"}),
+    "too large": lambda r: Reply(echo(r) * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_failure_shows_a_key(name: str) -> None:
+    async def run() -> BackendError:
+        async with Server(HOSTILE[name]) as server:
+            configured = OpenAISettings(
+                model="m",
+                endpoint=f"{server.endpoint}?token={TOKEN}",
+                api_key="env:KEY",
+                headers={"X-Token": TOKEN},
+                max_answer_mib=1,
+            )
+            backend = OpenAIBackend("local", configured, {"KEY": KEY})
+            with pytest.raises(BackendError) as caught:
+                await backend.call(ModelRequest("Hi"))
+            await backend.close()
+            return caught.value
+
+    error = asyncio.run(run())
+    shown = "".join(traceback.format_exception(error)) + repr(error) + str(error.hint)
+    assert not [part for part in parts_of(KEY) | parts_of(TOKEN) if part in shown]
+
+
+@given(st.lists(st.text(min_size=1, max_size=6), max_size=4), st.text(max_size=30))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_redaction_leaves_none_of_the_secrets(secrets: list[str], text: str) -> None:
+    redacted = Redactor(secrets)(text)
+    pieces = redacted.split("[redacted]")
+    assert not [secret for secret in secrets for piece in pieces if secret in piece]

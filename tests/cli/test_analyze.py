@@ -1,0 +1,145 @@
+"""``apxm analyze``, ``apxm simulate`` and ``apxm calibrate``: nothing here calls a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apxm.analysis.profile import decode_profile
+from apxm.config.profiles import profile_file
+from tests.cli.conftest import ROOT, Apxm
+
+WORKFLOW = str(ROOT / "workloads" / "4_scalability" / "workflow.ais")
+SWITCH = """
+agent A {
+    flow main(topic: str, n: int = 1) -> str {
+        ask("Which? " + topic) -> kind
+        switch topic { case "short" => "done"  default => ask("More", kind) } -> x
+        return x
+    }
+}
+"""
+
+
+@pytest.fixture
+def switch(tmp_path: Path) -> str:
+    path = tmp_path / "switch.ais"
+    path.write_text(SWITCH)
+    return str(path)
+
+
+def test_analyze_says_what_is_known_before_a_run(apxm: Apxm) -> None:
+    ended = apxm("analyze", WORKFLOW, "--flow", "parallel_4", "--p", "2,4")
+    assert ended.status == 0
+    assert ended.out.splitlines() == [
+        "flow                     ScalabilityTest.parallel_4",
+        "latencies                assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms",
+        "T1, all calls            4.00 s",
+        "T_inf, the longest path  1.00 s",
+        "parallelism              4.00",
+        "LLM calls                4",
+        "input tokens, about      8",
+        "output tokens, about     1,024 (4 to no limit)",
+        "",
+        "critical path:",
+        "  1.00 s   ask    a       workflow.ais:12:9",
+        "  0.00 ms  merge  result  workflow.ais:16:9",
+        "",
+        "| calls at once | not below | not above | predicted | 95% interval |",
+        "|--------------:|----------:|----------:|----------:|-------------:|",
+        "|             2 |    2.00 s |    2.50 s |    2.00 s |            – |",
+        "|             4 |    1.00 s |    1.75 s |    1.00 s |            – |",
+        "",
+        "Bounds hold while a call takes as long as if it were alone; predictions include contention.",
+    ]
+
+
+def test_a_source_and_its_artifact_are_analyzed_alike(apxm: Apxm) -> None:
+    assert apxm("compile", WORKFLOW, "-o", "w.apxmobj").status == 0
+    source = apxm("analyze", WORKFLOW, "--flow", "parallel_2", "--json")
+    artifact = apxm("analyze", "w.apxmobj", "--flow", "parallel_2", "--json")
+    assert source.out == artifact.out
+    found = json.loads(artifact.out)
+    assert found["t1_ms"] == {"low": 2000, "expected": 2000, "high": 2000}
+    assert [at["slots"] for at in found["at"]] == [1, 2, 4, 8]
+
+
+def test_values_may_be_given_and_may_be_left_out(apxm: Apxm, switch: str) -> None:
+    unknown = apxm("simulate", switch, "--runs", "50", "--json")
+    assert len(set(json.loads(unknown.out)["samples_ms"])) == 2
+    assert "not given, so a switch on it takes any arm: topic" in unknown.err
+    known = apxm("simulate", switch, "short", "--json")
+    assert json.loads(known.out) == {"mean_ms": 1000, "ci95_ms": [1000, 1000], "samples_ms": [1000], "calls": 1}
+    assert "not given" not in known.err
+    assert "not given" in apxm("analyze", switch).out
+
+
+def test_a_calibration_is_kept_and_predicted_from(apxm: Apxm, tmp_path: Path) -> None:
+    calibrated = apxm("calibrate", "--latency", "constant:200", "--slowdown", "usl:0.5,0", "--c", "1,2,4")
+    assert calibrated.status == 0
+    assert "sharing: calls that are in flight together all get slower" in calibrated.out
+    assert "| 4 |    10 |   500.0 |   500.0 | 500.0 | 2.500 |     -0.000 |" in calibrated.out.replace(
+        "+0.000", "-0.000"
+    )
+    assert "α 0.5000, β 0.000000" in calibrated.out
+    assert "this makes up to" in calibrated.err
+    kept = profile_file("simulated")
+    assert kept.is_relative_to(tmp_path / "home")
+    assert f"wrote {kept}" in calibrated.err
+    assert decode_profile(kept.read_bytes(), where="kept").isolated_ms == 200
+
+    for chosen in ("simulated", str(kept)):
+        ended = apxm("simulate", WORKFLOW, "--flow", "parallel_4", "--profile", chosen, "--json", "-q")
+        assert json.loads(ended.out)["mean_ms"] == pytest.approx(500, abs=0.01)
+        assert ended.err == ""
+    limited = apxm(
+        "simulate", WORKFLOW, "--flow", "parallel_4", "--profile", "simulated", "--max-concurrency", "1", "--json"
+    )
+    assert json.loads(limited.out)["mean_ms"] == pytest.approx(800, abs=0.01)
+    assert json.loads(apxm("analyze", WORKFLOW, "--profile", "simulated", "--json").out)["t1_ms"]["expected"] == 400
+
+
+def test_a_calibration_prints_the_profile_as_json(apxm: Apxm) -> None:
+    ended = apxm("calibrate", "--json", "-q", "-o", "mine.json", "--c", "1,2")
+    assert ended.err == ""
+    assert decode_profile(ended.out.encode(), where="out") == decode_profile(
+        Path("mine.json").read_bytes(), where="file"
+    )
+
+
+def test_a_backend_that_is_not_simulated_is_not_called_without_a_yes(
+    apxm: Apxm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    refused = apxm("calibrate", "--backend", "openai", "--c", "1,2")
+    assert refused.status == 2
+    assert "need a yes, and standard input is no terminal" in refused.err
+    assert "this makes up to" in refused.err
+    failed = apxm("calibrate", "--backend", "openai", "--c", "1,2", "--yes")
+    assert failed.status == 1
+    assert "2 of 2 calls failed" in failed.err
+    assert apxm("simulate", WORKFLOW, "--profile", "openai").status == 2  # nothing was kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["analyze", WORKFLOW, "--p", "1,x"], "--p '1,x': expected numbers of at least 1"),
+        (["analyze", WORKFLOW, "--p", "0"], "--p '0'"),
+        (["calibrate", "--c", ""], "--c ''"),
+        (["analyze", WORKFLOW, "--profile", "nobody"], "no profile of a backend of that name"),
+        (["analyze", WORKFLOW, "--profile", WORKFLOW], "this is not a profile"),
+        (["simulate", "missing.ais"], "missing.ais"),
+        (["simulate", WORKFLOW, "--flow", "parallel_3"], "did you mean"),
+        (["simulate", WORKFLOW, "value"], "takes no values"),
+        (["calibrate", "--backend", "nobody"], "there is no backend 'nobody'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(apxm: Apxm, arguments: list[str], message: str) -> None:
+    ended = apxm(*arguments)
+    assert ended.status == 2
+    assert message in ended.err
+    assert ended.out == ""

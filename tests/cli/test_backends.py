@@ -1,0 +1,99 @@
+"""`apxm backends`, `apxm trust`, `apxm doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Apxm
+
+LOCAL = """\
+default_backend = "local"
+[backends.local]
+kind = "openai"
+model = "qwen3-8b"
+endpoint = "http://127.0.0.1:1/v1"
+api_key = "env:LOCAL_KEY"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The configuration that came with a project."""
+    path = tmp_path / ".apxm/config.toml"
+    path.parent.mkdir()
+    path.write_text(LOCAL)
+    return path
+
+
+def test_without_configuration_the_simulated_backend_is_the_only_one(apxm: Apxm) -> None:
+    (backend,) = json.loads(apxm("backends", "--json").out)
+    assert (backend["name"], backend["simulated"], backend["default"]) == ("simulated", True, True)
+    assert apxm("backends").out.startswith("*  simulated")
+
+
+def test_a_backend_is_asked_for_an_answer(apxm: Apxm) -> None:
+    ended = apxm("backends", "test", "simulated", "--prompt", "Say hello.")
+    assert ended.status == 0
+    assert ended.out.startswith("Simulated answer ")
+    assert ended.out.endswith(": Say hello.\n")
+    assert "1 LLM call" in ended.err
+
+
+def test_an_unknown_backend_is_bad_usage(apxm: Apxm) -> None:
+    ended = apxm("backends", "test", "simulate")
+    assert (ended.status, ended.out) == (2, "")
+    assert "did you mean simulated?" in ended.err
+
+
+def test_a_backend_that_does_not_answer_fails_and_names_endpoint_not_key(
+    apxm: Apxm, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_KEY", "the-secret")
+    ended = apxm("backends", "test", "local", "--config", str(project))
+    assert ended.status == 1
+    assert "http://127.0.0.1:1" in ended.err
+    assert "the-secret" not in ended.err
+
+
+def test_a_projects_own_backend_is_used_only_after_trust_which_an_edit_ends(apxm: Apxm, project: Path) -> None:
+    (project.parent.parent / "f.ais").write_text('agent A { flow f() -> str { return "x" } }')
+    refused = apxm("execute", "f.ais")
+    assert refused.status == 2
+    assert "apxm trust" in refused.err
+    assert "not trusted" in apxm("backends").out
+
+    trusted = apxm("trust")
+    assert trusted.status == 0
+    assert str(project) in trusted.out
+    assert "qwen3-8b at http://127.0.0.1:1/v1" in trusted.out
+    assert "not trusted" not in apxm("backends").out
+
+    project.write_text(LOCAL + "# changed\n")
+    assert "not trusted" in apxm("backends").out
+
+
+def test_trust_without_anything_to_trust_says_so(apxm: Apxm) -> None:
+    ended = apxm("trust")
+    assert (ended.status, ended.out) == (2, "")
+    assert "nothing to trust" in ended.err
+
+
+def test_doctor_shows_what_it_finds_and_never_a_key(apxm: Apxm, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_KEY", "the-secret")
+    shown = apxm("doctor").out
+    rows = {line.split("  ")[0]: line for line in shown.splitlines()}
+    assert {"apxm", "python", "libraries", "event loop", "open files", "configuration"} <= set(rows)
+    assert f"{project} (not trusted" in rows["configuration"]
+    assert "key set" in shown
+    assert "the-secret" not in shown
+
+
+def test_doctor_still_shows_the_rest_when_the_configuration_is_broken(apxm: Apxm, project: Path) -> None:
+    project.write_text("default_backend = [")
+    ended = apxm("doctor")
+    assert ended.status == 2
+    assert "python" in ended.out
+    assert "config.toml" in ended.err

@@ -1,0 +1,221 @@
+"""What only a process of its own has: signals, closed pipes, a terminal, what it loads, how it is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Start
+
+if sys.platform == "win32":
+    pytest.skip("signals and terminals of POSIX", allow_module_level=True)
+
+import termios  # only POSIX has it
+
+SLOW = """\
+agent A {
+    @entry flow f() -> str {
+        print("begun")
+        ask("wait") -> x
+        return x
+    }
+    flow many() { print("one") print("two") print("three") }
+    flow show(text: str) -> str { print(text) return text }
+}
+"""
+FOREVER = ("--latency", "constant:600000")
+
+
+@pytest.fixture(autouse=True)
+def slow(tmp_path: Path) -> None:
+    (tmp_path / "slow.ais").write_text(SLOW)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_in_order_and_the_summary_is_still_printed(
+    start: Start, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process = start("execute", "slow.ais", *FOREVER, "--emit-metrics", "m.json")
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (status, "")
+    assert err.splitlines()[-1].startswith("interrupted: ")
+    assert json.loads((tmp_path / "m.json").read_text())["execution"]["status"] == "interrupted"
+
+
+def test_a_second_signal_ends_the_process_at_once_even_while_the_loop_is_busy() -> None:
+    code = (
+        "import asyncio, os, signal\n"
+        "from apxm.cli.interruption import Interruption\n"
+        "class Run:\n    def stop(self, status): print(status)\n"
+        "async def main():\n"
+        "    with Interruption(Run()):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        print('still here', flush=True)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        print('never here')\n"
+        "asyncio.run(main())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (-signal.SIGTERM, "still here\n")
+
+
+def test_a_source_can_come_through_a_pipe(start: Start) -> None:
+    process = start("execute", "/dev/stdin", "--flow", "many", "--quiet", stdin=subprocess.PIPE)
+    out, err = process.communicate(SLOW, timeout=30)
+    assert (out, err) == ("one\ntwo\nthree\n", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_behind_standard_output_is_named(start: Start) -> None:
+    with open("/dev/full", "w") as full:
+        process = start("execute", "slow.ais", "--flow", "many", "--quiet", stdout=full)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (1, "error: standard output cannot be written: No space left on device\n")
+
+
+def test_a_reader_that_goes_away_ends_the_run_in_silence(start: Start) -> None:
+    process = start("execute", "slow.ais", "--flow", "many", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 141
+    assert [line.split(":")[0] for line in err.splitlines()] == ["model"]
+
+
+def test_other_commands_end_so_too(start: Start) -> None:
+    process = start("ops")
+    assert process.stdout
+    process.stdout.close()
+    assert process.stderr
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=30) == 141
+
+
+def test_a_closed_standard_output_is_no_defect(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m apxm execute slow.ais --flow many >&-"
+    result = subprocess.run(
+        ["sh", "-c", command], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0
+    assert result.stderr.splitlines()[-1].startswith("succeeded: ")
+
+
+class Screen:
+    """A process on a terminal, and everything that appeared on it."""
+
+    def __init__(self, start: Start, *arguments: str, columns: int = 0, **options: object) -> None:
+        self._controller, terminal = os.openpty()
+        termios.tcsetwinsize(terminal, (24, columns))
+        self.process = start(*arguments, stdin=terminal, stdout=terminal, stderr=terminal, **options)
+        os.close(terminal)
+        self.shown = b""
+
+    def until(self, expected: bytes) -> None:
+        while expected not in self.shown and self._read():
+            pass
+        assert expected in self.shown
+
+    def to_the_end(self) -> str:
+        while self._read():
+            pass
+        self.process.wait(timeout=30)
+        os.close(self._controller)
+        return self.shown.decode()
+
+    def _read(self) -> bool:
+        try:
+            more = os.read(self._controller, 4096)
+        except OSError:  # Linux says so when the other end is closed
+            more = b""
+        self.shown += more
+        return bool(more)
+
+
+@pytest.fixture
+def screen(start: Start, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Screen]:
+    monkeypatch.setenv("TERM", "xterm")
+    return lambda *arguments, **options: Screen(start, *arguments, **options)
+
+
+def test_on_a_terminal_progress_is_drawn_and_gone_at_the_end(screen: Callable[..., Screen]) -> None:
+    session = screen("execute", "slow.ais", *FOREVER)
+    session.until(b"1 done, 1 running, 0 waiting")
+    session.process.send_signal(signal.SIGINT)
+    shown = session.to_the_end()
+    last_progress = shown.rindex("waiting")
+    assert shown[last_progress:].startswith("waiting\r\x1b[Kinterrupted: ")
+    assert session.process.returncode == 130
+
+
+def test_progress_never_takes_more_than_a_line(screen: Callable[..., Screen]) -> None:
+    session = screen("execute", "slow.ais", *FOREVER, columns=12)
+    session.until(b"\r\x1b[K1 done, 1 r\r")
+    session.process.send_signal(signal.SIGINT)
+    session.to_the_end()
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_on_a_terminal_unless_no_color(
+    screen: Callable[..., Screen], monkeypatch: pytest.MonkeyPatch, no_color: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    shown = screen("execute", "missing.ais").to_the_end()
+    assert "error:" in shown
+    assert ("\x1b[1;31m" in shown) == (no_color == "")
+
+
+def test_output_cannot_drive_the_terminal_but_goes_unchanged_into_a_pipe(
+    screen: Callable[..., Screen], start: Start
+) -> None:
+    text = "a\x1b[2Jb\u3000ü"
+    shown = screen("execute", "slow.ais", "--flow", "show", text, "--quiet").to_the_end()
+    assert shown == "a\\x1b[2Jb\u3000ü\r\n" * 2
+    out, _ = start("execute", "slow.ais", "--flow", "show", text, "--quiet").communicate(timeout=30)
+    assert out == f"{text}\n" * 2
+
+
+def test_running_an_artifact_loads_neither_lark_nor_xdsl(start: Start, tmp_path: Path) -> None:
+    start("compile", "slow.ais").communicate(timeout=60)
+    code = (
+        "import sys\n"
+        "sys.argv = ['apxm', 'run', 'slow.apxmobj', '--flow', 'many']\n"
+        "from apxm.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({name.split('.')[0] for name in sys.modules} & {'lark', 'xdsl', 'pyqwest'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert result.stdout.splitlines() == ["one", "two", "three", "[]"]
+
+
+def test_the_version_is_answered_without_loading_the_command_line_library() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['apxm', '--version']\n"
+        "from apxm.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('typer' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines() == ["apxm 0.1.0", "False"]
+
+
+def test_text_that_the_terminals_encoding_lacks_is_escaped(start: Start) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process = start("execute", "slow.ais", "--flow", "show", "ü", "--quiet", env=environment)
+    out, err = process.communicate(timeout=30)
+    assert (out, err) == ("\\xfc\n" * 2, "")

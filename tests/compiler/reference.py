@@ -1,0 +1,96 @@
+"""What a module means, line by line: the machine that the text pretends to run on, with nothing at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+
+from apxm.ir.base import type_of
+from apxm.ir.operations import OperateOp
+from apxm.ir.structure import CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp, flows_of
+from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
+from apxm.operations.types import STR, Value, text_form
+
+Answer = Callable[[str, str | None], str]
+"""From prompt, context included, and system text."""
+
+
+class Failed:
+    """The value of what failed, and of what needed it."""
+
+
+FAILED = Failed()
+
+
+def run(module: ModuleOp, flow: str, arguments: list[Value], answer: Answer) -> tuple[Value, list[str]]:
+    """The flow's result and the printed lines."""
+    machine = Machine(module, answer)
+    return machine.call(machine.flows[flow], arguments), machine.printed
+
+
+class Machine:
+    def __init__(self, module: ModuleOp, answer: Answer) -> None:
+        self.flows = flows_of(module)
+        self.answer = answer
+        self.printed: list[str] = []
+        self.calls: list[str] = []
+        """The paths of the calls around the current place."""
+
+    def call(self, flow: FlowOp, arguments: list[Value]) -> Value:
+        return self.block(flow.body, dict(zip(flow.body.args, arguments, strict=True)))
+
+    def block(self, block: Block, values: dict[SSAValue, Value]) -> Value:
+        for op in block.ops:
+            if isinstance(op, ReturnOp | YieldOp):
+                return None if op.given is None else values[op.given]
+            result = self.do(op, [values[operand] for operand in op.operands], values)
+            if op.results:
+                values[op.results[0]] = result
+        raise AssertionError("a block without an end")
+
+    def do(self, op: Operation, operands: list[Value], values: dict[SSAValue, Value]) -> Value:
+        if isinstance(op, CallOp):
+            self.calls.append(op.path)
+            result = self.call(self.flows[op.callee], operands)
+            self.calls.pop()
+            return result
+        if any(operand is FAILED for operand in operands):
+            return FAILED
+        match op:
+            case SwitchOp():
+                arm = op.arm_for(operands[0])
+                return FAILED if arm is None else self.block(arm, values)
+            case OperateOp():
+                return self.operate(op, operands)
+            case ConstantOp():
+                return op.data.value
+            case TextOp():
+                return "".join(map(text_form, operands))
+            case SumOp():
+                return sum(operands[1:], operands[0])
+            case ListOp():
+                return operands
+            case DictOp():
+                return dict(zip(op.keys, operands, strict=True))
+            case FieldOp():
+                return operands[0].get(op.field, FAILED) if isinstance(operands[0], dict) else FAILED
+            case ToFloatOp():
+                return float(operands[0])
+            case _:
+                raise AssertionError(op.name)
+
+    def operate(self, op: OperateOp, operands: list[Value]) -> Value:
+        arguments = operands[: len(op.arguments)]
+        if op.OPERATION.name == "print":
+            self.printed.append(" ".join(map(text_form, arguments)))
+            return None
+        if not op.is_model_call:
+            assert op.value is not None
+            return "\n".join(arguments) if type_of(op.value) == STR else arguments
+        prompt, *context = map(text_form, arguments)
+        parts = [prompt] * bool(prompt) + [f"Context {k}: {value}" for k, value in enumerate(context, 1)]
+        named = dict(zip(op.named_operands, operands[len(op.arguments) :], strict=True))
+        system = "\n\n".join(filter(None, (named.get("system"), op.OPERATION.instruction))) or None
+        return self.answer("\n\n".join(parts), system)

@@ -1,0 +1,111 @@
+"""Random programs mean the same at -O0 and -O1 as read line by line."""
+
+from __future__ import annotations
+
+import hashlib
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apxm.backends.protocol import ModelRequest
+from apxm.compiler.pipeline import compile_source
+from apxm.program.codec import decode, encode
+from apxm.program.model import Call, Operate, Program, Switch
+from apxm.runtime.trace import Status
+from apxm.source import SourceFile
+from apxm.testing import ScriptedBackend, execute_virtually
+from tests.compiler import reference
+from tests.programs import LABELS, sources
+
+few = settings(max_examples=25, deadline=None)
+
+
+def answer(prompt: str, system: str | None) -> str:
+    """Short, decided by what was sent, and often a label."""
+    digest = hashlib.sha256(f"{prompt}|{system}".encode()).digest()
+    return LABELS[digest[1] % len(LABELS)] if digest[0] < 160 else digest.hex()[:6]
+
+
+def backend(seed: int) -> ScriptedBackend:
+    """Answers as above, in any order."""
+    random = Random(seed)
+    return ScriptedBackend(
+        script=lambda request: answer(request.prompt, request.system_text()),
+        latency_ms=lambda _request: random.choice((0, 1, 10, 100)),
+    )
+
+
+def compiled(text: str, level: int) -> Program:
+    return decode(encode(compile_source(SourceFile("test.ais", text), level=level).program))
+
+
+@few
+@given(sources(), st.integers(0, 9), st.sampled_from([0, 1]))
+def test_a_run_prints_and_gives_what_the_text_says_line_by_line(text: str, seed: int, level: int) -> None:
+    module = compile_source(SourceFile("test.ais", text), level=0).module
+    entry = next(flow for flow in reference.flows_of(module) if flow.endswith(".main"))
+    value, printed = reference.run(module, entry, [], answer)
+    trace = execute_virtually(compiled(text, level), backend(seed))
+    assert trace.printed == printed
+    if value is reference.FAILED:
+        assert trace.status is Status.FAILED
+    elif trace.status is Status.SUCCEEDED:
+        assert trace.value == value
+
+
+@few
+@given(sources())
+def test_levels_above_0_make_no_call_that_level_0_does_not(text: str) -> None:
+    def requests(level: int) -> list[ModelRequest]:
+        scripted = backend(0)
+        execute_virtually(compiled(text, level), scripted)
+        return sorted((call.request for call in scripted.calls), key=repr)
+
+    unoptimized = requests(0)
+    for request in requests(1):
+        unoptimized.remove(request)
+
+
+@few
+@given(sources(), st.sampled_from([0, 1, 2]))
+def test_the_same_source_gives_the_same_bytes(text: str, level: int) -> None:
+    first, second = (encode(compile_source(SourceFile("test.ais", text), level=level).program) for _ in range(2))
+    assert first == second
+
+
+def paths(program: Program, plan: int, prefix: str = "") -> dict[str, str]:
+    """What each operation of a flow is, by full path, calls unfolded."""
+    found: dict[str, str] = {}
+    for node, name in zip(program.plans[plan].nodes, program.names.plans[plan].nodes, strict=True):
+        match node:
+            case Operate():
+                assert prefix + name.path not in found
+                found[prefix + name.path] = node.operation
+            case Call():
+                found |= paths(program, node.plan, f"{prefix}{name.path}/")
+            case Switch():
+                for arm in (*node.arms, *([] if node.default is None else [node.default])):
+                    found |= paths(program, arm, prefix)
+            case _:
+                assert name.path == ""
+    return found
+
+
+@few
+@given(sources(), st.sampled_from([1, 2]))
+def test_an_operation_has_the_same_path_at_every_level(text: str, level: int) -> None:
+    unoptimized, optimized = compiled(text, 0), compiled(text, level)
+    for before, after in zip(unoptimized.flows, optimized.flows, strict=True):
+        assert paths(optimized, after.plan).items() <= paths(unoptimized, before.plan).items()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_order_edges_name_both_ends_and_the_rule(level: int) -> None:
+    program = compiled('agent A { flow main() { print("one")  print("two") } }', level)
+    names = program.names.plans[0]
+    edges = [(names.nodes[e.source].path, names.nodes[e.target].path, e.rule) for e in names.order_edges]
+    assert edges == [
+        ("print#1", "print#2", "output then output: program order; if the first fails the second still happens")
+    ]

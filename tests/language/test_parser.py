@@ -1,0 +1,199 @@
+"""The shape of the tree, and what a parse does to its surroundings."""
+
+import gc
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+
+import lark
+import pytest
+from lark import Lark
+
+from apxm.errors import SourceError
+from apxm.language import parser as parser_module
+from apxm.language.expectation import RESERVED_WORDS
+from apxm.language.parser import parse
+from apxm.language.syntax import Identifier, Syntax, SyntaxTree
+from apxm.source import SourceFile, Span
+
+GRAMMAR = Path(parser_module.__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+
+
+def tree_of(text: str) -> SyntaxTree:
+    return parse(SourceFile("t.ais", text))
+
+
+def body(statements: str) -> str:
+    """The statements of a flow, as a compact outline."""
+    tree = tree_of(f"agent A {{ flow f() {{ {statements} }} }}")
+    return "; ".join(outline(statement) for statement in tree.agents[0].flows[0].body.statements)
+
+
+def outline(node: object) -> str:
+    """`Kind(field, …)`, spans left out, names bare, constants as Python writes them."""
+    if isinstance(node, Identifier):
+        return node.text
+    if isinstance(node, tuple):
+        return "[" + ", ".join(outline(item) for item in node) + "]"
+    if not isinstance(node, Syntax):
+        return repr(node)
+    values = [outline(getattr(node, field.name)) for field in fields(node) if field.name != "span"]
+    return f"{type(node).__name__}({', '.join(values)})"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('ask("p", a) -> x', "CallStatement(CallExpression([ask], [Constant('p'), Name('a')], []), x)"),
+        ("print()", "CallStatement(CallExpression([print], [], []), None)"),
+        (
+            "B.g(1, k: -2.5,)",
+            "CallStatement(CallExpression([B, g], [Constant(1)], [NamedArgument(k, Constant(-2.5))]), None)",
+        ),
+        ("let x = a.b.c", "Let(x, FieldOf(FieldOf(Name('a'), b), c))"),
+        ("let x = f().b", "Let(x, FieldOf(CallExpression([f], [], []), b))"),
+        ("let x = a + (b + c) + 1", "Let(x, Addition([Name('a'), Addition([Name('b'), Name('c')]), Constant(1)]))"),
+        ('let x = [1, true, {"k": []}]', "Let(x, ListDisplay([Constant(1), Constant(True), "
+         "DictDisplay([Constant('k')], [ListDisplay([])])]))"),
+        ("let x = 1; let y = 2;", "Let(x, Constant(1)); Let(y, Constant(2))"),
+        ("let x = [0, 0.0, -0.0]", "Let(x, ListDisplay([Constant(0), Constant(0.0), Constant(-0.0)]))"),
+        ("return a", "Return(Name('a'))"),
+        ("return", "Return(None)"),
+        ("f(switch: 1, default: 2)", "CallStatement(CallExpression([f], [], [NamedArgument(switch, Constant(1)), "
+         "NamedArgument(default, Constant(2))]), None)"),
+        ("let x = a.next", "Let(x, FieldOf(Name('a'), next))"),
+        ("letter(returned, ifs)", "CallStatement(CallExpression([letter], [Name('returned'), Name('ifs')], []), None)"),
+    ],
+)  # fmt: skip
+def test_a_statement_becomes_this_tree(text: str, expected: str):
+    assert body(text) == expected
+
+
+def test_the_arms_of_a_switch():
+    assert body('switch x { case "a" => f()  case "b" => { }  case "c" => {"k": 1}  default => y } -> r') == (
+        "Switch(Name('x'), ["
+        "Case(Constant('a'), Block([Return(CallExpression([f], [], []))], True)), "
+        "Case(Constant('b'), Block([], False)), "
+        "Case(Constant('c'), Block([Return(DictDisplay([Constant('k')], [Constant(1)]))], True))], "
+        "Block([Return(Name('y'))], True), r)"
+    )
+
+
+def test_precedence_of_what_later_versions_run():
+    assert body("let x = a or not b == c + 1 and d") == (
+        "Let(x, Comparison('or', [Name('a'), Comparison('and', [Comparison('not', "
+        "[Comparison('==', [Name('b'), Addition([Name('c'), Constant(1)])])]), Name('d')])]))"
+    )
+
+
+def test_the_limit_of_a_for_is_no_call():
+    assert body("for x in items (max: 3) { }") == (
+        "LaterConstruct(for, [Name('items'), Constant(3)], [x], [Block([], False)], None)"
+    )
+
+
+def test_declarations():
+    tree = tree_of("""
+        agent A {
+            system: "s"
+            capability look(q: str = "x") readonly;
+            capability find() -> list[str]
+            @entry @no_fuse flow f(a: str, b: list[int] = [1],) -> str { return a }
+            flow g { }
+        }
+        agent B { }
+    """)
+    assert [outline(agent) for agent in tree.agents] == [
+        "Agent(A, [AgentDefault(system, Constant('s'))], "
+        "[Capability(look, [Parameter(q, TypeName('str', None), Constant('x'))], None, True), "
+        "Capability(find, [], TypeName('list', TypeName('str', None)), False)], "
+        "[Flow([entry, no_fuse], f, [Parameter(a, TypeName('str', None), None), "
+        "Parameter(b, TypeName('list', TypeName('int', None)), ListDisplay([Constant(1)]))], "
+        "TypeName('str', None), Block([Return(Name('a'))], False)), "
+        "Flow([], g, [], None, Block([], False))])",
+        "Agent(B, [], [], [])",
+    ]
+
+
+def test_every_span_is_the_text_of_its_node():
+    text = 'agent A {\n  @entry flow f(a: str = "x") -> str { (ask(a + "é", k: a.b)) -> x\n return (x) + f"{x}" }\n}'
+    text = text.replace('(ask(a + "é", k: a.b))', 'ask((a) + "é", k: a.b)')
+    spans = {text[span.start : span.end] for span in spans_of(tree_of(text))}
+    assert spans == {
+        text,
+        text.removesuffix("\n"),
+        "A",
+        '@entry flow f(a: str = "x") -> str { ask((a) + "é", k: a.b) -> x\n return (x) + f"{x}" }',
+        "@entry",
+        "f",
+        'a: str = "x"',
+        "a",
+        "str",
+        '"x"',
+        '{ ask((a) + "é", k: a.b) -> x\n return (x) + f"{x}" }',
+        'ask((a) + "é", k: a.b) -> x',
+        'ask((a) + "é", k: a.b)',
+        "ask",
+        '(a) + "é"',
+        "(a)",
+        '"é"',
+        "k: a.b",
+        "k",
+        "a.b",
+        "b",
+        "x",
+        'return (x) + f"{x}"',
+        '(x) + f"{x}"',
+        "(x)",
+        'f"{x}"',
+    }
+
+
+def spans_of(node: object) -> list[Span]:
+    if isinstance(node, tuple):
+        return [span for item in node for span in spans_of(item)]
+    if not isinstance(node, Syntax):
+        return []
+    return [node.span, *(span for field in fields(node) for span in spans_of(getattr(node, field.name)))]
+
+
+def conflicts(grammar: str, caplog: pytest.LogCaptureFixture) -> str:
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, logger=lark.logger.name):
+        Lark(grammar, parser="lalr", debug=True)
+    return caplog.text
+
+
+def test_the_grammar_has_no_conflict(caplog: pytest.LogCaptureFixture):
+    """Where two readings are possible lark takes the first, and says so in its log only."""
+    assert "conflict" in conflicts('start: "if" start ("else" start)? | "x"', caplog).lower()
+    assert conflicts(GRAMMAR, caplog) == ""
+
+
+def test_the_reserved_words_are_those_of_the_grammar():
+    assert set(re.findall(r'"([a-z]+)"', GRAMMAR.partition("// --- tokens")[0])) == RESERVED_WORDS
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("text", ["agent A { }", "agent {"])
+def test_the_garbage_collector_is_left_as_it_was(enabled: bool, text: str):
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        try:
+            tree_of(text)
+        except SourceError:
+            assert text == "agent {"
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+def test_parses_in_several_threads_do_not_mix():
+    texts = [f'agent A{i} {{ flow f{i}() {{ ask("{i}") -> x{i} }} }}' for i in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        trees = list(pool.map(tree_of, texts))
+    assert [tree.source.text for tree in trees] == texts
+    assert [tree.agents[0].flows[0].name.text for tree in trees] == [f"f{i}" for i in range(40)]

@@ -1,0 +1,97 @@
+"""Real calls over real HTTP: what a run gives up is over at the server too, not only here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import apxm
+from apxm.backends.openai import OpenAIBackend
+from apxm.backends.settings import OpenAISettings
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.loops import real_loop
+from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.trace import Status, Trace
+from tests.servers import HANG, Received, Reply, Server, completion
+
+PATIENCE_S = 20
+
+
+def run_against(
+    script: Callable[[Received], Reply] | Reply,
+    source: str,
+    options: RunOptions | None = None,
+    meanwhile: Callable[[Run], None] = lambda _: None,
+) -> tuple[Trace, Server]:
+    """Runs the only flow of `source`; `meanwhile` happens once the server has a request that it does not answer.
+
+    Returns when the server has seen a client leave such a request.
+    """
+    program = apxm.compile_text(source)
+
+    async def main() -> tuple[Trace, Server]:
+        async with Server(script) as server, asyncio.timeout(PATIENCE_S):
+            backend = OpenAIBackend("local", OpenAISettings(model="tiny", endpoint=server.endpoint), {})
+            pool = BackendPool({"local": backend}, "local")
+            run = Run(LoadedProgram(program), program.flows[0], (), pool, options)
+            running = asyncio.create_task(run.execute())
+            await server.unanswered.wait()
+            meanwhile(run)
+            trace = await running
+            # The backend is still open: it is the call that closed its connection.
+            await server.client_left.wait()
+            await pool.close()
+            return trace, server
+
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        return runner.run(main())
+
+
+def hang_on(word: str) -> Callable[[Received], Reply]:
+    return lambda request: HANG if word in request.body.decode() else completion("Fine.")
+
+
+def test_a_call_past_its_own_time_limit_closes_its_connection_and_the_others_go_on() -> None:
+    source = """
+        agent A {
+            flow f() -> str {
+                ask("slow", timeout: 0.05) -> slow
+                ask("quick") -> quick
+                print(quick)
+                return slow
+            }
+        }
+    """
+    trace, server = run_against(hang_on("slow"), source)
+    assert [(failure.operation, failure.kind) for failure in trace.failures] == [("slow", "timeout")]
+    assert trace.printed == ["Fine."]
+    assert len(server.received) == 2
+
+
+def test_each_attempt_that_times_out_closes_its_own_connection() -> None:
+    source = 'agent A { flow f() -> str { return ask("slow", timeout: 0.05, retries: 1) } }'
+    replies = iter([HANG, completion("Second try.")])
+    trace, server = run_against(lambda _: next(replies), source)
+    assert (trace.status, trace.value) == (Status.SUCCEEDED, "Second try.")
+    assert server.connections == 2
+
+
+def test_stopping_a_run_closes_the_connections_of_what_is_in_flight() -> None:
+    source = 'agent A { flow f() -> str { return ask("slow") } }'
+    trace, _ = run_against(HANG, source, meanwhile=lambda run: run.stop(Status.INTERRUPTED))
+    assert trace.status is Status.INTERRUPTED
+    assert [attempt.outcome for record in trace.operations for attempt in record.attempts] == ["cancelled"]
+
+
+def test_so_does_an_answer_of_which_half_has_come() -> None:
+    source = 'agent A { flow f() -> str { return ask("slow") } }'
+    half = Reply(completion("x" * 1000).body, then="hang")
+    trace, _ = run_against(half, source, meanwhile=lambda run: run.stop(Status.INTERRUPTED))
+    assert trace.status is Status.INTERRUPTED
+
+
+def test_the_time_limit_of_the_run_closes_them_too() -> None:
+    source = 'agent A { flow f() -> str { return ask("slow") } }'
+    trace, _ = run_against(HANG, source, RunOptions(timeout_s=0.05))
+    assert trace.status is Status.STOPPED

@@ -1,0 +1,79 @@
+"""What every model operation sends, byte for byte: requests.golden beside this file.
+
+To write it anew after a deliberate change: ``APXM_UPDATE_GOLDEN=1 pytest tests/runtime/test_requests.py``, and read
+the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from apxm.backends.chat import encode_call
+from apxm.backends.settings import OpenAISettings
+from apxm.operations.catalog import AVAILABLE
+from apxm.operations.definition import Family
+from apxm.operations.types import Value
+from apxm.program.model import Literal, Operate
+from apxm.runtime.handlers.model import ModelCall
+
+GOLDEN = Path(__file__).with_name("requests.golden")
+OPERATIONS = [operation for operation in AVAILABLE.values() if operation.family is Family.MODEL]
+
+CASES: dict[str, tuple[list[Value], dict[str, Value]]] = {
+    "prompt alone": (["Why?"], {}),
+    "context": (["Compare.", "first\nanswer", {"b": [1, 2.5, None]}, 7], {}),
+    "context alone": (["", "only this"], {}),
+    "prompt that is no text": ([["a", True]], {}),
+    "system": (["Why?"], {"system": "Be brief."}),
+    "options": (["Why?"], {"model": "other", "temperature": 0.0, "max_tokens": 5, "timeout": 3.0, "retries": 2}),
+}
+
+
+def body(operation: str, arguments: list[Value], options: dict[str, Value], reasoning: bool) -> str:
+    node = Operate(
+        operation=operation,
+        arguments=tuple(map(Literal, arguments)),
+        options={name: Literal(value) for name, value in options.items()},
+        result="str",
+    )
+    settings = OpenAISettings(model="default-model", endpoint="http://127.0.0.1:1/v1")
+    call = ModelCall(AVAILABLE[operation], node)
+    return encode_call(call.request([], reasoning), settings).decode()
+
+
+def everything() -> str:
+    lines: list[str] = []
+    for operation in OPERATIONS:
+        for reasoning in (False, True):
+            setting = "with" if reasoning else "without"
+            lines.append(f"# {operation.name}, to a backend {setting} a reasoning setting\n")
+            for name, (arguments, options) in CASES.items():
+                given = options if operation.parameter("budget") is None else {**options, "budget": 2000}
+                lines += [name, body(operation.name, arguments, given, reasoning), ""]
+    return "\n".join(lines)
+
+
+def test_requests_are_what_the_golden_file_says() -> None:
+    found = everything()
+    if os.environ.get("APXM_UPDATE_GOLDEN"):
+        GOLDEN.write_text(found, encoding="utf-8")
+    assert found == GOLDEN.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("operation", [operation.name for operation in OPERATIONS])
+def test_a_system_text_of_the_program_comes_before_the_operations_own_instruction(operation: str) -> None:
+    node = Operate(operation=operation, arguments=(Literal("x"),), options={"system": Literal("Mine.")}, result="str")
+    system = ModelCall(AVAILABLE[operation], node).request([], False).system_text()
+    assert system is not None
+    assert system.startswith("Mine.")
+
+
+@pytest.mark.parametrize("operation", [operation.name for operation in OPERATIONS])
+def test_a_backends_own_system_text_does_not_displace_the_operations_instruction(operation: str) -> None:
+    node = Operate(operation=operation, arguments=(Literal("x"),), result="str")
+    instruction = AVAILABLE[operation].instruction
+    sent = ModelCall(AVAILABLE[operation], node).request([], False).system_text("The backend's.")
+    assert sent == ("The backend's." if instruction is None else f"The backend's.\n\n{instruction}")

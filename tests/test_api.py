@@ -1,0 +1,204 @@
+"""The Python API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from pathlib import Path
+
+import pytest
+
+import apxm
+from apxm.errors import BackendError
+from apxm.testing import ScriptedBackend, run_virtually
+
+RESEARCH = """
+agent A {
+    @entry flow research(topic: str, depth: int = 2) -> str {
+        ask(f"{topic} to depth {depth}") -> findings
+        print("found:", findings)
+        return findings
+    }
+    flow options(seed: str) -> str { return seed }
+    flow halves(ratio: float) -> json { return [ratio] }
+    flow echo(value: json) -> json { return value }
+}
+"""
+
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.fixture(scope="module")
+def program() -> apxm.Program:
+    return apxm.compile_text(RESEARCH, name="research.ais")
+
+
+def answering(script: object = None) -> apxm.BackendPool:
+    backend = ScriptedBackend(latency_ms=lambda _: 0) if script is None else script
+    assert isinstance(backend, ScriptedBackend)
+    return apxm.BackendPool({backend.name: backend}, backend.name)
+
+
+def test_a_run_gives_value_lines_and_numbers(program: apxm.Program) -> None:
+    result = apxm.run(program, topic="bees", backends=answering())
+    assert result.value == "[bees to depth 2]"
+    assert result.printed == ["found: [bees to depth 2]"]
+    assert (result.status, result.failures) == (apxm.Status.SUCCEEDED, [])
+    assert result.metrics.llm.total_requests == 1
+    assert result.metrics.backend.kind == "scripted"
+    assert result.metrics is result.metrics
+    assert result.trace.executed == 2
+
+
+def test_output_gets_each_line_when_it_is_printed(program: apxm.Program) -> None:
+    lines: list[str] = []
+    apxm.run(program, topic="bees", depth=1, backends=answering(), output=lines.append)
+    assert lines == ["found: [bees to depth 1]"]
+
+
+def test_a_parameter_called_like_an_option_goes_into_the_mapping(program: apxm.Program) -> None:
+    assert apxm.run(program, {"seed": "north"}, flow="options", backends=answering()).value == "north"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, r"research needs a value for topic: str .*research\(topic: str, depth: int = 2\) -> str"),
+        ({"topic": "x", "deph": 1}, r"no parameter called 'deph' \(hint: did you mean depth\?"),
+        ({"topic": 5}, "topic must be a str, not 5"),
+        ({"topic": "x", "depth": True}, "depth must be an int, not True"),
+        ({"topic": "x", "depth": 2**63}, "depth must be an int, not a number that is too large"),
+        ({"flow": "halves", "ratio": float("nan")}, "ratio must be a float, not nan"),
+        ({"flow": "halves", "ratio": 10**400}, "ratio must be a float, not a number that is too large"),
+        ({"flow": "echo", "value": {"deep": [float("inf")]}}, "value must be a JSON value"),
+        ({"flow": "echo", "value": ENDLESS}, "value must be a JSON value of at most 200 levels"),
+        ({"topic": "x", "flow": "reserch"}, r"no flow called 'reserch' \(hint: did you mean research\?\)"),
+        ({"topic": "x", "timeout_s": 0}, "the timeout must be"),
+        ({"topic": "x", "max_concurrency": 0}, "the concurrency must be"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_call(
+    program: apxm.Program, arguments: dict[str, object], message: str
+) -> None:
+    backend = ScriptedBackend()
+    with pytest.raises(apxm.UsageError, match=message):
+        apxm.run(program, backends=answering(backend), **arguments)  # type: ignore[arg-type]
+    assert backend.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("research.ais",), "a program is expected, not a str .*apxm.compile"),
+        ((None, {"topic": "x"}), "a program is expected, not a NoneType"),
+    ],
+)
+def test_what_is_no_program_is_refused(arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(apxm.UsageError, match=message):
+        apxm.run(*arguments, backends=answering())  # type: ignore[arg-type]
+
+
+def test_values_without_names_are_refused(program: apxm.Program) -> None:
+    with pytest.raises(apxm.UsageError, match=r"given by name, not as a str .*run\(program, topic=…\)"):
+        apxm.run(program, "bees", backends=answering())  # type: ignore[arg-type]
+
+
+def test_an_argument_given_twice_is_refused(program: apxm.Program) -> None:
+    with pytest.raises(apxm.UsageError, match="topic is given twice"):
+        apxm.run(program, {"topic": "a"}, topic="b", backends=answering())
+
+
+def test_an_int_becomes_a_float_where_the_flow_wants_one(program: apxm.Program) -> None:
+    (value,) = apxm.run(program, flow="halves", ratio=2, backends=answering()).value
+    assert isinstance(value, float)
+
+
+def test_a_failed_run_raises_with_everything_that_finished(program: apxm.Program) -> None:
+    down = ScriptedBackend(script=lambda _: BackendError("refused", "no such model", retryable=False))
+    with pytest.raises(apxm.RunFailed, match=r"research.ais:4:9: findings failed \(refused\): no such model") as caught:
+        run_virtually(apxm.run_async(program, topic="bees", backends=answering(down)))
+    result = caught.value.result
+    assert result.status is apxm.Status.FAILED
+    assert [failure.operation for failure in result.failures] == ["findings"]
+    assert result.metrics.execution.nodes_failed == 1
+    assert result.trace.duration == 1_000_000_000
+
+
+def test_errors_cross_from_one_process_to_another(program: apxm.Program) -> None:
+    down = ScriptedBackend(script=lambda _: BackendError("refused", "no such model", retryable=False))
+    with pytest.raises(apxm.RunFailed) as failed:
+        apxm.run(program, topic="bees", backends=answering(down))
+    with pytest.raises(apxm.SourceError) as refused:
+        apxm.compile_text("agent A { flow f() -> str { return missing } }")
+    for error in (failed.value, refused.value, BackendError("timeout", "too late", retryable=True, hint="wait")):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy)) == (type(error), str(error))
+        assert vars(copy).keys() == vars(error).keys()
+
+
+def test_without_other_backends_the_environment_decides(
+    program: apxm.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    result = apxm.run(program, topic="bees", latency="constant:0")
+    assert result.metrics.backend.simulated
+    assert result.value.endswith(": bees to depth 2")
+
+
+def test_backends_and_a_configuration_exclude_each_other(program: apxm.Program) -> None:
+    with pytest.raises(apxm.UsageError, match="give none beside it"):
+        apxm.run(program, topic="bees", model="other", backends=answering())
+
+
+def test_a_run_over_its_time_is_stopped(program: apxm.Program) -> None:
+    slow = ScriptedBackend(latency_ms=lambda _: 5000)
+    with pytest.raises(apxm.RunFailed, match="the run ended as stopped") as caught:
+        run_virtually(apxm.run_async(program, topic="bees", timeout_s=2, backends=answering(slow)))
+    assert caught.value.result.trace.duration == 2_000_000_000
+    assert [call.cancelled for call in slow.calls] == [True]
+
+
+def test_run_inside_a_running_loop_points_at_run_async(program: apxm.Program) -> None:
+    async def main() -> None:
+        with pytest.raises(apxm.UsageError, match="run_async"):
+            apxm.run(program, topic="bees")
+        assert (await apxm.run_async(program, topic="bees", backends=answering())).value == "[bees to depth 2]"
+
+    asyncio.run(main())
+
+
+def test_what_is_saved_loads_as_the_same_program(program: apxm.Program, tmp_path: Path) -> None:
+    apxm.save(program, tmp_path / "research.apxmobj")
+    assert apxm.load(tmp_path / "research.apxmobj") == program
+
+
+def test_loading_what_is_no_artifact_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(apxm.ArtifactError, match=r"notes\.txt: this is not an A-PXM artifact"):
+        apxm.load(tmp_path / "notes.txt")
+    with pytest.raises(apxm.UsageError, match="missing: the artifact cannot be read"):
+        apxm.load(tmp_path / "missing")
+
+
+def test_compiling_reads_a_path_and_raises_all_errors(tmp_path: Path) -> None:
+    path = tmp_path / "bad.ais"
+    path.write_text("agent A { @entry flow f() -> str { return x } flow g() -> str { return y } }")
+    with pytest.raises(apxm.SourceError) as caught:
+        apxm.compile(path)
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics][:2] == ["undefined-name"] * 2
+
+
+def test_warnings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="apxm"):
+        apxm.compile_text('agent A { flow f() -> str { ask("x") -> unused return "y" } }')
+    assert "<text>:1:" in caplog.text
+
+
+def test_every_exported_name_is_there() -> None:
+    assert all(getattr(apxm, name) is not None for name in apxm.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'complie'"):
+        apxm.complie  # noqa: B018

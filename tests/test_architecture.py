@@ -1,0 +1,118 @@
+"""The layers of docs/architecture.md: who may import whom. Local imports and those for type checkers count too."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
+
+GROUND = [{"source"}, {"errors"}, {"operations"}, {"program"}]
+COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
+RUNTIME_HALF = [{"backends"}, {"runtime"}, {"analysis"}, {"reports"}]
+EDGE = [{"config"}, {"simulator", "testing"}, {"workloads"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
+"""Lowest first. ``apxm`` is the package's own __init__.py."""
+
+ONLY_IN = {
+    "lark": {"language"},
+    "xdsl": {"ir", "passes", "compiler"},
+    "pyqwest": {"backends"},
+    "httptools": {"simulator"},
+    "uvloop": {"runtime"},
+    "typer": {"cli"},
+    "rich": {"reports", "cli"},
+    "platformdirs": {"config"},
+}
+"""A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
+
+
+def layers_below() -> dict[str, set[str]]:
+    """For each layer, the layers that it may import."""
+    allowed: dict[str, set[str]] = {}
+
+    def stack(tiers: list[set[str]], floor: set[str]) -> set[str]:
+        for tier in tiers:
+            allowed.update({layer: set(floor) for layer in tier})
+            floor = floor | tier
+        return floor
+
+    ground = stack(GROUND, set())
+    halves = stack(COMPILER_HALF, ground) | stack(RUNTIME_HALF, ground)
+    stack(EDGE, halves)
+    return allowed
+
+
+def layer_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "apxm"
+
+
+def modules() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("apxm", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(module: str) -> Iterator[tuple[str, int]]:
+    """The absolute names that a module imports, wherever in its text, with their lines."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{module}:{node.lineno}: relative imports hide the layer"
+            assert node.level == 0, f"{module}:{node.lineno}: relative imports hide the layer"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield (name if name in MODULES else node.module), node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            argument = node.args[0]
+            if isinstance(argument, ast.Constant):
+                yield str(argument.value), node.lineno
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_imports_only_from_lower_layers(module: str) -> None:
+    layer = layer_of(module)
+    allowed = layers_below()[layer] | {layer}
+    upward = [
+        f"line {line}: {name}"
+        for name, line in imports_of(module)
+        if name.split(".")[0] == "apxm" and layer_of(name) not in allowed
+    ]
+    assert not upward, f"{module} belongs to {layer!r}, which may not import {upward}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_library_is_imported_only_by_its_home(module: str) -> None:
+    strays = [
+        f"line {line}: {name}"
+        for name, line in imports_of(module)
+        if layer_of(module) not in ONLY_IN.get(name.split(".")[0], {layer_of(module)})
+    ]
+    assert not strays
+
+
+def test_no_import_cycle() -> None:
+    graph = {module: {name for name, _ in imports_of(module) if name in MODULES} for module in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    script = "import sys, apxm; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    loaded = {name for name in result.stdout.split() if name.split(".")[0] == "apxm" or name in ONLY_IN}
+    assert loaded == {"apxm"}
