@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 from apxm.runtime.scheduler import Run
@@ -40,3 +42,33 @@ class Interruption:
         for other in SIGNALS:
             signal.signal(other, signal.SIG_DFL)
         self._loop.call_soon_threadsafe(self._run.stop, Status.INTERRUPTED)
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Generator[None]:
+    """SIGTERM unwinds the block as Ctrl-C does, so that nothing it opened is left behind, and leaves with 143.
+
+    It is passed on to whatever handles SIGINT at that moment. Inside `asyncio.Runner.run` that cancels the main task;
+    an exception raised from the handler would come out of whichever callback of the loop was running, foreign ones
+    included, which may swallow it or make another error of it.
+    """
+    came = False
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(number, frame)
+        else:  # Ctrl-C is ignored, as in a shell's background job
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if came:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

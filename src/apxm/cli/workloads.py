@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +10,6 @@ from apxm.cli.options import JSON, Config, Quiet
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from types import FrameType
 
     from apxm.workloads.endpoints import Endpoint
 
@@ -102,6 +98,7 @@ def run(
     from pathlib import PurePath
 
     from apxm.cli.confirmation import confirm_calls
+    from apxm.cli.interruption import sigterm_as_ctrl_c
     from apxm.errors import UsageError
     from apxm.reports.comparison import comparison_json
     from apxm.reports.comparison_tables import comparison_text
@@ -126,20 +123,21 @@ def run(
     progress = ProgressLine(wanted=not quiet)
     with ExitStack() as stack:
         stack.callback(progress.clear)
-        stack.enter_context(_orderly_end())
+        stack.enter_context(sigterm_as_ctrl_c())
         json_file = stack.enter_context(OutputFile(output)) if output else None
         plot_file = stack.enter_context(OutputFile(plot)) if plot else None
         endpoint = stack.enter_context(_endpoint(backend, latency, slowdown, seed, config))
         progress.say("loading")
         peer = None if apxm_only else load_peer(workload.peer)
         comparing = Comparing(schedule, endpoint, apxm=not langgraph_only, peer=peer, report=progress.say)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=real_loop))
+        runner.get_loop()
         progress.clear()
         if not quiet:
             note(printable(f"model: {endpoint.description}"))
         if backend is not None:
             confirm_calls(comparing.calls, endpoint.description, yes)
-        with asyncio.Runner(loop_factory=real_loop) as runner:
-            compared = runner.run(comparing.run())
+        compared = runner.run(comparing.run())
         progress.clear()
         text = comparison_json(compared.comparison)
         if json_file:
@@ -168,17 +166,3 @@ def _endpoint(
     if given := [option for option, value in options.items() if value is not None]:
         raise UsageError(f"{' and '.join(given)}: of the simulator, which is not asked where --backend names another")
     return nullcontext(endpoints.configured(backend, config))
-
-
-@contextmanager
-def _orderly_end() -> Generator[None]:
-    """SIGTERM unwinds the block as Ctrl-C does, so that nothing it opened is left behind."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
