@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -117,9 +118,10 @@ def test_the_real_loop_runs() -> None:
         assert runner.run(main()) >= 1_000_000
 
 
+@dataclass(eq=False)
 class Attempt:
-    def __init__(self) -> None:
-        self.running = True
+    sent: int | None = 0
+    limit: int | None = 1000
 
 
 def test_deadlines_keep_one_timer_per_limit_and_forget_what_is_over() -> None:
@@ -128,14 +130,54 @@ def test_deadlines_keep_one_timer_per_limit_and_forget_what_is_over() -> None:
         assert isinstance(loop, VirtualLoop)
         expired: list[tuple[int, Attempt]] = []
         deadlines: Deadlines[Attempt] = Deadlines(clock_of(loop), lambda a: expired.append((loop.now(), a)))
-        first, second, third = Attempt(), Attempt(), Attempt()
-        deadlines.add(first, 0, 1000)
-        deadlines.add(second, 0, 1000)
+        first, second, third, unlimited = Attempt(), Attempt(), Attempt(sent=400), Attempt(limit=None)
+        for attempt in (first, second, unlimited):
+            deadlines.add(attempt)
         await asyncio.sleep(400e-9)
-        deadlines.add(third, 400, 1000)
-        second.running = False
+        deadlines.add(third)
+        deadlines.remove(second)
+        assert list(deadlines) == [unlimited, first, third]
         assert len(loop._timers) == 1  # pyright: ignore[reportPrivateUsage]
         await asyncio.sleep(1e-5)
         assert expired == [(1000, first), (1400, third)]
+        assert list(deadlines) == [unlimited]
+
+    run_virtually(main())
+
+
+def test_the_time_of_an_attempt_counts_from_when_it_was_sent() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        expired: list[int] = []
+        deadlines: Deadlines[Attempt] = Deadlines(clock_of(loop), lambda _: expired.append(loop.now()))
+        attempt = Attempt(sent=None)
+        deadlines.add(attempt)
+        await asyncio.sleep(1200e-9)
+        attempt.sent = 1200
+        await asyncio.sleep(1e-5)
+        assert expired == [2200]
+
+    run_virtually(main())
+
+
+def test_an_attempt_whose_time_is_over_may_end_others_in_its_wake() -> None:
+    async def main() -> None:
+        expired: list[Attempt] = []
+
+        def expire(attempt: Attempt) -> None:
+            expired.append(attempt)
+            deadlines.clear()
+            deadlines.add(Attempt(sent=1000))
+
+        deadlines: Deadlines[Attempt] = Deadlines(clock_of(asyncio.get_running_loop()), expire)
+        first, second = Attempt(), Attempt()
+        for attempt in (first, second):
+            deadlines.add(attempt)
+        await asyncio.sleep(1500e-9)
+        assert expired == [first]
+        deadlines.clear()
+        await asyncio.sleep(1e-5)
+        assert expired == [first]
 
     run_virtually(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean, median
 
 from apxm.analysis.metrics import (
@@ -52,7 +53,7 @@ def _scheduler(trace: Trace, t1: int) -> SchedulerMetrics:
 
 
 def _breakdown(overhead: Overhead) -> OverheadBreakdown:
-    def median_us(samples: list[int]) -> float:
+    def median_us(samples: Sequence[int]) -> float:
         return round(median(samples) / 1e3, 3) if samples else 0.0
 
     return OverheadBreakdown(

@@ -25,7 +25,7 @@ from apxm.operations.types import Value
 from apxm.program.model import AnyNode, Flow, Operate, Switch
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.handlers.table import Handler, LoadedProgram
+from apxm.runtime.handlers.table import Handler, LoadedProgram, named_backends
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
 from apxm.runtime.scheduler import Run, RunOptions
@@ -124,6 +124,7 @@ class _Prepared:
                 name: assumed(OPERATIONS[name]) for name in dict.fromkeys(["ask", *(name for _, name in calls)])
             }
             self.program.handlers = _by_operation(program)
+            self.program.backends = named_backends(self.program.handlers)
 
     @property
     def took_any_arm(self) -> bool:

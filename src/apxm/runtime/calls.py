@@ -10,7 +10,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import cast
+
+from msgspec import Struct
 
 from apxm.backends.protocol import AnyBackend, CallbackBackend, CoroutineBackend, Handle, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, OperationError
@@ -19,7 +22,7 @@ from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.limits import BackendSlots, RunSlots
 from apxm.runtime.loops import START, RankedClock
 from apxm.runtime.state import Frame
-from apxm.runtime.trace import ANOTHER_RUN, Attempt, OperationRecord, Place, Trace
+from apxm.runtime.trace import ANOTHER_RUN, Place, RawAttempt, RawOperation, Trace
 
 logger = logging.getLogger("apxm")
 
@@ -45,53 +48,35 @@ class BoundBackend:
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
 
 
-class Call:
-    """One operation that waits for a model."""
+class Call(Struct, eq=False):
+    """One operation that waits for a model. A `Struct`, because making one costs a quarter of a class's `__init__`."""
 
-    __slots__ = (
-        "asked",
-        "attempts",
-        "backend",
-        "dispatched",
-        "frame",
-        "granted",
-        "handle",
-        "handler",
-        "node",
-        "ready",
-        "request",
-        "running",
-        "sent",
-        "since",
-        "slot_from",
-        "timed_out",
-    )
-
-    handle: Handle
-
-    def __init__(
-        self, frame: Frame, node: int, handler: ModelCall, backend: BoundBackend, request: ModelRequest, ready: int
-    ) -> None:
-        self.frame = frame
-        self.node = node
-        self.handler = handler
-        self.backend = backend
-        self.request = request
-        self.ready = ready
-        self.attempts: tuple[Attempt, ...] = ()
-        self.running = False
-        """Whether an attempt holds a slot."""
-        self.asked = ready
-        """When the running attempt, or the next one, could start if there is a slot."""
-        self.granted = 0
-        self.slot_from: Place | None = None
-        self.sent: int | None = None
-        """Of the running attempt; None until then."""
-        self.timed_out = False
-        self.since: int | None = None
-        """When our own work on this call last began; None while it waits."""
-        self.dispatched = 0
-        """Our own time so far from its operands being collected to its attempt being sent."""
+    frame: Frame
+    node: int
+    handler: ModelCall
+    backend: BoundBackend
+    request: ModelRequest
+    ready: int
+    asked: int
+    """When the running attempt, or the next one, could start if there is a slot."""
+    since: int | None
+    """When our own work on this call last began; None while it waits."""
+    input_collection: int
+    """Our own time, in ns, until its operands were collected; waiting left out, as in the next one."""
+    dispatch: int
+    """From there until its attempt was sent."""
+    attempts: tuple[RawAttempt, ...] = ()
+    running: bool = False
+    """Whether an attempt holds a slot."""
+    granted: int = 0
+    slot_from: Place | None = None
+    sent: int | None = None
+    """Of the running attempt; None until then."""
+    limit: int | None = None
+    """Time limit of the running attempt, in ns."""
+    timed_out: bool = False
+    handle: Handle | None = None
+    """Of the running attempt."""
 
     @property
     def slots(self) -> BackendSlots:
@@ -101,46 +86,58 @@ class Call:
     def rank(self) -> int:
         return self.frame.base + self.handler.priority
 
-    def record(self, routed: int) -> OperationRecord:
-        return OperationRecord(self.frame.index, self.node, self.backend.name, self.ready, routed, self.attempts)
+    def record(self, received: int, routed: int) -> RawOperation:
+        return (
+            self.frame.index,
+            self.node,
+            self.backend.name,
+            self.ready,
+            routed,
+            self.attempts,
+            self.input_collection,
+            self.dispatch,
+            routed - received,
+        )
 
 
 class Calls:
     def __init__(
         self,
         clock: RankedClock,
+        limited: bool,
         max_concurrency: int | None,
         seed: int,
         trace: Trace,
-        settled: Callable[[Call, Outcome], None],
+        settled: Callable[[Call, Outcome, int], None],
     ) -> None:
-        """`settled` is called once per call that is over, unless it was cancelled."""
+        """`limited` is false where neither the run nor any backend it uses has a limit: then no call asks for a slot.
+
+        `settled` is called once per call that is over, unless it was cancelled; it also gets the instant at which
+        the outcome was received.
+        """
         self._clock = clock
         self._now = clock.now
         self._trace = trace
         self._settled = settled
-        self._limited = max_concurrency is not None
+        self.limited = limited
         self._slots: RunSlots[Call] = RunSlots(max_concurrency, self._start, self._wake)
         self._released: Place | None = None
         """The attempt that gave its slot back in this very event, if one did."""
         self._random = random.Random(seed)
-        self._deadlines: Deadlines[Call] = Deadlines(clock, self._expire)
-        self._calls: dict[Call, None] = {}  # in order, so that all ends are deterministic
-        self._pauses: dict[Call, Handle] = {}
+        self._running: Deadlines[Call] = Deadlines(clock, self._expire)
+        self._pauses: dict[Call, Handle] = {}  # in order, so that all ends are deterministic
         self._tasks: set[asyncio.Task[None]] = set()
         self._create_task = asyncio.get_running_loop().create_task
-        self.in_flight = 0
-
-    def __len__(self) -> int:
+        self.unfinished = 0
         """Calls that are not over."""
-        return len(self._calls)
+        self.in_flight = 0
+        self.max_in_flight = 0
 
     def add(self, call: Call) -> None:
-        """Starts a call, at once where nothing limits it; else `grant` starts it when its turn has come."""
-        self._calls[call] = None
-        if self._limited or call.slots.limit is not None:
-            self._slots.request(call)
-            self._stop_clock(call)
+        """Starts a call, at once where nothing is limited; else `grant` starts it when its turn has come."""
+        self.unfinished += 1
+        if self.limited:
+            self._queue(call)
         else:
             self._start(call)
 
@@ -159,54 +156,72 @@ class Calls:
 
     def cancel(self) -> None:
         """Ends all calls: nothing is reported any more, and what is in flight is cancelled."""
-        self._deadlines.clear()
-        for pause in self._pauses.values():
-            pause.cancel()
+        paused, running = list(self._pauses.items()), list(self._running)
         self._pauses.clear()
-        for call in list(self._calls):
-            if call.running:
-                call.handle.cancel()
-                if call.sent is not None:
-                    self._end_attempt(call, "cancelled", None)
-                else:
-                    self._release(call)
-            if call.attempts:
-                self._trace.operations.append(call.record(self._now()))
+        self._running.clear()
         self._slots.clear()
-        self._calls.clear()
+        for call, pause in paused:
+            pause.cancel()
+            self._record_cancelled(call)
+        for call in running:
+            if call.handle is not None:
+                call.handle.cancel()
+            if call.sent is not None:
+                self._end_attempt(call, call.sent, self._now(), "cancelled", None)
+            else:
+                self._leave(call)
+            self._record_cancelled(call)
+        self._slots.clear()
+        self.unfinished = 0
+
+    def _record_cancelled(self, call: Call) -> None:
+        if call.attempts:
+            now = self._now()
+            self._trace.raw.append(call.record(now, now))
 
     async def closed(self) -> None:
         """Returns once no task is left."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            done, _ = await asyncio.wait(self._tasks)
+            self._tasks -= done
 
     # --- an attempt ------------------------------------------------------------------------------------------------
+
+    def _queue(self, call: Call) -> None:
+        self._slots.request(call)
+        if call.since is not None:
+            call.dispatch += self._now() - call.since
+            call.since = None
 
     def _start(self, call: Call) -> None:
         """The call has its slots."""
         backend = call.backend
         call.running = True
         call.slot_from = self._released
-        if call.since is None:
-            call.granted = call.since = self._now()
+        call.limit = call.handler.timeout_ns or backend.timeout_ns
+        self._running.add(call)
+        since = call.since
+        if since is None:
+            call.granted = since = self._now()
         else:
             call.granted = call.ready
+            call.since = None
+        self.in_flight = in_flight = self.in_flight + 1
+        if in_flight > self.max_in_flight:
+            self.max_in_flight = in_flight
         if backend.begin is not None:
-            self._send(call)
-            self._stop_clock(call)
-            self._trace.overhead.dispatch.append(call.dispatched)
-            call.handle = backend.begin(call.request, self._clock, lambda outcome: self._receive(call, outcome))
+            call.sent = sent = self._now()
+            call.dispatch += sent - since
+            call.handle = backend.begin(call.request, self._clock, partial(self._receive, call))
         else:
             call.handle = task = self._create_task(self._attempt(call))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            self._stop_clock(call)
-            self._trace.overhead.dispatch.append(call.dispatched)
+            call.dispatch += self._now() - since
 
     async def _attempt(self, call: Call) -> None:
         assert call.backend.call is not None
-        self._send(call)
         outcome: Outcome
+        call.sent = self._now()
         try:
             outcome = await call.backend.call(call.request)
         except OperationError as error:
@@ -220,62 +235,53 @@ class Calls:
         except Exception as error:
             logger.exception("backend %s failed in an unexpected way", call.backend.name)
             outcome = OperationError("backend_defect", f"backend {call.backend.name!r} raised {error!r}")
+        finally:
+            # Nothing is awaited from here on: whoever waits for the tasks need not wait for this one.
+            self._tasks.discard(cast("asyncio.Task[None]", call.handle))
         self._receive(call, outcome)
 
-    def _send(self, call: Call) -> None:
-        call.sent = sent = self._now()
-        self.in_flight += 1
-        if self.in_flight > self._trace.max_in_flight:
-            self._trace.max_in_flight = self.in_flight
-        limit = call.handler.timeout_ns or call.backend.timeout_ns
-        if limit is not None:
-            self._deadlines.add(call, sent, limit)
-
     def _receive(self, call: Call, outcome: Outcome) -> None:
-        if not call.running:
+        sent = call.sent
+        if not call.running or sent is None:
             return
+        received = self._now()
         if isinstance(outcome, ModelAnswer):
-            self._end_attempt(call, "ok", outcome)
+            self._end_attempt(call, sent, received, "ok", outcome)
         else:
-            self._end_attempt(call, outcome.kind, None)
+            self._end_attempt(call, sent, received, outcome.kind, None)
             if isinstance(outcome, BackendError) and outcome.retryable and len(call.attempts) <= call.handler.retries:
                 self._pause(call)
                 return
-        del self._calls[call]
-        self._settled(call, outcome)
+        self.unfinished -= 1
+        self._settled(call, outcome, received)
 
-    def _end_attempt(self, call: Call, outcome: str, answer: ModelAnswer | None) -> None:
-        assert call.sent is not None
-        received = self._now()
-        service = answer.service_ns if answer else None
-        if service is not None:
-            service = min(service, received - call.sent)
-        usage = answer.usage if answer else None
-        attempt = Attempt(
-            call.asked,
-            call.granted,
-            call.sent,
-            received,
-            outcome,
-            service,
-            usage.input_tokens if usage else None,
-            usage.output_tokens if usage else None,
-            call.slot_from,
-        )
-        call.attempts = (*call.attempts, attempt)
+    def _end_attempt(self, call: Call, sent: int, received: int, outcome: str, answer: ModelAnswer | None) -> None:
+        service = input_tokens = output_tokens = None
+        if answer is not None:
+            usage = answer.usage
+            input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+            service = answer.service_ns
+            if service is not None and service > received - sent:
+                service = received - sent
+        asked, granted, slot = call.asked, call.granted, call.slot_from
+        attempt = (asked, granted, sent, received, outcome, service, input_tokens, output_tokens, slot)
+        call.attempts = (*call.attempts, attempt) if call.attempts else (attempt,)
         call.sent = None
-        self.in_flight -= 1
-        self._release(call)
+        self._leave(call)
 
-    def _release(self, call: Call) -> None:
+    def _leave(self, call: Call) -> None:
+        """It is not in flight any more."""
         call.running = False
-        if self._limited or call.slots.limit is not None:
+        self.in_flight -= 1
+        self._running.remove(call)
+        if self.limited:
             self._released = (call.frame.index, call.node, len(call.attempts) - 1)
-            self._slots.give_back(call.slots)
+            self._slots.give_back(call.backend.slots)
 
     def _expire(self, call: Call) -> None:
         call.timed_out = True
-        call.handle.cancel()
+        if call.handle is not None:
+            call.handle.cancel()
         if call.backend.begin is not None:
             self._receive(call, _timeout(call))
 
@@ -284,23 +290,21 @@ class Calls:
         ("Exponential Backoff And Jitter", 2015)."""
         longest = min(LONGEST_PAUSE_NS, FIRST_PAUSE_NS << min(len(call.attempts) - 1, 16))
         call.timed_out = False
-        call.dispatched = 0
+        call.dispatch = 0
         call.asked = self._now() + self._random.randrange(longest)
         self._pauses[call] = self._clock.call_at(call.asked, lambda: self._resume(call), START)
-        self.grant()
+        if self.limited:
+            self.grant()
 
     def _resume(self, call: Call) -> None:
         del self._pauses[call]
-        self.add(call)
-        self.grant()
-
-    def _stop_clock(self, call: Call) -> None:
-        """Our own work on the call is done for now."""
-        if call.since is not None:
-            call.dispatched += self._now() - call.since
-            call.since = None
+        if self.limited:
+            self._queue(call)
+            self.grant()
+        else:
+            self._start(call)
 
 
 def _timeout(call: Call) -> BackendError:
-    limit = (call.handler.timeout_ns or call.backend.timeout_ns or 0) / 1e9
+    limit = (call.limit or 0) / 1e9
     return BackendError("timeout", f"no answer from backend {call.backend.name!r} within {limit:g} s", retryable=True)

@@ -1,27 +1,33 @@
-"""Time limits of attempts: one queue per distinct limit, and one armed timer per queue.
+"""Attempts in flight and their time limits: one queue per distinct limit, and one armed timer per queue.
 
 Attempts with the same limit expire in the order in which they began, so a queue needs no sorting, and an attempt costs
-an append instead of a timer of the loop.
+an entry in a dictionary, which keeps the order, instead of a timer of the loop.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from apxm.backends.protocol import Handle
 from apxm.runtime.loops import TIMEOUT, RankedClock
 
 
-class Expirable(Protocol):
+class InFlight(Protocol):
+    """An attempt."""
+
     @property
-    def running(self) -> bool:
-        """False once it is over, however it ended."""
+    def limit(self) -> int | None:
+        """How long it may take, in ns; None is no limit."""
+        ...
+
+    @property
+    def sent(self) -> int | None:
+        """When that time began; None before. Those with the same limit begin in the order in which they were added."""
         ...
 
 
-E = TypeVar("E", bound=Expirable)
+A = TypeVar("A", bound=InFlight)
 
 _LONGEST_S = 1e9
 """30 years. Beyond it, in steps of the loop or in ns, the clocks of event loops overflow."""
@@ -32,30 +38,39 @@ def limit_ns(seconds: float) -> int:
     return max(1, round(min(seconds, _LONGEST_S) * 1e9))
 
 
-class Deadlines(Generic[E]):
-    def __init__(self, clock: RankedClock, expire: Callable[[E], None]) -> None:
-        """`expire` is called for each attempt that still runs when its time is over."""
+class Deadlines(Generic[A]):
+    def __init__(self, clock: RankedClock, expire: Callable[[A], None]) -> None:
+        """`expire` is called for each attempt that was not removed when its time is over."""
         self._clock = clock
         self._expire = expire
-        self._queues: dict[int, deque[tuple[int, E]]] = {}
+        self._queues: dict[int | None, dict[A, None]] = {None: {}}
+        """By limit, in the order in which they began."""
         self._timers: dict[int, Handle] = {}
 
-    def add(self, attempt: E, began: int, limit: int) -> None:
-        """`attempt` began at `began` and may take `limit`, both in ns."""
+    def __iter__(self) -> Iterator[A]:
+        for queue in self._queues.values():
+            yield from queue
+
+    def add(self, attempt: A) -> None:
+        limit = attempt.limit
         queue = self._queues.get(limit)
         if queue is None:
-            queue = self._queues[limit] = deque()
-        while queue and not queue[0][1].running:
-            queue.popleft()
-        queue.append((began + limit, attempt))
-        if limit not in self._timers:
-            self._arm(limit, began + limit)
+            queue = self._queues[limit] = {}
+        queue[attempt] = None
+        if limit is not None and limit not in self._timers:
+            self._arm(limit, self._clock.now() + limit)
+
+    def remove(self, attempt: A) -> None:
+        """`attempt` is over. Harmless where it has expired, and where all were forgotten."""
+        self._queues[attempt.limit].pop(attempt, None)
 
     def clear(self) -> None:
+        """Forgets all."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._queues.clear()
+        for queue in self._queues.values():
+            queue.clear()
 
     def _arm(self, limit: int, when: int) -> None:
         self._timers[limit] = self._clock.call_at(when, lambda: self._fire(limit), TIMEOUT)
@@ -64,11 +79,14 @@ class Deadlines(Generic[E]):
         del self._timers[limit]
         queue = self._queues[limit]
         now = self._clock.now()
-        due: list[E] = []
-        while queue and (queue[0][0] <= now or not queue[0][1].running):
-            due.append(queue.popleft()[1])
-        if queue:
-            self._arm(limit, queue[0][0])
+        due: list[A] = []
+        for attempt in queue:
+            when = (now if attempt.sent is None else attempt.sent) + limit
+            if when > now:
+                self._arm(limit, when)
+                break
+            due.append(attempt)
         for attempt in due:
-            if attempt.running:
+            if attempt in queue:  # an end may have others in its wake
+                del queue[attempt]
                 self._expire(attempt)

@@ -126,7 +126,7 @@ class RunSlots(Generic[W]):
     def grant(self) -> None:
         """Starts all that can, those with the longest path to the end first."""
         if not self._queues and not self._returned:
-            return  # nothing is limited, or nothing was asked for yet
+            return  # nothing was asked for yet
         returned, self._returned = self._returned, []
         if self._free is not None:
             self._free += len(returned)

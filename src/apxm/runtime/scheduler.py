@@ -15,13 +15,12 @@ from apxm.operations.types import Value
 from apxm.program.model import Flow
 from apxm.runtime.calls import BoundBackend, Call, Calls, Outcome
 from apxm.runtime.deadlines import limit_ns
-from apxm.runtime.handlers.inline import InlineCall
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
-from apxm.runtime.state import Failed, Frame, State
-from apxm.runtime.trace import SAMPLING, Failure, Status, Trace
+from apxm.runtime.state import Failed, Frame, InlineOperation, State
+from apxm.runtime.trace import Failure, Status, Trace
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,11 @@ class Run:
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.plans)
-        self._backends = {
-            handler.backend: BoundBackend(*pool.get(handler.backend))
-            for plan in program.handlers
-            for handler in plan
-            if isinstance(handler, ModelCall)
-        }
+        self._state = State(program.plans, self._emit)
+        self._backends = {name: BoundBackend(*pool.get(name)) for name in program.backends}
         self._calls: Calls | None = None
-        self._inline = 0
+        self._waited = 0
+        """Operations that waited and are over, well or badly."""
         self._ending: Status | None = None
         self.trace = Trace(program.program, flow, started=0)
 
@@ -89,7 +84,9 @@ class Run:
         options, trace = self._options, self.trace
         self._now = clock.now
         self._finished: asyncio.Future[None] = loop.create_future()
-        calls = self._calls = Calls(clock, options.max_concurrency, options.seed, trace, self._settle)
+        limit = options.max_concurrency
+        limited = limit is not None or any(backend.slots.limit is not None for backend in self._backends.values())
+        calls = self._calls = Calls(clock, limited, limit, options.seed, trace, self._settle)
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
         overall = None
@@ -114,6 +111,7 @@ class Run:
         if self._ending is not None or (self._calls is not None and self._finished.done()):
             return
         self._ending = status
+        self._state.stopped = True
         if self._calls is not None:
             self._calls.cancel()
             self._finished.set_result(None)
@@ -125,20 +123,26 @@ class Run:
 
     def progress(self) -> Progress:
         running = self._calls.in_flight if self._calls else 0
-        waiting = len(self._calls) - running if self._calls else 0
-        return Progress(self.trace.executed + self._state.skipped, running, waiting)
+        waiting = self._calls.unfinished - running if self._calls else 0
+        return Progress(self._executed + self._state.skipped, running, waiting)
 
     # --- the loop of the dataflow ----------------------------------------------------------------------------------
+
+    @property
+    def _executed(self) -> int:
+        return self._waited + self._state.ran_inline
 
     def _drain(self, calls: Calls) -> None:
         """Starts everything that is ready, and what becomes ready by that, until nothing is."""
         try:
-            self._take_all(calls)
+            if self._state.ready:
+                self._take_all(calls)
             if self._ending is not None:
                 calls.cancel()
                 return
-            calls.grant()
-            if not calls:
+            if calls.limited:
+                calls.grant()
+            if not calls.unfinished:
                 if self._state.open_frames:
                     raise InternalError("nothing is in flight, yet some operations never became ready")
                 self._finished.set_result(None)
@@ -148,78 +152,56 @@ class Run:
                 self._finished.set_exception(defect)
 
     def _take_all(self, calls: Calls) -> None:
-        state, now, handlers, trace = self._state, self._now, self._handlers, self.trace
-        last: int | None = now()
-        """When the previous operation was done with; None where that was not clocked."""
-        while self._ending is None and (item := state.take()) is not None:
+        state, now, handlers, backends = self._state, self._now, self._handlers, self._backends
+        take, ready = state.take, self._event
+        before = state.ran_inline
+        last = now()
+        while (item := take()) is not None:
+            taken = now()
             frame, node = item
             handler = handlers[frame.plan.index][node]
             try:
-                if isinstance(handler, InlineCall):
-                    trace.executed += 1
-                    self._inline += 1
-                    if self._inline % SAMPLING == 1:
-                        last = self._run_clocked(frame, node, handler, last)
-                    else:
-                        last = None
-                        state.succeed(frame, node, handler.apply(handler.collect(frame.values), self._emit))
+                if isinstance(handler, ModelCall):
+                    backend = backends[handler.backend]
+                    request = handler.request(frame.values, backend.can_reason)
+                    collected = now()
+                    # What ran inline on the way to this operation is no part of its dispatch.
+                    taking = taken - last if state.ran_inline == before else 0
+                    collection = collected - taken
+                    calls.add(Call(frame, node, handler, backend, request, ready, ready, collected, collection, taking))
                 else:
                     assert handler is not None
-                    self._call(calls, frame, node, handler, last)
-                    last = now()
+                    self._run_clocked(frame, node, handler, taken)
             except OperationError as error:
-                self._fail(frame, node, error)
+                self._waited += isinstance(handler, ModelCall)
+                state.broke(frame, node, error)
+            before = state.ran_inline
+            last = now()
 
-    def _run_clocked(self, frame: Frame, node: int, handler: InlineCall, last: int | None) -> int:
-        now, overhead = self._now, self.trace.overhead
-        taken = now()
-        arguments = handler.collect(frame.values)
+    def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation, taken: int) -> None:
+        now, sampled = self._now, self.trace.sampled
+        arguments = operation.collect(frame.values)
         collected = now()
-        value = handler.apply(arguments, self._emit)
+        value = operation.apply(arguments, self._emit)
         applied = now()
         self._state.succeed(frame, node, value)
         routed = now()
-        if last is not None:
-            overhead.dispatch.append(taken - last)
-        overhead.input_collection.append(collected - taken)
-        overhead.token_routing.append(routed - applied)
-        return routed
+        sampled.input_collection.append(collected - taken)
+        sampled.token_routing.append(routed - applied)
 
-    def _call(self, calls: Calls, frame: Frame, node: int, handler: ModelCall, last: int | None) -> None:
-        taken = self._now()
-        backend = self._backends[handler.backend]
-        try:
-            request = handler.request(frame.values, backend.can_reason)
-        except OperationError:
-            self.trace.executed += 1
-            raise
-        collected = self._now()
-        self.trace.overhead.input_collection.append(collected - taken)
-        call = Call(frame, node, handler, backend, request, self._event)
-        call.since = collected
-        call.dispatched = 0 if last is None else taken - last
-        calls.add(call)
-
-    def _settle(self, call: Call, outcome: Outcome) -> None:
+    def _settle(self, call: Call, outcome: Outcome, received: int) -> None:
         """An operation that waited is over: its token goes to the state, and on."""
-        assert self._calls is not None
-        trace = self.trace
-        trace.executed += 1
-        received = self._now()
+        calls, state = self._calls, self._state
+        assert calls is not None
+        self._waited += 1
         if isinstance(outcome, ModelAnswer):
-            self._state.succeed(call.frame, call.node, outcome.text)
+            state.succeed(call.frame, call.node, outcome.text)
         else:
-            self._fail(call.frame, call.node, outcome)
-        self._event = self._now()
-        trace.overhead.token_routing.append(self._event - received)
-        trace.operations.append(call.record(self._event))
-        self._drain(self._calls)
-
-    def _fail(self, frame: Frame, node: int, error: OperationError) -> None:
-        self.trace.failed += 1
-        failure = Failed(frame, node, error)
-        self._state.failures.append(failure)
-        self._state.fail(frame, node, failure)
+            state.broke(call.frame, call.node, outcome)
+        self._event = routed = self._now()
+        self.trace.raw.append(call.record(received, routed))
+        if state.ready or calls.limited or not calls.unfinished:
+            self._drain(calls)
 
     def _emit(self, line: str) -> None:
         self.trace.printed.append(line)
@@ -231,7 +213,9 @@ class Run:
     def _conclude(self) -> None:
         trace, state = self.trace, self._state
         trace.ended = self._now()
+        trace.executed, trace.failed = self._executed, state.failed
         trace.skipped = state.skipped
+        trace.max_in_flight = self._calls.max_in_flight if self._calls else 0
         trace.failures = [self._failure(failed) for failed in sorted(state.failures, key=self._in_text)]
         if self._ending is not None:
             trace.status = self._ending

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import cast
 
+from apxm.errors import OperationError
 from apxm.operations.types import Value, text_form
 from apxm.program.model import Operate
 from apxm.runtime.expressions import collector, joined
-
-Emit = Callable[[str], None]
-"""Takes one line of the program's output."""
+from apxm.runtime.state import Emit, InlineOperation
 
 
-Apply = Callable[[Sequence[Value], Emit], Value]
-
-
-class InlineCall:
-    """One such operation of a plan: how its arguments are collected, and what it makes of them."""
-
-    __slots__ = ("apply", "collect")
-
-    def __init__(self, apply: Apply, node: Operate) -> None:
-        self.collect = collector(node.arguments, node.operands)
-        self.apply = apply
-
-
-def inline_call(node: Operate) -> InlineCall | None:
+def inline_operation(node: Operate) -> InlineOperation | None:
     """None for an operation that is not of this kind."""
     match node.operation:
         case "merge":
-            return InlineCall(_joined_lines if node.result == "str" else _as_list, node)
+            apply = _joined_lines if node.result == "str" else _as_list
         case "wait_all":
-            return InlineCall(_as_list, node)
+            apply = _as_list
         case "print":
-            return InlineCall(_print_line, node)
+            apply = _print_line
         case _:
             return None
+    return InlineOperation(collector(node.arguments, node.operands), apply)
 
 
-def _joined_lines(values: Sequence[Value], emit: Emit) -> Value:
-    del emit
-    return joined("\n", [text_form(value) for value in values])
+def _joined_lines(values: Sequence[Value], _emit: Emit) -> Value:
+    try:
+        return joined("\n", cast(Sequence[str], values))
+    except TypeError:  # only in an artifact that somebody wrote by hand: the compiler sees to the types
+        raise OperationError("wrong_type", "merge expected only texts") from None
 
 
-def _as_list(values: Sequence[Value], emit: Emit) -> Value:
-    del emit
+def _as_list(values: Sequence[Value], _emit: Emit) -> Value:
     return list(values)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apxm.backends.protocol import ModelRequest
 from apxm.operations.definition import Operation
 from apxm.operations.types import Value, text_form
@@ -15,10 +17,13 @@ class ModelCall:
 
     __slots__ = (
         "_budget",
-        "_collect",
+        "_constant",
+        "_context",
+        "_made",
         "_max_tokens",
         "_model",
         "_operation",
+        "_prompt",
         "_system",
         "_temperature",
         "backend",
@@ -29,13 +34,18 @@ class ModelCall:
 
     def __init__(self, operation: Operation, node: Operate) -> None:
         self._operation = operation
-        self._collect = collector(node.arguments, node.operands)
+        prompt, *context = node.arguments
+        self._prompt = evaluator(prompt, node.operands)
+        self._context = collector(tuple(context), node.operands) if context else None
         system = node.options.get("system")
         self._system = None if system is None else evaluator(system, node.operands)
         self._model: str | None = _literal(node, "model")
         self._temperature: float | None = _literal(node, "temperature")
         self._max_tokens: int | None = _literal(node, "max_tokens")
         self._budget: int | None = _literal(node, "budget")
+        self._constant = not node.operands
+        self._made: dict[bool, ModelRequest] = {}
+        """The requests of a call without operands."""
         self.backend: str | None = _literal(node, "backend")
         timeout: float | None = _literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
@@ -44,24 +54,30 @@ class ModelCall:
 
     def request(self, values: list[Value], can_reason: bool) -> ModelRequest:
         """The request, for a backend that has a reasoning setting or has not. Raises `OperationError`."""
-        prompt, *context = self._collect(values)
+        made = self._made.get(can_reason)
+        if made is not None:
+            return made
+        prompt = text_form(self._prompt(values))
+        if self._context is not None:
+            prompt = with_context(prompt, self._context(values))
         reasons = can_reason and self._operation.reasons
-        return ModelRequest(
-            prompt=with_context(text_form(prompt), context),
-            system=None if self._system is None else text_form(self._system(values)),
-            instruction=None if reasons else self._operation.instruction,
-            model=self._model,
-            temperature=self._temperature,
-            max_tokens=self._max_tokens,
-            reasoning=reasons,
-            reasoning_budget=self._budget if reasons else None,
+        made = ModelRequest(
+            prompt,
+            None if self._system is None else text_form(self._system(values)),
+            None if reasons else self._operation.instruction,
+            self._model,
+            self._temperature,
+            self._max_tokens,
+            reasons,
+            self._budget if reasons else None,
         )
+        if self._constant:
+            self._made[can_reason] = made
+        return made
 
 
-def with_context(prompt: str, context: list[Value]) -> str:
+def with_context(prompt: str, context: Sequence[Value]) -> str:
     """The user's message: the prompt, then per context operand a blank line and ``Context K: value``."""
-    if not context:
-        return prompt
     parts = [prompt] if prompt else []
     parts += [f"Context {k}: {text_form(value)}" for k, value in enumerate(context, start=1)]
     return joined("\n\n", parts)

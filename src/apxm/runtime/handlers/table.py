@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.program.model import Operate, Program
-from apxm.runtime.handlers.inline import InlineCall, inline_call
+from apxm.runtime.handlers.inline import inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import LoadedPlan, load
+from apxm.runtime.state import InlineOperation, LoadedPlan, load
 
-Handler = InlineCall | ModelCall
+Handler = InlineOperation | ModelCall
 
 
 def handler(node: Operate) -> Handler:
@@ -18,7 +20,7 @@ def handler(node: Operate) -> Handler:
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
         return ModelCall(operation, node)
-    call = inline_call(node)
+    call = inline_operation(node)
     if call is not None:
         return call
     raise ArtifactError(f"the program uses the operation {node.operation!r}, which this version of apxm cannot run")
@@ -29,8 +31,16 @@ class LoadedProgram:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.plans: tuple[LoadedPlan, ...] = load(program)
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
             tuple(handler(node) if isinstance(node, Operate) else None for node in plan.nodes) for plan in program.plans
         )
         """By plan and node; None where the node is not an operation."""
+        inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
+        self.plans: tuple[LoadedPlan, ...] = load(program, inline)
+        self.backends = named_backends(self.handlers)
+
+
+def named_backends(handlers: Sequence[Sequence[Handler | None]]) -> tuple[str | None, ...]:
+    """Those that the calls name, each once and in their order; None is the default one."""
+    calls = (found for plan in handlers for found in plan if isinstance(found, ModelCall))
+    return tuple(dict.fromkeys(call.backend for call in calls))
