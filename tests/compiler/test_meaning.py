@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from apxm.backends.protocol import ModelRequest
 from apxm.compiler.pipeline import compile_source
+from apxm.ir.text import print_module
+from apxm.ir.verify import verify_module
+from apxm.passes.pipeline import LEVELS
 from apxm.program.codec import decode, encode
 from apxm.program.model import Call, Operate, Program, Switch
 from apxm.runtime.trace import Status
@@ -109,3 +112,14 @@ def test_order_edges_name_both_ends_and_the_rule(level: int) -> None:
     assert edges == [
         ("print#1", "print#2", "output then output: program order; if the first fails the second still happens")
     ]
+
+
+@few
+@given(sources())
+def test_a_pass_leaves_a_valid_module_and_owns_up_to_every_change(text: str) -> None:
+    module = compile_source(SourceFile("test.ais", text), level=0).module
+    for pass_ in LEVELS[2]:
+        before = print_module(module)
+        changed = pass_.run(module).changed
+        verify_module(module)
+        assert changed or print_module(module) == before, pass_.name

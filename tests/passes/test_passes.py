@@ -17,9 +17,12 @@ def test_golden(pass_: Pass) -> None:
     def transformed(text: str) -> str:
         module = parse_module(text)
         verify_module(module)
-        pass_.run(module)
+        before = print_module(module)
+        outcome = pass_.run(module)
         verify_module(module)
-        return inside_module(print_module(module))
+        after = print_module(module)
+        assert outcome.changed or after == before, "what did not change is not verified again"
+        return inside_module(after)
 
     check_golden(pass_.name, transformed)
 

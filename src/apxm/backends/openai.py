@@ -54,10 +54,14 @@ class OpenAIBackend:
         body = encode_call(request, self._settings)
         try:
             response = await self._transport.execute(Request("POST", self._url, self._headers, body))
-            async with response:
+            # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
+            try:
                 if response.status != HTTPStatus.OK:
                     raise await self._refused(response)
                 content = await _read(response, self._max_answer)
+            except BaseException:
+                await response.aclose()
+                raise
         except _LOST as error:
             raise self._lost(error) from None
         if content is None:
@@ -126,13 +130,23 @@ class OpenAIBackend:
 
 
 async def _read(response: Response, limit: int) -> bytearray | None:
-    """The decompressed content; None once it is longer than `limit`."""
+    """The decompressed content; None, and the response closed, once it is longer than `limit`."""
     content = bytearray()
+    length = _stated_length(response.headers)
     async for chunk in response.content:
         content += chunk
         if len(content) > limit:
+            await response.aclose()
             return None
+        if len(content) == length:
+            break  # the iterator's own end is another round trip to the client's thread
     return content
+
+
+def _stated_length(headers: Headers) -> int | None:
+    """How long the content is, where the headers say so. Decompressed content comes without a length."""
+    length = headers.get("content-length")
+    return int(length) if length is not None and length.isascii() and length.isdigit() else None
 
 
 def _status(status: int) -> str:

@@ -123,10 +123,10 @@ class _PlanBuilder:
     def build(self) -> None:
         for op in self.block.ops:
             match op:
+                case OperateOp():  # the most frequent ones first: an `isinstance` of xDSL's abstract classes is slow
+                    self.operate(op)
                 case ValueOp():
                     self.value_op(op)
-                case OperateOp():
-                    self.operate(op)
                 case SwitchOp():
                     self.switch(op)
                 case CallOp():

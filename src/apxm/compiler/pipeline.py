@@ -78,9 +78,10 @@ def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_en
     for pass_ in LEVELS[level]:
         with clock.phase("passes"):
             started = perf_counter_ns()
-            statistics = pass_.run(module)
-            _verify(module, pass_.name)
-            reports.append(PassReport(pass_.name, perf_counter_ns() - started, statistics))
+            outcome = pass_.run(module)
+            if outcome.changed:
+                _verify(module, pass_.name)
+            reports.append(PassReport(pass_.name, perf_counter_ns() - started, outcome.statistics))
         if keep_ir_after == pass_.name:
             ir = print_module(module)
     with clock.phase("lower"):

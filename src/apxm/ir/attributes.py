@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import cast
 
 from xdsl.ir import Data, TypeAttribute
@@ -32,6 +32,15 @@ class ValueType(Data[Type], TypeAttribute):
             printer.print_string(str(self.data))
 
 
+@lru_cache(maxsize=1024)
+def value_type(type_: Type) -> ValueType:
+    """The attribute for a type; a module holds few of them, many times."""
+    return ValueType(type_)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 @irdl_attr_definition
 class LiteralAttr(Data[str]):
     """A constant of AIS, held as its compact JSON.
@@ -45,7 +54,7 @@ class LiteralAttr(Data[str]):
     @staticmethod
     def of(value: Value) -> LiteralAttr:
         """Raises `ValueError` for a float that is not finite: no source can write one, so no pass may make one."""
-        return LiteralAttr(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+        return LiteralAttr(_encode(value))
 
     @cached_property
     def value(self) -> Value:

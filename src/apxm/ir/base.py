@@ -15,7 +15,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from apxm.ir.attributes import LiteralAttr, ValueType, parse_literal, parse_type, print_literal
+from apxm.ir.attributes import LiteralAttr, ValueType, parse_literal, parse_type, print_literal, value_type
 from apxm.operations.types import Type
 
 PATH = "path"
@@ -51,7 +51,7 @@ class AisOperation(Operation):
             properties[_NAMED] = LiteralAttr.of(list(named))
         return cls.create(
             operands=operands,
-            result_types=[] if result is None else [ValueType(result)],
+            result_types=[] if result is None else [value_type(result)],
             properties=properties,
         )
 

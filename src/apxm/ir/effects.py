@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from xdsl.ir import Operation
 from xdsl.traits import OpTrait
@@ -47,8 +48,13 @@ NO_EFFECTS = Effects(Effect.NONE)
 
 
 def effects_of(op: Operation) -> Effects:
-    found = op.get_trait(Effects)
-    assert found is not None, f"{op.name} does not state its effects"
+    return _effects_of_kind(type(op))
+
+
+@cache
+def _effects_of_kind(kind: type[Operation]) -> Effects:
+    found = kind.get_trait(Effects)
+    assert found is not None, f"{kind.name} does not state its effects"
     return found
 
 

@@ -60,9 +60,8 @@ class OperateOp(AisOperation):
     def _verify_arguments(self, found: list[Type]) -> None:
         operation = self.OPERATION
         positional, variadic = operation.positional, operation.variadic
-        required = sum(p.required and not p.literal for p in positional) + (variadic.minimum if variadic else 0)
-        if len(found) < required:
-            raise VerifyException(f"expected at least {required} operands, found {len(found)}")
+        if len(found) < operation.least_operands:
+            raise VerifyException(f"expected at least {operation.least_operands} operands, found {len(found)}")
         if variadic is None and len(found) > len(positional):
             raise VerifyException(f"expected at most {len(positional)} operands, found {len(found)}")
         for parameter, type_ in zip(positional, found, strict=False):

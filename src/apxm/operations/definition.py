@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from apxm.operations.effects import Effect
 from apxm.operations.types import JSON, NONE, Type
@@ -80,12 +81,23 @@ class Operation:
     example: str = ""
     """A complete statement that shows it in use."""
 
-    @property
+    @cached_property
     def positional(self) -> tuple[Parameter, ...]:
         return tuple(p for p in self.parameters if p.by_position)
 
+    @cached_property
+    def least_operands(self) -> int:
+        """How many positional operands it needs at least, those left out that must be literals."""
+        return sum(p.required and not p.literal for p in self.positional) + (
+            self.variadic.minimum if self.variadic else 0
+        )
+
     def parameter(self, name: str) -> Parameter | None:
-        return next((p for p in self.parameters if p.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Parameter]:
+        return {p.name: p for p in self.parameters}
 
     def result_for(self, operands: list[Type]) -> Type:
         """The result type, given the types of the variadic operands."""

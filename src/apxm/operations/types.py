@@ -71,6 +71,8 @@ def assignable(source: Type, target: Type) -> bool:
 
     A list converts when its elements do; nothing converts to or from `none`.
     """
+    if source is target:  # most often: there is one of each scalar type
+        return source is not NONE
     if source == NONE or target == NONE:
         return False
     if source == target or target == JSON or (source, target) == (INT, FLOAT):
@@ -138,6 +140,9 @@ LARGEST_TEXT = 64 * 1024 * 1024
 """Characters of the longest text a run makes: programs that double a text forty times exist."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def text_form(value: Value) -> str:
     """A value as text: a str as it is, anything else as compact JSON (AIS, "Types").
 
@@ -148,7 +153,7 @@ def text_form(value: Value) -> str:
         return value
     if isinstance(value, list | dict):
         _check_size(cast(Value, value))
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def _check_size(value: Value) -> None:

@@ -20,7 +20,7 @@ from apxm.ir.base import type_of
 from apxm.ir.structure import SwitchOp, YieldOp, flows_of
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
 from apxm.operations.types import FLOAT, INT, INTEGERS, STR, Type, Value
-from apxm.passes.rewriting import Replacements, drop_unused_values
+from apxm.passes.rewriting import Outcome, Replacements, drop_unused_values
 from apxm.passes.texts import Part, constants_for, join_literals, literal_text
 
 LARGEST_CONSTANT = 64 * 1024
@@ -31,11 +31,13 @@ LARGEST_COPY = 256
 AnyValueOp = TypeVar("AnyValueOp", bound=ValueOp)
 
 
-def canonicalize(module: ModuleOp) -> dict[str, int]:
+def canonicalize(module: ModuleOp) -> Outcome:
     statistics: Counter[str] = Counter(constants_folded=0, operands_flattened=0, switches_resolved=0)
+    dropped = False
     for flow in flows_of(module).values():
         _Canonicalizer(statistics).run(flow.body)
-    return dict(statistics)
+        dropped |= drop_unused_values(flow.body)
+    return Outcome(dropped or any(statistics.values()), dict(statistics))
 
 
 class _Canonicalizer:
@@ -46,7 +48,6 @@ class _Canonicalizer:
     def run(self, body: Block) -> None:
         self.visit_block(body)
         self.replacements.finish()
-        drop_unused_values(body)
 
     def visit_block(self, block: Block) -> None:
         op = block.first_op
@@ -57,6 +58,8 @@ class _Canonicalizer:
         """Simplifies `op`, and gives the operation to go on with."""
         self.replacements.refresh(op)
         following = op.next_op
+        if not isinstance(op, ValueOp | SwitchOp):
+            return following
         match op:
             case SwitchOp():
                 return self.visit_switch(op)

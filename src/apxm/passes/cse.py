@@ -13,19 +13,19 @@ from xdsl.traits import IsTerminator
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import SwitchOp, flows_of
 from apxm.ir.summary import Summary
-from apxm.passes.rewriting import Replacements
+from apxm.passes.rewriting import Outcome, Replacements
 
 Key = tuple[object, ...]
 
 
-def cse(module: ModuleOp) -> dict[str, int]:
+def cse(module: ModuleOp) -> Outcome:
     statistics = {"operations_merged": 0, "model_calls_merged": 0}
     summary = Summary(module)
     for flow in flows_of(module).values():
         pass_ = _Merging(summary, statistics)
         pass_.visit_block(flow.body)
         pass_.replacements.finish()
-    return statistics
+    return Outcome(statistics["operations_merged"] > 0, statistics)
 
 
 class _Merging:

@@ -32,7 +32,7 @@ from apxm.ir.structure import SwitchOp, flows_of
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.passes.rewriting import drop_unused_values
+from apxm.passes.rewriting import Outcome, drop_unused_values
 from apxm.passes.texts import Part, join_literals, literal_text, text_of_parts
 
 MOST_STEPS = 4
@@ -53,13 +53,14 @@ class _Step:
         return sum(len(part) for part in self.parts if isinstance(part, str))
 
 
-def fuse_asks(module: ModuleOp) -> dict[str, int]:
+def fuse_asks(module: ModuleOp) -> Outcome:
     statistics = {"chains_fused": 0, "calls_saved": 0}
+    dropped = False
     for flow in flows_of(module).values():
         if flow.may_fuse:
             _fuse_block(flow.body, statistics)
-            drop_unused_values(flow.body)
-    return statistics
+            dropped |= drop_unused_values(flow.body)
+    return Outcome(dropped or statistics["chains_fused"] > 0, statistics)
 
 
 def _fuse_block(block: Block, statistics: dict[str, int]) -> None:

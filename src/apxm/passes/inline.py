@@ -15,7 +15,7 @@ from apxm.ir.base import NO_FUSE, AisOperation
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import CallOp, FlowOp, ReturnOp, SwitchOp, flows_of
 from apxm.ir.verify import callees_first
-from apxm.passes.rewriting import Replacements
+from apxm.passes.rewriting import Outcome, Replacements
 
 LARGEST_BODY = 1_000
 """Operations of a flow that may be copied."""
@@ -27,7 +27,7 @@ DEEPEST = 64
 """Nesting of constructs, as in the source: xDSL walks regions by recursion."""
 
 
-def inline(module: ModuleOp) -> dict[str, int]:
+def inline(module: ModuleOp) -> Outcome:
     flows = flows_of(module)
     sizes = {symbol: sum(1 for _ in flow.walk()) - 2 for symbol, flow in flows.items()}
     heights: dict[str, int] = {}
@@ -51,7 +51,7 @@ def inline(module: ModuleOp) -> dict[str, int]:
             statistics["calls_inlined"] += 1
         replacements.finish()
         heights[flow.symbol] = max((_depth(op) + 1 for op in flow.walk() if isinstance(op, SwitchOp)), default=0)
-    return statistics
+    return Outcome(statistics["calls_inlined"] > 0, statistics)
 
 
 def _insert_body(callee: FlowOp, call: CallOp, replacements: Replacements) -> None:

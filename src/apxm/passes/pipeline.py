@@ -14,6 +14,7 @@ from apxm.passes.fuse_asks import fuse_asks
 from apxm.passes.inline import inline
 from apxm.passes.priorities import priorities
 from apxm.passes.remove_unused import remove_unused
+from apxm.passes.rewriting import Outcome
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Pass:
 
     name: str
     """On the command line and in diagnostics."""
-    run: Callable[[ModuleOp], dict[str, int]]
-    """Changes the module in place, and says in numbers what it did."""
+    run: Callable[[ModuleOp], Outcome]
+    """Changes the module in place."""
 
 
 INLINE = Pass("inline", inline)

@@ -15,13 +15,14 @@ from apxm.ir.base import PRIORITY
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import CallOp, SwitchOp, flows_of
 from apxm.ir.verify import callees_first
+from apxm.passes.rewriting import Outcome
 
 
-def priorities(module: ModuleOp) -> dict[str, int]:
+def priorities(module: ModuleOp) -> Outcome:
     lengths: dict[str, int] = {}
     for flow in callees_first(flows_of(module)):
         lengths[flow.symbol] = _Paths(lengths).longest(flow.body, 0)
-    return {"longest_path_ms": max(lengths.values(), default=0)}
+    return Outcome(True, {"longest_path_ms": max(lengths.values(), default=0)})
 
 
 class _Paths:

@@ -1,4 +1,4 @@
-"""What passes share: replacing values without visiting all their users at once.
+"""What passes share: what they give, and replacing values without visiting all their users at once.
 
 xDSL's `replace_all_uses_with` rebuilds the operands of a user for every single use, which is quadratic for a `merge` of
 ten thousand values. Here a pass notes what replaces what, and refreshes each user once, when it comes to it. Values are
@@ -7,9 +7,21 @@ defined above their uses, so one walk from top to bottom sees every user.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from xdsl.ir import Block, Operation, SSAValue
 
 from apxm.ir.values import ValueOp
+
+
+class Outcome(NamedTuple):
+    """Of a pass."""
+
+    changed: bool
+    """Whether the module is not as it was; what was verified before need not be verified again."""
+    statistics: Mapping[str, int]
+    """What the pass did, in its own words and numbers."""
 
 
 class Replacements:
@@ -56,9 +68,13 @@ class Replacements:
             op.erase(drop_references=False)
 
 
-def drop_unused_values(body: Block) -> None:
-    """Erases values that nothing uses. They are no nodes, so that is no change of meaning, only tidy."""
+def drop_unused_values(body: Block) -> bool:
+    """Erases values that nothing uses, and says whether there were any. They are no nodes, so that is no change of
+    meaning, only tidy."""
+    dropped = False
     for op in list(body.walk(reverse=True)):
         block = op.parent_block()
         if isinstance(op, ValueOp) and block is not None and not op.result.uses:
             block.erase_op(op)
+            dropped = True
+    return dropped
