@@ -40,7 +40,7 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metr
 
 
 def _scheduler(trace: Trace, t1: int) -> SchedulerMetrics:
-    breakdown = _breakdown(trace.overhead)
+    breakdown = overhead_breakdown(trace.overhead)
     total = breakdown.input_collection_us + breakdown.dispatch_us + breakdown.token_routing_us
     return SchedulerMetrics(
         per_op_overhead_us=round(total, 3),
@@ -52,7 +52,9 @@ def _scheduler(trace: Trace, t1: int) -> SchedulerMetrics:
     )
 
 
-def _breakdown(overhead: Overhead) -> OverheadBreakdown:
+def overhead_breakdown(overhead: Overhead) -> OverheadBreakdown:
+    """The medians of its samples, in µs; 0 where there are none."""
+
     def median_us(samples: Sequence[int]) -> float:
         return round(median(samples) / 1e3, 3) if samples else 0.0
 

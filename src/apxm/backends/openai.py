@@ -145,8 +145,8 @@ async def _read(response: Response, limit: int) -> bytearray | None:
 
 def _stated_length(headers: Headers) -> int | None:
     """How long the content is, where the headers say so. Decompressed content comes without a length."""
-    length = headers.get("content-length")
-    return int(length) if length is not None and length.isascii() and length.isdigit() else None
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def _status(status: int) -> str:

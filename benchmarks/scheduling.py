@@ -1,0 +1,212 @@
+"""What does the scheduler cost per operation, beside a bare task, LangGraph and Hamilton?
+
+    python -m benchmarks.scheduling [--quick]
+
+Operations do nothing, so nothing but scheduling is measured. All of it runs in one process, one thing after the other
+and round after round, on uvloop (what A-PXM runs on) and, where the loop itself decides the comparison, on asyncio's
+own loop too: a bare task is 1.7 times as dear there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+from statistics import median
+from time import perf_counter_ns
+from typing import NamedTuple
+
+from apxm.analysis.measure import overhead_breakdown
+from apxm.analysis.metrics import OverheadBreakdown
+from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, ModelAnswer, ModelRequest
+from apxm.program.model import Program
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.loops import real_loop
+from apxm.runtime.scheduler import Run
+from apxm.runtime.trace import Trace
+from benchmarks.graphs import chain, fan_out
+from benchmarks.peers import hamilton_graph, langgraph_graph
+from benchmarks.report import Claim, Section, caveats, digits, spread, standalone, tell
+
+ANSWER = ModelAnswer("answer")
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": real_loop, "asyncio": asyncio.new_event_loop}
+
+
+class Instant:
+    """Coroutine style: an async function that returns at once. The default time limit is on."""
+
+    max_concurrency: int | None = None
+    timeout_s: float | None = 120.0
+    can_reason = False
+    info = BackendInfo(name="instant", kind="instant", model="none")
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:  # noqa: ARG002
+        return ANSWER
+
+    async def close(self) -> None:
+        pass
+
+
+class NextTurn(Instant):
+    """The same, behind one turn of the event loop, as `asyncio.sleep(0)` is."""
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:  # noqa: ARG002
+        await asyncio.sleep(0)
+        return ANSWER
+
+
+class NextTurnCallback:
+    """Callback style: the answer comes with the next turn of the event loop, and no task is needed."""
+
+    max_concurrency: int | None = None
+    timeout_s: float | None = 120.0
+    can_reason = False
+    info = BackendInfo(name="callback", kind="callback", model="none")
+
+    def __init__(self) -> None:
+        self._call_soon = asyncio.get_running_loop().call_soon
+
+    def begin(self, request: ModelRequest, clock: Clock, done: Callable[..., None]) -> Handle:  # noqa: ARG002
+        return self._call_soon(done, ANSWER)
+
+    async def close(self) -> None:
+        pass
+
+
+async def gathered(count: int) -> None:
+    """What each cost is compared with: as many bare tasks."""
+    await asyncio.gather(*(asyncio.sleep(0) for _ in range(count)))
+
+
+async def run(program: LoadedProgram, backend: AnyBackend) -> Trace:
+    pool = BackendPool({backend.info.name: backend}, backend.info.name)
+    trace = await Run(program, program.program.flows[0], (), pool).execute()
+    assert not trace.failures, trace.failures[0]
+    return trace
+
+
+class Case(NamedTuple):
+    name: str
+    count: int
+    once: Callable[[], Awaitable[object]]
+
+
+def rounds(cases: list[Case], times: int, loop: str) -> dict[tuple[str, int], list[float]]:
+    """µs per operation, by case: A B C A B C …, each on a loop that is warm."""
+    samples: dict[tuple[str, int], list[float]] = {(case.name, case.count): [] for case in cases}
+
+    async def measure() -> None:
+        for turn in range(times + 1):
+            for case in cases:
+                tell(f"{loop}: {case.name}, {case.count:,}, {turn} of {times}")
+                gc.collect()
+                begun = perf_counter_ns()
+                await case.once()
+                if turn:
+                    samples[case.name, case.count].append((perf_counter_ns() - begun) / case.count / 1e3)
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(measure())
+    return samples
+
+
+def ours(name: str, program: Program, backend: Callable[[], AnyBackend]) -> Case:
+    loaded = LoadedProgram(program)
+    return Case(name, len(program.plans[0].nodes) - 2, lambda: run(loaded, backend()))
+
+
+BARE = "asyncio.gather of sleep(0)"
+INLINE, INLINE_CHAIN = "needs no waiting, fan-out", "needs no waiting, chain"
+WAITS, WAITS_TASK = "waits, by callback", "waits, by task"
+
+
+def against_bare_tasks(section: Section, quick: bool) -> None:
+    counts = (100,) if quick else (1_000, 100_000)
+    rows: list[tuple[str, ...]] = []
+    for loop in LOOPS:
+        for count in counts:
+            cases = [
+                Case(BARE, count, lambda count=count: gathered(count)),
+                ours(INLINE, fan_out("wait_all", count), NextTurnCallback),
+                ours(INLINE_CHAIN, chain("wait_all", count), NextTurnCallback),
+                ours(WAITS, fan_out("ask", count), NextTurnCallback),
+                ours(WAITS_TASK, fan_out("ask", count), NextTurn),
+            ]
+            found = rounds(cases, 1 if quick else 31 if count <= 1_000 else 5, loop)
+            bare = median(found[BARE, count])
+            for (name, _), samples in found.items():
+                rows.append((loop, f"{count:,}", name, spread(samples), f"{median(samples) / bare:.2f}"))
+                section.samples[f"us per operation, {loop}, {count}, {name}"] = samples
+            for name, target in ((INLINE, 0.25), (INLINE_CHAIN, 0.25), (WAITS, 1.25), (WAITS_TASK, 1.25)):
+                ratio = median(found[name, count]) / bare
+                section.claims.append(Claim(f"{name}, {count:,}, {loop}: × a bare task", ratio, target))
+    headers = ("Loop", "Operations", "What", "µs per operation, median [range]", "× bare task")
+    section.tables.append(("One operation beside one bare task, the whole run included.", headers, rows))
+
+
+def against_peers(section: Section, quick: bool) -> None:
+    shapes = (("fan-out", 8), ("chain", 8)) if quick else (("fan-out", 64), ("fan-out", 1_024), ("chain", 1_000))
+    sys.setrecursionlimit(20_000)  # Hamilton walks a chain by recursion
+    rows: list[tuple[str, ...]] = []
+    for shape, count in shapes:
+        made = fan_out("ask", count) if shape == "fan-out" else chain("ask", count)
+        names = ("A-PXM", "Hamilton", "LangGraph")
+        cases = [
+            ours(names[0], made, Instant),
+            Case(names[1], count, hamilton_graph(shape, count)),
+            Case(names[2], count, langgraph_graph(shape, count)),
+        ]
+        found = rounds(cases, 1 if quick else 7, "uvloop")
+        per = {name: median(found[name, count]) for name in names}
+        rows.append((shape, f"{count:,}", *(spread(found[name, count]) for name in names)))
+        section.samples |= {f"us per operation, {shape} of {count}, {name}": found[name, count] for name in names}
+        for peer, target in (("LangGraph", 25), ("Hamilton", 3)):
+            ratio = per[peer] / per["A-PXM"]
+            section.claims.append(Claim(f"{shape} of {count:,}: {peer} over A-PXM", ratio, target, at_least=True))
+    caption = "Nodes that are async Python functions returning at once, µs per operation, median [range]; uvloop."
+    section.tables.append((caption, ("Shape", "Operations", *names), rows))
+
+
+def parts(section: Section, quick: bool) -> None:
+    """What metrics themselves report, with metrics on as they always are."""
+    rows: list[tuple[str, ...]] = []
+    for count in (2, 8) if quick else (2, 4, 8, 64, 1_024):
+        loaded = LoadedProgram(fan_out("ask", count))
+
+        async def measure(loaded: LoadedProgram = loaded, count: int = count) -> list[OverheadBreakdown]:
+            times = 3 if quick else max(7, 400 // count)
+            return [overhead_breakdown((await run(loaded, Instant())).overhead) for _ in range(times)]
+
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            found = runner.run(measure())
+        collection = median(part.input_collection_us for part in found)
+        dispatch = median(part.dispatch_us for part in found)
+        routing = median(part.token_routing_us for part in found)
+        total = collection + dispatch + routing
+        rows.append((f"{count:,}", *(digits(part) for part in (collection, dispatch, routing, total))))
+        section.samples[f"us input collection and token routing, {count}"] = [
+            p.input_collection_us + p.token_routing_us for p in found
+        ]
+        section.claims.append(
+            Claim(f"N = {count:,}: input collection + token routing", collection + routing, 1.0, unit=" µs")
+        )
+    headers = ("N", "Input collection", "Dispatch", "Token routing", "Total")
+    caption = (
+        "The seed's own terms, µs per operation: medians within a run, then over the runs. "
+        "The seed has 1.3–3.0 for the first and the third together."
+    )
+    section.tables.append((caption, headers, rows))
+
+
+def scheduling(quick: bool) -> Section:
+    section = Section("Scheduling", caveats(__doc__))
+    parts(section, quick)
+    against_bare_tasks(section, quick)
+    against_peers(section, quick)
+    return section
+
+
+if __name__ == "__main__":
+    standalone(scheduling, __doc__)
