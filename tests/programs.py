@@ -11,22 +11,26 @@ LABELS = ("yes", "No", "default", "a/b", "ä ö", '"q"')
 TEXTS = ("", "plain", "two words", 'quo"te', "back\\slash", "line\nbreak", "tab\t", "ünï ✓", "no", "YES ")
 
 
-def sources() -> st.SearchStrategy[str]:
-    return st.randoms(use_true_random=False).map(random_source)
+def sources(*, fields: bool = True) -> st.SearchStrategy[str]:
+    return st.randoms(use_true_random=False).map(lambda random: random_source(random, fields=fields))
 
 
-def random_source(random: Random, *, size: int = 5) -> str:
-    """An agent or two with up to four flows, the last of them ``main``, the entry. A flow calls only flows above it."""
-    return _Writer(random, size).program()
+def random_source(random: Random, *, size: int = 5, fields: bool = True) -> str:
+    """An agent or two with up to four flows, the last of them ``main``, the entry. A flow calls only flows above it.
+    `fields` lets it use fields of values that may have none."""
+    return _Writer(random, size, fields).program()
 
 
 class _Writer:
-    def __init__(self, random: Random, size: int) -> None:
+    def __init__(self, random: Random, size: int, fields: bool) -> None:
         self.random = random
         self.size = size
+        self.fields = fields
         self.flows: list[tuple[str, str, list[str], bool]] = []
         """Agent, name, types of the parameters and whether it gives a str."""
         self.names = 0
+        self.objects: list[str] = []
+        """Parameters of the flow at hand that may hold an object: of type json."""
         self.agent = ""
 
     def program(self) -> str:
@@ -47,6 +51,7 @@ class _Writer:
         parameters = [(self.name(), type_) for type_ in types]
         gives = entry or self.chance(0.8)
         known = [*parameters]
+        self.objects = [name for name, type_ in parameters if type_ == "json"]
         declared = ", ".join(f"{name}: {type_}{self.default(type_)}" for name, type_ in parameters)
         body = self.block(known, result=gives, tail=True, depth=2)
         annotation = "@entry " if entry else "@no_fuse " if self.chance(0.1) else ""
@@ -151,7 +156,10 @@ class _Writer:
 
     def value(self, known: list[tuple[str, str]]) -> tuple[str, str]:
         """Any expression, with its type; types beyond str, int and float are all called json."""
-        kind = self.random.choice(("str", "str", "int", "float", "list", "dict", "known"))
+        kind = self.random.choice(("str", "str", "int", "float", "list", "dict", "known", "field"))
+        if kind == "field" and self.fields and self.objects:
+            # Of what the generator passes, some objects have it, and most values are no objects.
+            return f"{self.random.choice(self.objects)}.a", "json"
         if kind == "known" and known:
             return self.random.choice(known)
         if kind == "list":

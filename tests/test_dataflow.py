@@ -232,3 +232,27 @@ def test_calls_that_multiply_beyond_what_a_run_can_hold_are_refused_by_the_compi
     )
     with pytest.raises(CompileError, match=r"one run of A\.f\d+ would unfold into more than 4,000,000 nodes"):
         compiled(text, level)
+
+
+NEEDED_OR_NOT = """
+agent A {
+    @entry flow main(j: json, k: str) -> str {
+        let long = "1" + j.missing + k + "2" + k
+        switch k { case "never" => { print(long) print("again", long) } default => { print("ok") } }
+        shown(j.missing)
+        return ignored(j.missing, "u")
+    }
+    flow ignored(x: json, y: str) -> str { return y }
+    flow shown(x: json) { print("in") print("x", x) print("end") }
+}
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_where_a_value_is_missing_only_what_needs_it_fails(level: int) -> None:
+    trace = execute_virtually(compiled(NEEDED_OR_NOT, level), arguments=({"a": 1}, "x"))
+    assert trace.printed == ["ok", "in", "end"]
+    assert [(f.operation, f.where, f.kind) for f in trace.failures] == [
+        ("shown#1/print#2", "test.ais:10:39", "missing_field")
+    ]
+    assert (trace.executed, trace.failed, trace.skipped) == (4, 1, 0)

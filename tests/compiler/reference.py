@@ -24,10 +24,12 @@ class Failed:
 FAILED = Failed()
 
 
-def run(module: ModuleOp, flow: str, arguments: list[Value], answer: Answer) -> tuple[Value, list[str]]:
-    """The flow's result and the printed lines."""
+def run(module: ModuleOp, flow: str, arguments: list[Value], answer: Answer) -> tuple[Value, list[str], bool]:
+    """The flow's result, the printed lines, and whether anything failed: a value that cannot be computed is no failure
+    before something needs it."""
     machine = Machine(module, answer)
-    return machine.call(machine.flows[flow], arguments), machine.printed
+    value = machine.call(machine.flows[flow], arguments)
+    return value, machine.printed, machine.failed or value is FAILED
 
 
 class Machine:
@@ -35,6 +37,7 @@ class Machine:
         self.flows = flows_of(module)
         self.answer = answer
         self.printed: list[str] = []
+        self.failed = False
         self.calls: list[str] = []
         """The paths of the calls around the current place."""
 
@@ -57,10 +60,12 @@ class Machine:
             self.calls.pop()
             return result
         if any(operand is FAILED for operand in operands):
+            self.failed |= isinstance(op, SwitchOp | OperateOp)
             return FAILED
         match op:
             case SwitchOp():
                 arm = op.arm_for(operands[0])
+                self.failed |= arm is None
                 return FAILED if arm is None else self.block(arm, values)
             case OperateOp():
                 return self.operate(op, operands)

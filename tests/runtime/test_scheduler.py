@@ -166,12 +166,34 @@ def test_a_failed_operation_fails_the_run_and_all_else_is_finished_and_kept() ->
     assert trace.value is None
 
 
-def test_a_value_that_cannot_be_computed_has_a_name_too() -> None:
-    missing = Compute(value=Field(Literal({}), "title"))
-    trace = execute_virtually(program(plan(missing, show("a", 0), show("b", 0))))
-    unnamed = [NodeName(path="", line=1, column=1), *(NodeName(path="print", line=n, column=1) for n in (2, 3))]
-    p = replace(trace.program, names=replace(trace.program.names, plans=(PlanNames(path="p", nodes=tuple(unnamed)),)))
-    assert [f.operation for f in execute_virtually(p).failures] == ["value"]
+MISSING = Compute(value=Field(Literal({}), "title"))
+
+
+def test_a_value_that_cannot_be_computed_is_the_failure_of_each_operation_that_needs_it() -> None:
+    trace = execute_virtually(program(plan(MISSING, show("a", 0), show("b", 0), ask(0), show("c"))))
+    assert trace.printed == ["c"]
+    assert [(f.operation, f.kind) for f in trace.failures] == [(f"n{i}", "missing_field") for i in (1, 2, 3)]
+    assert (trace.executed, trace.failed, trace.skipped) == (4, 3, 0)
+
+
+def test_a_value_that_cannot_be_computed_is_no_failure_where_nothing_needs_it() -> None:
+    trace = execute_virtually(program(plan(MISSING, show("c"))))
+    assert (trace.status, trace.executed, trace.failed) == (Status.SUCCEEDED, 1, 0)
+
+
+def test_an_operation_that_failed_skips_what_also_needs_a_value_that_cannot_be_computed() -> None:
+    backend = ScriptedBackend(script=lambda _: BackendError("test", "told to fail", retryable=False))
+    trace = execute_virtually(program(plan(MISSING, ask("first"), show(0, 1))), backend)
+    assert [f.operation for f in trace.failures] == ["n1"]
+    assert trace.skipped == 1
+
+
+def test_a_result_that_cannot_be_computed_fails_the_run_at_the_return() -> None:
+    trace = execute_virtually(program(plan(MISSING, give(0))))
+    unnamed = tuple(NodeName(path="", line=n, column=1) for n in (1, 2))
+    p = replace(trace.program, names=replace(trace.program.names, plans=(PlanNames(path="p", nodes=unnamed),)))
+    [failure] = execute_virtually(p).failures
+    assert (failure.operation, failure.where, failure.kind) == ("return", "test.ais:2:1", "missing_field")
 
 
 def test_failures_are_listed_in_the_order_of_the_text_not_of_time() -> None:

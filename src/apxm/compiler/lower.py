@@ -132,7 +132,7 @@ class _PlanBuilder:
                 case CallOp():
                     self.call(op)
                 case ReturnOp() | YieldOp():
-                    self.end(op.given)
+                    self.end(op)
                 case _:
                     raise InternalError(f"{op.name} has no form in a program")
 
@@ -269,11 +269,12 @@ class _PlanBuilder:
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    def end(self, given: SSAValue | None) -> None:
+    def end(self, op: ReturnOp | YieldOp) -> None:
+        given = op.given
         outputs: list[int] = []
         if given is not None:
             operands, (expression,) = place((self.expression(given),))
-            outputs.append(self.add(Output(operands=operands, port=0, value=expression)))
+            outputs.append(self.add(Output(operands=operands, port=0, value=expression), op))
         for access in self.order_out:
             after, requires = self.leaving(access)
             outputs.append(self.add(Output(port=len(outputs), after=after, requires=requires)))

@@ -59,7 +59,8 @@ class _FlowBuilder:
         built.location = self.place.of(flow)
         self.values.update(zip(parameters, built.body.args, strict=True))
         self.block = built.body
-        self.add(ReturnOp.of(self.statements(flow.body, result)), flow)
+        given = self.statements(flow.body, result)
+        self.add(ReturnOp.of(given), flow.body.statements[-1] if flow.body.statements else flow)
         return built
 
     def add(self, operation: AnyOperation, syntax: syntax.Syntax) -> AnyOperation:

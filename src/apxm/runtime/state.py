@@ -6,6 +6,9 @@ here, where it is taken. An operation that waits is handed out by `take`, and co
 A failure travels as a token like any other, so that a node is skipped exactly when it would have fired: order edges
 hold for skipped operations too. Which failure a skipped operation names is the first in the order of its operands, not
 the first to arrive.
+
+A value that cannot be computed travels likewise, and is nobody's failure until something needs it: then it is that
+operation's, as if the operation had computed the value itself. So it does not matter where a value is computed.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ class Failed:
     frame: Frame
     node: int
     error: OperationError
+    is_value: bool = False
+    """Whether it stands for a value that cannot be computed."""
 
 
 Emit = Callable[[str], None]
@@ -127,7 +132,7 @@ class State:
         self.stopped = False
         """Set from outside, also from within `emit`: then `take` gives nothing more."""
         self.ran_inline = 0
-        """Operations that never wait and were taken, well or badly."""
+        """Operations that are over, well or badly, and never waited."""
         self.frames: list[FrameRecord] = []
         self.open_frames = 0
         self.results: dict[int, Value] = {}
@@ -181,8 +186,7 @@ class State:
             if action is not None:
                 action(self, frame, node)
             elif poisoned is not None and node in poisoned:
-                self.skipped += 1
-                self.fail(frame, node, _cause(frame, node))
+                self._skip(frame, node)
             else:
                 return item
         return None
@@ -205,6 +209,16 @@ class State:
         failure = Failed(frame, node, error)
         self.failures.append(failure)
         self.fail(frame, node, failure)
+
+    def _skip(self, frame: Frame, node: int) -> None:
+        """The operation cannot start."""
+        cause = _cause(frame, node)
+        if cause.is_value:
+            self.ran_inline += 1
+            self.broke(frame, node, cause.error)
+        else:
+            self.skipped += 1
+            self.fail(frame, node, cause)
 
     def fail(self, frame: Frame, node: int, failure: Failed) -> None:
         """The node is over and failed, or was skipped; those that only come `after` it go ahead."""
@@ -265,6 +279,8 @@ class State:
         parent = frame.parent
         if parent is None:
             self.results[output.port] = value
+            if isinstance(value, Failed) and value.is_value:
+                self.failures.append(Failed(frame, node, value.error))
         else:
             exit_ = parent.plan.exits.get(frame.opener, {}).get(output.port)
             if exit_ is not None:
@@ -288,7 +304,10 @@ class State:
     def _switch(self, frame: Frame, node: int) -> None:
         selector = self._value(frame, node)
         if isinstance(selector, Failed):
-            self._refuse_child(frame, node, selector)
+            if selector.is_value:
+                self._refuse(frame, node, selector.error)
+            else:
+                self._refuse_child(frame, node, selector)
             return
         switch = frame.plan.nodes[node]
         assert isinstance(switch, Switch)
@@ -318,7 +337,8 @@ class State:
         self.succeed(frame, node, None)
 
     def _value(self, frame: Frame, node: int) -> Value:
-        """What the node computes: None for an order token, a `Failed` where something it needs failed."""
+        """What the node computes: None for an order token, a `Failed` where something it needs failed, or where there
+        is no such value."""
         if frame.poisoned is not None and node in frame.poisoned:
             return _cause(frame, node)
         evaluate = frame.plan.evaluators.get(node)
@@ -327,9 +347,7 @@ class State:
         try:
             return evaluate(frame.values)
         except OperationError as error:
-            failure = Failed(frame, node, error)
-            self.failures.append(failure)
-            return failure
+            return Failed(frame, node, error, is_value=True)
 
     # --- tokens ----------------------------------------------------------------------------------------------------
 
@@ -374,8 +392,8 @@ def load(program: Program, inline: Sequence[Sequence[InlineOperation | None]] = 
 
 def _cause(frame: Frame, node: int) -> Failed:
     skipped = frame.plan.nodes[node]
-    needed = (frame.values[p] for p in (*skipped.operands, *skipped.requires))
-    return next(value for value in needed if isinstance(value, Failed))
+    needed = [value for p in (*skipped.operands, *skipped.requires) if isinstance(value := frame.values[p], Failed)]
+    return next((failed for failed in needed if not failed.is_value), needed[0])
 
 
 def _shortened(text: str, limit: int = 80) -> str:

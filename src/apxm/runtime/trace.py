@@ -168,8 +168,8 @@ class Trace:
         """The stable path of a node: its own within its flow, behind those of the calls around it."""
         names = self.program.names.plans
         record = self.frames[frame]
-        # What is no operation, such as the value of a `let`, has no name of its own.
-        parts = [names[record.plan].nodes[node].path or "value"]
+        # What the flow gives has no name of its own.
+        parts = [names[record.plan].nodes[node].path or "return"]
         while record.parent >= 0:
             parent = self.frames[record.parent]
             if isinstance(self.program.plans[parent.plan].nodes[record.opener], Call):
