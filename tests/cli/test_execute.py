@@ -172,6 +172,19 @@ def test_a_run_that_fails_is_status_1_tells_where_and_still_writes_its_metrics(a
     assert [list(failure) for failure in report["failures"]] == [["operation", "where", "kind", "message"]]
 
 
+def test_a_result_that_nobody_could_write_out_fails_the_run_and_loses_nothing(apxm: Apxm, tmp_path: Path) -> None:
+    steps = "".join(f"wait_all(v{i}) -> v{i + 1} " for i in range(600))
+    write = (tmp_path / "deep.ais").write_text
+    write(f'agent A {{ flow f() -> json {{ ask("paid") -> v0 {steps} return v600 }} }}')
+    ended = apxm("execute", "deep.ais", "--emit-metrics", "m.json", *FAST)
+    assert (ended.status, ended.out) == (1, "")
+    assert "return failed (too_large): a value nests deeper than 200 levels" in ended.err
+    assert ended.err.splitlines()[-1].startswith("failed: 601 operations, 1 LLM call")
+    assert json.loads((tmp_path / "m.json").read_text())["llm"]["total_requests"] == 1
+    report = json.loads(apxm("execute", "deep.ais", "--json", *FAST).out)
+    assert (report["status"], report["result"], report["failures"][0]["operation"]) == ("failed", None, "return")
+
+
 def test_a_run_over_its_time_is_stopped_with_status_4(apxm: Apxm) -> None:
     ended = apxm("execute", "research.ais", "bees", "--timeout", "0.01", "--latency", "constant:60000")
     assert ended.status == 4

@@ -64,7 +64,9 @@ def test_a_call_past_its_own_time_limit_closes_its_connection_and_the_others_go_
         }
     """
     trace, server = run_against(hang_on("slow"), source)
-    assert [(failure.operation, failure.kind) for failure in trace.failures] == [("slow", "timeout")]
+    [failure] = trace.failures
+    assert (failure.operation, failure.kind) == ("slow", "timeout")
+    assert failure.message == f"no answer from backend 'local' ({server.endpoint}) within 0.05 s"
     assert trace.printed == ["Fine."]
     assert len(server.received) == 2
 

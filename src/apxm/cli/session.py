@@ -29,7 +29,6 @@ from apxm.reports.terminal import note, show_diagnostics, show_warning
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.open_files import raise_limit
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.source import Diagnostic, printable
@@ -85,7 +84,6 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     seed = invocation.selection.seed
     options = api.run_options(invocation.max_concurrency, invocation.timeout_s, seed, printing)
     pool = BackendPool(configured.backends, configured.default)
-    raise_limit()
     run = Run(loaded, flow, arguments, pool, options)
     validated = perf_counter()
     if not invocation.quiet:

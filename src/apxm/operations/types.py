@@ -117,8 +117,10 @@ def conforms(value: Value, expected: Type) -> bool:
 def _is_json(value: Value, levels: int = DEEPEST_VALUE) -> bool:
     if value is None or isinstance(value, str | bool):
         return True
-    if isinstance(value, int | float):
-        return _is_finite(value)
+    if isinstance(value, int):
+        return value in INTEGERS
+    if isinstance(value, float):
+        return math.isfinite(value)
     if not levels:
         return False
     if isinstance(value, list):
@@ -151,14 +153,16 @@ def text_form(value: Value) -> str:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, list | dict):
-        _check_size(cast(Value, value))
+    check_size(value)
     return _encode(value)
 
 
-def _check_size(value: Value) -> None:
+def check_size(value: Value) -> None:
+    """Raises what `text_form` would of the value."""
+    if not isinstance(value, list | dict):
+        return
     budget = LARGEST_TEXT
-    level: list[Value] = [value]
+    level: list[Value] = [cast(Value, value)]
     for _ in range(DEEPEST_VALUE):
         below: list[Value] = []
         for item in level:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
-from apxm.operations.types import conforms, parse_type
+from apxm.operations.types import JSON, conforms, parse_type
 from apxm.program.model import (
     AnyNode,
     Call,
@@ -150,6 +150,8 @@ class _Checker:
         for _ in range(DEEPEST_EXPRESSION):
             below: list[Expression] = []
             for part in level:
+                if isinstance(part, Literal) and not conforms(part.value, JSON):
+                    raise self.error(i, "holds a literal that is no value of AIS")
                 if isinstance(part, Operand) and not 0 <= part.index < operands:
                     raise self.error(i, f"uses operand {part.index} of {operands}")
                 if isinstance(part, DictOf) and len(part.keys) != len(part.values):

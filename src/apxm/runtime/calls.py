@@ -306,5 +306,6 @@ class Calls:
 
 
 def _timeout(call: Call) -> BackendError:
-    limit = (call.limit or 0) / 1e9
-    return BackendError("timeout", f"no answer from backend {call.backend.name!r} within {limit:g} s", retryable=True)
+    limit, info = (call.limit or 0) / 1e9, call.backend.info
+    where = f" ({info.endpoint})" if info.endpoint else ""
+    return BackendError("timeout", f"no answer from backend {info.name!r}{where} within {limit:g} s", retryable=True)

@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 from apxm.backends.protocol import AnyBackend, BackendInfo
 from apxm.errors import ConfigurationError
+from apxm.runtime.open_files import most_connections
 
 
 class BackendSlots:
@@ -52,7 +53,7 @@ class BackendPool:
     def __init__(self, backends: Mapping[str, AnyBackend], default: str) -> None:
         self.backends = dict(backends)
         self.default = default
-        self.slots = {name: BackendSlots(backend.max_concurrency) for name, backend in self.backends.items()}
+        self.slots = {name: BackendSlots(_limit(backend)) for name, backend in self.backends.items()}
         if default not in self.backends:
             raise ConfigurationError(f"the default backend {default!r} is not configured", hint=self._known())
 
@@ -76,6 +77,12 @@ class BackendPool:
 
     def _known(self) -> str:
         return f"configured: {', '.join(sorted(self.backends))}"
+
+
+def _limit(backend: AnyBackend) -> int | None:
+    """Calls in flight at once: what the backend allows, and never more than there are files to open for them."""
+    limits = (backend.max_concurrency, None if backend.info.simulated else most_connections())
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 class Waiter(Protocol):

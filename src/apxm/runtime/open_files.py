@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 _ENOUGH = 65_536
+"""More connections than there are local ports for, by far."""
+_SPARE = 32
+"""Files that a run opens besides its connections."""
 
 
 def raise_limit() -> None:
@@ -19,3 +23,21 @@ def raise_limit() -> None:
         return
     with suppress(ValueError, OSError):  # a kernel with a limit of its own
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections() -> int | None:
+    """How many connections can be opened, the limit raised as far as it goes; at least 1. None where nobody will ever
+    want that many."""
+    raise_limit()
+    try:
+        import resource
+    except ImportError:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _ENOUGH:
+        return None
+    try:
+        open_now = len(os.listdir("/dev/fd"))
+    except OSError:
+        open_now = _SPARE
+    return max(1, soft - open_now - _SPARE)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer
 from apxm.errors import InternalError, OperationError, UsageError
-from apxm.operations.types import Value
+from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
 from apxm.runtime.calls import BoundBackend, Call, Calls, Outcome
 from apxm.runtime.deadlines import limit_ns
@@ -222,8 +222,20 @@ class Run:
         elif trace.failures:
             trace.status = Status.FAILED
         elif self._flow.result is not None:
+            self._conclude_with(state.results[0])
+
+    def _conclude_with(self, result: Value) -> None:
+        """What nobody could write out is no result: then the run has failed, with all that finished."""
+        trace = self.trace
+        try:
+            check_size(result)
+        except OperationError as error:
+            place = 0, self._state.plans[self._flow.plan].outputs[0]
+            failure = Failure(trace.path_of(*place), trace.place_of(*place), error.kind, error.message)
+            trace.status, trace.failures = Status.FAILED, [failure]
+        else:
             # A copy: the value may share parts with the program's own literals.
-            trace.value = copy.deepcopy(state.results[0])
+            trace.value = copy.deepcopy(result)
 
     def _in_text(self, failed: Failed) -> tuple[tuple[int, int], str]:
         place = failed.frame.index, failed.node

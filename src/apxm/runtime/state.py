@@ -62,6 +62,7 @@ class LoadedPlan:
         "inline",
         "inputs",
         "nodes",
+        "outputs",
         "sources",
         "successors",
     )
@@ -72,6 +73,7 @@ class LoadedPlan:
         self.index = index
         self.inline = (None,) * len(nodes) if inline is None else tuple(inline)
         self.inputs = plan.inputs
+        self.outputs = plan.outputs
         self.nodes: tuple[AnyNode, ...] = nodes
         successors: list[list[int]] = [[] for _ in nodes]
         self.counts: list[int] = []
