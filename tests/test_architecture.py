@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [{"source", "garbage"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [{"config"}, {"simulator", "testing"}, {"workloads"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]

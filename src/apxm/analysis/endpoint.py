@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from heapq import heapreplace
 from typing import Protocol
 
@@ -74,10 +75,7 @@ class PredictedBackend:
 
     def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
         work = self._draw(request)
-
-        def over(service_ns: int) -> None:
-            done(ModelAnswer(ANSWER, self._usage, service_ns))
-
+        over = partial(self._end, done)
         if not self._client_ns:
             return self._station.begin(work, clock, over)
         self._client_free_at = max(clock.now(), self._client_free_at) + self._client_ns
@@ -91,6 +89,9 @@ class PredictedBackend:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _end(self, done: Callable[[ModelAnswer | BackendError], None], service_ns: int) -> None:
+        done(ModelAnswer(ANSWER, self._usage, service_ns))
 
     def _draw(self, request: ModelRequest) -> int:
         if len(self._work) == 1:

@@ -65,7 +65,7 @@ def predict(
     calls: list[int] = []
     for trace in simulate(program, flow, arguments, profile, max_concurrency, runs, seed):
         samples.append(trace.duration / 1e6)
-        calls.append(sum(len(record.attempts) for record in trace.operations))
+        calls.append(trace.attempts)
     interval = mean_interval(samples, seed)
     return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls))
 

@@ -13,11 +13,11 @@ from xdsl.utils.exceptions import VerifyException
 
 from apxm.compiler.lower import lower
 from apxm.errors import CompileError, InternalError, UsageError
+from apxm.garbage import without_collector
 from apxm.ir.build import build_module
 from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.language.checker import check
-from apxm.language.garbage import without_collector
 from apxm.language.parser import parse
 from apxm.passes.pipeline import LEVELS
 from apxm.program.model import Program

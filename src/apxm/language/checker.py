@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from apxm.garbage import without_collector
 from apxm.language.calls import Resolved, is_literal
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
 from apxm.language.flow_graph import callees_first
-from apxm.language.garbage import without_collector
 from apxm.language.report import Report
 from apxm.language.statements import Constructs, FlowStatements
 from apxm.language.syntax import CheckedTree, Constant, Expression, SyntaxTree

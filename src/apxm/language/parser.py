@@ -13,8 +13,8 @@ from lark import Lark
 from lark.exceptions import UnexpectedInput
 
 from apxm.errors import UsageError
+from apxm.garbage import without_collector
 from apxm.language.builder import Builder
-from apxm.language.garbage import without_collector
 from apxm.language.recovery import Recovery
 from apxm.language.report import Report, reject
 from apxm.language.syntax import SyntaxTree

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 from msgspec import Struct
@@ -51,6 +50,7 @@ class BoundBackend:
 class Call(Struct, eq=False):
     """One operation that waits for a model. A `Struct`, because making one costs a quarter of a class's `__init__`."""
 
+    owner: Calls
     frame: Frame
     node: int
     handler: ModelCall
@@ -85,6 +85,10 @@ class Call(Struct, eq=False):
     @property
     def rank(self) -> int:
         return self.frame.base + self.handler.priority
+
+    def receive(self, outcome: Outcome) -> None:
+        """The running attempt is over."""
+        self.owner.receive(self, outcome)
 
     def record(self, received: int, routed: int) -> RawOperation:
         return (
@@ -212,7 +216,7 @@ class Calls:
         if backend.begin is not None:
             call.sent = sent = self._now()
             call.dispatch += sent - since
-            call.handle = backend.begin(call.request, self._clock, partial(self._receive, call))
+            call.handle = backend.begin(call.request, self._clock, call.receive)
         else:
             call.handle = task = self._create_task(self._attempt(call))
             self._tasks.add(task)
@@ -238,9 +242,10 @@ class Calls:
         finally:
             # Nothing is awaited from here on: whoever waits for the tasks need not wait for this one.
             self._tasks.discard(cast("asyncio.Task[None]", call.handle))
-        self._receive(call, outcome)
+        self.receive(call, outcome)
 
-    def _receive(self, call: Call, outcome: Outcome) -> None:
+    def receive(self, call: Call, outcome: Outcome) -> None:
+        """The running attempt of a call is over; nothing happens where it was given up before."""
         sent = call.sent
         if not call.running or sent is None:
             return
@@ -283,7 +288,7 @@ class Calls:
         if call.handle is not None:
             call.handle.cancel()
         if call.backend.begin is not None:
-            self._receive(call, _timeout(call))
+            self.receive(call, _timeout(call))
 
     def _pause(self, call: Call) -> None:
         """Asks for a slot again after a while: exponential backoff with full jitter, as AWS's architecture blog has it

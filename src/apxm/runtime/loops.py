@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from apxm.backends.protocol import Clock, Handle
 from apxm.errors import InternalError, UsageError
+from apxm.garbage import without_collector
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def real_loop() -> AbstractEventLoop:
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     """Runs `main` to its end on virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with without_collector(), asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
 
 

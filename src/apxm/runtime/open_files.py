@@ -7,6 +7,8 @@ from contextlib import suppress
 
 _ENOUGH = 65_536
 """More connections than there are local ports for, by far."""
+_PLENTY = 16_384
+"""From here on nobody counts: a limit has its price per call, and no machine does well with that many."""
 _SPARE = 32
 """Files that a run opens besides its connections."""
 
@@ -26,15 +28,14 @@ def raise_limit() -> None:
 
 
 def most_connections() -> int | None:
-    """How many connections can be opened, the limit raised as far as it goes; at least 1. None where nobody will ever
-    want that many."""
+    """How many connections can be opened, the limit raised as far as it goes; at least 1. None where there is plenty."""
     raise_limit()
     try:
         import resource
     except ImportError:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= _ENOUGH:
+    if soft == resource.RLIM_INFINITY or soft >= _PLENTY:
         return None
     try:
         open_now = len(os.listdir("/dev/fd"))

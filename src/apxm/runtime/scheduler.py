@@ -168,7 +168,9 @@ class Run:
                     # What ran inline on the way to this operation is no part of its dispatch.
                     taking = taken - last if state.ran_inline == before else 0
                     collection = collected - taken
-                    calls.add(Call(frame, node, handler, backend, request, ready, ready, collected, collection, taking))
+                    calls.add(
+                        Call(calls, frame, node, handler, backend, request, ready, ready, collected, collection, taking)
+                    )
                 else:
                     assert handler is not None
                     self._run_clocked(frame, node, handler, taken)

@@ -154,6 +154,11 @@ class Trace:
             for raw in self.raw
         ]
 
+    @property
+    def attempts(self) -> int:
+        """How many there were, of all operations."""
+        return sum(len(raw[5]) for raw in self.raw)
+
     @cached_property
     def overhead(self) -> Overhead:
         """Of all operations that were clocked. Read it when the run is over."""

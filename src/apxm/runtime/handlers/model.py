@@ -20,6 +20,7 @@ class ModelCall:
         "_constant",
         "_context",
         "_made",
+        "_made_for",
         "_max_tokens",
         "_model",
         "_operation",
@@ -44,8 +45,9 @@ class ModelCall:
         self._max_tokens: int | None = _literal(node, "max_tokens")
         self._budget: int | None = _literal(node, "budget")
         self._constant = not node.operands
-        self._made: dict[bool, ModelRequest] = {}
-        """The requests of a call without operands."""
+        self._made: ModelRequest | None = None
+        """The request of a call without operands, as it was last made."""
+        self._made_for = False
         self.backend: str | None = _literal(node, "backend")
         timeout: float | None = _literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
@@ -54,9 +56,8 @@ class ModelCall:
 
     def request(self, values: list[Value], can_reason: bool) -> ModelRequest:
         """The request, for a backend that has a reasoning setting or has not. Raises `OperationError`."""
-        made = self._made.get(can_reason)
-        if made is not None:
-            return made
+        if self._made is not None and self._made_for == can_reason:
+            return self._made
         prompt = text_form(self._prompt(values))
         if self._context is not None:
             prompt = with_context(prompt, self._context(values))
@@ -72,7 +73,7 @@ class ModelCall:
             self._budget if reasons else None,
         )
         if self._constant:
-            self._made[can_reason] = made
+            self._made, self._made_for = made, can_reason
         return made
 
 

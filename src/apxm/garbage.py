@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """For work whose every object lives to its end: looking for garbage is a third of the cost of a large parse, and
-    makes its time grow faster than its size. The setting is the process's; threads at most see it restored early."""
+    """For work whose every object lives to its end: looking for garbage is a third of the cost of a large parse, half
+    of that of a large simulated run, and makes their time grow faster than their size. The setting is the process's;
+    threads at most see it restored early."""
     enabled = gc.isenabled()
     gc.disable()
     try:
