@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from apxm import __version__
-from apxm.cli import (
-    analyze,
-    backends,
-    calibrate,
-    check,
-    compile,
-    doctor,
-    execute,
-    inspect,
-    operations,
-    simulator,
-    workloads,
-)
 
-app = typer.Typer(
-    add_completion=False,
-    # Plain help: it reads the same in a terminal, a pipe and a log.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+COMMANDS = {
+    "execute": "execute:execute",
+    "compile": "compile:compile_source",
+    "run": "execute:run",
+    "check": "check:check",
+    "inspect": "inspect:inspect",
+    "analyze": "analyze:analyze",
+    "simulate": "analyze:simulate",
+    "calibrate": "calibrate:calibrate",
+    "ops": "operations:ops",
+    "backends": "backends:backends_app",
+    "trust": "backends:trust",
+    "doctor": "doctor:doctor",
+    "simulator": "simulator:simulator",
+    "workloads": "workloads:workloads_app",
+}
+"""By name: module of this folder, and in it a command's function or a group of commands."""
+
+
+def application(command: str | None = None) -> typer.Typer:
+    """The command line. Where `command` is one of `COMMANDS`, it has that one alone: to prepare all of them takes a
+    tenth of a second. Else it has all, to help or to refuse."""
+    app = typer.Typer(
+        add_completion=False,
+        # Plain help: it reads the same in a terminal, a pipe and a log.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"apxm.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -37,26 +56,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def root(
+def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Compile agent workflows to dataflow graphs, and run them at the speed of their critical path."""
-
-
-app.command("execute")(execute.execute)
-app.command("compile")(compile.compile_source)
-app.command("run")(execute.run)
-app.command("check")(check.check)
-app.command("inspect")(inspect.inspect)
-app.command("analyze")(analyze.analyze)
-app.command("simulate")(analyze.simulate)
-app.command("calibrate")(calibrate.calibrate)
-app.command("ops")(operations.ops)
-app.add_typer(backends.backends_app, name="backends")
-app.command("trust")(backends.trust)
-app.command("doctor")(doctor.doctor)
-app.command("simulator")(simulator.simulator)
-app.add_typer(workloads.workloads_app, name="workloads")

@@ -20,9 +20,9 @@ def main() -> None:
 
     _prepare_streams()
     try:
-        from apxm.cli.app import app
+        from apxm.cli.app import application
 
-        app(prog_name="apxm")
+        application(next(iter(sys.argv[1:]), None))(prog_name="apxm")
     except ApxmError as error:
         _show(error)
         sys.exit(exits.USAGE if isinstance(error, UsageError | ConfigurationError) else exits.FAILED)

@@ -28,7 +28,7 @@ def raise_limit() -> None:
 
 
 def most_connections() -> int | None:
-    """How many connections can be opened, the limit raised as far as it goes; at least 1. None where there is plenty."""
+    """How many connections can be opened, the limit raised as far as it goes, at least 1; None where there are many."""
     raise_limit()
     try:
         import resource
