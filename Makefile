@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench-real clean
+.PHONY: help demo test check format docs bench bench-real clean
 
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
@@ -19,6 +19,7 @@ help:
 	@echo "make check       formatting, lint, types, architecture, then the tests"
 	@echo "make format      rewrite the sources as 'make check' wants them"
 	@echo "make docs        rewrite docs/operations.md from the table of operations"
+	@echo "make bench       every performance claim, beside its peers (twenty minutes; writes benchmarks/results.md)"
 	@echo "make bench-real  workload 4 on a real engine on this machine's CPU (installs torch: 1.3 GB; ten minutes)"
 	@echo "make clean       remove .venv and everything generated"
 
@@ -41,6 +42,9 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	$(BIN)/apxm ops --markdown > docs/operations.md
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks
 
 # The engine has an environment of its own: what is measured must not share packages with what measures.
 bench-real: $(VENV)/.installed-dev $(REAL)/.installed

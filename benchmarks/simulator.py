@@ -1,6 +1,6 @@
 """How near to the ideal second is `apxm simulator` when N calls of `constant:1000` arrive at once?
 
-    python benchmarks/simulator.py [--quick]
+    python -m benchmarks.simulator [--quick]
 
 The client is as bare as Python allows: sockets and one selector, each call on a connection of its own, connecting
 included. Beside the simulator stands an empty handler: an event loop that answers any bytes with a constant
@@ -10,7 +10,6 @@ share the machine, so on few cores the client's own work is most of what is abov
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import selectors
 import socket
@@ -25,6 +24,7 @@ from typing import NamedTuple, cast
 from apxm.runtime.loops import real_loop
 from apxm.runtime.open_files import raise_limit
 from apxm.simulator.process import SimulatorProcess, start_simulator
+from benchmarks.report import Claim, Section, caveats, digits, spread, standalone, tell
 
 IDEAL_S = 1.0
 BODY = b'{"model": "simulated", "messages": [{"role": "user", "content": "Task %04d"}]}'
@@ -82,7 +82,7 @@ async def _serve_empty() -> None:
 @contextmanager
 def empty_handler() -> Generator[int]:
     """The port of a process that serves it."""
-    command = [sys.executable, __file__, "--serve-empty"]
+    command = [sys.executable, "-m", "benchmarks.simulator", "--serve-empty"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -101,17 +101,6 @@ class Row(NamedTuple):
     late_ms: float
     """By how much, at most, an answer left the simulator later than it was meant to."""
 
-    def __str__(self) -> str:
-        over = statistics.median(self.simulator) / IDEAL_S - 1
-        return (
-            f"{self.calls:>5}   {_spread(self.floor):<22}   {_spread(self.simulator):<22}   "
-            f"{over:>8.1%}   {self.cpu_us:>5.0f} µs   {self.late_ms:>4.0f} ms"
-        )
-
-
-def _spread(samples: list[float]) -> str:
-    return f"{statistics.median(samples):.3f} [{min(samples):.3f}, {max(samples):.3f}]"
-
 
 def measure(calls: int, runs: int, floor_port: int, simulator: SimulatorProcess) -> Row:
     """Both servers in turn, so that whatever else this machine does meets both."""
@@ -127,25 +116,42 @@ def measure(calls: int, runs: int, floor_port: int, simulator: SimulatorProcess)
     return Row(calls, floor, ours, cpu / (runs * calls) * 1e6, after["apxm_simulator_late_seconds_max"] * 1e3)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the largest width only, three runs")
-    parser.add_argument("--serve-empty", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve_empty:
-        with asyncio.Runner(loop_factory=real_loop) as runner:
-            runner.run(_serve_empty())
-        return
+def simulator(quick: bool) -> Section:
     raise_limit()
-    widths, runs = ([1024], 3) if options.quick else ([1, 64, 256, 1024], 5)
-    print(f"wall time in s for N calls of 1 s at once, median [fastest, slowest] of {runs} runs")
-    print(
-        f"{'N':>5}   {'empty handler':<22}   {'apxm simulator':<22}   {'over 1 s':>8}   {'CPU/call':>8}   {'late ≤':>7}"
+    section = Section("The simulator", caveats(__doc__))
+    rows: list[tuple[str, ...]] = []
+    with empty_handler() as floor_port, start_simulator(latency="constant:1000") as running:
+        for calls in (64,) if quick else (1, 64, 256, 1024):
+            tell(f"simulator, N = {calls}")
+            row = measure(calls, 1 if quick else 5, floor_port, running)
+            over = statistics.median(row.simulator) / IDEAL_S - 1
+            rows.append(
+                (
+                    f"{calls:,}",
+                    spread(row.floor),
+                    spread(row.simulator),
+                    f"{over:.1%}",
+                    digits(row.cpu_us),
+                    digits(row.late_ms),
+                )
+            )
+            section.samples |= {f"s, empty handler, {calls}": row.floor, f"s, simulator, {calls}": row.simulator}
+    section.claims.append(Claim(f"N = {calls:,}: wall time over the ideal second", 1 + over, 1.1))
+    headers = (
+        "N",
+        "Empty handler (s)",
+        "Simulator (s)",
+        "Over 1 s",
+        "Its processor time per call (µs)",
+        "Late by at most (ms)",
     )
-    with empty_handler() as floor_port, start_simulator(latency="constant:1000") as simulator:
-        for calls in widths:
-            print(measure(calls, runs, floor_port, simulator), flush=True)
+    section.tables.append(("N calls of one second at once: median [range] of five waves.", headers, rows))
+    return section
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--serve-empty"]:
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            runner.run(_serve_empty())
+    else:
+        standalone(simulator, __doc__)

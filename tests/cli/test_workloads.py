@@ -123,6 +123,8 @@ def assert_plausible(n: int, measured: Measured | None) -> None:
         assert min(term for name, term in zip(losses.__struct_fields__, terms, strict=True) if name != "variation") >= 0
         assert measured.prediction_error == pytest.approx(measured.predicted_ms / measured.duration_ms - 1)
         assert measured.overhead_us.total > 0
+        assert measured.processor_us is not None
+        assert measured.processor_us > measured.overhead_us.total
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def _apxm(n: int) -> MeasuredApxm:
     return MeasuredApxm(
         **_fields(n, duration, latency),
         overhead_us=Overhead(input_collection=0.5, dispatch=3.25, token_routing=1, total=4.75),
+        processor_us=180.4,
         predicted_ms=duration * 1.02,
         prediction_error=0.02,
         losses_ms=Ladder(

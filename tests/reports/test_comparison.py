@@ -58,7 +58,8 @@ def test_json_has_the_published_names_and_reads_back() -> None:
         "theoretical_speedup", "efficiency",
     ]  # fmt: skip
     assert list(result["langgraph"]) == shared
-    assert list(result["apxm"]) == [*shared, "overhead_us", "predicted_ms", "prediction_error", "losses_ms"]
+    own = ["overhead_us", "predicted_ms", "prediction_error", "losses_ms", "processor_us"]
+    assert list(result["apxm"]) == [*shared, *own]
     assert list(result["apxm"]["overhead_us"]) == ["input_collection", "dispatch", "token_routing", "total"]
     assert list(result["apxm"]["losses_ms"]) == [
         "isolated", "contention", "variation", "transport", "retries", "waiting", "runtime",

@@ -2,8 +2,8 @@
 
     python workflow.py [--n 8]
 
-It calls OpenAI, or the endpoint that OPENAI_BASE_URL names, if OPENAI_API_KEY is set (OPENAI_MODEL chooses the model);
-else it starts the simulator that comes with apxm, for as long as it runs.
+It calls OpenAI if OPENAI_API_KEY is set, or the endpoint that OPENAI_BASE_URL names, which may need no key;
+OPENAI_MODEL chooses the model. With neither it starts the simulator that comes with apxm, for as long as it runs.
 """
 
 from __future__ import annotations
@@ -56,16 +56,23 @@ def main() -> None:
     from apxm.workloads.scalability import prompts
 
     parser = argparse.ArgumentParser(description="Ask N independent questions at the same time.")
-    parser.add_argument("--n", type=int, default=8, help="how many questions (default: 8)")
+    parser.add_argument("--n", type=_count, default=8, help="how many questions, at least 1 (default: 8)")
     n = parser.parse_args().n
     # Each call is made once, as the program in AIS makes it: a retry would be work that only one of the two does.
-    if os.environ.get("OPENAI_API_KEY"):
-        model = ChatOpenAI(model=os.environ.get("OPENAI_MODEL", "gpt-4o-mini"), max_retries=0)
+    key = os.environ.get("OPENAI_API_KEY")
+    if key or os.environ.get("OPENAI_BASE_URL"):
+        model = ChatOpenAI(model=os.environ.get("OPENAI_MODEL", "gpt-4o-mini"), api_key=key or "none", max_retries=0)
         measure(build_graph(model, prompts(n)), n)
     else:
         with simulated() as simulator:
             model = ChatOpenAI(model="simulated", base_url=simulator.settings.endpoint, api_key="none", max_retries=0)
             measure(build_graph(model, prompts(n)), n)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
+    return int(text)
 
 
 def measure(graph: CompiledStateGraph, n: int) -> None:

@@ -45,6 +45,7 @@ def _scheduler(trace: Trace, t1: int) -> SchedulerMetrics:
     return SchedulerMetrics(
         per_op_overhead_us=round(total, 3),
         overhead_breakdown=breakdown,
+        processor_us_per_op=round(trace.processor_ns / trace.executed / 1e3, 3) if trace.executed else 0.0,
         max_parallelism=trace.max_in_flight,
         avg_parallelism=_ratio(t1, trace.duration, 0.0),
         operations_executed=trace.executed,

@@ -23,6 +23,8 @@ class OverheadBreakdown(Struct, frozen=True):
 class SchedulerMetrics(Struct, frozen=True):
     per_op_overhead_us: float
     overhead_breakdown: OverheadBreakdown
+    processor_us_per_op: float
+    """Of the whole process, event loop, client library and handlers included."""
     max_parallelism: int
     avg_parallelism: float
     operations_executed: int

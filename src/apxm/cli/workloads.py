@@ -147,8 +147,8 @@ def run(
         if json:
             typer.echo(text)
         else:
-            typer.echo(comparison_text(compared.comparison, compared.guesses))
-            typer.echo(terminal_curve(compared.comparison))
+            curve = terminal_curve(compared.comparison)
+            typer.echo(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
 
 
 def _endpoint(
@@ -161,6 +161,8 @@ def _endpoint(
     from apxm.workloads import endpoints
 
     if backend is None:
+        if config is not None:
+            raise UsageError("--config names backends, and none is asked", hint="name one with --backend")
         return endpoints.simulated(latency or DEFAULT_LATENCY, slowdown or "none", seed or 0)
     options = {"--latency": latency, "--slowdown": slowdown, "--seed": seed}
     if given := [option for option, value in options.items() if value is not None]:

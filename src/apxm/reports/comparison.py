@@ -52,6 +52,9 @@ class MeasuredApxm(Measured, frozen=True, kw_only=True):
     prediction_error: float
     """(predicted − measured) / measured."""
     losses_ms: Ladder
+    processor_us: float | None = None
+    """Processor time of the whole process per operation: event loop, client library and handlers included, of which
+    the clocks of `overhead_us` see nothing. None in results from before it was measured."""
 
 
 class Width(Struct, frozen=True, kw_only=True):

@@ -101,7 +101,7 @@ def _speedup(comparison: Comparison) -> list[str]:
 
 def _overhead(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
     return markdown(
-        ("N", "Input Collection", "Dispatch", "Token Routing", "Total Overhead"),
+        ("N", "Input Collection", "Dispatch", "Token Routing", "Total Overhead", "Processor Time"),
         [
             (
                 str(n),
@@ -114,6 +114,7 @@ def _overhead(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
                         m.overhead_us.total,
                     )
                 ),
+                "–" if m.processor_us is None else f"{m.processor_us:,.0f}µs",
             )
             for n, m in apxm
         ],

@@ -7,6 +7,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import process_time_ns
 from typing import NamedTuple
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer
@@ -89,6 +90,7 @@ class Run:
         calls = self._calls = Calls(clock, limited, limit, options.seed, trace, self._settle)
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
+        processor = process_time_ns()
         overall = None
         if options.timeout_s is not None:
             when = trace.started + limit_ns(options.timeout_s)
@@ -104,6 +106,7 @@ class Run:
             calls.cancel()
             await calls.closed()
         self._conclude()
+        trace.processor_ns = process_time_ns() - processor
         return trace
 
     def stop(self, status: Status) -> None:

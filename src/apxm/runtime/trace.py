@@ -135,6 +135,8 @@ class Trace:
     """What `operations` is made from."""
     sampled: Overhead = field(default_factory=Overhead)
     """Of operations that never wait."""
+    processor_ns: int = field(default=0, compare=False)
+    """Processor time of the whole process between start and end, on whatever clock the run was."""
     max_in_flight: int = 0
     executed: int = 0
     """Operations that ran to an end, well or badly."""

@@ -32,6 +32,7 @@ def measured_apxm(
         predicted_ms=predicted_ms,
         prediction_error=predicted_ms / fields["duration_ms"] - 1,
         losses_ms=_mean_ladder(ladders),
+        processor_us=median(s.trace.processor_ns / s.trace.executed for s in samples if s.trace is not None) / 1e3,
     )
 
 
