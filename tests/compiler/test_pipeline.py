@@ -76,6 +76,23 @@ def test_the_statistics_are_of_the_flow_that_was_asked_for() -> None:
         compiler_diagnostics(compilation, input="x", flow="missing")
 
 
+@pytest.mark.parametrize(
+    ("level", "said", "advice"),
+    [
+        (0, "is made in vain", "from -O1 on it is not"),
+        (1, "will not be made", "only at -O0"),
+        (2, "will not be", "-O0"),
+    ],
+)
+def test_the_warning_of_an_unused_call_says_what_this_level_does(level: int, said: str, advice: str) -> None:
+    compilation = compile_source(source(SEED), level=level)
+    (warning,) = compilation.warnings
+    assert said in warning.message
+    assert warning.help is not None
+    assert advice in warning.help
+    assert flow_statistics(compilation.program)["ScalabilityTest.unused"].total_nodes == (level == 0)
+
+
 def test_the_ir_is_kept_as_a_pass_left_it() -> None:
     built = compile_source(source(SEED), keep_ir_after="build")
     removed = compile_source(source(SEED), keep_ir_after="remove-unused")

@@ -64,6 +64,6 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "useless-arm": "A value in an arm of a construct that gives no value.",
         # versions, warnings
         "not-yet": "Part of AIS that this version cannot run yet.",
-        "unused-result": "Warning: nothing uses the result of a call without effects, so it will not be made.",
+        "unused-result": "Warning: nothing uses the result of a call without effects, so it is made at -O0 only.",
     }
 )
