@@ -33,6 +33,7 @@ class Expressions(Protocol):
     def value(self, expression: Expression) -> Type: ...
     def fit(self, expression: Expression, expected: Type, what: str) -> Type: ...
     def is_bound(self, name: str) -> bool: ...
+    def is_blank(self, expression: Expression) -> bool: ...
 
 
 @dataclass
@@ -202,12 +203,12 @@ class Calls:
 
     def _check_emptiness(self, operation: Operation, matched: Matched) -> None:
         first = matched.given.get(operation.positional[0].name) if operation.positional else None
-        if not isinstance(first, Constant) or not isinstance(first.value, str) or first.value.strip():
+        if first is None or not self._expressions.is_blank(first):
             return
         if operation.family is Family.MODEL and not matched.variadic:
             message = f"this `{operation.name}` has an empty prompt and no context, so there is nothing to ask"
             self._report.error("empty-prompt", message, first.span)
-        elif operation.family is Family.TOOL:
+        elif operation.family is Family.TOOL and isinstance(first, Constant):
             self._report.error("empty-name", "the name of a capability is empty", first.span)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
+from apxm.language.blank import is_blank
 from apxm.language.calls import Calls, Resolved
 from apxm.language.declarations import DeclaredAgent
 from apxm.language.report import Report
@@ -86,6 +87,9 @@ class FlowExpressions:
 
     def is_bound(self, name: str) -> bool:
         return self.scopes.holds(name)
+
+    def is_blank(self, expression: Expression) -> bool:
+        return is_blank(expression, self.scopes.is_blank)
 
     def _infer(self, expression: Expression) -> Type:
         match expression:

@@ -134,7 +134,8 @@ class FlowStatements:
             case CallStatement():
                 self._call(statement)
             case Let():
-                self._scopes.bind(statement.target, self._expressions.value(statement.value))
+                found = self._expressions.value(statement.value)
+                self._scopes.bind(statement.target, found, blank=self._expressions.is_blank(statement.value))
             case Switch():
                 self._switch(statement, destination, tail=tail, inside=inside)
             case LaterConstruct():
