@@ -15,6 +15,7 @@ from apxm.compiler.diagnostics import compiler_diagnostics
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import SourceError, UsageError
 from apxm.ir.text import parse_module, print_module
+from apxm.operations.types import DEEPEST_TYPE
 from apxm.program.model import Call, Operate
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import verify
@@ -195,3 +196,12 @@ def test_work_per_operation_does_not_grow_with_the_program(shape: Callable[[int]
 
     work(10)  # builds the grammar
     assert work(400) < 4 * 1.1 * work(100)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_deepest_type_compiles(level: int) -> None:
+    wrapped = " ".join(f"let a{i + 1} = [a{i}]" for i in range(DEEPEST_TYPE))
+    text = f"agent A {{ flow main(a0: json) -> json {{ {wrapped} print(a{DEEPEST_TYPE}) return a{DEEPEST_TYPE} }} }}"
+    compilation = compile_source(source(text), level=level)
+    verify(compilation.program)
+    assert print_module(parse_module(print_module(compilation.module))) == print_module(compilation.module)

@@ -9,7 +9,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # the text
         "too-large": "The file is larger than 2 MiB.",
         "not-utf8": "The file holds bytes that are not UTF-8.",
-        "too-deep": "Brackets or fields nest deeper than 64 levels.",
+        "too-deep": "Brackets, fields or the lists of a type nest deeper than 64 levels.",
         "bad-character": "A character that AIS does not use stands outside of text and comments.",
         "unclosed-text": "A text has no closing quote.",
         "unclosed-comment": "A `/*` has no `*/`.",

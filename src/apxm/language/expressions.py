@@ -22,8 +22,9 @@ from apxm.language.syntax import (
     FormatText,
     ListDisplay,
     Name,
+    Syntax,
 )
-from apxm.operations.types import BOOL, FLOAT, INT, JSON, NONE, STR, Type, assignable, join_types, list_of
+from apxm.operations.types import BOOL, DEEPEST_TYPE, FLOAT, INT, JSON, NONE, STR, Type, assignable, join_types, list_of
 
 
 class FlowExpressions:
@@ -129,7 +130,17 @@ class FlowExpressions:
             return list_of(JSON)
         if UNKNOWN in items:
             return UNKNOWN
-        return list_of(reduce(lambda first, second: join_types(first, second) or JSON, items))
+        element = reduce(lambda first, second: join_types(first, second) or JSON, items)
+        return self.list_type(element, display)
+
+    def list_type(self, element: Type, display: Syntax) -> Type:
+        """The type of lists of `element`, if it can be one: names let a type nest deeper than any brackets do."""
+        if element.depth < DEEPEST_TYPE:
+            return list_of(element)
+        message = f"the type of this list nests deeper than {DEEPEST_TYPE} lists, counting those its names stand for"
+        advice = 'an object, as in `{"items": x}`, has the type json whatever it holds'
+        self._report.error("too-deep", message, display.span, advice)
+        return UNKNOWN
 
     def _field(self, field: FieldOf) -> Type:
         owner = self.value(field.value)
