@@ -146,8 +146,9 @@ class Calls:
             name = call.callee[0]
             message = f"`{operation.name}` is part of AIS, but this version of apxm cannot run it yet"
             self._report.error("not-yet", message, name.span)
-            return UNKNOWN
-        return UNKNOWN if UNKNOWN in operands else operation.result_for(operands)
+        if operation.effect is Effect.OTHER or UNKNOWN in operands:
+            return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
+        return operation.result_for(operands, by_key="key" in given)
 
     def _flow(self, call: CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.signature)

@@ -40,8 +40,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # arguments
         "missing-argument": "A call lacks an argument.",
         "too-many-arguments": "A call has more arguments than there are parameters.",
-        "unknown-argument": "A named argument that the operation or flow does not have.",
-        "duplicate-argument": "An argument is given twice.",
+        "unknown-argument": "A named argument that the operation, flow or construct does not have.",
+        "duplicate-argument": "An argument is given twice, or beside one that it excludes.",
         "argument-order": "A positional argument stands after a named one.",
         "not-literal": "Something must be written out as a literal here.",
         "out-of-range": "A number is outside of what the argument allows.",

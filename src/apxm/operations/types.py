@@ -45,7 +45,8 @@ NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
 SCALARS = {t.name: t for t in (STR, INT, FLOAT, BOOL, JSON)}
-LATER_TYPES = ("plan", "verdict")
+VERDICT = Type("verdict")
+LATER_TYPES = ("plan", VERDICT.name)
 """Type names that the language reserves for operations that are not built yet."""
 
 
