@@ -15,6 +15,7 @@ from apxm.compiler.diagnostics import compiler_diagnostics
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import SourceError, UsageError
 from apxm.ir.text import parse_module, print_module
+from apxm.operations.types import DEEPEST_TYPE
 from apxm.program.model import Call, Operate
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import verify
@@ -74,6 +75,23 @@ def test_the_statistics_are_of_the_flow_that_was_asked_for() -> None:
     assert compiler_diagnostics(compilation, input="x", flow="unused").dag_statistics.total_nodes == 1
     with pytest.raises(UsageError, match="no flow called 'missing'"):
         compiler_diagnostics(compilation, input="x", flow="missing")
+
+
+@pytest.mark.parametrize(
+    ("level", "said", "advice"),
+    [
+        (0, "is made in vain", "from -O1 on it is not"),
+        (1, "will not be made", "only at -O0"),
+        (2, "will not be", "-O0"),
+    ],
+)
+def test_the_warning_of_an_unused_call_says_what_this_level_does(level: int, said: str, advice: str) -> None:
+    compilation = compile_source(source(SEED), level=level)
+    (warning,) = compilation.warnings
+    assert said in warning.message
+    assert warning.help is not None
+    assert advice in warning.help
+    assert flow_statistics(compilation.program)["ScalabilityTest.unused"].total_nodes == (level == 0)
 
 
 def test_the_ir_is_kept_as_a_pass_left_it() -> None:
@@ -178,3 +196,12 @@ def test_work_per_operation_does_not_grow_with_the_program(shape: Callable[[int]
 
     work(10)  # builds the grammar
     assert work(400) < 4 * 1.1 * work(100)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_deepest_type_compiles(level: int) -> None:
+    wrapped = " ".join(f"let a{i + 1} = [a{i}]" for i in range(DEEPEST_TYPE))
+    text = f"agent A {{ flow main(a0: json) -> json {{ {wrapped} print(a{DEEPEST_TYPE}) return a{DEEPEST_TYPE} }} }}"
+    compilation = compile_source(source(text), level=level)
+    verify(compilation.program)
+    assert print_module(parse_module(print_module(compilation.module))) == print_module(compilation.module)

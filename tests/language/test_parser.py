@@ -90,7 +90,7 @@ def test_precedence_of_what_later_versions_run():
 
 def test_the_limit_of_a_for_is_no_call():
     assert body("for x in items (max: 3) { }") == (
-        "LaterConstruct(for, [Name('items'), Constant(3)], [x], [Block([], False)], None)"
+        "LaterConstruct(for, [Name('items')], [NamedArgument(max, Constant(3))], [x], [Block([], False)], None)"
     )
 
 

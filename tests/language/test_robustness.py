@@ -10,6 +10,7 @@ from apxm.language.expectation import RESERVED_WORDS
 from apxm.language.parser import DEEPEST_NESTING, parse
 from apxm.language.signatures import UNKNOWN
 from apxm.operations.catalog import OPERATIONS
+from apxm.operations.types import DEEPEST_TYPE
 from apxm.source import Diagnostic, SourceFile
 from tests.language.diagnostic_snippets import snippets
 
@@ -78,6 +79,31 @@ def test_the_deepest_expression_and_block_are_accepted():
     levels = depth // 2
     blocks = 'switch x { case "a" => { ' * levels + "return" + " } }" * levels
     assert examine(f"agent A {{ flow f(x: str) {{ {blocks} }} }}") == ()
+
+
+def chain(length: int, step: str) -> str:
+    """A flow that binds `a1` to `a0`, `a2` to `a1` and so on, each by `step`."""
+    steps = "\n".join(step.format(old=f"a{i}", new=f"a{i + 1}") for i in range(length))
+    return f"agent A {{ flow f(a0: json) -> json {{\n{steps}\nreturn a{length} }} }}"
+
+
+@pytest.mark.parametrize(
+    "step", ["let {new} = [{old}]", "let {new} = [{old}, {old}]", 'switch "x" {{ case "x" => [{old}] }} -> {new}']
+)
+def test_a_type_nests_as_deep_as_brackets_do(step: str):
+    assert examine(chain(DEEPEST_TYPE, step)) == ()
+    (found,) = examine(chain(500, step))
+    assert found.code == "too-deep"
+    assert found.span.line == DEEPEST_TYPE + 2
+    assert str(DEEPEST_TYPE) in found.message
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["merge({old}, 1) -> {new}", "wait_all([{old}]) -> {new}", 'let {new} = {{"k": {old}}}', "let {new} = [{old}, 1]"],
+)
+def test_what_is_json_inside_may_be_wrapped_again_and_again(step: str):
+    assert examine(chain(500, step)) == ()
 
 
 def test_brackets_in_texts_and_comments_do_not_nest():

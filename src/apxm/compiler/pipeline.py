@@ -19,7 +19,7 @@ from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.language.checker import check
 from apxm.language.parser import parse
-from apxm.passes.pipeline import LEVELS
+from apxm.passes.pipeline import LEVELS, REMOVE_UNUSED
 from apxm.program.model import Program
 from apxm.program.verify import MOST_WORK, unfolded_work
 from apxm.source import Diagnostic, SourceFile
@@ -69,7 +69,7 @@ def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_en
     with clock.phase("parse"):
         tree = parse(source)
     with clock.phase("check"):
-        checked = check(tree, needs_entry=needs_entry)
+        checked = check(tree, needs_entry=needs_entry, removes_unused=REMOVE_UNUSED in LEVELS[level])
     with clock.phase("build"):
         module = build_module(checked)
         _verify(module, BUILD)

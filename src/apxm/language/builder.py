@@ -165,9 +165,7 @@ class Builder:
         return self._later(parts)
 
     def loop(self, parts: Parts) -> LaterConstruct:
-        options = cast(list[NamedArgument], parts[1]) if isinstance(parts[1], list) else []
-        carried = tuple(option.name for option in options if option.name.text != "max")
-        return self._later(parts, carried)
+        return self._later(parts)
 
     def each(self, parts: Parts) -> LaterConstruct:
         source = parts[3]
@@ -194,18 +192,17 @@ class Builder:
         return [part for part in parts if isinstance(part, NamedArgument)]
 
     def _later(self, parts: Parts, bindings: tuple[Identifier, ...] = ()) -> LaterConstruct:
-        expressions: list[Expression] = []
+        options: list[NamedArgument] = []
         for part in parts:
             if isinstance(part, list):
-                expressions += [option.value for option in cast(list[NamedArgument], part)]
+                options += cast(list[NamedArgument], part)
             elif isinstance(part, NamedArgument):
-                expressions.append(part.value)
-            elif isinstance(part, Expression):
-                expressions.append(part)
+                options.append(part)
         return LaterConstruct(
             span=self._span(parts),
             keyword=self._identifier(parts[0]),
-            expressions=tuple(expressions),
+            expressions=tuple(p for p in parts if isinstance(p, Expression)),
+            options=tuple(options),
             bindings=bindings,
             blocks=tuple(p for p in parts if isinstance(p, Block)),
             target=_target(parts),

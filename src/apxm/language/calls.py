@@ -33,6 +33,7 @@ class Expressions(Protocol):
     def value(self, expression: Expression) -> Type: ...
     def fit(self, expression: Expression, expected: Type, what: str) -> Type: ...
     def is_bound(self, name: str) -> bool: ...
+    def is_blank(self, expression: Expression) -> bool: ...
 
 
 @dataclass
@@ -145,8 +146,9 @@ class Calls:
             name = call.callee[0]
             message = f"`{operation.name}` is part of AIS, but this version of apxm cannot run it yet"
             self._report.error("not-yet", message, name.span)
-            return UNKNOWN
-        return UNKNOWN if UNKNOWN in operands else operation.result_for(operands)
+        if operation.effect is Effect.OTHER or UNKNOWN in operands:
+            return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
+        return operation.result_for(operands, by_key="key" in given)
 
     def _flow(self, call: CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.signature)
@@ -202,12 +204,12 @@ class Calls:
 
     def _check_emptiness(self, operation: Operation, matched: Matched) -> None:
         first = matched.given.get(operation.positional[0].name) if operation.positional else None
-        if not isinstance(first, Constant) or not isinstance(first.value, str) or first.value.strip():
+        if first is None or not self._expressions.is_blank(first):
             return
         if operation.family is Family.MODEL and not matched.variadic:
             message = f"this `{operation.name}` has an empty prompt and no context, so there is nothing to ask"
             self._report.error("empty-prompt", message, first.span)
-        elif operation.family is Family.TOOL:
+        elif operation.family is Family.TOOL and isinstance(first, Constant):
             self._report.error("empty-name", "the name of a capability is empty", first.span)
 
 

@@ -9,7 +9,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # the text
         "too-large": "The file is larger than 2 MiB.",
         "not-utf8": "The file holds bytes that are not UTF-8.",
-        "too-deep": "Brackets or fields nest deeper than 64 levels.",
+        "too-deep": "Brackets, fields or the lists of a type nest deeper than 64 levels.",
         "bad-character": "A character that AIS does not use stands outside of text and comments.",
         "unclosed-text": "A text has no closing quote.",
         "unclosed-comment": "A `/*` has no `*/`.",
@@ -40,8 +40,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # arguments
         "missing-argument": "A call lacks an argument.",
         "too-many-arguments": "A call has more arguments than there are parameters.",
-        "unknown-argument": "A named argument that the operation or flow does not have.",
-        "duplicate-argument": "An argument is given twice.",
+        "unknown-argument": "A named argument that the operation, flow or construct does not have.",
+        "duplicate-argument": "An argument is given twice, or beside one that it excludes.",
         "argument-order": "A positional argument stands after a named one.",
         "not-literal": "Something must be written out as a literal here.",
         "out-of-range": "A number is outside of what the argument allows.",
@@ -64,6 +64,6 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "useless-arm": "A value in an arm of a construct that gives no value.",
         # versions, warnings
         "not-yet": "Part of AIS that this version cannot run yet.",
-        "unused-result": "Warning: nothing uses the result of a call without effects, so it will not be made.",
+        "unused-result": "Warning: nothing uses the result of a call without effects, so it is made at -O0 only.",
     }
 )

@@ -21,7 +21,7 @@ def find_entry(tree: SyntaxTree, agents: list[DeclaredAgent], report: Report, *,
         return None
     marked = [flow for flow in flows if _is_marked(flow)]
     ambiguous = _reject_second_marks(agents, report)
-    candidates = marked or flows
+    candidates = _first_of_each_name(marked or flows)
     if len(candidates) > 1:
         candidates = [flow for flow in candidates if flow.flow.name.text == "main"] or candidates
     if len(candidates) == 1:
@@ -41,7 +41,7 @@ def find_entry(tree: SyntaxTree, agents: list[DeclaredAgent], report: Report, *,
 def _reject_second_marks(agents: list[DeclaredAgent], report: Report) -> bool:
     found = False
     for agent in agents:
-        first, *others = [flow for flow in agent.flows if _is_marked(flow)] or [None]
+        first, *others = _first_of_each_name([flow for flow in agent.flows if _is_marked(flow)]) or [None]
         for other in others:
             assert first is not None
             assert other is not None
@@ -50,6 +50,14 @@ def _reject_second_marks(agents: list[DeclaredAgent], report: Report) -> bool:
             report.error("ambiguous-entry", message, mark.span, "an agent marks one flow")
             found = True
     return found
+
+
+def _first_of_each_name(flows: list[DeclaredFlow]) -> list[DeclaredFlow]:
+    """Two of one name are reported where they are declared; they are no choice that anyone could make."""
+    named: dict[tuple[str, str], DeclaredFlow] = {}
+    for flow in flows:
+        named.setdefault((flow.agent.name.text, flow.flow.name.text), flow)
+    return list(named.values())
 
 
 def _is_marked(flow: DeclaredFlow) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import reduce
 
+from apxm.language.blank import is_blank
 from apxm.language.calls import Calls, Resolved
 from apxm.language.declarations import DeclaredAgent
 from apxm.language.report import Report
@@ -21,8 +24,23 @@ from apxm.language.syntax import (
     FormatText,
     ListDisplay,
     Name,
+    Syntax,
 )
-from apxm.operations.types import BOOL, FLOAT, INT, JSON, NONE, STR, Type, assignable, join_types, list_of
+from apxm.operations.types import (
+    BOOL,
+    DEEPEST_TYPE,
+    FLOAT,
+    INT,
+    JSON,
+    LATER_TYPES,
+    NONE,
+    STR,
+    VERDICT,
+    Type,
+    assignable,
+    join_types,
+    list_of,
+)
 
 
 class FlowExpressions:
@@ -72,13 +90,14 @@ class FlowExpressions:
         self._types[expression] = found
         return found
 
-    def header(self, expression: Expression) -> Type:
-        """As `value`, within the head of a construct that is refused as a whole."""
-        self._refused_above = True
+    @contextmanager
+    def within_refused(self) -> Generator[None]:
+        """For the parts of something that is refused as a whole: what they hold is checked, and not refused again."""
+        refused, self._refused_above = self._refused_above, True
         try:
-            return self.value(expression)
+            yield
         finally:
-            self._refused_above = False
+            self._refused_above = refused
 
     def gave_value(self, expression: Expression) -> bool:
         """Of an expression that was looked at already."""
@@ -86,6 +105,9 @@ class FlowExpressions:
 
     def is_bound(self, name: str) -> bool:
         return self.scopes.holds(name)
+
+    def is_blank(self, expression: Expression) -> bool:
+        return is_blank(expression, self.scopes.is_blank)
 
     def _infer(self, expression: Expression) -> Type:
         match expression:
@@ -125,12 +147,24 @@ class FlowExpressions:
             return list_of(JSON)
         if UNKNOWN in items:
             return UNKNOWN
-        return list_of(reduce(lambda first, second: join_types(first, second) or JSON, items))
+        element = reduce(lambda first, second: join_types(first, second) or JSON, items)
+        return self.list_type(element, display)
+
+    def list_type(self, element: Type, display: Syntax) -> Type:
+        """The type of lists of `element`, if it can be one: names let a type nest deeper than any brackets do."""
+        if element.depth < DEEPEST_TYPE:
+            return list_of(element)
+        message = f"the type of this list nests deeper than {DEEPEST_TYPE} lists, counting those its names stand for"
+        advice = 'an object, as in `{"items": x}`, has the type json whatever it holds'
+        self._report.error("too-deep", message, display.span, advice)
+        return UNKNOWN
 
     def _field(self, field: FieldOf) -> Type:
         owner = self.value(field.value)
         if owner in (JSON, UNKNOWN):
             return owner
+        if owner.name in LATER_TYPES:
+            return UNKNOWN  # their fields come with them
         message = f"only json has fields, and this is `{owner}`"
         self._report.error("no-field", message, field.name.span)
         return UNKNOWN
@@ -156,14 +190,42 @@ class FlowExpressions:
         return UNKNOWN
 
     def _comparison(self, comparison: Comparison) -> Type:
-        refused, self._refused_above = self._refused_above, True
-        for operand in comparison.operands:
-            self.value(operand)
-        self._refused_above = refused
-        if not refused:
-            message = f"`{comparison.operator}` is part of AIS, but this version of apxm cannot run it yet"
+        operator = comparison.operator
+        with self.within_refused():
+            if operator in ("and", "or", "not"):
+                for operand in comparison.operands:
+                    self.fit(operand, BOOL, f"`{operator}`")
+            else:
+                self._compare(operator, *comparison.operands)
+        if not self._refused_above:
+            message = f"`{operator}` is part of AIS, but this version of apxm cannot run it yet"
             self._report.error("not-yet", message, comparison.span)
         return BOOL
+
+    def _compare(self, operator: str, first: Expression, second: Expression) -> None:
+        left, right = self.value(first), self.value(second)
+        if operator in ("==", "!="):
+            fits, expected = _may_be_equal(left, right), "two values of one type"
+        else:
+            fits, expected = _are_ordered(left, right), "two numbers or two texts"
+        if not fits:
+            message = f"`{operator}` compares {expected}, and this is `{left}` {operator} `{right}`"
+            mixed = STR in (left, right) and VERDICT not in (left, right)
+            advice = 'make the other side text too: `"" + …`' if mixed else None
+            self._report.error("wrong-type", message, second.span, advice)
+
+
+def _may_be_equal(left: Type, right: Type) -> bool:
+    # a verdict compares by its label
+    return UNKNOWN in (left, right) or {left, right} == {VERDICT, STR} or join_types(left, right) is not None
+
+
+def _are_ordered(left: Type, right: Type) -> bool:
+    numbers, texts = (
+        all(found in (*kind, JSON, UNKNOWN) for found in (left, right))  # what json holds, only a run can tell
+        for kind in ((INT, FLOAT), (STR,))
+    )
+    return numbers or texts
 
 
 def constant_type(constant: Constant) -> Type:

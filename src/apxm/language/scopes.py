@@ -16,6 +16,8 @@ class _Block:
     coming: dict[str, Identifier]
     """Every name that the block binds somewhere, at its first place."""
     bound: dict[str, tuple[Identifier, Type]] = field(default_factory=dict[str, tuple[Identifier, Type]])
+    blank: set[str] = field(default_factory=set[str])
+    """Those whose value is blank text in every run."""
 
 
 class Scopes:
@@ -34,13 +36,15 @@ class Scopes:
     def leave(self) -> None:
         self._blocks.pop()
 
-    def bind(self, name: Identifier, type: Type) -> None:
+    def bind(self, name: Identifier, type: Type, *, blank: bool = False) -> None:
         earlier = self._find(name.text)
         if earlier is not None:
             message = f"`{name.text}` is already bound on line {earlier[0].span.line}; a name is bound once"
             self._report.error("already-bound", message, name.span)
             type = UNKNOWN
         self._blocks[-1].bound[name.text] = (name, type)
+        if blank:
+            self._blocks[-1].blank.add(name.text)
 
     def type_of(self, name: Name) -> Type:
         found = self._find(name.text)
@@ -62,6 +66,9 @@ class Scopes:
 
     def holds(self, name: str) -> bool:
         return self._find(name) is not None
+
+    def is_blank(self, name: str) -> bool:
+        return any(name in block.blank for block in self._blocks)
 
     def _find(self, name: str) -> tuple[Identifier, Type] | None:
         for block in reversed(self._blocks):

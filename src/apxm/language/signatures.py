@@ -20,6 +20,7 @@ class Signature:
     parameters: tuple[Parameter, ...]
     variadic: Variadic | None = None
     open_arguments: bool = False
+    alternatives: tuple[str, ...] = ()
     shown: str = ""
     """As help lines show it."""
 
@@ -30,6 +31,7 @@ class Signature:
             parameters=operation.parameters,
             variadic=operation.variadic,
             open_arguments=operation.open_arguments,
+            alternatives=operation.alternatives,
             shown=operation.signature,
         )
 
@@ -102,10 +104,17 @@ def _require(
     rest: tuple[Expression, ...],
     report: Report,
 ) -> None:
-    missing = [p.name for p in signature.parameters if p.required and p.name not in given]
-    if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
-        message = f"this call of `{signature.name}` lacks {names}"
+    lacking = ", ".join(f"`{p.name}`" for p in signature.parameters if p.required and p.name not in given)
+    chosen = [given[name] for name in signature.alternatives if name in given]
+    names = " or ".join(f"`{name}`" for name in signature.alternatives)
+    if names and not chosen:
+        lacking = f"{lacking}, and {names}" if lacking else names
+    if len(chosen) > 1:
+        message = f"`{signature.name}` takes either {names}, and this is the second of them"
+        surplus = max(chosen, key=lambda argument: argument.span.start)
+        report.error("duplicate-argument", message, surplus.span, f"the call is {signature.shown}")
+    if lacking:
+        message = f"this call of `{signature.name}` lacks {lacking}"
         report.error("missing-argument", message, call.callee[-1].span, f"the call is {signature.shown}")
     elif signature.variadic and len(rest) < signature.variadic.minimum:
         message = f"`{signature.name}` needs at least one argument"

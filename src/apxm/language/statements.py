@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from apxm.language.expressions import FlowExpressions
+from apxm.language.later import Bindings, Heads
 from apxm.language.report import Report
 from apxm.language.signatures import UNKNOWN
 from apxm.language.syntax import (
@@ -62,7 +63,9 @@ class FlowStatements:
         self._scopes = expressions.scopes
         self._constructs = constructs
         self._report = report
-        self._loops = 0
+        self._heads = Heads(expressions, report)
+        self._carried: list[dict[str, Type]] = []
+        """By loop, from the outermost: the names it carries."""
 
     def check_body(self, body: Block, name: str, result: Type) -> None:
         """The body of a flow, whose parameters are bound already."""
@@ -134,7 +137,8 @@ class FlowStatements:
             case CallStatement():
                 self._call(statement)
             case Let():
-                self._scopes.bind(statement.target, self._expressions.value(statement.value))
+                found = self._expressions.value(statement.value)
+                self._scopes.bind(statement.target, found, blank=self._expressions.is_blank(statement.value))
             case Switch():
                 self._switch(statement, destination, tail=tail, inside=inside)
             case LaterConstruct():
@@ -237,25 +241,35 @@ class FlowStatements:
     def _later(self, construct: LaterConstruct, destination: _Destination, *, tail: bool, inside: str) -> None:
         """Refused as a whole; what it holds is checked all the same."""
         keyword = construct.keyword
-        if keyword.text not in ("until", "next") or not self._loops:  # where `loop` is refused, so are they
+        if keyword.text not in ("until", "next") or not self._carried:  # where `loop` is refused, so are they
             message = f"`{keyword.text}` is part of AIS, but this version of apxm cannot run it yet"
             self._report.error("not-yet", message, keyword.span)
-        for expression in construct.expressions:
-            self._expressions.header(expression)
-        self._loops += keyword.text == "loop"
+        bindings = self._heads.check(construct, self._carried[-1] if self._carried else None)
+        if keyword.text == "loop":
+            self._carried.append({name.text: found for name, found in bindings})
         self._scopes.enter()
-        for name in construct.bindings:
-            self._scopes.bind(name, UNKNOWN)
+        for name, found in bindings:
+            self._scopes.bind(name, found)
+        own = _Destination(f"this `{keyword.text}`", required=False)
         for block in construct.blocks:
             if construct.target is not None or keyword.text not in ("if", "try"):
-                own = _Destination(f"this `{keyword.text}`", required=False)
                 self._block(block, own, tail=True)
             else:
                 self._block(block, destination, tail=tail, inside="" if tail else inside or keyword.text)
         self._scopes.leave()
-        self._loops -= keyword.text == "loop"
+        if keyword.text == "loop":
+            self._carried.pop()
         if construct.target is not None:
-            self._scopes.bind(construct.target, UNKNOWN)
+            self._scopes.bind(construct.target, self._given_by(construct, own.type, bindings))
+
+    def _given_by(self, construct: LaterConstruct, returned: Type, bindings: Bindings) -> Type:
+        match construct.keyword.text:
+            case "loop":
+                return bindings[0][1] if len(bindings) == 1 else UNKNOWN
+            case "for":
+                return UNKNOWN if returned == UNKNOWN else self._expressions.list_type(returned, construct.keyword)
+            case _:
+                return returned
 
 
 def _first_line(span: Span) -> Span:

@@ -159,8 +159,10 @@ class LaterConstruct(Syntax):
 
     keyword: Identifier
     expressions: tuple[Expression, ...] = ()
+    options: tuple[NamedArgument, ...] = ()
+    """What `loop`, `for` and `next` are given by name: the limit, and what is carried."""
     bindings: tuple[Identifier, ...] = ()
-    """Names that the construct itself binds inside its blocks: the ``x`` of ``for x in``, the ``e`` of ``catch e``."""
+    """The ``x`` of ``for x in`` and the ``e`` of ``catch e``, which are visible inside its blocks."""
     blocks: tuple[Block, ...] = ()
     target: Identifier | None = None
 

@@ -1,4 +1,4 @@
-"""Calls that will not be made, because nothing that anyone could see depends on them.
+"""Calls that nothing anyone could see depends on: from -O1 on they are not made.
 
 A call is needed if it has an effect, or if its result reaches a `return` of the flow, something with an effect, or the
 selector of a construct that is needed. A construct is needed as soon as anything in it is, or its value; what its arms
@@ -47,21 +47,38 @@ def flows_with_effects(callees_first: list[Flow], resolved: Resolved) -> set[Flo
     return found
 
 
+@dataclass(frozen=True)
+class _Wording:
+    message: str
+    help: str
+
+
+_REMOVED = _Wording("this call will not be made", "use the result, or leave the call out; only at -O0 is it made")
+_KEPT = _Wording("this call is made in vain", "use the result, or leave the call out; from -O1 on it is not made")
+
+
 def warn_of_unused(
-    flow: Flow, calls: Calls, tail: Container[Switch], with_effects: Container[Flow], report: Report
+    flow: Flow,
+    calls: Calls,
+    tail: Container[Switch],
+    with_effects: Container[Flow],
+    report: Report,
+    *,
+    removed: bool = True,
 ) -> None:
-    """Reports the calls of `flow` that will not be made; one inside the arguments of another goes with that one."""
+    """Reports the calls of `flow` that nothing needs; one inside the arguments of another goes with that one.
+
+    `removed` says whether what compiles this leaves them out.
+    """
+    wording = _REMOVED if removed else _KEPT
     needs = _Needs(calls, tail, with_effects)
     needs.block(flow.body, needs.root, None)
     needs.root.mark()
     for unit in needs.calls:
         if not unit.needed and not (unit.consumer and unit.consumer.call and not unit.consumer.needed):
             assert unit.call is not None
-            message = "this call will not be made: its result reaches no `return`, no `print` and no other effect"
-            name = unit.call.callee[-1].span
-            report.warning(
-                "unused-result", message, name, "use the result, or leave the call out; only at -O0 is it made"
-            )
+            message = f"{wording.message}: its result reaches no `return`, no `print` and no other effect"
+            report.warning("unused-result", message, unit.call.callee[-1].span, wording.help)
 
 
 @dataclass(eq=False)

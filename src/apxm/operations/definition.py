@@ -68,6 +68,10 @@ class Operation:
     result: Type = NONE
     result_of_text: Type | None = None
     """The result instead of `result` when every variadic operand is a str."""
+    result_by_key: Type | None = None
+    """The result instead of `result` where `key` is given."""
+    alternatives: tuple[str, ...] = ()
+    """Parameters of which a call gives exactly one."""
     available: bool = True
     """False for an operation that the language knows and checks, and this version refuses by name."""
     open_arguments: bool = False
@@ -99,8 +103,10 @@ class Operation:
     def _by_name(self) -> dict[str, Parameter]:
         return {p.name: p for p in self.parameters}
 
-    def result_for(self, operands: list[Type]) -> Type:
+    def result_for(self, operands: list[Type], *, by_key: bool = False) -> Type:
         """The result type, given the types of the variadic operands."""
+        if self.result_by_key is not None and by_key:
+            return self.result_by_key
         if self.result_of_text is not None and all(t.name == "str" for t in operands):
             return self.result_of_text
         return self.result

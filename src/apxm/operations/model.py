@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
-from apxm.operations.types import FLOAT, INT, JSON, STR, Type
+from apxm.operations.types import FLOAT, INT, JSON, STR, VERDICT, Type
 
 CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
 
@@ -86,7 +86,7 @@ VERIFY = Operation(
     effect=Effect.MODEL,
     parameters=(_prompt("claim", "The text of the claim."), *OPTIONS),
     variadic=Variadic("evidence", "What the verdict is to be based on."),
-    result=Type("verdict"),
+    result=VERDICT,
     available=False,
     typical_ms=1000,
     example='verify("The proof is complete.", proof) -> v',

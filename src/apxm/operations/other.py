@@ -59,11 +59,13 @@ QMEM = Operation(
     effect=Effect.READ,
     parameters=(
         Parameter("query", STR, "What to search for.", by_position=True),
-        Parameter("tier", STR, "Which memory.", by_position=True, literal=True, choices=TIERS),
+        Parameter("tier", STR, "Which memory.", required=True, by_position=True, literal=True, choices=TIERS),
         Parameter("key", STR, "The exact key, instead of a query."),
         Parameter("limit", INT, "Most entries to return.", literal=True, minimum=1),
     ),
     result=list_of(STR),
+    result_by_key=STR,
+    alternatives=("query", "key"),
     available=False,
     example='qmem("what the user likes", "ltm", limit: 5) -> notes',
 )

@@ -27,6 +27,14 @@ class Type:
     def is_number(self) -> bool:
         return self.name in ("int", "float")
 
+    @property
+    def depth(self) -> int:
+        """Lists within each other."""
+        levels, inner = 0, self.element
+        while inner is not None:
+            levels, inner = levels + 1, inner.element
+        return levels
+
 
 STR = Type("str")
 INT = Type("int")
@@ -37,7 +45,8 @@ NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
 SCALARS = {t.name: t for t in (STR, INT, FLOAT, BOOL, JSON)}
-LATER_TYPES = ("plan", "verdict")
+VERDICT = Type("verdict")
+LATER_TYPES = ("plan", VERDICT.name)
 """Type names that the language reserves for operations that are not built yet."""
 
 
@@ -45,8 +54,8 @@ INTEGERS = range(-(2**63), 2**63)
 """The values of an int: 64 bits, as an artifact stores them."""
 DEEPEST_VALUE = 200
 """Levels of lists and objects within each other in a value that has a text form."""
-_DEEPEST_TYPE = 64
-"""Of lists in a type: as deep as brackets nest in a source."""
+DEEPEST_TYPE = 64
+"""Of lists in a type: as deep as brackets nest in a source. Types are compared, printed and hashed by recursion."""
 
 
 def list_of(element: Type) -> Type:
@@ -56,7 +65,7 @@ def list_of(element: Type) -> Type:
 def parse_type(text: str) -> Type:
     """The type that `str(type)` wrote. Raises `ValueError` on anything else."""
     inner, depth = text, 0
-    while inner.startswith("list[") and inner.endswith("]") and depth <= _DEEPEST_TYPE:
+    while inner.startswith("list[") and inner.endswith("]") and depth < DEEPEST_TYPE:
         inner, depth = inner[5:-1], depth + 1
     result = NONE if inner == "none" and depth == 0 else SCALARS.get(inner)
     if result is None:
