@@ -94,18 +94,19 @@ class Case(NamedTuple):
 
 
 def rounds(cases: list[Case], times: int, loop: str) -> dict[tuple[str, int], list[float]]:
-    """µs per operation, by case: A B C A B C …, each on a loop that is warm."""
+    """µs per operation, by case: A B C A B C …, each right behind a run of its own that is not counted, so that none
+    pays for what the one before it left in the caches."""
     samples: dict[tuple[str, int], list[float]] = {(case.name, case.count): [] for case in cases}
 
     async def measure() -> None:
-        for turn in range(times + 1):
+        for turn in range(times):
             for case in cases:
-                tell(f"{loop}: {case.name}, {case.count:,}, {turn} of {times}")
+                tell(f"{loop}: {case.name}, {case.count:,}, {turn + 1} of {times}")
+                await case.once()
                 gc.collect()
                 begun = perf_counter_ns()
                 await case.once()
-                if turn:
-                    samples[case.name, case.count].append((perf_counter_ns() - begun) / case.count / 1e3)
+                samples[case.name, case.count].append((perf_counter_ns() - begun) / case.count / 1e3)
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(measure())
@@ -134,7 +135,7 @@ def against_bare_tasks(section: Section, quick: bool) -> None:
                 ours(WAITS, fan_out("ask", count), NextTurnCallback),
                 ours(WAITS_TASK, fan_out("ask", count), NextTurn),
             ]
-            found = rounds(cases, 1 if quick else 31 if count <= 1_000 else 5, loop)
+            found = rounds(cases, 1 if quick else 15 if count <= 1_000 else 3, loop)
             bare = median(found[BARE, count])
             for (name, _), samples in found.items():
                 rows.append((loop, f"{count:,}", name, spread(samples), f"{median(samples) / bare:.2f}"))
@@ -158,7 +159,7 @@ def against_peers(section: Section, quick: bool) -> None:
             Case(names[1], count, hamilton_graph(shape, count)),
             Case(names[2], count, langgraph_graph(shape, count)),
         ]
-        found = rounds(cases, 1 if quick else 7, "uvloop")
+        found = rounds(cases, 1 if quick else 5, "uvloop")
         per = {name: median(found[name, count]) for name in names}
         rows.append((shape, f"{count:,}", *(spread(found[name, count]) for name in names)))
         section.samples |= {f"us per operation, {shape} of {count}, {name}": found[name, count] for name in names}

@@ -127,7 +127,9 @@ class Calls:
         self._slots: RunSlots[Call] = RunSlots(max_concurrency, self._start, self._wake)
         self._released: Place | None = None
         """The attempt that gave its slot back in this very event, if one did."""
-        self._random = random.Random(seed)
+        self._seed = seed
+        self._random: random.Random | None = None
+        """Of the pauses; made for the first of them."""
         self._running: Deadlines[Call] = Deadlines(clock, self._expire)
         self._pauses: dict[Call, Handle] = {}  # in order, so that all ends are deterministic
         self._tasks: set[asyncio.Task[None]] = set()
@@ -296,6 +298,8 @@ class Calls:
         longest = min(LONGEST_PAUSE_NS, FIRST_PAUSE_NS << min(len(call.attempts) - 1, 16))
         call.timed_out = False
         call.dispatch = 0
+        if self._random is None:
+            self._random = random.Random(self._seed)
         call.asked = self._now() + self._random.randrange(longest)
         self._pauses[call] = self._clock.call_at(call.asked, lambda: self._resume(call), START)
         if self.limited:

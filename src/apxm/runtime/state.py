@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
@@ -239,7 +240,7 @@ class State:
     def _open(self, plan: LoadedPlan, parent: Frame | None, opener: int, base: int) -> Frame:
         frame = Frame(plan, len(self.frames), parent, opener, base)
         self.frames.append(FrameRecord(plan.index, parent.index if parent else -1, opener))
-        self.ready.extend((frame, node) for node in plan.sources)
+        self.ready.extend(zip(repeat(frame), plan.sources))
         if frame.remaining:
             self.open_frames += 1
         return frame
