@@ -11,13 +11,13 @@ import msgspec
 
 from apxm.backends.deferred import DeferredBackend
 from apxm.backends.latency import parse_latency
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
 from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.inventory import Inventory, KeyStatus, Known
-from apxm.errors import ConfigurationError, UsageError
+from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.source import printable
 
 
@@ -71,8 +71,8 @@ def resolve(selection: Selection) -> Resolved:
     backends = {known.name: _backend(known) for known in inventory.backends.values() if known.name != chosen.name}
     forced = False
     if selection.backend is not None and default.info.simulated:
-        # Who asks for the simulation must not pay, whichever backend the program names.
-        real = [name for name, backend in backends.items() if not backend.info.simulated]
+        # Who asks for the simulation must not pay, whichever backend the program names, nor trust anybody first.
+        real = [n for n, backend in backends.items() if not (backend.info.simulated and inventory.backends[n].trusted)]
         backends |= dict.fromkeys(real, default)
         forced = bool(real)
     backends[chosen.name] = default
@@ -117,6 +117,8 @@ def _changed(known: Known, selection: Selection) -> Known:
 def _backend(known: Known) -> AnyBackend:
     settings = known.settings
     if isinstance(settings, SimulatedSettings):
+        if known.refusal is not None:
+            return _Refused(known.info, known.refusal)
         return create_backend(known.name, settings, os.environ, where=known.where)
 
     def make() -> CoroutineBackend:
@@ -124,6 +126,26 @@ def _backend(known: Known) -> AnyBackend:
         return cast(CoroutineBackend, create_backend(known.name, settings, os.environ, where=known.where))
 
     return DeferredBackend(known.info, settings, make)
+
+
+class _Refused:
+    """A simulated backend that must not be called: each call fails, and a run without one is not held up."""
+
+    max_concurrency: int | None = None
+    timeout_s: float | None = None
+    can_reason = False
+
+    def __init__(self, info: BackendInfo, refusal: ConfigurationError) -> None:
+        self.info = info
+        self._refusal = refusal
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        del request
+        what = f"{self._refusal.where}: {self._refusal.message}"
+        raise BackendError("configuration", what, retryable=False, hint=self._refusal.hint)
+
+    async def close(self) -> None:
+        pass
 
 
 def _notice(info: BackendInfo, known: Known, forced: bool) -> str:
