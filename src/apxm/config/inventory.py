@@ -85,9 +85,12 @@ class Inventory:
             self._built_in[env.OPENAI] = Known(env.OPENAI, found.settings, found.origin)
         self._configured: dict[str, Known] = {}
         self._document: Document | None = None
+        self.path: str | None = None
+        """Of the file that counts."""
         self.warnings: list[str] = []
         if file := find_file(None if chosen is None else Path(chosen)):
-            self._document = Document(str(file.path), file.content)
+            self.path = str(file.path)
+            self._document = Document(self.path, file.content)
             self._read(self._document, is_trusted(file.scope, file.content))
             self.warnings += self._document.warnings()
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):

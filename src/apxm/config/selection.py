@@ -68,16 +68,14 @@ def resolve(selection: Selection) -> Resolved:
     chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
     chosen.must_be_trusted()
     default = create_backend(chosen.name, chosen.settings, os.environ, where=chosen.where)
-    backends = {known.name: _backend(known) for known in inventory.backends.values() if known.name != chosen.name}
-    forced = False
-    if selection.backend is not None and default.info.simulated:
-        # Who asks for the simulation must not pay, whichever backend the program names, nor trust anybody first.
-        real = [n for n, backend in backends.items() if not (backend.info.simulated and inventory.backends[n].trusted)]
-        backends |= dict.fromkeys(real, default)
-        forced = bool(real)
+    others = [known for known in inventory.backends.values() if known.name != chosen.name]
+    # Who asks for a simulation must not pay, nor trust anybody first, whichever backend the program names.
+    forced = selection.backend is not None and default.info.simulated
+    backends = {known.name: default if forced else _backend(known) for known in others}
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
-    return Resolved(backends, chosen.name, (_notice(default.info, chosen, forced),), warnings)
+    notice = _notice(default.info, chosen, inventory, forced)
+    return Resolved(backends, chosen.name, (notice,), warnings)
 
 
 def describe(file: str | os.PathLike[str] | None = None) -> list[Described]:
@@ -148,8 +146,16 @@ class _Refused:
         pass
 
 
-def _notice(info: BackendInfo, known: Known, forced: bool) -> str:
-    if info.simulated:
-        everywhere = ", in place of every other backend" if forced else ""
-        return printable(f"model: {info.description}{everywhere}; {env.HOW_TO_USE_A_MODEL}")
-    return printable(f"model: {info.description} (backend {info.name}: {known.origin})")
+def _notice(info: BackendInfo, known: Known, inventory: Inventory, forced: bool) -> str:
+    if not info.simulated:
+        return printable(f"model: {info.description} (backend {info.name}: {known.origin})")
+    everywhere = ", in place of every other backend" if forced and len(inventory.backends) > 1 else ""
+    return printable(f"model: {info.description}{everywhere}; for a real one {_how_to_use_a_model(inventory)}")
+
+
+def _how_to_use_a_model(inventory: Inventory) -> str:
+    real = [known.name for known in inventory.backends.values() if not isinstance(known.settings, SimulatedSettings)]
+    if real:
+        return f"choose backend {' or '.join(real)}"
+    # Where a file sets up backends, the environment alone changes nothing.
+    return f"add one to {inventory.path}" if inventory.path else f"set {env.KEY}, or write .apxm/config.toml"
