@@ -144,6 +144,19 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
     assert (result.returncode, result.stdout) == (0, "here\n")
 
 
+@pytest.mark.parametrize("command", ["execute f.ais", "analyze f.ais", "run f.apxmobj", "backends", "doctor", "trust"])
+def test_a_working_directory_that_was_deleted_is_named(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    process = start(*command.split())
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert err == "error: the working directory is gone\nhint: change to one that exists\n"
+
+
 def test_a_source_can_come_through_a_pipe(start: Start) -> None:
     process = start("execute", "/dev/stdin", "--flow", "many", "--quiet", stdin=subprocess.PIPE)
     out, err = process.communicate(SLOW, timeout=30)

@@ -34,15 +34,15 @@ def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
     from apxm.errors import ApxmError, ConfigurationError, InternalError, UsageError
     from apxm.reports.output import OutputClosedError
 
-    match error:
+    match _explained(error):
         case KeyboardInterrupt():
             sys.exit(exits.INTERRUPTED)
         case OutputClosedError():
             exits.leave_broken_pipe()
-        case ApxmError():
-            _show(error)
-            sys.exit(exits.USAGE if isinstance(error, UsageError | ConfigurationError) else exits.FAILED)
-        case OSError():
+        case ApxmError() as expected:
+            _show(expected)
+            sys.exit(exits.USAGE if isinstance(expected, UsageError | ConfigurationError) else exits.FAILED)
+        case OSError() as error:
             # A full disk, a terminal that is gone: of the machine's making, not of ours.
             place = str(error.filename) if error.filename else None
             _show(ApxmError(error.strerror or str(error), where=place))
@@ -53,6 +53,20 @@ def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
             defect = InternalError(f"{type(error).__name__}: {error}", hint="APXM_DEBUG=1 shows where it happened")
             _show(defect)
             sys.exit(exits.FAILED)
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Nearly anything can stumble over a working directory that was deleted, imports by libraries included, and the
+    system then names nothing."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        from apxm.config.files import working_directory
+        from apxm.errors import ConfigurationError
+
+        try:
+            working_directory()
+        except ConfigurationError as gone:
+            return gone
+    return error
 
 
 def _show(error: ApxmError) -> None:
