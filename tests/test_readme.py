@@ -105,6 +105,23 @@ def test_the_demo_never_calls_a_real_model_and_says_what_to_type_next(
     assert any(line.endswith(f"apxm execute {WORKLOAD}/workflow.ais") for line in lines[table + 4 :])
 
 
+def test_the_demo_ends_in_silence_when_nobody_reads_on(checkout: Path, environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, f"{WORKLOAD}/demo.py"],
+        cwd=checkout,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(timeout=30) == 0
+
+
 def test_the_examples_of_the_language_in_the_readme_compile() -> None:
     from apxm.language.checker import check
     from apxm.language.parser import parse

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from apxm.backends.endpoint import parse_endpoint
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import ModelRequest
 from apxm.backends.secrets import Redactor
@@ -75,9 +76,33 @@ def test_no_failure_shows_a_key(name: str) -> None:
     assert not [part for part in parts_of(KEY) | parts_of(TOKEN) if part in shown]
 
 
-@given(st.lists(st.text(min_size=1, max_size=6), max_size=4), st.text(max_size=30))
+@given(st.lists(st.text(min_size=4, max_size=9), max_size=4), st.text(max_size=30), st.data())
 @settings(suppress_health_check=[HealthCheck.too_slow])
-def test_redaction_leaves_none_of_the_secrets(secrets: list[str], text: str) -> None:
-    redacted = Redactor(secrets)(text)
-    pieces = redacted.split("[redacted]")
+def test_redaction_leaves_none_of_the_secrets(secrets: list[str], text: str, data: st.DataObject) -> None:
+    sent = data.draw(st.lists(st.sampled_from([*secrets, text]), max_size=4))
+    pieces = Redactor(secrets)("".join(sent)).split("[redacted]")
     assert not [secret for secret in secrets for piece in pieces if secret in piece]
+
+
+LETTERS = st.text(alphabet="abc", min_size=1, max_size=3)
+
+
+@given(st.lists(LETTERS, max_size=4), st.lists(LETTERS | st.just("abcabc"), max_size=6))
+def test_a_very_short_secret_goes_where_it_stands_alone_and_leaves_other_words_as_they_are(
+    secrets: list[str], words: list[str]
+) -> None:
+    expected = ["[redacted]" if word in secrets else word for word in words]
+    for separator in (" ", "=", "&", "/", "'", '": "'):
+        assert Redactor(secrets)(separator.join(words)) == separator.join(expected)
+
+
+def test_a_letter_in_the_query_does_not_garble_an_answer() -> None:
+    endpoint = parse_endpoint("http://h/v1?a=b")
+    redact = Redactor(endpoint.secrets)
+    assert redact("bad key: label B, see /v1?a=b") == "bad key: label [redacted], see /v1?[redacted]"
+
+
+@pytest.mark.parametrize("around", ["{}", "x{}x", "0{}_", "{0}{0}"])
+def test_a_key_is_redacted_wherever_it_stands(around: str) -> None:
+    for secret in (KEY, TOKEN, "pass"):
+        assert secret not in Redactor([secret, "b"])(around.format(secret))

@@ -37,7 +37,7 @@ def test_text_lists_flows_operations_and_why_two_are_in_order(apxm: Apxm) -> Non
 def test_json_says_the_same(apxm: Apxm) -> None:
     report = json.loads(apxm("inspect", "ordered.apxmobj", "--json").out)
     (flow,) = report["flows"]
-    assert flow == {"name": "A.f", "declaration": "A.f(kind: str) -> str", "entry": True, "plan": 0}
+    assert flow == {"name": "A.f", "declaration": "A.f(kind: str) -> str", "entry": True, "plan": 0, "total_nodes": 6}
     nodes = {node["path"]: node for node in report["plans"][0]["nodes"]}
     assert nodes["checked"]["needs"] == ["answer"]
     assert nodes["answer"]["operation"] == "switch"
@@ -48,3 +48,35 @@ def test_json_says_the_same(apxm: Apxm) -> None:
     (order,) = report["plans"][0]["order"]
     assert (order["first_where"], order["second_where"]) == ("ordered.ais:3:9", "ordered.ais:4:9")
     assert "program order" in order["rule"]
+
+
+CALLING = """\
+agent A {
+    flow inner(topic: str) -> str { ask(topic) -> a ask(topic, a) -> b return b }
+    @entry flow outer(kind: str) -> str {
+        inner(kind) -> first
+        switch kind {
+            case "long" => inner(first)
+            default => ask("Answer.")
+        } -> answer
+        return answer
+    }
+}
+"""
+
+
+def test_nodes_are_counted_as_in_the_diagnostics(apxm: Apxm, tmp_path: Path) -> None:
+    (tmp_path / "calling.ais").write_text(CALLING)
+    apxm("compile", "calling.ais", "-O0", "--emit-diagnostics", "d.json")
+    diagnosed = json.loads((tmp_path / "d.json").read_text())["flows"]
+    lines = apxm("inspect", "calling.apxmobj").out.splitlines()
+    assert lines[2:5] == [
+        "flows:",
+        "  A.inner(topic: str) -> str  2 nodes",
+        "  A.outer(kind: str) -> str   5 nodes  (entry)",
+    ]
+    assert "A.outer: 0 nodes, 2 constructs" in lines
+    flows = json.loads(apxm("inspect", "calling.apxmobj", "--json").out)["flows"]
+    assert {flow["name"]: flow["total_nodes"] for flow in flows} == {
+        name: statistics["total_nodes"] for name, statistics in diagnosed.items()
+    }

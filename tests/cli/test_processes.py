@@ -69,6 +69,94 @@ def test_a_second_signal_ends_the_process_at_once_even_while_the_loop_is_busy() 
     assert (result.returncode, result.stdout) == (-signal.SIGTERM, "still here\n")
 
 
+# A module that, while it is loaded, says so and then loses every exception: libraries in C and weak references do.
+HUNGRY = """\
+import os, signal
+os.write(1, b"loading\\n")
+while True:
+    try:
+        signal.pause()
+    except BaseException:
+        pass
+"""
+BOTH = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+@BOTH
+@pytest.mark.parametrize("module", ["typer", "msgspec", "lark"])
+def test_a_signal_while_the_command_loads_ends_the_process_at_once(
+    start: Start, tmp_path: Path, module: str, number: signal.Signals, status: int
+) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / f"{module}.py").write_text(HUNGRY)
+    process = start("execute", "slow.ais", env={**os.environ, "PYTHONPATH": str(modules)})
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (status, "", "")
+    finally:
+        process.kill()
+
+
+@BOTH
+@pytest.mark.parametrize("command", ["compile -o f.out", "execute --emit-metrics f.out"])
+def test_a_signal_while_the_source_is_read_leaves_no_draft_behind(
+    start: Start, tmp_path: Path, command: str, number: signal.Signals, status: int
+) -> None:
+    os.mkfifo(tmp_path / "source")
+    process = start(*command.split(), "source")
+    with open(tmp_path / "source", "w"):  # waits until it is read
+        assert list(tmp_path.glob("f.out.*"))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (status, "", "")
+    assert not list(tmp_path.glob("f.out*"))
+
+
+@BOTH
+def test_a_signal_that_comes_in_a_destructor_is_not_lost(number: signal.Signals, status: int) -> None:
+    code = (
+        "import signal\n"
+        "from apxm.cli.interruption import sigterm_as_ctrl_c\n"
+        "class Last:\n"
+        f"    def __del__(self): signal.raise_signal({int(number)})\n"
+        "with sigterm_as_ctrl_c():\n"
+        "    Last()\n"
+        "    print('never here')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (status, "", "")
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from apxm.cli.starting import leave_on_signals\n"
+        "leave_on_signals()\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+        "print('here')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "here\n")
+
+
+@pytest.mark.parametrize("command", ["execute f.ais", "analyze f.ais", "run f.apxmobj", "backends", "doctor", "trust"])
+def test_a_working_directory_that_was_deleted_is_named(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    process = start(*command.split())
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert err == "error: the working directory is gone\nhint: change to one that exists\n"
+
+
 def test_a_source_can_come_through_a_pipe(start: Start) -> None:
     process = start("execute", "/dev/stdin", "--flow", "many", "--quiet", stdin=subprocess.PIPE)
     out, err = process.communicate(SLOW, timeout=30)

@@ -95,6 +95,18 @@ BAD = [
         "backends.s.answers.match: '(' is not a regular expression",
         None,
     ),
+    (
+        f"[backends.s]\nkind='simulated'\n[[backends.s.answers]]\nmatch='{'(' * 5000}{')' * 5000}'\nanswer=''",
+        ":4",
+        "is not a regular expression: maximum recursion depth",
+        None,
+    ),
+    (
+        "[backends.s]\nkind='simulated'\n[[backends.s.answers]]\nmatch='a{99999999999}'\nanswer=''",
+        ":4",
+        "is not a regular expression: the repetition number is too large",
+        None,
+    ),
     ("[backends.s]\nkind='simulated'\n[[backends.s.answers]]\nmatch='x'", ":3", "field `answer`", None),
     ("a = ", "", "the file is not TOML", None),
     ("[a]\n[a]", "", "the file is not TOML", None),

@@ -65,6 +65,15 @@ def test_a_plain_file_called_apxm_is_no_configuration(tmp_path: Path) -> None:
     assert find_file(None) is None
 
 
+def test_a_working_directory_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="the working directory is gone"):
+        find_file(None)
+
+
 def refused(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
         read_file(path)

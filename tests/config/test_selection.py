@@ -11,6 +11,7 @@ import pytest
 from apxm.backends.protocol import AnyBackend, ModelRequest
 from apxm.config.selection import Described, Selection, describe, resolve
 from apxm.errors import BackendError, ConfigurationError, UsageError
+from apxm.runtime.limits import BackendPool
 from tests.servers import Server, completion
 
 LOCAL = (
@@ -144,9 +145,49 @@ def test_a_written_out_key_is_warned_of(file: Path) -> None:
 
 
 def test_the_simulation_is_always_there_needs_no_key_and_stands_for_all(file: Path) -> None:
-    resolved = select(file, LOCAL, backend="simulated")
-    assert resolved.backends["local"] is resolved.backends["simulated"]
+    resolved = select(file, LOCAL + FAKE, backend="simulated", latency="constant:1")
+    assert set(map(id, resolved.backends.values())) == {id(resolved.backends["simulated"])}
     assert "in place of every other backend" in resolved.notices[0]
+
+
+def test_another_simulation_that_was_asked_for_stands_for_all_too(file: Path) -> None:
+    resolved = select(file, LOCAL + FAKE + FAKE.replace("fake", "other"), backend="fake")
+    assert set(resolved.backends) == {"simulated", "local", "fake", "other"}
+    assert {backend.info.name for backend in resolved.backends.values()} == {"fake"}
+    assert "in place of every other backend" in resolved.notices[0]
+
+
+def test_a_name_that_nobody_configured_is_an_error_under_a_simulation_too(file: Path) -> None:
+    resolved = select(file, LOCAL, backend="simulated")
+    with pytest.raises(ConfigurationError, match="'paid', which is not configured"):
+        BackendPool(resolved.backends, resolved.default).get("paid")
+
+
+def test_where_there_is_no_other_backend_none_is_spoken_of() -> None:
+    assert "in place of" not in resolve(Selection(backend="simulated")).notices[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "backend", "advice"),
+    [
+        (None, None, "set OPENAI_API_KEY, or write .apxm/config.toml"),
+        (FAKE, None, "add one to {file}"),
+        (LOCAL + FAKE, "simulated", "choose backend local"),
+        ('default_backend = "fake"\n' + LOCAL + FAKE, None, "choose backend local"),
+    ],
+)
+def test_the_first_line_says_what_would_bring_a_real_model(
+    file: Path, text: str | None, backend: str | None, advice: str
+) -> None:
+    resolved = resolve(Selection(backend=backend)) if text is None else select(file, text, backend=backend)
+    assert resolved.notices[0].endswith(f"; for a real one {advice.format(file=file)}")
+
+
+@pytest.mark.parametrize(("text", "real"), [("", "openai"), (FAKE, "openai"), (FAKE + LOCAL, "openai or local")])
+def test_no_key_is_asked_for_that_is_set(file: Path, monkeypatch: pytest.MonkeyPatch, text: str, real: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    resolved = select(file, text, backend="simulated")
+    assert resolved.notices[0].endswith(f"; for a real one choose backend {real}")
 
 
 def test_a_simulation_that_is_only_the_default_leaves_the_others_as_they_are(file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,17 @@ kind = "openai"
 model = "m"
 endpoint = "http://evil.example/v1"
 api_key = "env:OPENAI_API_KEY"
+"""
+
+
+ENDLESS = """
+[backends.fake]
+kind = "simulated"
+latency = "constant:0"
+
+[[backends.fake.answers]]
+match = "^(a+)+$"
+answer = "never"
 """
 
 
@@ -86,6 +98,31 @@ def test_no_name_turns_the_forced_simulation_into_something_else() -> None:
 def test_a_harmless_project_needs_no_trust() -> None:
     project('[backends.fake]\nkind = "simulated"\nlatency = "constant:5"\n')
     assert resolve(Selection()).default == "fake"
+
+
+def test_answers_need_trust_because_matching_them_may_never_end() -> None:
+    path = project(ENDLESS)
+    with pytest.raises(UntrustedConfigurationError, match=r"backends\.fake sets answers") as caught:
+        resolve(Selection())
+    assert caught.value.where == f"{path}:2"
+    assert "apxm trust" in (caught.value.hint or "")
+    assert [(d.info.name, d.trusted) for d in describe() if d.default] == [("fake", False)]
+    trust()
+    assert resolve(Selection()).default == "fake"
+
+
+def test_a_program_that_names_a_backend_with_answers_fails_there_and_nowhere_else() -> None:
+    project('default_backend = "simulated"\n' + ENDLESS)
+    backend: Any = resolve(Selection()).backends["fake"]
+    with pytest.raises(BackendError, match="not trusted") as caught:
+        asyncio.run(backend.call(ModelRequest("a" * 40 + "!")))
+    assert caught.value.kind == "configuration"
+
+
+def test_the_forced_simulation_stands_for_what_is_not_trusted() -> None:
+    project(ENDLESS)
+    resolved = resolve(Selection(backend="simulated"))
+    assert resolved.backends["fake"] is resolved.backends["simulated"]
 
 
 def test_the_simulation_can_be_forced_in_a_project_that_is_not_trusted() -> None:

@@ -48,13 +48,25 @@ def read_value(value: str, environment: Mapping[str, str], *, setting: str, wher
     return found
 
 
+_SHORT = 4
+"""Characters. What is shorter, such as a value in a URL's query, is part of ordinary words."""
+
+
 class Redactor:
-    """Takes secrets out of text that came from elsewhere: a server may repeat what it was sent."""
+    """Takes secrets out of text that came from elsewhere: a server may repeat what it was sent.
+
+    Wherever they stand; very short ones only where they stand alone, since elsewhere they are letters of other words.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         # The longest first: one secret can be part of another. Whatever the case: host names lose theirs.
         ordered = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE) if ordered else None
+        self._pattern = re.compile("|".join(map(_expression, ordered)), re.IGNORECASE) if ordered else None
 
     def __call__(self, text: str) -> str:
         return text if self._pattern is None else self._pattern.sub("[redacted]", text)
+
+
+def _expression(secret: str) -> str:
+    exact = re.escape(secret)
+    return exact if len(secret) >= _SHORT else rf"(?<!\w){exact}(?!\w)"

@@ -38,6 +38,7 @@ def execute(
       apxm execute workflow.ais --backend simulated --latency lognormal:800,0.4 --seed 7
     """
     from apxm.cli.inputs import refuse_overwriting
+    from apxm.cli.interruption import sigterm_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.cli.sources import compile_file, diagnostics_json
     from apxm.config.selection import Selection
@@ -47,6 +48,7 @@ def execute(
     selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
     invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
     with ExitStack() as files:
+        files.enter_context(sigterm_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
         compiled = compile_file(file, level, flow_named=flow is not None)
@@ -86,6 +88,7 @@ def run(
 
     from apxm import api
     from apxm.cli.inputs import refuse_overwriting, refuse_source
+    from apxm.cli.interruption import sigterm_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
@@ -95,6 +98,7 @@ def run(
     selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
     invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
     with ExitStack() as files:
+        files.enter_context(sigterm_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         begun = perf_counter()
         program = api.load(file)

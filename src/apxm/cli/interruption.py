@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from apxm.cli.starting import leave
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status
 
@@ -46,11 +49,12 @@ class Interruption:
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Generator[None]:
-    """SIGTERM unwinds the block as Ctrl-C does, so that nothing it opened is left behind, and leaves with 143.
+    """Ctrl-C unwinds the block, so that nothing it opened is left behind, and SIGTERM does as Ctrl-C and leaves with
+    143.
 
-    It is passed on to whatever handles SIGINT at that moment. Inside `asyncio.Runner.run` that cancels the main task;
-    an exception raised from the handler would come out of whichever callback of the loop was running, foreign ones
-    included, which may swallow it or make another error of it.
+    SIGTERM is passed on to whatever handles SIGINT at that moment. Inside `asyncio.Runner.run` that cancels the main
+    task; an exception raised from the handler would come out of whichever callback of the loop was running, foreign
+    ones included, which may swallow it or make another error of it.
     """
     came = False
 
@@ -63,12 +67,27 @@ def sigterm_as_ctrl_c() -> Generator[None]:
         else:  # Ctrl-C is ignored, as in a shell's background job
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, pass_on)
+    def lost(raised: sys.UnraisableHookArgs) -> None:
+        # It came while a destructor ran, out of which nothing can be raised. It is meant all the same.
+        if issubclass(raised.exc_type, KeyboardInterrupt):
+            os._exit(128 + (signal.SIGTERM if came else signal.SIGINT))
+        hook(raised)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    hook = sys.unraisablehook
     try:
-        yield
+        try:
+            sys.unraisablehook = lost
+            if before[signal.SIGINT] is leave:
+                # Only where this one is in place does `asyncio.Runner` cancel its main task.
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, pass_on)
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            sys.unraisablehook = hook
     except KeyboardInterrupt:
         if came:
             raise SystemExit(128 + signal.SIGTERM) from None
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

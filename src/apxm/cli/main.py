@@ -4,46 +4,73 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
 from apxm import __version__
-from apxm.errors import ApxmError, ConfigurationError, InternalError, SourceError, UsageError
+from apxm.cli.starting import leave_on_signals
+
+if TYPE_CHECKING:
+    from apxm.errors import ApxmError
 
 
 def main() -> None:
     """Runs the command line of this process and leaves with its exit status (docs/cli.md)."""
+    leave_on_signals()
     # Asking for the version is what scripts do in a loop: it must not pay for loading the commands.
     if sys.argv[1:] == ["--version"]:
         print(f"apxm {__version__}")
         sys.exit(0)
-    from apxm.cli import exits
-    from apxm.reports.output import OutputClosedError
-
-    _prepare_streams()
     try:
+        _prepare_streams()
         from apxm.cli.app import application
 
         application(next(iter(sys.argv[1:]), None))(prog_name="apxm")
-    except ApxmError as error:
-        _show(error)
-        sys.exit(exits.USAGE if isinstance(error, UsageError | ConfigurationError) else exits.FAILED)
-    except KeyboardInterrupt:
-        sys.exit(exits.INTERRUPTED)
-    except OutputClosedError:
-        exits.leave_broken_pipe()
-    except OSError as error:
-        # A full disk, a terminal that is gone: of the machine's making, not of ours.
-        place = str(error.filename) if error.filename else None
-        _show(ApxmError(error.strerror or str(error), where=place))
-        sys.exit(exits.FAILED)
-    except Exception as error:
-        if os.environ.get("APXM_DEBUG"):
-            raise
-        defect = InternalError(f"{type(error).__name__}: {error}", hint="APXM_DEBUG=1 shows where it happened")
-        _show(defect)
-        sys.exit(exits.FAILED)
+    except (Exception, KeyboardInterrupt) as error:
+        _leave_with(error)
+
+
+def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
+    from apxm.cli import exits
+    from apxm.errors import ApxmError, ConfigurationError, InternalError, UsageError
+    from apxm.reports.output import OutputClosedError
+
+    match _explained(error):
+        case KeyboardInterrupt():
+            sys.exit(exits.INTERRUPTED)
+        case OutputClosedError():
+            exits.leave_broken_pipe()
+        case ApxmError() as expected:
+            _show(expected)
+            sys.exit(exits.USAGE if isinstance(expected, UsageError | ConfigurationError) else exits.FAILED)
+        case OSError() as error:
+            # A full disk, a terminal that is gone: of the machine's making, not of ours.
+            place = str(error.filename) if error.filename else None
+            _show(ApxmError(error.strerror or str(error), where=place))
+            sys.exit(exits.FAILED)
+        case _:
+            if os.environ.get("APXM_DEBUG"):
+                raise error
+            defect = InternalError(f"{type(error).__name__}: {error}", hint="APXM_DEBUG=1 shows where it happened")
+            _show(defect)
+            sys.exit(exits.FAILED)
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Nearly anything can stumble over a working directory that was deleted, imports by libraries included, and the
+    system then names nothing."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        from apxm.config.files import working_directory
+        from apxm.errors import ConfigurationError
+
+        try:
+            working_directory()
+        except ConfigurationError as gone:
+            return gone
+    return error
 
 
 def _show(error: ApxmError) -> None:
+    from apxm.errors import SourceError
     from apxm.reports.terminal import show_diagnostics, show_error
 
     if isinstance(error, SourceError):

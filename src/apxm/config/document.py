@@ -133,7 +133,8 @@ class Document:
             for answer in settings.answers:
                 try:
                     re.compile(answer.match)
-                except re.error as error:
+                # Beside its own errors: too many brackets in brackets, and a repetition beyond all numbers.
+                except (re.error, RecursionError, OverflowError) as error:
                     why = f"{answer.match!r} is not a regular expression: {error}"
                     raise self._refuse((*at, "answers", "match"), why) from None
             return

@@ -38,4 +38,3 @@ def openai_from(environment: Mapping[str, str]) -> FromEnvironment | None:
 
 
 SIMULATED_SETTINGS = SimulatedSettings()
-HOW_TO_USE_A_MODEL = f"for a real one set {KEY}, or write .apxm/config.toml"

@@ -41,12 +41,20 @@ def find_file(chosen: Path | None) -> ConfigFile | None:
 
 def find_project_file() -> ConfigFile | None:
     """``.apxm/config.toml`` in the working directory, or the nearest one above it."""
-    directory = Path.cwd()
+    directory = working_directory()
     for above in (directory, *directory.parents):
         content = read_file(above / PROJECT_FILE)
         if content is not None:
             return ConfigFile(above / PROJECT_FILE, Scope.PROJECT, content)
     return None
+
+
+def working_directory() -> Path:
+    """Raises `ConfigurationError` where it was deleted: the system's own error names nothing."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigurationError("the working directory is gone", hint="change to one that exists") from None
 
 
 def user_file() -> Path:

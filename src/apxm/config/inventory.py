@@ -50,11 +50,20 @@ class Known:
 
     def must_be_trusted(self) -> None:
         """Raises `UntrustedConfigurationError`, which says what a call would send, and where."""
+        if (refusal := self.refusal) is not None:
+            raise refusal
+
+    @property
+    def refusal(self) -> UntrustedConfigurationError | None:
+        """Why it must not be called; None where it may be."""
         if self.trusted:
-            return
-        raise UntrustedConfigurationError(
-            f"this project's own configuration is not trusted, and its backends.{self.name} (kind {self.info.kind}) "
-            f"would send prompts to {self.info.endpoint}{self._with_keys()}",
+            return None
+        if isinstance(self.settings, SimulatedSettings):
+            what = "sets answers, regular expressions that can keep this process busy for ever"
+        else:
+            what = f"(kind {self.info.kind}) would send prompts to {self.info.endpoint}{self._with_keys()}"
+        return UntrustedConfigurationError(
+            f"this project's own configuration is not trusted, and its backends.{self.name} {what}",
             where=self.where,
             hint="read the file, then run apxm trust, again after each change of it; --backend simulated runs without",
         )
@@ -76,9 +85,12 @@ class Inventory:
             self._built_in[env.OPENAI] = Known(env.OPENAI, found.settings, found.origin)
         self._configured: dict[str, Known] = {}
         self._document: Document | None = None
+        self.path: str | None = None
+        """Of the file that counts."""
         self.warnings: list[str] = []
         if file := find_file(None if chosen is None else Path(chosen)):
-            self._document = Document(str(file.path), file.content)
+            self.path = str(file.path)
+            self._document = Document(self.path, file.content)
             self._read(self._document, is_trusted(file.scope, file.content))
             self.warnings += self._document.warnings()
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
@@ -116,6 +128,7 @@ class Inventory:
     def _read(self, document: Document, trusted: bool) -> None:
         for name, settings in document.config.backends.items():
             where = document.place("backends", name)
-            # Of a file that nobody looked at, only what stays inside this process.
-            harmless = isinstance(settings, SimulatedSettings)
+            # Of a file that nobody looked at, only what stays inside this process and leaves it in our hands: while an
+            # expression is matched, neither --timeout nor Ctrl-C gets a turn.
+            harmless = isinstance(settings, SimulatedSettings) and not settings.answers
             self._configured[name] = Known(name, settings, where, where, trusted or harmless)

@@ -11,13 +11,13 @@ import msgspec
 
 from apxm.backends.deferred import DeferredBackend
 from apxm.backends.latency import parse_latency
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
 from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.inventory import Inventory, KeyStatus, Known
-from apxm.errors import ConfigurationError, UsageError
+from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.source import printable
 
 
@@ -68,16 +68,14 @@ def resolve(selection: Selection) -> Resolved:
     chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
     chosen.must_be_trusted()
     default = create_backend(chosen.name, chosen.settings, os.environ, where=chosen.where)
-    backends = {known.name: _backend(known) for known in inventory.backends.values() if known.name != chosen.name}
-    forced = False
-    if selection.backend is not None and default.info.simulated:
-        # Who asks for the simulation must not pay, whichever backend the program names.
-        real = [name for name, backend in backends.items() if not backend.info.simulated]
-        backends |= dict.fromkeys(real, default)
-        forced = bool(real)
+    others = [known for known in inventory.backends.values() if known.name != chosen.name]
+    # Who asks for a simulation must not pay, nor trust anybody first, whichever backend the program names.
+    forced = selection.backend is not None and default.info.simulated
+    backends = {known.name: default if forced else _backend(known) for known in others}
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
-    return Resolved(backends, chosen.name, (_notice(default.info, chosen, forced),), warnings)
+    notice = _notice(default.info, chosen, inventory, forced)
+    return Resolved(backends, chosen.name, (notice,), warnings)
 
 
 def describe(file: str | os.PathLike[str] | None = None) -> list[Described]:
@@ -117,6 +115,8 @@ def _changed(known: Known, selection: Selection) -> Known:
 def _backend(known: Known) -> AnyBackend:
     settings = known.settings
     if isinstance(settings, SimulatedSettings):
+        if known.refusal is not None:
+            return _Refused(known.info, known.refusal)
         return create_backend(known.name, settings, os.environ, where=known.where)
 
     def make() -> CoroutineBackend:
@@ -126,8 +126,36 @@ def _backend(known: Known) -> AnyBackend:
     return DeferredBackend(known.info, settings, make)
 
 
-def _notice(info: BackendInfo, known: Known, forced: bool) -> str:
-    if info.simulated:
-        everywhere = ", in place of every other backend" if forced else ""
-        return printable(f"model: {info.description}{everywhere}; {env.HOW_TO_USE_A_MODEL}")
-    return printable(f"model: {info.description} (backend {info.name}: {known.origin})")
+class _Refused:
+    """A simulated backend that must not be called: each call fails, and a run without one is not held up."""
+
+    max_concurrency: int | None = None
+    timeout_s: float | None = None
+    can_reason = False
+
+    def __init__(self, info: BackendInfo, refusal: ConfigurationError) -> None:
+        self.info = info
+        self._refusal = refusal
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        del request
+        what = f"{self._refusal.where}: {self._refusal.message}"
+        raise BackendError("configuration", what, retryable=False, hint=self._refusal.hint)
+
+    async def close(self) -> None:
+        pass
+
+
+def _notice(info: BackendInfo, known: Known, inventory: Inventory, forced: bool) -> str:
+    if not info.simulated:
+        return printable(f"model: {info.description} (backend {info.name}: {known.origin})")
+    everywhere = ", in place of every other backend" if forced and len(inventory.backends) > 1 else ""
+    return printable(f"model: {info.description}{everywhere}; for a real one {_how_to_use_a_model(inventory)}")
+
+
+def _how_to_use_a_model(inventory: Inventory) -> str:
+    real = [known.name for known in inventory.backends.values() if not isinstance(known.settings, SimulatedSettings)]
+    if real:
+        return f"choose backend {' or '.join(real)}"
+    # Where a file sets up backends, the environment alone changes nothing.
+    return f"add one to {inventory.path}" if inventory.path else f"set {env.KEY}, or write .apxm/config.toml"

@@ -1,7 +1,8 @@
 """Which files of projects the user has looked at.
 
 A project's own configuration may have been cloned from a stranger. Until its content is trusted it can set up simulated
-backends and nothing else: an `openai` backend would send the user's prompts, and perhaps a key, where its author likes.
+backends without `answers` and nothing else: an `openai` backend would send the user's prompts, and perhaps a key, where
+its author likes, and an answer's regular expression can be written so that matching it never ends.
 Trust is given to content, by digest; a changed file needs it again.
 """
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from apxm.program.model import Call, Enter, Exit, Flow, Operate, Plan, PlanNames, Program, Switch
+from apxm.program.statistics import PlanStatistics, flow_statistics
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
 from apxm.source import printable
@@ -19,10 +20,12 @@ class InspectedFlow(Struct, frozen=True):
     """Its name and signature: ``Agent.flow(topic: str) -> str``."""
     entry: bool
     plan: int
+    total_nodes: int
+    """Its operations, those of all that it opens included (`PlanStatistics`)."""
 
 
 class InspectedNode(Struct, frozen=True):
-    """An operation, or a construct that opens other plans."""
+    """An operation, or a construct that opens other plans; only the first kind is counted as a node."""
 
     path: str
     operation: str
@@ -57,10 +60,13 @@ class Inspection(Struct, frozen=True):
 
 
 def inspect(program: Program) -> Inspection:
+    statistics = flow_statistics(program)
     return Inspection(
         file=program.names.file,
         optimization_level=program.optimization_level,
-        flows=tuple(_flow(program, flow, index) for index, flow in enumerate(program.flows)),
+        flows=tuple(
+            _flow(program, flow, index, statistics[flow.qualified_name]) for index, flow in enumerate(program.flows)
+        ),
         plans=tuple(_plan(program, plan, program.names.plans[index]) for index, plan in enumerate(program.plans)),
     )
 
@@ -72,9 +78,11 @@ def as_json(inspection: Inspection) -> str:
 def as_text(inspection: Inspection) -> str:
     """The flows, then plan by plan the operations and what keeps two of them in order."""
     lines = [f"{printable(inspection.file)} compiled at -O{inspection.optimization_level}", "", "flows:"]
-    lines += aligned([[flow.declaration, "(entry)" if flow.entry else ""] for flow in inspection.flows])
+    lines += aligned(
+        [[f.declaration, count(f.total_nodes, "node"), "(entry)" if f.entry else ""] for f in inspection.flows]
+    )
     for plan in inspection.plans:
-        lines += ["", f"{printable(plan.path)}: {count(len(plan.nodes), 'node')}"]
+        lines += ["", f"{printable(plan.path)}: {_size(plan)}"]
         lines += aligned([_row(inspection, node) for node in plan.nodes])
         if plan.order:
             lines.append("  in order, because of their effects:")
@@ -84,14 +92,27 @@ def as_text(inspection: Inspection) -> str:
     return "\n".join(lines)
 
 
+def _size(plan: InspectedPlan) -> str:
+    """Nodes are counted as everywhere else (docs/metrics.md): what opens other plans is none."""
+    constructs = sum(1 for node in plan.nodes if node.opens)
+    nodes = count(len(plan.nodes) - constructs, "node")
+    return f"{nodes}, {count(constructs, 'construct')}" if constructs else nodes
+
+
 def _row(inspection: Inspection, node: InspectedNode) -> list[str]:
     needs = f"needs {', '.join(node.needs)}" if node.needs else ""
     opens = f"opens {', '.join(inspection.plans[plan].path for plan in node.opens)}" if node.opens else ""
     return [node.path, node.operation, node.where, "; ".join(filter(None, (needs, opens)))]
 
 
-def _flow(program: Program, flow: Flow, index: int) -> InspectedFlow:
-    return InspectedFlow(flow.qualified_name, f"{flow.agent}.{flow.signature}", index == program.entry, flow.plan)
+def _flow(program: Program, flow: Flow, index: int, statistics: PlanStatistics) -> InspectedFlow:
+    return InspectedFlow(
+        name=flow.qualified_name,
+        declaration=f"{flow.agent}.{flow.signature}",
+        entry=index == program.entry,
+        plan=flow.plan,
+        total_nodes=statistics.total_nodes,
+    )
 
 
 def _plan(program: Program, plan: Plan, names: PlanNames) -> InspectedPlan:
