@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import sqrt
+from math import log2, sqrt
 from statistics import fmean, pstdev
 
 from msgspec.structs import replace
@@ -29,11 +29,23 @@ _FELT = 1.05
 """A smaller slowdown may as well be chance."""
 _EXACT = 0.01
 """A service is never known better than to this part of it, however little it varied."""
+_CLEAR = 2.0
+"""Standard errors by which services must rise with the concurrency to be called slowed down."""
+_CLEARLY_QUEUE = 9.0
+"""By how much a queue must explain the measurements better, in squared standard errors. Sharing is the prior: engines
+with continuous batching do it, and one that is taken for a queue is predicted far too slow."""
 
 
 def monotone_points(levels: Levels) -> tuple[Point, ...]:
     """Services that never fall as concurrency rises, nearest to those measured: neighbours that do are pooled, each
-    counting as often as it was measured (the pool-adjacent-violators algorithm; Ayer et al., 1955)."""
+    counting as often as it was measured (the pool-adjacent-violators algorithm; Ayer et al., 1955).
+
+    Where they do not clearly rise at all, they are one and the same: pooling keeps upward noise alone, and would call
+    that contention.
+    """
+    if not _clearly_rise(levels):
+        same = fmean(service for services in levels.values() for service in services)
+        return tuple(Point(concurrency, same) for concurrency in levels)
     pools: list[tuple[list[int], float, int]] = []
     for concurrency, services in levels.items():
         pools.append(([concurrency], fmean(services), len(services)))
@@ -41,6 +53,21 @@ def monotone_points(levels: Levels) -> tuple[Point, ...]:
             (later, b, n), (earlier, a, m) = pools.pop(), pools.pop()
             pools.append(([*earlier, *later], (a * m + b * n) / (m + n), m + n))
     return tuple(Point(concurrency, service) for pool, service, _ in pools for concurrency in pool)
+
+
+def _clearly_rise(levels: Levels) -> bool:
+    """Whether the slope of the services over the logarithm of the concurrency is positive beyond chance: a weighted
+    regression, with the spread within the levels as the error of a single service."""
+    count = sum(map(len, levels.values()))
+    mean = fmean(service for services in levels.values() for service in services)
+    center = sum(len(services) * log2(c) for c, services in levels.items()) / count
+    spread = sum(len(services) * (log2(c) - center) ** 2 for c, services in levels.items())
+    if not spread:
+        return False
+    slope = sum(len(services) * (log2(c) - center) * fmean(services) for c, services in levels.items()) / spread
+    within = sum(len(services) * pstdev(services) ** 2 for services in levels.values()) / count
+    error = sqrt((within + (_EXACT * mean) ** 2) / spread)
+    return slope > _CLEAR * error
 
 
 def distribution(batches: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -65,11 +92,12 @@ def better_fit(sharing: Profile, queue: Profile, levels: Levels, bursts: Bursts)
 
     The calls of a burst end one after the other in a queue, and together where they share a processor. And a queue
     knows no slowdown before its servers are busy, and a straight line behind. What differs is counted in standard
-    errors, squared: χ². Without a slowdown there is nothing to see, and it is sharing.
+    errors, squared: χ². Without a slowdown there is nothing to see, and it is sharing; so it is without clear evidence.
     """
     if sharing.slowdown.factor(max(levels)) < _FELT:
         return sharing
-    return min((sharing, queue), key=lambda candidate: _misfit(candidate, levels, bursts))
+    better_by = _misfit(sharing, levels, bursts) - _misfit(queue, levels, bursts)
+    return queue if better_by > _CLEARLY_QUEUE else sharing
 
 
 def _misfit(candidate: Profile, levels: Levels, bursts: Bursts) -> float:

@@ -27,7 +27,7 @@ from apxm.workloads.results import isolated_t1, measured, measured_apxm
 from apxm.workloads.scalability import programs
 from apxm.workloads.systems import Sample, System
 
-CALIBRATION_CALLS = 32
+CALIBRATION_CALLS = 64
 """Most calls at each concurrency; an endpoint that always takes equally long needs fewer."""
 
 
