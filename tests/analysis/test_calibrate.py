@@ -145,3 +145,9 @@ def test_a_backend_that_is_awaited_is_calibrated_on_real_time() -> None:
     assert (found.endpoint, found.simulated) == ("http://127.0.0.1:1/v1", False)
     assert reports[0] == "warming up"
     assert reports[-1].startswith("2 at once: ")
+
+
+def test_chance_is_not_taken_for_contention_nor_noise_for_a_queue() -> None:
+    found = [calibrated(SimulatedBackend(latency="lognormal:1000,0.4", seed=seed)) for seed in range(12)]
+    assert {made.discipline for made in found} == {"sharing"}
+    assert sum(made.slowdown.factor(16) > 1 for made in found) <= 1

@@ -33,6 +33,12 @@ class Level(Struct, frozen=True):
     """Mean."""
 
 
+_LONGEST_MS = 1e9
+"""Eleven days."""
+_LARGEST_RATIO = 1e6
+_MOST_TOKENS = 1e9
+
+
 class Point(Struct, frozen=True):
     concurrency: int
     service_ms: float
@@ -82,10 +88,17 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
         services = [point.service_ms for point in self.points]
         if concurrencies[:1] != [1] or sorted(set(concurrencies)) != concurrencies:
             raise ValueError("the concurrency of its points must rise from 1")
-        if services != sorted(services) or services[0] <= 0:
-            raise ValueError("the service of its points must be above 0, and must not fall")
-        if not self.ratios or list(self.ratios) != sorted(self.ratios) or self.ratios[0] < 0:
-            raise ValueError("its ratios must be at least one number above 0, and must rise")
+        if services != sorted(services) or not 0 < services[0] <= services[-1] <= _LONGEST_MS:
+            raise ValueError(f"the service of its points must be above 0, at most {_LONGEST_MS:.0e}, and must not fall")
+        ratios = list(self.ratios)
+        if not ratios or ratios != sorted(ratios) or ratios[0] < 0 or not 0 < ratios[-1] <= _LARGEST_RATIO:
+            raise ValueError(
+                f"its ratios must be numbers from 0 to {_LARGEST_RATIO:.0e}, must not fall, and not all be 0"
+            )
+        if not 0 <= self.client_ms <= _LONGEST_MS:
+            raise ValueError(f"its client_ms must be from 0 to {_LONGEST_MS:.0e}")
+        if self.output_tokens is not None and not 0 <= self.output_tokens <= _MOST_TOKENS:
+            raise ValueError(f"its output_tokens must be from 0 to {_MOST_TOKENS:.0e}")
 
     @property
     def isolated_ms(self) -> float:
