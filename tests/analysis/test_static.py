@@ -123,6 +123,7 @@ agent A {
 def test_tokens_come_from_the_texts_of_the_program_and_its_limits() -> None:
     found = analyzed(TOKENS, topic="12345678")
     assert found.output_tokens == Range(2, 30, 30)
+    assert {type(bound) for bound in (found.output_tokens.low, found.output_tokens.high)} == {float}, "in JSON too"
     # First 8 + 4 + 8 characters; then 8 + 4, the heading of the context (13), and 4 per token of the answer.
     assert found.input_tokens == Range(5 + 8, 5 + 17, 5 + 17)
     assert found.unknown == ()

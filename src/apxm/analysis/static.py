@@ -167,7 +167,7 @@ class _Static:
             return self.branches.total(own, scenario.choose)
 
         high = total(HIGH)
-        return Range(total(LOW), total(EXPECTED), None if high == inf else high)
+        return Range(float(total(LOW)), float(total(EXPECTED)), None if high == inf else float(high))
 
     def _ns(self, node: Operate) -> int:
         typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms
