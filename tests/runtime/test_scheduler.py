@@ -325,6 +325,21 @@ def during(p: Program, act: Callable[[Run, asyncio.Task[Trace]], None], backend:
     return run_virtually(main())
 
 
+def test_a_stopped_run_keeps_the_attempts_of_what_waits_for_a_slot_again() -> None:
+    # `first` fails at once, pauses, and then waits behind `long` for the only slot.
+    def script(request: ModelRequest) -> str | BackendError:
+        return BackendError("connection", "lost", retryable=True) if request.prompt == "first" else "ok"
+
+    backend = ScriptedBackend(script, lambda request: 1 if request.prompt == "first" else 60_000)
+    p = program(plan(ask("first", retries=9), ask("long")))
+    trace = execute_virtually(p, backend, options=RunOptions(max_concurrency=1, timeout_s=30))
+    assert trace.status is Status.STOPPED
+    assert {r.node: [a.outcome for a in r.attempts] for r in trace.operations} == {
+        0: ["connection"],
+        1: ["cancelled"],
+    }
+
+
 def test_an_interrupted_run_cancels_what_is_in_flight_and_starts_nothing_more() -> None:
     backend = ScriptedBackend()
     trace = during(EIGHT, lambda run, _: run.stop(Status.INTERRUPTED), backend)

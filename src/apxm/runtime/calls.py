@@ -165,7 +165,8 @@ class Calls:
         paused, running = list(self._pauses.items()), list(self._running)
         self._pauses.clear()
         self._running.clear()
-        self._slots.clear()
+        for call in self._slots.clear():
+            self._record_cancelled(call)
         for call, pause in paused:
             pause.cancel()
             self._record_cancelled(call)

@@ -152,9 +152,11 @@ class RunSlots(Generic[W]):
             waiter.slots.take()
             self._start(waiter)
 
-    def clear(self) -> None:
-        """Forgets all that wait, and lets go of what was given back."""
+    def clear(self) -> list[W]:
+        """Forgets all that wait, and says what did; lets go of what was given back."""
+        waiting = [waiter for queue in self._queues.values() for _, _, waiter in sorted(queue)]
         for slots in self._queues:
             slots.leave(self._wake)
         self._queues.clear()
         self.grant()
+        return waiting

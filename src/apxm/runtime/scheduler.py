@@ -16,11 +16,12 @@ from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
 from apxm.runtime.calls import BoundBackend, Call, Calls, Outcome
 from apxm.runtime.deadlines import limit_ns
+from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
-from apxm.runtime.state import Failed, Frame, InlineOperation, State
+from apxm.runtime.state import Failed, Frame, State
 from apxm.runtime.trace import Failure, Status, Trace
 
 

@@ -21,7 +21,8 @@ from itertools import repeat
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
-from apxm.runtime.expressions import Collect, Evaluate, evaluator
+from apxm.runtime.expressions import Evaluate, evaluator
+from apxm.runtime.handlers.inline import Emit, InlineOperation
 from apxm.runtime.trace import SAMPLING, FrameRecord
 
 
@@ -34,20 +35,6 @@ class Failed:
     error: OperationError
     is_value: bool = False
     """Whether it stands for a value that cannot be computed."""
-
-
-Emit = Callable[[str], None]
-"""Takes one line of the program's output."""
-
-
-class InlineOperation:
-    """An operation of a plan that never waits: how its arguments are collected, and what it makes of them."""
-
-    __slots__ = ("apply", "collect")
-
-    def __init__(self, collect: Collect, apply: Callable[[Sequence[Value], Emit], Value]) -> None:
-        self.collect = collect
-        self.apply = apply
 
 
 class LoadedPlan:

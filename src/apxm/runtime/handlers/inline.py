@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value, text_form
 from apxm.program.model import Operate
-from apxm.runtime.expressions import collector, joined
-from apxm.runtime.state import Emit, InlineOperation
+from apxm.runtime.expressions import Collect, collector, joined
+
+Emit = Callable[[str], None]
+"""Takes one line of the program's output."""
+
+
+class InlineOperation:
+    """An operation of a plan that never waits: how its arguments are collected, and what it makes of them."""
+
+    __slots__ = ("apply", "collect")
+
+    def __init__(self, collect: Collect, apply: Callable[[Sequence[Value], Emit], Value]) -> None:
+        self.collect = collect
+        self.apply = apply
 
 
 def inline_operation(node: Operate) -> InlineOperation | None:

@@ -8,9 +8,9 @@ from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.program.model import Operate, Program
-from apxm.runtime.handlers.inline import inline_operation
+from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import InlineOperation, LoadedPlan, load
+from apxm.runtime.state import LoadedPlan, load
 
 Handler = InlineOperation | ModelCall
 
