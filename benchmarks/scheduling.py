@@ -102,8 +102,8 @@ def rounds(cases: list[Case], times: int, loop: str) -> dict[tuple[str, int], li
         for turn in range(times):
             for case in cases:
                 tell(f"{loop}: {case.name}, {case.count:,}, {turn + 1} of {times}")
-                await case.once()
                 gc.collect()
+                await case.once()
                 begun = perf_counter_ns()
                 await case.once()
                 samples[case.name, case.count].append((perf_counter_ns() - begun) / case.count / 1e3)
