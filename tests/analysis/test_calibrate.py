@@ -53,6 +53,13 @@ def test_no_more_calls_are_made_than_were_announced(concurrencies: list[int]) ->
     assert len(backend.calls) <= most_calls(concurrencies, 20) < 2 * len(backend.calls)
 
 
+def test_the_first_calls_of_a_batch_are_those_that_were_sent_first() -> None:
+    # Four calls warm it up and four are alone; of the sixteen in a closed loop the first three do not count.
+    slow = ("call 8:", "call 9:", "call 10:")
+    backend = ScriptedBackend(latency_ms=lambda request: 500.0 if any(s in request.prompt for s in slow) else 100.0)
+    assert [level.service_ms for level in calibrated(backend, concurrencies=[4]).levels] == [100, 100]
+
+
 def test_the_distribution_is_that_of_single_calls() -> None:
     found = calibrated(SimulatedBackend(latency="lognormal:100,0.4", seed=3), concurrencies=[1, 4], calls=2000)
     assert found.isolated_ms == pytest.approx(108.3, rel=0.03)  # 100 · exp(0.4²/2)

@@ -116,8 +116,10 @@ class _Client:
             raise CalibrationFailed(
                 f"{len(trace.failures)} of {calls} calls failed, one with {first.kind}: {first.message}"
             )
-        attempts = [attempt for record in trace.operations for attempt in record.attempts]
-        return _Batch(sorted(attempts, key=lambda attempt: attempt.sent), cost)
+        # The trace has them in the order of their ends. Those sent at one instant go by their place in the program: no
+        # choice among them may depend on how long they took.
+        records = sorted(trace.operations, key=lambda record: (record.attempts[-1].sent, record.node))
+        return _Batch([record.attempts[-1] for record in records], cost)
 
 
 def _levels(concurrencies: Sequence[int]) -> list[int]:
