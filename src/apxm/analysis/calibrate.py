@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from apxm.analysis.fitting import better_fit, distribution, in_order_of_end, monotone_points
+from apxm.analysis.fitting import better_fit, distribution, fitted_points, in_order_of_end
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Level, Profile
 from apxm.backends.protocol import AnyBackend
@@ -197,7 +197,7 @@ def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts
             Level(c, len(batch.attempts), fmean(levels[c]), fmean(a.latency for a in batch.attempts) / 1e6)
             for c, batch in loops.items()
         ),
-        points=monotone_points(levels),
+        points=fitted_points(levels),
         ratios=distribution(list(levels.values())),
         burst_ms=in_order_of_end(burst_services),
         client_ms=fmean(burst.client_ns for burst in bursts) / 1e6,
