@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from apxm.analysis.fitting import better_fit, distribution, fitted_points, in_order_of_end
+from apxm.analysis.discipline import better_fit
+from apxm.analysis.fitting import distribution, fitted_points, in_order_of_end
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Level, Profile
 from apxm.backends.protocol import AnyBackend

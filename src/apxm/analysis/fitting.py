@@ -8,14 +8,7 @@ from math import sqrt
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from apxm.analysis.endpoint import Queue
-from apxm.analysis.predict import simulate
-from apxm.analysis.probes import asks, prompt
-from apxm.analysis.profile import Point, Profile
-from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.trace import Trace
+from apxm.analysis.profile import Point
 
 Levels = Mapping[int, Sequence[float]]
 """By concurrency, rising: the services measured there, in ms."""
@@ -31,11 +24,6 @@ _LEAST_ERROR = 1e-4
 """No mean is known better than to this part of it."""
 _ROUNDS = 8
 """Of the weights of a straight line; they settle in three or four."""
-_SIMULATED_BURSTS = 100
-_FELT = 1.05
-"""A smaller slowdown may as well be chance."""
-_EXACT = 0.01
-"""A service is never known better than to this part of it, however little it varied."""
 
 
 class _Guess(NamedTuple):
@@ -123,45 +111,3 @@ def distribution(batches: Sequence[Sequence[float]]) -> tuple[float, ...]:
 def in_order_of_end(bursts: Bursts) -> tuple[float, ...]:
     """The mean service of the call that ended first, second, …"""
     return tuple(fmean(services) for services in zip(*map(sorted, bursts), strict=True))
-
-
-def better_fit(sharing: Profile, queue: Profile, levels: Levels, bursts: Bursts) -> Profile:
-    """The one of two profiles, alike but for their discipline, that explains the measurements better.
-
-    The calls of a burst end one after the other in a queue, and together where they share a processor. And a queue
-    knows no slowdown before its servers are busy, and a straight line behind. What differs is counted in standard
-    errors, squared: χ². Without a slowdown there is nothing to see, and it is sharing.
-    """
-    if sharing.slowdown.factor(max(levels)) < _FELT:
-        return sharing
-    return min((sharing, queue), key=lambda candidate: _misfit(candidate, levels, bursts))
-
-
-def _misfit(candidate: Profile, levels: Levels, bursts: Bursts) -> float:
-    misfit = 0.0
-    for concurrency, services in levels.items():
-        expected = _expected(candidate, concurrency)
-        misfit += _squared_errors(fmean(services), expected, pstdev(services) / sqrt(len(services)))
-    program = asks([prompt(number) for number in range(len(bursts[0]))])
-    unlimited = replace(candidate, max_concurrency=None, client_ms=0.0)
-    runs = simulate(LoadedProgram(program), program.flows[0], (), unlimited, runs=_SIMULATED_BURSTS)
-    simulated = [sorted(_services(trace)) for trace in runs]
-    for measured, expected in zip(in_order_of_end(bursts), zip(*simulated, strict=True), strict=True):
-        misfit += _squared_errors(measured, fmean(expected), pstdev(expected) / sqrt(len(bursts)))
-    return misfit
-
-
-def _expected(candidate: Profile, concurrency: int) -> float:
-    """The mean service of a closed loop."""
-    if candidate.discipline == "queue":
-        return candidate.isolated_ms * max(1.0, concurrency / Queue.throughput(candidate))
-    return candidate.isolated_ms * float(candidate.slowdown.factor(concurrency))
-
-
-def _squared_errors(measured: float, expected: float, standard_error: float) -> float:
-    return (measured - expected) ** 2 / (standard_error**2 + (_EXACT * expected) ** 2)
-
-
-def _services(trace: Trace) -> list[float]:
-    attempts = [record.attempts[-1] for record in trace.operations]
-    return [(attempt.service_ns or 0) / 1e6 for attempt in attempts]
