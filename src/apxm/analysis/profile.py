@@ -12,11 +12,14 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from apxm.backends.slowdown import Curve, parse_slowdown
+from apxm.backends.latency import MAX_LATENCY_MS
+from apxm.backends.slowdown import MAX_CALLS, MAX_FACTOR, Curve, parse_slowdown
 from apxm.errors import ConfigurationError
 from apxm.operations.definition import Operation
 
 VERSION = 1
+MAX_TOKENS = 1_000_000_000
+"""Of one answer; a larger number is damage."""
 
 Discipline = Literal["sharing", "queue"]
 """What calls that are in flight together do to each other: all get slower, or each waits for those before it."""
@@ -84,8 +87,18 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
             raise ValueError("the concurrency of its points must rise from 1")
         if services != sorted(services) or services[0] <= 0:
             raise ValueError("the service of its points must be above 0, and must not fall")
-        if not self.ratios or list(self.ratios) != sorted(self.ratios) or self.ratios[0] < 0:
+        if services[-1] > services[0] * MAX_FACTOR:
+            raise ValueError(f"the service of its points must not grow to more than {MAX_FACTOR:,} times the first one")
+        if not self.ratios or list(self.ratios) != sorted(self.ratios) or self.ratios[0] <= 0:
             raise ValueError("its ratios must be at least one number above 0, and must rise")
+        if services[-1] * max(1.0, self.ratios[-1]) > MAX_LATENCY_MS:
+            raise ValueError(f"its points and ratios give a service of more than {MAX_LATENCY_MS:,} ms (a week)")
+        if not 0 <= self.client_ms <= MAX_LATENCY_MS:
+            raise ValueError(f"its client_ms must be between 0 and {MAX_LATENCY_MS:,}, not {self.client_ms:g}")
+        if self.output_tokens is not None and not 0 <= self.output_tokens <= MAX_TOKENS:
+            raise ValueError(f"its output_tokens must be between 0 and {MAX_TOKENS:,}, not {self.output_tokens:g}")
+        if concurrencies[-1] > MAX_CALLS:
+            raise ValueError(f"the concurrency of its points must be at most {MAX_CALLS:,}")
 
     @property
     def isolated_ms(self) -> float:
