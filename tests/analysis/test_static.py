@@ -162,3 +162,11 @@ def test_any_run_lies_within_what_was_said_before_it(seed: int) -> None:
         assert found.t1_ms.low <= t1 <= (found.t1_ms.high or 0)
         assert found.t_inf_ms.low <= t_inf <= (found.t_inf_ms.high or 0)
         assert found.calls.low <= len(trace.operations) <= (found.calls.high or 0)
+
+
+def test_every_amount_is_written_as_the_same_kind_of_number() -> None:
+    body = 'ask("a", max_tokens: 2048) -> a  ask("b", a, retries: 2) -> b  return b'
+    found = analyzed(f"agent A {{ flow main() -> str {{ {body} }} }}")
+    for amounts in (found.t1_ms, found.t_inf_ms, found.calls, found.input_tokens, found.output_tokens):
+        numbers = [amounts.low, amounts.expected, amounts.high]
+        assert {type(n) for n in numbers if n is not None} == {float}

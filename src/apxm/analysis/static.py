@@ -164,7 +164,7 @@ class _Static:
 
         def total(scenario: Scenario) -> float:
             own = [sum(amount(frame, node, scenario) for node in calls) for frame, calls in enumerate(self._calls)]
-            return self.branches.total(own, scenario.choose)
+            return float(self.branches.total(own, scenario.choose))
 
         high = total(HIGH)
         return Range(total(LOW), total(EXPECTED), None if high == inf else high)
