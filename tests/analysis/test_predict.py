@@ -35,7 +35,7 @@ def fan_out(width: int) -> Program:
 
 
 def test_a_constant_endpoint_is_predicted_exactly_and_once() -> None:
-    assert predicted(fan_out(4), profile(250)) == Prediction(250, (250, 250), (250.0,), 4)
+    assert predicted(fan_out(4), profile(250)) == Prediction(250, (250, 250), (250.0,), 4, random=False)
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, 800), (2, 400 * 1.5), (4, 200 * 2), (None, 200 * 3)])
@@ -112,6 +112,15 @@ def test_a_switch_on_an_answer_takes_each_arm_equally_often() -> None:
     assert set(times) == {100, 200, 300}
     assert all(80 <= often <= 120 for often in times.values())
     assert found.calls == pytest.approx(2, abs=0.1)
+
+
+def test_one_run_is_enough_to_say_whether_another_could_differ() -> None:
+    drawing = profile(100, ratios=[0.5, 1.5])
+    assert predicted(fan_out(2), drawing, runs=1).random
+    assert predicted(compiled(SWITCH), profile(100), runs=1).random
+    assert not predicted(fan_out(2), profile(100), runs=1).random
+    p = compiled(SWITCH.replace('ask("Which?") -> kind', ""), "kind: str")
+    assert not predicted(p, profile(100), "two", runs=1).random
 
 
 def test_a_switch_on_a_value_that_is_known_takes_its_arm() -> None:

@@ -45,7 +45,8 @@ def prediction_text(found: Prediction) -> str:
     calls = f"{found.calls:,.1f}".removesuffix(".0")
     head = f"{count(len(samples), 'simulated run')}, {calls} LLM calls each"
     if len(samples) == 1:
-        return f"{head}: {duration(found.mean_ms)} (nothing in it is random)"
+        why = "one of many that are possible" if found.random else "nothing in it is random"
+        return f"{head}: {duration(found.mean_ms)} ({why})"
     low, high = found.ci95_ms
     rows = [
         ["mean", f"{duration(found.mean_ms)} (95% interval {duration(low)} to {duration(high)})"],
