@@ -6,7 +6,7 @@ import asyncio
 from statistics import median
 
 import pytest
-from benchmarks.prediction import fan_outs, graphs
+from benchmarks.prediction import Row, fan_outs, graphs, misses, misses_of_graphs
 
 from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.predict import Prediction, predict, simulate
@@ -158,3 +158,15 @@ def test_widths_that_were_not_calibrated_are_predicted(latency: str, slowdown: s
 def test_random_graphs_are_predicted() -> None:
     errors = [abs(row.error) for row in graphs(2, limits=[1, 16], calls=400, precision=0.02)]
     assert median(errors) <= 0.05
+
+
+def row(predicted_ms: float, standard_error_ms: float = 10) -> Row:
+    return Row("N = 8", predicted_ms, 1000, standard_error_ms, [], [])
+
+
+def test_the_benchmark_names_each_row_that_misses_what_it_is_held_to() -> None:
+    assert misses("e", [row(1069), row(931)]) == []
+    assert misses("e", [row(1071)]) == ["e, N = 8: off by +7.1%, allowed 7.0%"]
+    assert misses("e", [row(1000, 11)]) == ["e, N = 8: standard error 1.1% of the mean, allowed 1%"]
+    assert misses_of_graphs("e", [row(1000), row(1049), row(2000)]) == []
+    assert misses_of_graphs("e", [row(1000), row(1051), row(2000)]) == ["e, graphs: median error 5.1%, allowed 5%"]
