@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import heapreplace
+from typing import Any, cast
 
 from msgspec.structs import replace
 
 from apxm.analysis.profile import Discipline, Point, Profile
 from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
+from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.testing import ScriptedBackend
 
@@ -47,6 +50,25 @@ class QueueBackend(ReportingBackend):
             return super().begin(request, clock, done)
         finally:
             self.latency_ms = own
+
+
+class Servers:
+    """So many calls at a time, in the order of arrival: what `SimulatedBackend` has in place of a shared processor."""
+
+    def __init__(self, count: int) -> None:
+        self._free_at = [0] * count
+
+    def begin(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
+        arrived = clock.now()
+        end = max(arrived, self._free_at[0]) + work_ns
+        heapreplace(self._free_at, end)
+        return clock.call_at(end, lambda: done(end - arrived))
+
+
+def queue(latency: str, servers: int, seed: int) -> SimulatedBackend:
+    backend = SimulatedBackend(latency=latency, seed=seed)
+    cast(Any, backend)._sharing = Servers(servers)
+    return backend
 
 
 def profile(

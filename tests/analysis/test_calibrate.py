@@ -46,11 +46,18 @@ def test_a_steady_endpoint_is_asked_no_more_than_it_takes() -> None:
     assert len(set(backend.prompts)) == len(backend.calls)
 
 
+@pytest.mark.parametrize("growth", [1, 4])
 @pytest.mark.parametrize("concurrencies", [[1], [1, 2, 4], [3, 7]])
-def test_no_more_calls_are_made_than_were_announced(concurrencies: list[int]) -> None:
+def test_no_more_calls_are_made_than_were_announced(concurrencies: list[int], growth: int) -> None:
     backend = ScriptedBackend(latency_ms=lambda _request: 100.0 * (1 + len(backend.calls) % 7))
-    calibrated(backend, concurrencies=concurrencies, calls=20, precision=0.0)
-    assert len(backend.calls) <= most_calls(concurrencies, 20) < 2 * len(backend.calls)
+    calibrated(backend, concurrencies=concurrencies, calls=20, growth=growth, precision=0.0)
+    assert len(backend.calls) <= most_calls(concurrencies, 20, growth) < 2 * len(backend.calls)
+
+
+def test_more_calls_count_where_more_are_answered_in_the_same_time() -> None:
+    backend = SimulatedBackend(latency="lognormal:100,0.4")
+    found = calibrated(backend, concurrencies=[1, 2, 4, 8], calls=20, growth=4)
+    assert {level.concurrency: level.calls for level in found.levels} == {1: 20, 2: 40, 4: 80, 8: 80}
 
 
 def test_the_first_calls_of_a_batch_are_those_that_were_sent_first() -> None:
@@ -152,9 +159,3 @@ def test_a_backend_that_is_awaited_is_calibrated_on_real_time() -> None:
     assert (found.endpoint, found.simulated) == ("http://127.0.0.1:1/v1", False)
     assert reports[0] == "warming up"
     assert reports[-1].startswith("2 at once: ")
-
-
-def test_chance_is_not_taken_for_contention_nor_noise_for_a_queue() -> None:
-    found = [calibrated(SimulatedBackend(latency="lognormal:1000,0.4", seed=seed)) for seed in range(12)]
-    assert {made.discipline for made in found} == {"sharing"}
-    assert sum(made.slowdown.factor(16) > 1 for made in found) <= 1

@@ -6,7 +6,7 @@ import asyncio
 from statistics import median
 
 import pytest
-from benchmarks.prediction import fan_outs, graphs
+from benchmarks.prediction import Row, fan_outs, graphs, misses, misses_of_graphs
 
 from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.predict import Prediction, predict, simulate
@@ -35,7 +35,7 @@ def fan_out(width: int) -> Program:
 
 
 def test_a_constant_endpoint_is_predicted_exactly_and_once() -> None:
-    assert predicted(fan_out(4), profile(250)) == Prediction(250, (250, 250), (250.0,), 4)
+    assert predicted(fan_out(4), profile(250)) == Prediction(250, (250, 250), (250.0,), 4, random=False)
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, 800), (2, 400 * 1.5), (4, 200 * 2), (None, 200 * 3)])
@@ -114,6 +114,15 @@ def test_a_switch_on_an_answer_takes_each_arm_equally_often() -> None:
     assert found.calls == pytest.approx(2, abs=0.1)
 
 
+def test_one_run_is_enough_to_say_whether_another_could_differ() -> None:
+    drawing = profile(100, ratios=[0.5, 1.5])
+    assert predicted(fan_out(2), drawing, runs=1).random
+    assert predicted(compiled(SWITCH), profile(100), runs=1).random
+    assert not predicted(fan_out(2), profile(100), runs=1).random
+    p = compiled(SWITCH.replace('ask("Which?") -> kind', ""), "kind: str")
+    assert not predicted(p, profile(100), "two", runs=1).random
+
+
 def test_a_switch_on_a_value_that_is_known_takes_its_arm() -> None:
     p = compiled(SWITCH.replace('ask("Which?") -> kind', ""), "kind: str")
     assert predicted(p, profile(100), " TWO ").samples_ms == (200,)
@@ -149,3 +158,15 @@ def test_widths_that_were_not_calibrated_are_predicted(latency: str, slowdown: s
 def test_random_graphs_are_predicted() -> None:
     errors = [abs(row.error) for row in graphs(2, limits=[1, 16], calls=400, precision=0.02)]
     assert median(errors) <= 0.05
+
+
+def row(predicted_ms: float, standard_error_ms: float = 10) -> Row:
+    return Row("N = 8", predicted_ms, 1000, standard_error_ms, [], [])
+
+
+def test_the_benchmark_names_each_row_that_misses_what_it_is_held_to() -> None:
+    assert misses("e", [row(1069), row(931)]) == []
+    assert misses("e", [row(1071)]) == ["e, N = 8: off by +7.1%, allowed 7.0%"]
+    assert misses("e", [row(1000, 11)]) == ["e, N = 8: standard error 1.1% of the mean, allowed 1%"]
+    assert misses_of_graphs("e", [row(1000), row(1049), row(2000)]) == []
+    assert misses_of_graphs("e", [row(1000), row(1051), row(2000)]) == ["e, graphs: median error 5.1%, allowed 5%"]

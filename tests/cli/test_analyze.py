@@ -71,7 +71,13 @@ def test_values_may_be_given_and_may_be_left_out(apxm: Apxm, switch: str) -> Non
     assert len(set(json.loads(unknown.out)["samples_ms"])) == 2
     assert "not given, so a switch on it takes any arm: topic" in unknown.err
     known = apxm("simulate", switch, "short", "--json")
-    assert json.loads(known.out) == {"mean_ms": 1000, "ci95_ms": [1000, 1000], "samples_ms": [1000], "calls": 1}
+    assert json.loads(known.out) == {
+        "mean_ms": 1000,
+        "ci95_ms": [1000, 1000],
+        "samples_ms": [1000],
+        "calls": 1,
+        "random": False,
+    }
     assert "not given" not in known.err
     assert "not given" in apxm("analyze", switch).out
 
@@ -99,6 +105,13 @@ def test_a_calibration_is_kept_and_predicted_from(apxm: Apxm, tmp_path: Path) ->
     )
     assert json.loads(limited.out)["mean_ms"] == pytest.approx(800, abs=0.01)
     assert json.loads(apxm("analyze", WORKFLOW, "--profile", "simulated", "--json").out)["t1_ms"]["expected"] == 400
+
+
+def test_a_single_run_says_whether_another_could_differ(apxm: Apxm) -> None:
+    assert apxm("calibrate", "--latency", "lognormal:200,0.4", "--c", "1,2", "-q", "-o", "random.json").status == 0
+    drawn = apxm("simulate", WORKFLOW, "--flow", "parallel_2", "--profile", "random.json", "--runs", "1", "-q")
+    assert drawn.out.endswith("ms (one of many that are possible)\n")
+    assert apxm("simulate", WORKFLOW, "--flow", "parallel_2", "-q").out.endswith("(nothing in it is random)\n")
 
 
 def test_a_calibration_prints_the_profile_as_json(apxm: Apxm) -> None:

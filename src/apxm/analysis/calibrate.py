@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from apxm.analysis.fitting import better_fit, distribution, in_order_of_end, monotone_points
+from apxm.analysis.discipline import better_fit
+from apxm.analysis.fitting import distribution, fitted_points, in_order_of_end
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Level, Profile
 from apxm.backends.protocol import AnyBackend
@@ -41,10 +42,10 @@ class CalibrationFailed(ApxmError):  # noqa: N818  # it tells of what happened, 
     """A call of a calibration failed, so there is no profile."""
 
 
-def most_calls(concurrencies: Sequence[int] = CONCURRENCIES, calls: int = CALLS) -> int:
+def most_calls(concurrencies: Sequence[int] = CONCURRENCIES, calls: int = CALLS, growth: int = 1) -> int:
     """An upper bound of the calls that `calibrate` makes; steady endpoints need fewer."""
     levels = _levels(concurrencies)
-    loops = sum(sum(_batches(concurrency, calls)) for concurrency in levels)
+    loops = sum(sum(_batches(concurrency, _counting(concurrency, calls, growth))) for concurrency in levels)
     return levels[-1] + loops + _most_bursts(levels[-1], calls) * levels[-1]
 
 
@@ -54,6 +55,7 @@ async def calibrate(
     date: str,
     concurrencies: Sequence[int] = CONCURRENCIES,
     calls: int = CALLS,
+    growth: int = 1,
     precision: float = PRECISION,
     prompt: Callable[[int], str] = prompt,
     max_tokens: int | None = None,
@@ -62,8 +64,8 @@ async def calibrate(
     """Measures `backend` on the running event loop, real or virtual, and leaves it open.
 
     Each level, concurrency 1 always among them, ends once the standard error of its mean is at most `precision` of it,
-    or once about `calls` calls count. `date` is ISO 8601. A profile speaks for prompts and answers like those of the
-    calibration.
+    or once about `calls` calls count; at concurrency c, min(c, `growth`) times as many, which take no longer where load
+    slows nobody down. `date` is ISO 8601. A profile speaks for prompts and answers like those of the calibration.
 
     Raises `CalibrationFailed`, and `UsageError` for concurrencies that the backend is not allowed.
     """
@@ -75,7 +77,7 @@ async def calibrate(
     client = _Client(backend, prompt, max_tokens)
     report("warming up")
     await client.ask(levels[-1], levels[-1])
-    loops = [await _closed_loop(client, concurrency, calls, precision, report) for concurrency in levels]
+    loops = [await _closed_loop(client, c, _counting(c, calls, growth), precision, report) for c in levels]
     bursts = await _bursts(client, levels[-1], calls, precision, report)
     return _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts)
 
@@ -120,6 +122,11 @@ class _Client:
         # choice among them may depend on how long they took.
         records = sorted(trace.operations, key=lambda record: (record.attempts[-1].sent, record.node))
         return _Batch([record.attempts[-1] for record in records], cost)
+
+
+def _counting(concurrency: int, calls: int, growth: int) -> int:
+    """The most calls of a level that count."""
+    return calls * min(concurrency, growth)
 
 
 def _levels(concurrencies: Sequence[int]) -> list[int]:
@@ -197,7 +204,7 @@ def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts
             Level(c, len(batch.attempts), fmean(levels[c]), fmean(a.latency for a in batch.attempts) / 1e6)
             for c, batch in loops.items()
         ),
-        points=monotone_points(levels),
+        points=fitted_points(levels),
         ratios=distribution(list(levels.values())),
         burst_ms=in_order_of_end(burst_services),
         client_ms=fmean(burst.client_ns for burst in bursts) / 1e6,

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import log2, sqrt
+from math import sqrt
 from statistics import fmean, pstdev
+from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from apxm.analysis.endpoint import Queue
-from apxm.analysis.predict import simulate
-from apxm.analysis.probes import asks, prompt
-from apxm.analysis.profile import Point, Profile
-from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.trace import Trace
+from apxm.analysis.profile import Point
 
 Levels = Mapping[int, Sequence[float]]
 """By concurrency, rising: the services measured there, in ms."""
@@ -24,50 +18,82 @@ Bursts = Sequence[Sequence[float]]
 _MOST_RATIOS = 256
 _SAME = 1e-6
 """Ratios as near to each other as this are those of a constant."""
-_SIMULATED_BURSTS = 100
-_FELT = 1.05
-"""A smaller slowdown may as well be chance."""
-_EXACT = 0.01
-"""A service is never known better than to this part of it, however little it varied."""
-_CLEAR = 2.0
-"""Standard errors by which services must rise with the concurrency to be called slowed down."""
-_CLEARLY_QUEUE = 9.0
-"""By how much a queue must explain the measurements better, in squared standard errors. Sharing is the prior: engines
-with continuous batching do it, and one that is taken for a queue is predicted far too slow."""
+_EVIDENCE = 4.0
+"""By how much χ² has to fall for each further number."""
+_LEAST_ERROR = 1e-4
+"""No mean is known better than to this part of it."""
+_ROUNDS = 8
+"""Of the weights of a straight line; they settle in three or four."""
 
 
-def monotone_points(levels: Levels) -> tuple[Point, ...]:
-    """Services that never fall as concurrency rises, nearest to those measured: neighbours that do are pooled, each
-    counting as often as it was measured (the pool-adjacent-violators algorithm; Ayer et al., 1955).
+class _Guess(NamedTuple):
+    """What the mean service may be at each concurrency."""
 
-    Where they do not clearly rise at all, they are one and the same: pooling keeps upward noise alone, and would call
-    that contention.
+    services: Mapping[int, float]
+    numbers: int
+    """How many of them were chosen freely."""
+
+
+def fitted_points(levels: Levels) -> tuple[Point, ...]:
+    """The simplest that the levels allow: the same service at every concurrency, a straight line that rises, or the
+    means themselves, made monotone.
+
+    By chance some level is always the slower one. Taken at its word it is a slowdown, and the way beyond the last point
+    multiplies that. So each number that a guess chooses has to explain two standard errors: 4 of χ². Where calls do not
+    vary there is no chance, and the means are what they are.
     """
-    if not _clearly_rise(levels):
-        same = fmean(service for services in levels.values() for service in services)
-        return tuple(Point(concurrency, same) for concurrency in levels)
+    means = {concurrency: fmean(services) for concurrency, services in levels.items()}
+    spread = _spread(levels, means)
+    errors = {c: max(_LEAST_ERROR, spread / sqrt(len(services))) for c, services in levels.items()}
+
+    def cost(guess: _Guess) -> float:
+        misfit = sum(((means[c] / service - 1) / errors[c]) ** 2 for c, service in guess.services.items())
+        return misfit + _EVIDENCE * guess.numbers
+
+    monotone = _monotone(levels, means)
+    guesses = [monotone] if spread < _LEAST_ERROR else [_constant(levels), _line(levels, means), monotone]
+    return tuple(Point(concurrency, service) for concurrency, service in min(guesses, key=cost).services.items())
+
+
+def _spread(levels: Levels, means: Mapping[int, float]) -> float:
+    """Of single calls around the mean of their level, as a part of it.
+
+    Of all levels together: one that happened to miss the long calls looks not only quick but sure.
+    """
+    return pstdev(service / means[c] for c, services in levels.items() for service in services)
+
+
+def _constant(levels: Levels) -> _Guess:
+    service = fmean(service for services in levels.values() for service in services)
+    return _Guess(dict.fromkeys(levels, service), 1)
+
+
+def _line(levels: Levels, means: Mapping[int, float]) -> _Guess:
+    """By least squares of relative errors: the weights are those of the line found before."""
+    line = means
+    for _ in range(_ROUNDS):
+        weights = {c: len(services) / line[c] ** 2 for c, services in levels.items()}
+        total = sum(weights.values())
+        middle = sum(weight * c for c, weight in weights.items()) / total
+        height = sum(weight * means[c] for c, weight in weights.items()) / total
+        spread = sum(weight * (c - middle) ** 2 for c, weight in weights.items())
+        slope = sum(weight * (c - middle) * means[c] for c, weight in weights.items()) / spread if spread else 0.0
+        if slope <= 0 or height <= slope * (middle - 1):
+            return _constant(levels)
+        line = {c: height + slope * (c - middle) for c in levels}
+    return _Guess(line, 2)
+
+
+def _monotone(levels: Levels, means: Mapping[int, float]) -> _Guess:
+    """Services that never fall as concurrency rises, nearest to those measured: neighbours that do are pooled, each
+    counting as often as it was measured (the pool-adjacent-violators algorithm; Ayer et al., 1955)."""
     pools: list[tuple[list[int], float, int]] = []
     for concurrency, services in levels.items():
-        pools.append(([concurrency], fmean(services), len(services)))
+        pools.append(([concurrency], means[concurrency], len(services)))
         while len(pools) > 1 and pools[-2][1] > pools[-1][1]:
             (later, b, n), (earlier, a, m) = pools.pop(), pools.pop()
             pools.append(([*earlier, *later], (a * m + b * n) / (m + n), m + n))
-    return tuple(Point(concurrency, service) for pool, service, _ in pools for concurrency in pool)
-
-
-def _clearly_rise(levels: Levels) -> bool:
-    """Whether the slope of the services over the logarithm of the concurrency is positive beyond chance: a weighted
-    regression, with the spread within the levels as the error of a single service."""
-    count = sum(map(len, levels.values()))
-    mean = fmean(service for services in levels.values() for service in services)
-    center = sum(len(services) * log2(c) for c, services in levels.items()) / count
-    spread = sum(len(services) * (log2(c) - center) ** 2 for c, services in levels.items())
-    if not spread:
-        return False
-    slope = sum(len(services) * (log2(c) - center) * fmean(services) for c, services in levels.items()) / spread
-    within = sum(len(services) * pstdev(services) ** 2 for services in levels.values()) / count
-    error = sqrt((within + (_EXACT * mean) ** 2) / spread)
-    return slope > _CLEAR * error
+    return _Guess({concurrency: service for pool, service, _ in pools for concurrency in pool}, len(pools))
 
 
 def distribution(batches: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -85,46 +111,3 @@ def distribution(batches: Sequence[Sequence[float]]) -> tuple[float, ...]:
 def in_order_of_end(bursts: Bursts) -> tuple[float, ...]:
     """The mean service of the call that ended first, second, …"""
     return tuple(fmean(services) for services in zip(*map(sorted, bursts), strict=True))
-
-
-def better_fit(sharing: Profile, queue: Profile, levels: Levels, bursts: Bursts) -> Profile:
-    """The one of two profiles, alike but for their discipline, that explains the measurements better.
-
-    The calls of a burst end one after the other in a queue, and together where they share a processor. And a queue
-    knows no slowdown before its servers are busy, and a straight line behind. What differs is counted in standard
-    errors, squared: χ². Without a slowdown there is nothing to see, and it is sharing; so it is without clear evidence.
-    """
-    if sharing.slowdown.factor(max(levels)) < _FELT:
-        return sharing
-    better_by = _misfit(sharing, levels, bursts) - _misfit(queue, levels, bursts)
-    return queue if better_by > _CLEARLY_QUEUE else sharing
-
-
-def _misfit(candidate: Profile, levels: Levels, bursts: Bursts) -> float:
-    misfit = 0.0
-    for concurrency, services in levels.items():
-        expected = _expected(candidate, concurrency)
-        misfit += _squared_errors(fmean(services), expected, pstdev(services) / sqrt(len(services)))
-    program = asks([prompt(number) for number in range(len(bursts[0]))])
-    unlimited = replace(candidate, max_concurrency=None, client_ms=0.0)
-    runs = simulate(LoadedProgram(program), program.flows[0], (), unlimited, runs=_SIMULATED_BURSTS)
-    simulated = [sorted(_services(trace)) for trace in runs]
-    for measured, expected in zip(in_order_of_end(bursts), zip(*simulated, strict=True), strict=True):
-        misfit += _squared_errors(measured, fmean(expected), pstdev(expected) / sqrt(len(bursts)))
-    return misfit
-
-
-def _expected(candidate: Profile, concurrency: int) -> float:
-    """The mean service of a closed loop."""
-    if candidate.discipline == "queue":
-        return candidate.isolated_ms * max(1.0, concurrency / Queue.throughput(candidate))
-    return candidate.isolated_ms * float(candidate.slowdown.factor(concurrency))
-
-
-def _squared_errors(measured: float, expected: float, standard_error: float) -> float:
-    return (measured - expected) ** 2 / (standard_error**2 + (_EXACT * expected) ** 2)
-
-
-def _services(trace: Trace) -> list[float]:
-    attempts = [record.attempts[-1] for record in trace.operations]
-    return [(attempt.service_ns or 0) / 1e6 for attempt in attempts]

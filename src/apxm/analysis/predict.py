@@ -43,6 +43,8 @@ class Prediction(Struct, frozen=True):
     """The duration of each run; a single one where nothing is random."""
     calls: float
     """Mean number of model calls per run."""
+    random: bool
+    """Whether another run could take another time, or other calls."""
 
 
 def predict(
@@ -63,11 +65,12 @@ def predict(
     """
     samples: list[float] = []
     calls: list[int] = []
-    for trace in simulate(program, flow, arguments, profile, max_concurrency, runs, seed):
+    prepared = _Prepared(program, profile, seed)
+    for trace in prepared.runs(flow, arguments, max_concurrency, runs):
         samples.append(trace.duration / 1e6)
         calls.append(trace.attempts)
     interval = mean_interval(samples, seed)
-    return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls))
+    return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls), prepared.random)
 
 
 def simulate(
@@ -80,22 +83,7 @@ def simulate(
     seed: int = 0,
 ) -> Iterator[Trace]:
     """The runs behind `predict`, one by one."""
-    prepared = _Prepared(program, profile, seed)
-    random = profile is not None and len(profile.ratios) > 1
-    for iteration in range(runs):
-        pool = prepared.begin(iteration)
-        run = Run(prepared.program, flow, arguments, pool, RunOptions(max_concurrency, seed=seed))
-        trace = _run_virtually(run.execute())
-        if trace.status is not Status.SUCCEEDED:
-            failure = trace.failures[0]
-            raise UsageError(
-                f"{failure.operation} fails without a model ({failure.kind}): {failure.message}",
-                where=failure.where,
-                hint="give the flow the values that it would really get",
-            )
-        yield trace
-        if not (random or prepared.took_any_arm):
-            return
+    return _Prepared(program, profile, seed).runs(flow, arguments, max_concurrency, runs)
 
 
 class _Prepared:
@@ -103,6 +91,7 @@ class _Prepared:
 
     def __init__(self, program: LoadedProgram, profile: Profile | None, seed: int) -> None:
         self._seed = seed
+        self._draws = profile is not None and len(profile.ratios) > 1
         self._iteration = 0
         self._arms: dict[tuple[int, int], Random] = {}
         """What chooses at each `Switch` whose selector depends on an answer, by plan and node."""
@@ -127,11 +116,31 @@ class _Prepared:
             self.program.backends = named_backends(self.program.handlers)
 
     @property
-    def took_any_arm(self) -> bool:
-        """Whether this run took one where a real run would have been told which."""
-        return bool(self._arms)
+    def random(self) -> bool:
+        """Whether the run that is over could have gone otherwise: it drew, or took an arm that an answer would decide.
 
-    def begin(self, iteration: int) -> BackendPool:
+        Every run meets the first such `switch`, so one run is enough to know.
+        """
+        return self._draws or bool(self._arms)
+
+    def runs(self, flow: Flow, arguments: Sequence[Value], max_concurrency: int | None, most: int) -> Iterator[Trace]:
+        """Up to `most`, until one was not random."""
+        for iteration in range(most):
+            pool = self._begin(iteration)
+            run = Run(self.program, flow, arguments, pool, RunOptions(max_concurrency, seed=self._seed))
+            trace = _run_virtually(run.execute())
+            if trace.status is not Status.SUCCEEDED:
+                failure = trace.failures[0]
+                raise UsageError(
+                    f"{failure.operation} fails without a model ({failure.kind}): {failure.message}",
+                    where=failure.where,
+                    hint="give the flow the values that it would really get",
+                )
+            yield trace
+            if not self.random:
+                return
+
+    def _begin(self, iteration: int) -> BackendPool:
         """Starts a run with draws and arms of its own."""
         self._iteration = iteration
         self._arms.clear()

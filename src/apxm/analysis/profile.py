@@ -12,11 +12,14 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from apxm.backends.slowdown import Curve, parse_slowdown
+from apxm.backends.latency import MAX_LATENCY_MS
+from apxm.backends.slowdown import MAX_CALLS, MAX_FACTOR, Curve, parse_slowdown
 from apxm.errors import ConfigurationError
 from apxm.operations.definition import Operation
 
 VERSION = 1
+MAX_TOKENS = 1_000_000_000
+"""Of one answer; a larger number is damage."""
 
 Discipline = Literal["sharing", "queue"]
 """What calls that are in flight together do to each other: all get slower, or each waits for those before it."""
@@ -31,12 +34,6 @@ class Level(Struct, frozen=True):
     """Mean."""
     latency_ms: float
     """Mean."""
-
-
-_LONGEST_MS = 1e9
-"""Eleven days."""
-_LARGEST_RATIO = 1e6
-_MOST_TOKENS = 1e9
 
 
 class Point(Struct, frozen=True):
@@ -88,17 +85,20 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
         services = [point.service_ms for point in self.points]
         if concurrencies[:1] != [1] or sorted(set(concurrencies)) != concurrencies:
             raise ValueError("the concurrency of its points must rise from 1")
-        if services != sorted(services) or not 0 < services[0] <= services[-1] <= _LONGEST_MS:
-            raise ValueError(f"the service of its points must be above 0, at most {_LONGEST_MS:.0e}, and must not fall")
-        ratios = list(self.ratios)
-        if not ratios or ratios != sorted(ratios) or ratios[0] < 0 or not 0 < ratios[-1] <= _LARGEST_RATIO:
-            raise ValueError(
-                f"its ratios must be numbers from 0 to {_LARGEST_RATIO:.0e}, must not fall, and not all be 0"
-            )
-        if not 0 <= self.client_ms <= _LONGEST_MS:
-            raise ValueError(f"its client_ms must be from 0 to {_LONGEST_MS:.0e}")
-        if self.output_tokens is not None and not 0 <= self.output_tokens <= _MOST_TOKENS:
-            raise ValueError(f"its output_tokens must be from 0 to {_MOST_TOKENS:.0e}")
+        if services != sorted(services) or services[0] <= 0:
+            raise ValueError("the service of its points must be above 0, and must not fall")
+        if services[-1] > services[0] * MAX_FACTOR:
+            raise ValueError(f"the service of its points must not grow to more than {MAX_FACTOR:,} times the first one")
+        if not self.ratios or list(self.ratios) != sorted(self.ratios) or self.ratios[0] <= 0:
+            raise ValueError("its ratios must be at least one number above 0, and must rise")
+        if services[-1] * max(1.0, self.ratios[-1]) > MAX_LATENCY_MS:
+            raise ValueError(f"its points and ratios give a service of more than {MAX_LATENCY_MS:,} ms (a week)")
+        if not 0 <= self.client_ms <= MAX_LATENCY_MS:
+            raise ValueError(f"its client_ms must be between 0 and {MAX_LATENCY_MS:,}, not {self.client_ms:g}")
+        if self.output_tokens is not None and not 0 <= self.output_tokens <= MAX_TOKENS:
+            raise ValueError(f"its output_tokens must be between 0 and {MAX_TOKENS:,}, not {self.output_tokens:g}")
+        if concurrencies[-1] > MAX_CALLS:
+            raise ValueError(f"the concurrency of its points must be at most {MAX_CALLS:,}")
 
     @property
     def isolated_ms(self) -> float:

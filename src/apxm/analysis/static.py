@@ -164,10 +164,10 @@ class _Static:
 
         def total(scenario: Scenario) -> float:
             own = [sum(amount(frame, node, scenario) for node in calls) for frame, calls in enumerate(self._calls)]
-            return self.branches.total(own, scenario.choose)
+            return float(self.branches.total(own, scenario.choose))
 
         high = total(HIGH)
-        return Range(float(total(LOW)), float(total(EXPECTED)), None if high == inf else float(high))
+        return Range(total(LOW), total(EXPECTED), None if high == inf else high)
 
     def _ns(self, node: Operate) -> int:
         typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms

@@ -113,4 +113,4 @@ def simulate(
         if unknown:
             note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
     found = predict(LoadedProgram(program), chosen, arguments, known, max_concurrency, runs, seed)
-    typer.echo(as_json(found) if json else prediction_text(found, runs))
+    typer.echo(as_json(found) if json else prediction_text(found))

@@ -39,14 +39,14 @@ def analysis_text(found: Analysis) -> str:
     return "\n".join(lines)
 
 
-def prediction_text(found: Prediction, asked: int) -> str:
-    """The distribution of simulated runs; there are fewer than `asked` for where nothing is random."""
+def prediction_text(found: Prediction) -> str:
+    """The distribution of simulated runs."""
     samples = sorted(found.samples_ms)
     calls = f"{found.calls:,.1f}".removesuffix(".0")
     head = f"{count(len(samples), 'simulated run')}, {calls} LLM calls each"
     if len(samples) == 1:
-        why = " (nothing in it is random)" if asked > 1 else ""
-        return f"{head}: {duration(found.mean_ms)}{why}"
+        why = "one of many that are possible" if found.random else "nothing in it is random"
+        return f"{head}: {duration(found.mean_ms)} ({why})"
     low, high = found.ci95_ms
     rows = [
         ["mean", f"{duration(found.mean_ms)} (95% interval {duration(low)} to {duration(high)})"],

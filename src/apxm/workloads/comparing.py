@@ -28,7 +28,9 @@ from apxm.workloads.scalability import programs
 from apxm.workloads.systems import Sample, System
 
 CALIBRATION_CALLS = 64
-"""Most calls at each concurrency; an endpoint that always takes equally long needs fewer."""
+"""Most calls one at a time; an endpoint that always takes equally long needs fewer."""
+CALIBRATION_GROWTH = 8
+"""At concurrency c, min(c, 8) times as many: they take no longer, and what is beyond the largest hangs on them."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ class Comparing:
     @property
     def calls(self) -> int:
         """How many calls `run` makes at most."""
-        calibration = most_calls(self._concurrencies, CALIBRATION_CALLS) if self._calibrates else 0
-        return calibration + self._schedule.calls(len(self._systems))
+        runs = self._schedule.calls(len(self._systems))
+        if not self._calibrates:
+            return runs
+        return runs + most_calls(self._concurrencies, CALIBRATION_CALLS, CALIBRATION_GROWTH)
 
     async def run(self) -> Compared:
         """Raises `WorkloadFailed` as soon as one of all those runs fails."""
@@ -99,6 +103,7 @@ class Comparing:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             concurrencies=self._concurrencies,
             calls=CALIBRATION_CALLS,
+            growth=CALIBRATION_GROWTH,
             report=lambda text: self._report(f"calibrating: {text}"),
         )
 
