@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import sys
+import timeit
 from collections.abc import Awaitable, Callable
 from statistics import median
 from time import perf_counter_ns
 from typing import NamedTuple
+from unittest.mock import patch
 
 from apxm.analysis.measure import overhead_breakdown
 from apxm.analysis.metrics import OverheadBreakdown
 from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, ModelAnswer, ModelRequest
 from apxm.program.model import Program
+from apxm.runtime import loops
+from apxm.runtime.calls import Calls
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
@@ -201,9 +206,44 @@ def parts(section: Section, quick: bool) -> None:
     section.tables.append((caption, headers, rows))
 
 
+def _record_nothing(*_: object) -> None: ...
+
+
+def cost_of_metrics(section: Section, quick: bool) -> None:
+    """The same runs with a clock that is almost free, what it costs taken off, and without records."""
+    count = 100 if quick else 1_000
+    constant = itertools.repeat(0).__next__
+    constant_us = min(timeit.repeat(constant, number=10_000, repeat=5)) / 10_000 * 1e6
+    rows: list[tuple[str, ...]] = []
+    for name, made, backend in (
+        (INLINE, fan_out("wait_all", count), NextTurnCallback),
+        (WAITS, fan_out("ask", count), NextTurnCallback),
+        (WAITS_TASK, fan_out("ask", count), NextTurn),
+    ):
+        case = ours(name, made, backend)
+        with_metrics: list[float] = []
+        without: list[float] = []
+        for _ in range(1 if quick else 15):
+            with_metrics += rounds([case], 1, "uvloop")[name, count]
+            with patch.object(loops, "perf_counter_ns", constant), patch.object(Calls, "_record", _record_nothing):
+                without += rounds([case], 1, "uvloop")[name, count]
+        readings = itertools.count()
+        with patch.object(loops, "perf_counter_ns", readings.__next__):
+            rounds([case], 1, "uvloop")
+        per_operation = next(readings) / 2 / count  # each round has a run before it that is not counted
+        off = median(without) - per_operation * constant_us
+        share = 1 - off / median(with_metrics)
+        rows.append((name, spread(with_metrics), digits(off), f"{per_operation:.1f}", f"{share:.0%}"))
+        section.samples |= {f"us per operation, metrics on, {name}": with_metrics}
+        section.claims.append(Claim(f"{name}: share of metrics in the whole cost", share, 0.1))
+    headers = ("What", "µs per operation, median [range]", "Without metrics", "Readings of the clock", "Share of metrics")
+    section.tables.append((f"{count:,} operations on uvloop, with metrics as always, and without.", headers, rows))
+
+
 def scheduling(quick: bool) -> Section:
     section = Section("Scheduling", caveats(__doc__))
     parts(section, quick)
+    cost_of_metrics(section, quick)
     against_bare_tasks(section, quick)
     against_peers(section, quick)
     return section

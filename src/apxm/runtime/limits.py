@@ -109,7 +109,7 @@ class RunSlots(Generic[W]):
     the other. Of those that could go, the one with the longest path to the end does.
     """
 
-    def __init__(self, limit: int | None, start: Callable[[W], None], wake: Callable[[], None]) -> None:
+    def __init__(self, limit: int | None, start: Callable[[W], object], wake: Callable[[], None]) -> None:
         """`start` is called with each operation that has its slots; `wake` when a backend that some wait for has one
         again: it calls `grant`."""
         self._free = limit

@@ -14,7 +14,8 @@ from apxm.backends.protocol import BackendInfo, ModelAnswer
 from apxm.errors import InternalError, OperationError, UsageError
 from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
-from apxm.runtime.calls import BoundBackend, Call, Calls, Outcome
+from apxm.runtime.call import BoundBackend, Call, Outcome
+from apxm.runtime.calls import Calls
 from apxm.runtime.deadlines import limit_ns
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall
@@ -88,7 +89,7 @@ class Run:
         self._finished: asyncio.Future[None] = loop.create_future()
         limit = options.max_concurrency
         limited = limit is not None or any(backend.slots.limit is not None for backend in self._backends.values())
-        calls = self._calls = Calls(clock, limited, limit, options.seed, trace, self._settle)
+        calls = self._calls = Calls(clock, limited, limit, options.seed, trace, self._deliver, self._proceed)
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
         processor = process_time_ns()
@@ -172,19 +173,19 @@ class Run:
                     # What ran inline on the way to this operation is no part of its dispatch.
                     taking = taken - last if state.ran_inline == before else 0
                     collection = collected - taken
-                    calls.add(
+                    last = calls.add(
                         Call(calls, frame, node, handler, backend, request, ready, ready, collected, collection, taking)
                     )
                 else:
                     assert handler is not None
-                    self._run_clocked(frame, node, handler, taken)
+                    last = self._run_clocked(frame, node, handler, taken)
             except OperationError as error:
                 self._waited += isinstance(handler, ModelCall)
                 state.broke(frame, node, error)
+                last = now()
             before = state.ran_inline
-            last = now()
 
-    def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation, taken: int) -> None:
+    def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation, taken: int) -> int:
         now, sampled = self._now, self.trace.sampled
         arguments = operation.collect(frame.values)
         collected = now()
@@ -194,19 +195,22 @@ class Run:
         routed = now()
         sampled.input_collection.append(collected - taken)
         sampled.token_routing.append(routed - applied)
+        return routed
 
-    def _settle(self, call: Call, outcome: Outcome, received: int) -> None:
-        """An operation that waited is over: its token goes to the state, and on."""
-        calls, state = self._calls, self._state
-        assert calls is not None
+    def _deliver(self, call: Call, outcome: Outcome) -> int:
+        """An operation that waited is over: its token goes to the state. Returns when that was done."""
         self._waited += 1
         if isinstance(outcome, ModelAnswer):
-            state.succeed(call.frame, call.node, outcome.text)
+            self._state.succeed(call.frame, call.node, outcome.text)
         else:
-            state.broke(call.frame, call.node, outcome)
+            self._state.broke(call.frame, call.node, outcome)
         self._event = routed = self._now()
-        self.trace.raw.append(call.record(received, routed))
-        if state.ready or calls.limited or not calls.unfinished:
+        return routed
+
+    def _proceed(self) -> None:
+        calls = self._calls
+        assert calls is not None
+        if self._state.ready or calls.limited or not calls.unfinished:
             self._drain(calls)
 
     def _emit(self, line: str) -> None:
