@@ -132,7 +132,9 @@ def test_the_task_of_a_call_that_timed_out_ends_with_it() -> None:
     assert len(set(backend.tasks)) == 2
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("oops"), OperationError("refused", "no"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("oops"), OperationError("refused", "no"), asyncio.CancelledError()]
+)
 def test_a_call_that_fails_leaves_its_task_to_the_next(error: BaseException) -> None:
     async def work(request: ModelRequest) -> None:
         if request.prompt == "Task 0":

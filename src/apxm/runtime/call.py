@@ -51,13 +51,16 @@ class Call(Struct, eq=False):
     ready: int
     asked: int
     """When the running attempt, or the next one, could start if there is a slot."""
-    since: int | None
-    """When our own work on this call last began; None while it waits."""
+    clocked: bool
+    """Whether the scheduler's own time for it is measured."""
+    since: int
+    """If so: when our own work on it last began."""
     input_collection: int
-    """Our own time, in ns, until its operands were collected; waiting left out, as in the next one."""
+    """If so: our own time, in ns, until its operands were collected; waiting left out, as in the next one."""
     dispatch: int
-    """To begin and to end its last attempt."""
-    attempts: tuple[RawAttempt, ...] = ()
+    """If so: to begin and to end its last attempt."""
+    earlier: tuple[RawAttempt, ...] = ()
+    """Attempts that failed, before the running one."""
     running: bool = False
     """Whether an attempt holds a slot."""
     granted: int = 0

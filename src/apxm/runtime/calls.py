@@ -20,6 +20,7 @@ from apxm.runtime.workers import Workers
 FIRST_PAUSE_NS = 500_000_000
 LONGEST_PAUSE_NS = 30_000_000_000
 
+
 class Calls:
     def __init__(
         self,
@@ -51,16 +52,21 @@ class Calls:
         self._running: Deadlines[Call] = Deadlines(clock, self._expire)
         self._pauses: dict[Call, Handle] = {}  # in order, so that all ends are deterministic
         self._workers = Workers(clock, self.receive)
+        self.added = 0
+        """Calls so far."""
         self.unfinished = 0
         """Calls that are not over."""
         self.in_flight = 0
         self.max_in_flight = 0
 
-    def add(self, call: Call) -> int:
-        """Starts a call, at once where nothing is limited; else `grant` starts it when its turn has come. Returns when
-        that was done."""
+    def add(self, call: Call) -> None:
+        """Starts a call, at once where nothing is limited; else `grant` starts it when its turn has come."""
+        self.added += 1
         self.unfinished += 1
-        return self._queue(call) if self.limited else self._start(call)
+        if self.limited:
+            self._queue(call)
+        else:
+            self._start(call)
 
     def grant(self) -> None:
         """Starts the calls that can have their slots now, those with the longest path to the end first."""
@@ -86,18 +92,26 @@ class Calls:
         for call, pause in paused:
             pause.cancel()
             self._record_cancelled(call)
+        now = self._now()
         for call in running:
             if call.handle is not None:
                 call.handle.cancel()
-            self._leave(call, call.sent, self._now(), "cancelled")
-            self._record_cancelled(call)
+            sent = call.sent
+            self._leave(call)
+            if sent is None:
+                self._record_cancelled(call)
+            else:
+                self._record(call, sent, now, "cancelled", None, None, None, now)
         self._slots.clear()
         self.unfinished = 0
 
     def _record_cancelled(self, call: Call) -> None:
-        if call.attempts:
+        """Of a call without an attempt in flight: those it had are kept."""
+        if call.earlier:
             now = self._now()
-            self._record(call, now, now)
+            call.earlier, last = call.earlier[:-1], call.earlier[-1]
+            raw = call.frame.index, call.node, call.backend.name, call.ready, now, call.earlier, *last
+            self._trace.raw.append(raw)
 
     async def closed(self) -> None:
         """Returns once no task is left."""
@@ -105,39 +119,34 @@ class Calls:
 
     # --- an attempt ------------------------------------------------------------------------------------------------
 
-    def _queue(self, call: Call) -> int:
+    def _queue(self, call: Call) -> None:
         self._slots.request(call)
-        queued = self._now()
-        if call.since is not None:
-            call.dispatch += queued - call.since
-            call.since = None
-        return queued
+        if call.clocked:
+            call.dispatch += self._now() - call.since
 
-    def _start(self, call: Call) -> int:
+    def _start(self, call: Call) -> None:
         """The call has its slots."""
         backend = call.backend
         call.running = True
         call.slot_from = self._released
         call.limit = call.handler.timeout_ns or backend.timeout_ns
         self._running.add(call)
-        since = call.since
-        if since is None:
-            call.granted = since = self._now()
+        if self.limited:
+            call.granted = call.since = self._now()
         else:
-            call.granted = call.ready
-            call.since = None
+            call.granted = call.asked
         self.in_flight = in_flight = self.in_flight + 1
         if in_flight > self.max_in_flight:
             self.max_in_flight = in_flight
         if backend.begin is not None:
             call.sent = sent = self._now()
-            call.dispatch += sent - since
+            if call.clocked:
+                call.dispatch += sent - call.since
             call.handle = backend.begin(call.request, self._clock, call.receive)
-            return self._now()
-        self._workers.start(call)
-        started = self._now()
-        call.dispatch += started - since
-        return started
+        else:
+            self._workers.start(call)
+            if call.clocked:
+                call.dispatch += self._now() - call.since
 
     def receive(self, call: Call, outcome: Outcome) -> None:
         """The running attempt of a call is over; nothing happens where it was given up before."""
@@ -151,54 +160,65 @@ class Calls:
             usage, service = outcome.usage, outcome.service_ns
             if service is not None and service > received - sent:
                 service = received - sent
-            self._leave(call, sent, received, "ok", service, usage.input_tokens, usage.output_tokens)
+            self._leave(call)
+            self._record(call, sent, received, "ok", service, usage.input_tokens, usage.output_tokens, routed)
         else:
-            self._leave(call, sent, received, outcome.kind)
-            if isinstance(outcome, BackendError) and outcome.retryable and len(call.attempts) <= call.handler.retries:
-                self._pause(call)
+            self._leave(call)
+            retryable = isinstance(outcome, BackendError) and outcome.retryable
+            if retryable and len(call.earlier) < call.handler.retries:
+                self._pause(call, sent, received, outcome.kind)
                 return
             routed = self._deliver(call, outcome)
+            self._record(call, sent, received, outcome.kind, None, None, None, routed)
         self.unfinished -= 1
-        self._record(call, received, routed)
         self._proceed()
 
-    def _leave(
-        self,
-        call: Call,
-        sent: int | None,
-        received: int,
-        outcome: str,
-        service: int | None = None,
-        input_tokens: int | None = None,
-        output_tokens: int | None = None,
-    ) -> None:
-        """It is not in flight any more. There was no attempt where nothing had been sent."""
+    def _leave(self, call: Call) -> None:
+        """It is not in flight any more."""
         call.running = False
         call.sent = None
         self._running.remove(call)
         self.in_flight -= 1
-        if sent is not None:
-            asked, granted, slot = call.asked, call.granted, call.slot_from
-            attempt = (asked, granted, sent, received, outcome, service, input_tokens, output_tokens, slot)
-            call.attempts = (*call.attempts, attempt) if call.attempts else (attempt,)
         if self.limited:
-            self._released = (call.frame.index, call.node, len(call.attempts) - 1)
+            self._released = (call.frame.index, call.node, len(call.earlier))
             self._slots.give_back(call.backend.slots)
 
-    def _record(self, call: Call, received: int, routed: int) -> None:
-        self._trace.raw.append(
+    def _record(
+        self,
+        call: Call,
+        sent: int,
+        received: int,
+        outcome: str,
+        service: int | None,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        routed: int,
+    ) -> None:
+        trace = self._trace
+        trace.raw.append(
             (
                 call.frame.index,
                 call.node,
                 call.backend.name,
                 call.ready,
                 routed,
-                call.attempts,
-                call.input_collection,
-                call.dispatch + self._now() - routed,
-                routed - received,
+                call.earlier,
+                call.asked,
+                call.granted,
+                sent,
+                received,
+                outcome,
+                service,
+                input_tokens,
+                output_tokens,
+                call.slot_from,
             )
         )
+        if call.clocked:
+            overhead = trace.overhead
+            overhead.input_collection.append(call.input_collection)
+            overhead.token_routing.append(routed - received)
+            overhead.dispatch.append(call.dispatch + self._now() - routed)
 
     def _expire(self, call: Call) -> None:
         call.timed_out = True
@@ -207,10 +227,12 @@ class Calls:
         if call.backend.begin is not None:
             self.receive(call, call.timeout())
 
-    def _pause(self, call: Call) -> None:
+    def _pause(self, call: Call, sent: int, received: int, outcome: str) -> None:
         """Asks for a slot again after a while: exponential backoff with full jitter, as AWS's architecture blog has it
         ("Exponential Backoff And Jitter", 2015)."""
-        longest = min(LONGEST_PAUSE_NS, FIRST_PAUSE_NS << min(len(call.attempts) - 1, 16))
+        longest = min(LONGEST_PAUSE_NS, FIRST_PAUSE_NS << min(len(call.earlier), 16))
+        attempt = (call.asked, call.granted, sent, received, outcome, None, None, None, call.slot_from)
+        call.earlier = (*call.earlier, attempt)
         call.timed_out = False
         call.dispatch = 0
         if self._random is None:
@@ -222,9 +244,9 @@ class Calls:
 
     def _resume(self, call: Call) -> None:
         del self._pauses[call]
+        call.since = self._now()
         if self.limited:
             self._queue(call)
             self.grant()
         else:
             self._start(call)
-

@@ -23,7 +23,7 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
 from apxm.runtime.state import Failed, Frame, State
-from apxm.runtime.trace import Failure, Status, Trace
+from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
 
 
 @dataclass(frozen=True)
@@ -159,43 +159,57 @@ class Run:
     def _take_all(self, calls: Calls) -> None:
         state, now, handlers, backends = self._state, self._now, self._handlers, self._backends
         take, ready = state.take, self._event
-        before = state.ran_inline
-        last = now()
-        while (item := take()) is not None:
-            taken = now()
+        while True:
+            clocked = calls.added < CLOCKED_EACH or calls.added % CLOCKED_ONE_IN == 0
+            inline_before = state.ran_inline
+            last = now() if clocked else 0
+            item = take()
+            if item is None:
+                break
+            taken = now() if clocked else 0
             frame, node = item
             handler = handlers[frame.plan.index][node]
             try:
                 if isinstance(handler, ModelCall):
                     backend = backends[handler.backend]
                     request = handler.request(frame.values, backend.can_reason)
-                    collected = now()
+                    collected = now() if clocked else 0
                     # What ran inline on the way to this operation is no part of its dispatch.
-                    taking = taken - last if state.ran_inline == before else 0
+                    taking = taken - last if state.ran_inline == inline_before else 0
                     collection = collected - taken
-                    last = calls.add(
-                        Call(calls, frame, node, handler, backend, request, ready, ready, collected, collection, taking)
+                    calls.add(
+                        Call(
+                            calls,
+                            frame,
+                            node,
+                            handler,
+                            backend,
+                            request,
+                            ready,
+                            ready,
+                            clocked,
+                            collected,
+                            collection,
+                            taking,
+                        )
                     )
                 else:
                     assert handler is not None
-                    last = self._run_clocked(frame, node, handler, taken)
+                    self._run_clocked(frame, node, handler)
             except OperationError as error:
                 self._waited += isinstance(handler, ModelCall)
                 state.broke(frame, node, error)
-                last = now()
-            before = state.ran_inline
 
-    def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation, taken: int) -> int:
-        now, sampled = self._now, self.trace.sampled
+    def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation) -> None:
+        now, overhead = self._now, self.trace.overhead
+        taken = now()
         arguments = operation.collect(frame.values)
         collected = now()
         value = operation.apply(arguments, self._emit)
         applied = now()
         self._state.succeed(frame, node, value)
-        routed = now()
-        sampled.input_collection.append(collected - taken)
-        sampled.token_routing.append(routed - applied)
-        return routed
+        overhead.token_routing.append(now() - applied)
+        overhead.input_collection.append(collected - taken)
 
     def _deliver(self, call: Call, outcome: Outcome) -> int:
         """An operation that waited is over: its token goes to the state. Returns when that was done."""

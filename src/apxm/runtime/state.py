@@ -23,7 +23,7 @@ from apxm.operations.types import Value
 from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
-from apxm.runtime.trace import SAMPLING, FrameRecord
+from apxm.runtime.trace import CLOCKED_INLINE, FrameRecord
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class State:
     def take(self) -> tuple[Frame, int] | None:
         """The next operation to start; None when nothing is ready.
 
-        One in `SAMPLING` of the operations that never wait is handed out too: the caller clocks it.
+        One in `CLOCKED_INLINE` of the operations that never wait is handed out too: the caller clocks it.
         """
         ready, emit = self.ready, self.emit
         popleft, append = ready.popleft, ready.append
@@ -154,7 +154,7 @@ class State:
             operation = plan.inline[node]
             if operation is not None and (poisoned is None or node not in poisoned):
                 self.ran_inline += 1
-                if self.ran_inline % SAMPLING == 1:
+                if self.ran_inline % CLOCKED_INLINE == 1:
                     return item
                 try:
                     value = operation.apply(operation.collect(frame.values), emit)

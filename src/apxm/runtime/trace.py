@@ -2,7 +2,7 @@
 
 Instants are integers in ns. An operation is *ready* when its last token arrived; each attempt of it is *granted* a
 slot, *sent*, and *received*; then the operation is *routed*: its tokens are delivered. Operations that never wait are
-counted, and one in `SAMPLING` is clocked.
+counted. The scheduler's own time is sampled, since each reading of the clock costs what a twentieth of it does.
 
 While the run goes on, records are plain tuples: they cost a seventh of named ones, and a garbage collector that finds
 nothing but numbers in them need not look again.
@@ -18,7 +18,12 @@ from typing import NamedTuple
 from apxm.operations.types import Value
 from apxm.program.model import Call, Flow, Operate, Program
 
-SAMPLING = 64
+CLOCKED_EACH = 16
+"""So many operations that wait have the scheduler's own time for them measured, each"""
+CLOCKED_ONE_IN = 8
+"""and of those behind them one in so many;"""
+CLOCKED_INLINE = 64
+"""of those that never wait one in so many."""
 
 
 class Status(StrEnum):
@@ -70,12 +75,6 @@ class OperationRecord(NamedTuple):
     ready: int
     routed: int
     attempts: tuple[Attempt, ...]
-    input_collection: int
-    """The scheduler's own time for it, in ns, as the next two: from being taken to its operands being collected."""
-    dispatch: int
-    """To its last attempt being sent, waiting left out."""
-    token_routing: int
-    """From its outcome being received to its tokens being delivered."""
 
     @property
     def succeeded(self) -> bool:
@@ -94,8 +93,12 @@ class FrameRecord(NamedTuple):
 
 RawAttempt = tuple[int, int, int, int, str, int | None, int | None, int | None, Place | None]
 """The fields of an `Attempt`."""
-RawOperation = tuple[int, int, str, int, int, tuple[RawAttempt, ...], int, int, int]
-"""The fields of an `OperationRecord`."""
+RawOperation = tuple[
+    int, int, str, int, int, tuple[RawAttempt, ...],
+    int, int, int, int, str, int | None, int | None, int | None, Place | None,
+]  # fmt: skip
+"""The fields of an `OperationRecord`, with all attempts but the last; then those of the last. One tuple costs less than
+three."""
 
 
 @dataclass
@@ -103,8 +106,11 @@ class Overhead:
     """Samples of the scheduler's own time per operation, in ns, one list per part."""
 
     input_collection: list[int] = field(default_factory=list[int])
+    """From being taken to its operands being collected."""
     dispatch: list[int] = field(default_factory=list[int])
+    """To begin and to end its last attempt, waiting left out; none for an operation that never waits."""
     token_routing: list[int] = field(default_factory=list[int])
+    """From its outcome being received to its tokens being delivered."""
 
 
 class Failure(NamedTuple):
@@ -133,8 +139,7 @@ class Trace:
     frames: list[FrameRecord] = field(default_factory=list[FrameRecord])
     raw: list[RawOperation] = field(default_factory=list[RawOperation])
     """What `operations` is made from."""
-    sampled: Overhead = field(default_factory=Overhead)
-    """Of operations that never wait."""
+    overhead: Overhead = field(default_factory=Overhead)
     processor_ns: int = field(default=0, compare=False)
     """Processor time of the whole process between start and end, on whatever clock the run was."""
     max_in_flight: int = 0
@@ -151,25 +156,12 @@ class Trace:
     @cached_property
     def operations(self) -> list[OperationRecord]:
         """Those that waited, in the order in which they were routed. Read it when the run is over."""
-        return [
-            OperationRecord(*raw[:5], tuple(map(Attempt._make, raw[5])), *raw[6:])  # in the order of the fields
-            for raw in self.raw
-        ]
+        return [OperationRecord(*raw[:5], (*map(Attempt._make, raw[5]), Attempt._make(raw[6:]))) for raw in self.raw]
 
     @property
     def attempts(self) -> int:
         """How many there were, of all operations."""
-        return sum(len(raw[5]) for raw in self.raw)
-
-    @cached_property
-    def overhead(self) -> Overhead:
-        """Of all operations that were clocked. Read it when the run is over."""
-        sampled, records = self.sampled, self.operations
-        return Overhead(
-            [*(record.input_collection for record in records), *sampled.input_collection],
-            [*(record.dispatch for record in records), *sampled.dispatch],
-            [*(record.token_routing for record in records), *sampled.token_routing],
-        )
+        return sum(len(raw[5]) + 1 for raw in self.raw)
 
     def path_of(self, frame: int, node: int) -> str:
         """The stable path of a node: its own within its flow, behind those of the calls around it."""
