@@ -1,6 +1,6 @@
 """How near does a fan-out over HTTP come to the ideal, by whose client and whose scheduler?
 
-    python -m benchmarks.fan_out [--quick]
+    python -m benchmarks.fan_out [--quick | --whole]
 
 The endpoint is `apxm simulator` in a process of its own, answering after exactly one second (or two), and every system
 is a process of its own as well, warmed up; their runs take turns. All of them share this machine's cores, so at a
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -58,13 +58,23 @@ class Setting(NamedTuple):
 
 
 ALL = (8, 64, 256, 1024)
+FLOORS = ("socket", "pyqwest", "apxm")
 SETTINGS = (
     Setting(1, False, False, ALL, 15, OURS),
-    Setting(1, False, True, ALL, 15, ("socket", "pyqwest", "apxm")),
-    Setting(1, True, False, (64, 1024), 7, ("socket", "pyqwest", "apxm")),
-    Setting(1, True, True, (64, 1024), 7, ("socket", "pyqwest", "apxm")),
-    Setting(2, False, False, (1024,), 7, ("socket", "pyqwest", "apxm")),
+    Setting(1, False, True, ALL, 15, FLOORS),
+    Setting(1, True, False, ALL, 5, FLOORS),
+    Setting(1, True, True, ALL, 5, FLOORS),
+    Setting(2, False, False, ALL, 5, FLOORS),
     Setting(1, False, False, ALL, 3, PEERS),
+)
+WHOLE = (
+    *(
+        Setting(seconds, tls, cold, ALL, 15, FLOORS)
+        for seconds in (1, 2)
+        for tls in (False, True)
+        for cold in (False, True)
+    ),
+    Setting(1, False, False, ALL, 15, PEERS),
 )
 QUICK = (
     Setting(0.05, False, False, (8,), 1, (*OURS, *PEERS)),
@@ -137,6 +147,14 @@ def judge(section: Section, setting: Setting, found: dict[tuple[int, str], list[
 
 
 def fan_out(quick: bool) -> Section:
+    return measured(QUICK if quick else SETTINGS)
+
+
+def whole(quick: bool) -> Section:
+    return measured(QUICK if quick else WHOLE)
+
+
+def measured(settings: Sequence[Setting]) -> Section:
     raise_limit()
     section = Section("Fan-out over HTTP", caveats(__doc__))
     with TemporaryDirectory() as name:
@@ -144,7 +162,7 @@ def fan_out(quick: bool) -> Section:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "authority.pem")
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-        for setting in QUICK if quick else SETTINGS:
+        for setting in settings:
             rows: list[tuple[str, ...]] = []
             found: dict[tuple[int, str], list[Measured]] = {}
             for width, system, runs in measure(setting, folder):
@@ -162,4 +180,4 @@ def fan_out(quick: bool) -> Section:
 
 
 if __name__ == "__main__":
-    standalone(fan_out, __doc__)
+    standalone(fan_out, __doc__, whole)

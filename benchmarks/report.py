@@ -118,14 +118,16 @@ def tell(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def standalone(benchmark: Benchmark, doc: str | None) -> None:
-    """The main program of one benchmark."""
+def standalone(benchmark: Benchmark, doc: str | None, whole: Benchmark | None = None) -> None:
+    """The main program of one benchmark; `whole` measures what `make bench` has no time for."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small and few: only to see that it works")
+    if whole:
+        parser.add_argument("--whole", action="store_true", help="every setting, fifteen times: an hour")
     parser.add_argument("--samples", type=Path, metavar="F.json", help="write the raw samples there")
     arguments = parser.parse_args()
     about = machine()
-    section = benchmark(arguments.quick)
+    section = (whole if whole and arguments.whole else benchmark)(arguments.quick)
     if arguments.quick:
         section.claims.clear()  # nothing was measured well enough to judge
     tell("")
