@@ -90,9 +90,19 @@ class BackendError(OperationError):
     an unreadable answer, false for 400, 401, 403 and 404.
     """
 
-    def __init__(self, kind: str, message: str, *, retryable: bool, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(kind, message, hint=hint)
         self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        """How long the endpoint asks to be left alone, from now; None where it says nothing."""
 
 
 class InternalError(ApxmError):
