@@ -121,7 +121,7 @@ class BarePyqwest:
 
         self._url = f"{where.base}/chat/completions"
         self._headers = [("content-type", "application/json")]
-        self._transport = transport.open_transport(os.environ, tls=where.authority is not None)
+        self._transport = transport.shared_transport(os.environ, tls=where.authority is not None)
         self._client = Client(self._transport)
 
     def prepare(self, width: int) -> None:
@@ -135,7 +135,7 @@ class BarePyqwest:
         assert response.status == 200
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        pass
 
 
 class BoundedPyqwest(BarePyqwest):
@@ -265,6 +265,7 @@ async def answer(name: str, where: Where) -> None:
         asked = msgspec.json.decode(line, type=Asked)
         if asked.cold:
             await system.close()
+            transport.forget_transports()
             system = SYSTEMS[name](where)
         if asked.cold or width != asked.width:
             system.prepare(width := asked.width)

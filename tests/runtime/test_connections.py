@@ -48,6 +48,32 @@ def run_against(
         return runner.run(main())
 
 
+def test_what_comes_next_finds_the_connections_of_what_went_before() -> None:
+    """Of an earlier run, and of one in a thread and an event loop of its own."""
+    program = apxm.compile_text('agent A { @entry flow f() -> str { return merge(ask("x"), ask("y")) } }')
+
+    def one_run(endpoint: str) -> None:
+        settings = OpenAISettings(model="tiny", endpoint=endpoint)
+        pool = BackendPool({"local": OpenAIBackend("local", settings, {})}, "local")
+
+        async def run() -> None:
+            trace = await Run(LoadedProgram(program), program.flows[0], (), pool).execute()
+            assert not trace.failures
+            await pool.close()
+
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            runner.run(run())
+
+    async def main() -> int:
+        async with Server(completion("Fine.")) as server, asyncio.timeout(PATIENCE_S):
+            for _ in range(3):
+                await asyncio.to_thread(one_run, server.endpoint)
+            assert len(server.received) == 6
+            return server.connections
+
+    assert asyncio.run(main()) <= 3  # one may not be back yet when the next run begins
+
+
 def hang_on(word: str) -> Callable[[Received], Reply]:
     return lambda request: HANG if word in request.body.decode() else completion("Fine.")
 

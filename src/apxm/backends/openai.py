@@ -16,7 +16,7 @@ from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.secrets import Redactor, is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
-from apxm.backends.transport import open_transport, proxy_secrets
+from apxm.backends.transport import proxy_secrets, shared_transport
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import printable
 
@@ -30,7 +30,7 @@ _RETRYABLE = frozenset({408, 429})
 
 
 class OpenAIBackend:
-    """Coroutine style. Belongs to one event loop at a time."""
+    """Coroutine style; works in any event loop, also in several at a time."""
 
     def __init__(
         self, name: str, settings: OpenAISettings, environment: Mapping[str, str], *, where: str | None = None
@@ -44,7 +44,7 @@ class OpenAIBackend:
         self._headers = Headers(list(headers.items()))
         self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
         self._max_answer = int(settings.max_answer_mib * _MIB)
-        self._transport = open_transport(environment, tls=endpoint.chat_url.startswith("https:"))
+        self._transport = shared_transport(environment, tls=endpoint.chat_url.startswith("https:"))
         self.max_concurrency: int | None = settings.max_concurrency
         self.timeout_s: float | None = settings.timeout_s
         self.can_reason: bool = settings.can_reason
@@ -78,7 +78,7 @@ class OpenAIBackend:
             ) from None
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        """Its connections stay with the process, for whoever calls the same endpoint next."""
 
     async def _refused(self, response: Response) -> BackendError:
         """The error for an answer that is not 200."""

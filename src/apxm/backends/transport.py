@@ -1,4 +1,4 @@
-"""The HTTP client: one pool of connections per endpoint, with nothing hidden in it.
+"""The HTTP client: one pool of connections per process and endpoint, with nothing hidden in it.
 
 Redirects are not followed (a prompt must not go where nobody sent it), no cookies are kept, no call is repeated.
 HTTP/1.1 throughout: over HTTP/2 all calls would share one connection, and those beyond the server's limit of streams,
@@ -8,7 +8,9 @@ ALL_PROXY and NO_PROXY, which the client reads itself.
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -22,14 +24,43 @@ IDLE_S = 4.0
 """Servers close idle connections too, some after 5 s; ours are gone before, so no call is sent into a closed one."""
 _MAX_IDLE = 10_000
 """Connections kept for the next wave of calls; each costs a handshake to make."""
+_LET_GO_S = 0.01
 _MAX_CERTIFICATES = 16 * 1024 * 1024
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
-def open_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
-    """Raises `ConfigurationError` where the environment names certificates that cannot be read."""
+_shared: dict[object, HTTPTransport] = {}
+
+
+def shared_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
+    """The process's transport for these certificates and proxies: what comes next finds the connections still open,
+    whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
+
+    Raises `ConfigurationError` where the environment names certificates that cannot be read.
+    """
     certificates = read_certificates(environment) if tls else None
+    proxies = tuple(os.environ.get(name) for proxy in (*_PROXIES, "NO_PROXY") for name in (proxy, proxy.lower()))
+    key = tls, certificates, proxies
+    if key not in _shared:
+        if not _shared:
+            atexit.register(_let_go)
+        _shared[key] = _transport(certificates)
+    return _shared[key]
+
+
+def forget_transports() -> None:
+    """What comes next opens connections of its own."""
+    _shared.clear()
+
+
+def _let_go() -> None:
+    """The client's threads take a millisecond to give back the objects of a call that has just ended. An interpreter
+    that is finalized meanwhile aborts."""
+    time.sleep(_LET_GO_S)
+
+
+def _transport(certificates: bytes | None) -> HTTPTransport:
     try:
         return HTTPTransport(
             http_version=HTTPVersion.HTTP1,
