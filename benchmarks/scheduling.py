@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from apxm.analysis.measure import overhead_breakdown
 from apxm.analysis.metrics import OverheadBreakdown
-from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.program.model import Program
 from apxm.runtime import loops
 from apxm.runtime.calls import Calls
@@ -42,8 +42,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": real_loop
 class Instant:
     """Coroutine style: an async function that returns at once. The default time limit is on."""
 
-    max_concurrency: int | None = None
-    timeout_s: float | None = 120.0
+    limits = Limits(timeout_s=120.0)
     can_reason = False
     info = BackendInfo(name="instant", kind="instant", model="none")
 
@@ -65,8 +64,7 @@ class NextTurn(Instant):
 class NextTurnCallback:
     """Callback style: the answer comes with the next turn of the event loop, and no task is needed."""
 
-    max_concurrency: int | None = None
-    timeout_s: float | None = 120.0
+    limits = Limits(timeout_s=120.0)
     can_reason = False
     info = BackendInfo(name="callback", kind="callback", model="none")
 

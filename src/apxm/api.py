@@ -27,7 +27,7 @@ from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
 from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.limits import BackendPool
+from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.scheduler import Run, RunOptions
 from apxm.runtime.trace import Failure, Status, Trace
@@ -278,4 +278,4 @@ def _configured(selection: Selection) -> BackendPool:
         logger.info("%s", notice)
     for warning in resolved.warnings:
         logger.warning("%s", warning)
-    return BackendPool(resolved.backends, resolved.default)
+    return BackendPool(resolved.backends, resolved.default, PROCESS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from apxm.backends.protocol import BackendInfo, Clock, Handle, ModelAnswer, ModelRequest, Usage
+from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.errors import BackendError
 from apxm.operations.types import Value
 from apxm.program.model import Program
@@ -51,13 +51,21 @@ class ScriptedBackend:
     latency_ms: Callable[[ModelRequest], float] = lambda _request: 1000
     name: str = "scripted"
     max_concurrency: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_tokens: int | None = None
     timeout_s: float | None = None
+    retries: int = 0
     can_reason: bool = False
     calls: list[ScriptedCall] = field(default_factory=list[ScriptedCall])
 
     @property
     def info(self) -> BackendInfo:
         return BackendInfo(name=self.name, kind="scripted", model="scripted", simulated=True)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
 
     @property
     def prompts(self) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from apxm.analysis.calibrate import CalibrationFailed, calibrate, most_calls
 from apxm.analysis.profile import Profile
-from apxm.backends.protocol import AnyBackend, BackendInfo, ModelAnswer, ModelRequest, Usage
+from apxm.backends.protocol import AnyBackend, BackendInfo, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError, UsageError
 from apxm.runtime.loops import run_virtually
@@ -141,8 +141,7 @@ def test_more_calls_at_once_than_the_backend_may_have_are_refused() -> None:
 def test_a_backend_that_is_awaited_is_calibrated_on_real_time() -> None:
     class Immediate:
         info = BackendInfo(name="real", kind="test", model="m", endpoint="http://127.0.0.1:1/v1")
-        max_concurrency = None
-        timeout_s = None
+        limits = Limits()
         can_reason = False
 
         async def call(self, request: ModelRequest) -> ModelAnswer:

@@ -17,7 +17,7 @@ from apxm.analysis.losses import TERMS, Losses, losses
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
 from apxm.program.model import Literal, Operate, Program
-from apxm.runtime import calls
+from apxm.runtime import retries
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.scheduler import Run, RunOptions
@@ -96,9 +96,9 @@ def test_one_failed_attempt_is_retries_and_the_pause_after_it_is_waiting(
         return execute_virtually(p, backend)
 
     p = program(plan(ask("first"), show(0), ask("slow", 0, retries=1), ask("quick", 0), merge(2, 3), give(4)))
-    monkeypatch.setattr(calls, "FIRST_PAUSE_NS", 1)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_NS", 1)
     assert moved(run(), plain) == {"retries": 50}
-    monkeypatch.setattr(calls, "FIRST_PAUSE_NS", 500_000_000)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_NS", 500_000_000)
     found = moved(run(), plain)
     assert found.pop("waiting") > 10
     assert found == {"retries": 50}
@@ -218,9 +218,8 @@ def test_the_terms_of_any_run_add_up_and_only_variation_is_ever_negative(seed: i
             return "a" if kind < 0.7 else BackendError("http_status", "no", retryable=kind < 0.95)
 
         service: Callable[[ModelRequest], float] = lambda _request: random.randrange(1, 1000)  # noqa: E731
-        return ReportingBackend(
-            script, lambda _request: random.randrange(1, 2000), name, limit, None, False, [], service
-        )
+        latency: Callable[[ModelRequest], float] = lambda _request: random.randrange(1, 2000)  # noqa: E731
+        return ReportingBackend(script, latency, name, limit, service_ms=service)
 
     both = backend("scripted", random.choice([None, 3])), backend("other", other_slots)
     trace = execute_virtually(p, *both, options=RunOptions(max_concurrency=slots, seed=seed))

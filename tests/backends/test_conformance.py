@@ -11,7 +11,7 @@ import pytest
 
 from apxm.backends.deferred import DeferredBackend
 from apxm.backends.openai import OpenAIBackend
-from apxm.backends.protocol import AnyBackend, Handle, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
@@ -33,7 +33,9 @@ class LoopClock:
 
 @asynccontextmanager
 async def simulated() -> AsyncIterator[AnyBackend]:
-    yield SimulatedBackend(name="b", latency="constant:1", slowdown="usl:0.01,0", timeout_s=5, max_concurrency=3)
+    yield SimulatedBackend(
+        name="b", latency="constant:1", slowdown="usl:0.01,0", limits=Limits(timeout_s=5, max_concurrency=3)
+    )
 
 
 @asynccontextmanager
@@ -117,7 +119,7 @@ def test_each_of_many_calls_at_once_gets_its_own_answer(make: Make) -> None:
 def test_it_says_who_it_is_and_what_its_limits_are(make: Make) -> None:
     async def run() -> None:
         async with make() as backend:
-            assert (backend.info.name, backend.max_concurrency, backend.timeout_s) == ("b", 3, 5)
+            assert (backend.info.name, backend.limits.max_concurrency, backend.limits.timeout_s) == ("b", 3, 5)
             assert backend.info.simulated == (backend.info.endpoint is None)
             assert backend.can_reason is False
             await backend.close()

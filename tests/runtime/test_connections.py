@@ -82,7 +82,7 @@ def test_a_call_past_its_own_time_limit_closes_its_connection_and_the_others_go_
     source = """
         agent A {
             flow f() -> str {
-                ask("slow", timeout: 0.5) -> slow
+                ask("slow", timeout: 0.5, retries: 0) -> slow
                 ask("quick") -> quick
                 print(quick)
                 return slow

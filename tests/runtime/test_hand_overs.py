@@ -6,7 +6,7 @@ import pytest
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
-from apxm.runtime import calls
+from apxm.runtime import retries
 from apxm.runtime.scheduler import RunOptions
 from apxm.runtime.trace import Place, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
@@ -39,7 +39,7 @@ def test_two_operations_can_give_each_other_their_slots(monkeypatch: pytest.Monk
         first = request.prompt == "a" and backend.prompts.count("a") == 1
         return BackendError("connection", "lost", retryable=True) if first else "ok"
 
-    monkeypatch.setattr(calls, "FIRST_PAUSE_NS", 1)  # over before the other one ends
+    monkeypatch.setattr(retries, "FIRST_PAUSE_NS", 1)  # over before the other one ends
     backend = ScriptedBackend(script=script)
     p = program(plan(ask("a", retries=1), ask("b")))
     trace = execute_virtually(p, backend, options=RunOptions(max_concurrency=1))

@@ -27,8 +27,8 @@ def test_no_more_calls_are_in_flight_than_files_can_be_opened(
 ) -> None:
     monkeypatch.setattr(limits, "most_connections", lambda: files)
     made = pool(own)
-    assert made.slots["real"].limit == limit
-    assert made.slots["scripted"].limit is None, "a simulated call opens none"
+    assert made.gates["real"].limit == limit
+    assert made.gates["scripted"].limit is None, "a simulated call opens none"
 
 
 SCARCE = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
+from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.program.model import (
     Call,
@@ -359,8 +359,7 @@ def test_progress_counts_what_is_done_running_and_waiting() -> None:
 class SleepingBackend:
     """A coroutine backend that keeps count of its calls."""
 
-    max_concurrency: int | None = None
-    timeout_s: float | None = None
+    limits = Limits(retries=0)
     can_reason = False
 
     def __init__(self, answer: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
+from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest
 from apxm.errors import OperationError
 from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
@@ -21,8 +21,7 @@ from tests.plans import ask, give, merge, plan, program
 class Recording:
     """A coroutine backend that notes which task each call ran in."""
 
-    max_concurrency: int | None = None
-    timeout_s: float | None = None
+    limits = Limits(retries=0)
     can_reason = False
     info = BackendInfo(name="b", kind="recording", model="m", simulated=True)
 
@@ -124,9 +123,8 @@ def test_a_call_that_waits_holds_up_none_of_those_that_do_not() -> None:
 
 def test_the_task_of_a_call_that_timed_out_ends_with_it() -> None:
     backend = Recording(a_second)
-    backend.timeout_s = 0.5
     # The second call can only begin when the first has failed: `assert not task.cancelling()` sees to the rest.
-    backend.max_concurrency = 1
+    backend.limits = Limits(max_concurrency=1, timeout_s=0.5, retries=0)
     trace = run_virtually(run(fan_out(2), backend))
     assert [f.kind for f in trace.failures] == ["timeout", "timeout"]
     assert len(set(backend.tasks)) == 2

@@ -70,9 +70,9 @@ async def calibrate(
     Raises `CalibrationFailed`, and `UsageError` for concurrencies that the backend is not allowed.
     """
     levels = _levels(concurrencies)
-    if backend.max_concurrency is not None and levels[-1] > backend.max_concurrency:
+    if backend.limits.max_concurrency is not None and levels[-1] > backend.limits.max_concurrency:
         raise UsageError(
-            f"backend {backend.info.name!r} may have {backend.max_concurrency} calls in flight, not {levels[-1]}"
+            f"backend {backend.info.name!r} may have {backend.limits.max_concurrency} calls in flight, not {levels[-1]}"
         )
     client = _Client(backend, prompt, max_tokens)
     report("warming up")
@@ -197,7 +197,7 @@ def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts
         model=info.model,
         endpoint=info.endpoint,
         simulated=info.simulated,
-        max_concurrency=backend.max_concurrency,
+        max_concurrency=backend.limits.max_concurrency,
         date=date,
         discipline="sharing",
         levels=tuple(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from apxm.analysis.profile import Profile
 from apxm.backends.latency import Draws
-from apxm.backends.protocol import BackendInfo, Clock, Handle, ModelAnswer, ModelRequest, Usage
+from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.sharing import ProcessorSharing
 from apxm.errors import BackendError
 
@@ -59,12 +59,11 @@ class PredictedBackend:
     the other.
     """
 
-    timeout_s = None
     can_reason = False
 
     def __init__(self, name: str, profile: Profile, seed: int, iteration: int) -> None:
         self.info = BackendInfo(name=name, kind="predicted", model=profile.model, simulated=True)
-        self.max_concurrency: int | None = profile.max_concurrency
+        self.limits = Limits(max_concurrency=profile.max_concurrency)
         self._station: Station = Queue(profile) if profile.discipline == "queue" else ProcessorSharing(profile.slowdown)
         self._work = [round(profile.isolated_ms * ratio * 1e6) for ratio in profile.ratios]
         self._client_ns = round(profile.client_ms * 1e6)

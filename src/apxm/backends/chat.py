@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from time import time
 from typing import Any, cast
 
 import msgspec
@@ -190,3 +191,21 @@ def _nanoseconds(milliseconds: str) -> int | None:
     except ValueError:
         return None
     return max(0, round(value * 1_000_000)) if math.isfinite(value) else None
+
+
+def retry_after(milliseconds: str | None, header: str | None, now: Callable[[], float] = time) -> float | None:
+    """Seconds for which the endpoint asks to be left alone: OpenAI's ``retry-after-ms``, else ``Retry-After``, seconds
+    or a date (RFC 9110, 10.2.3). None where it says nothing, or nothing that can be read."""
+    for text, scale in ((milliseconds, 1e-3), (header, 1.0)):
+        try:
+            seconds = float(text or "") * scale
+        except ValueError:
+            continue
+        if math.isfinite(seconds) and seconds >= 0:
+            return seconds
+    from email.utils import parsedate_to_datetime  # 20 ms, for something rare
+
+    try:
+        return max(0.0, parsedate_to_datetime(header or "").timestamp() - now())
+    except (ValueError, OverflowError):
+        return None

@@ -17,8 +17,7 @@ class DeferredBackend:
 
     def __init__(self, info: BackendInfo, settings: OpenAISettings, make: Callable[[], CoroutineBackend]) -> None:
         self.info = info
-        self.max_concurrency: int | None = settings.max_concurrency
-        self.timeout_s: float | None = settings.timeout_s
+        self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self._make = make
         self._backend: CoroutineBackend | None = None

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, WriteError
 
-from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, service_time
+from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, retry_after, service_time
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.secrets import Redactor, is_telling, read_value, reference
@@ -45,8 +45,7 @@ class OpenAIBackend:
         self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
         self._max_answer = int(settings.max_answer_mib * _MIB)
         self._transport = shared_transport(environment, tls=endpoint.chat_url.startswith("https:"))
-        self.max_concurrency: int | None = settings.max_concurrency
-        self.timeout_s: float | None = settings.timeout_s
+        self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self.info = openai_info(name, settings, endpoint)
 
@@ -98,8 +97,10 @@ class OpenAIBackend:
         # A body cut somewhere could show half of a key, which no redactor would know.
         words = error_text(content) if content is not None else "(an error page of more than 64 KiB)"
         return self._error(
-            "http_status", f"{said}: {words}" if words.strip() else said,
+            "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "http_status",
+            f"{said}: {words}" if words.strip() else said,
             retryable=status in _RETRYABLE or status >= 500, hint=self._hint(status),
+            retry_after_s=retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after")),
         )  # fmt: skip
 
     def _hint(self, status: int) -> str | None:
@@ -118,15 +119,20 @@ class OpenAIBackend:
             return self._error("timeout", f"did not answer in time: {detail}", retryable=True)
         if isinstance(error, ReadError):
             return self._error("unreadable_answer", f"sent an answer that cannot be read: {detail}", retryable=True)
-        hint = "SSL_CERT_FILE names a file of further authorities to trust" if "certificate" in detail else None
-        return self._error("connection", f"could not be reached, or was lost: {detail}", retryable=True, hint=hint)
+        untrusted = "certificate" in detail
+        hint = "SSL_CERT_FILE names a file of further authorities to trust" if untrusted else None
+        words = f"could not be reached, or was lost: {detail}"
+        return self._error("connection", words, retryable=not untrusted, hint=hint)
 
-    def _error(self, kind: str, words: str, *, retryable: bool, hint: str | None = None) -> BackendError:
+    def _error(
+        self, kind: str, words: str, *, retryable: bool, hint: str | None = None, retry_after_s: float | None = None
+    ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact(words).replace("\n", " ")).split())
         if len(text) > _SHOWN:
             text = text[:_SHOWN] + "…"
-        return BackendError(kind, f"{self.info.name} ({self._shown}) {text}", retryable=retryable, hint=hint)
+        message = f"{self.info.name} ({self._shown}) {text}"
+        return BackendError(kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s)
 
 
 async def _read(response: Response, limit: int) -> bytearray | None:

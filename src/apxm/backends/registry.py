@@ -35,8 +35,7 @@ def create_backend(
                 slowdown=settings.slowdown,
                 seed=settings.seed,
                 answers=[(_pattern(name, a.match, where), a.answer) for a in settings.answers],
-                max_concurrency=settings.max_concurrency,
-                timeout_s=settings.timeout_s,
+                limits=settings.limits,
             )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from apxm.backends.latency import DEFAULT_LATENCY
+from apxm.backends.protocol import Limits
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
@@ -18,8 +19,20 @@ class ScriptedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     answer: str
 
 
+class _Limited(Struct, frozen=True, kw_only=True):
+    max_concurrency: Count | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    timeout_s: Seconds = 600.0
+    retries: Annotated[int, Meta(ge=0, le=100)] = 6
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__ if hasattr(self, name)})
+
+
 class SimulatedSettings(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="simulated"
+    _Limited, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="simulated"
 ):
     model: str = "simulated"
     latency: str = DEFAULT_LATENCY
@@ -27,11 +40,9 @@ class SimulatedSettings(
     seed: int = 0
     answers: tuple[ScriptedAnswer, ...] = ()
     """The first that matches is the answer."""
-    max_concurrency: Count | None = None
-    timeout_s: Seconds | None = None
 
 
-class OpenAISettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"):
+class OpenAISettings(_Limited, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"):
     model: str
     endpoint: str
     """The URL up to and without ``/chat/completions``."""
@@ -49,8 +60,6 @@ class OpenAISettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Sent with each request; a value may be ``env:NAME``."""
     body: dict[str, object] = {}
     """Further fields of each request's body; what the call itself says wins."""
-    max_concurrency: Count | None = None
-    timeout_s: Seconds = 600.0
     max_answer_mib: Annotated[float, Meta(gt=0, le=4096)] = 64.0
     """An answer larger than this, decompressed, is refused."""
 

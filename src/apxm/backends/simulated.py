@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from apxm.backends.latency import Draws, LatencyModel, parse_latency
-from apxm.backends.protocol import BackendInfo, Clock, Handle, ModelAnswer, ModelRequest, Usage
+from apxm.backends.protocol import NO_LIMITS, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.sharing import ProcessorSharing
 from apxm.backends.slowdown import Slowdown, parse_slowdown
 from apxm.errors import BackendError
@@ -24,8 +24,6 @@ _BEGINNING = 60
 class SimulatedBackend:
     """Callback style; works on any clock, in one event loop at a time."""
 
-    max_concurrency: int | None
-    timeout_s: float | None
     can_reason = False
 
     def __init__(
@@ -37,16 +35,14 @@ class SimulatedBackend:
         slowdown: str | Slowdown = "none",
         seed: int = 0,
         answers: Sequence[tuple[re.Pattern[str], str]] = (),
-        max_concurrency: int | None = None,
-        timeout_s: float | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._latency = parse_latency(latency) if isinstance(latency, str) else latency
         self._slowdown = parse_slowdown(slowdown) if isinstance(slowdown, str) else slowdown
         self._answers = tuple(answers)
         self._seed = seed
         self._model = model
-        self.max_concurrency = max_concurrency
-        self.timeout_s = timeout_s
+        self.limits = limits
         self._sharing = ProcessorSharing(self._slowdown)
         self._draws = Draws(seed)
         self.info = BackendInfo(

@@ -11,7 +11,7 @@ import msgspec
 
 from apxm.backends.deferred import DeferredBackend
 from apxm.backends.latency import parse_latency
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
 from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
@@ -129,8 +129,7 @@ def _backend(known: Known) -> AnyBackend:
 class _Refused:
     """A simulated backend that must not be called: each call fails, and a run without one is not held up."""
 
-    max_concurrency: int | None = None
-    timeout_s: float | None = None
+    limits = Limits()
     can_reason = False
 
     def __init__(self, info: BackendInfo, refusal: ConfigurationError) -> None:

@@ -9,12 +9,16 @@ from msgspec import Struct
 from apxm.backends.protocol import AnyBackend, CallbackBackend, CoroutineBackend, Handle, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, OperationError
 from apxm.runtime.deadlines import limit_ns
+from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.limits import BackendSlots
 from apxm.runtime.state import Frame
 from apxm.runtime.trace import Place, RawAttempt
 
 Outcome = ModelAnswer | OperationError
+
+
+_ASSUMED_OUTPUT = 1024
+"""Tokens, of a call without a limit."""
 
 
 class Owner(Protocol):
@@ -26,15 +30,16 @@ class Owner(Protocol):
 class BoundBackend:
     """A backend as a run uses it."""
 
-    __slots__ = ("begin", "call", "can_reason", "info", "name", "simulated", "slots", "timeout_ns")
+    __slots__ = ("begin", "call", "can_reason", "gate", "info", "limits", "name", "simulated", "timeout_ns")
 
-    def __init__(self, backend: AnyBackend, slots: BackendSlots) -> None:
+    def __init__(self, backend: AnyBackend, gate: Gate) -> None:
         self.info = backend.info
         self.name = backend.info.name
         self.simulated = backend.info.simulated
         self.can_reason = backend.can_reason
-        self.slots = slots
-        self.timeout_ns = None if backend.timeout_s is None else limit_ns(backend.timeout_s)
+        self.gate = gate
+        self.limits = backend.limits
+        self.timeout_ns = None if self.limits.timeout_s is None else limit_ns(self.limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
 
@@ -73,9 +78,36 @@ class Call(Struct, eq=False):
     handle: Handle | None = None
     """Of the running attempt."""
 
+    ticket: Ticket | None = None
+    """Of the running attempt; None where nothing is limited."""
+    tokens: int = 0
+    """What an attempt costs at most; 0 where nobody counts them."""
+    used: int | None = None
+    """What the running attempt cost; None until the endpoint says so."""
+
     @property
-    def slots(self) -> BackendSlots:
-        return self.backend.slots
+    def gate(self) -> Gate:
+        return self.backend.gate
+
+    @property
+    def retries(self) -> int:
+        """How often it may be tried again."""
+        own = self.handler.retries
+        return self.backend.limits.retries if own is None else own
+
+    def settle(self, answer: ModelAnswer, received: int) -> None:
+        """What the answer says about its cost, and about when the request arrived."""
+        usage = answer.usage
+        if usage.input_tokens is not None and usage.output_tokens is not None:
+            self.used = usage.input_tokens + usage.output_tokens
+        if answer.service_ns is not None and self.ticket is not None:
+            self.gate.arrived(self.ticket, received - answer.service_ns)
+
+    def most_tokens(self) -> int:
+        """What an attempt costs at most."""
+        request = self.request
+        output = request.max_tokens or self.backend.limits.max_tokens or _ASSUMED_OUTPUT
+        return request.largest_input + output
 
     @property
     def rank(self) -> int:

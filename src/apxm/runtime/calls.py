@@ -12,13 +12,12 @@ from apxm.backends.protocol import Handle, ModelAnswer
 from apxm.errors import BackendError
 from apxm.runtime.call import Call, Outcome
 from apxm.runtime.deadlines import Deadlines
+from apxm.runtime.gates import Gate
 from apxm.runtime.limits import RunSlots
 from apxm.runtime.loops import START, RankedClock
+from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RetryBudget, pause_ns
 from apxm.runtime.trace import ANOTHER_RUN, Place, Trace
 from apxm.runtime.workers import Workers
-
-FIRST_PAUSE_NS = 500_000_000
-LONGEST_PAUSE_NS = 30_000_000_000
 
 
 class Calls:
@@ -27,6 +26,7 @@ class Calls:
         clock: RankedClock,
         limited: bool,
         max_concurrency: int | None,
+        retries: RetryBudget,
         seed: int,
         trace: Trace,
         deliver: Callable[[Call, Outcome], int],
@@ -43,9 +43,12 @@ class Calls:
         self._deliver = deliver
         self._proceed = proceed
         self.limited = limited
-        self._slots: RunSlots[Call] = RunSlots(max_concurrency, self._start, self._wake)
+        self._slots: RunSlots[Call] = RunSlots(max_concurrency, clock, self._start, self._refuse, self._wake)
         self._released: Place | None = None
         """The attempt that gave its slot back in this very event, if one did."""
+        self._retries = retries
+        self._refused = False
+        """Whether `grant` ended calls that will get no slot."""
         self._seed = seed
         self._random: random.Random | None = None
         """Of the pauses; made for the first of them."""
@@ -63,7 +66,7 @@ class Calls:
         """Starts a call, at once where nothing is limited; else `grant` starts it when its turn has come."""
         self.added += 1
         self.unfinished += 1
-        if self.limited:
+        if self.limited or call.backend.gate.troubled:
             self._queue(call)
         else:
             self._start(call)
@@ -72,6 +75,16 @@ class Calls:
         """Starts the calls that can have their slots now, those with the longest path to the end first."""
         self._slots.grant()
         self._released = None
+        if self._refused:
+            self._refused = False
+            self._proceed()
+
+    def _refuse(self, call: Call) -> None:
+        """It gets no slot any more."""
+        self._refused = True
+        self._deliver(call, call.gate.refusal())
+        self.unfinished -= 1
+        self._record_earlier(call)
 
     def _wake(self) -> None:
         """A slot of a backend became free, given back by a call of this run or of another one."""
@@ -88,10 +101,10 @@ class Calls:
         self._running.clear()
         self._workers.clear()
         for call in self._slots.clear():
-            self._record_cancelled(call)
+            self._record_earlier(call)
         for call, pause in paused:
             pause.cancel()
-            self._record_cancelled(call)
+            self._record_earlier(call)
         now = self._now()
         for call in running:
             if call.handle is not None:
@@ -99,14 +112,14 @@ class Calls:
             sent = call.sent
             self._leave(call)
             if sent is None:
-                self._record_cancelled(call)
+                self._record_earlier(call)
             else:
                 self._record(call, sent, now, "cancelled", None, None, None, now)
         self._slots.clear()
         self.unfinished = 0
 
-    def _record_cancelled(self, call: Call) -> None:
-        """Of a call without an attempt in flight: those it had are kept."""
+    def _record_earlier(self, call: Call) -> None:
+        """Of a call that ends without an attempt in flight: those it had are kept."""
         if call.earlier:
             now = self._now()
             call.earlier, last = call.earlier[:-1], call.earlier[-1]
@@ -120,6 +133,9 @@ class Calls:
     # --- an attempt ------------------------------------------------------------------------------------------------
 
     def _queue(self, call: Call) -> None:
+        self.limited = True
+        if call.gate.counts_tokens and not call.tokens:
+            call.tokens = call.most_tokens()
         self._slots.request(call)
         if call.clocked:
             call.dispatch += self._now() - call.since
@@ -160,13 +176,20 @@ class Calls:
             usage, service = outcome.usage, outcome.service_ns
             if service is not None and service > received - sent:
                 service = received - sent
+            gate = call.backend.gate
+            gate.answered += 1
+            if gate.troubled:
+                gate.recovered()
+            if self.limited and call.ticket:
+                call.settle(outcome, received)
             self._leave(call)
             self._record(call, sent, received, "ok", service, usage.input_tokens, usage.output_tokens, routed)
         else:
+            if isinstance(outcome, BackendError):
+                self._tell(call.gate, outcome, call.granted, received)
             self._leave(call)
-            retryable = isinstance(outcome, BackendError) and outcome.retryable
-            if retryable and len(call.earlier) < call.handler.retries:
-                self._pause(call, sent, received, outcome.kind)
+            if isinstance(outcome, BackendError) and self._may_pass(outcome) and len(call.earlier) < call.retries:
+                self._pause(call, sent, received, outcome)
                 return
             routed = self._deliver(call, outcome)
             self._record(call, sent, received, outcome.kind, None, None, None, routed)
@@ -181,7 +204,7 @@ class Calls:
         self.in_flight -= 1
         if self.limited:
             self._released = (call.frame.index, call.node, len(call.earlier))
-            self._slots.give_back(call.backend.slots)
+            self._slots.give_back(call)
 
     def _record(
         self,
@@ -227,25 +250,40 @@ class Calls:
         if call.backend.begin is not None:
             self.receive(call, call.timeout())
 
-    def _pause(self, call: Call, sent: int, received: int, outcome: str) -> None:
-        """Asks for a slot again after a while: exponential backoff with full jitter, as AWS's architecture blog has it
-        ("Exponential Backoff And Jitter", 2015)."""
-        longest = min(LONGEST_PAUSE_NS, FIRST_PAUSE_NS << min(len(call.earlier), 16))
-        attempt = (call.asked, call.granted, sent, received, outcome, None, None, None, call.slot_from)
+    def _tell(self, gate: Gate, error: BackendError, granted: int, now: int) -> None:
+        """What a failed attempt says about its endpoint."""
+        if error.retry_after_s is not None and error.retry_after_s <= LONGEST_RETRY_AFTER_S:
+            gate.pause(now + round(error.retry_after_s * 1e9))
+        if not error.retryable or error.kind == "rate_limited":
+            gate.answered += 1
+        else:
+            gate.broke(error, granted, now)
+
+    def _may_pass(self, error: BackendError) -> bool:
+        return error.retryable and (error.retry_after_s or 0) <= LONGEST_RETRY_AFTER_S
+
+    def _pause(self, call: Call, sent: int, received: int, error: BackendError) -> None:
+        """Asks for a slot again after a while."""
+        attempt = (call.asked, call.granted, sent, received, error.kind, None, None, None, call.slot_from)
+        if self._random is None:
+            self._random = random.Random(self._seed)
+        call.asked = self._now() + pause_ns(len(call.earlier), self._random)
         call.earlier = (*call.earlier, attempt)
         call.timed_out = False
         call.dispatch = 0
-        if self._random is None:
-            self._random = random.Random(self._seed)
-        call.asked = self._now() + self._random.randrange(longest)
         self._pauses[call] = self._clock.call_at(call.asked, lambda: self._resume(call), START)
         if self.limited:
             self.grant()
 
     def _resume(self, call: Call) -> None:
+        call.since = now = self._now()
+        wait = self._retries.take(now)
+        if wait:
+            call.asked = now + wait
+            self._pauses[call] = self._clock.call_at(call.asked, lambda: self._resume(call), START)
+            return
         del self._pauses[call]
-        call.since = self._now()
-        if self.limited:
+        if self.limited or call.backend.gate.troubled:
             self._queue(call)
             self.grant()
         else:

@@ -1,70 +1,64 @@
-"""Who may start now: slots of a run and of the backends it uses."""
+"""Who may start now: slots of a run, and its backends' leave."""
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
-from apxm.backends.protocol import AnyBackend, BackendInfo
+import msgspec
+
+from apxm.backends.protocol import AnyBackend, BackendInfo, Handle, Limits
 from apxm.errors import ConfigurationError
+from apxm.runtime.gates import NOT_YET, REFUSED, Gate, Ticket
+from apxm.runtime.loops import START, RankedClock
 from apxm.runtime.open_files import most_connections
+from apxm.runtime.retries import RetryBudget
 
 
-class BackendSlots:
-    """The slots of one backend, shared by all runs of the process. Runs that wait take turns."""
+class Gates:
+    """Gates that several pools share, because they are about the same endpoints."""
 
-    def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self._in_use = 0
-        self._waiting: deque[Callable[[], None]] = deque()
+    def __init__(self) -> None:
+        self._gates: dict[object, Gate] = {}
+        self.retries = RetryBudget(self._gates.values())
 
-    @property
-    def free(self) -> bool:
-        return self.limit is None or self._in_use < self.limit
+    def gate(self, backend: AnyBackend) -> Gate:
+        info, limits = backend.info, _limits(backend)
+        key = info.name, info.endpoint, *msgspec.structs.astuple(limits)
+        return self._gates.setdefault(key, Gate(info.name, limits))
 
-    def take(self) -> None:
-        self._in_use += 1
 
-    def give_back(self) -> None:
-        """Frees a slot and offers it to the waiting runs, longest wait first, until one takes it."""
-        self._in_use -= 1
-        for _ in range(len(self._waiting)):
-            if not self.free:
-                break
-            self._waiting.popleft()()
-
-    def wait(self, wake: Callable[[], None]) -> None:
-        """`wake` is called once, when a slot becomes free."""
-        if wake not in self._waiting:
-            self._waiting.append(wake)
-
-    def leave(self, wake: Callable[[], None]) -> None:
-        if wake in self._waiting:
-            self._waiting.remove(wake)
+PROCESS = Gates()
+"""For pools made from a configuration: two runs of a process with the same one are at the same endpoints."""
 
 
 class BackendPool:
-    """The backends of a process by name, with their slots. Close it when no run uses it any more."""
+    """The backends of a process by name, with their gates. Close it when no run uses it any more."""
 
-    def __init__(self, backends: Mapping[str, AnyBackend], default: str) -> None:
+    def __init__(self, backends: Mapping[str, AnyBackend], default: str, shared: Gates | None = None) -> None:
+        """What is simulated shares nothing: each such backend is an endpoint of its own."""
         self.backends = dict(backends)
         self.default = default
-        self.slots = {name: BackendSlots(_limit(backend)) for name, backend in self.backends.items()}
+        self.gates = {
+            name: shared.gate(backend) if shared and not backend.info.simulated else Gate(name, _limits(backend))
+            for name, backend in self.backends.items()
+        }
+        real = shared and not all(backend.info.simulated for backend in self.backends.values())
+        self.retries = shared.retries if shared and real else RetryBudget(self.gates.values())
         if default not in self.backends:
             raise ConfigurationError(f"the default backend {default!r} is not configured", hint=self._known())
 
-    def get(self, name: str | None) -> tuple[AnyBackend, BackendSlots]:
+    def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
         key = name or self.default
         if key not in self.backends:
             raise ConfigurationError(
                 f"the program asks for backend {key!r}, which is not configured", hint=self._known()
             )
-        return self.backends[key], self.slots[key]
+        return self.backends[key], self.gates[key]
 
     @property
     def info(self) -> BackendInfo:
@@ -79,18 +73,30 @@ class BackendPool:
         return f"configured: {', '.join(sorted(self.backends))}"
 
 
-def _limit(backend: AnyBackend) -> int | None:
-    """Calls in flight at once: what the backend allows, and never more than there are files to open for them."""
-    limits = (backend.max_concurrency, None if backend.info.simulated else most_connections())
-    return min((limit for limit in limits if limit is not None), default=None)
+def _limits(backend: AnyBackend) -> Limits:
+    """What the backend allows, and never more calls in flight than there are files to open for them."""
+    limits = backend.limits
+    files = None if backend.info.simulated else most_connections()
+    most = min((limit for limit in (limits.max_concurrency, files) if limit is not None), default=None)
+    return msgspec.structs.replace(limits, max_concurrency=most)
 
 
 class Waiter(Protocol):
     """An operation that waits for a slot."""
 
+    ticket: Ticket | None
+    """Of the running attempt; None where nothing was limited when it began."""
+    used: int | None
+    """Tokens that it cost; None where nobody knows."""
+
     @property
-    def slots(self) -> BackendSlots:
+    def gate(self) -> Gate:
         """Of the backend it uses."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Most that an attempt costs; 0 where the gate does not count them."""
         ...
 
     @property
@@ -105,30 +111,42 @@ W = TypeVar("W", bound=Waiter)
 class RunSlots(Generic[W]):
     """The slots of one run, and its operations that wait for one.
 
-    An operation gets a slot of the run and one of its backend together or none, so that none is held while waiting for
-    the other. Of those that could go, the one with the longest path to the end does.
+    An operation gets a slot of the run and its backend's ticket together or none of them, so that none is held while
+    waiting for the other. Of those that could go, the one with the longest path to the end does.
     """
 
-    def __init__(self, limit: int | None, start: Callable[[W], object], wake: Callable[[], None]) -> None:
-        """`start` is called with each operation that has its slots; `wake` when a backend that some wait for has one
-        again: it calls `grant`."""
+    def __init__(
+        self,
+        limit: int | None,
+        clock: RankedClock,
+        start: Callable[[W], object],
+        refuse: Callable[[W], object],
+        wake: Callable[[], None],
+    ) -> None:
+        """`start` is called with each operation that has its slots, `refuse` with each that will get none; `wake` when
+        it is worth asking a backend again: it calls `grant`."""
         self._free = limit
+        self._clock = clock
         self._start = start
+        self._refuse = refuse
         self._wake = wake
-        self._queues: dict[BackendSlots, list[tuple[int, int, W]]] = {}
-        self._returned: list[BackendSlots] = []
-        """Of slots given back since the last `grant`."""
+        self._queues: dict[Gate, list[tuple[int, int, W]]] = {}
+        self._returned: list[tuple[Gate, Ticket, int | None]] = []
+        """Since the last `grant`."""
         self._sequence = count()
+        self._timers: dict[Gate, tuple[int, Handle]] = {}
 
     def request(self, waiter: W) -> None:
         """Queues `waiter`; a later `grant` starts it."""
-        queue = self._queues.setdefault(waiter.slots, [])
+        queue = self._queues.setdefault(waiter.gate, [])
         heapq.heappush(queue, (-waiter.rank, next(self._sequence), waiter))
 
-    def give_back(self, slots: BackendSlots) -> None:
+    def give_back(self, waiter: W) -> None:
         """Frees a slot of the run and one of the backend, as of the next `grant`: what became ready by what has just
         ended competes for them too."""
-        self._returned.append(slots)
+        if waiter.ticket is not None:
+            self._returned.append((waiter.gate, waiter.ticket, waiter.used))
+            waiter.ticket = waiter.used = None
 
     def grant(self) -> None:
         """Starts all that can, those with the longest path to the end first."""
@@ -137,26 +155,55 @@ class RunSlots(Generic[W]):
         returned, self._returned = self._returned, []
         if self._free is not None:
             self._free += len(returned)
-        for slots in returned:
-            slots.give_back()
+        now = self._clock.now()
+        for gate, ticket, tokens in returned:
+            gate.give_back(ticket, tokens, now)
+        blocked: set[Gate] = set()
         while self._free != 0:
-            able = [queue for slots, queue in self._queues.items() if queue and slots.free]
+            able = [queue for gate, queue in self._queues.items() if queue and gate not in blocked]
             if not able:
-                for slots, queue in self._queues.items():
-                    if queue:
-                        slots.wait(self._wake)
                 return
-            _, _, waiter = heapq.heappop(min(able, key=itemgetter(0)))
-            if self._free is not None:
-                self._free -= 1
-            waiter.slots.take()
-            self._start(waiter)
+            queue = min(able, key=itemgetter(0))
+            _, _, waiter = queue[0]
+            gate = waiter.gate
+            found = gate.take(waiter.tokens, now, self._wake)
+            if isinstance(found, Ticket):
+                heapq.heappop(queue)
+                waiter.ticket = found
+                if self._free is not None:
+                    self._free -= 1
+                self._start(waiter)
+            elif found == REFUSED:
+                heapq.heappop(queue)
+                self._refuse(waiter)
+            else:
+                blocked.add(gate)
+                gate.wait(self._wake)
+                if found != NOT_YET:
+                    self._ask_again(gate, found)
+
+    def _ask_again(self, gate: Gate, when: int) -> None:
+        if armed := self._timers.get(gate):
+            if armed[0] <= when:
+                return
+            armed[1].cancel()
+
+        def due() -> None:
+            del self._timers[gate]
+            gate.offer(self._clock.now())  # to whoever waits longest
+            if self._queues.get(gate) and gate not in self._timers:
+                self._wake()
+
+        self._timers[gate] = when, self._clock.call_at(when, due, START)
 
     def clear(self) -> list[W]:
         """Forgets all that wait, and says what did; lets go of what was given back."""
         waiting = [waiter for queue in self._queues.values() for _, _, waiter in sorted(queue)]
-        for slots in self._queues:
-            slots.leave(self._wake)
+        for gate in self._queues:
+            gate.leave(self._wake)
+        for _, timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         self._queues.clear()
         self.grant()
         return waiting

@@ -68,6 +68,7 @@ class Run:
         self._arguments = arguments
         self._state = State(program.plans, self._emit)
         self._backends = {name: BoundBackend(*pool.get(name)) for name in program.backends}
+        self._retries = pool.retries
         self._calls: Calls | None = None
         self._waited = 0
         """Operations that waited and are over, well or badly."""
@@ -88,8 +89,10 @@ class Run:
         self._now = clock.now
         self._finished: asyncio.Future[None] = loop.create_future()
         limit = options.max_concurrency
-        limited = limit is not None or any(backend.slots.limit is not None for backend in self._backends.values())
-        calls = self._calls = Calls(clock, limited, limit, options.seed, trace, self._deliver, self._proceed)
+        limited = limit is not None or any(backend.gate.limited for backend in self._backends.values())
+        calls = self._calls = Calls(
+            clock, limited, limit, self._retries, options.seed, trace, self._deliver, self._proceed
+        )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
         processor = process_time_ns()

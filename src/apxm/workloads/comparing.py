@@ -94,7 +94,7 @@ class Comparing:
 
     @property
     def _concurrencies(self) -> list[int]:
-        limit = self._backend.max_concurrency
+        limit = self._backend.limits.max_concurrency
         return [c for c in self._schedule.calibrated if limit is None or c <= limit]
 
     async def _calibrate(self) -> Profile:

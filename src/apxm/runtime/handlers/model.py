@@ -51,7 +51,7 @@ class ModelCall:
         self.backend: str | None = _literal(node, "backend")
         timeout: float | None = _literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
-        self.retries: int = _literal(node, "retries") or 0
+        self.retries: int | None = _literal(node, "retries")
         self.priority = node.priority
 
     def request(self, values: list[Value], can_reason: bool) -> ModelRequest:

@@ -1,0 +1,165 @@
+"""What the process may ask of one backend, whoever runs: calls in flight, requests and tokens a minute, and pauses."""
+
+from __future__ import annotations
+
+import threading
+from asyncio import AbstractEventLoop, get_running_loop
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from msgspec import Struct
+
+from apxm.backends.protocol import Limits
+from apxm.errors import BackendError
+from apxm.runtime.breaker import Breaker
+from apxm.runtime.windows import MINUTE_NS, Spent, Window
+
+NOT_YET = -1
+"""What `Gate.take` returns for a call that has to wait until something ends."""
+REFUSED = -2
+"""For one that need not wait: the endpoint is down."""
+
+
+class Ticket(Struct, eq=False):
+    """The right to one attempt, until it is given back."""
+
+    at: int
+    tokens: Spent | None
+    probe: bool
+
+
+class Gate:
+    """One backend, for all runs of the process, in whichever event loops and threads they are. Those that wait take
+    turns."""
+
+    def __init__(self, name: str, limits: Limits, window_ns: int = MINUTE_NS) -> None:
+        self.limit = limits.max_concurrency
+        self._name = name
+        self._requests = Window(limits.requests_per_minute, window_ns) if limits.requests_per_minute else None
+        self._tokens = Window(limits.tokens_per_minute, window_ns) if limits.tokens_per_minute else None
+        self.counts_tokens = self._tokens is not None
+        self.limited = self.limit is not None or self._requests is not None or self.counts_tokens
+        self.troubled = False
+        """Whether it is closed for a while, or its endpoint taken to be down: then calls must ask, limited or not."""
+        self.answered = 0
+        """Attempts that the endpoint answered, also with a refusal."""
+        self.failed = 0
+        """Attempts that it did not."""
+        self._lock = threading.RLock()
+        self._in_use = 0
+        self._taken = 0
+        self._jitter_ns = 0
+        self._paused_until = 0
+        self._breaker = Breaker()
+        self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
+        self._held = False
+        """Whether everybody else waits for the first of them, whose call is too large for what is free. Else smaller calls
+        would always be quicker."""
+
+    def take(self, tokens: int, now: int, wake: Callable[[], None] | None = None) -> Ticket | int:
+        """Asks for one attempt that costs up to `tokens`: gives its ticket, or `NOT_YET`, `REFUSED`, or the instant at
+        which it is worth asking again. `wake` tells who asks, as in `wait`."""
+        with self._lock:
+            if self._held and self._waiting and self._waiting[0][1] != wake:
+                return NOT_YET
+            free_at = self._free_at(tokens, now)
+            if free_at != now:
+                return free_at
+            self.troubled = probe = self._breaker.probing = self._breaker.down
+            self._in_use += 1
+            self._taken += 1
+            self._held = False
+            if self._requests:
+                self._requests.spend(1, now)
+            return Ticket(now, self._tokens.spend(tokens, now) if self._tokens else None, probe)
+
+    def _free_at(self, tokens: int, now: int) -> int:
+        """`now` where an attempt may go."""
+        closed_until = max(self._paused_until, self._breaker.closed_until)
+        if now < closed_until:
+            return REFUSED if self._breaker.hopeless else closed_until
+        if self._breaker.probing or (self.limit is not None and self._in_use >= self.limit):
+            return NOT_YET
+        requests = self._requests.free_at(1, now, self._jitter_ns) if self._requests else now
+        return max(requests, self._tokens.free_at(tokens, now, self._jitter_ns) if self._tokens else now)
+
+    def refusal(self) -> BackendError:
+        """Why calls are refused."""
+        why = self._breaker.why
+        return BackendError(
+            "circuit_open",
+            f"{self._name} did not answer {self._breaker.in_a_row} times in a row and is left alone for a while"
+            + (f"; the last time: {why.message}" if why else ""),
+            retryable=False,
+            hint=why.hint if why else None,
+        )
+
+    # --- what became of an attempt ---------------------------------------------------------------------------------
+
+    def give_back(self, ticket: Ticket, tokens: int | None, now: int) -> None:
+        """The attempt is over and cost `tokens`; None where nobody knows: then it cost what was asked for."""
+        with self._lock:
+            self._in_use -= 1
+            if ticket.probe:
+                self._breaker.probing = False
+            if self._tokens and ticket.tokens and tokens is not None:
+                self._tokens.settle(ticket.tokens, tokens)
+        self.offer(now)
+
+    def arrived(self, ticket: Ticket, instant: int) -> None:
+        """The request was there by `instant`, as the endpoint says how long it worked."""
+        self._jitter_ns = max(instant - ticket.at, self._jitter_ns - self._jitter_ns // 64)
+
+    def recovered(self) -> None:
+        """An attempt was answered, while the gate was troubled."""
+        with self._lock:
+            self._breaker.recovered()
+
+    def broke(self, error: BackendError, granted: int, now: int) -> None:
+        """An attempt that was granted at `granted` was not answered."""
+        with self._lock:
+            self.failed += 1
+            self._breaker.broke(error, self.answered, granted, now)
+            self.troubled |= self._breaker.down
+
+    def pause(self, until: int) -> None:
+        """The endpoint asks to be left alone."""
+        with self._lock:
+            self._paused_until = max(self._paused_until, until)
+            self.troubled = True
+
+    # --- turns -----------------------------------------------------------------------------------------------------
+
+    def wait(self, wake: Callable[[], None]) -> None:
+        """`wake` is called once, in the event loop that runs now, when it is worth asking again."""
+        with self._lock:
+            if all(waiting != wake for _, waiting in self._waiting):
+                self._waiting.append((get_running_loop(), wake))
+
+    def leave(self, wake: Callable[[], None]) -> None:
+        with self._lock:
+            self._waiting = deque(entry for entry in self._waiting if entry[1] != wake)
+            self._held = False
+
+    def offer(self, now: int) -> None:
+        """Wakes those that wait, longest wait first, until there is nothing left to take."""
+        here = get_running_loop()
+        for _ in range(len(self._waiting)):
+            with self._lock:
+                if not self._waiting or self._free_at(1, now) not in (now, REFUSED):
+                    return
+                entry = self._waiting.popleft()
+                self._held = False
+                taken = self._taken
+            loop, wake = entry
+            if loop is not here:
+                with suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(wake)
+                continue
+            wake()
+            with self._lock:
+                if self._taken == taken and self._waiting and self._waiting[-1] == entry:
+                    self._waiting.rotate(1)
+                    self._held = True
+                    return

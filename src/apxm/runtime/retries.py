@@ -1,0 +1,50 @@
+"""When a failed attempt is made again: after a pause that grows, and only as often as the process can afford."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from random import Random
+
+from apxm.runtime.gates import Gate
+
+FIRST_PAUSE_NS = 500_000_000
+LONGEST_PAUSE_NS = 30_000_000_000
+LONGEST_RETRY_AFTER_S = 600.0
+"""An endpoint that asks for more is not asked again: nobody sits before a run for so long."""
+
+SHARE = 0.2
+"""Of all attempts so many may be retries,"""
+FLOOR = 100
+"""besides as many at any time,"""
+PER_SECOND = 1
+"""and as many in each second, so that no retry waits for ever."""
+
+
+def pause_ns(earlier: int, random: Random) -> int:
+    """How long to wait after the attempt behind `earlier` others: exponential backoff with full jitter, as AWS's
+    architecture blog has it ("Exponential Backoff And Jitter", 2015)."""
+    return random.randrange(min(LONGEST_PAUSE_NS, FIRST_PAUSE_NS << min(earlier, 16)))
+
+
+class RetryBudget:
+    """What the runs of a process may spend on retries: so a failing endpoint does not get several times the load."""
+
+    def __init__(self, gates: Collection[Gate]) -> None:
+        self._gates = gates
+        self._lock = threading.Lock()
+        self._left: float = FLOOR
+        self._attempts = 0
+        self._at = 0
+
+    def take(self, now: int) -> int:
+        """0 where a retry may be made now, else how many ns to wait before asking again."""
+        with self._lock:
+            attempts = sum(gate.answered + gate.failed for gate in self._gates)
+            earned = SHARE * (attempts - self._attempts) + PER_SECOND * (now - self._at) / 1e9
+            self._left = min(FLOOR, self._left + earned)
+            self._attempts, self._at = attempts, now
+            if self._left >= 1:
+                self._left -= 1
+                return 0
+            return round((1 - self._left) / PER_SECOND * 1e9) + 1

@@ -1,0 +1,58 @@
+"""Limits by the minute, kept exactly: of the last minute each request is remembered with what it cost.
+
+A bucket that refills would let twice the limit into some minute. What counts is when requests arrive at the endpoint,
+and the way there takes now less, now more time; so the minute is longer by a guard.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec import Struct
+
+MINUTE_NS = 60_000_000_000
+GUARD_PERCENT = 2
+
+
+class Spent(Struct, eq=False):
+    """What one request cost."""
+
+    at: int
+    amount: int
+
+
+class Window:
+    """Amounts of the last `window_ns`, which together stay within `limit`."""
+
+    def __init__(self, limit: int, window_ns: int = MINUTE_NS) -> None:
+        self._limit = limit
+        self._window_ns = window_ns
+        self._log: deque[Spent] = deque()
+        self._used = 0
+
+    def free_at(self, amount: int, now: int, jitter_ns: int) -> int:
+        """When `amount` fits; `now` where it does already. What is more than the whole limit has a window to itself."""
+        span = self._window_ns + max(self._window_ns * GUARD_PERCENT // 100, jitter_ns)
+        log = self._log
+        while log and log[0].at + span <= now:
+            self._used -= log.popleft().amount
+        missing = self._used + amount - self._limit
+        at = now
+        for spent in log:
+            if missing <= 0:
+                break
+            missing -= spent.amount
+            at = spent.at + span
+        return at
+
+    def spend(self, amount: int, now: int) -> Spent:
+        spent = Spent(now, amount)
+        self._log.append(spent)
+        self._used += amount
+        return spent
+
+    def settle(self, spent: Spent, amount: int) -> None:
+        """It cost `amount` after all."""
+        if self._log and spent.at >= self._log[0].at:  # else it was forgotten
+            self._used += amount - spent.amount
+            spent.amount = amount
