@@ -15,6 +15,7 @@ from apxm.backends.chat import (
     effort,
     encode_call,
     error_text,
+    retry_after,
     service_time,
 )
 from apxm.backends.protocol import ModelRequest, Usage
@@ -171,3 +172,26 @@ def test_the_service_time_is_the_total_that_the_endpoint_states(
     server_timing: list[str], processing: str | None, expected: int | None
 ) -> None:
     assert service_time(server_timing, processing) == expected
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "header", "seconds"),
+    [
+        (None, None, None),
+        ("1500", "9", 1.5),
+        (None, "2", 2),
+        (None, "0.25", 0.25),
+        ("soon", "3", 3),
+        (None, "Wed, 21 Oct 2026 07:28:00 GMT", 10),
+        (None, "Wed, 21 Oct 2026 07:27:00 GMT", 0),
+        (None, "soon", None),
+        (None, "-1", None),
+        (None, "nan", None),
+        (None, "inf", None),
+        (None, "Wed, 21 Oct 99999 07:28:00 GMT", None),
+    ],
+)
+def test_how_long_an_endpoint_asks_to_be_left_alone(
+    milliseconds: str | None, header: str | None, seconds: float | None
+) -> None:
+    assert retry_after(milliseconds, header, now=lambda: 1_792_567_670) == seconds

@@ -148,7 +148,13 @@ def test_an_http_error_names_its_status_and_what_the_endpoint_says(status: int, 
     error = failure(as_json({"error": {"message": "It is\nso."}}, status))
     assert f"answered {status}" in str(error)
     assert "It is so." in str(error)
-    assert (error.kind, error.retryable) == ("http_status", retryable)
+    assert (error.kind, error.retryable) == ("rate_limited" if status == 429 else "http_status", retryable)
+    assert error.retry_after_s is None
+
+
+def test_an_endpoint_may_say_how_long_it_wants_to_be_left_alone() -> None:
+    assert failure(as_json({}, 429, retry_after="7")).retry_after_s == 7
+    assert failure(as_json({}, 503, retry_after="7", retry_after_ms="1500")).retry_after_s == 1.5
 
 
 def test_an_error_page_is_shortened_and_cannot_drive_the_terminal() -> None:

@@ -54,7 +54,7 @@ class Gate:
         self._breaker = Breaker()
         self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
         self._held = False
-        """Whether everybody else waits for the first of them, whose call is too large for what is free. Else smaller calls
+        """Whether all others wait for the first of them, whose call is too large for what is free: else smaller calls
         would always be quicker."""
 
     def take(self, tokens: int, now: int, wake: Callable[[], None] | None = None) -> Ticket | int:
