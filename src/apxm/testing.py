@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
+from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Price, Usage
 from apxm.errors import BackendError
 from apxm.operations.types import Value
 from apxm.program.model import Program
@@ -55,6 +55,7 @@ class ScriptedBackend:
     tokens_per_minute: int | None = None
     max_tokens: int | None = None
     timeout_s: float | None = None
+    prices: dict[str, Price] = field(default_factory=dict[str, Price])
     retries: int = 0
     can_reason: bool = False
     calls: list[ScriptedCall] = field(default_factory=list[ScriptedCall])

@@ -8,9 +8,9 @@ task.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from apxm.errors import BackendError
 
@@ -96,8 +96,15 @@ class BackendInfo(Struct, frozen=True):
     """For people: ``qwen3-8b at http://127.0.0.1:8000/v1``."""
 
 
+class Price(Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a million tokens, in whatever currency the user thinks in."""
+
+    input: Annotated[float, Meta(ge=0, le=1e6)]
+    output: Annotated[float, Meta(ge=0, le=1e6)]
+
+
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a backend allows. The first three hold over all runs of the process; None is no limit."""
+    """What a backend allows, and what it costs. The first three hold over all runs of the process; None is no limit."""
 
     max_concurrency: int | None = None
     """Most calls in flight at once."""
@@ -108,6 +115,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Of one attempt, in seconds from when it is sent, for calls that name none."""
     max_tokens: int | None = None
     """Of an answer, for calls that name none."""
+    prices: dict[str, Price] = {}
+    """By model."""
     retries: int = 6
     """Further attempts after one that failed in a way that may pass, for calls that name none. At 20% faults three
     leave a thousand calls all right one time in five."""

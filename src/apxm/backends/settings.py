@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from apxm.backends.latency import DEFAULT_LATENCY
-from apxm.backends.protocol import Limits
+from apxm.backends.protocol import Limits, Price
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
@@ -24,6 +24,8 @@ class _Limited(Struct, frozen=True, kw_only=True):
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
     timeout_s: Seconds = 600.0
+    prices: dict[str, Price] = {}
+    """Of a million tokens, by model."""
     retries: Annotated[int, Meta(ge=0, le=100)] = 6
 
     @property

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Protocol, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from apxm.backends.protocol import AnyBackend, CallbackBackend, CoroutineBackend, Handle, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, OperationError
+from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.deadlines import limit_ns
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.handlers.model import ModelCall
@@ -17,6 +19,9 @@ from apxm.runtime.trace import Place, RawAttempt
 Outcome = ModelAnswer | OperationError
 
 
+NOTHING = Cost()
+UNPAID = frozenset({"http_status", "rate_limited", "redirect", "configuration", "unsendable"})
+"""Kinds of failure in which no model worked."""
 _ASSUMED_OUTPUT = 1024
 """Tokens, of a call without a limit."""
 
@@ -30,7 +35,7 @@ class Owner(Protocol):
 class BoundBackend:
     """A backend as a run uses it."""
 
-    __slots__ = ("begin", "call", "can_reason", "gate", "info", "limits", "name", "simulated", "timeout_ns")
+    __slots__ = ("begin", "call", "can_reason", "gate", "info", "limits", "name", "simulated", "tariff", "timeout_ns")
 
     def __init__(self, backend: AnyBackend, gate: Gate) -> None:
         self.info = backend.info
@@ -39,6 +44,7 @@ class BoundBackend:
         self.can_reason = backend.can_reason
         self.gate = gate
         self.limits = backend.limits
+        self.tariff = Tariff(self.limits.prices)
         self.timeout_ns = None if self.limits.timeout_s is None else limit_ns(self.limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
@@ -82,6 +88,8 @@ class Call(Struct, eq=False):
     """Of the running attempt; None where nothing is limited."""
     tokens: int = 0
     """What an attempt costs at most; 0 where nobody counts them."""
+    worst: Cost = NOTHING
+    """What an attempt can cost the run, which has a budget."""
     used: int | None = None
     """What the running attempt cost; None until the endpoint says so."""
 
@@ -95,6 +103,18 @@ class Call(Struct, eq=False):
         own = self.handler.retries
         return self.backend.limits.retries if own is None else own
 
+    def limit_answer(self) -> None:
+        """In a run with a budget an answer has a limit, and so an attempt a worst case."""
+        backend = self.backend
+        if self.request.max_tokens is None:
+            most = backend.limits.max_tokens or DEFAULT_MAX_TOKENS
+            self.request = replace(self.request, max_tokens=most)
+        self.worst = backend.tariff.worst(self.request, self.model)
+
+    @property
+    def model(self) -> str:
+        return self.request.model or self.backend.info.model
+
     def settle(self, answer: ModelAnswer, received: int) -> None:
         """What the answer says about its cost, and about when the request arrived."""
         usage = answer.usage
@@ -102,6 +122,14 @@ class Call(Struct, eq=False):
             self.used = usage.input_tokens + usage.output_tokens
         if answer.service_ns is not None and self.ticket is not None:
             self.gate.arrived(self.ticket, received - answer.service_ns)
+
+    def cost(self, outcome: Outcome | None) -> Cost | None:
+        """Of the running attempt, which had this outcome, or was given up; None where nobody knows."""
+        if isinstance(outcome, ModelAnswer):
+            return self.backend.tariff.actual(outcome.usage, self.model)
+        if self.sent is None or (outcome is not None and outcome.kind in UNPAID):
+            return NOTHING
+        return None
 
     def most_tokens(self) -> int:
         """What an attempt costs at most."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from apxm.backends.protocol import Handle, ModelAnswer
 from apxm.errors import BackendError
-from apxm.runtime.call import Call, Outcome
+from apxm.runtime.budget import Budget, Verdict
+from apxm.runtime.call import NOTHING, Call, Outcome
 from apxm.runtime.deadlines import Deadlines
 from apxm.runtime.gates import Gate
 from apxm.runtime.limits import RunSlots
@@ -27,6 +28,7 @@ class Calls:
         limited: bool,
         max_concurrency: int | None,
         retries: RetryBudget,
+        budget: Budget | None,
         seed: int,
         trace: Trace,
         deliver: Callable[[Call, Outcome], int],
@@ -43,12 +45,17 @@ class Calls:
         self._deliver = deliver
         self._proceed = proceed
         self.limited = limited
-        self._slots: RunSlots[Call] = RunSlots(max_concurrency, clock, self._start, self._refuse, self._wake)
+        self._slots: RunSlots[Call] = RunSlots(
+            max_concurrency, clock, self._start, self._refuse, self._wake, self._afford
+        )
         self._released: Place | None = None
         """The attempt that gave its slot back in this very event, if one did."""
         self._retries = retries
-        self._refused = False
-        """Whether `grant` ended calls that will get no slot."""
+        self._budget = budget
+        self.unaffordable: list[Call] = []
+        """Those that the budget cannot pay for any more."""
+        self._gone = False
+        """Whether `grant` found calls that will get no slot."""
         self._seed = seed
         self._random: random.Random | None = None
         """Of the pauses; made for the first of them."""
@@ -75,13 +82,23 @@ class Calls:
         """Starts the calls that can have their slots now, those with the longest path to the end first."""
         self._slots.grant()
         self._released = None
-        if self._refused:
-            self._refused = False
+        if self._gone:
+            self._gone = False
             self._proceed()
+
+    def _afford(self, call: Call) -> bool | None:
+        if self._budget is None:
+            return True
+        verdict = self._budget.judge(call.worst)
+        if verdict is Verdict.NEVER:
+            self.unaffordable.append(call)
+            self._gone = True
+            return None
+        return verdict is Verdict.FITS
 
     def _refuse(self, call: Call) -> None:
         """It gets no slot any more."""
-        self._refused = True
+        self._gone = True
         self._deliver(call, call.gate.refusal())
         self.unfinished -= 1
         self._record_earlier(call)
@@ -136,6 +153,8 @@ class Calls:
         self.limited = True
         if call.gate.counts_tokens and not call.tokens:
             call.tokens = call.most_tokens()
+        if self._budget is not None and call.worst is NOTHING:
+            call.limit_answer()
         self._slots.request(call)
         if call.clocked:
             call.dispatch += self._now() - call.since
@@ -144,6 +163,8 @@ class Calls:
         """The call has its slots."""
         backend = call.backend
         call.running = True
+        if self._budget is not None:
+            self._budget.reserve(call.worst)
         call.slot_from = self._released
         call.limit = call.handler.timeout_ns or backend.timeout_ns
         self._running.add(call)
@@ -182,12 +203,12 @@ class Calls:
                 gate.recovered()
             if self.limited and call.ticket:
                 call.settle(outcome, received)
-            self._leave(call)
+            self._leave(call, outcome)
             self._record(call, sent, received, "ok", service, usage.input_tokens, usage.output_tokens, routed)
         else:
             if isinstance(outcome, BackendError):
                 self._tell(call.gate, outcome, call.granted, received)
-            self._leave(call)
+            self._leave(call, outcome)
             if isinstance(outcome, BackendError) and self._may_pass(outcome) and len(call.earlier) < call.retries:
                 self._pause(call, sent, received, outcome)
                 return
@@ -196,8 +217,10 @@ class Calls:
         self.unfinished -= 1
         self._proceed()
 
-    def _leave(self, call: Call) -> None:
-        """It is not in flight any more."""
+    def _leave(self, call: Call, outcome: Outcome | None = None) -> None:
+        """It is not in flight any more; without an outcome where it was given up."""
+        if self._budget is not None:
+            self._budget.settle(call.worst, call.cost(outcome))
         call.running = False
         call.sent = None
         self._running.remove(call)

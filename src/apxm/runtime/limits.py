@@ -27,7 +27,7 @@ class Gates:
 
     def gate(self, backend: AnyBackend) -> Gate:
         info, limits = backend.info, _limits(backend)
-        key = info.name, info.endpoint, *msgspec.structs.astuple(limits)
+        key = info.name, info.endpoint, limits.max_concurrency, limits.requests_per_minute, limits.tokens_per_minute
         return self._gates.setdefault(key, Gate(info.name, limits))
 
 
@@ -122,14 +122,17 @@ class RunSlots(Generic[W]):
         start: Callable[[W], object],
         refuse: Callable[[W], object],
         wake: Callable[[], None],
+        afford: Callable[[W], bool | None],
     ) -> None:
         """`start` is called with each operation that has its slots, `refuse` with each that will get none; `wake` when
-        it is worth asking a backend again: it calls `grant`."""
+        it is worth asking a backend again: it calls `grant`. `afford` says whether the run can pay for an operation:
+        None where it will never be, and it is forgotten."""
         self._free = limit
         self._clock = clock
         self._start = start
         self._refuse = refuse
         self._wake = wake
+        self._afford = afford
         self._queues: dict[Gate, list[tuple[int, int, W]]] = {}
         self._returned: list[tuple[Gate, Ticket, int | None]] = []
         """Since the last `grant`."""
@@ -166,6 +169,13 @@ class RunSlots(Generic[W]):
             queue = min(able, key=itemgetter(0))
             _, _, waiter = queue[0]
             gate = waiter.gate
+            affordable = self._afford(waiter)
+            if not affordable:
+                if affordable is None:
+                    heapq.heappop(queue)
+                else:
+                    blocked.add(gate)
+                continue
             found = gate.take(waiter.tokens, now, self._wake)
             if isinstance(found, Ticket):
                 heapq.heappop(queue)

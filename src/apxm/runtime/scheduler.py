@@ -14,6 +14,7 @@ from apxm.backends.protocol import BackendInfo, ModelAnswer
 from apxm.errors import InternalError, OperationError, UsageError
 from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
+from apxm.runtime.budget import Budget, money
 from apxm.runtime.call import BoundBackend, Call, Outcome
 from apxm.runtime.calls import Calls
 from apxm.runtime.deadlines import limit_ns
@@ -32,6 +33,10 @@ class RunOptions:
     """Most model calls in flight at once; None is no limit."""
     timeout_s: float | None = None
     """Limit of the whole run; it then ends as `stopped`."""
+    max_total_tokens: int | None = None
+    """Most tokens that its calls may use, input and output, retries included; it then ends as `stopped`."""
+    max_cost: float | None = None
+    """The same of money, in the unit of the configured prices."""
     seed: int = 0
     """Of the pauses between retries."""
     output: Callable[[str], None] | None = None
@@ -69,6 +74,7 @@ class Run:
         self._state = State(program.plans, self._emit)
         self._backends = {name: BoundBackend(*pool.get(name)) for name in program.backends}
         self._retries = pool.retries
+        self._budget = self._make_budget()
         self._calls: Calls | None = None
         self._waited = 0
         """Operations that waited and are over, well or badly."""
@@ -89,9 +95,13 @@ class Run:
         self._now = clock.now
         self._finished: asyncio.Future[None] = loop.create_future()
         limit = options.max_concurrency
-        limited = limit is not None or any(backend.gate.limited for backend in self._backends.values())
+        limited = (
+            limit is not None
+            or self._budget is not None
+            or any(backend.gate.limited for backend in self._backends.values())
+        )
         calls = self._calls = Calls(
-            clock, limited, limit, self._retries, options.seed, trace, self._deliver, self._proceed
+            clock, limited, limit, self._retries, self._budget, options.seed, trace, self._deliver, self._proceed
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -134,6 +144,26 @@ class Run:
         waiting = self._calls.unfinished - running if self._calls else 0
         return Progress(self._executed + self._state.skipped, running, waiting)
 
+    def _make_budget(self) -> Budget | None:
+        """Raises `UsageError` where a cost is limited and not known."""
+        options = self._options
+        if options.max_total_tokens is None and options.max_cost is None:
+            return None
+        if options.max_cost is not None and (unpriced := self._unpriced()):
+            name, model = unpriced[0]
+            raise UsageError(
+                f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
+                hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
+            )
+        return Budget(options.max_total_tokens, None if options.max_cost is None else money(options.max_cost))
+
+    def _unpriced(self) -> list[tuple[str, str]]:
+        """Backend and model of the calls whose price nobody wrote down."""
+        calls = (handler for plan in self._handlers for handler in plan if isinstance(handler, ModelCall))
+        used = {(self._backends[call.backend], call.model) for call in calls}
+        named = ((backend, model or backend.info.model) for backend, model in used)
+        return sorted((b.name, model) for b, model in named if model not in b.limits.prices)
+
     # --- the loop of the dataflow ----------------------------------------------------------------------------------
 
     @property
@@ -150,7 +180,11 @@ class Run:
                 return
             if calls.limited:
                 calls.grant()
-            if not calls.unfinished:
+                if self._finished.done():  # by what that led to
+                    return
+            if calls.unaffordable and calls.unfinished == len(calls.unaffordable):
+                self.stop(Status.STOPPED)
+            elif not calls.unfinished:
                 if self._state.open_frames:
                     raise InternalError("nothing is in flight, yet some operations never became ready")
                 self._finished.set_result(None)
@@ -242,6 +276,7 @@ class Run:
         trace.ended = self._now()
         trace.executed, trace.failed = self._executed, state.failed
         trace.skipped = state.skipped
+        trace.budget = self._budget
         trace.max_in_flight = self._calls.max_in_flight if self._calls else 0
         trace.failures = [self._failure(failed) for failed in sorted(state.failures, key=self._in_text)]
         if self._ending is not None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from apxm.operations.types import Value
 from apxm.program.model import Call, Flow, Operate, Program
+from apxm.runtime.budget import Budget
 
 CLOCKED_EACH = 16
 """So many operations that wait have the scheduler's own time for them measured, each"""
@@ -142,6 +143,8 @@ class Trace:
     overhead: Overhead = field(default_factory=Overhead)
     processor_ns: int = field(default=0, compare=False)
     """Processor time of the whole process between start and end, on whatever clock the run was."""
+    budget: Budget | None = None
+    """What it cost, where that was limited."""
     max_in_flight: int = 0
     executed: int = 0
     """Operations that ran to an end, well or badly."""

@@ -21,13 +21,13 @@ class ModelCall:
         "_context",
         "_made",
         "_made_for",
-        "_max_tokens",
-        "_model",
         "_operation",
         "_prompt",
         "_system",
         "_temperature",
         "backend",
+        "max_tokens",
+        "model",
         "priority",
         "retries",
         "timeout_ns",
@@ -40,9 +40,9 @@ class ModelCall:
         self._context = collector(tuple(context), node.operands) if context else None
         system = node.options.get("system")
         self._system = None if system is None else evaluator(system, node.operands)
-        self._model: str | None = _literal(node, "model")
+        self.model: str | None = _literal(node, "model")
         self._temperature: float | None = _literal(node, "temperature")
-        self._max_tokens: int | None = _literal(node, "max_tokens")
+        self.max_tokens: int | None = _literal(node, "max_tokens")
         self._budget: int | None = _literal(node, "budget")
         self._constant = not node.operands
         self._made: ModelRequest | None = None
@@ -66,9 +66,9 @@ class ModelCall:
             prompt,
             None if self._system is None else text_form(self._system(values)),
             None if reasons else self._operation.instruction,
-            self._model,
+            self.model,
             self._temperature,
-            self._max_tokens,
+            self.max_tokens,
             reasons,
             self._budget if reasons else None,
         )

@@ -1,0 +1,102 @@
+"""What a run may cost: a limit of tokens, of money, or both.
+
+Before an attempt its worst case is reserved; what the endpoint says it used settles it. One whose outcome nobody knows
+is charged what was reserved. So a run never costs more than its limit, if the endpoint honours `max_tokens`.
+
+Money is counted in whole millionths of a millionth, so that no sum depends on its order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+
+from msgspec import Struct
+
+from apxm.backends.protocol import ModelRequest, Price, Usage
+
+DEFAULT_MAX_TOKENS = 4096
+"""Of an answer, for a call in a run with a budget that nothing else limits."""
+
+
+def money(amount: float) -> int:
+    """In millionths of a millionth, rounded down: a limit must hold."""
+    return math.floor(amount * 1e12)
+
+
+class Cost(Struct, frozen=True):
+    tokens: int = 0
+    money: int = 0
+    """In millionths of a millionth of whatever prices are in; 0 where the run has no limit of money."""
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.tokens + other.tokens, self.money + other.money)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.tokens - other.tokens, self.money - other.money)
+
+
+class Verdict(Enum):
+    FITS = "fits"
+    LATER = "later"
+    """It may fit when what is in flight has turned out to cost less than was reserved."""
+    NEVER = "never"
+
+
+class Budget:
+    def __init__(self, max_tokens: int | None = None, max_money: int | None = None, spent: Cost | None = None) -> None:
+        """`spent` is what an earlier part of the run cost."""
+        self.max_tokens = max_tokens
+        self.max_money = max_money
+        self.spent = spent or Cost()
+        self.reserved = Cost()
+        self.charged = Cost()
+        """The part of `spent` that is an assumption: attempts whose outcome nobody knows."""
+        self.above = Cost()
+        """What attempts cost above what was reserved for them, because the endpoint did not honour their limit."""
+
+    def judge(self, worst: Cost) -> Verdict:
+        if self._holds(self.spent + self.reserved + worst):
+            return Verdict.FITS
+        return Verdict.LATER if self._holds(self.spent + worst) else Verdict.NEVER
+
+    def reserve(self, worst: Cost) -> None:
+        self.reserved += worst
+
+    def settle(self, worst: Cost, actual: Cost | None) -> None:
+        """An attempt for which `worst` was reserved is over and cost `actual`; None where nobody knows."""
+        self.reserved -= worst
+        if actual is None:
+            self.charged += worst
+            actual = worst
+        self.above += Cost(max(0, actual.tokens - worst.tokens), max(0, actual.money - worst.money))
+        self.spent += actual
+
+    def _holds(self, total: Cost) -> bool:
+        return (self.max_tokens is None or total.tokens <= self.max_tokens) and (
+            self.max_money is None or total.money <= self.max_money
+        )
+
+
+class Tariff:
+    """What calls cost."""
+
+    def __init__(self, prices: Mapping[str, Price]) -> None:
+        """`prices` by model; may be empty where only tokens are limited."""
+        self._prices = {model: (round(price.input * 1e6), round(price.output * 1e6)) for model, price in prices.items()}
+
+    def worst(self, request: ModelRequest, model: str) -> Cost:
+        """Of one attempt; `request` has a `max_tokens`."""
+        assert request.max_tokens is not None
+        return self._cost(request.largest_input, request.max_tokens, model)
+
+    def actual(self, usage: Usage, model: str) -> Cost | None:
+        """None where the endpoint does not say."""
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        return self._cost(usage.input_tokens, usage.output_tokens, model)
+
+    def _cost(self, input_tokens: int, output_tokens: int, model: str) -> Cost:
+        of_input, of_output = self._prices.get(model, (0, 0))
+        return Cost(input_tokens + output_tokens, input_tokens * of_input + output_tokens * of_output)
