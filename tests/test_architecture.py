@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
 GROUND = [{"source", "garbage"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"runtime"}, {"analysis"}, {"reports"}]
+RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [{"config"}, {"simulator", "testing"}, {"workloads"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
 """Lowest first. ``apxm`` is the package's own __init__.py."""
 
@@ -28,6 +28,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"reports", "cli"},
     "platformdirs": {"config"},
+    "sqlite3": {"journal"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 

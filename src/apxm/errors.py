@@ -105,6 +105,28 @@ class BackendError(OperationError):
         """How long the endpoint asks to be left alone, from now; None where it says nothing."""
 
 
+class JournalError(ApxmError):
+    """The journal of a run cannot be kept, or cannot be read."""
+
+
+class JournalBusyError(JournalError):
+    """Another process owns the run."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} is going on in another process", hint="wait for its end, or end it; then it can be resumed"
+        )
+        self.run_id = run_id
+
+
+class JournalDamagedError(JournalError):
+    """A file is no journal, or not all that was written to it is there as it was written."""
+
+
+class JournalVersionError(JournalError):
+    """A journal is of a format that this version does not read."""
+
+
 class InternalError(ApxmError):
     """A defect of A-PXM itself, never the user's."""
 

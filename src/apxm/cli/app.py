@@ -23,6 +23,7 @@ COMMANDS = {
     "trust": "backends:trust",
     "doctor": "doctor:doctor",
     "simulator": "simulator:simulator",
+    "runs": "runs:runs_app",
     "workloads": "workloads:workloads_app",
 }
 """By name: module of this folder, and in it a command's function or a group of commands."""

@@ -1,0 +1,128 @@
+"""``apxm runs``: what the journals of earlier runs hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apxm.cli.options import JSON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+runs_app = typer.Typer(help="List, show or remove journaled runs.", no_args_is_help=True, rich_markup_mode=None)
+
+Folder = Annotated[
+    str | None,
+    typer.Option("--journal", metavar="DIR", help="The folder of the journals; default: the user's own."),
+]
+
+
+@runs_app.command("list")
+def list_runs(json: JSON = False, journal: Folder = None) -> None:
+    """List the runs, the newest first: id, status, operations finished, size, start, program.
+
+    \b
+    Examples:
+      apxm runs list
+      apxm runs list --json --journal ./runs
+    """
+    from apxm.journal import runs
+    from apxm.reports.output import write
+    from apxm.reports.runs import runs_json, runs_text
+
+    found = runs.list_runs(_folder(journal))
+    for text in [runs_json(found)] if json else runs_text(found):
+        write(text)
+
+
+@runs_app.command("show")
+def show(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Which run: its id, or so much of its begin or end as no other has.", show_default=False
+        ),
+    ],
+    json: JSON = False,
+    journal: Folder = None,
+) -> None:
+    """Show what a run is and what it has finished. It may be running.
+
+    \b
+    Examples:
+      apxm runs show 20260131-235959-k3vd
+      apxm runs show k3vd --json
+    """
+    from apxm.journal import runs
+    from apxm.reports.output import write
+    from apxm.reports.runs import run_json, run_text
+
+    folder = _folder(journal)
+    found, history = runs.show_run(folder, runs.find_run(folder, run))
+    for text in [run_json(found, history)] if json else run_text(found, history):
+        write(text)
+
+
+@runs_app.command("prune")
+def prune(
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, metavar="N", help="Remove what was last written longer ago.")
+    ] = 30,
+    keep_bytes: Annotated[
+        str,
+        typer.Option("--keep-bytes", metavar="SIZE", help="Then the oldest, until the rest fits: 500MB, 1GiB, …"),
+    ] = "1GiB",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    journal: Folder = None,
+) -> None:
+    """Remove old runs. One that is running stays; one that was interrupted goes too, and cannot be resumed then.
+
+    \b
+    Examples:
+      apxm runs prune --dry-run
+      apxm runs prune --keep-days 7 --keep-bytes 200MB
+    """
+    import time
+
+    from apxm.journal import runs
+    from apxm.reports.output import write
+    from apxm.reports.runs import pruned_text, size
+    from apxm.reports.summary import count
+    from apxm.reports.terminal import note
+
+    remove = runs.prunable if dry_run else runs.prune
+    gone = remove(_folder(journal), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
+    for line in pruned_text(gone):
+        write(line)
+    total = size(sum(run.size_bytes for run in gone))
+    note(f"{'would remove' if dry_run else 'removed'} {count(len(gone), 'run')}, {total}")
+
+
+def parse_size(text: str) -> int:
+    """``1048576``, ``500MB``, ``1.5 GiB``. Raises `UsageError`."""
+    import re
+
+    from apxm.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(I?)B?|B)?", text.strip().upper())
+    if not match:
+        raise UsageError(f"--keep-bytes {text!r} is no size", hint="for instance 1048576, 500MB or 1GiB")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit) if unit else 0))
+
+
+def _folder(chosen: str | None) -> Path:
+    """Raises `UsageError`. The default one need not exist."""
+    from pathlib import Path
+
+    from apxm.config.runs import runs_folder
+    from apxm.errors import UsageError
+
+    if chosen is None:
+        return runs_folder()
+    folder = Path(chosen)
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {chosen!r}", hint="--journal names one that holds journals")
+    return folder

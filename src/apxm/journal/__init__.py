@@ -1,0 +1,1 @@
+"""What a run has paid for, on disk: docs/journal.md."""

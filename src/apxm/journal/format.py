@@ -1,0 +1,114 @@
+"""A journal as a file: SQLite with one table, whose rows only grow in number. docs/journal.md describes it.
+
+Every row carries a checksum that goes on from the one before. SQLite has none of its own, and a flipped bit in an
+answer must not become part of a resumed run.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from apxm.errors import JournalError, OperationError
+from apxm.journal.model import Header, Record, Result
+from apxm.operations.types import JSON, Value, check_size, conforms
+from apxm.source import printable
+
+FORMAT_VERSION = 1
+APPLICATION_ID = int.from_bytes(b"APXM", "big")
+SCHEMA = "CREATE TABLE journal (number INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum INTEGER NOT NULL)"
+LARGEST_ROW = 512 * 1024 * 1024
+"""Bytes: above an artifact and above a value, each with what is around it."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+
+C = TypeVar("C", bound=Header | Record)
+
+
+class End(NamedTuple):
+    """Where a journal ends, for whoever goes on with it."""
+
+    number: int
+    """Of the last row; the header is row 0."""
+    checksum: int
+
+
+def encode(content: Header | Record) -> bytes:
+    """The content of a row. Raises `JournalError` where it could not be read again."""
+    try:
+        for value in _values(content):
+            # A value that shares its parts may be exponentially larger when it is written out.
+            check_size(value)
+        return _encode(_checked(content))
+    except OperationError as error:
+        raise JournalError(error.message) from None
+    except UnicodeEncodeError:
+        raise JournalError("half of a surrogate pair cannot be stored as UTF-8") from None
+
+
+def decode_header(content: bytes) -> Header:
+    """Raises `JournalError`."""
+    with _decoding():
+        return _checked(_decode_header(content))
+
+
+def decode_record(content: bytes) -> Record:
+    """Raises `JournalError`."""
+    with _decoding():
+        return _checked(_decode_record(content))
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,  # transactions begin where the code says so
+        check_same_thread=False,  # opened by the thread that owns the run, used by the one that writes
+    )
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ROW)
+    connection.execute("PRAGMA trusted_schema = off")
+    connection.execute("PRAGMA cell_size_check = on")
+    return connection
+
+
+@contextmanager
+def failing(what: str, path: Path) -> Generator[None, None, None]:
+    """Makes errors of SQLite and of the system ours."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise JournalError(f"the journal {what}: {reason_of(error)}", where=printable(str(path))) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Why something went wrong, in the words of whoever noticed it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _checked(content: C) -> C:
+    """What is written can be read, and what is read can be used. Raises `JournalError`."""
+    for value in _values(content):
+        if not conforms(value, JSON):
+            raise JournalError(f"a {type(value).__name__} is, or holds, something that is no value of AIS")
+    return content
+
+
+def _values(content: Header | Record) -> Iterable[Value]:
+    if isinstance(content, Header):
+        return [*content.inputs, *content.options.values()]
+    return [content.row.value] if isinstance(content.row, Result) else ()
+
+
+@contextmanager
+def _decoding() -> Generator[None, None, None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise JournalError(str(error)) from None

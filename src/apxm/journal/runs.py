@@ -1,0 +1,157 @@
+"""The runs in a folder of journals: find one, list them, remove old ones."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from msgspec import Struct
+
+from apxm.errors import JournalBusyError, JournalError, JournalVersionError, UsageError
+from apxm.journal.folder import RunFiles, runs_in, unusable
+from apxm.journal.ids import start_of
+from apxm.journal.lock import RunLock, is_held
+from apxm.journal.model import History
+from apxm.journal.reading import read
+from apxm.source import printable
+
+KEEP_DAYS = 30.0
+KEEP_BYTES = 1024**3
+_DAY_S = 86_400.0
+
+
+class Run(Struct, frozen=True):
+    """One run, as a list shows it."""
+
+    id: str
+    program: str | None
+    """Its file, as it was given; None where the journal cannot be read."""
+    flow: str | None
+    started: str
+    """ISO 8601, UTC."""
+    status: str
+    """``running`` where a process owns it, ``interrupted`` where none does though it is not over, else how it ended;
+    ``damaged`` or, written by a later version, ``unreadable``."""
+    operations: int | None
+    """Those with a result."""
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The files of a run, by their looks."""
+
+    files: RunFiles
+    size_bytes: int
+    written: float
+    """When the last of them was, in unix time."""
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """The newest first. Raises `JournalError` where the folder cannot be read, never because of a file in it."""
+    listed = [_listed(run) for run in reversed(_stored(folder)) if run.files.journal.exists()]
+    return [run for run in listed if run]
+
+
+def find_run(folder: Path, wanted: str) -> str:
+    """The id of the run that `wanted` names: an id, or the begin or the end of a single one. Raises `UsageError`."""
+    ids = [files.run_id for files in runs_in(folder) if files.journal.exists()]
+    if wanted in ids:
+        return wanted
+    found = [run_id for run_id in ids if wanted and (run_id.startswith(wanted) or run_id.endswith(wanted))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"{wanted!r} may be any of {len(found)} runs", hint=f"type more of it; the last one is {found[-1]}"
+        )
+    near = get_close_matches(wanted, ids, 1, cutoff=0.0)
+    hint = f"did you mean {near[0]}?" if near else "there are none"
+    raise UsageError(f"there is no run {wanted!r} in {printable(str(folder))}", hint=hint)
+
+
+def show_run(folder: Path, run_id: str) -> tuple[Run, History]:
+    """A run of the folder, and all that it has journaled. Raises `JournalError`."""
+    run = _look(RunFiles(folder, run_id))
+    history = read(run.files.journal)
+    return _describe(run, history), history
+
+
+def prunable(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[Stored]:
+    """The runs that were last written to more than `keep_days` ago and, the oldest first, as many more as have to go
+    before the rest fits into `keep_bytes`. Never one that is running. Raises `JournalError`."""
+    runs = sorted(_stored(folder), key=lambda run: (run.written, run.files.run_id))
+    left = sum(run.size_bytes for run in runs)
+    gone: list[Stored] = []
+    for run in runs:
+        if (left > keep_bytes or now - run.written > keep_days * _DAY_S) and not is_held(run.files.lock):
+            gone.append(run)
+            left -= run.size_bytes
+    return gone
+
+
+def prune(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[Stored]:
+    """Removes what is `prunable`, and tells what it removed. Raises `JournalError`."""
+    return [run for run in prunable(folder, now=now, keep_days=keep_days, keep_bytes=keep_bytes) if _remove(run.files)]
+
+
+def _remove(files: RunFiles) -> bool:
+    """With the run's lock, so that nobody takes it over meanwhile."""
+    try:
+        lock = RunLock(files.lock, files.run_id)
+    except JournalBusyError:
+        return False
+    try:
+        # The lock is last, since it guards the others.
+        for path in [*files.all_but_lock, files.lock]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unusable(files.folder, error) from None
+    finally:
+        lock.release()
+    return True
+
+
+def _stored(folder: Path) -> list[Stored]:
+    """By id, which is by the time they began."""
+    return [_look(files) for files in runs_in(folder)]
+
+
+def _look(files: RunFiles) -> Stored:
+    size, written = 0, 0.0
+    for path in [*files.all_but_lock, files.lock]:
+        try:
+            state = os.stat(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise unusable(files.folder, error) from None
+        size, written = size + state.st_size, max(written, state.st_mtime)
+    return Stored(files, size, written)
+
+
+def _listed(run: Stored) -> Run | None:
+    """None where it is being removed."""
+    try:
+        return _describe(run, read(run.files.journal))
+    except JournalError as error:
+        if not run.files.journal.exists():
+            return None
+        status = "unreadable" if isinstance(error, JournalVersionError) else "damaged"
+        run_id = run.files.run_id
+        return Run(run_id, None, None, start_of(run_id), status, None, run.size_bytes)
+
+
+def _describe(run: Stored, history: History) -> Run:
+    over = history.ended.status if history.ended else "interrupted"
+    return Run(
+        id=run.files.run_id,
+        program=history.header.path,
+        flow=history.header.flow,
+        started=start_of(run.files.run_id),
+        status="running" if is_held(run.files.lock) else over,
+        operations=len(history.results),
+        size_bytes=run.size_bytes,
+    )

@@ -1,0 +1,101 @@
+"""The one thread that writes a journal.
+
+Rows wait in a queue; the thread takes all there are, commits them together, and then tells the event loop, once per
+commit. A thread, since a commit waits for the disk; one, since SQLite has one writer anyway; and all rows at once,
+since a commit costs the same for one as for a hundred.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+from apxm.errors import JournalError
+from apxm.journal.format import reason_of
+from apxm.journal.model import Record
+from apxm.journal.store import Store
+
+Committed = Callable[[], object]
+OnFailure = Callable[[JournalError], object]
+
+
+class _Entry(NamedTuple):
+    record: Record
+    committed: Committed | None
+
+
+class Writer:
+    def __init__(self, store: Store, place: str, loop: asyncio.AbstractEventLoop, on_failure: OnFailure) -> None:
+        self._store = store
+        self._place = place
+        self._loop = loop
+        self._on_failure = on_failure
+        self._broken = False
+        """Read and set by the thread alone."""
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        """None ends the thread."""
+        # A disk that hangs must not hold the process: whatever is committed is safe without us.
+        self._thread = threading.Thread(target=self._work, name="apxm-journal", daemon=True)
+        self._thread.start()
+
+    def append(self, record: Record, committed: Committed | None) -> None:
+        self._queue.put(_Entry(record, committed))
+
+    def close(self) -> None:
+        """Returns when all that was appended is committed, or has failed. Its callbacks may come later."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        queue, ending = self._queue, False
+        while not ending:
+            batch: list[_Entry] = []
+            entry = queue.get()
+            try:
+                while entry is not None:
+                    batch.append(entry)
+                    entry = queue.get_nowait()
+                ending = True
+            except Empty:
+                pass
+            if batch:
+                self._handle(batch)
+
+    def _handle(self, batch: list[_Entry]) -> None:
+        failure: JournalError | None = None
+        if not self._broken:
+            try:
+                self._store.write([entry.record for entry in batch])
+            except Exception as error:
+                # Whatever it is: were the thread to end here, the run would wait for ever.
+                self._broken = True
+                failure = JournalError(
+                    f"the journal cannot be written, and nothing more is journaled: {reason_of(error)}",
+                    where=self._place,
+                )
+                failure.__cause__ = error
+        callbacks = [entry.committed for entry in batch if entry.committed]
+        if not callbacks and not failure:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._tell, failure, callbacks)
+        except RuntimeError:
+            if not self._loop.is_closed():  # nobody is left to be told
+                raise
+
+    def _tell(self, failure: JournalError | None, callbacks: list[Committed]) -> None:
+        """On the loop."""
+        if failure:
+            self._call(self._on_failure, failure)
+        for committed in callbacks:
+            self._call(committed)
+
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:
+            # As the loop does with a callback of its own: the others of the batch must still come.
+            self._loop.call_exception_handler({"message": f"{callback!r} failed", "exception": error})

@@ -1,0 +1,154 @@
+"""The runs in a folder of journals: ``apxm runs``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from apxm.journal.model import Header, History, Record, Result, Row
+from apxm.journal.runs import Run, Stored
+from apxm.operations.types import Value
+from apxm.reports.summary import count
+from apxm.reports.tables import aligned
+
+_LONGEST = 60
+"""Characters of a text that others are shown beside."""
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def runs_json(runs: Sequence[Run]) -> str:
+    return _dump(msgspec.to_builtins(runs))
+
+
+def runs_text(runs: Sequence[Run]) -> list[str]:
+    """One line each."""
+    rows = [
+        [
+            run.id,
+            run.status,
+            "" if run.operations is None else count(run.operations, "operation"),
+            size(run.size_bytes),
+            run.started,
+            "" if run.program is None else f"{run.program}: {run.flow}",
+        ]
+        for run in runs
+    ]
+    return aligned(rows, indent="") if rows else []
+
+
+def run_json(run: Run, history: History) -> str:
+    """All but the program itself; `rows` as they were appended."""
+    header = history.header
+    return _dump(
+        {
+            **msgspec.structs.asdict(run),
+            "message": history.ended.message if history.ended else None,
+            "apxm": header.apxm,
+            "kind": header.kind,
+            "optimization_level": header.optimization_level,
+            "program_digest": header.program_digest,
+            "inputs": header.inputs,
+            "inputs_digest": header.inputs_digest,
+            "options": header.options,
+            "rows": [_row(number, record) for number, record in enumerate(history.records, 1)],
+        }
+    )
+
+
+def run_text(run: Run, history: History) -> list[str]:
+    """What the run is, and how far it came."""
+    header = history.header
+    lines = aligned(
+        [
+            ["run", run.id],
+            ["program", f"{header.path} ({_origin(header)})"],
+            ["flow", f"{header.flow}({', '.join(map(_short, header.inputs))})"],
+            ["options", ", ".join(f"{name} {_short(value)}" for name, value in header.options.items()) or "none"],
+            ["started", f"{run.started} by apxm {header.apxm}"],
+            ["status", _ended(run, history)],
+            ["size", size(run.size_bytes)],
+        ],
+        indent="",
+    )
+    lines += _block(f"{count(len(history.results), 'operation')} finished:", map(_result, history.results.values()))
+    lines += _block("outcome unknown:", [[s.path, f"key {s.idempotency_key}"] for s in history.unknown.values()])
+    lines += _block("printed:", [[_cut(line)] for _, line in sorted(history.printed.items())])
+    spent = [[s.path, f"attempt {s.attempt}", count(s.tokens, "token"), _cost(s.cost)] for s in history.settled]
+    lines += _block("spent:", spent)
+    held = [[r.path, f"attempt {r.attempt}", count(r.tokens, "token"), _cost(r.cost)] for r in history.unsettled]
+    return lines + _block("reserved, and never settled:", held)
+
+
+def pruned_text(runs: Sequence[Stored]) -> list[str]:
+    rows = [[run.files.run_id, size(run.size_bytes), f"last written {_time(run.written)}"] for run in runs]
+    return aligned(rows, indent="") if rows else []
+
+
+def size(number: int) -> str:
+    """Bytes as people say them: ``812 bytes``, ``1.4 MiB``."""
+    if number < 1024:
+        return f"{number} bytes"
+    power = min((number.bit_length() - 1) // 10, len(_UNITS))
+    return f"{number / 1024**power:,.1f} {_UNITS[power - 1]}"
+
+
+def _origin(header: Header) -> str:
+    return f"{header.kind}, -O{header.optimization_level}, SHA-256 {header.program_digest[:12]}…"
+
+
+def _ended(run: Run, history: History) -> str:
+    message = history.ended.message if history.ended else ""
+    return f"{run.status}: {message}" if message else run.status
+
+
+def _result(result: Result) -> list[str]:
+    tokens = ""
+    if result.input_tokens is not None or result.output_tokens is not None:
+        tokens = f"{_number(result.input_tokens)} in, {_number(result.output_tokens)} out"
+    return [result.path, result.backend or "", tokens, _short(result.value)]
+
+
+def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:
+    shown = list(rows)
+    return ["", title, *aligned(shown)] if shown else []
+
+
+def _row(number: int, record: Record) -> dict[str, object]:
+    return {"row": number, "time": _time(record.time), "kind": _kind(record.row), **_fields(record.row)}
+
+
+def _kind(row: Row) -> object:
+    return type(row).__struct_config__.tag
+
+
+def _fields(row: Row) -> dict[str, object]:
+    return {
+        name: value.hex() if isinstance(value, bytes) else value for name, value in msgspec.structs.asdict(row).items()
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cost(cost: float | None) -> str:
+    return "cost unknown" if cost is None else f"cost {cost:.6g}"
+
+
+def _number(tokens: int | None) -> str:
+    return "–" if tokens is None else f"{tokens:,}"
+
+
+def _short(value: Value) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,0 +1,96 @@
+"""What the tests of journals share: a header, rows, and a run that appends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from apxm.errors import JournalError
+from apxm.journal.journal import Journal
+from apxm.journal.model import Header, Result, Row, header_of
+from tests.plans import ask, give, plan, program
+
+RUN_ID = "20260131-235959-k3vd"
+STARTED = 1_769_903_999.0
+SMALL = program(plan(ask("Größe 🙂"), give(0)))
+HEADER = header_of(
+    SMALL,
+    apxm="0.1.0",
+    run_id=RUN_ID,
+    started=STARTED,
+    path="work/flow.ais",
+    kind="source",
+    flow="Test.main",
+    inputs=["a", {"k": [1, 2.5, None]}],
+    options={"backend": "openai", "seed": 3},
+)
+
+
+def header(run_id: str) -> Header:
+    return replace(HEADER, run_id=run_id)
+
+
+def result(number: int) -> Result:
+    return Result(f"main/a{number}", b"digest", f"answer {number}", "openai", 10, number)
+
+
+class Watched:
+    """Appends rows and notes, in order, whose callbacks came."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.committed: list[int] = []
+        self.failures: list[JournalError] = []
+        self._journal = journal
+        self._loop = asyncio.get_running_loop()
+        self._appended = 0
+        self._told = asyncio.Event()
+        journal.start(self.failures.append)
+
+    def append(self, *rows: Row) -> None:
+        for row in rows:
+            self._journal.append(row, partial(self._tell, self._appended))
+            self._appended += 1
+
+    async def all_told(self) -> None:
+        """Returns when every callback came."""
+        async with asyncio.timeout(60):
+            while len(self.committed) < self._appended:
+                self._told.clear()
+                await self._told.wait()
+
+    def _tell(self, number: int) -> None:
+        assert asyncio.get_running_loop() is self._loop
+        self.committed.append(number)
+        self._told.set()
+
+
+def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID) -> Path:
+    """A whole run, from its begin to its close."""
+
+    async def run() -> Path:
+        with closing(Journal.create(folder, header(run_id), sync="normal", clock=lambda: STARTED)) as journal:
+            watched = Watched(journal)
+            watched.append(*rows)
+            await watched.all_told()
+            assert watched.failures == []
+            return journal.path
+
+    return asyncio.run(run())
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def unexpected(error: JournalError | None) -> None:
+    pytest.fail(f"this was not to be called: {error}")

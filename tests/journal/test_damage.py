@@ -1,0 +1,258 @@
+"""Files that are no journal, or no longer what was written: refused with our own errors, and never changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zlib import crc32
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apxm.errors import JournalDamagedError, JournalError, JournalVersionError
+from apxm.journal.format import APPLICATION_ID, SCHEMA, encode
+from apxm.journal.journal import Journal
+from apxm.journal.model import Printed, Record
+from apxm.journal.reading import read
+from apxm.journal.runs import list_runs
+from tests.journal.journals import HEADER, RUN_ID, Watched, contents, names, result, write
+
+ROWS = [*map(result, range(200)), Printed(0, "x" * 9000)]
+"""Several pages of them, with one that does not fit into a page."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A journal at rest."""
+    return write(tmp_path_factory.mktemp("whole"), ROWS).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files that a killed process leaves."""
+    folder = tmp_path_factory.mktemp("left")
+
+    async def run() -> dict[str, bytes]:
+        with closing(Journal.create(folder, HEADER)) as journal:
+            watched = Watched(journal)
+            for row in ROWS:
+                watched.append(row)
+                await watched.all_told()
+            return contents(folder)
+
+    return asyncio.run(run())
+
+
+def right_or_refused(folder: Path) -> None:
+    before = contents(folder)
+    try:
+        history = read(folder / f"{RUN_ID}.journal")
+    except JournalError:
+        pass
+    else:
+        assert history.header == HEADER
+        assert [record.row for record in history.records] == ROWS
+    assert contents(folder) == before
+    assert len(list_runs(folder)) == 1
+
+
+edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=6)
+cuts = st.none() | st.floats(0, 1)
+
+
+def edited(data: bytes, changes: list[tuple[float, bytes]], cut: float | None) -> bytes:
+    for place, replacement in changes:
+        at = int(place * len(data))
+        data = data[:at] + replacement + data[at + len(replacement) :]
+    return data if cut is None else data[: int(cut * len(data))]
+
+
+@settings(max_examples=400, deadline=None)
+@given(changes=edits, cut=cuts)
+def test_a_damaged_file_is_refused_or_gives_all_that_was_written(
+    whole: bytes, changes: list[tuple[float, bytes]], cut: float | None
+) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder, f"{RUN_ID}.journal").write_bytes(edited(whole, changes, cut))
+        right_or_refused(Path(folder))
+
+
+@settings(max_examples=300, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_so_is_one_with_a_single_flipped_bit(whole: bytes, place: float, bit: int) -> None:
+    at = int(place * len(whole))
+    with TemporaryDirectory() as folder:
+        Path(folder, f"{RUN_ID}.journal").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        right_or_refused(Path(folder))
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes=edits, cut=cuts, file=st.sampled_from([".journal", ".journal-wal", ".journal-shm"]))
+def test_of_a_damaged_log_a_prefix_is_left(
+    left: dict[str, bytes], changes: list[tuple[float, bytes]], cut: float | None, file: str
+) -> None:
+    with TemporaryDirectory() as folder:
+        for name, data in left.items():
+            Path(folder, name).write_bytes(edited(data, changes, cut) if name == RUN_ID + file else data)
+        try:
+            history = read(Path(folder, f"{RUN_ID}.journal"))
+        except JournalError:
+            return
+        rows = [record.row for record in history.records]
+        assert rows == ROWS[: len(rows)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=300))
+def test_random_bytes_are_no_journal(data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"{RUN_ID}.journal")
+        path.write_bytes(data)
+        with pytest.raises(JournalDamagedError):
+            read(path)
+        assert list_runs(Path(folder))[0].status == "damaged"
+
+
+def test_what_a_killed_process_leaves_is_all_there(left: dict[str, bytes], tmp_path: Path) -> None:
+    for name, data in left.items():
+        (tmp_path / name).write_bytes(data)
+    assert [record.row for record in read(tmp_path / f"{RUN_ID}.journal").records] == ROWS
+    journal, history = Journal.reopen(tmp_path, RUN_ID)
+    journal.close()
+    assert len(history.records) == len(ROWS)
+    assert names(tmp_path) == {f"{RUN_ID}.journal", f"{RUN_ID}.lock"}
+    assert len(read(journal.path).records) == len(ROWS)
+
+
+def database(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+OURS = f"PRAGMA application_id = {APPLICATION_ID}"
+FIRST = "PRAGMA user_version = 1"
+
+
+OTHER = "CREATE TABLE t (x)"
+ENDLESS = "CREATE VIEW journal AS WITH RECURSIVE n(i) AS (SELECT 0 UNION SELECT i + 1 FROM n) SELECT i FROM n"
+NO_JOURNAL = {
+    "another application": ([OTHER], "it is a database of another application"),
+    "no version": ([OURS, SCHEMA], "there is no format version 0"),
+    "no table": ([OURS, FIRST], "it has not the table of a journal"),
+    "one more table": ([OURS, FIRST, SCHEMA, OTHER], "it has not the table of a journal"),
+    "an endless view": ([OURS, FIRST, ENDLESS], "it has not the table of a journal"),
+    "no rows": ([OURS, FIRST, SCHEMA], "it has no header"),
+    "no header": ([OURS, FIRST, SCHEMA, "INSERT INTO journal VALUES (1, x'00', 0)"], "row 0 is missing"),
+    "text": ([OURS, FIRST, SCHEMA, "INSERT INTO journal VALUES (0, 'text', 0)"], "row 0 does not match its checksum"),
+    "no sum": (
+        [OURS, FIRST, SCHEMA, "INSERT INTO journal VALUES (0, x'c1', 'a')"],
+        "row 0 does not match its checksum",
+    ),
+}
+
+
+def refusals(folder: Path) -> list[JournalError]:
+    """What reading and taking over end in, neither of which may change anything."""
+    path, before = folder / f"{RUN_ID}.journal", contents(folder)
+    with pytest.raises(JournalError) as read_refused:
+        read(path)
+    with pytest.raises(JournalError) as reopening_refused:
+        Journal.reopen(folder, RUN_ID)
+    assert contents(folder) == before
+    return [read_refused.value, reopening_refused.value]
+
+
+@pytest.mark.parametrize("name", NO_JOURNAL)
+def test_another_database_is_refused(tmp_path: Path, name: str) -> None:
+    statements, message = NO_JOURNAL[name]
+    path = tmp_path / f"{RUN_ID}.journal"
+    database(path, *statements)
+    for refused in refusals(tmp_path):
+        assert isinstance(refused, JournalDamagedError)
+        assert refused.message.endswith(message)
+        assert refused.where == str(path)
+
+
+def test_a_journal_of_a_later_version_is_refused_and_not_called_damaged(tmp_path: Path) -> None:
+    database(tmp_path / f"{RUN_ID}.journal", OURS, "PRAGMA user_version = 2", SCHEMA)
+    for refused in refusals(tmp_path):
+        assert isinstance(refused, JournalVersionError)
+        assert "has format version 2; this apxm reads version 1" in refused.message
+    (run,) = list_runs(tmp_path)
+    assert (run.status, run.program, run.started) == ("unreadable", None, "2026-01-31T23:59:59Z")
+
+
+def forged(path: Path, *contents: bytes) -> None:
+    """A journal whose checksums are right, whatever it says."""
+    database(path, OURS, FIRST, SCHEMA)
+    checksum = 0
+    with closing(sqlite3.connect(path)) as connection:
+        for number, content in enumerate(contents):
+            checksum = crc32(content, checksum)
+            connection.execute("INSERT INTO journal VALUES (?, ?, ?)", (number, content, checksum))
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.0, ["result", "a", b"", {1: 2}]],
+        [0.0, ["result", "a", b"", b"bytes"]],
+        [0.0, ["result", "a", b"", msgspec.msgpack.Ext(1, b"x")]],
+        [0.0, ["result", "a", b"", float("inf")]],
+        [0.0, ["unheard of", "a"]],
+        [1e300, ["printed", 0, "a"]],
+        [0.0, ["printed", "0", "a"]],
+    ],
+    ids=["keys", "bytes", "extension", "infinity", "kind", "time", "number"],
+)
+def test_a_forged_row_is_refused(tmp_path: Path, row: object) -> None:
+    path = tmp_path / "forged.journal"
+    forged(path, encode(HEADER), msgspec.msgpack.encode(row))
+    with pytest.raises(JournalDamagedError, match="row 1 is not a valid one"):
+        read(path)
+
+
+def test_a_row_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "forged.journal"
+    forged(path, encode(HEADER), b"\x92\x00\x94\xa6result\xa1a\xc4\x00" + b"\x91" * 100_000 + b"\x00")
+    with pytest.raises(JournalDamagedError, match="row 1 is not a valid one"):
+        read(path)
+
+
+def test_fields_that_a_later_version_added_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "later.journal"
+    forged(path, encode(HEADER), msgspec.msgpack.encode([1.0, ["printed", 0, "line", "new"], "new"]))
+    assert read(path).records == [Record(1.0, Printed(0, "line"))]
+
+
+def test_a_run_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    other = "20260131-235959-aaaa"
+    shutil.copy(write(tmp_path, []), tmp_path / f"{other}.journal")
+    with pytest.raises(JournalError, match=f"this is the journal of run {RUN_ID}"):
+        Journal.reopen(tmp_path, other)
+    assert f"{other}.lock" not in names(tmp_path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, Path.touch], ids=["folder", "pipe", "empty file"])
+def test_what_is_no_file_of_ours_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / f"{RUN_ID}.journal"
+    make(path)
+    with pytest.raises(JournalDamagedError, match=r"it is (not a regular file|empty)"):
+        read(path)
+    assert list_runs(tmp_path)[0].status == "damaged"
+
+
+def test_a_missing_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="No such file"):
+        read(tmp_path / "nothing")
