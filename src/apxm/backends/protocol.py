@@ -17,7 +17,7 @@ from apxm.errors import BackendError
 _AROUND_MESSAGES = 32
 
 
-class ModelRequest(Struct, frozen=True):
+class ModelRequest(Struct, frozen=True, omit_defaults=True):
     """One chat call, ready to be sent."""
 
     prompt: str

@@ -8,7 +8,6 @@ Money is counted in whole millionths of a millionth, so that no sum depends on i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import Enum
 
@@ -21,8 +20,8 @@ DEFAULT_MAX_TOKENS = 4096
 
 
 def money(amount: float) -> int:
-    """In millionths of a millionth, rounded down: a limit must hold."""
-    return math.floor(amount * 1e12)
+    """In millionths of a millionth."""
+    return round(amount * 1e12)
 
 
 class Cost(Struct, frozen=True):

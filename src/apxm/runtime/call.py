@@ -103,6 +103,12 @@ class Call(Struct, eq=False):
         own = self.handler.retries
         return self.backend.limits.retries if own is None else own
 
+    @property
+    def original(self) -> ModelRequest:
+        """The request as the program makes it, without what a budget adds."""
+        own = self.handler.max_tokens
+        return self.request if self.request.max_tokens == own else replace(self.request, max_tokens=own)
+
     def limit_answer(self) -> None:
         """In a run with a budget an answer has a limit, and so an attempt a worst case."""
         backend = self.backend

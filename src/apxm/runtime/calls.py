@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from apxm.backends.protocol import Handle, ModelAnswer
-from apxm.errors import BackendError
+from apxm.errors import BackendError, OperationError
 from apxm.runtime.budget import Budget, Verdict
 from apxm.runtime.call import NOTHING, Call, Outcome
 from apxm.runtime.deadlines import Deadlines
@@ -20,6 +21,9 @@ from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RetryBudget, pause_ns
 from apxm.runtime.trace import ANOTHER_RUN, Place, Trace
 from apxm.runtime.workers import Workers
 
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder
+
 
 class Calls:
     def __init__(
@@ -29,6 +33,7 @@ class Calls:
         max_concurrency: int | None,
         retries: RetryBudget,
         budget: Budget | None,
+        recorder: Recorder | None,
         seed: int,
         trace: Trace,
         deliver: Callable[[Call, Outcome], int],
@@ -52,6 +57,9 @@ class Calls:
         """The attempt that gave its slot back in this very event, if one did."""
         self._retries = retries
         self._budget = budget
+        self._recorder = recorder
+        self._committing: dict[Call, tuple[ModelAnswer, int, int]] = {}
+        """Answers that are not in the journal yet, with the instants at which they were sent for and received."""
         self.unaffordable: list[Call] = []
         """Those that the budget cannot pay for any more."""
         self._gone = False
@@ -131,7 +139,12 @@ class Calls:
             if sent is None:
                 self._record_earlier(call)
             else:
-                self._record(call, sent, now, "cancelled", None, None, None, now)
+                self._record(call, sent, now, "cancelled", None, None, None, now, now)
+        for call, (answer, sent, received) in self._committing.items():
+            usage = answer.usage
+            self._leave(call, answer)
+            self._record(call, sent, received, "ok", None, usage.input_tokens, usage.output_tokens, now, now)
+        self._committing.clear()
         self._slots.clear()
         self.unfinished = 0
 
@@ -175,6 +188,16 @@ class Calls:
         self.in_flight = in_flight = self.in_flight + 1
         if in_flight > self.max_in_flight:
             self.max_in_flight = in_flight
+        if self._budget is not None and self._recorder is not None:
+            # A reservation that a crash could lose would let the next process spend it again.
+            self._recorder.reserved(self._path(call), len(call.earlier), call.worst, lambda: self._begin(call))
+        else:
+            self._begin(call)
+
+    def _begin(self, call: Call) -> None:
+        if not call.running:
+            return  # given up meanwhile
+        backend = call.backend
         if backend.begin is not None:
             call.sent = sent = self._now()
             if call.clocked:
@@ -192,35 +215,63 @@ class Calls:
             return
         received = self._now()
         if isinstance(outcome, ModelAnswer):
-            # Tokens first: they are what others wait for.
-            routed = self._deliver(call, outcome)
-            usage, service = outcome.usage, outcome.service_ns
-            if service is not None and service > received - sent:
-                service = received - sent
-            gate = call.backend.gate
-            gate.answered += 1
-            if gate.troubled:
-                gate.recovered()
-            if self.limited and call.ticket:
-                call.settle(outcome, received)
-            self._leave(call, outcome)
-            self._record(call, sent, received, "ok", service, usage.input_tokens, usage.output_tokens, routed)
+            if self._recorder is None:
+                self._answered(call, outcome, sent, received, received)
+            else:
+                self._commit(call, outcome, sent, received)
         else:
-            if isinstance(outcome, BackendError):
-                self._tell(call.gate, outcome, call.granted, received)
-            self._leave(call, outcome)
-            if isinstance(outcome, BackendError) and self._may_pass(outcome) and len(call.earlier) < call.retries:
-                self._pause(call, sent, received, outcome)
-                return
-            routed = self._deliver(call, outcome)
-            self._record(call, sent, received, outcome.kind, None, None, None, routed)
+            self._failed(call, outcome, sent, received)
+
+    def _commit(self, call: Call, answer: ModelAnswer, sent: int, received: int) -> None:
+        """Nothing may depend on an answer, nor take its slot, before it is in the journal."""
+        assert self._recorder is not None
+        call.sent = None
+        self._running.remove(call)
+        self._committing[call] = answer, sent, received
+
+        def committed() -> None:
+            if self._committing.pop(call, None):
+                self._answered(call, answer, sent, received, self._now())
+
+        self._recorder.answered(self._path(call), call.original, call.backend.name, call.model, answer, committed)
+
+    def _answered(self, call: Call, answer: ModelAnswer, sent: int, received: int, began: int) -> None:
+        """`began` is when our own work on the answer did."""
+        # Tokens first: they are what others wait for.
+        routed = self._deliver(call, answer)
+        usage, service = answer.usage, answer.service_ns
+        if service is not None and service > received - sent:
+            service = received - sent
+        gate = call.backend.gate
+        gate.answered += 1
+        if gate.troubled:
+            gate.recovered()
+        if self.limited and call.ticket:
+            call.settle(answer, received)
+        self._leave(call, answer)
+        self._record(call, sent, received, "ok", service, usage.input_tokens, usage.output_tokens, routed, began)
+        self.unfinished -= 1
+        self._proceed()
+
+    def _failed(self, call: Call, error: OperationError, sent: int, received: int) -> None:
+        if isinstance(error, BackendError):
+            self._tell(call.gate, error, call.granted, received)
+        self._leave(call, error)
+        if isinstance(error, BackendError) and self._may_pass(error) and len(call.earlier) < call.retries:
+            self._pause(call, sent, received, error)
+            return
+        routed = self._deliver(call, error)
+        self._record(call, sent, received, error.kind, None, None, None, routed, received)
         self.unfinished -= 1
         self._proceed()
 
     def _leave(self, call: Call, outcome: Outcome | None = None) -> None:
         """It is not in flight any more; without an outcome where it was given up."""
         if self._budget is not None:
-            self._budget.settle(call.worst, call.cost(outcome))
+            cost = call.cost(outcome)
+            self._budget.settle(call.worst, cost)
+            if self._recorder is not None:
+                self._recorder.settled(self._path(call), len(call.earlier), call.worst if cost is None else cost)
         call.running = False
         call.sent = None
         self._running.remove(call)
@@ -239,7 +290,9 @@ class Calls:
         input_tokens: int | None,
         output_tokens: int | None,
         routed: int,
+        began: int,
     ) -> None:
+        """`began` is when our own work on the outcome did."""
         trace = self._trace
         trace.raw.append(
             (
@@ -263,7 +316,7 @@ class Calls:
         if call.clocked:
             overhead = trace.overhead
             overhead.input_collection.append(call.input_collection)
-            overhead.token_routing.append(routed - received)
+            overhead.token_routing.append(routed - began)
             overhead.dispatch.append(call.dispatch + self._now() - routed)
 
     def _expire(self, call: Call) -> None:
@@ -284,6 +337,9 @@ class Calls:
 
     def _may_pass(self, error: BackendError) -> bool:
         return error.retryable and (error.retry_after_s or 0) <= LONGEST_RETRY_AFTER_S
+
+    def _path(self, call: Call) -> str:
+        return self._trace.path_of(call.frame.index, call.node)
 
     def _pause(self, call: Call, sent: int, received: int, error: BackendError) -> None:
         """Asks for a slot again after a while."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time_ns
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from apxm.backends.protocol import BackendInfo, ModelAnswer
+from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import InternalError, OperationError, UsageError
 from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
@@ -25,6 +26,11 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
 from apxm.runtime.state import Failed, Frame, State
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
+
+logger = logging.getLogger("apxm")
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,15 @@ class Run:
         arguments: Sequence[Value],
         pool: BackendPool,
         options: RunOptions | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        """`arguments` are the values of the flow's parameters, in order, already of their types.
+        """`arguments` are the values of the flow's parameters, in order, already of their types. `recorder` is for a
+        run that is journaled; closing the journal is left to the caller.
 
         Raises `ConfigurationError` where the program asks for a backend that the pool does not have.
         """
         self._options = options or RunOptions()
+        self._recorder = recorder
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
@@ -89,7 +98,7 @@ class Run:
         """
         loop = asyncio.get_running_loop()
         if isinstance(loop, VirtualLoop):
-            self._refuse_real_backends()
+            self._refuse_what_is_real()
         clock = clock_of(loop)
         options, trace = self._options, self.trace
         self._now = clock.now
@@ -101,7 +110,16 @@ class Run:
             or any(backend.gate.limited for backend in self._backends.values())
         )
         calls = self._calls = Calls(
-            clock, limited, limit, self._retries, self._budget, options.seed, trace, self._deliver, self._proceed
+            clock,
+            limited,
+            limit,
+            self._retries,
+            self._budget,
+            self._recorder,
+            options.seed,
+            trace,
+            self._deliver,
+            self._proceed,
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -110,6 +128,8 @@ class Run:
         if options.timeout_s is not None:
             when = trace.started + limit_ns(options.timeout_s)
             overall = clock.call_at(when, lambda: self.stop(Status.STOPPED), TIMEOUT)
+        if self._recorder is not None:
+            self._recorder.start(self._journal_failed)
         try:
             if self._ending is None:
                 self._state.start(self._flow.plan, self._arguments)
@@ -121,8 +141,16 @@ class Run:
             calls.cancel()
             await calls.closed()
         self._conclude()
+        if self._recorder is not None:
+            self._recorder.ended(trace)
         trace.processor_ns = process_time_ns() - processor
         return trace
+
+    def _journal_failed(self) -> None:
+        assert self._recorder is not None
+        logger.error("%s", self._recorder.failure)
+        if self._recorder.required:
+            self.stop(Status.STOPPED)
 
     def stop(self, status: Status) -> None:
         """Ends the run early: nothing new starts, what is in flight is cancelled, what is finished is kept."""
@@ -155,7 +183,8 @@ class Run:
                 f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
                 hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
             )
-        return Budget(options.max_total_tokens, None if options.max_cost is None else money(options.max_cost))
+        spent = self._recorder.spent if self._recorder else None
+        return Budget(options.max_total_tokens, None if options.max_cost is None else money(options.max_cost), spent)
 
     def _unpriced(self) -> list[tuple[str, str]]:
         """Backend and model of the calls whose price nobody wrote down."""
@@ -210,6 +239,8 @@ class Run:
                 if isinstance(handler, ModelCall):
                     backend = backends[handler.backend]
                     request = handler.request(frame.values, backend.can_reason)
+                    if self._recorder is not None and self._recorded(self._recorder, frame, node, backend, request):
+                        continue
                     collected = now() if clocked else 0
                     # What ran inline on the way to this operation is no part of its dispatch.
                     taking = taken - last if state.ran_inline == inline_before else 0
@@ -236,6 +267,19 @@ class Run:
             except OperationError as error:
                 self._waited += isinstance(handler, ModelCall)
                 state.broke(frame, node, error)
+
+    def _recorded(
+        self, recorder: Recorder, frame: Frame, node: int, backend: BoundBackend, request: ModelRequest
+    ) -> bool:
+        """Whether an earlier process made this call: then its answer is the operation's, and nothing is sent."""
+        path = self.trace.path_of(frame.index, node)
+        result = recorder.recorded(path, request, backend.name, request.model or backend.info.model)
+        if result is None:
+            return False
+        self._waited += 1
+        self.trace.reused += 1
+        self._state.succeed(frame, node, result.value)
+        return True
 
     def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation) -> None:
         now, overhead = self._now, self.trace.overhead
@@ -265,6 +309,8 @@ class Run:
             self._drain(calls)
 
     def _emit(self, line: str) -> None:
+        if self._recorder is not None:
+            self._recorder.printed(len(self.trace.printed), line)
         self.trace.printed.append(line)
         if self._options.output is not None:
             self._options.output(line)
@@ -307,7 +353,9 @@ class Run:
         place = failed.frame.index, failed.node
         return Failure(self.trace.path_of(*place), self.trace.place_of(*place), failed.error.kind, failed.error.message)
 
-    def _refuse_real_backends(self) -> None:
+    def _refuse_what_is_real(self) -> None:
+        if self._recorder is not None:
+            raise UsageError("a journal is written in real time, which a run on virtual time cannot see")
         for backend in self._backends.values():
             if not backend.simulated:
                 raise UsageError(

@@ -148,6 +148,8 @@ class Trace:
     max_in_flight: int = 0
     executed: int = 0
     """Operations that ran to an end, well or badly."""
+    reused: int = 0
+    """Those of them whose answers an earlier process had journaled."""
     failed: int = 0
     skipped: int = 0
     """Operations that never started because something they need failed, or because the run was ended."""

@@ -1,0 +1,96 @@
+"""What a run tells its journal, and what it finds there when it goes on with an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import msgspec
+
+from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.errors import JournalError
+from apxm.journal.journal import Journal
+from apxm.journal.model import Ended, History, Printed, Reserved, Result, Resumed, Settled
+from apxm.runtime.budget import Cost, money
+from apxm.runtime.trace import Trace
+
+_encode = msgspec.msgpack.Encoder().encode
+_UNIT = 1e12
+
+Then = Callable[[], object]
+"""Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
+
+
+class Recorder:
+    """The journal of one run; a path is an operation's, stable over all processes that carry the run on."""
+
+    def __init__(self, journal: Journal, apxm: str, history: History | None = None, *, required: bool = False) -> None:
+        """`apxm` is this version; `history` is what earlier processes left; `required` says that the run must not go on
+        without a journal."""
+        self._journal = journal
+        self._apxm = apxm
+        self._history = history
+        self.required = required
+        self.failure: JournalError | None = None
+        """Why nothing is journaled any more."""
+
+    @property
+    def run_id(self) -> str:
+        return self._journal.run_id
+
+    @property
+    def spent(self) -> Cost:
+        """What earlier processes used up; attempts of which nobody knows the end count with all that was reserved."""
+        if self._history is None:
+            return Cost()
+        rows = [*self._history.settled, *self._history.unsettled]
+        return Cost(sum(row.tokens for row in rows), sum(money(row.cost or 0.0) for row in rows))
+
+    def start(self, failed: Callable[[], object]) -> None:
+        """Called on the loop of the run; `failed` is called there when the journal cannot be written any more."""
+
+        def on_failure(error: JournalError) -> None:
+            self.failure = error
+            failed()
+
+        self._journal.start(on_failure)
+        if self._history is not None:
+            self._journal.append(Resumed(self._apxm))
+
+    def recorded(self, path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
+        """The answer that an earlier process got. Raises `JournalError` where it is one to another request."""
+        result = None if self._history is None else self._history.results.get(path)
+        if result is not None and result.digest != _digest(request, backend, model):
+            raise JournalError(
+                f"the journal has an answer to {path}, but to another request",
+                where=str(self._journal.path),
+                hint="the backend, its model or an answer before it was another one then",
+            )
+        return result
+
+    def answered(
+        self, path: str, request: ModelRequest, backend: str, model: str, answer: ModelAnswer, then: Then
+    ) -> None:
+        usage = answer.usage
+        digest = _digest(request, backend, model)
+        row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens)
+        self._journal.append(row, then)
+
+    def printed(self, number: int, line: str) -> None:
+        if self._history is None or number not in self._history.printed:
+            self._journal.append(Printed(number, line))
+
+    def reserved(self, path: str, attempt: int, worst: Cost, then: Then) -> None:
+        self._journal.append(Reserved(path, attempt, worst.tokens, worst.money / _UNIT), then)
+
+    def settled(self, path: str, attempt: int, actual: Cost) -> None:
+        self._journal.append(Settled(path, attempt, actual.tokens, actual.money / _UNIT))
+
+    def ended(self, trace: Trace) -> None:
+        message = trace.failures[0].message if trace.failures else ""
+        self._journal.append(Ended(trace.status.value, message))
+
+
+def _digest(request: ModelRequest, backend: str, model: str) -> bytes:
+    # Without what is left at its default: a field that a later version adds changes no digest.
+    return blake2b(_encode((backend, model, request)), digest_size=16).digest()
