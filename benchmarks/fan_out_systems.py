@@ -17,7 +17,8 @@ import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter, process_time
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time, time
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -161,10 +162,14 @@ def backend(where: Where) -> Any:
 
 
 class Apxm:
+    """With a journal, as every run has one whose backend is real."""
+
     def __init__(self, where: Where) -> None:
         from apxm.runtime.limits import BackendPool
 
         self._pool = BackendPool({"endpoint": backend(where)}, "endpoint")
+        self._folder = TemporaryDirectory(prefix="apxm-journals-")
+        self._journals = Path(self._folder.name)
 
     def prepare(self, width: int) -> None:
         from apxm.runtime.handlers.table import LoadedProgram
@@ -173,9 +178,21 @@ class Apxm:
         self._program = LoadedProgram(program)
 
     async def run(self, width: int) -> None:  # noqa: ARG002
+        from apxm.journal.ids import new_run_id
+        from apxm.journal.journal import Journal
+        from apxm.journal.model import header_of
+        from apxm.runtime.recording import Recorder
         from apxm.runtime.scheduler import Run
 
-        trace = await Run(self._program, self._flow, (), self._pool).execute()
+        header = header_of(
+            self._program.program, apxm="", run_id=new_run_id(time()), started=time(), path="fan_out.ais",
+            kind="source", flow=self._flow.qualified_name, inputs=(), options={},
+        )  # fmt: skip
+        journal = Journal.create(self._journals, header)
+        try:
+            trace = await Run(self._program, self._flow, (), self._pool, recorder=Recorder(journal, "")).execute()
+        finally:
+            journal.close()
         assert not trace.failures, trace.failures[0]
 
     async def close(self) -> None:
