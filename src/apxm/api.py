@@ -136,6 +136,7 @@ def run(
     model: str | None = None,
     latency: str | None = None,
     slowdown: str | None = None,
+    faults: str | None = None,
     seed: int | None = None,
     max_concurrency: int | None = None,
     timeout_s: float | None = None,
@@ -168,6 +169,7 @@ def run(
                 model=model,
                 latency=latency,
                 slowdown=slowdown,
+                faults=faults,
                 seed=seed,
                 max_concurrency=max_concurrency,
                 timeout_s=timeout_s,
@@ -189,6 +191,7 @@ async def run_async(
     model: str | None = None,
     latency: str | None = None,
     slowdown: str | None = None,
+    faults: str | None = None,
     seed: int | None = None,
     max_concurrency: int | None = None,
     timeout_s: float | None = None,
@@ -203,7 +206,9 @@ async def run_async(
     chosen = select_flow(program, flow)
     inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
     options = run_options(max_concurrency, timeout_s, seed, output)
-    selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
+    selection = Selection(
+        backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
+    )
     if backends is not None and selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     pool = backends or _configured(selection)

@@ -122,6 +122,13 @@ def test_a_calibration_prints_the_profile_as_json(apxm: Apxm) -> None:
     )
 
 
+def test_a_backend_that_is_set_up_to_fail_is_not_measured(apxm: Apxm) -> None:
+    Path("failing.toml").write_text('[backends.s]\nkind = "simulated"\nfaults = "hang:@5"\n')
+    ended = apxm("calibrate", "--config", "failing.toml", "-o", "mine.json")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("error: s is set up to fail (hang:@5), and only answers can be measured\nhint: ")
+
+
 def test_a_backend_that_is_not_simulated_is_not_called_without_a_yes(
     apxm: Apxm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

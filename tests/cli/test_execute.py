@@ -99,6 +99,10 @@ def test_the_seeds_commands_compile_run_and_write_their_files(apxm: Apxm, tmp_pa
         (["execute", "research.ais", "--flow", "reserch"], "error: this program has no flow called 'reserch'"),
         (["execute", "research.ais", "a", "--timeout", "0"], "error: the timeout must be"),
         (["execute", "research.ais", "a", "--latency", "soon"], "error: "),
+        (
+            ["execute", "research.ais", "a", "--faults", "often"],
+            "error: faults 'often': found 'often', expected none or",
+        ),
         (["execute", "research.ais", "a", "--backend", "nowhere"], "error: "),
         (["execute", "missing.ais"], "error: missing.ais: there is no such file"),
         (["execute", "."], "error: .: this is a directory"),
@@ -190,6 +194,17 @@ def test_a_run_over_its_time_is_stopped_with_status_4(apxm: Apxm) -> None:
     assert ended.status == 4
     assert ended.out == "topic: bees\ndepth: 2\n"
     assert ended.err.splitlines()[-1].startswith("stopped: ")
+
+
+def test_faults_are_met_where_they_are_asked_for(apxm: Apxm) -> None:
+    assert apxm("compile", "research.ais", "-o", "research.apxmobj").status == 0
+    for command in (["execute", "research.ais"], ["run", "research.apxmobj"]):
+        ended = apxm(*command, "bees", "--faults", "redirect:@1", *FAST)
+        assert ended.status == 1
+        assert ended.err.splitlines()[0].startswith("model: simulated, no real model: latency constant:1,")
+        assert "faults redirect:@1" in ended.err.splitlines()[0]
+        assert "failed (redirect): simulated answered 302 Found" in ended.err
+        assert apxm(*command, "bees", "--faults", "none", *FAST).status == 0
 
 
 def test_warnings_follow_the_line_that_says_who_answers(apxm: Apxm, tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ BAD = [
     ("[backends.s]\nkind='simulated'\nlatency='x'", ":3", "backends.s.latency: latency 'x': expected", "for example"),
     ("[backends.s]\nkind='simulated'\nslowdown='x'", ":3", "backends.s.slowdown: slowdown 'x'", "for example"),
     (
+        "[backends.s]\nkind='simulated'\nfaults='429:2'",
+        ":3",
+        "backends.s.faults: faults '429:2': found '2'",
+        "for exam",
+    ),
+    (
         "[backends.s]\nkind='simulated'\n[[backends.s.answers]]\nmatch='('\nanswer=''",
         ":4",
         "backends.s.answers.match: '(' is not a regular expression",

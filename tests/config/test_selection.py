@@ -197,11 +197,17 @@ def test_a_simulation_that_is_only_the_default_leaves_the_others_as_they_are(fil
 
 def test_options_change_the_default_backend_and_no_other(file: Path) -> None:
     more = FAKE.replace("fake", "other")
-    options = {"latency": "constant:7", "slowdown": "usl:0.1,0", "seed": 3, "model": "n"}
+    options = {"latency": "constant:7", "slowdown": "usl:0.1,0", "faults": "429:@1", "seed": 3, "model": "n"}
     resolved = select(file, 'default_backend = "fake"\n' + FAKE + more, **options)
-    changed = "n, no real model: latency constant:7, slowdown usl:0.1,0, seed 3"
+    changed = "n, no real model: latency constant:7, slowdown usl:0.1,0, seed 3, faults 429:@1"
     assert resolved.backends["fake"].info.description == changed
     assert "latency constant:5, slowdown none, seed 0" in resolved.backends["other"].info.description
+
+
+def test_faults_that_are_configured_are_met_and_can_be_taken_away(file: Path) -> None:
+    failing = FAKE.rstrip() + '\nfaults = "hang:@1"\n'
+    assert default(select(file, failing)).info.description.endswith("seed 0, faults hang:@1")
+    assert "faults" not in default(select(file, failing, faults="none")).info.description
 
 
 def test_a_model_can_be_chosen_for_a_real_backend(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +215,7 @@ def test_a_model_can_be_chosen_for_a_real_backend(file: Path, monkeypatch: pytes
     assert default(select(file, LOCAL, model="n")).info.model == "n"
 
 
-@pytest.mark.parametrize("option", [{"latency": "constant:1"}, {"slowdown": "none"}, {"seed": 0}])
+@pytest.mark.parametrize("option", [{"latency": "constant:1"}, {"slowdown": "none"}, {"faults": "none"}, {"seed": 0}])
 def test_options_of_the_simulation_are_refused_for_anything_else(file: Path, option: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(option))} is for a simulated backend, and local is not one"):
         select(file, LOCAL, **option)
@@ -220,6 +226,7 @@ def test_options_of_the_simulation_are_refused_for_anything_else(file: Path, opt
     [
         ({"latency": "x"}, "latency 'x'"),
         ({"slowdown": "x"}, "slowdown 'x'"),
+        ({"faults": "x"}, "faults 'x'"),
         ({"model": " "}, "--model is empty"),
         ({"backend": "fak"}, "there is no backend 'fak'"),
     ],

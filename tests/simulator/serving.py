@@ -127,7 +127,7 @@ class Served:
 
     async def until(self, sample: str, value: float) -> None:
         """Asks for the metrics until `sample` is `value`."""
-        while (await self.metrics())[sample] != value:
+        while (await self.metrics()).get(sample) != value:
             pass
 
 

@@ -76,11 +76,13 @@ def test_the_end_of_its_input_ends_it_where_it_was_asked_to(stdin: str, tmp_path
 
 
 def test_it_says_where_it_is_and_how_to_try_it() -> None:
-    with running("--seed", "7", "--latency", "lognormal:1,0.5") as process:
+    with running("--seed", "7", "--latency", "lognormal:1,0.5", "--faults", "429:0.1") as process:
         endpoint = first_line(process).strip()
-        assert health(endpoint)["description"].endswith("latency lognormal:1,0.5, slowdown none, seed 7")
+        description = health(endpoint)["description"]
+        assert description.endswith("latency lognormal:1,0.5, slowdown none, seed 7, faults 429:0.1")
         process.terminate()
         _, err = process.communicate(timeout=TIMEOUT_S)
+    assert description in err
     curl = next(line for line in err.splitlines() if "curl" in line)
     assert f"{endpoint}/chat/completions" in curl
     assert f"OPENAI_BASE_URL={endpoint}" in err
@@ -107,6 +109,7 @@ def test_an_address_that_other_machines_can_reach_is_noticed() -> None:
     [
         (["--latency", "quick"], "latency 'quick': expected constant:MS"),
         (["--slowdown", "much"], "slowdown 'much': expected none"),
+        (["--faults", "often"], "faults 'often': found 'often', expected none or KIND:PROBABILITY"),
         (["--tokens-per-second", "0"], "0 tokens per second"),
         (["--tokens-per-second", "nan"], "nan tokens per second"),
         (["--port", "65536"], "'--port'"),

@@ -32,11 +32,13 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?|\.[0-9]+([eE][+-]
 
 
 class Draws:
-    """What one run has drawn so far: the only state behind a latency."""
+    """What one run has drawn so far: the only state behind a latency, and behind a fault.
 
-    def __init__(self, seed: int, iteration: int = 0) -> None:
-        self._seed = seed
-        self._iteration = iteration
+    Draws of another `purpose` are other numbers, so that what fails has nothing to do with what takes long.
+    """
+
+    def __init__(self, seed: int, iteration: int = 0, purpose: str | None = None) -> None:
+        self._run = f"{purpose}:{seed}:{iteration}" if purpose else f"{seed}:{iteration}"
         self._arrivals = 0
         self._occurrences: dict[bytes, int] = {}
 
@@ -52,13 +54,13 @@ class Draws:
         The call is named by the 16-byte BLAKE2b digest of the MessagePack of ``[model, system, prompt]``, each as UTF-8
         bytes or nil; `occurrence` counts the earlier calls of that digest in this run. The number is
         ``(k + ½) / 2**52``, where ``k`` is the top 52 bits, big end first, of the 8-byte BLAKE2b digest of the ASCII
-        text ``SEED:ITERATION:OCCURRENCE:`` followed by that digest.
+        text ``SEED:ITERATION:OCCURRENCE:``, with ``PURPOSE:`` before it where there is one, followed by that digest.
         """
         name = [part if part is None else part.encode(errors="surrogatepass") for part in (model, system, prompt)]
         digest = blake2b(msgspec.msgpack.encode(name), digest_size=16).digest()
         occurrence = self._occurrences.get(digest, 0)
         self._occurrences[digest] = occurrence + 1
-        coordinates = f"{self._seed}:{self._iteration}:{occurrence}:".encode() + digest
+        coordinates = f"{self._run}:{occurrence}:".encode() + digest
         bits = int.from_bytes(blake2b(coordinates, digest_size=8).digest(), "big") >> 12
         return (bits + 0.5) / (1 << 52)
 

@@ -33,6 +33,7 @@ def create_backend(
                 model=settings.model,
                 latency=settings.latency,
                 slowdown=settings.slowdown,
+                faults=settings.faults,
                 seed=settings.seed,
                 answers=[(_pattern(name, a.match, where), a.answer) for a in settings.answers],
                 limits=settings.limits,

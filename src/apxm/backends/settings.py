@@ -39,6 +39,7 @@ class SimulatedSettings(
     model: str = "simulated"
     latency: str = DEFAULT_LATENCY
     slowdown: str = "none"
+    faults: str = "none"
     seed: int = 0
     answers: tuple[ScriptedAnswer, ...] = ()
     """The first that matches is the answer."""

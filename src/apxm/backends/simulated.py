@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
+from msgspec.structs import replace
+
+from apxm.backends.faults import AT_ONCE, FaultKind, Faults, body_size, fault_error, parse_faults
 from apxm.backends.latency import Draws, LatencyModel, parse_latency
 from apxm.backends.protocol import NO_LIMITS, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.sharing import ProcessorSharing
@@ -19,6 +22,7 @@ from apxm.errors import BackendError
 
 CHARACTERS_PER_TOKEN = 4
 _BEGINNING = 60
+NS_PER_DRIPPED_BYTE = 1_000_000_000
 
 
 class SimulatedBackend:
@@ -33,31 +37,58 @@ class SimulatedBackend:
         model: str = "simulated",
         latency: str | LatencyModel = "constant:1000",
         slowdown: str | Slowdown = "none",
+        faults: str | Faults = "none",
         seed: int = 0,
         answers: Sequence[tuple[re.Pattern[str], str]] = (),
         limits: Limits = NO_LIMITS,
     ) -> None:
         self._latency = parse_latency(latency) if isinstance(latency, str) else latency
         self._slowdown = parse_slowdown(slowdown) if isinstance(slowdown, str) else slowdown
+        self.faults = parse_faults(faults) if isinstance(faults, str) else faults
         self._answers = tuple(answers)
         self._seed = seed
         self._model = model
         self.limits = limits
         self._sharing = ProcessorSharing(self._slowdown)
-        self._draws = Draws(seed)
+        self.start_run()
+        behaviour = f"latency {self._latency}, slowdown {self._slowdown}, seed {seed}"
+        if self.faults:
+            behaviour += f", faults {self.faults}"
         self.info = BackendInfo(
             name=name,
             kind="simulated",
             model=model,
             simulated=True,
-            description=f"{model}, no real model: latency {self._latency}, slowdown {self._slowdown}, seed {seed}",
+            description=f"{model}, no real model: {behaviour}",
         )
 
     def start_run(self, iteration: int = 0) -> None:
         """Begins a new run of the same program: draws start afresh, as different ones for each iteration."""
         self._draws = Draws(self._seed, iteration)
+        self._fault_draws = self.faults.draws(self._seed, iteration)
 
     def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
+        fault = self.next_fault(request)
+        if fault is None:
+            return self.begin_sound(request, clock, done)
+        if fault == "hang":
+            return self.begin_sound(request, clock, lambda _: None)
+        if fault == "drip":
+            return _Drip(self, request, clock, done)
+        error = fault_error(fault, self.info.name)
+        if fault in AT_ONCE:
+            return clock.call_at(clock.now(), lambda: done(error))
+        return self.begin_sound(request, clock, lambda _: done(error))
+
+    def next_fault(self, request: ModelRequest) -> FaultKind | None:
+        """The fault that this call, the next of the run, has to meet."""
+        if not self.faults:
+            return None
+        model = request.model or self._model
+        return self.faults.next_fault(self._fault_draws, model, request.system_text(), request.prompt)
+
+    def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
+        """`begin`, for a call that meets no fault."""
         model = request.model or self._model
         work_ns = self._latency.latency_ns(self._draws, model, request.system_text(), request.prompt)
         return self._sharing.begin(work_ns, clock, _Pending(self, request, done))
@@ -86,15 +117,32 @@ class _Pending:
 
     __slots__ = ("_backend", "_done", "_request")
 
-    def __init__(
-        self, backend: SimulatedBackend, request: ModelRequest, done: Callable[[ModelAnswer | BackendError], None]
-    ) -> None:
+    def __init__(self, backend: SimulatedBackend, request: ModelRequest, done: Callable[[ModelAnswer], None]) -> None:
         self._backend = backend
         self._request = request
         self._done = done
 
     def __call__(self, service_ns: int) -> None:
         self._done(self._backend.answer(self._request, service_ns))
+
+
+class _Drip:
+    """A call whose answer, once it is there, comes a byte a second. That time is the endpoint's doing."""
+
+    def __init__(
+        self, backend: SimulatedBackend, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]
+    ) -> None:
+        self._clock = clock
+        self._done = done
+        self._stage = backend.begin_sound(request, clock, self._answered)
+
+    def _answered(self, answer: ModelAnswer) -> None:
+        dripping_ns = body_size(answer) * NS_PER_DRIPPED_BYTE
+        whole = replace(answer, service_ns=(answer.service_ns or 0) + dripping_ns)
+        self._stage = self._clock.call_at(self._clock.now() + dripping_ns, lambda: self._done(whole))
+
+    def cancel(self) -> None:
+        self._stage.cancel()
 
 
 def echo(prompt: str) -> str:

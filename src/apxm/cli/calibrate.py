@@ -50,11 +50,13 @@ def calibrate(
     from apxm.analysis.calibrate import calibrate as measure
     from apxm.analysis.calibrate import most_calls
     from apxm.analysis.profile import Profile, encode_profile
+    from apxm.backends.simulated import SimulatedBackend
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.interruption import sigterm_as_ctrl_c
     from apxm.cli.values import read_counts
     from apxm.config.profiles import make_room
     from apxm.config.selection import Selection, resolve
+    from apxm.errors import UsageError
     from apxm.reports.calibration import calibration_text
     from apxm.reports.files import OutputFile
     from apxm.reports.progress import ProgressLine
@@ -67,6 +69,11 @@ def calibrate(
         Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
     )
     chosen = resolved.backends[resolved.default]
+    if isinstance(chosen, SimulatedBackend) and chosen.faults:
+        raise UsageError(
+            f"{chosen.info.name} is set up to fail ({chosen.faults}), and only answers can be measured",
+            hint="take its `faults` out of the configuration",
+        )
     if not quiet:
         for text in resolved.notices:
             note(text)

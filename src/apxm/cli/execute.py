@@ -18,6 +18,7 @@ def execute(
     model: o.Model = None,
     latency: o.Latency = None,
     slowdown: o.Slowdown = None,
+    faults: o.Faults = None,
     seed: o.Seed = None,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
@@ -45,7 +46,9 @@ def execute(
     from apxm.reports.files import OutputFile
 
     refuse_overwriting(file, emit_metrics=emit_metrics, emit_diagnostics=emit_diagnostics)
-    selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
+    selection = Selection(
+        backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
+    )
     invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
     with ExitStack() as files:
         files.enter_context(sigterm_as_ctrl_c())
@@ -67,6 +70,7 @@ def run(
     model: o.Model = None,
     latency: o.Latency = None,
     slowdown: o.Slowdown = None,
+    faults: o.Faults = None,
     seed: o.Seed = None,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
@@ -95,7 +99,9 @@ def run(
 
     refuse_source(file, "execute")
     refuse_overwriting(file, emit_metrics=emit_metrics)
-    selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
+    selection = Selection(
+        backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
+    )
     invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
     with ExitStack() as files:
         files.enter_context(sigterm_as_ctrl_c())

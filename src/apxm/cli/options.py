@@ -43,7 +43,13 @@ Slowdown = Annotated[
     str | None,
     typer.Option("--slowdown", metavar="SPEC", help="Of the simulated backend: usl:ALPHA,BETA or curve:1=1,4=2.1,…"),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of the simulated backend's random latencies.")]
+Faults = Annotated[
+    str | None,
+    typer.Option("--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,…,seed:N"),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Of the simulated backend's random latencies and faults.")
+]
 MaxConcurrency = Annotated[
     int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
 ]

@@ -25,7 +25,11 @@ def simulator(
     slowdown: Annotated[
         str, typer.Option("--slowdown", metavar="SPEC", help="Under load: none, usl:ALPHA,BETA or curve:1=1,4=2.1,…")
     ] = "none",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of random latencies.")] = 0,
+    faults: Annotated[
+        str,
+        typer.Option("--faults", metavar="SPEC", help="What goes wrong: none, or KIND:PROBABILITY,KIND:@K,…,seed:N"),
+    ] = "none",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of random latencies and faults.")] = 0,
     tokens_per_second: Annotated[
         float | None,
         typer.Option(
@@ -49,6 +53,7 @@ def simulator(
     Examples:
       apxm simulator --port 8000
       apxm simulator --latency lognormal:800,0.4 --slowdown usl:0.05,0.0001 --seed 7
+      apxm simulator --faults 429:0.1,reset:0.05,hang:@3
     """
     import asyncio
 
@@ -56,7 +61,13 @@ def simulator(
     from apxm.simulator.options import SimulatorOptions
 
     options = SimulatorOptions(
-        host=host, port=port, latency=latency, slowdown=slowdown, seed=seed, tokens_per_second=tokens_per_second
+        host=host,
+        port=port,
+        latency=latency,
+        slowdown=slowdown,
+        faults=faults,
+        seed=seed,
+        tokens_per_second=tokens_per_second,
     )
     with asyncio.Runner(loop_factory=real_loop) as runner:
         number = runner.run(_serve(options, stop_with_input=stop_with_input, json=json, quiet=quiet))

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from apxm.backends.endpoint import parse_endpoint
+from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.registry import KINDS
 from apxm.backends.secrets import is_telling, reference
@@ -125,7 +126,8 @@ class Document:
     def _check(self, at: tuple[str, ...], settings: Settings) -> None:
         """What a type cannot say."""
         if isinstance(settings, SimulatedSettings):
-            for setting, parse in (("latency", parse_latency), ("slowdown", parse_slowdown)):
+            parsers = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
+            for setting, parse in parsers.items():
                 try:
                     parse(getattr(settings, setting))
                 except UsageError as error:

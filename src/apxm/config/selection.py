@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 
 from apxm.backends.deferred import DeferredBackend
+from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
 from apxm.backends.registry import create_backend
@@ -32,6 +33,7 @@ class Selection:
     model: str | None = None
     latency: str | None = None
     slowdown: str | None = None
+    faults: str | None = None
     seed: int | None = None
     file: str | os.PathLike[str] | None = None
 
@@ -97,7 +99,12 @@ def _changed(known: Known, selection: Selection) -> Known:
         if not selection.model.strip():
             raise UsageError("--model is empty, the name of a model is expected")
         settings = msgspec.structs.replace(settings, model=selection.model)
-    options = {"latency": selection.latency, "slowdown": selection.slowdown, "seed": selection.seed}
+    options = {
+        "latency": selection.latency,
+        "slowdown": selection.slowdown,
+        "faults": selection.faults,
+        "seed": selection.seed,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     if given and not isinstance(settings, SimulatedSettings):
         raise UsageError(
@@ -109,6 +116,8 @@ def _changed(known: Known, selection: Selection) -> Known:
         parse_latency(selection.latency)
     if selection.slowdown is not None:
         parse_slowdown(selection.slowdown)
+    if selection.faults is not None:
+        parse_faults(selection.faults)
     return replace(known, settings=msgspec.structs.replace(settings, **given))
 
 

@@ -7,12 +7,16 @@ from itertools import count
 from time import time
 from typing import Protocol
 
+from apxm.backends.faults import AT_ONCE, FaultKind
 from apxm.backends.protocol import Clock, Handle, ModelAnswer
-from apxm.backends.simulated import SimulatedBackend
-from apxm.errors import BackendError
+from apxm.backends.simulated import NS_PER_DRIPPED_BYTE, SimulatedBackend
 from apxm.simulator.chat import Answer, ChatRequest
+from apxm.simulator.faults import refusal, sound_body, spoiled
 from apxm.simulator.metrics import Metrics
-from apxm.simulator.replies import EVENT_STREAM, Reply, server_timing
+from apxm.simulator.replies import EVENT_STREAM, JSON, Reply, server_timing
+
+_RESET_AFTER_NS = 20_000_000
+"""So long the first half of an answer has to arrive before the connection is reset: a reset overtakes it."""
 
 
 class Client(Protocol):
@@ -25,6 +29,10 @@ class Client(Protocol):
     def send(self, piece: bytes) -> None: ...
 
     def end_stream(self, trailer: bytes) -> None: ...
+
+    def reset(self) -> None:
+        """Breaks the connection, whatever was said so far."""
+        ...
 
 
 class Generator:
@@ -48,13 +56,18 @@ class _Call:
     """With a rate of tokens, the first one is there after the latency, and the further ones are more work, so that load
     slows them too. What a late timer lost, the next piece of work makes up for.
 
-    Streamed or not, an answer takes the same time.
+    Streamed or not, an answer takes the same time, and so does what comes in its place where the call meets a fault.
     """
 
-    __slots__ = ("_answer", "_arrived", "_client", "_generator", "_handle", "_over_at", "_pieces", "_request", "_sent")
+    __slots__ = (
+        "_answer", "_arrived", "_client", "_drops", "_fault", "_generator", "_handle", "_over_at", "_pieces",
+        "_request", "_sent",
+    )  # fmt: skip
 
     _answer: Answer
     _pieces: list[str]
+    _drops: bytes
+    """What drips."""
 
     def __init__(self, generator: Generator, request: ChatRequest, client: Client) -> None:
         self._generator = generator
@@ -62,21 +75,25 @@ class _Call:
         self._client = client
         self._sent = 0
         self._arrived = self._over_at = generator.clock.now()
-        self._handle = generator.backend.begin(request.as_model_request(), generator.clock, self._after_latency)
+        asked = request.as_model_request()
+        self._fault: FaultKind | None = generator.backend.next_fault(asked)
+        if self._fault in AT_ONCE:
+            self._handle: Handle = generator.clock.call_at(self._arrived, self._refuse)
+        else:
+            self._handle = generator.backend.begin_sound(asked, generator.clock, self._after_latency)
         generator.metrics.call_began()
 
     def cancel(self) -> None:
         self._handle.cancel()
         self._generator.metrics.call_cancelled()
 
-    def _after_latency(self, result: ModelAnswer | BackendError) -> None:
-        assert isinstance(result, ModelAnswer), "the simulated backend fails no call"
+    def _after_latency(self, result: ModelAnswer) -> None:
         assert result.service_ns is not None
         self._over_at += result.service_ns
         self._answer = Answer(next(self._generator.numbers), int(time()), self._request, result)
         if not self._generator.token_ns:
             self._finish()
-        elif self._request.stream:
+        elif self._request.stream and self._fault is None:
             self._pieces = self._answer.pieces()
             self._client.begin_stream(EVENT_STREAM)
             self._client.send(self._answer.first_event())
@@ -105,11 +122,64 @@ class _Call:
         self._handle = generator.backend.work(max(0, missing), generator.clock, over)
 
     def _finish(self) -> None:
+        if self._fault is not None:
+            self._spoil(self._fault)
+            return
         timing = server_timing(self._account())
         if self._request.stream:
             self._client.finish(Reply(200, self._answer.events(), EVENT_STREAM, timing))
         else:
             self._client.finish(Reply(200, self._answer.whole(), headers=timing))
+
+    # --- faults ----------------------------------------------------------------------------------------------------
+
+    def _refuse(self) -> None:
+        assert self._fault is not None
+        self._generator.metrics.fault(self._fault)
+        self._generator.metrics.call_refused()
+        if self._fault == "reset":
+            self._client.reset()
+        else:
+            self._client.finish(refusal(self._fault))
+
+    def _spoil(self, fault: FaultKind) -> None:
+        self._generator.metrics.fault(fault)
+        stream = bool(self._request.stream)
+        if fault == "hang":
+            return  # in flight until the client leaves
+        if fault not in ("drip", "reset_mid"):
+            timing = server_timing(self._account())
+            self._client.finish(spoiled(fault, self._answer, stream=stream, headers=timing))
+            return
+        body = sound_body(self._answer, stream=stream)
+        self._client.begin_stream(EVENT_STREAM if stream else JSON)
+        if fault == "drip":
+            self._drops = body
+            self._await_drop()
+        else:
+            self._client.send(body[: len(body) // 2])
+            clock = self._generator.clock
+            self._over_at += _RESET_AFTER_NS
+            self._handle = clock.call_at(clock.now() + _RESET_AFTER_NS, self._reset)
+
+    def _await_drop(self) -> None:
+        """Without load. Still it is the endpoint that takes so long."""
+        self._over_at += NS_PER_DRIPPED_BYTE
+        self._handle = self._generator.clock.call_at(self._over_at, self._drip)
+
+    def _drip(self) -> None:
+        self._client.send(self._drops[self._sent : self._sent + 1])
+        self._sent += 1
+        if self._sent < len(self._drops):
+            self._await_drop()
+        else:
+            self._client.end_stream(server_timing(self._account()))
+
+    def _reset(self) -> None:
+        self._account()
+        self._client.reset()
+
+    # ---------------------------------------------------------------------------------------------------------------
 
     def _account(self) -> int:
         """The service time: what the call took at the endpoint, load included. That this process got its turn late is

@@ -173,6 +173,7 @@ class ChunkWithUsage(Chunk):
 
 
 _encode = msgspec.json.Encoder().encode
+_DONE = b"data: [DONE]\n\n"
 
 
 class Answer:
@@ -198,6 +199,12 @@ class Answer:
         choice = Choice(0, AnswerMessage("assistant", self._text), self._finish_reason)
         return _encode(Completion(self._id, "chat.completion", self._created, self._model, (choice,), self.usage))
 
+    def without_choices(self) -> bytes:
+        return _encode(Completion(self._id, "chat.completion", self._created, self._model, (), self.usage))
+
+    def events_without_choices(self) -> bytes:
+        return _event(Chunk(self._id, "chat.completion.chunk", self._created, self._model, ())) + _DONE
+
     def events(self) -> bytes:
         """The whole stream in one piece."""
         return self.first_event() + self.event(self._text) + self.last_events()
@@ -213,7 +220,7 @@ class Answer:
         if self._wants_usage:
             usage = ChunkWithUsage(self._id, "chat.completion.chunk", self._created, self._model, (), self.usage)
             events += _event(usage)
-        return events + b"data: [DONE]\n\n"
+        return events + _DONE
 
     def _chunk(self, delta: Delta, finish_reason: FinishReason | None = None) -> bytes:
         kind = ChunkWithUsage if self._wants_usage else Chunk

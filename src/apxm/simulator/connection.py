@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import sys
 from collections.abc import Iterator
 from time import monotonic
 from typing import cast
@@ -14,6 +17,7 @@ from apxm.simulator.replies import STATUS_LINES, Reply, error
 
 _MAX_WAITING = 16
 """Requests sent ahead of the answers to those before them; while there are more, nothing is read."""
+_NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Connections:
@@ -191,6 +195,13 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"0\r\n%b\r\n" % trailer)
         self._answered(self._request.keep_alive)
         self._answer_waiting()
+
+    def reset(self) -> None:
+        self._call = None
+        self._leaving = True
+        # To close without lingering is what resets: the client learns that something went wrong, not that all was said.
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+        self.abort()
 
 
 def _connection_line(request: Request | None) -> bytes:

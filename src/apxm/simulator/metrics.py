@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from time import process_time
 
+from apxm.backends.faults import FaultKind
 from apxm.simulator.chat import AnswerUsage
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
@@ -18,6 +19,7 @@ class Metrics:
         self.in_flight = 0
         self._most_in_flight = 0
         self._requests: Counter[int] = Counter()
+        self._faults: Counter[FaultKind] = Counter()
         self._cancelled = 0
         self._input_tokens = 0
         self._output_tokens = 0
@@ -38,6 +40,13 @@ class Metrics:
         self.in_flight += 1
         if self.in_flight > self._most_in_flight:
             self._most_in_flight = self.in_flight
+
+    def fault(self, kind: FaultKind) -> None:
+        self._faults[kind] += 1
+
+    def call_refused(self) -> None:
+        """Without any work."""
+        self.in_flight -= 1
 
     def call_cancelled(self) -> None:
         self.in_flight -= 1
@@ -67,6 +76,10 @@ class Metrics:
         family(
             f"{_PREFIX}_calls_cancelled_total", "counter", "Calls whose client left before the answer.",
             ("", self._cancelled),
+        )  # fmt: skip
+        family(
+            f"{_PREFIX}_faults_total", "counter", "Faults given, by kind.",
+            *((f'{{kind="{kind}"}}', count) for kind, count in sorted(self._faults.items())),
         )  # fmt: skip
         family(f"{_PREFIX}_in_flight", "gauge", "Calls being worked on.", ("", self.in_flight))
         family(

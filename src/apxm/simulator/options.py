@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from apxm.backends.faults import parse_faults
 from apxm.backends.latency import DEFAULT_LATENCY, parse_latency
 from apxm.backends.slowdown import parse_slowdown
 from apxm.errors import UsageError
@@ -19,6 +20,7 @@ class SimulatorOptions(Struct, frozen=True, kw_only=True):
     """0 takes a free one."""
     latency: str = DEFAULT_LATENCY
     slowdown: str = "none"
+    faults: str = "none"
     seed: int = 0
     tokens_per_second: float | None = None
     """None hands over an answer whole after its latency."""
@@ -26,6 +28,7 @@ class SimulatorOptions(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         parse_latency(self.latency)
         parse_slowdown(self.slowdown)
+        parse_faults(self.faults)
         rate = self.tokens_per_second
         if rate is not None and not _MIN_RATE <= rate <= _MAX_RATE:
             raise UsageError(f"{rate:g} tokens per second: expected {_MIN_RATE} to {_MAX_RATE}")

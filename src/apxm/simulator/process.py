@@ -62,6 +62,7 @@ def start_simulator(
     *,
     latency: str = DEFAULT_LATENCY,
     slowdown: str = "none",
+    faults: str = "none",
     seed: int = 0,
     tokens_per_second: float | None = None,
 ) -> Generator[SimulatorProcess]:
@@ -73,7 +74,9 @@ def start_simulator(
     Raises `UsageError` for options that make no sense, and `ApxmError` with what the process said where it ends by
     itself.
     """
-    options = SimulatorOptions(latency=latency, slowdown=slowdown, seed=seed, tokens_per_second=tokens_per_second)
+    options = SimulatorOptions(
+        latency=latency, slowdown=slowdown, faults=faults, seed=seed, tokens_per_second=tokens_per_second
+    )
     with TemporaryFile() as said, _popen(options, said) as process:
         try:
             try:
@@ -89,7 +92,8 @@ def start_simulator(
 def _popen(options: SimulatorOptions, said: IO[bytes]) -> subprocess.Popen[bytes]:
     # -P: a module in the working directory must not stand in for one of ours.
     command = [sys.executable, "-P", "-m", "apxm", "simulator", "--json", "--quiet", "--stop-with-input"]
-    command += [f"--latency={options.latency}", f"--slowdown={options.slowdown}", f"--seed={options.seed}"]
+    command += [f"--latency={options.latency}", f"--slowdown={options.slowdown}"]
+    command += [f"--faults={options.faults}", f"--seed={options.seed}"]
     if options.tokens_per_second is not None:
         command.append(f"--tokens-per-second={options.tokens_per_second}")
     pipe = subprocess.PIPE

@@ -10,6 +10,7 @@ from msgspec import Struct
 JSON = b"application/json"
 PLAIN_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
+HTML = b"text/html; charset=utf-8"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}

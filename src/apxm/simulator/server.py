@@ -19,6 +19,7 @@ from apxm.runtime.loops import clock_of
 from apxm.runtime.open_files import raise_limit
 from apxm.simulator.connection import Connection, Connections
 from apxm.simulator.endpoint import SimulatedEndpoint
+from apxm.simulator.faults import bomb
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.reading import Limits
 
@@ -48,7 +49,11 @@ async def simulator(options: SimulatorOptions, limits: Limits | None = None) -> 
     """
     limits = limits or Limits()
     loop = asyncio.get_running_loop()
-    backend = SimulatedBackend(latency=options.latency, slowdown=options.slowdown, seed=options.seed)
+    backend = SimulatedBackend(
+        latency=options.latency, slowdown=options.slowdown, faults=options.faults, seed=options.seed
+    )
+    if "bomb" in backend.faults.kinds:
+        bomb()  # takes a moment to make: before there are calls that would wait for it
     endpoint = SimulatedEndpoint(backend, clock_of(loop), options.tokens_per_second)
     connections = Connections()
 

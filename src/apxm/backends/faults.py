@@ -1,0 +1,203 @@
+"""What a simulated endpoint does wrong, on demand: `none`, or `KIND:PROBABILITY`, `KIND:@K` and `seed:N` in any number.
+
+Whether a call meets a fault by chance is a function of what is asked and of how often it was asked before, as a random
+latency is (see `Draws.uniform`): a retry draws anew, and the order in which different calls arrive decides nothing.
+`@K` is the K-th call to arrive, whatever it asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Literal, NamedTuple, get_args
+
+import msgspec
+
+from apxm.backends.latency import Draws
+from apxm.backends.protocol import ModelAnswer
+from apxm.errors import BackendError, UsageError
+
+FaultKind = Literal[
+    "429",  # with Retry-After
+    "500",
+    "503",
+    "reset",  # the connection, before the answer
+    "reset_mid",  # the connection, in the middle of the answer's body
+    "hang",  # no answer; the connection stays open
+    "truncated",  # half of the JSON, as if it were all
+    "utf8",  # an answer that is not UTF-8
+    "content_type",  # an HTML page with status 200
+    "empty",  # no choices
+    "drip",  # the answer, a byte a second
+    "bomb",  # a small compressed answer that inflates to 1 GiB
+    "redirect",  # 302, to another path of the same server
+]
+KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+AT_ONCE: frozenset[FaultKind] = frozenset({"429", "500", "503", "reset", "redirect"})
+"""Given without any work. The others come where the answer would, and have taken its time and its tokens."""
+RETRY_AFTER_S = 1
+"""What the 429 asks for."""
+MAX_CALL = 1_000_000_000
+
+_FORMS = "none or KIND:PROBABILITY,KIND:@K,…,seed:N"
+_EXAMPLES = "429:0.1,reset:0.05,seed:7 or hang:@3"
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,2})?|\.[0-9]{1,20}([eE][+-]?[0-9]{1,2})?")
+_CALL = re.compile(r"@[0-9]{1,12}")
+_SEED = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Which calls meet which fault."""
+
+    bounds: tuple[tuple[FaultKind, float], ...]
+    """The sums of the probabilities, in the order written: the first above a call's number is its fault."""
+    calls: Mapping[int, FaultKind]
+    """By number of the call, from 1; these go before what is drawn."""
+    seed: int | None
+    """None takes that of the latencies; the numbers drawn are others all the same."""
+    text: str
+
+    @property
+    def kinds(self) -> frozenset[FaultKind]:
+        return frozenset([*(kind for kind, _ in self.bounds), *self.calls.values()])
+
+    def draws(self, seed: int, iteration: int) -> Draws:
+        """What `next_fault` needs for one run; `seed` is that of the latencies."""
+        return Draws(seed if self.seed is None else self.seed, iteration, purpose="faults")
+
+    def next_fault(self, draws: Draws, model: str, system: str | None, prompt: str) -> FaultKind | None:
+        """What the next such call of the run meets."""
+        named = self.calls.get(draws.next_arrival() + 1)
+        if not self.bounds:
+            return named
+        number = draws.uniform(model, system, prompt)  # also where the call is named: it was asked once more
+        return named or next((kind for kind, bound in self.bounds if number < bound), None)
+
+    def __bool__(self) -> bool:
+        return bool(self.bounds or self.calls)
+
+    def __str__(self) -> str:
+        """The specification that `parse_faults` reads."""
+        return self.text
+
+
+def parse_faults(text: str) -> Faults:
+    """Reads a specification. Raises `UsageError`."""
+    stripped = text.strip()
+    if stripped == "none":
+        return Faults((), {}, None, stripped)
+    chances: dict[FaultKind, Fraction] = {}
+    calls: dict[int, FaultKind] = {}
+    seed: int | None = None
+    for name, value in _parts(text):
+        if name == "seed":
+            if seed is not None:
+                raise _refused(text, "there are two seeds, one is expected")
+            if not _SEED.fullmatch(value):
+                raise _refused(text, f"found {value!r} where a seed, a whole number, is expected")
+            seed = int(value)
+        elif name not in KINDS:
+            raise _refused(text, f"there is no fault {name!r}, expected one of {', '.join(KINDS)}")
+        elif value.startswith("@"):
+            call = _parse_call(text, value)
+            if call in calls:
+                raise _refused(text, f"call {call} has two faults, {calls[call]} and {name}, one is expected")
+            calls[call] = name
+        else:
+            if name in chances:
+                raise _refused(text, f"{name} has two probabilities, one is expected")
+            chances[name] = _parse_probability(text, value)
+    if not chances and not calls:
+        raise _refused(text, f"it names no fault, expected {_FORMS}")
+    if (total := sum(chances.values(), Fraction())) > 1:
+        raise _refused(text, f"the probabilities add up to {float(total):g}, expected at most 1")
+    return Faults(tuple(_bounds(chances)), calls, seed, stripped)
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    for part in text.split(","):
+        name, colon, value = (piece.strip() for piece in part.partition(":"))
+        if not colon:
+            raise _refused(text, f"found {part.strip()!r}, expected {_FORMS}")
+        yield name, value
+
+
+def _parse_call(text: str, value: str) -> int:
+    if not _CALL.fullmatch(value) or not 1 <= int(value[1:]) <= MAX_CALL:
+        raise _refused(text, f"found {value!r}, expected the number of a call: @1 to @{MAX_CALL}")
+    return int(value[1:])
+
+
+def _parse_probability(text: str, value: str) -> Fraction:
+    if not _NUMBER.fullmatch(value) or (probability := Fraction(value)) > 1:
+        raise _refused(text, f"found {value!r} where a probability from 0 to 1, or @K for the K-th call, is expected")
+    return probability
+
+
+def _bounds(chances: Mapping[FaultKind, Fraction]) -> Iterator[tuple[FaultKind, float]]:
+    total = Fraction()  # exact, so that probabilities of 1 in all leave out no call
+    for kind, probability in chances.items():
+        total += probability
+        yield kind, float(total)
+
+
+def _refused(text: str, why: str) -> UsageError:
+    return UsageError(f"faults {text!r}: {why}", hint=f"for example {_EXAMPLES}")
+
+
+# --- in process ----------------------------------------------------------------------------------------------------
+
+
+class _Seen(NamedTuple):
+    kind: str
+    words: str
+    retryable: bool = True
+    retry_after_s: float | None = None
+
+
+_ERRORS: Mapping[FaultKind, _Seen] = MappingProxyType(
+    {
+        "429": _Seen("http_status", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
+        "500": _Seen("http_status", "answered 500 Internal Server Error"),
+        "503": _Seen("http_status", "answered 503 Service Unavailable"),
+        "reset": _Seen("connection", "was lost: connection reset"),
+        "reset_mid": _Seen("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
+        "truncated": _Seen("unreadable_answer", "answered 200, but the answer is JSON cut off"),
+        "utf8": _Seen("unreadable_answer", "answered 200, but the answer is not UTF-8"),
+        "content_type": _Seen("unreadable_answer", "answered 200, but the answer is a page of HTML"),
+        "empty": _Seen("unreadable_answer", "answered 200, but the answer holds no choices"),
+        "bomb": _Seen("too_large", "sent an answer of 1 GiB", retryable=False),
+        "redirect": _Seen("redirect", "answered 302 Found: a redirect, which is not followed", retryable=False),
+    }
+)
+
+
+def fault_error(fault: FaultKind, backend: str) -> BackendError:
+    """What the openai backend reports of a server that does so. There is none for `hang` and `drip`: only a limit of
+    time makes an error of them."""
+    seen = _ERRORS[fault]
+    return BackendError(
+        seen.kind, f"{backend} {seen.words} (a simulated fault)",
+        retryable=seen.retryable, retry_after_s=seen.retry_after_s,
+    )  # fmt: skip
+
+
+def body_size(answer: ModelAnswer) -> int:
+    """How many bytes the simulator sends for `answer`, not streamed, as its first one; the number of a later one may
+    make it a little longer."""
+    given, taken = answer.usage.input_tokens or 0, answer.usage.output_tokens or 0
+    text = answer.text.encode(errors="replace").decode()  # half of a surrogate pair could not be sent at all
+    message = {"role": "assistant", "content": text}
+    body = {
+        "id": "chatcmpl-simulated-1",
+        "object": "chat.completion",
+        "created": 1_000_000_000,
+        "model": answer.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {"prompt_tokens": given, "completion_tokens": taken, "total_tokens": given + taken},
+    }
+    return len(msgspec.json.encode(body))
