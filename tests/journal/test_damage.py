@@ -64,13 +64,17 @@ def right_or_refused(folder: Path) -> None:
     assert len(list_runs(folder)) == 1
 
 
-edits = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=6)
+PAGE = 4096
+heads = st.tuples(st.integers(0, 9), st.integers(0, 150)).map(lambda place: place[0] * PAGE + place[1])
+"""What a page says of itself: that is where damage does most."""
+places = st.integers(0, 2**16) | heads
+edits = st.lists(st.tuples(places, st.binary(min_size=1, max_size=8)), max_size=6)
 cuts = st.none() | st.floats(0, 1)
 
 
-def edited(data: bytes, changes: list[tuple[float, bytes]], cut: float | None) -> bytes:
+def edited(data: bytes, changes: list[tuple[int, bytes]], cut: float | None) -> bytes:
     for place, replacement in changes:
-        at = int(place * len(data))
+        at = place % max(1, len(data))
         data = data[:at] + replacement + data[at + len(replacement) :]
     return data if cut is None else data[: int(cut * len(data))]
 
@@ -78,7 +82,7 @@ def edited(data: bytes, changes: list[tuple[float, bytes]], cut: float | None) -
 @settings(max_examples=400, deadline=None)
 @given(changes=edits, cut=cuts)
 def test_a_damaged_file_is_refused_or_gives_all_that_was_written(
-    whole: bytes, changes: list[tuple[float, bytes]], cut: float | None
+    whole: bytes, changes: list[tuple[int, bytes]], cut: float | None
 ) -> None:
     with TemporaryDirectory() as folder:
         Path(folder, f"{RUN_ID}.journal").write_bytes(edited(whole, changes, cut))
@@ -86,18 +90,36 @@ def test_a_damaged_file_is_refused_or_gives_all_that_was_written(
 
 
 @settings(max_examples=300, deadline=None)
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_so_is_one_with_a_single_flipped_bit(whole: bytes, place: float, bit: int) -> None:
-    at = int(place * len(whole))
+@given(place=places, bit=st.integers(0, 7))
+def test_so_is_one_with_a_single_flipped_bit(whole: bytes, place: int, bit: int) -> None:
+    at = place % len(whole)
     with TemporaryDirectory() as folder:
         Path(folder, f"{RUN_ID}.journal").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
         right_or_refused(Path(folder))
 
 
+def test_damage_that_is_no_text_is_not_quoted(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"{RUN_ID}.journal"
+    path.write_bytes(whole.replace(b"TABLE journal (", b"T\xff\xfeLE journal ("))
+    with pytest.raises(JournalDamagedError):
+        read(path)
+
+
+def test_rows_that_are_gone_from_the_end_are_missed(whole: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"{RUN_ID}.journal"
+    assert int.from_bytes(whole[16:18], "big") == PAGE
+    for page in range(PAGE, len(whole), PAGE):
+        cells = int.from_bytes(whole[page + 3 : page + 5], "big")
+        if whole[page] == 0x0D and cells:  # a leaf of the table; without its last row
+            path.write_bytes(whole[: page + 3] + (cells - 1).to_bytes(2, "big") + whole[page + 5 :])
+            with pytest.raises(JournalDamagedError):
+                read(path)
+
+
 @settings(max_examples=200, deadline=None)
 @given(changes=edits, cut=cuts, file=st.sampled_from([".journal", ".journal-wal", ".journal-shm"]))
 def test_of_a_damaged_log_a_prefix_is_left(
-    left: dict[str, bytes], changes: list[tuple[float, bytes]], cut: float | None, file: str
+    left: dict[str, bytes], changes: list[tuple[int, bytes]], cut: float | None, file: str
 ) -> None:
     with TemporaryDirectory() as folder:
         for name, data in left.items():
