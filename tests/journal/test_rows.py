@@ -91,6 +91,11 @@ def test_a_reservation_that_a_dead_process_left_stays_though_its_successor_settl
     assert found.settled == [paid]
 
 
+def test_a_reservation_that_a_dead_process_left_counts_once() -> None:
+    lost = Reserved("a", 0, 100, 0.5)
+    assert history(lost, Resumed("0.1.0"), Resumed("0.1.0")).unsettled == [lost]
+
+
 def test_a_run_that_was_resumed_is_not_over() -> None:
     stopped = Ended("stopped", "the budget is used up")
     assert history(stopped).ended == stopped

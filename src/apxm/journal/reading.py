@@ -48,7 +48,7 @@ def read_to_end(path: Path) -> tuple[History, End]:
             try:
                 with closing(connect(path, "ro&immutable=1" if at_rest else "ro")) as connection:
                     return _contents(path, connection)
-            except (sqlite3.Error, MemoryError) as error:
+            except (sqlite3.Error, MemoryError, UnicodeDecodeError) as error:  # messages may quote the damage
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_PLACE:
                     raise
                 damage = _damaged(path, str(error))
