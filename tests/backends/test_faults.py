@@ -179,7 +179,7 @@ def outcomes(backend: SimulatedBackend, *prompts: str) -> list[Outcome | None]:
 @pytest.mark.parametrize(
     ("fault", "at_ms", "kind", "retryable", "retry_after_s"),
     [
-        ("429", 0, "http_status", True, 1),
+        ("429", 0, "rate_limited", True, 1),
         ("500", 0, "http_status", True, None),
         ("503", 0, "http_status", True, None),
         ("reset", 0, "connection", True, None),

@@ -161,7 +161,7 @@ class _Seen(NamedTuple):
 
 _ERRORS: Mapping[FaultKind, _Seen] = MappingProxyType(
     {
-        "429": _Seen("http_status", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
+        "429": _Seen("rate_limited", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
         "500": _Seen("http_status", "answered 500 Internal Server Error"),
         "503": _Seen("http_status", "answered 503 Service Unavailable"),
         "reset": _Seen("connection", "was lost: connection reset"),
