@@ -21,6 +21,7 @@ def execute(
     seed: o.Seed = None,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
+    on_error: o.OnError = "finish",
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
@@ -38,7 +39,7 @@ def execute(
       apxm execute workflow.ais --backend simulated --latency lognormal:800,0.4 --seed 7
     """
     from apxm.cli.inputs import refuse_overwriting
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.cli.sources import compile_file, diagnostics_json
     from apxm.config.selection import Selection
@@ -46,9 +47,9 @@ def execute(
 
     refuse_overwriting(file, emit_metrics=emit_metrics, emit_diagnostics=emit_diagnostics)
     selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
-    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
+    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, json, quiet)
     with ExitStack() as files:
-        files.enter_context(sigterm_as_ctrl_c())
+        files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
         compiled = compile_file(file, level, flow_named=flow is not None)
@@ -70,6 +71,7 @@ def run(
     seed: o.Seed = None,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
+    on_error: o.OnError = "finish",
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
@@ -88,7 +90,7 @@ def run(
 
     from apxm import api
     from apxm.cli.inputs import refuse_overwriting, refuse_source
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
@@ -96,9 +98,9 @@ def run(
     refuse_source(file, "execute")
     refuse_overwriting(file, emit_metrics=emit_metrics)
     selection = Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
-    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
+    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, json, quiet)
     with ExitStack() as files:
-        files.enter_context(sigterm_as_ctrl_c())
+        files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         begun = perf_counter()
         program = api.load(file)
