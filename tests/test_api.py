@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import apxm
-from apxm.errors import BackendError
+from apxm.backends.protocol import ModelRequest
+from apxm.errors import BackendError, UsageError
 from apxm.testing import ScriptedBackend, run_virtually
 
 RESEARCH = """
@@ -204,3 +208,38 @@ def test_every_exported_name_is_there() -> None:
     assert all(getattr(apxm, name) is not None for name in apxm.__all__)
     with pytest.raises(AttributeError, match="no attribute 'complie'"):
         apxm.complie  # noqa: B018
+
+
+def test_the_first_failure_ends_the_run_where_asked_to() -> None:
+    program = apxm.compile_text('agent A { @entry flow f() { ask("bad") -> a print(a) ask("good") -> b print(b) } }')
+
+    def script(request: ModelRequest) -> str | BackendError:
+        return BackendError("broken", "it broke", retryable=False) if request.prompt == "bad" else "good"
+
+    def printed(on_error: Literal["finish", "cancel"]) -> list[str]:
+        backend = ScriptedBackend(script, latency_ms=lambda request: 0 if request.prompt == "bad" else 10)
+        with pytest.raises(apxm.RunFailed, match="it broke") as raised:
+            apxm.run(program, backends=answering(backend), on_error=on_error)
+        return raised.value.result.printed
+
+    assert (printed("finish"), printed("cancel")) == (["good"], [])
+
+
+def test_a_wrong_word_for_what_to_do_on_an_error_is_refused(program: apxm.Program) -> None:
+    with pytest.raises(UsageError, match="on an error a run can finish or cancel, not 'stop'"):
+        apxm.run(program, topic="bees", on_error="stop")  # type: ignore[arg-type]
+
+
+def test_a_run_in_another_thread_touches_no_handler_of_signals(program: apxm.Program) -> None:
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    during: dict[int, object] = {}
+
+    def look(_line: str) -> None:
+        during.update({number: signal.getsignal(number) for number in signal.valid_signals()})
+
+    def work() -> str:
+        return apxm.run(program, topic="bees", backends=answering(), output=look).printed[0]
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(work).result() == "found: [bees to depth 2]"
+    assert during == before

@@ -29,7 +29,7 @@ from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.scheduler import OnError, Run, RunOptions
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.source import SourceFile
 
@@ -140,6 +140,7 @@ def run(
     seed: int | None = None,
     max_concurrency: int | None = None,
     timeout_s: float | None = None,
+    on_error: OnError = "finish",
     config: Path | None = None,
     backends: BackendPool | None = None,
     output: Callable[[str], None] | None = None,
@@ -173,6 +174,7 @@ def run(
                 seed=seed,
                 max_concurrency=max_concurrency,
                 timeout_s=timeout_s,
+                on_error=on_error,
                 config=config,
                 backends=backends,
                 output=output,
@@ -195,6 +197,7 @@ async def run_async(
     seed: int | None = None,
     max_concurrency: int | None = None,
     timeout_s: float | None = None,
+    on_error: OnError = "finish",
     config: Path | None = None,
     backends: BackendPool | None = None,
     output: Callable[[str], None] | None = None,
@@ -205,7 +208,7 @@ async def run_async(
     _refuse_misuse(program, arguments)
     chosen = select_flow(program, flow)
     inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
-    options = run_options(max_concurrency, timeout_s, seed, output)
+    options = run_options(max_concurrency, timeout_s, seed, on_error, output, warn)
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
@@ -229,14 +232,32 @@ async def run_async(
 
 
 def run_options(
-    max_concurrency: int | None, timeout_s: float | None, seed: int | None, output: Callable[[str], None] | None
+    max_concurrency: int | None,
+    timeout_s: float | None,
+    seed: int | None,
+    on_error: str,
+    output: Callable[[str], None] | None,
+    warn: Callable[[str], None],
 ) -> RunOptions:
-    """Raises `UsageError` for a number that makes no sense."""
+    """Raises `UsageError` for a number or a word that makes no sense."""
     if max_concurrency is not None and max_concurrency < 1:
         raise UsageError(f"the concurrency must be at least 1, not {max_concurrency}")
     if timeout_s is not None and not 0 < timeout_s < inf:
         raise UsageError(f"the timeout must be a number of seconds above 0, not {timeout_s}")
-    return RunOptions(max_concurrency=max_concurrency, timeout_s=timeout_s, seed=seed or 0, output=output)
+    if on_error not in ("finish", "cancel"):
+        raise UsageError(f"on an error a run can finish or cancel, not {on_error!r}")
+    return RunOptions(
+        max_concurrency=max_concurrency,
+        timeout_s=timeout_s,
+        on_error=on_error,
+        seed=seed or 0,
+        output=output,
+        warn=warn,
+    )
+
+
+def warn(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def backend_used(info: BackendInfo) -> BackendUsed:
@@ -273,7 +294,7 @@ def _compile(source: SourceFile, level: int) -> Program:
     # Without an entry a program can still be run by naming a flow; `run` says so where none is named.
     compilation = compile_source(source, level=level, needs_entry=False)
     for warning in compilation.warnings:
-        logger.warning("%s", warning.render())
+        warn(warning.render())
     return compilation.program
 
 
@@ -282,5 +303,5 @@ def _configured(selection: Selection) -> BackendPool:
     for notice in resolved.notices:
         logger.info("%s", notice)
     for warning in resolved.warnings:
-        logger.warning("%s", warning)
+        warn(warning)
     return BackendPool(resolved.backends, resolved.default, PROCESS)

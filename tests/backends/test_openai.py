@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -312,3 +313,45 @@ def test_what_cannot_be_sent_is_refused_before_any_call(settings: dict[str, Any]
 
 def test_settings_do_not_show_their_key() -> None:
     assert "HIDDEN" not in repr(OpenAISettings(model="m", endpoint="http://h", api_key="HIDDEN"))
+
+
+def test_a_process_without_a_file_left_for_a_connection_is_named_and_may_try_again() -> None:
+    resource = pytest.importorskip("resource")
+    # In a process of its own: the limit is that of a process.
+    code = (
+        "import asyncio, resource, sys\n"
+        "from apxm.backends.openai import OpenAIBackend\n"
+        "from apxm.backends.protocol import ModelRequest\n"
+        "from apxm.backends.settings import OpenAISettings\n"
+        "from apxm.backends.transport import forget_transports\n"
+        "from apxm.errors import BackendError\n"
+        "async def call():\n"
+        "    backend = OpenAIBackend('local', OpenAISettings(model='m', endpoint=sys.argv[1]), {})\n"
+        "    await backend.call(ModelRequest('The first call makes threads, which have files too.'))\n"
+        "    forget_transports()  # the next call opens a connection\n"
+        "    backend = OpenAIBackend('local', OpenAISettings(model='m', endpoint=sys.argv[1]), {})\n"
+        "    files = []\n"
+        "    try:\n        while True: files.append(open('/dev/null'))\n"
+        "    except OSError: pass\n"
+        "    for _ in range(2):\n"
+        "        try: print((await backend.call(ModelRequest('Hi'))).text)\n"
+        "        except BackendError as error: print(error.kind, error.retryable, error)\n"
+        "        while files: files.pop().close()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "asyncio.run(call())\n"
+    )
+
+    async def run() -> tuple[str, str]:
+        async with Server(completion()) as server:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", code, server.endpoint, stdout=asyncio.subprocess.PIPE
+            )
+            out, _ = await asyncio.wait_for(child.communicate(), PATIENCE_S)
+            return out.decode(), server.endpoint
+
+    assert resource
+    out, endpoint = asyncio.run(run())
+    refused, answered = out.splitlines()
+    assert refused.startswith(f"open_files True local ({endpoint}) could not be called, as every file that may be open")
+    assert "Too many open files" in refused
+    assert answered == "Hello."

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from apxm.cli.main import main
+from apxm.cli.starting import SIGNALS
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGURING = ("OPENAI_", "APXM_", "XDG_", "NO_COLOR")
@@ -40,7 +41,7 @@ def nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def own_handlers() -> Iterator[None]:
     """The command takes the process's signals; in this process that ends with the test."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

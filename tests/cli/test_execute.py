@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
+from apxm.backends.simulated import SimulatedBackend
 from tests.cli.conftest import ROOT, Apxm
 
 FAST = ("--latency", "constant:1")
@@ -260,3 +264,40 @@ def test_reckless_files_end_in_a_message(apxm: Apxm, tmp_path: Path, content: by
         assert ended.status in (1, 2)
         assert "error" in ended.err
         assert "defect" not in ended.err
+
+
+def test_the_first_failure_ends_the_run_where_asked_to(apxm: Apxm, tmp_path: Path) -> None:
+    (tmp_path / "failing.ais").write_text("""
+        agent A {
+            @entry flow f() {
+                switch ask("quick") { case "never" => print("never") }
+                ask("slow") -> x
+                print(x)
+            }
+        }
+    """)
+    arguments = ("failing.ais", "--latency", "trace:1,600000", "--emit-metrics", "m.json")
+    ended = apxm("execute", *arguments, "--on-error", "cancel")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1].startswith("failed: 1 operation, 2 LLM calls in ")
+    assert json.loads((tmp_path / "m.json").read_text())["execution"]["status"] == "failed"
+
+
+def test_a_wrong_word_for_what_to_do_on_an_error_is_refused(apxm: Apxm) -> None:
+    ended = apxm("execute", "research.ais", "bees", "--on-error", "stop")
+    assert (ended.status, ended.err) == (2, "error: on an error a run can finish or cancel, not 'stop'\n")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_backend_that_keeps_the_loop_busy_is_named(apxm: Apxm, monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
+    def slow(_self: SimulatedBackend, _request: ModelRequest, clock: Clock, done: Callable[..., None]) -> Handle:
+        time.sleep(0.2)
+        return clock.call_at(clock.now(), lambda: done(ModelAnswer("done")))
+
+    monkeypatch.setattr(SimulatedBackend, "begin", slow)
+    ended = apxm("execute", "research.ais", "bees", *(["--quiet"] if quiet else []))
+    assert ended.status == 0
+    warnings = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == (not quiet)
+    if warnings:
+        assert "findings: backend 'simulated' kept the event loop busy for at least " in warnings[0]

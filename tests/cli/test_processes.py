@@ -31,6 +31,7 @@ agent A {
 }
 """
 FOREVER = ("--latency", "constant:600000")
+ALL = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def slow(tmp_path: Path) -> None:
     (tmp_path / "slow.ais").write_text(SLOW)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@ALL
 def test_a_signal_ends_the_run_in_order_and_the_summary_is_still_printed(
     start: Start, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_signal_ends_the_run_in_order_and_the_summary_is_still_printed(
     assert (process.returncode, out) == (status, "")
     assert err.splitlines()[-1].startswith("interrupted: ")
     assert json.loads((tmp_path / "m.json").read_text())["execution"]["status"] == "interrupted"
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_second_signal_ends_the_process_at_once_even_while_the_loop_is_busy() -> None:
@@ -69,6 +71,27 @@ def test_a_second_signal_ends_the_process_at_once_even_while_the_loop_is_busy() 
     assert (result.returncode, result.stdout) == (-signal.SIGTERM, "still here\n")
 
 
+@pytest.mark.parametrize("while_it", ["runs", "unwinds"])
+def test_a_hangup_comes_twice_where_a_terminal_is_closed_and_is_one(while_it: str) -> None:
+    code = (
+        "import asyncio, os, signal\n"
+        "from apxm.cli.interruption import Interruption, signals_as_ctrl_c\n"
+        "class Run:\n    def stop(self, status): print(status)\n"
+        "async def runs():\n"
+        "    with Interruption(Run()) as interruption:\n"
+        "        for _ in range(2): os.kill(os.getpid(), signal.SIGHUP)\n"
+        "        await asyncio.sleep(0)\n"
+        "        print(interruption.signal_number)\n"
+        "async def unwinds():\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGHUP)\n        await asyncio.sleep(60)\n"
+        "    finally:\n        os.kill(os.getpid(), signal.SIGHUP)\n        print('unwound')\n"
+        f"with signals_as_ctrl_c(): asyncio.run({while_it}())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    expected = (0, "interrupted\n1\n") if while_it == "runs" else (129, "unwound\n")
+    assert (result.returncode, result.stdout, result.stderr) == (*expected, "")
+
+
 # A module that, while it is loaded, says so and then loses every exception: libraries in C and weak references do.
 HUNGRY = """\
 import os, signal
@@ -79,10 +102,9 @@ while True:
     except BaseException:
         pass
 """
-BOTH = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("module", ["typer", "msgspec", "lark"])
 def test_a_signal_while_the_command_loads_ends_the_process_at_once(
     start: Start, tmp_path: Path, module: str, number: signal.Signals, status: int
@@ -101,7 +123,7 @@ def test_a_signal_while_the_command_loads_ends_the_process_at_once(
         process.kill()
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("command", ["compile -o f.out", "execute --emit-metrics f.out"])
 def test_a_signal_while_the_source_is_read_leaves_no_draft_behind(
     start: Start, tmp_path: Path, command: str, number: signal.Signals, status: int
@@ -116,14 +138,14 @@ def test_a_signal_while_the_source_is_read_leaves_no_draft_behind(
     assert not list(tmp_path.glob("f.out*"))
 
 
-@BOTH
+@ALL
 def test_a_signal_that_comes_in_a_destructor_is_not_lost(number: signal.Signals, status: int) -> None:
     code = (
         "import signal\n"
-        "from apxm.cli.interruption import sigterm_as_ctrl_c\n"
+        "from apxm.cli.interruption import signals_as_ctrl_c\n"
         "class Last:\n"
         f"    def __del__(self): signal.raise_signal({int(number)})\n"
-        "with sigterm_as_ctrl_c():\n"
+        "with signals_as_ctrl_c():\n"
         "    Last()\n"
         "    print('never here')"
     )
@@ -131,17 +153,43 @@ def test_a_signal_that_comes_in_a_destructor_is_not_lost(number: signal.Signals,
     assert (result.returncode, result.stdout, result.stderr) == (status, "", "")
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
     code = (
-        "import signal\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import asyncio, signal\n"
+        f"number = signal.Signals({int(number)})\n"
+        "signal.signal(number, signal.SIG_IGN)\n"
         "from apxm.cli.starting import leave_on_signals\n"
+        "from apxm.cli.interruption import Interruption, signals_as_ctrl_c\n"
+        "from apxm.simulator.lifetime import told_to_end\n"
+        "async def main():\n"
+        "    with Interruption(None) as interruption: signal.raise_signal(number)\n"
+        "    told = told_to_end()\n"
+        "    signal.raise_signal(number)\n"
+        "    await asyncio.sleep(0)\n"
+        "    print(interruption.signal_number, told.done())\n"
         "leave_on_signals()\n"
-        "signal.raise_signal(signal.SIGINT)\n"
+        "signal.raise_signal(number)\n"
+        "with signals_as_ctrl_c():\n"
+        "    signal.raise_signal(number)\n"
+        "    asyncio.run(main())\n"
         "print('here')"
     )
     result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
-    assert (result.returncode, result.stdout) == (0, "here\n")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "0 False\nhere\n", "")
+
+
+def test_what_nohup_starts_goes_on_after_a_hangup() -> None:
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "apxm", "execute", "slow.ais", *FOREVER],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
 
 
 @pytest.mark.parametrize("command", ["execute f.ais", "analyze f.ais", "run f.apxmobj", "backends", "doctor", "trust"])
@@ -223,6 +271,10 @@ class Screen:
         os.close(self._controller)
         return self.shown.decode()
 
+    def close(self) -> None:
+        """The terminal is gone, as where its window is closed."""
+        os.close(self._controller)
+
     def _read(self) -> bool:
         try:
             more = os.read(self._controller, 4096)
@@ -246,6 +298,31 @@ def test_on_a_terminal_progress_is_drawn_and_gone_at_the_end(screen: Callable[..
     last_progress = shown.rindex("waiting")
     assert shown[last_progress:].startswith("waiting\r\x1b[Kinterrupted: ")
     assert session.process.returncode == 130
+
+
+def test_a_terminal_that_is_gone_keeps_nothing_from_ending(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    session = screen("execute", "slow.ais", *FOREVER, "--emit-metrics", "m.json")
+    session.until(b"1 done, 1 running, 0 waiting")
+    session.close()
+    session.process.send_signal(signal.SIGHUP)
+    assert session.process.wait(timeout=30) == 129
+    assert json.loads((tmp_path / "m.json").read_text())["execution"]["status"] == "interrupted"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_program_that_prints_to_a_terminal_that_is_gone_is_ended(
+    screen: Callable[..., Screen], tmp_path: Path
+) -> None:
+    (tmp_path / "late.ais").write_text(
+        'agent A { @entry flow f() { ask("a") -> a print(a) ask(a) -> b print(b) } }', encoding="utf-8"
+    )
+    os.mkfifo(tmp_path / "m.json")  # it is opened for writing at the end only
+    session = screen("execute", "late.ais", "--latency", "trace:1000,600000", "--emit-metrics", "m.json")
+    session.until(b"0 done, 1 running, 0 waiting")
+    session.close()
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["execution"]["status"] == "interrupted"
+    assert session.process.wait(timeout=30) == 141
 
 
 def test_progress_never_takes_more_than_a_line(screen: Callable[..., Screen]) -> None:

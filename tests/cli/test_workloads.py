@@ -230,7 +230,7 @@ def test_a_configured_backend_is_measured_and_its_key_never_shown(apxm: Apxm, lo
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds child processes in /proc")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_and_its_simulator(start: Start, number: signal.Signals, status: int) -> None:
     process = start("workloads", "run", "4", "--apxm-only", "--n", "64", "--latency", "constant:600000")
     assert process.stderr is not None

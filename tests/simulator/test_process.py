@@ -45,7 +45,7 @@ def health(endpoint: str) -> dict[str, str]:
         return json.load(answer)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_it_with_a_call_in_flight(number: signal.Signals, status: int) -> None:
     with running("--latency", "constant:600000") as process:
         endpoint = first_line(process).strip()

@@ -5,6 +5,7 @@ Over pyqwest, without a vendor's SDK: the client decides how far a fan-out scale
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -27,6 +28,8 @@ _SHOWN = 300
 _LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
 """What the HTTP client raises; its builder errors are RuntimeErrors."""
 _RETRYABLE = frozenset({408, 429})
+_NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
+"""How the HTTP client ends what it says of such an error."""
 
 
 class OpenAIBackend:
@@ -119,6 +122,11 @@ class OpenAIBackend:
             return self._error("timeout", f"did not answer in time: {detail}", retryable=True)
         if isinstance(error, ReadError):
             return self._error("unreadable_answer", f"sent an answer that cannot be read: {detail}", retryable=True)
+        if detail.endswith(_NO_FILE_LEFT):
+            return self._error(
+                "open_files", f"could not be called, as every file that may be open is: {detail}", retryable=True,
+                hint="ulimit -n raises how many may be, --max-concurrency lowers how many are needed",
+            )  # fmt: skip
         untrusted = "certificate" in detail
         hint = "SSL_CERT_FILE names a file of further authorities to trust" if untrusted else None
         words = f"could not be reached, or was lost: {detail}"

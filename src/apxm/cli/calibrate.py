@@ -52,7 +52,7 @@ def calibrate(
     from apxm.analysis.profile import Profile, encode_profile
     from apxm.backends.simulated import SimulatedBackend
     from apxm.cli.confirmation import confirm_calls
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.values import read_counts
     from apxm.config.profiles import make_room
     from apxm.config.selection import Selection, resolve
@@ -97,7 +97,7 @@ def calibrate(
                 await each.close()
 
     with ExitStack() as stack:
-        stack.enter_context(sigterm_as_ctrl_c())
+        stack.enter_context(signals_as_ctrl_c())
         file = stack.enter_context(OutputFile(path))
         stack.callback(progress.clear)
         with asyncio.Runner(loop_factory=VirtualLoop if chosen.info.simulated else real_loop) as runner:

@@ -37,7 +37,7 @@ def compile_source(
       apxm compile workflow.ais --emit-ir-after cse
     """
     from apxm.cli.inputs import refuse_overwriting
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.sources import compile_file, diagnostics_json
     from apxm.errors import UsageError
     from apxm.ir.text import print_module
@@ -53,7 +53,7 @@ def compile_source(
     target = str(Path(file).with_suffix(".apxmobj")) if output is None and not prints_ir else output
     refuse_overwriting(file, output=target, emit_diagnostics=emit_diagnostics)
     with ExitStack() as files:
-        files.enter_context(sigterm_as_ctrl_c())
+        files.enter_context(signals_as_ctrl_c())
         artifact = files.enter_context(OutputFile(target)) if target else None
         diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
         compiled = compile_file(file, level, keep_ir_after=emit_ir_after)

@@ -22,6 +22,7 @@ def execute(
     seed: o.Seed = None,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
+    on_error: o.OnError = "finish",
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
@@ -39,7 +40,7 @@ def execute(
       apxm execute workflow.ais --backend simulated --latency lognormal:800,0.4 --seed 7
     """
     from apxm.cli.inputs import refuse_overwriting
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.cli.sources import compile_file, diagnostics_json
     from apxm.config.selection import Selection
@@ -49,9 +50,9 @@ def execute(
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
-    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
+    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, json, quiet)
     with ExitStack() as files:
-        files.enter_context(sigterm_as_ctrl_c())
+        files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
         compiled = compile_file(file, level, flow_named=flow is not None)
@@ -74,6 +75,7 @@ def run(
     seed: o.Seed = None,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
+    on_error: o.OnError = "finish",
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
@@ -92,7 +94,7 @@ def run(
 
     from apxm import api
     from apxm.cli.inputs import refuse_overwriting, refuse_source
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
@@ -102,9 +104,9 @@ def run(
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
-    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, json, quiet)
+    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, json, quiet)
     with ExitStack() as files:
-        files.enter_context(sigterm_as_ctrl_c())
+        files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         begun = perf_counter()
         program = api.load(file)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import NoReturn
+
+from apxm.reports.terminal import discard
 
 FAILED = 1
 USAGE = 2
@@ -16,6 +17,5 @@ BROKEN_PIPE = 141
 
 def leave_broken_pipe() -> NoReturn:
     """Ends the process because nobody reads its output any more, as a program killed by SIGPIPE would, in silence."""
-    # The interpreter flushes standard output on its way out; into the closed pipe that would be one more error.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
     sys.exit(BROKEN_PIPE)

@@ -1,4 +1,9 @@
-"""Ctrl-C and SIGTERM during a run."""
+"""Ctrl-C, SIGTERM and SIGHUP during a run.
+
+One of them that was ignored when the process began stays so: a shell's background job ignores Ctrl-C, and what nohup
+starts ignores SIGHUP. Where a terminal is closed SIGHUP comes twice, from the shell and, when that is gone, from the
+kernel: further ones are the same.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from apxm.cli.starting import leave
+from apxm.cli.starting import SIGNALS, leave
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
@@ -31,7 +34,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         self._loop = asyncio.get_running_loop()
-        self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        self._before = {number: signal.signal(number, self._stop) for number in _heeded()}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -42,25 +45,27 @@ class Interruption:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.signal_number = number
-        for other in SIGNALS:
-            signal.signal(other, signal.SIG_DFL)
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN if number == other == _HANGUP else signal.SIG_DFL)
         self._loop.call_soon_threadsafe(self._run.stop, Status.INTERRUPTED)
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Generator[None]:
-    """Ctrl-C unwinds the block, so that nothing it opened is left behind, and SIGTERM does as Ctrl-C and leaves with
-    143.
+def signals_as_ctrl_c() -> Generator[None]:
+    """Ctrl-C unwinds the block, so that nothing it opened is left behind. SIGTERM and SIGHUP do as Ctrl-C, and leave
+    with 143 and 129.
 
-    SIGTERM is passed on to whatever handles SIGINT at that moment. Inside `asyncio.Runner.run` that cancels the main
+    They are passed on to whatever handles SIGINT at that moment. Inside `asyncio.Runner.run` that cancels the main
     task; an exception raised from the handler would come out of whichever callback of the loop was running, foreign
     ones included, which may swallow it or make another error of it.
     """
-    came = False
+    came: int = signal.SIGINT
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        came = True
+        came = number
+        if number == _HANGUP:
+            signal.signal(number, signal.SIG_IGN)
         handler = signal.getsignal(signal.SIGINT)
         if callable(handler):
             handler(number, frame)
@@ -70,24 +75,33 @@ def sigterm_as_ctrl_c() -> Generator[None]:
     def lost(raised: sys.UnraisableHookArgs) -> None:
         # It came while a destructor ran, out of which nothing can be raised. It is meant all the same.
         if issubclass(raised.exc_type, KeyboardInterrupt):
-            os._exit(128 + (signal.SIGTERM if came else signal.SIGINT))
+            os._exit(128 + came)
         hook(raised)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in _heeded()}
     hook = sys.unraisablehook
     try:
         try:
             sys.unraisablehook = lost
-            if before[signal.SIGINT] is leave:
-                # Only where this one is in place does `asyncio.Runner` cancel its main task.
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, pass_on)
+            for number in before:
+                if number != signal.SIGINT:
+                    signal.signal(number, pass_on)
+                elif before[number] is leave:
+                    # Only where this one is in place does `asyncio.Runner` cancel its main task.
+                    signal.signal(number, signal.default_int_handler)
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
             sys.unraisablehook = hook
     except KeyboardInterrupt:
-        if came:
-            raise SystemExit(128 + signal.SIGTERM) from None
+        if came != signal.SIGINT:
+            raise SystemExit(128 + came) from None
         raise
+
+
+_HANGUP = signal.SIGHUP if sys.platform != "win32" else 0
+
+
+def _heeded() -> list[signal.Signals]:
+    return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]

@@ -54,6 +54,14 @@ MaxConcurrency = Annotated[
     int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
 ]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop the whole run after S seconds.")]
+OnError = Annotated[
+    str,
+    typer.Option(
+        "--on-error",
+        metavar="finish|cancel",
+        help="After a failure, finish what does not need its result, or cancel everything.",
+    ),
+]
 EmitMetrics = Annotated[
     str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
 ]

@@ -51,6 +51,7 @@ class Invocation:
     flow: str | None = None
     max_concurrency: int | None = None
     timeout_s: float | None = None
+    on_error: str = "finish"
     json: bool = False
     quiet: bool = False
 
@@ -80,9 +81,14 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
         if output.closed:
             run.stop(Status.INTERRUPTED)
 
+    def warn(text: str) -> None:
+        if not invocation.quiet:
+            progress.clear()
+            show_warning(text)
+
     printing = None if invocation.json else emit
-    seed = invocation.selection.seed
-    options = api.run_options(invocation.max_concurrency, invocation.timeout_s, seed, printing)
+    seed, on_error = invocation.selection.seed, invocation.on_error
+    options = api.run_options(invocation.max_concurrency, invocation.timeout_s, seed, on_error, printing, warn)
     pool = BackendPool(configured.backends, configured.default)
     run = Run(loaded, flow, arguments, pool, options)
     validated = perf_counter()
@@ -94,7 +100,7 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     validation_ms, runtime_ms = api.milliseconds(validated - begun), api.milliseconds(ended - validated)
     phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms, runtime_ms)
     metrics = measure(trace, phases, api.backend_used(pool.info))
-    _report(trace, metrics, invocation, output, metrics_file)
+    _report(trace, signal_number, metrics, invocation, output, metrics_file)
     raise typer.Exit(128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status])
 
 
@@ -110,7 +116,12 @@ def _announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) 
 
 
 def _report(
-    trace: Trace, metrics: Metrics, invocation: Invocation, output: ProgramOutput, metrics_file: OutputFile | None
+    trace: Trace,
+    signal_number: int,
+    metrics: Metrics,
+    invocation: Invocation,
+    output: ProgramOutput,
+    metrics_file: OutputFile | None,
 ) -> None:
     """The result before anything that can fail: it is what was paid for."""
     if invocation.json:
@@ -119,7 +130,7 @@ def _report(
         output.line(text_form(trace.value))
     if metrics_file:
         metrics_file.write(json_file(metrics))
-    if output.closed:
+    if output.closed and not signal_number:
         exits.leave_broken_pipe()
     for line in failure_lines(trace):
         note(line, "error")

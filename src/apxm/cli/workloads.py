@@ -98,7 +98,7 @@ def run(
     from pathlib import PurePath
 
     from apxm.cli.confirmation import confirm_calls
-    from apxm.cli.interruption import sigterm_as_ctrl_c
+    from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.errors import UsageError
     from apxm.reports.comparison import comparison_json
     from apxm.reports.comparison_tables import comparison_text
@@ -123,7 +123,7 @@ def run(
     progress = ProgressLine(wanted=not quiet)
     with ExitStack() as stack:
         stack.callback(progress.clear)
-        stack.enter_context(sigterm_as_ctrl_c())
+        stack.enter_context(signals_as_ctrl_c())
         json_file = stack.enter_context(OutputFile(output)) if output else None
         plot_file = stack.enter_context(OutputFile(plot)) if plot else None
         endpoint = stack.enter_context(_endpoint(backend, latency, slowdown, seed, config))

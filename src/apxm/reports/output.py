@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 import sys
 
 from apxm.errors import ApxmError
 from apxm.reports.progress import ProgressLine
+from apxm.reports.terminal import discard
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -33,6 +37,8 @@ def write(text: str) -> None:
     except BrokenPipeError:
         raise OutputClosedError from None
     except OSError as error:
+        if stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode) and error.errno == errno.EIO:
+            raise OutputClosedError from None  # a terminal that was closed; the system does not call it one any more
         raise ApxmError(f"standard output cannot be written: {error.strerror}") from error
 
 
@@ -52,3 +58,4 @@ class ProgramOutput:
             write(text)
         except OutputClosedError:
             self.closed = True
+            discard(sys.stdout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from apxm.reports.terminal import is_terminal
+from apxm.reports.terminal import is_terminal, tell
 from apxm.runtime.scheduler import Progress
 
 INTERVAL_S = 0.1
@@ -34,13 +34,11 @@ class ProgressLine:
     def say(self, text: str) -> None:
         """`text` is ours. What is wider than the terminal is cut: only one line can be drawn over."""
         if self.active:
-            sys.stderr.write(f"\r\x1b[K{text[: _width() - 1]}")
-            sys.stderr.flush()
+            tell(f"\r\x1b[K{text[: _width() - 1]}")
             self._shown = True
 
     def clear(self) -> None:
         """Makes room for a line of output, or for the end."""
         if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            tell("\r\x1b[K")
             self._shown = False

@@ -27,9 +27,13 @@ _ASSUMED_OUTPUT = 1024
 
 
 class Owner(Protocol):
-    """Who is told how an attempt ended."""
+    """Who is told what an attempt does."""
 
     def receive(self, call: Call, outcome: Outcome) -> None: ...
+
+    def held_up(self, call: Call, duration: int, where: str, /) -> None:
+        """The backend kept the event loop busy in one step, for at least so many ns, at a place of its code."""
+        ...
 
 
 class BoundBackend:

@@ -38,17 +38,19 @@ class Calls:
         trace: Trace,
         deliver: Callable[[Call, Outcome], int],
         proceed: Callable[[], None],
+        held_up: Callable[[Call, int, str], None],
     ) -> None:
         """`limited` is false where neither the run nor any backend it uses has a limit: then no call asks for a slot.
 
         `deliver` is called once per call that is over, unless it was cancelled, and says when its tokens were
-        delivered. `proceed` is called behind it, when the slot is free again.
+        delivered. `proceed` is called behind it, when the slot is free again. `held_up` is that of an `Owner`.
         """
         self._clock = clock
         self._now = clock.now
         self._trace = trace
         self._deliver = deliver
         self._proceed = proceed
+        self.held_up = held_up
         self.limited = limited
         self._slots: RunSlots[Call] = RunSlots(
             max_concurrency, clock, self._start, self._refuse, self._wake, self._afford

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import sys
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from contextvars import Context
+from functools import cache
 from itertools import count
 from time import perf_counter_ns
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from apxm.backends.protocol import Clock, Handle
 from apxm.errors import InternalError, UsageError
 from apxm.garbage import without_collector
+from apxm.runtime.threads import LooseThreads
 
 T = TypeVar("T")
 
@@ -28,11 +32,29 @@ is free before someone asks for it."""
 
 def real_loop() -> AbstractEventLoop:
     """A new event loop on real time, as `asyncio.Runner(loop_factory=…)` wants it."""
+    return _real_loop_class()()
+
+
+class _LooseThreaded:
+    """What a loop on real time has besides: `asyncio.to_thread` works in a `LooseThreads`."""
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        # Not as its default executor: to shut one down, even if it did nothing, takes longer than a short run.
+        loop = cast(AbstractEventLoop, super())
+        return loop.run_in_executor(LooseThreads() if executor is None else executor, func, *args)
+
+
+@cache
+def _real_loop_class() -> type[AbstractEventLoop]:
+    base: type[AbstractEventLoop]
     try:
-        import uvloop
+        from uvloop import Loop
+
+        base = Loop
     except ImportError:  # not on this platform: asyncio's own loop serves
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
+    made = type(base.__name__, (_LooseThreaded, base), {"__module__": base.__module__})
+    return cast(type[AbstractEventLoop], made)
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import InternalError, OperationError, UsageError
@@ -26,6 +26,11 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
 from apxm.runtime.state import Failed, Frame, State
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
+from apxm.runtime.watch import WATCH
+
+OnError = Literal["finish", "cancel"]
+_MOST_WARNINGS = 3
+"""Of handlers that keep the event loop busy, in one run."""
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
@@ -39,6 +44,8 @@ class RunOptions:
     """Most model calls in flight at once; None is no limit."""
     timeout_s: float | None = None
     """Limit of the whole run; it then ends as `stopped`."""
+    on_error: OnError = "finish"
+    """Whether the operations that do not need a failed one go on, or the first failure ends the run, as `failed`."""
     max_total_tokens: int | None = None
     """Most tokens that its calls may use, input and output, retries included; it then ends as `stopped`."""
     max_cost: float | None = None
@@ -47,6 +54,8 @@ class RunOptions:
     """Of the pauses between retries."""
     output: Callable[[str], None] | None = None
     """Called with each line the program prints, in program order, as soon as it is printed."""
+    warn: Callable[[str], None] | None = None
+    """Called with what is wrong, but does not keep the run from going on."""
 
 
 class Progress(NamedTuple):
@@ -81,6 +90,7 @@ class Run:
         self._flow = flow
         self._arguments = arguments
         self._state = State(program.plans, self._emit)
+        self._state.ends_at_failure = self._options.on_error == "cancel"
         self._backends = {name: BoundBackend(*pool.get(name)) for name in program.backends}
         self._retries = pool.retries
         self._budget = self._make_budget()
@@ -88,6 +98,8 @@ class Run:
         self._waited = 0
         """Operations that waited and are over, well or badly."""
         self._ending: Status | None = None
+        self._warned_of: set[str] = set()
+        """Paths of operations whose handlers kept the event loop busy."""
         self.trace = Trace(program.program, flow, started=0)
 
     async def execute(self) -> Trace:
@@ -120,6 +132,7 @@ class Run:
             trace,
             self._deliver,
             self._proceed,
+            self._held_up,
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -130,6 +143,9 @@ class Run:
             overall = clock.call_at(when, lambda: self.stop(Status.STOPPED), TIMEOUT)
         if self._recorder is not None:
             self._recorder.start(self._journal_failed)
+        real = not isinstance(loop, VirtualLoop)
+        if real:
+            WATCH.begin(loop)
         try:
             if self._ending is None:
                 self._state.start(self._flow.plan, self._arguments)
@@ -138,6 +154,8 @@ class Run:
         finally:
             if overall is not None:
                 overall.cancel()
+            if real:
+                WATCH.end(loop)
             calls.cancel()
             await calls.closed()
         self._conclude()
@@ -204,7 +222,8 @@ class Run:
         try:
             if self._state.ready:
                 self._take_all(calls)
-            if self._ending is not None:
+            if self._state.stopped:
+                self.stop(Status.FAILED)  # unless it was stopped before
                 calls.cancel()
                 return
             if calls.limited:
@@ -305,7 +324,7 @@ class Run:
     def _proceed(self) -> None:
         calls = self._calls
         assert calls is not None
-        if self._state.ready or calls.limited or not calls.unfinished:
+        if self._state.ready or calls.limited or not calls.unfinished or self._state.stopped:
             self._drain(calls)
 
     def _emit(self, line: str) -> None:
@@ -314,6 +333,16 @@ class Run:
         self.trace.printed.append(line)
         if self._options.output is not None:
             self._options.output(line)
+
+    def _held_up(self, call: Call, duration: int, where: str) -> None:
+        path = self.trace.path_of(call.frame.index, call.node)
+        if self._options.warn is None or path in self._warned_of or len(self._warned_of) == _MOST_WARNINGS:
+            return
+        self._warned_of.add(path)
+        self._options.warn(
+            f"{path}: backend {call.backend.name!r} kept the event loop busy for at least {duration // 1_000_000} ms "
+            f"(at {where}), and nothing else could go on; asyncio.to_thread is the place for code that blocks"
+        )
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -120,7 +120,9 @@ class State:
         self.emit = emit
         self.ready: deque[tuple[Frame, int]] = deque()
         self.stopped = False
-        """Set from outside, also from within `emit`: then `take` gives nothing more."""
+        """Set from outside, also from within `emit`, or by a failure: then `take` gives nothing more."""
+        self.ends_at_failure = False
+        """Whether the first failure stops it."""
         self.ran_inline = 0
         """Operations that are over, well or badly, and never waited."""
         self.frames: list[FrameRecord] = []
@@ -196,9 +198,14 @@ class State:
     def broke(self, frame: Frame, node: int, error: OperationError) -> None:
         """The operation is over and failed."""
         self.failed += 1
-        failure = Failed(frame, node, error)
-        self.failures.append(failure)
+        failure = self._record(Failed(frame, node, error))
         self.fail(frame, node, failure)
+
+    def _record(self, failure: Failed) -> Failed:
+        self.failures.append(failure)
+        if self.ends_at_failure:
+            self.stopped = True
+        return failure
 
     def _skip(self, frame: Frame, node: int) -> None:
         """The operation cannot start."""
@@ -270,7 +277,7 @@ class State:
         if parent is None:
             self.results[output.port] = value
             if isinstance(value, Failed) and value.is_value:
-                self.failures.append(Failed(frame, node, value.error))
+                self._record(Failed(frame, node, value.error))
         else:
             exit_ = parent.plan.exits.get(frame.opener, {}).get(output.port)
             if exit_ is not None:
@@ -316,8 +323,7 @@ class State:
         self.succeed(frame, node, None)
 
     def _refuse(self, frame: Frame, opener: int, error: OperationError) -> None:
-        failure = Failed(frame, opener, error)
-        self.failures.append(failure)
+        failure = self._record(Failed(frame, opener, error))
         self._refuse_child(frame, opener, failure)
 
     def _call(self, frame: Frame, node: int) -> None:

@@ -5,29 +5,31 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if sys.platform == "win32" else [signal.SIGHUP]))
 
 
 def told_to_end(*, by_input: bool = False) -> asyncio.Future[int]:
-    """From here on SIGINT or SIGTERM sets the result, to its number; with `by_input` the end of standard input does,
-    too, to 0. After the first signal the next one ends the process at once.
+    """From here on SIGINT, SIGTERM or SIGHUP sets the result, to its number, unless it is ignored; with `by_input` the
+    end of standard input does, too, to 0. After the first signal the next one ends the process at once.
 
     Called while an event loop runs.
     """
     loop = asyncio.get_running_loop()
     told: asyncio.Future[int] = loop.create_future()
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
     def stop(number: int) -> None:
-        for other in _SIGNALS:
+        for other in heeded:
             loop.remove_signal_handler(other)
             signal.signal(other, signal.SIG_DFL)
         if not told.done():
             told.set_result(number)
 
-    for number in _SIGNALS:
+    for number in heeded:
         try:
             loop.add_signal_handler(number, stop, number)
         except NotImplementedError:  # Windows: there Ctrl-C cancels the task that awaits this

@@ -1,0 +1,143 @@
+"""Finds handlers that keep an event loop busy: while one computes or waits in place, nothing else of the loop goes on.
+
+To read the clock at every step of every handler would cost a tenth of a short operation. So one thread looks, many
+times a second, at what the threads are doing in which runs go on; operations pay nothing. It sees code that runs Python
+or waits; code in C that holds the interpreter's lock all the while stops this thread too, and stays unseen. So does the
+timer by which a callback backend ends a call: nobody but that backend knows whose it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from asyncio import AbstractEventLoop
+from threading import Event, Lock, Thread, get_ident
+from time import perf_counter_ns
+from typing import NamedTuple
+
+from apxm.runtime.call import Call
+from apxm.runtime.calls import Calls
+from apxm.runtime.workers import Workers
+
+LIMIT_NS = 50_000_000
+"""A handler that takes longer in one step is reported."""
+_INTERVAL_S = 0.01
+"""From one look at a loop to the next."""
+_CLOSER_S = 0.005
+"""The same, for one that is being held up."""
+_CALLERS = (
+    Workers._work.__code__,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
+    Calls._begin.__code__,  # pyright: ignore[reportPrivateUsage]
+)
+"""The functions of ours that give control to a handler, whose variable `call` says for which call."""
+
+
+class _Step(NamedTuple):
+    call: Call
+    where: str
+    """File and line in the handler's own function."""
+
+
+class _Turn:
+    """The loop's next turn. Of what ran before it comes, nothing ran twice: whatever is to go on queues behind it."""
+
+    def __init__(self) -> None:
+        self.came = Event()
+        self.held_up_by: tuple[_Step, int] | None = None
+        """What kept it from coming, and for how long at least."""
+
+    def come(self) -> None:
+        self.came.set()
+        if self.held_up_by is not None:
+            step, duration = self.held_up_by
+            step.call.owner.held_up(step.call, duration, step.where)
+
+
+class Watch:
+    """Of all event loops of the process on which runs go on. Reports to the owner of the call, in its loop."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._loops: dict[AbstractEventLoop, tuple[int, int]] = {}
+        """Each with its thread and the number of its runs."""
+        self._watcher: _Watcher | None = None
+
+    def begin(self, loop: AbstractEventLoop) -> None:
+        """A run begins on `loop`, which is the one of this thread."""
+        with self._lock:
+            thread, runs = self._loops.get(loop, (get_ident(), 0))
+            self._loops[loop] = thread, runs + 1
+            if self._watcher is None or not self._watcher.is_alive():
+                self._watcher = _Watcher(self)
+                self._watcher.start()
+
+    def end(self, loop: AbstractEventLoop) -> None:
+        """A run is over. Behind the last one the thread ends: at once, or at its first look where it took none yet, so
+        that it does not have to begin for each of many short runs."""
+        with self._lock:
+            thread, runs = self._loops.pop(loop)
+            if runs > 1:
+                self._loops[loop] = thread, runs - 1
+            watcher = self._watcher
+            if self._loops or watcher is None or not watcher.looked:
+                return
+            self._watcher = None
+        watcher.over.set()
+        watcher.join()
+
+    def loops(self) -> list[tuple[AbstractEventLoop, int]]:
+        """Those to look at, with their threads; where there are none the thread that asks is told to end."""
+        with self._lock:
+            if not self._loops:
+                self._watcher = None
+            return [(loop, thread) for loop, (thread, _) in self._loops.items()]
+
+
+class _Watcher(Thread):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(name="apxm watch", daemon=True)
+        self._watch = watch
+        self.over = Event()
+        self.looked = False
+
+    def run(self) -> None:
+        while not self.over.wait(_INTERVAL_S):
+            self.looked = True
+            loops = self._watch.loops()
+            if not loops:
+                break
+            for loop, thread in loops:
+                if _step_of(thread) is not None:
+                    _look(loop, thread)
+
+
+def _look(loop: AbstractEventLoop, thread: int) -> None:
+    """Follows the step that is going on to its end, or to that of the loop's turn."""
+    turn = _Turn()
+    try:
+        loop.call_soon_threadsafe(turn.come)
+    except RuntimeError:  # it was closed
+        return
+    step, begun = _step_of(thread), perf_counter_ns()
+    while step is not None and not turn.came.wait(_CLOSER_S):
+        now = _step_of(thread)
+        if now is None or now.call is not step.call:
+            break
+        if (duration := perf_counter_ns() - begun) >= LIMIT_NS:
+            turn.held_up_by = now, duration
+
+
+def _step_of(thread: int) -> _Step | None:
+    """The step of a handler that `thread` is at."""
+    frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage] - meant for debugging, as this is
+    inner = None
+    while frame is not None:
+        if frame.f_code in _CALLERS:
+            call = frame.f_locals.get("call")
+            if inner is None or call is None or inner.f_globals.get("__name__", "").startswith("apxm.runtime."):
+                return None  # our own work
+            return _Step(call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
+        inner, frame = frame, frame.f_back
+    return None
+
+
+WATCH = Watch()
