@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import apxm
-from apxm.backends.protocol import Limits, AnyBackend, BackendInfo, Clock, Handle, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.watch import WATCH
 
