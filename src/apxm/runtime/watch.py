@@ -24,6 +24,8 @@ _INTERVAL_S = 0.01
 """From one look at a loop to the next."""
 _CLOSER_S = 0.005
 """The same, for one that is being held up."""
+_LINGER = 10
+"""After so many looks that find no run the thread ends."""
 _CALLERS = (
     Workers._work.__code__,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
     Calls._begin.__code__,  # pyright: ignore[reportPrivateUsage]
@@ -59,37 +61,47 @@ class Watch:
         self._lock = Lock()
         self._loops: dict[AbstractEventLoop, tuple[int, int]] = {}
         """Each with its thread and the number of its runs."""
+        self._looks = 0
+        """How often the thread had looked when the first of them began."""
         self._watcher: _Watcher | None = None
 
     def begin(self, loop: AbstractEventLoop) -> None:
         """A run begins on `loop`, which is the one of this thread."""
         with self._lock:
-            thread, runs = self._loops.get(loop, (get_ident(), 0))
-            self._loops[loop] = thread, runs + 1
             if self._watcher is None or not self._watcher.is_alive():
                 self._watcher = _Watcher(self)
                 self._watcher.start()
+            if not self._loops:
+                self._looks = self._watcher.looks
+            thread, runs = self._loops.get(loop, (get_ident(), 0))
+            self._loops[loop] = thread, runs + 1
 
     def end(self, loop: AbstractEventLoop) -> None:
-        """A run is over. Behind the last one the thread ends: at once, or at its first look where it took none yet, so
-        that it does not have to begin for each of many short runs."""
+        """A run is over. Behind the last one the thread ends: at once, or a while later where it was too short for a
+        look, so that it does not have to begin for each of many short runs."""
         with self._lock:
             thread, runs = self._loops.pop(loop)
             if runs > 1:
                 self._loops[loop] = thread, runs - 1
             watcher = self._watcher
-            if self._loops or watcher is None or not watcher.looked:
+            if self._loops or watcher is None or watcher.looks == self._looks:
                 return
             self._watcher = None
         watcher.over.set()
         watcher.join()
 
     def loops(self) -> list[tuple[AbstractEventLoop, int]]:
-        """Those to look at, with their threads; where there are none the thread that asks is told to end."""
+        """Those to look at, with their threads."""
         with self._lock:
-            if not self._loops:
-                self._watcher = None
             return [(loop, thread) for loop, (thread, _) in self._loops.items()]
+
+    def retire(self) -> bool:
+        """Whether the thread may end: no run has begun meanwhile."""
+        with self._lock:
+            if self._loops:
+                return False
+            self._watcher = None
+            return True
 
 
 class _Watcher(Thread):
@@ -97,13 +109,15 @@ class _Watcher(Thread):
         super().__init__(name="apxm watch", daemon=True)
         self._watch = watch
         self.over = Event()
-        self.looked = False
+        self.looks = 0
 
     def run(self) -> None:
+        idle = 0
         while not self.over.wait(_INTERVAL_S):
-            self.looked = True
+            self.looks += 1
             loops = self._watch.loops()
-            if not loops:
+            idle = 0 if loops else idle + 1
+            if idle >= _LINGER and self._watch.retire():
                 break
             for loop, thread in loops:
                 if _step_of(thread) is not None:
