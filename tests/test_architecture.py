@@ -13,10 +13,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [{"source", "garbage", "version"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
-EDGE = [{"config"}, {"simulator", "testing"}, {"workloads"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
+EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
 """Lowest first. ``apxm`` is the package's own __init__.py."""
 
 ONLY_IN = {
@@ -116,4 +116,4 @@ def test_importing_the_package_loads_nothing_else() -> None:
     script = "import sys, apxm; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
     loaded = {name for name in result.stdout.split() if name.split(".")[0] == "apxm" or name in ONLY_IN}
-    assert loaded == {"apxm"}
+    assert loaded == {"apxm", "apxm.version"}

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apxm.version import VERSION
+
 if TYPE_CHECKING:
     from apxm.analysis.metrics import Metrics
-    from apxm.api import Result, RunFailed, compile, compile_text, load, run, run_async, save
+    from apxm.api import Result, RunFailed, compile, compile_text, load, resume, resume_async, run, run_async, save
     from apxm.errors import (
         ApxmError,
         ArtifactError,
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
         CompileError,
         ConfigurationError,
         InternalError,
+        JournalBusyError,
+        JournalDamagedError,
+        JournalError,
+        JournalVersionError,
         OperationError,
         SourceError,
         UntrustedConfigurationError,
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.trace import Failure, Status, Trace
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ApxmError",
@@ -37,6 +43,10 @@ __all__ = [
     "ConfigurationError",
     "Failure",
     "InternalError",
+    "JournalBusyError",
+    "JournalDamagedError",
+    "JournalError",
+    "JournalVersionError",
     "Metrics",
     "OperationError",
     "Program",
@@ -51,6 +61,8 @@ __all__ = [
     "compile",
     "compile_text",
     "load",
+    "resume",
+    "resume_async",
     "run",
     "run_async",
     "save",
@@ -58,7 +70,18 @@ __all__ = [
 
 _HOMES = {
     "apxm.analysis.metrics": ("Metrics",),
-    "apxm.api": ("Result", "RunFailed", "compile", "compile_text", "load", "run", "run_async", "save"),
+    "apxm.api": (
+        "Result",
+        "RunFailed",
+        "compile",
+        "compile_text",
+        "load",
+        "resume",
+        "resume_async",
+        "run",
+        "run_async",
+        "save",
+    ),
     "apxm.errors": (
         "ApxmError",
         "ArtifactError",
@@ -66,6 +89,10 @@ _HOMES = {
         "CompileError",
         "ConfigurationError",
         "InternalError",
+        "JournalBusyError",
+        "JournalDamagedError",
+        "JournalError",
+        "JournalVersionError",
         "OperationError",
         "SourceError",
         "UntrustedConfigurationError",

@@ -12,26 +12,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from time import perf_counter
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Any, Literal
 
 from apxm.analysis.metrics import BackendUsed, LinkPhases, Metrics
 from apxm.backends.protocol import BackendInfo
+from apxm.config.runs import Journaling
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError, ArtifactError, UsageError
+from apxm.errors import ApxmError, ArtifactError, ConfigurationError, JournalError, UsageError
+from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Program
+from apxm.program.model import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.scheduler import OnError, Run, RunOptions
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.source import SourceFile
+from apxm.version import VERSION
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder
 
 logger = logging.getLogger("apxm")
 
@@ -46,6 +53,8 @@ class Result:
     """Everything that happened, with its instants."""
     link_phases: LinkPhases
     backend: BackendUsed
+    run_id: str
+    """Of this run; `apxm.resume` takes it where the run was journaled."""
 
     @property
     def status(self) -> Status:
@@ -141,6 +150,12 @@ def run(
     max_concurrency: int | None = None,
     timeout_s: float | None = None,
     on_error: OnError = "finish",
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
+    journal: bool | None = None,
+    journal_dir: Path | None = None,
+    journal_sync: str = "full",
+    require_journal: bool = False,
     config: Path | None = None,
     backends: BackendPool | None = None,
     output: Callable[[str], None] | None = None,
@@ -154,12 +169,7 @@ def run(
 
     Raises `RunFailed`, with all that finished, unless the run succeeded; `UsageError` inside a running event loop.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise UsageError("apxm.run cannot be called inside a running event loop", hint="await apxm.run_async(…) there")
+    _refuse_a_running_loop("run")
     with asyncio.Runner(loop_factory=real_loop) as runner:
         return runner.run(
             run_async(
@@ -175,6 +185,12 @@ def run(
                 max_concurrency=max_concurrency,
                 timeout_s=timeout_s,
                 on_error=on_error,
+                max_total_tokens=max_total_tokens,
+                max_cost=max_cost,
+                journal=journal,
+                journal_dir=journal_dir,
+                journal_sync=journal_sync,
+                require_journal=require_journal,
                 config=config,
                 backends=backends,
                 output=output,
@@ -198,6 +214,12 @@ async def run_async(
     max_concurrency: int | None = None,
     timeout_s: float | None = None,
     on_error: OnError = "finish",
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
+    journal: bool | None = None,
+    journal_dir: Path | None = None,
+    journal_sync: str = "full",
+    require_journal: bool = False,
     config: Path | None = None,
     backends: BackendPool | None = None,
     output: Callable[[str], None] | None = None,
@@ -208,24 +230,145 @@ async def run_async(
     _refuse_misuse(program, arguments)
     chosen = select_flow(program, flow)
     inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
-    options = run_options(max_concurrency, timeout_s, seed, on_error, output, warn)
+    options = run_options(
+        max_concurrency, timeout_s, seed, on_error, output, warn, max_total_tokens=max_total_tokens, max_cost=max_cost
+    )
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
     if backends is not None and selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
+    journaling = Journaling(wanted=journal, folder=journal_dir, sync=journal_sync, required=require_journal)
     pool = backends or _configured(selection)
+    loaded = LoadedProgram(program)
+    run_id = new_run_id(time())
+    recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options)
+    return await _executed(
+        loaded, chosen, inputs, pool, options, run_id, recorder, journaling, begun, close=backends is None
+    )
+
+
+def resume(
+    run_id: str,
+    *,
+    max_concurrency: int | None = None,
+    timeout_s: float | None = None,
+    on_error: OnError | None = None,
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
+    journal_dir: Path | None = None,
+    journal_sync: str = "full",
+    require_journal: bool = False,
+    as_recorded: bool = False,
+    redo: Sequence[str] = (),
+    assume: Mapping[str, Value] | None = None,
+    backends: BackendPool | None = None,
+    output: Callable[[str], None] | None = None,
+) -> Result:
+    """Goes on with a journaled run that has no process any more, however it ended: what is finished is kept.
+
+    Limits that are not given are those the run began with; the other options are those of ``apxm resume``
+    (docs/cli.md).
+
+    Raises `UsageError` where there is no such run, `JournalError` where it cannot be gone on with, and `RunFailed` as
+    `run` does.
+    """
+    _refuse_a_running_loop("resume")
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        return runner.run(
+            resume_async(
+                run_id,
+                max_concurrency=max_concurrency,
+                timeout_s=timeout_s,
+                on_error=on_error,
+                max_total_tokens=max_total_tokens,
+                max_cost=max_cost,
+                journal_dir=journal_dir,
+                journal_sync=journal_sync,
+                require_journal=require_journal,
+                as_recorded=as_recorded,
+                redo=redo,
+                assume=assume,
+                backends=backends,
+                output=output,
+            )
+        )
+
+
+async def resume_async(
+    run_id: str,
+    *,
+    max_concurrency: int | None = None,
+    timeout_s: float | None = None,
+    on_error: OnError | None = None,
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
+    journal_dir: Path | None = None,
+    journal_sync: str = "full",
+    require_journal: bool = False,
+    as_recorded: bool = False,
+    redo: Sequence[str] = (),
+    assume: Mapping[str, Value] | None = None,
+    backends: BackendPool | None = None,
+    output: Callable[[str], None] | None = None,
+) -> Result:
+    """`resume`, inside the caller's event loop."""
+    from apxm.journaling import reopen
+
+    begun = perf_counter()
+    journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
+    earlier = reopen(journaling, run_id, VERSION, as_recorded=as_recorded, redo=redo, assume=assume)
     try:
-        started = Run(LoadedProgram(program), chosen, inputs, pool, options)
+        options = resumed_options(
+            earlier.options, max_concurrency, timeout_s, on_error, max_total_tokens, max_cost, output, warn
+        )
+        pool = backends or _configured(earlier.selection)
+        loaded = LoadedProgram(earlier.program)
+    except BaseException:
+        earlier.recorder.close()
+        raise
+    return await _executed(
+        loaded,
+        earlier.flow,
+        earlier.inputs,
+        pool,
+        options,
+        earlier.recorder.run_id,
+        earlier.recorder,
+        journaling,
+        begun,
+        close=backends is None,
+    )
+
+
+async def _executed(
+    loaded: LoadedProgram,
+    flow: Flow,
+    inputs: Sequence[Value],
+    pool: BackendPool,
+    options: RunOptions,
+    run_id: str,
+    recorder: Recorder | None,
+    journaling: Journaling,
+    begun: float,
+    *,
+    close: bool,
+) -> Result:
+    try:
+        run = Run(loaded, flow, inputs, pool, options, recorder)
         validated = perf_counter()
-        trace = await started.execute()
+        trace = await run.execute()
     finally:
-        if backends is None:
+        if recorder is not None:
+            from apxm.journaling import finish
+
+            finish(recorder, journaling)
+        if close:
             await pool.close()
     phases = LinkPhases(
         validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
     )
-    result = Result(trace, phases, backend_used(pool.info))
+    result = Result(trace, phases, backend_used(pool.info), run_id)
     if result.status is not Status.SUCCEEDED:
         raise RunFailed(result)
     return result
@@ -238,22 +381,87 @@ def run_options(
     on_error: str,
     output: Callable[[str], None] | None,
     warn: Callable[[str], None],
+    *,
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
 ) -> RunOptions:
     """Raises `UsageError` for a number or a word that makes no sense."""
     if max_concurrency is not None and max_concurrency < 1:
         raise UsageError(f"the concurrency must be at least 1, not {max_concurrency}")
     if timeout_s is not None and not 0 < timeout_s < inf:
         raise UsageError(f"the timeout must be a number of seconds above 0, not {timeout_s}")
+    if max_total_tokens is not None and max_total_tokens < 1:
+        raise UsageError(f"the budget must be at least 1 token, not {max_total_tokens}")
+    if max_cost is not None and not 0 < max_cost < inf:
+        raise UsageError(f"the most a run may cost must be a number above 0, not {max_cost}")
     if on_error not in ("finish", "cancel"):
         raise UsageError(f"on an error a run can finish or cancel, not {on_error!r}")
     return RunOptions(
         max_concurrency=max_concurrency,
         timeout_s=timeout_s,
         on_error=on_error,
+        max_total_tokens=max_total_tokens,
+        max_cost=max_cost,
         seed=seed or 0,
         output=output,
         warn=warn,
     )
+
+
+def resumed_options(
+    before: Mapping[str, Value],
+    max_concurrency: int | None,
+    timeout_s: float | None,
+    on_error: str | None,
+    max_total_tokens: int | None,
+    max_cost: float | None,
+    output: Callable[[str], None] | None,
+    warn: Callable[[str], None],
+) -> RunOptions:
+    """Where nothing is said, what the run had `before`; only a time limit is each process's own."""
+
+    def kept(name: str, given: Any) -> Any:
+        return before.get(name) if given is None else given
+
+    return run_options(
+        kept("max_concurrency", max_concurrency),
+        timeout_s,
+        kept("seed", None),
+        kept("on_error", on_error) or "finish",
+        output,
+        warn,
+        max_total_tokens=kept("max_total_tokens", max_total_tokens),
+        max_cost=kept("max_cost", max_cost),
+    )
+
+
+def journal_of(
+    journaling: Journaling,
+    run_id: str,
+    origin: tuple[str, Literal["source", "artifact"]] | None,
+    loaded: LoadedProgram,
+    flow: Flow,
+    inputs: Sequence[Value],
+    pool: BackendPool,
+    selection: Selection,
+    options: RunOptions,
+) -> Recorder | None:
+    """The journal of a new run; None where it has none. `origin` is the program's absolute path and kind."""
+    wanted = journaling.wanted
+    if wanted is None:
+        wanted = journaling.required or any(not pool.get(name)[0].info.simulated for name in loaded.backends)
+    if not wanted:
+        return None
+    from apxm.journaling import begin  # loads SQLite
+
+    try:
+        return begin(journaling, run_id, origin, loaded.program, flow, inputs, selection, options, VERSION)
+    except (JournalError, ConfigurationError) as error:
+        if journaling.required:
+            raise
+        if options.warn is not None:
+            options.warn(f"this run has no journal, so nothing of it can be resumed: {error}")
+        return None
 
 
 def warn(text: str) -> None:
@@ -266,6 +474,16 @@ def backend_used(info: BackendInfo) -> BackendUsed:
 
 def milliseconds(seconds: float) -> float:
     return round(seconds * 1e3, 3)
+
+
+def _refuse_a_running_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"apxm.{name} cannot be called inside a running event loop", hint=f"await apxm.{name}_async(…) there"
+    )
 
 
 def _refuse_misuse(program: object, arguments: object) -> None:

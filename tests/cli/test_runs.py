@@ -38,7 +38,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_a_list_shows_a_line_per_run_the_newest_first(apxm: Apxm, runs: Path) -> None:
-    ended = apxm("runs", "list", "--journal", runs.name)
+    ended = apxm("runs", "list", "--journal-dir", runs.name)
     assert (ended.status, ended.err) == (0, "")
     lines = [line.split("  ") for line in ended.out.splitlines()]
     assert [line[0] for line in lines] == [SECOND, RUN_ID]
@@ -49,7 +49,7 @@ def test_a_list_shows_a_line_per_run_the_newest_first(apxm: Apxm, runs: Path) ->
 
 def test_a_list_as_json_is_an_array_of_objects(apxm: Apxm, runs: Path) -> None:
     (runs / "20260301-000000-bbbb.journal").write_text("damaged")
-    listed = json.loads(apxm("runs", "list", "--json", "--journal", str(runs)).out)
+    listed = json.loads(apxm("runs", "list", "--json", "--journal-dir", str(runs)).out)
     assert [(run["id"], run["status"]) for run in listed] == [
         ("20260301-000000-bbbb", "damaged"),
         (SECOND, "stopped"),
@@ -90,7 +90,7 @@ def test_a_default_folder_that_cannot_be_made_is_an_error_of_the_configuration(a
 
 
 def test_a_run_is_shown_with_everything_escaped(apxm: Apxm, runs: Path) -> None:
-    ended = apxm("runs", "show", "k3vd", "--journal", str(runs))
+    ended = apxm("runs", "show", "k3vd", "--journal-dir", str(runs))
     assert ended.status == 0
     shown = ended.out.splitlines()
     assert shown == [
@@ -118,11 +118,11 @@ def test_a_run_is_shown_with_everything_escaped(apxm: Apxm, runs: Path) -> None:
         "reserved, and never settled:",
         "  main/late  attempt 1  800 tokens  cost unknown",
     ]
-    assert "status   stopped: the budget is used up" in apxm("runs", "show", SECOND, "--journal", str(runs)).out
+    assert "status   stopped: the budget is used up" in apxm("runs", "show", SECOND, "--journal-dir", str(runs)).out
 
 
 def test_a_run_as_json_has_its_rows_in_order(apxm: Apxm, runs: Path) -> None:
-    shown = json.loads(apxm("runs", "show", RUN_ID, "--json", "--journal", str(runs)).out)
+    shown = json.loads(apxm("runs", "show", RUN_ID, "--json", "--journal-dir", str(runs)).out)
     assert shown["inputs"] == ["a", {"k": [1, 2.5, None]}]
     assert shown["options"] == {"backend": "openai", "seed": 3}
     assert shown["message"] is None
@@ -142,7 +142,7 @@ def test_a_run_as_json_has_its_rows_in_order(apxm: Apxm, runs: Path) -> None:
 
 
 def test_an_unknown_run_is_bad_usage_and_the_nearest_one_is_named(apxm: Apxm, runs: Path) -> None:
-    ended = apxm("runs", "show", "20260131-235959-k3vz", "--journal", str(runs))
+    ended = apxm("runs", "show", "20260131-235959-k3vz", "--journal-dir", str(runs))
     assert (ended.status, ended.out) == (2, "")
     assert f"did you mean {RUN_ID}?" in ended.err
 
@@ -150,7 +150,7 @@ def test_an_unknown_run_is_bad_usage_and_the_nearest_one_is_named(apxm: Apxm, ru
 def test_a_damaged_journal_is_an_error_of_the_file(apxm: Apxm, runs: Path) -> None:
     path = runs / f"{SECOND}.journal"
     path.write_bytes(path.read_bytes()[:5000])
-    ended = apxm("runs", "show", SECOND, "--journal", str(runs))
+    ended = apxm("runs", "show", SECOND, "--journal-dir", str(runs))
     assert (ended.status, ended.out) == (1, "")
     assert f"{SECOND}.journal" in ended.err
     assert "damaged" in ended.err
@@ -158,7 +158,7 @@ def test_a_damaged_journal_is_an_error_of_the_file(apxm: Apxm, runs: Path) -> No
 
 @pytest.mark.parametrize("command", ["list", "prune"])
 def test_a_folder_that_is_named_must_be_there(apxm: Apxm, command: str) -> None:
-    ended = apxm("runs", command, "--journal", "nowhere")
+    ended = apxm("runs", command, "--journal-dir", "nowhere")
     assert (ended.status, ended.out) == (2, "")
     assert "there is no folder 'nowhere'" in ended.err
 
@@ -166,21 +166,21 @@ def test_a_folder_that_is_named_must_be_there(apxm: Apxm, command: str) -> None:
 def test_old_runs_are_removed_and_named(apxm: Apxm, runs: Path) -> None:
     for file in runs.glob(f"{RUN_ID}.*"):
         os.utime(file, (0, 0))
-    dry = apxm("runs", "prune", "--dry-run", "--journal", str(runs))
+    dry = apxm("runs", "prune", "--dry-run", "--journal-dir", str(runs))
     assert dry.status == 0
     assert dry.out.startswith(f"{RUN_ID}  ")
     assert dry.out.endswith("last written 1970-01-01T00:00:00.000Z\n")
     assert dry.err.startswith("would remove 1 run, ")
     assert len(list(runs.glob("*.journal"))) == 2
 
-    assert apxm("runs", "prune", "--journal", str(runs)).out == dry.out
+    assert apxm("runs", "prune", "--journal-dir", str(runs)).out == dry.out
     assert [path.stem for path in runs.glob("*.journal")] == [SECOND]
 
-    gone = apxm("runs", "prune", "--keep-bytes", "0", "--journal", str(runs))
+    gone = apxm("runs", "prune", "--keep-bytes", "0", "--journal-dir", str(runs))
     assert gone.out.startswith(SECOND)
     assert gone.err.startswith("removed 1 run, ")
     assert list(runs.iterdir()) == []
-    assert apxm("runs", "prune", "--journal", str(runs)).err == "removed 0 runs, 0 bytes\n"
+    assert apxm("runs", "prune", "--journal-dir", str(runs)).err == "removed 0 runs, 0 bytes\n"
 
 
 @pytest.mark.parametrize(

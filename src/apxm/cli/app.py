@@ -23,6 +23,7 @@ COMMANDS = {
     "trust": "backends:trust",
     "doctor": "doctor:doctor",
     "simulator": "simulator:simulator",
+    "resume": "resume:resume",
     "runs": "runs:runs_app",
     "workloads": "workloads:workloads_app",
 }

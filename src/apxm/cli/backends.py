@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 backends_app = typer.Typer(help="List the backends, or ask one for an answer.", rich_markup_mode=None)
 
 _PROMPT = "Answer with one word: ready"
-_ONE_CALL = "agent Test { flow test(prompt: str) -> str { return ask(prompt) } }"
+_ONE_CALL = "agent Test { flow test(prompt: str) -> str { return ask(prompt, retries: 0) } }"
 
 
 @backends_app.callback(invoke_without_command=True)
@@ -58,9 +58,12 @@ def ask_backend(
     """
     from apxm import api
     from apxm.cli.session import Invocation, Linked, run_program
+    from apxm.config.runs import Journaling
     from apxm.config.selection import Selection
 
-    invocation = Invocation([prompt], [], Selection(backend=name, model=model, file=config))
+    invocation = Invocation(
+        [prompt], [], Selection(backend=name, model=model, file=config), journaling=Journaling(wanted=False)
+    )
     run_program(Linked(api.compile_text(_ONE_CALL, name="test")), invocation)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 from apxm.cli import options as o
@@ -23,6 +24,12 @@ def execute(
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
     on_error: o.OnError = "finish",
+    max_total_tokens: o.MaxTotalTokens = None,
+    max_cost: o.MaxCost = None,
+    journal: o.Journal = None,
+    journal_dir: o.JournalDir = None,
+    journal_sync: o.JournalSync = "full",
+    require_journal: o.RequireJournal = False,
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
@@ -43,6 +50,7 @@ def execute(
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
     from apxm.cli.sources import compile_file, diagnostics_json
+    from apxm.config.runs import Journaling
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
 
@@ -50,7 +58,11 @@ def execute(
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
-    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, json, quiet)
+    journaling = Journaling(wanted=journal, folder=journal_dir, sync=journal_sync, required=require_journal)
+    invocation = Invocation(
+        values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, max_total_tokens, max_cost,
+        journaling, json, quiet,
+    )  # fmt: skip
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
@@ -59,7 +71,8 @@ def execute(
         program, warnings = compiled.compilation.program, compiled.compilation.warnings
         if diagnostics:
             diagnostics.write(diagnostics_json(compiled, flow))
-        run_program(Linked(program, warnings, compile_ms=compiled.compile_ms), invocation, metrics)
+        origin = os.path.abspath(file), "source"
+        run_program(Linked(program, origin, warnings, compile_ms=compiled.compile_ms), invocation, metrics)
 
 
 def run(
@@ -76,6 +89,12 @@ def run(
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
     on_error: o.OnError = "finish",
+    max_total_tokens: o.MaxTotalTokens = None,
+    max_cost: o.MaxCost = None,
+    journal: o.Journal = None,
+    journal_dir: o.JournalDir = None,
+    journal_sync: o.JournalSync = "full",
+    require_journal: o.RequireJournal = False,
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
@@ -96,6 +115,7 @@ def run(
     from apxm.cli.inputs import refuse_overwriting, refuse_source
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Invocation, Linked, run_program
+    from apxm.config.runs import Journaling
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
 
@@ -104,11 +124,16 @@ def run(
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
-    invocation = Invocation(values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, json, quiet)
+    journaling = Journaling(wanted=journal, folder=journal_dir, sync=journal_sync, required=require_journal)
+    invocation = Invocation(
+        values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, max_total_tokens, max_cost,
+        journaling, json, quiet,
+    )  # fmt: skip
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         begun = perf_counter()
         program = api.load(file)
         artifact_ms = api.milliseconds(perf_counter() - begun)
-        run_program(Linked(program, artifact_ms=artifact_ms), invocation, metrics)
+        origin = os.path.abspath(file), "artifact"
+        run_program(Linked(program, origin, artifact_ms=artifact_ms), invocation, metrics)

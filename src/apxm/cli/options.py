@@ -62,6 +62,31 @@ OnError = Annotated[
         help="After a failure, finish what does not need its result, or cancel everything.",
     ),
 ]
+MaxTotalTokens = Annotated[
+    int | None,
+    typer.Option("--max-total-tokens", min=1, metavar="N", help="Stop before the calls use more than N tokens."),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option("--max-cost", metavar="AMOUNT", help="Stop before the calls cost more, by the configured prices."),
+]
+Journal = Annotated[
+    bool | None,
+    typer.Option(
+        "--journal/--no-journal", help="Journal the run; default: where a backend is real.", show_default=False
+    ),
+]
+JournalDir = Annotated[
+    str | None,
+    typer.Option("--journal-dir", metavar="DIR", help="The folder of the journals; default: the user's own."),
+]
+JournalSync = Annotated[
+    str,
+    typer.Option("--journal-sync", metavar="full|normal", help="What it outlives: a power cut too, or a crash only."),
+]
+RequireJournal = Annotated[
+    bool, typer.Option("--require-journal", help="Do not start, and do not go on, without a journal.")
+]
 EmitMetrics = Annotated[
     str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
 ]

@@ -15,24 +15,24 @@ runs_app = typer.Typer(help="List, show or remove journaled runs.", no_args_is_h
 
 Folder = Annotated[
     str | None,
-    typer.Option("--journal", metavar="DIR", help="The folder of the journals; default: the user's own."),
+    typer.Option("--journal-dir", metavar="DIR", help="The folder of the journals; default: the user's own."),
 ]
 
 
 @runs_app.command("list")
-def list_runs(json: JSON = False, journal: Folder = None) -> None:
+def list_runs(json: JSON = False, journal_dir: Folder = None) -> None:
     """List the runs, the newest first: id, status, operations finished, size, start, program.
 
     \b
     Examples:
       apxm runs list
-      apxm runs list --json --journal ./runs
+      apxm runs list --json --journal-dir ./runs
     """
     from apxm.journal import runs
     from apxm.reports.output import write
     from apxm.reports.runs import runs_json, runs_text
 
-    found = runs.list_runs(_folder(journal))
+    found = runs.list_runs(_folder(journal_dir))
     for text in [runs_json(found)] if json else runs_text(found):
         write(text)
 
@@ -46,7 +46,7 @@ def show(
         ),
     ],
     json: JSON = False,
-    journal: Folder = None,
+    journal_dir: Folder = None,
 ) -> None:
     """Show what a run is and what it has finished. It may be running.
 
@@ -59,7 +59,7 @@ def show(
     from apxm.reports.output import write
     from apxm.reports.runs import run_json, run_text
 
-    folder = _folder(journal)
+    folder = _folder(journal_dir)
     found, history = runs.show_run(folder, runs.find_run(folder, run))
     for text in [run_json(found, history)] if json else run_text(found, history):
         write(text)
@@ -75,7 +75,7 @@ def prune(
         typer.Option("--keep-bytes", metavar="SIZE", help="Then the oldest, until the rest fits: 500MB, 1GiB, …"),
     ] = "1GiB",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    journal: Folder = None,
+    journal_dir: Folder = None,
 ) -> None:
     """Remove old runs. One that is running stays; one that was interrupted goes too, and cannot be resumed then.
 
@@ -93,7 +93,7 @@ def prune(
     from apxm.reports.terminal import note
 
     remove = runs.prunable if dry_run else runs.prune
-    gone = remove(_folder(journal), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
+    gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for line in pruned_text(gone):
         write(line)
     total = size(sum(run.size_bytes for run in gone))
@@ -124,5 +124,5 @@ def _folder(chosen: str | None) -> Path:
         return runs_folder()
     folder = Path(chosen)
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {chosen!r}", hint="--journal names one that holds journals")
+        raise UsageError(f"there is no folder {chosen!r}", hint="--journal-dir names one that holds journals")
     return folder

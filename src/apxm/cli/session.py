@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from time import perf_counter
+from dataclasses import dataclass, field
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Literal
 
 import typer
+from msgspec.structs import replace
 
 from apxm import api
 from apxm.analysis.measure import measure
@@ -16,7 +18,9 @@ from apxm.analysis.metrics import LinkPhases, Metrics
 from apxm.cli import exits
 from apxm.cli.interruption import Interruption
 from apxm.cli.values import read_arguments
+from apxm.config.runs import Journaling
 from apxm.config.selection import Resolved, Selection, resolve
+from apxm.journal.ids import new_run_id
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.model import Program
@@ -24,14 +28,18 @@ from apxm.reports.files import OutputFile
 from apxm.reports.output import ProgramOutput
 from apxm.reports.progress import INTERVAL_S, ProgressLine
 from apxm.reports.structs import json_file, run_json
-from apxm.reports.summary import failure_lines, summary_line
+from apxm.reports.summary import budget_lines, failure_lines, summary_line
 from apxm.reports.terminal import note, show_diagnostics, show_warning
+from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.source import Diagnostic, printable
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder
 
 _EXIT_STATUS = {
     Status.SUCCEEDED: 0,
@@ -52,6 +60,9 @@ class Invocation:
     max_concurrency: int | None = None
     timeout_s: float | None = None
     on_error: str = "finish"
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+    journaling: Journaling = field(default_factory=Journaling)
     json: bool = False
     quiet: bool = False
 
@@ -61,9 +72,41 @@ class Linked:
     """A program, and what it took to get it."""
 
     program: Program
+    origin: tuple[str, Literal["source", "artifact"]] | None = None
+    """Its absolute path, and what is there."""
     warnings: tuple[Diagnostic, ...] = ()
     compile_ms: float = 0.0
     artifact_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a run is shown, whatever it runs."""
+
+    json: bool = False
+    quiet: bool = False
+    metrics_file: OutputFile | None = None
+
+
+class Terminal:
+    """The output of a run, and what is said beside it."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+        self.progress = ProgressLine(wanted=not shown.quiet)
+        self.output = ProgramOutput(self.progress)
+        self.run: Run | None = None
+        self.emit = None if shown.json else self._emit
+
+    def _emit(self, line: str) -> None:
+        self.output.line(line)
+        if self.output.closed and self.run is not None:
+            self.run.stop(Status.INTERRUPTED)
+
+    def warn(self, text: str) -> None:
+        if not self.shown.quiet:
+            self.progress.clear()
+            show_warning(text)
 
 
 def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile | None = None) -> None:
@@ -73,38 +116,63 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     arguments = read_arguments(flow, invocation.values, invocation.named)
     loaded = LoadedProgram(linked.program)
     configured = resolve(invocation.selection)
-    progress = ProgressLine(wanted=not invocation.quiet)
-    output = ProgramOutput(progress)
-
-    def emit(line: str) -> None:
-        output.line(line)
-        if output.closed:
-            run.stop(Status.INTERRUPTED)
-
-    def warn(text: str) -> None:
-        if not invocation.quiet:
-            progress.clear()
-            show_warning(text)
-
-    printing = None if invocation.json else emit
-    seed, on_error = invocation.selection.seed, invocation.on_error
-    options = api.run_options(invocation.max_concurrency, invocation.timeout_s, seed, on_error, printing, warn)
+    terminal = Terminal(Shown(invocation.json, invocation.quiet, metrics_file))
+    options = api.run_options(
+        invocation.max_concurrency,
+        invocation.timeout_s,
+        invocation.selection.seed,
+        invocation.on_error,
+        terminal.emit,
+        terminal.warn,
+        max_total_tokens=invocation.max_total_tokens,
+        max_cost=invocation.max_cost,
+    )
     pool = BackendPool(configured.backends, configured.default)
-    run = Run(loaded, flow, arguments, pool, options)
-    validated = perf_counter()
-    if not invocation.quiet:
-        _announce(configured, run, linked.warnings)
+    run_id = new_run_id(time())
+    recorder = api.journal_of(
+        invocation.journaling, run_id, linked.origin, loaded, flow, arguments, pool, invocation.selection, options
+    )
+    with closing(recorder, invocation.journaling):
+        run = Run(loaded, flow, arguments, pool, options, recorder)
+        if not invocation.quiet:
+            announce(configured, run, linked.warnings)
+            if recorder:
+                note(f"run {run_id} is journaled")
+            if options.max_total_tokens is not None or options.max_cost is not None:
+                note(
+                    f"calls without a max_tokens of their own have one, of {DEFAULT_MAX_TOKENS:,}: the run has a budget"
+                )
+        validation_ms = api.milliseconds(perf_counter() - begun)
+        phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms)
+        status = show_run(run, pool, phases, run_id, terminal)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def closing(recorder: Recorder | None, journaling: Journaling) -> Generator[None]:
+    """Closes the journal at the end."""
+    try:
+        yield
+    finally:
+        if recorder is not None:
+            from apxm.journaling import finish
+
+            finish(recorder, journaling)
+
+
+def show_run(run: Run, pool: BackendPool, phases: LinkPhases, run_id: str, terminal: Terminal) -> int:
+    """Runs it to its end and reports. Returns the exit status."""
+    terminal.run = run
+    begun = perf_counter()
     with asyncio.Runner(loop_factory=real_loop) as runner:
-        trace, signal_number = runner.run(_execute(run, pool, progress))
-    ended = perf_counter()
-    validation_ms, runtime_ms = api.milliseconds(validated - begun), api.milliseconds(ended - validated)
-    phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms, runtime_ms)
+        trace, signal_number = runner.run(_execute(run, pool, terminal.progress))
+    phases = replace(phases, runtime_ms=api.milliseconds(perf_counter() - begun))
     metrics = measure(trace, phases, api.backend_used(pool.info))
-    _report(trace, signal_number, metrics, invocation, output, metrics_file)
-    raise typer.Exit(128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status])
+    _report(trace, signal_number, metrics, run_id, terminal, journaled=run.journaled)
+    return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
 
-def _announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) -> None:
+def announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) -> None:
     for notice in configured.notices:
         note(notice)
     default = configured.backends[configured.default].info.name
@@ -116,26 +184,26 @@ def _announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) 
 
 
 def _report(
-    trace: Trace,
-    signal_number: int,
-    metrics: Metrics,
-    invocation: Invocation,
-    output: ProgramOutput,
-    metrics_file: OutputFile | None,
+    trace: Trace, signal_number: int, metrics: Metrics, run_id: str, terminal: Terminal, *, journaled: bool
 ) -> None:
     """The result before anything that can fail: it is what was paid for."""
-    if invocation.json:
-        output.line(run_json(trace, metrics))
+    output, shown = terminal.output, terminal.shown
+    if shown.json:
+        output.line(run_json(trace, metrics, run_id))
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
         output.line(text_form(trace.value))
-    if metrics_file:
-        metrics_file.write(json_file(metrics))
+    if shown.metrics_file:
+        shown.metrics_file.write(json_file(metrics))
     if output.closed and not signal_number:
         exits.leave_broken_pipe()
     for line in failure_lines(trace):
         note(line, "error")
-    if not invocation.quiet:
+    for line in budget_lines(trace):
+        note(line, "error")
+    if not shown.quiet:
         note(summary_line(metrics))
+        if journaled and trace.status is not Status.SUCCEEDED:
+            note(f"`apxm resume {run_id}` goes on from here")
 
 
 async def _execute(run: Run, pool: BackendPool, progress: ProgressLine) -> tuple[Trace, int]:

@@ -39,14 +39,25 @@ def read_counts(option: str, text: str) -> list[int]:
     return counts
 
 
-def _by_name(named: Sequence[str]) -> Mapping[str, str]:
+def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
+    """What ``--assume OP=VALUE`` says, by operation. Raises `UsageError`."""
+    found: dict[str, Value] = {}
+    for name, text in _by_name(assumed, "--assume", "OP=VALUE").items():
+        try:
+            found[name] = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError):
+            raise UsageError(f"--assume {name}: {text!r} is not JSON", hint="a text stands in quotes") from None
+    return found
+
+
+def _by_name(named: Sequence[str], option: str = "--arg", form: str = "NAME=VALUE") -> Mapping[str, str]:
     found: dict[str, str] = {}
     for text in named:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UsageError(f"--arg wants NAME=VALUE, not {text!r}")
+            raise UsageError(f"{option} wants {form}, not {text!r}")
         if name in found:
-            raise UsageError(f"--arg gives {name!r} twice")
+            raise UsageError(f"{option} gives {name!r} twice")
         found[name] = value
     return found
 

@@ -29,19 +29,19 @@ class ConfigFile:
     content: bytes
 
 
-def find_file(chosen: Path | None) -> ConfigFile | None:
+def find_file(chosen: Path | None, directory: Path | None = None) -> ConfigFile | None:
     """The one file that counts: `chosen`, else the project's, else the user's. Files are never merged."""
     if chosen is not None:
         content = read_file(chosen)
         if content is None:
             raise ConfigurationError("there is no such file", where=str(chosen))
         return ConfigFile(chosen, Scope.CHOSEN, content)
-    return find_project_file() or _find_user_file()
+    return find_project_file(directory) or _find_user_file()
 
 
-def find_project_file() -> ConfigFile | None:
-    """``.apxm/config.toml`` in the working directory, or the nearest one above it."""
-    directory = working_directory()
+def find_project_file(directory: Path | None = None) -> ConfigFile | None:
+    """``.apxm/config.toml`` in `directory`, by default the working one, or the nearest one above it."""
+    directory = directory or working_directory()
     for above in (directory, *directory.parents):
         content = read_file(above / PROJECT_FILE)
         if content is not None:

@@ -77,7 +77,7 @@ class Known:
 
 
 class Inventory:
-    def __init__(self, chosen: str | os.PathLike[str] | None) -> None:
+    def __init__(self, chosen: str | os.PathLike[str] | None, directory: str | None = None) -> None:
         """Raises `ConfigurationError`; a key that is missing, or a file that is not trusted, is no error yet."""
         self._built_in = {SIMULATED: Known(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
         if found := env.openai_from(os.environ):
@@ -88,7 +88,7 @@ class Inventory:
         self.path: str | None = None
         """Of the file that counts."""
         self.warnings: list[str] = []
-        if file := find_file(None if chosen is None else Path(chosen)):
+        if file := find_file(None if chosen is None else Path(chosen), None if directory is None else Path(directory)):
             self.path = str(file.path)
             self._document = Document(self.path, file.content)
             self._read(self._document, is_trusted(file.scope, file.content))

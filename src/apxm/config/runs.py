@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from apxm.errors import ConfigurationError
+from apxm.errors import ConfigurationError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journaling:
+    """What the caller of a run says about its journal."""
+
+    wanted: bool | None = None
+    """None: where a backend that the program calls is real."""
+    folder: str | os.PathLike[str] | None = None
+    """None: the user's own."""
+    sync: str = "full"
+    required: bool = False
+    """Whether the run must not go on without."""
+
+    def __post_init__(self) -> None:
+        if self.sync not in ("full", "normal"):
+            raise UsageError(f"a journal is written full or normal, not {self.sync!r}")
+        if self.required and self.wanted is False:
+            raise UsageError("a journal cannot be required and not be wanted")
+
+    @property
+    def mode(self) -> Literal["full", "normal"]:
+        return "normal" if self.sync == "normal" else "full"
 
 
 def runs_folder() -> Path:

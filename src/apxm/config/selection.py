@@ -26,7 +26,7 @@ from apxm.source import printable
 class Selection:
     """What the command line, or a caller, says about the backend of a run; None leaves it as configured.
 
-    All but `backend` and `file` change the backend that answers by default, and no other.
+    All but `backend`, `file` and `directory` change the backend that answers by default, and no other.
     """
 
     backend: str | None = None
@@ -36,6 +36,8 @@ class Selection:
     faults: str | None = None
     seed: int | None = None
     file: str | os.PathLike[str] | None = None
+    directory: str | None = None
+    """Where to look for a project's configuration; None: in the working directory."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def resolve(selection: Selection) -> Resolved:
     Raises `ConfigurationError`, also where the default backend lacks its key or its file is not trusted; `UsageError`
     for a selection that makes no sense.
     """
-    inventory = Inventory(selection.file)
+    inventory = Inventory(selection.file, selection.directory)
     chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
     chosen.must_be_trusted()
     default = create_backend(chosen.name, chosen.settings, os.environ, where=chosen.where)

@@ -11,11 +11,12 @@ from apxm.operations.types import text_form
 from apxm.runtime.trace import Trace
 
 
-def run_json(trace: Trace, metrics: Metrics) -> str:
+def run_json(trace: Trace, metrics: Metrics, run_id: str) -> str:
     """The one object that ``--json`` prints. Raises `OperationError` for a result too large to be written out."""
     text_form(trace.value)
     return _dump(
         {
+            "run_id": run_id,
             "status": trace.status.value,
             "result": trace.value,
             "printed": trace.printed,

@@ -34,9 +34,18 @@ class Recorder:
         self.failure: JournalError | None = None
         """Why nothing is journaled any more."""
 
+    def close(self) -> None:
+        """Commits what was told. No more is."""
+        self._journal.close()
+
     @property
     def run_id(self) -> str:
         return self._journal.run_id
+
+    @property
+    def finished(self) -> int:
+        """How many operations earlier processes finished."""
+        return len(self._history.results) if self._history else 0
 
     @property
     def spent(self) -> Cost:

@@ -181,6 +181,11 @@ class Run:
             self._finished.set_result(None)
 
     @property
+    def journaled(self) -> bool:
+        """Whether all that is finished so far can be found again."""
+        return self._recorder is not None and self._recorder.failure is None
+
+    @property
     def backends(self) -> list[BackendInfo]:
         """Those that calls of the program may go to, in the order in which it names them."""
         return [backend.info for backend in self._backends.values()]
@@ -352,6 +357,9 @@ class Run:
         trace.executed, trace.failed = self._executed, state.failed
         trace.skipped = state.skipped
         trace.budget = self._budget
+        if self._calls:
+            calls = self._calls.unaffordable
+            trace.unaffordable = [(trace.path_of(call.frame.index, call.node), call.worst) for call in calls]
         trace.max_in_flight = self._calls.max_in_flight if self._calls else 0
         trace.failures = [self._failure(failed) for failed in sorted(state.failures, key=self._in_text)]
         if self._ending is not None:

@@ -1,0 +1,98 @@
+"""``apxm resume``: goes on with a journaled run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from apxm.cli import options as o
+
+
+def resume(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Which run: its id, or so much of its begin or end as no other has.", show_default=False
+        ),
+    ],
+    max_concurrency: o.MaxConcurrency = None,
+    timeout: o.Timeout = None,
+    on_error: Annotated[
+        str | None, typer.Option("--on-error", metavar="finish|cancel", help="As for `apxm execute`.")
+    ] = None,
+    max_total_tokens: o.MaxTotalTokens = None,
+    max_cost: o.MaxCost = None,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option("--redo", metavar="OP", help="Make this operation of an unknown outcome again; repeatable."),
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option("--assume", metavar="OP=VALUE", help="Take VALUE, in JSON, for its outcome instead; repeatable."),
+    ] = None,
+    as_recorded: Annotated[
+        bool, typer.Option("--as-recorded", help="Run the program as it was, though its file has changed.")
+    ] = False,
+    journal_dir: o.JournalDir = None,
+    journal_sync: o.JournalSync = "full",
+    require_journal: o.RequireJournal = False,
+    emit_metrics: o.EmitMetrics = None,
+    json: o.JSON = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Go on with a run that ended, however it did. What is finished is not done again, and all output is shown.
+
+    Limits that are not given are those it began with; --timeout counts anew.
+
+    \b
+    Examples:
+      apxm resume 20260131-235959-k3vd
+      apxm resume k3vd --max-total-tokens 200000
+    """
+    from time import perf_counter
+
+    from apxm import api
+    from apxm.analysis.metrics import LinkPhases
+    from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.session import Shown, Terminal, announce, closing, show_run
+    from apxm.cli.values import read_assumed
+    from apxm.config.runs import Journaling
+    from apxm.config.selection import resolve
+    from apxm.journaling import reopen
+    from apxm.reports.files import OutputFile
+    from apxm.reports.terminal import note
+    from apxm.runtime.handlers.table import LoadedProgram
+    from apxm.runtime.limits import BackendPool
+    from apxm.runtime.scheduler import Run
+    from apxm.version import VERSION
+
+    begun = perf_counter()
+    journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
+    assumed = read_assumed(assume or [])
+    with ExitStack() as stack:
+        stack.enter_context(signals_as_ctrl_c())
+        metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
+        earlier = reopen(journaling, run, VERSION, as_recorded=as_recorded, redo=redo or (), assume=assumed)
+        stack.enter_context(closing(earlier.recorder, journaling))
+        terminal = Terminal(Shown(json, quiet, metrics))
+        options = api.resumed_options(
+            earlier.options,
+            max_concurrency,
+            timeout,
+            on_error,
+            max_total_tokens,
+            max_cost,
+            terminal.emit,
+            terminal.warn,
+        )
+        configured = resolve(earlier.selection)
+        pool = BackendPool(configured.backends, configured.default)
+        started = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options, earlier.recorder)
+        if not quiet:
+            announce(configured, started, ())
+            note(f"run {earlier.recorder.run_id} goes on: {earlier.recorder.finished} calls are finished")
+        phases = LinkPhases(validation_ms=api.milliseconds(perf_counter() - begun))
+        status = show_run(started, pool, phases, earlier.recorder.run_id, terminal)
+    raise typer.Exit(status)
