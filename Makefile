@@ -11,11 +11,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-real clean
+.PHONY: help demo test soak check format docs bench bench-real clean
 
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
 	@echo "make test        run the tests"
+	@echo "make soak        the tests that take long: kills, faults, fuzzing (up to twenty minutes)"
 	@echo "make check       formatting, lint, types, architecture, then the tests"
 	@echo "make format      rewrite the sources as 'make check' wants them"
 	@echo "make docs        rewrite docs/operations.md from the table of operations"
@@ -28,6 +29,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
