@@ -188,8 +188,8 @@ def outcomes(backend: SimulatedBackend, *prompts: str) -> list[Outcome | None]:
         ("utf8", 100, "unreadable_answer", True, None),
         ("content_type", 100, "unreadable_answer", True, None),
         ("empty", 100, "unreadable_answer", True, None),
-        ("bomb", 100, "too_large", False, None),
-        ("redirect", 0, "redirect", False, None),
+        ("bomb", 100, "too_large", True, None),
+        ("redirect", 0, "redirect", True, None),
     ],
 )
 def test_a_fault_is_the_error_of_the_same_over_http(

@@ -183,7 +183,7 @@ def test_a_redirect_is_an_error_and_nothing_reaches_its_target() -> None:
                 with pytest.raises(BackendError, match="answered 307") as caught:
                     await backend.call(ModelRequest("Hi"))
                 await backend.close()
-            assert (caught.value.kind, caught.value.retryable) == ("redirect", False)
+            assert (caught.value.kind, caught.value.retryable) == ("redirect", True)
             assert "stolen" not in str(caught.value)
             assert target.received == []
 
@@ -231,7 +231,7 @@ def test_nobody_listening_is_a_lost_connection() -> None:
 
 def test_an_answer_that_unpacks_to_more_than_its_limit_is_given_up() -> None:
     error = failure(zipped(b" " * 30_000_000), max_answer_mib=1)
-    assert (error.kind, error.retryable) == ("too_large", False)
+    assert (error.kind, error.retryable) == ("too_large", True)
     assert "more than 1 MiB" in str(error)
 
 

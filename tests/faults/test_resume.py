@@ -13,7 +13,7 @@ import pytest
 
 from apxm.journal.model import Result
 from apxm.journal.reading import read
-from tests.servers import Received, Reply, Server, completion
+from tests.servers import HANG, Received, Reply, Server, completion
 
 if sys.platform == "win32":
     pytest.skip("signals of POSIX", allow_module_level=True)
@@ -122,9 +122,7 @@ def test_so_does_one_that_a_signal_ends_in_order(tmp_path: Path, number: signal.
 
 def test_a_second_resume_at_the_same_time_is_refused(tmp_path: Path) -> None:
     async def main() -> None:
-        hold = asyncio.Event()
-
-        async with Server(lambda request: Reply(raw=b"", then="hang")) as server:
+        async with Server(HANG) as server:
             process = Process(tmp_path, server.endpoint)
             (tmp_path / "work.ais").write_text('agent A { @entry flow f() -> str { return ask("x") } }')
             first = await process.run("execute", "work.ais", "--config", "config.toml")
@@ -136,7 +134,6 @@ def test_a_second_resume_at_the_same_time_is_refused(tmp_path: Path) -> None:
             assert process.journal.read_bytes() == before
             first.terminate()
             await asyncio.wait_for(first.communicate(), PATIENCE_S)
-            hold.set()
 
     asyncio.run(main())
 

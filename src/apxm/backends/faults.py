@@ -170,8 +170,8 @@ _ERRORS: Mapping[FaultKind, _Seen] = MappingProxyType(
         "utf8": _Seen("unreadable_answer", "answered 200, but the answer is not UTF-8"),
         "content_type": _Seen("unreadable_answer", "answered 200, but the answer is a page of HTML"),
         "empty": _Seen("unreadable_answer", "answered 200, but the answer holds no choices"),
-        "bomb": _Seen("too_large", "sent an answer of 1 GiB", retryable=False),
-        "redirect": _Seen("redirect", "answered 302 Found: a redirect, which is not followed", retryable=False),
+        "bomb": _Seen("too_large", "sent an answer of 1 GiB"),
+        "redirect": _Seen("redirect", "answered 302 Found: a redirect, which is not followed"),
     }
 )
 

@@ -27,6 +27,8 @@ _SHOWN = 300
 """Most characters of other people's words in an error of ours."""
 _LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
 """What the HTTP client raises; its builder errors are RuntimeErrors."""
+_FOR_NOW = frozenset({302, 303, 307})
+"""Redirects that are not for good: a page in place of an endpoint that will be back."""
 _RETRYABLE = frozenset({408, 429})
 _NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
 """How the HTTP client ends what it says of such an error."""
@@ -68,7 +70,7 @@ class OpenAIBackend:
             raise self._lost(error) from None
         if content is None:
             limit = f"{self._settings.max_answer_mib:g} MiB"
-            raise self._error("too_large", f"sent an answer of more than {limit}", retryable=False)
+            raise self._error("too_large", f"sent an answer of more than {limit}", retryable=True)
         headers = response.headers
         service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
         try:
@@ -90,7 +92,7 @@ class OpenAIBackend:
             target = response.headers.get("location")
             to = f" to {shown_origin(target)}" if target else ""
             return self._error(
-                "redirect", f"{said}: a redirect{to}, which is not followed", retryable=False,
+                "redirect", f"{said}: a redirect{to}, which is not followed", retryable=status in _FOR_NOW,
                 hint="write the final address as the endpoint",
             )  # fmt: skip
         try:
