@@ -110,8 +110,8 @@ def fuzz(kind: str, begin: int, count: int) -> None:
             KINDS[kind](Random(f"{kind} {seed}"))
         except InternalError as error:
             raise AssertionError(f"{kind} {seed}") from error
-        except ApxmError as error:
-            assert str(error)
+        except ApxmError:
+            pass
         except Exception as error:
             raise AssertionError(f"{kind} {seed}") from error
 

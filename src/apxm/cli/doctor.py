@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from apxm.cli.options import Config
+from apxm.source import printable
+
+if TYPE_CHECKING:
+    from apxm.backends.protocol import Limits
 
 _LIBRARIES = ("lark", "msgspec", "pyqwest", "typer", "uvloop", "xdsl")
 
@@ -23,6 +29,7 @@ def doctor(config: Config = None) -> None:
     from apxm import __version__
     from apxm.cli import exits
     from apxm.cli.backends import backend_lines
+    from apxm.config.runs import runs_folder
     from apxm.config.selection import describe
     from apxm.errors import ConfigurationError
     from apxm.reports.output import write
@@ -37,13 +44,36 @@ def doctor(config: Config = None) -> None:
         ["open files", _open_files()],
     ]
     try:
-        rows.append(["configuration", _configuration(config)])
-        backends = backend_lines(describe(config))
+        rows += [["configuration", _configuration(config)], ["journals", str(runs_folder())]]
+        described = describe(config)
+        backends = backend_lines(described)
+        limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described], indent="")
     except ConfigurationError as error:
         write("\n".join(aligned(rows, indent="")))
         show_error(error)
         raise typer.Exit(exits.USAGE) from None
-    write("\n".join([*aligned(rows, indent=""), "", "backends:", *(f"  {line}".rstrip() for line in backends)]))
+    sections = ["", "backends:", *(f"  {line}" for line in backends), "", "limits:", *(f"  {line}" for line in limits)]
+    write("\n".join(line.rstrip() for line in [*aligned(rows, indent=""), *sections]))
+
+
+def _limits(limits: Limits) -> str:
+    """What holds for calls that name nothing themselves."""
+    from apxm.reports.summary import count
+
+    parts = [f"{limits.timeout_s:g} s per attempt" if limits.timeout_s else "no time limit"]
+    parts.append("1 retry" if limits.retries == 1 else f"{limits.retries} retries")
+    for most, what in (
+        (limits.max_concurrency, "call in flight"),
+        (limits.requests_per_minute, "request per minute"),
+        (limits.tokens_per_minute, "token per minute"),
+        (limits.max_tokens, "token per answer"),
+    ):
+        if most is not None:
+            noun, _, rest = what.partition(" ")
+            parts.append(f"{count(most, noun)} {rest}")
+    if limits.prices:
+        parts.append(f"prices of {', '.join(map(printable, limits.prices))}")
+    return ", ".join(parts)
 
 
 def _version(library: str) -> str:

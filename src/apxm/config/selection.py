@@ -60,6 +60,7 @@ class Described:
     trusted: bool
     """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
     default: bool
+    limits: Limits
 
 
 def resolve(selection: Selection) -> Resolved:
@@ -90,7 +91,7 @@ def describe(file: str | os.PathLike[str] | None = None) -> list[Described]:
     except ConfigurationError:  # several and none chosen: a run would refuse, a list need not
         default = None
     return [
-        Described(known.info, known.origin, known.key, known.trusted, known.name == default)
+        Described(known.info, known.origin, known.key, known.trusted, known.name == default, known.settings.limits)
         for known in inventory.backends.values()
     ]
 
