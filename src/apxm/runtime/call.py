@@ -54,8 +54,13 @@ class BoundBackend:
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
 
 
-class Call(Struct, eq=False):
-    """One operation that waits for a model. A `Struct`, because making one costs a quarter of a class's `__init__`."""
+class Call(Struct, eq=False, gc=False):
+    """One operation that waits for a model.
+
+    A `Struct`, because making one costs a quarter of a class's `__init__`; and not looked at by the garbage collector,
+    which else takes a fifth of a wide fan-out. Its handle mostly leads back to it, so whoever ends an attempt clears
+    that.
+    """
 
     owner: Owner
     frame: Frame

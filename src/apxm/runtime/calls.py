@@ -123,6 +123,8 @@ class Calls:
 
     def cancel(self) -> None:
         """Ends all calls: nothing is reported any more, and what is in flight is cancelled."""
+        if not self.unfinished and not self.limited:
+            return
         paused, running = list(self._pauses.items()), list(self._running)
         self._pauses.clear()
         self._running.clear()
@@ -191,14 +193,23 @@ class Calls:
         if in_flight > self.max_in_flight:
             self.max_in_flight = in_flight
         if self._budget is not None and self._recorder is not None:
-            # A reservation that a crash could lose would let the next process spend it again.
-            self._recorder.reserved(self._path(call), len(call.earlier), call.worst, lambda: self._begin(call))
+            self._begin_behind_reservation(call, self._recorder)
         else:
             self._begin(call)
 
+    def _begin_behind_reservation(self, call: Call, recorder: Recorder) -> None:
+        """A reservation that a crash could lose would let the next process spend it again."""
+
+        def reserved() -> None:
+            if call.running:  # else it was given up meanwhile
+                call.since = self._now()
+                self._begin(call)
+
+        recorder.reserved(self._path(call), len(call.earlier), call.worst, reserved)
+        if call.clocked:
+            call.dispatch += self._now() - call.since
+
     def _begin(self, call: Call) -> None:
-        if not call.running:
-            return  # given up meanwhile
         backend = call.backend
         if backend.begin is not None:
             call.sent = sent = self._now()
@@ -275,7 +286,7 @@ class Calls:
             if self._recorder is not None:
                 self._recorder.settled(self._path(call), len(call.earlier), call.worst if cost is None else cost)
         call.running = False
-        call.sent = None
+        call.sent = call.handle = None
         self._running.remove(call)
         self.in_flight -= 1
         if self.limited:
