@@ -14,7 +14,9 @@ def resume(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="Which run: its id, or so much of its begin or end as no other has.", show_default=False
+            metavar="ID",
+            help="Which run: its id, so much of its begin or end as no other has, or last.",
+            show_default=False,
         ),
     ],
     max_concurrency: o.MaxConcurrency = None,
@@ -49,6 +51,7 @@ def resume(
     \b
     Examples:
       apxm resume 20260131-235959-k3vd
+      apxm resume last
       apxm resume k3vd --max-total-tokens 200000
     """
     from time import perf_counter

@@ -42,7 +42,9 @@ def show(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="Which run: its id, or so much of its begin or end as no other has.", show_default=False
+            metavar="ID",
+            help="Which run: its id, so much of its begin or end as no other has, or last.",
+            show_default=False,
         ),
     ],
     json: JSON = False,

@@ -56,8 +56,11 @@ def list_runs(folder: Path) -> list[Run]:
 
 
 def find_run(folder: Path, wanted: str) -> str:
-    """The id of the run that `wanted` names: an id, or the begin or the end of a single one. Raises `UsageError`."""
+    """The id of the run that `wanted` names: an id, the begin or the end of a single one, or ``last`` for the one that
+    began last. Raises `UsageError`."""
     ids = [files.run_id for files in runs_in(folder) if files.journal.exists()]
+    if wanted == "last" and ids:
+        return max(ids)
     if wanted in ids:
         return wanted
     found = [run_id for run_id in ids if wanted and (run_id.startswith(wanted) or run_id.endswith(wanted))]
