@@ -198,6 +198,14 @@ def test_retries_are_the_backends_unless_the_call_names_some() -> None:
         assert len(backend.calls) == expected
 
 
+def test_whoever_waits_for_retries_is_told_why_once() -> None:
+    said: list[str] = []
+    execute_virtually(fan_out(3), failing(1, lost), options=RunOptions(warn=said.append))
+    assert said == [], "one failure is nothing to speak of"
+    execute_virtually(fan_out(3), failing(12, lost), options=RunOptions(warn=said.append))
+    assert [text.partition(": ")[2] for text in said] == ["lost; tried again, up to 6 times, as others may be"]
+
+
 # --- the circuit breaker -------------------------------------------------------------------------------------------
 
 

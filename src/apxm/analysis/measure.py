@@ -7,6 +7,7 @@ from statistics import fmean, median
 
 from apxm.analysis.metrics import (
     BackendUsed,
+    BudgetUsed,
     Execution,
     LinkPhases,
     LlmMetrics,
@@ -17,6 +18,7 @@ from apxm.analysis.metrics import (
     WorkSpan,
 )
 from apxm.analysis.work_span import longest_path, work
+from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.trace import Overhead, Trace
 
 
@@ -29,6 +31,7 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metr
             status=trace.status.value,
             duration_ms=_ms(duration),
             nodes_executed=trace.executed,
+            nodes_reused=trace.reused,
             nodes_failed=trace.failed,
         ),
         scheduler=_scheduler(trace, t1),
@@ -36,6 +39,18 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metr
         link_phases=link_phases,
         work_span=_work_span(trace, t1),
         backend=backend,
+        budget=None if trace.budget is None else _budget(trace.budget),
+    )
+
+
+def _budget(budget: Budget) -> BudgetUsed:
+    money = budget.max_money is not None
+    return BudgetUsed(
+        max_total_tokens=budget.max_tokens,
+        max_cost=as_amount(budget.max_money) if budget.max_money is not None else None,
+        spent_tokens=budget.spent.tokens,
+        spent_cost=as_amount(budget.spent.money) if money else None,
+        assumed_tokens=budget.charged.tokens,
     )
 
 

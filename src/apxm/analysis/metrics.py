@@ -9,6 +9,8 @@ class Execution(Struct, frozen=True):
     status: str
     duration_ms: float
     nodes_executed: int
+    nodes_reused: int
+    """Those of them whose answer an earlier process had journaled."""
     nodes_failed: int
 
 
@@ -76,6 +78,18 @@ class BackendUsed(Struct, frozen=True):
     endpoint: str | None = None
 
 
+class BudgetUsed(Struct, frozen=True):
+    """What a run with a budget cost, over all processes that carried it."""
+
+    max_total_tokens: int | None
+    max_cost: float | None
+    spent_tokens: int
+    spent_cost: float | None
+    """None where money is not limited."""
+    assumed_tokens: int
+    """The part of `spent_tokens` that was charged for attempts whose outcome nobody knows."""
+
+
 class Metrics(Struct, frozen=True):
     execution: Execution
     scheduler: SchedulerMetrics
@@ -83,3 +97,5 @@ class Metrics(Struct, frozen=True):
     link_phases: LinkPhases
     work_span: WorkSpan
     backend: BackendUsed
+    budget: BudgetUsed | None = None
+    """None where the run has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apxm.analysis.metrics import Metrics
-from apxm.runtime.budget import Budget
+from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.trace import Trace
 from apxm.source import printable
 
@@ -22,8 +22,9 @@ def summary_line(metrics: Metrics) -> str:
     """``succeeded: 3 operations, 2 LLM calls in 1.00 s (T1 2.00 s, T_inf 1.00 s, speedup 2.00x)``"""
     run = metrics.execution
     failed = f" ({run.nodes_failed} failed)" if run.nodes_failed else ""
+    reused = f", {run.nodes_reused:,} from the journal" if run.nodes_reused else ""
     line = (
-        f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}, "
+        f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}{reused}, "
         f"{count(metrics.llm.total_requests, 'LLM call')} in {duration(run.duration_ms)}"
     )
     if metrics.llm.total_requests == 0:
@@ -49,7 +50,11 @@ def budget_lines(trace: Trace) -> list[str]:
     if trace.unaffordable:
         path, worst = trace.unaffordable[0]
         more = f" (and {len(trace.unaffordable) - 1} more)" if len(trace.unaffordable) > 1 else ""
-        most = f"may cost {worst.tokens:,} tokens" if budget.max_money is None else f"may cost {worst.money / 1e12:.6g}"
+        most = (
+            f"may cost {worst.tokens:,} tokens"
+            if budget.max_money is None
+            else f"may cost {as_amount(worst.money):.6g}"
+        )
         lines.append(printable(f"the budget does not cover {path}, which {most}{more}: {_spent(budget)}"))
     if budget.above.tokens:
         above = f"{budget.above.tokens:,} tokens above what was reserved for them"
@@ -62,7 +67,7 @@ def _spent(budget: Budget) -> str:
     if budget.max_tokens is not None:
         parts.append(f"{budget.spent.tokens:,} of {count(budget.max_tokens, 'token')} used")
     if budget.max_money is not None:
-        parts.append(f"{budget.spent.money / 1e12:.6g} of {budget.max_money / 1e12:.6g} spent")
+        parts.append(f"{as_amount(budget.spent.money):.6g} of {as_amount(budget.max_money):.6g} spent")
     return ", ".join(parts)
 
 

@@ -24,6 +24,11 @@ def money(amount: float) -> int:
     return round(amount * 1e12)
 
 
+def as_amount(millionths: int) -> float:
+    """What `money` was made from."""
+    return millionths / 1e12
+
+
 class Cost(Struct, frozen=True):
     tokens: int = 0
     money: int = 0

@@ -39,11 +39,13 @@ class Calls:
         deliver: Callable[[Call, Outcome], int],
         proceed: Callable[[], None],
         held_up: Callable[[Call, int, str], None],
+        tries_again: Callable[[Call, BackendError], None],
     ) -> None:
         """`limited` is false where neither the run nor any backend it uses has a limit: then no call asks for a slot.
 
         `deliver` is called once per call that is over, unless it was cancelled, and says when its tokens were
         delivered. `proceed` is called behind it, when the slot is free again. `held_up` is that of an `Owner`.
+        `tries_again` is told of each call that has failed more than once and is tried again.
         """
         self._clock = clock
         self._now = clock.now
@@ -51,6 +53,7 @@ class Calls:
         self._deliver = deliver
         self._proceed = proceed
         self.held_up = held_up
+        self._tries_again = tries_again
         self.limited = limited
         self._slots: RunSlots[Call] = RunSlots(
             max_concurrency, clock, self._start, self._refuse, self._wake, self._afford
@@ -360,6 +363,8 @@ class Calls:
         if self._random is None:
             self._random = random.Random(self._seed)
         call.asked = self._now() + pause_ns(len(call.earlier), self._random)
+        if call.earlier:
+            self._tries_again(call, error)
         call.earlier = (*call.earlier, attempt)
         call.timed_out = False
         call.dispatch = 0

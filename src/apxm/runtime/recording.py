@@ -11,11 +11,10 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
 from apxm.journal.model import Ended, History, Printed, Reserved, Result, Resumed, Settled
-from apxm.runtime.budget import Cost, money
+from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.trace import Trace
 
 _encode = msgspec.msgpack.Encoder().encode
-_UNIT = 1e12
 
 Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
@@ -90,10 +89,10 @@ class Recorder:
             self._journal.append(Printed(number, line))
 
     def reserved(self, path: str, attempt: int, worst: Cost, then: Then) -> None:
-        self._journal.append(Reserved(path, attempt, worst.tokens, worst.money / _UNIT), then)
+        self._journal.append(Reserved(path, attempt, worst.tokens, as_amount(worst.money)), then)
 
     def settled(self, path: str, attempt: int, actual: Cost) -> None:
-        self._journal.append(Settled(path, attempt, actual.tokens, actual.money / _UNIT))
+        self._journal.append(Settled(path, attempt, actual.tokens, as_amount(actual.money)))
 
     def ended(self, trace: Trace) -> None:
         message = trace.failures[0].message if trace.failures else ""

@@ -12,7 +12,7 @@ from time import process_time_ns
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
-from apxm.errors import InternalError, OperationError, UsageError
+from apxm.errors import BackendError, InternalError, OperationError, UsageError
 from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
 from apxm.runtime.budget import Budget, money
@@ -100,6 +100,8 @@ class Run:
         self._ending: Status | None = None
         self._warned_of: set[str] = set()
         """Paths of operations whose handlers kept the event loop busy."""
+        self._struggling: set[str] = set()
+        """Backends at which a call failed more than once."""
         self.trace = Trace(program.program, flow, started=0)
 
     async def execute(self) -> Trace:
@@ -133,6 +135,7 @@ class Run:
             self._deliver,
             self._proceed,
             self._held_up,
+            self._tries_again,
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -348,6 +351,14 @@ class Run:
             f"{path}: backend {call.backend.name!r} kept the event loop busy for at least {duration // 1_000_000} ms "
             f"(at {where}), and nothing else could go on; asyncio.to_thread is the place for code that blocks"
         )
+
+    def _tries_again(self, call: Call, error: BackendError) -> None:
+        """Said once per backend: whoever waits shall know why."""
+        if self._options.warn is None or call.backend.name in self._struggling:
+            return
+        self._struggling.add(call.backend.name)
+        path = self.trace.path_of(call.frame.index, call.node)
+        self._options.warn(f"{path}: {error.message}; tried again, up to {call.retries} times, as others may be")
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
