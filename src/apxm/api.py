@@ -242,7 +242,7 @@ async def run_async(
     pool = backends or _configured(selection)
     loaded = LoadedProgram(program)
     run_id = new_run_id(time())
-    recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options)
+    recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options, warn)
     return await _executed(
         loaded, chosen, inputs, pool, options, run_id, recorder, journaling, begun, close=backends is None
     )
@@ -445,8 +445,10 @@ def journal_of(
     pool: BackendPool,
     selection: Selection,
     options: RunOptions,
+    warn: Callable[[str], None],
 ) -> Recorder | None:
-    """The journal of a new run; None where it has none. `origin` is the program's absolute path and kind."""
+    """The journal of a new run; None where it has none. `origin` is the program's absolute path and kind; `warn` is
+    told where there should be one and cannot be."""
     wanted = journaling.wanted
     if wanted is None:
         wanted = journaling.required or any(not pool.get(name)[0].info.simulated for name in loaded.backends)
@@ -459,8 +461,7 @@ def journal_of(
     except (JournalError, ConfigurationError) as error:
         if journaling.required:
             raise
-        if options.warn is not None:
-            options.warn(f"this run has no journal, so nothing of it can be resumed: {error}")
+        warn(f"this run has no journal, so nothing of it can be resumed: {error}")
         return None
 
 

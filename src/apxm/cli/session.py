@@ -130,7 +130,16 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     pool = BackendPool(configured.backends, configured.default)
     run_id = new_run_id(time())
     recorder = api.journal_of(
-        invocation.journaling, run_id, linked.origin, loaded, flow, arguments, pool, invocation.selection, options
+        invocation.journaling,
+        run_id,
+        linked.origin,
+        loaded,
+        flow,
+        arguments,
+        pool,
+        invocation.selection,
+        options,
+        show_warning,
     )
     with closing(recorder, invocation.journaling):
         run = Run(loaded, flow, arguments, pool, options, recorder)
@@ -168,7 +177,7 @@ def show_run(run: Run, pool: BackendPool, phases: LinkPhases, run_id: str, termi
         trace, signal_number = runner.run(_execute(run, pool, terminal.progress))
     phases = replace(phases, runtime_ms=api.milliseconds(perf_counter() - begun))
     metrics = measure(trace, phases, api.backend_used(pool.info))
-    _report(trace, signal_number, metrics, run_id, terminal, journaled=run.journaled)
+    _report(trace, signal_number, metrics, run_id, terminal, run.recorder)
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
 
@@ -184,10 +193,11 @@ def announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) -
 
 
 def _report(
-    trace: Trace, signal_number: int, metrics: Metrics, run_id: str, terminal: Terminal, *, journaled: bool
+    trace: Trace, signal_number: int, metrics: Metrics, run_id: str, terminal: Terminal, recorder: Recorder | None
 ) -> None:
     """The result before anything that can fail: it is what was paid for."""
     output, shown = terminal.output, terminal.shown
+    failure = recorder.failure if recorder else None
     if shown.json:
         output.line(run_json(trace, metrics, run_id))
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
@@ -200,9 +210,11 @@ def _report(
         note(line, "error")
     for line in budget_lines(trace):
         note(line, "error")
+    if failure is not None:
+        note(str(failure), "error")
     if not shown.quiet:
         note(summary_line(metrics))
-        if journaled and trace.status is not Status.SUCCEEDED:
+        if recorder and not failure and trace.status is not Status.SUCCEEDED:
             note(f"`apxm resume {run_id}` goes on from here")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import process_time_ns
@@ -34,8 +33,6 @@ _MOST_WARNINGS = 3
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
-
-logger = logging.getLogger("apxm")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Run:
         Raises `ConfigurationError` where the program asks for a backend that the pool does not have.
         """
         self._options = options or RunOptions()
-        self._recorder = recorder
+        self.recorder = recorder
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
@@ -129,7 +126,7 @@ class Run:
             limit,
             self._retries,
             self._budget,
-            self._recorder,
+            self.recorder,
             options.seed,
             trace,
             self._deliver,
@@ -144,8 +141,8 @@ class Run:
         if options.timeout_s is not None:
             when = trace.started + limit_ns(options.timeout_s)
             overall = clock.call_at(when, lambda: self.stop(Status.STOPPED), TIMEOUT)
-        if self._recorder is not None:
-            self._recorder.start(self._journal_failed)
+        if self.recorder is not None:
+            self.recorder.start(self._journal_failed)
         real = not isinstance(loop, VirtualLoop)
         if real:
             WATCH.begin(loop)
@@ -162,15 +159,16 @@ class Run:
             calls.cancel()
             await calls.closed()
         self._conclude()
-        if self._recorder is not None:
-            self._recorder.ended(trace)
+        if self.recorder is not None:
+            self.recorder.ended(trace)
         trace.processor_ns = process_time_ns() - processor
         return trace
 
     def _journal_failed(self) -> None:
-        assert self._recorder is not None
-        logger.error("%s", self._recorder.failure)
-        if self._recorder.required:
+        assert self.recorder is not None
+        if self._options.warn is not None:
+            self._options.warn(f"{self.recorder.failure}")
+        if self.recorder.required:
             self.stop(Status.STOPPED)
 
     def stop(self, status: Status) -> None:
@@ -182,11 +180,6 @@ class Run:
         if self._calls is not None:
             self._calls.cancel()
             self._finished.set_result(None)
-
-    @property
-    def journaled(self) -> bool:
-        """Whether all that is finished so far can be found again."""
-        return self._recorder is not None and self._recorder.failure is None
 
     @property
     def backends(self) -> list[BackendInfo]:
@@ -209,7 +202,7 @@ class Run:
                 f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
                 hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
             )
-        spent = self._recorder.spent if self._recorder else None
+        spent = self.recorder.spent if self.recorder else None
         return Budget(options.max_total_tokens, None if options.max_cost is None else money(options.max_cost), spent)
 
     def _unpriced(self) -> list[tuple[str, str]]:
@@ -266,7 +259,7 @@ class Run:
                 if isinstance(handler, ModelCall):
                     backend = backends[handler.backend]
                     request = handler.request(frame.values, backend.can_reason)
-                    if self._recorder is not None and self._recorded(self._recorder, frame, node, backend, request):
+                    if self.recorder is not None and self._recorded(self.recorder, frame, node, backend, request):
                         continue
                     collected = now() if clocked else 0
                     # What ran inline on the way to this operation is no part of its dispatch.
@@ -336,8 +329,8 @@ class Run:
             self._drain(calls)
 
     def _emit(self, line: str) -> None:
-        if self._recorder is not None:
-            self._recorder.printed(len(self.trace.printed), line)
+        if self.recorder is not None:
+            self.recorder.printed(len(self.trace.printed), line)
         self.trace.printed.append(line)
         if self._options.output is not None:
             self._options.output(line)
@@ -402,7 +395,7 @@ class Run:
         return Failure(self.trace.path_of(*place), self.trace.place_of(*place), failed.error.kind, failed.error.message)
 
     def _refuse_what_is_real(self) -> None:
-        if self._recorder is not None:
+        if self.recorder is not None:
             raise UsageError("a journal is written in real time, which a run on virtual time cannot see")
         for backend in self._backends.values():
             if not backend.simulated:
