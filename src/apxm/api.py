@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from math import inf
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from apxm.analysis.metrics import BackendUsed, LinkPhases, Metrics
 from apxm.backends.protocol import BackendInfo
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder
 
 logger = logging.getLogger("apxm")
+P = ParamSpec("P")
 
 Path = str | os.PathLike[str]
 
@@ -135,70 +136,6 @@ def save(program: Program, path: Path) -> None:
         file.write(codec.encode(program))
 
 
-def run(
-    program: Program,
-    arguments: Mapping[str, Value] | None = None,
-    /,
-    *,
-    flow: str | None = None,
-    backend: str | None = None,
-    model: str | None = None,
-    latency: str | None = None,
-    slowdown: str | None = None,
-    faults: str | None = None,
-    seed: int | None = None,
-    max_concurrency: int | None = None,
-    timeout_s: float | None = None,
-    on_error: OnError = "finish",
-    max_total_tokens: int | None = None,
-    max_cost: float | None = None,
-    journal: bool | None = None,
-    journal_dir: Path | None = None,
-    journal_sync: str = "full",
-    require_journal: bool = False,
-    config: Path | None = None,
-    backends: BackendPool | None = None,
-    output: Callable[[str], None] | None = None,
-    **values: Value,
-) -> Result:
-    """Runs a flow of `program` to its end, by default its entry.
-
-    The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
-    options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
-    replaces the configured ones, and is left open; `output` is called with each line the program prints.
-
-    Raises `RunFailed`, with all that finished, unless the run succeeded; `UsageError` inside a running event loop.
-    """
-    _refuse_a_running_loop("run")
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        return runner.run(
-            run_async(
-                program,
-                arguments,
-                flow=flow,
-                backend=backend,
-                model=model,
-                latency=latency,
-                slowdown=slowdown,
-                faults=faults,
-                seed=seed,
-                max_concurrency=max_concurrency,
-                timeout_s=timeout_s,
-                on_error=on_error,
-                max_total_tokens=max_total_tokens,
-                max_cost=max_cost,
-                journal=journal,
-                journal_dir=journal_dir,
-                journal_sync=journal_sync,
-                require_journal=require_journal,
-                config=config,
-                backends=backends,
-                output=output,
-                **values,
-            )
-        )
-
-
 async def run_async(
     program: Program,
     arguments: Mapping[str, Value] | None = None,
@@ -225,7 +162,14 @@ async def run_async(
     output: Callable[[str], None] | None = None,
     **values: Value,
 ) -> Result:
-    """`run`, inside the caller's event loop. Cancelling it cancels everything in flight."""
+    """Runs a flow of `program` to its end, by default its entry, inside the caller's event loop.
+
+    The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
+    options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
+    replaces the configured ones, and is left open; `output` is called with each line the program prints.
+
+    Raises `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels everything in flight.
+    """
     begun = perf_counter()
     _refuse_misuse(program, arguments)
     chosen = select_flow(program, flow)
@@ -248,7 +192,7 @@ async def run_async(
     )
 
 
-def resume(
+async def resume_async(
     run_id: str,
     *,
     max_concurrency: int | None = None,
@@ -273,46 +217,6 @@ def resume(
     Raises `UsageError` where there is no such run, `JournalError` where it cannot be gone on with, and `RunFailed` as
     `run` does.
     """
-    _refuse_a_running_loop("resume")
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        return runner.run(
-            resume_async(
-                run_id,
-                max_concurrency=max_concurrency,
-                timeout_s=timeout_s,
-                on_error=on_error,
-                max_total_tokens=max_total_tokens,
-                max_cost=max_cost,
-                journal_dir=journal_dir,
-                journal_sync=journal_sync,
-                require_journal=require_journal,
-                as_recorded=as_recorded,
-                redo=redo,
-                assume=assume,
-                backends=backends,
-                output=output,
-            )
-        )
-
-
-async def resume_async(
-    run_id: str,
-    *,
-    max_concurrency: int | None = None,
-    timeout_s: float | None = None,
-    on_error: OnError | None = None,
-    max_total_tokens: int | None = None,
-    max_cost: float | None = None,
-    journal_dir: Path | None = None,
-    journal_sync: str = "full",
-    require_journal: bool = False,
-    as_recorded: bool = False,
-    redo: Sequence[str] = (),
-    assume: Mapping[str, Value] | None = None,
-    backends: BackendPool | None = None,
-    output: Callable[[str], None] | None = None,
-) -> Result:
-    """`resume`, inside the caller's event loop."""
     from apxm.journaling import reopen
 
     begun = perf_counter()
@@ -339,6 +243,24 @@ async def resume_async(
         begun,
         close=backends is None,
     )
+
+
+def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
+    """The same for callers without an event loop. It raises `UsageError` inside of one."""
+    name = function.__name__.removesuffix("_async")
+
+    @wraps(function)
+    def blocking(*arguments: P.args, **options: P.kwargs) -> Result:
+        _refuse_a_running_loop(name)
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            return runner.run(function(*arguments, **options))
+
+    blocking.__name__ = blocking.__qualname__ = name
+    return blocking
+
+
+run = _blocking(run_async)
+resume = _blocking(resume_async)
 
 
 async def _executed(

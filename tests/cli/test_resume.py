@@ -1,0 +1,186 @@
+"""``apxm resume``, and the options of a run that are about its journal and its budget."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apxm.journal.journal import Journal
+from apxm.journal.model import Started, header_of
+from apxm.journal.reading import read
+from apxm.program import codec
+from tests.cli.conftest import Apxm
+
+SOURCE = """\
+agent A {
+    @entry flow main(topic: str) -> str {
+        ask(f"first {topic}", max_tokens: 50) -> first
+        print("between")
+        ask(f"second {first}", max_tokens: 50) -> second
+        return second
+    }
+}
+"""
+FAST = ("--latency", "constant:1")
+JOURNAL = ("--journal-dir", "runs")
+
+
+@pytest.fixture(autouse=True)
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "a.ais").write_text(SOURCE)
+    return tmp_path / "a.ais"
+
+
+def stopped(apxm: Apxm, tokens: int = 100) -> str:
+    """The id of a run whose budget was enough for its first call."""
+    ended = apxm("execute", "a.ais", "bees", *FAST, "--journal", *JOURNAL, "--max-total-tokens", str(tokens))
+    assert ended.status == 4, ended.err
+    [run] = json.loads(apxm("runs", "list", "--json", *JOURNAL).out)
+    assert (run["status"], run["operations"]) == ("stopped", 1)
+    return run["id"]
+
+
+def test_a_run_that_stopped_goes_on_with_more_and_prints_everything(apxm: Apxm) -> None:
+    whole = apxm("execute", "a.ais", "bees", *FAST)
+    run_id = stopped(apxm)
+    ended = apxm("resume", run_id, *JOURNAL, "--max-total-tokens", "1000")
+    assert (ended.status, ended.out) == (0, whole.out)
+    assert "3 operations, 1 from the journal, 1 LLM call in" in ended.err
+    again = apxm("resume", "last", *JOURNAL)
+    assert (again.status, again.out) == (0, whole.out)
+    assert "0 LLM calls" in again.err
+
+
+def test_limits_that_are_not_given_are_those_it_began_with(apxm: Apxm) -> None:
+    run_id = stopped(apxm)
+    ended = apxm("resume", run_id, *JOURNAL)
+    assert ended.status == 4
+    assert "the budget does not cover second" in ended.err
+    assert f"`apxm resume {run_id}` goes on from here" in ended.err
+
+
+def test_the_budget_is_told(apxm: Apxm, tmp_path: Path) -> None:
+    run_id = stopped(apxm)
+    ended = apxm("resume", run_id, *JOURNAL, "--max-total-tokens", "1000", "--json", "--emit-metrics", "m.json")
+    report = json.loads(ended.out)
+    assert report["run_id"] == run_id
+    assert report["metrics"]["execution"]["nodes_reused"] == 1
+    budget = report["metrics"]["budget"]
+    assert budget == json.loads((tmp_path / "m.json").read_text())["budget"]
+    assert (budget["max_total_tokens"], budget["max_cost"], budget["spent_cost"]) == (1000, None, None)
+    assert budget["spent_tokens"] > 20
+
+
+def test_a_changed_program_is_refused_and_the_difference_named(apxm: Apxm, source: Path) -> None:
+    run_id = stopped(apxm)
+    for change, difference in (
+        (('"second {first}"', '"other {first}"'), "A.main/second does something else"),
+        (("-> second\n", '-> second\n        ask("new") -> third\n        print(third)\n'), "operation A.main/"),
+        (("flow main(topic: str)", "flow main(topic: str, more: int = 1)"), "flow A.main was main(topic: str) -> str"),
+    ):
+        source.write_text(SOURCE.replace(*change))
+        ended = apxm("resume", run_id, *JOURNAL)
+        assert (ended.status, ended.out) == (1, "")
+        assert "the program has changed since the run began" in ended.err
+        assert difference in ended.err
+    recorded = apxm("resume", run_id, *JOURNAL, "--as-recorded", "--max-total-tokens", "1000")
+    assert recorded.status == 0
+    source.unlink()
+    assert apxm("resume", run_id, *JOURNAL).status == 0, "what is in the journal is enough"
+
+
+def test_another_model_is_refused(apxm: Apxm, tmp_path: Path) -> None:
+    config = tmp_path / ".apxm/config.toml"
+    config.parent.mkdir()
+    config.write_text('[backends.dry]\nkind = "simulated"\nmodel = "one"\nlatency = "constant:1"\n')
+    ended = apxm("execute", "a.ais", "bees", "--journal", *JOURNAL, "--max-total-tokens", "100")
+    assert ended.status == 4, ended.err
+    config.write_text(config.read_text().replace("one", "two"))
+    refused = apxm("resume", "last", *JOURNAL)
+    assert refused.status == 1
+    assert "has an answer to first, but to another request" in refused.err
+
+
+def test_it_is_configured_by_the_folder_it_began_in(
+    apxm: Apxm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / ".apxm/config.toml"
+    config.parent.mkdir()
+    config.write_text('[backends.dry]\nkind = "simulated"\nmodel = "one"\nlatency = "constant:1"\n')
+    apxm("execute", "a.ais", "bees", "--journal", *JOURNAL, "--max-total-tokens", "100")
+    folder = str(tmp_path / "runs")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ended = apxm("resume", "last", "--journal-dir", folder, "--max-total-tokens", "1000")
+    assert ended.status == 0, ended.err
+    assert ended.err.startswith("model: one")
+
+
+def unknown(tmp_path: Path) -> str:
+    """A run in which an operation with an outside effect began, and nobody knows its end."""
+    import apxm
+
+    program = apxm.compile(tmp_path / "a.ais")
+    header = header_of(
+        program,
+        apxm="0",
+        run_id="20260131-235959-k3vd",
+        started=0,
+        path=str(tmp_path / "a.ais"),
+        kind="source",
+        flow="A.main",
+        inputs=("bees",),
+        options={"latency": "constant:1"},
+    )
+    assert codec.decode(header.program) == program
+    (tmp_path / "runs").mkdir()
+    journal = Journal.create(tmp_path / "runs", header)
+
+    async def began() -> None:
+        journal.start(lambda _: None)
+        journal.append(Started("send", b"digest", "key"))
+
+    import asyncio
+
+    asyncio.run(began())
+    journal.close()
+    return header.run_id
+
+
+def test_an_operation_of_an_unknown_outcome_is_asked_about(apxm: Apxm, tmp_path: Path) -> None:
+    run_id = unknown(tmp_path)
+    before = read(tmp_path / f"runs/{run_id}.journal").records
+    ended = apxm("resume", run_id, *JOURNAL)
+    assert (ended.status, ended.out) == (1, "")
+    assert "send began and nobody knows whether it ended" in ended.err
+    assert "--redo send makes it again, --assume send=VALUE says what it gave" in ended.err
+    assert read(tmp_path / f"runs/{run_id}.journal").records == before
+    assert apxm("resume", run_id, *JOURNAL, "--redo", "sent").status == 2
+    assert apxm("resume", run_id, *JOURNAL, "--assume", "send=nothing").status == 2
+    assert apxm("resume", run_id, *JOURNAL, "--assume", 'send="done"').status == 0
+    assert apxm("resume", run_id, *JOURNAL, "--redo", "send").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--journal-sync", "sometimes"), "a journal is written full or normal, not 'sometimes'"),
+        (("--no-journal", "--require-journal"), "a journal cannot be required and not be wanted"),
+        (("--max-cost", "0"), "the most a run may cost must be a number above 0"),
+        (("--max-cost", "nan"), "the most a run may cost must be a number above 0"),
+        (("--max-cost", "1"), "the price of 'simulated' at backend 'simulated' is not known"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(apxm: Apxm, arguments: tuple[str, ...], message: str) -> None:
+    ended = apxm("execute", "a.ais", "bees", *FAST, *arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert message in ended.err
+
+
+def test_a_simulated_run_has_a_journal_only_where_somebody_asks(apxm: Apxm, tmp_path: Path) -> None:
+    assert apxm("execute", "a.ais", "bees", *FAST, *JOURNAL).status == 0
+    assert not (tmp_path / "runs").exists()
+    assert apxm("execute", "a.ais", "bees", *FAST, *JOURNAL, "--require-journal").status == 0
+    assert len(list((tmp_path / "runs").glob("*.journal"))) == 1
