@@ -243,3 +243,43 @@ def test_a_run_in_another_thread_touches_no_handler_of_signals(program: apxm.Pro
     with ThreadPoolExecutor() as threads:
         assert threads.submit(work).result() == "found: [bees to depth 2]"
     assert during == before
+
+
+def test_a_run_that_failed_goes_on_from_its_journal(tmp_path: Path) -> None:
+    program = apxm.compile_text(
+        'agent A { @entry flow f() -> str { ask("one") -> a ask(f"two {a}") -> b print(b) return b } }'
+    )
+    backend = ScriptedBackend(latency_ms=lambda _: 0)
+    backend.script = lambda request: (
+        BackendError("connection", "lost", retryable=False) if len(backend.calls) == 2 else f"[{request.prompt}]"
+    )
+    pool = answering(backend)
+    with pytest.raises(apxm.RunFailed) as failed:
+        apxm.run(program, journal=True, journal_dir=tmp_path, backends=pool)
+    run_id = failed.value.result.run_id
+    lines: list[str] = []
+    result = apxm.resume(run_id, journal_dir=tmp_path, backends=pool, output=lines.append)
+    assert (result.run_id, result.value, lines) == (run_id, "[two [one]]", ["[two [one]]"])
+    assert backend.prompts == ["one", "two [one]", "two [one]"]
+    assert (result.metrics.execution.nodes_reused, result.metrics.llm.total_requests) == (1, 1)
+    with pytest.raises(UsageError, match="there is no run"):
+        apxm.resume("nothing", journal_dir=tmp_path)
+
+
+def test_a_run_that_has_an_owner_is_not_resumed(tmp_path: Path) -> None:
+    program = apxm.compile_text('agent A { @entry flow f() -> str { return ask("one") } }')
+    pool = answering(ScriptedBackend(latency_ms=lambda _: 60_000))
+
+    async def main() -> None:
+        running = asyncio.create_task(
+            apxm.run_async(program, journal=True, journal_dir=tmp_path, backends=pool, timeout_s=60)
+        )
+        while not list(tmp_path.glob("*.journal")):
+            await asyncio.sleep(0)
+        with pytest.raises(apxm.JournalBusyError):
+            await apxm.resume_async("last", journal_dir=tmp_path, backends=pool)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
