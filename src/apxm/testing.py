@@ -55,6 +55,7 @@ class ScriptedBackend:
     tokens_per_minute: int | None = None
     max_tokens: int | None = None
     timeout_s: float | None = None
+    own_input: int = 0
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     retries: int = 0
     can_reason: bool = False

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apxm.backends.protocol import ModelRequest, Price
+from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError, UsageError
 from apxm.program.model import Program
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Budget, Cost, Verdict
@@ -136,6 +137,15 @@ def test_a_run_never_costs_more_than_its_limit(seed: int, limit: int) -> None:
     options = RunOptions(max_total_tokens=limit, max_concurrency=random.choice([None, 1, 4, 64]), seed=seed)
     trace = execute_virtually(fan_out(40, max_tokens=random.randrange(1, 400)), backend, options=options)
     assert counted <= spent(trace) <= limit
+
+
+def test_what_the_backend_adds_to_a_request_is_reserved_too() -> None:
+    options = RunOptions(max_total_tokens=6 + AROUND + 100 + 10)
+    p = fan_out(1, max_tokens=100)
+    assert execute_virtually(p, ScriptedBackend(own_input=10), options=options).status is Status.SUCCEEDED
+    assert execute_virtually(p, ScriptedBackend(own_input=11), options=options).status is Status.STOPPED
+    settings = OpenAISettings(model="m", endpoint="http://h", system="Bée brief.", body={"top_p": 1})
+    assert settings.limits.own_input == 11 + len('{"top_p":1}')
 
 
 def test_verdicts() -> None:

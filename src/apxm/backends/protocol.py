@@ -115,6 +115,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Of one attempt, in seconds from when it is sent, for calls that name none."""
     max_tokens: int | None = None
     """Of an answer, for calls that name none."""
+    own_input: int = 0
+    """Tokens that the backend itself adds to each request, at most."""
     prices: dict[str, Price] = {}
     """By model."""
     retries: int = 6

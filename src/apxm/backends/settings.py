@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from apxm.backends.latency import DEFAULT_LATENCY
@@ -69,6 +70,11 @@ class OpenAISettings(_Limited, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def can_reason(self) -> bool:
         return self.reasoning == "effort"
+
+    @property
+    def own_input(self) -> int:
+        """A token for each byte of what it adds."""
+        return len((self.system or "").encode(errors="surrogatepass")) + len(msgspec.json.encode(self.body))
 
     def __repr__(self) -> str:
         # A traceback that shows values must not show a key.

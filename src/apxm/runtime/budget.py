@@ -8,12 +8,11 @@ Money is counted in whole millionths of a millionth, so that no sum depends on i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
 
-from apxm.backends.protocol import ModelRequest, Price, Usage
+from apxm.backends.protocol import Limits, ModelRequest, Usage
 
 DEFAULT_MAX_TOKENS = 4096
 """Of an answer, for a call in a run with a budget that nothing else limits."""
@@ -86,14 +85,17 @@ class Budget:
 class Tariff:
     """What calls cost."""
 
-    def __init__(self, prices: Mapping[str, Price]) -> None:
-        """`prices` by model; may be empty where only tokens are limited."""
-        self._prices = {model: (round(price.input * 1e6), round(price.output * 1e6)) for model, price in prices.items()}
+    def __init__(self, limits: Limits) -> None:
+        """Prices may be missing where only tokens are limited."""
+        self._own_input = limits.own_input
+        self._prices = {
+            model: (round(price.input * 1e6), round(price.output * 1e6)) for model, price in limits.prices.items()
+        }
 
     def worst(self, request: ModelRequest, model: str) -> Cost:
         """Of one attempt; `request` has a `max_tokens`."""
         assert request.max_tokens is not None
-        return self._cost(request.largest_input, request.max_tokens, model)
+        return self._cost(self._own_input + request.largest_input, request.max_tokens, model)
 
     def actual(self, usage: Usage, model: str) -> Cost | None:
         """None where the endpoint does not say."""

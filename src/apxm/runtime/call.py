@@ -48,7 +48,7 @@ class BoundBackend:
         self.can_reason = backend.can_reason
         self.gate = gate
         self.limits = backend.limits
-        self.tariff = Tariff(self.limits.prices)
+        self.tariff = Tariff(self.limits)
         self.timeout_ns = None if self.limits.timeout_s is None else limit_ns(self.limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
@@ -149,8 +149,8 @@ class Call(Struct, eq=False, gc=False):
     def most_tokens(self) -> int:
         """What an attempt costs at most."""
         request = self.request
-        output = request.max_tokens or self.backend.limits.max_tokens or _ASSUMED_OUTPUT
-        return request.largest_input + output
+        limits = self.backend.limits
+        return limits.own_input + request.largest_input + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
 
     @property
     def rank(self) -> int:
