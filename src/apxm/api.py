@@ -284,7 +284,7 @@ async def _executed(
         if recorder is not None:
             from apxm.journaling import finish
 
-            finish(recorder, journaling)
+            await asyncio.to_thread(finish, recorder, journaling)  # it waits for the disk
         if close:
             await pool.close()
     phases = LinkPhases(
