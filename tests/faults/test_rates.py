@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -34,7 +35,8 @@ def arrivals(limits: Limits, calls: int, runs: int) -> list[tuple[float, int]]:
 
         def script(_request: Received) -> Reply:
             found.append((loop.time(), ACTUAL + 10))
-            return completion("Fine.", usage={"prompt_tokens": 10, "completion_tokens": ACTUAL})
+            answer = completion("Fine.", usage={"prompt_tokens": 10, "completion_tokens": ACTUAL})
+            return replace(answer, headers={**answer.headers, "Server-Timing": "total;dur=0"})
 
         async with Server(script) as server:
             settings = OpenAISettings(model="tiny", endpoint=server.endpoint)

@@ -23,6 +23,7 @@ from apxm.runtime.scheduler import Run, RunOptions
 from apxm.runtime.trace import Trace
 from apxm.runtime.windows import Window
 from apxm.testing import ScriptedBackend, execute_virtually, run_virtually
+from tests.analysis.endpoints import ReportingBackend
 from tests.plans import ask, give, merge, plan, program
 
 SECOND = 1_000_000_000
@@ -54,7 +55,7 @@ def test_no_window_holds_more_than_its_limit_and_nothing_waits_for_nothing(
     spent: list[tuple[int, int]] = []
     for gap, asked, actual in requests:
         now += gap
-        while (at := window.free_at(asked, now, 0)) > now:
+        while (at := window.free_at(asked, now)) > now:
             assert any(when + window_ns * 102 // 100 == at for when, _ in spent), "it waits for one to be forgotten"
             now = at
         used = min(asked, actual)
@@ -83,6 +84,13 @@ def test_a_call_above_the_whole_limit_of_tokens_goes_alone() -> None:
     trace = execute_virtually(fan_out(2), backend)
     assert not trace.failures
     assert sent_ms(backend) == [0, GUARDED]
+
+
+def test_a_request_counts_from_when_it_had_arrived_at_the_latest() -> None:
+    """The endpoint says that it worked for 100 of the 1,000 ms: so the first one may have arrived 900 ms late."""
+    backend = ReportingBackend(requests_per_minute=1, service_ms=lambda _: 100)
+    execute_virtually(fan_out(3), backend)
+    assert sent_ms(backend) == [0, 900 + GUARDED, 2 * (900 + GUARDED)]
 
 
 def test_runs_take_turns_at_a_limit_by_the_minute() -> None:

@@ -24,7 +24,7 @@ REFUSED = -2
 class Ticket(Struct, eq=False):
     """The right to one attempt, until it is given back."""
 
-    at: int
+    request: Spent | None
     tokens: Spent | None
     probe: bool
 
@@ -49,7 +49,6 @@ class Gate:
         self._lock = threading.RLock()
         self._in_use = 0
         self._taken = 0
-        self._jitter_ns = 0
         self._paused_until = 0
         self._breaker = Breaker()
         self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
@@ -70,9 +69,8 @@ class Gate:
             self._in_use += 1
             self._taken += 1
             self._held = False
-            if self._requests:
-                self._requests.spend(1, now)
-            return Ticket(now, self._tokens.spend(tokens, now) if self._tokens else None, probe)
+            request = self._requests.spend(1, now) if self._requests else None
+            return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe)
 
     def _free_at(self, tokens: int, now: int) -> int:
         """`now` where an attempt may go."""
@@ -81,8 +79,8 @@ class Gate:
             return REFUSED if self._breaker.hopeless else closed_until
         if self._breaker.probing or (self.limit is not None and self._in_use >= self.limit):
             return NOT_YET
-        requests = self._requests.free_at(1, now, self._jitter_ns) if self._requests else now
-        return max(requests, self._tokens.free_at(tokens, now, self._jitter_ns) if self._tokens else now)
+        requests = self._requests.free_at(1, now) if self._requests else now
+        return max(requests, self._tokens.free_at(tokens, now) if self._tokens else now)
 
     def refusal(self) -> BackendError:
         """Why calls are refused."""
@@ -109,7 +107,10 @@ class Gate:
 
     def arrived(self, ticket: Ticket, instant: int) -> None:
         """The request was there by `instant`, as the endpoint says how long it worked."""
-        self._jitter_ns = max(instant - ticket.at, self._jitter_ns - self._jitter_ns // 64)
+        with self._lock:
+            for spent in (ticket.request, ticket.tokens):
+                if spent is not None and spent.at < instant:
+                    spent.at = instant
 
     def recovered(self) -> None:
         """An attempt was answered, while the gate was troubled."""
@@ -147,7 +148,8 @@ class Gate:
         here = get_running_loop()
         for _ in range(len(self._waiting)):
             with self._lock:
-                if not self._waiting or self._free_at(1, now) not in (now, REFUSED):
+                # Where it is a matter of time, whoever waits longest has to know, and wakes the others when it is over.
+                if not self._waiting or self._free_at(1, now) == NOT_YET:
                     return
                 entry = self._waiting.popleft()
                 self._held = False

@@ -209,11 +209,14 @@ class RunSlots(Generic[W]):
     def clear(self) -> list[W]:
         """Forgets all that wait, and says what did; lets go of what was given back."""
         waiting = [waiter for queue in self._queues.values() for _, _, waiter in sorted(queue)]
-        for gate in self._queues:
+        gates = list(self._queues)
+        for gate in gates:
             gate.leave(self._wake)
         for _, timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         self._queues.clear()
         self.grant()
+        for gate in gates:
+            gate.offer(self._clock.now())  # others may have waited behind this run
         return waiting
