@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apxm.backends.protocol import Limits, ModelRequest
+from apxm.backends.protocol import Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.errors import BackendError
 from apxm.program.model import Program
 from apxm.runtime import retries
@@ -189,7 +189,8 @@ def test_retry_after_pauses_the_backend_and_not_one_call() -> None:
     other = ScriptedBackend(name="other", latency_ms=lambda _: 1500)
     trace = execute_virtually(p, backend, other)
     assert not trace.failures
-    assert sent_ms(backend) == [0, 51_000, 51_000]
+    # Then with one call in flight at first, since nobody knows how many it bears.
+    assert sent_ms(backend) == [0, 51_000, 52_000]
 
 
 def test_an_endpoint_that_asks_for_too_long_is_not_asked_again() -> None:
@@ -212,6 +213,39 @@ def test_whoever_waits_for_retries_is_told_why_once() -> None:
     assert said == [], "one failure is nothing to speak of"
     execute_virtually(fan_out(3), failing(12, lost), options=RunOptions(warn=said.append))
     assert [text.partition(": ")[2] for text in said] == ["lost; tried again, up to 6 times, as others may be"]
+
+
+class Metered(ScriptedBackend):
+    """Takes so many requests a second, and refuses what is beyond; an answer takes a second."""
+
+    def __init__(self, per_second: int, retry_after_s: float | None) -> None:
+        super().__init__(retries=6)
+        self.taken: list[float] = []
+        self.refused = 0
+        self._most, self._retry_after_s = per_second, retry_after_s
+
+    def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
+        now = clock.now()
+        self.taken = [when for when in self.taken if when > now - SECOND]
+        if len(self.taken) < self._most:
+            self.taken.append(now)
+            return super().begin(request, clock, done)
+        self.refused += 1
+        error = BackendError("rate_limited", "busy", retryable=True, retry_after_s=self._retry_after_s)
+        return clock.call_at(now + SECOND // 100, lambda: done(error))
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 1])
+@pytest.mark.parametrize(("per_second", "most_s"), [(50, 45), (5, 300)])
+def test_an_endpoint_that_takes_few_calls_gets_as_many_as_it_takes(
+    per_second: int, most_s: int, retry_after_s: float | None
+) -> None:
+    """A thousand at once, and nobody has configured a limit: none is lost, and little is asked in vain."""
+    backend = Metered(per_second, retry_after_s)
+    trace = execute_virtually(fan_out(1000), backend)
+    assert not trace.failures
+    assert trace.duration <= most_s * SECOND, "the least is 1,000 over so many a second"
+    assert backend.refused <= 1000 + 500
 
 
 # --- the circuit breaker -------------------------------------------------------------------------------------------

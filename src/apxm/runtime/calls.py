@@ -17,7 +17,7 @@ from apxm.runtime.deadlines import Deadlines
 from apxm.runtime.gates import Gate
 from apxm.runtime.limits import RunSlots
 from apxm.runtime.loops import START, RankedClock
-from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RetryBudget, pause_ns
+from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, RetryBudget, pause_ns
 from apxm.runtime.trace import ANOTHER_RUN, Place, Trace
 from apxm.runtime.workers import Workers
 
@@ -346,7 +346,10 @@ class Calls:
         """What a failed attempt says about its endpoint."""
         if error.retry_after_s is not None and error.retry_after_s <= LONGEST_RETRY_AFTER_S:
             gate.pause(now + round(error.retry_after_s * 1e9))
-        if not error.retryable or error.kind == "rate_limited":
+        if error.kind == RATE_LIMITED:
+            gate.answered += 1
+            gate.refused(granted, now)
+        elif not error.retryable:
             gate.answered += 1
         else:
             gate.broke(error, granted, now)
@@ -374,7 +377,8 @@ class Calls:
 
     def _resume(self, call: Call) -> None:
         call.since = now = self._now()
-        wait = self._retries.take(now)
+        # What was one call too many for the endpoint has been no burden to it, and comes again as slowly as it bears.
+        wait = 0 if call.earlier[-1][4] == RATE_LIMITED else self._retries.take(now)
         if wait:
             call.asked = now + wait
             self._pauses[call] = self._clock.call_at(call.asked, lambda: self._resume(call), START)

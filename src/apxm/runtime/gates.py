@@ -13,6 +13,7 @@ from msgspec import Struct
 from apxm.backends.protocol import Limits
 from apxm.errors import BackendError
 from apxm.runtime.breaker import Breaker
+from apxm.runtime.congestion import Congestion
 from apxm.runtime.windows import MINUTE_NS, Spent, Window
 
 NOT_YET = -1
@@ -51,6 +52,7 @@ class Gate:
         self._taken = 0
         self._paused_until = 0
         self._breaker = Breaker()
+        self._congestion = Congestion()
         self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
         self._held = False
         """Whether all others wait for the first of them, whose call is too large for what is free: else smaller calls
@@ -65,7 +67,8 @@ class Gate:
             free_at = self._free_at(tokens, now)
             if free_at != now:
                 return free_at
-            self.troubled = probe = self._breaker.probing = self._breaker.down
+            probe = self._breaker.probing = self._breaker.down
+            self.troubled = probe or self._congestion.limit is not None
             self._in_use += 1
             self._taken += 1
             self._held = False
@@ -77,7 +80,12 @@ class Gate:
         closed_until = max(self._paused_until, self._breaker.closed_until)
         if now < closed_until:
             return REFUSED if self._breaker.hopeless else closed_until
-        if self._breaker.probing or (self.limit is not None and self._in_use >= self.limit):
+        borne = self._congestion.limit
+        if (
+            self._breaker.probing
+            or (self.limit is not None and self._in_use >= self.limit)
+            or (borne is not None and self._in_use >= borne)
+        ):
             return NOT_YET
         requests = self._requests.free_at(1, now) if self._requests else now
         return max(requests, self._tokens.free_at(tokens, now) if self._tokens else now)
@@ -116,6 +124,13 @@ class Gate:
         """An attempt was answered, while the gate was troubled."""
         with self._lock:
             self._breaker.recovered()
+            self._congestion.answered(self._in_use, bool(self._waiting))
+
+    def refused(self, granted: int, now: int) -> None:
+        """An attempt that was granted at `granted` was one too many."""
+        with self._lock:
+            self._congestion.refused(granted, now, self._in_use)
+            self.troubled = True
 
     def broke(self, error: BackendError, granted: int, now: int) -> None:
         """An attempt that was granted at `granted` was not answered."""

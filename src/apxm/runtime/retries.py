@@ -13,6 +13,9 @@ LONGEST_PAUSE_NS = 30_000_000_000
 LONGEST_RETRY_AFTER_S = 600.0
 """An endpoint that asks for more is not asked again: nobody sits before a run for so long."""
 
+RATE_LIMITED = "rate_limited"
+"""The kind of an error that says: one call too many."""
+
 SHARE = 0.2
 """Of all attempts so many may be retries,"""
 FLOOR = 100
