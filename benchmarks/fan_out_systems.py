@@ -30,6 +30,8 @@ from apxm.runtime.open_files import raise_limit
 from apxm.workloads.scalability import programs, prompts
 
 BODY = b'{"model":"simulated","messages":[{"role":"user","content":"%s"}]}'
+CLOSING_S = 0.5
+"""Until the connections of a client that is gone are closed, which is no work of the next one."""
 HEAD = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     b"content-length: %d\r\n\r\n"
@@ -284,6 +286,8 @@ async def answer(name: str, where: Where) -> None:
             await system.close()
             transport.forget_transports()
             system = SYSTEMS[name](where)
+            gc.collect()
+            await asyncio.sleep(CLOSING_S)
         if asked.cold or width != asked.width:
             system.prepare(width := asked.width)
             if not asked.cold:
