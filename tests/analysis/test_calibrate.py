@@ -138,6 +138,17 @@ def test_more_calls_at_once_than_the_backend_may_have_are_refused() -> None:
         calibrated(ScriptedBackend(max_concurrency=4))
 
 
+def test_limits_by_the_minute_are_not_what_is_measured() -> None:
+    with pytest.raises(UsageError, match="limits by the minute"):
+        calibrated(ScriptedBackend(tokens_per_minute=1000))
+
+
+def test_each_call_of_a_calibration_is_made_once() -> None:
+    lost = ScriptedBackend(lambda _: BackendError("connection", "lost", retryable=True), retries=6)
+    with pytest.raises(CalibrationFailed, match="calls failed, one with connection: lost"):
+        calibrated(lost)
+
+
 def test_a_backend_that_is_awaited_is_calibrated_on_real_time() -> None:
     class Immediate:
         info = BackendInfo(name="real", kind="test", model="m", endpoint="http://127.0.0.1:1/v1")

@@ -48,3 +48,12 @@ def test_a_projects_own_backend_needs_trust(empty_directory: Path) -> None:
     (empty_directory / ".apxm/config.toml").write_text(BACKEND)
     with pytest.raises(UntrustedConfigurationError):
         configured("local", None)
+
+
+def test_each_call_is_made_once_and_limits_that_only_one_would_keep_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(BACKEND)
+    assert configured("local", str(file)).settings.retries == 0
+    file.write_text(f"{BACKEND}\nrequests_per_minute = 60\n")
+    with pytest.raises(UsageError, match="limits by the minute, which LangGraph would not keep"):
+        configured("local", str(file))

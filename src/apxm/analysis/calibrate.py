@@ -74,6 +74,10 @@ async def calibrate(
         raise UsageError(
             f"backend {backend.info.name!r} may have {backend.limits.max_concurrency} calls in flight, not {levels[-1]}"
         )
+    if backend.limits.by_the_minute:
+        raise UsageError(
+            f"backend {backend.info.name!r} has limits by the minute, which a calibration would measure instead of it"
+        )
     client = _Client(backend, prompt, max_tokens)
     report("warming up")
     await client.ask(levels[-1], levels[-1])

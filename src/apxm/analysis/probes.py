@@ -13,8 +13,10 @@ def prompt(number: int) -> str:
 
 
 def asks(prompts: Sequence[str], max_tokens: int | None = None) -> Program:
-    """A program that asks all `prompts` at once and does nothing with the answers."""
-    options: dict[str, Expression] = {} if max_tokens is None else {"max_tokens": Literal(max_tokens)}
+    """A program that asks all `prompts` at once, each once, and does nothing with the answers."""
+    options: dict[str, Expression] = {"retries": Literal(0)}
+    if max_tokens is not None:
+        options["max_tokens"] = Literal(max_tokens)
     nodes = tuple(Operate(operation="ask", arguments=(Literal(p),), options=options, result="str") for p in prompts)
     names = tuple(NodeName(path=f"call {i}") for i in range(len(prompts)))
     return Program(

@@ -123,6 +123,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Further attempts after one that failed in a way that may pass, for calls that name none. At 20% faults three
     leave a thousand calls all right one time in five."""
 
+    @property
+    def by_the_minute(self) -> bool:
+        return self.requests_per_minute is not None or self.tokens_per_minute is not None
+
 
 NO_LIMITS = Limits()
 

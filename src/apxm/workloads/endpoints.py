@@ -34,7 +34,7 @@ def simulated(latency: str = DEFAULT_LATENCY, slowdown: str = "none", seed: int 
     """A process of its own, for as long as the block runs."""
     with _no_proxy(), start_simulator(latency=latency, slowdown=slowdown, seed=seed) as simulator:
         yield Endpoint(
-            OpenAISettings(model="simulated", endpoint=simulator.endpoint),
+            OpenAISettings(model="simulated", endpoint=simulator.endpoint, retries=0),
             f"simulated, latency {latency}, slowdown {slowdown}",
             simulator.begin_iteration,
             seed,
@@ -50,8 +50,10 @@ def configured(name: str, config: str | None) -> Endpoint:
             hint="leave --backend out: the simulator then answers, as --latency and --slowdown say",
         )
     known.must_be_trusted()
-    # A system text would be A-PXM's alone: the LangGraph program has none.
-    settings = msgspec.structs.replace(known.settings, system=None)
+    if known.settings.limits.by_the_minute:
+        raise UsageError(f"backend {name!r} has limits by the minute, which LangGraph would not keep")
+    # A system text would be A-PXM's alone: the LangGraph program has none. And each call is made once.
+    settings = msgspec.structs.replace(known.settings, system=None, retries=0)
     return Endpoint(settings, known.info.description, lambda _iteration: None)
 
 
