@@ -204,10 +204,10 @@ def test_faults_are_met_where_they_are_asked_for(apxm: Apxm) -> None:
     assert apxm("compile", "research.ais", "-o", "research.apxmobj").status == 0
     for command in (["execute", "research.ais"], ["run", "research.apxmobj"]):
         ended = apxm(*command, "bees", "--faults", "redirect:@1", *FAST)
-        assert ended.status == 1
+        assert ended.status == 0
         assert ended.err.splitlines()[0].startswith("model: simulated, no real model: latency constant:1,")
         assert "faults redirect:@1" in ended.err.splitlines()[0]
-        assert "failed (redirect): simulated answered 302 Found" in ended.err
+        assert "3 operations, 2 LLM calls in" in ended.err, "it was tried again"
         assert apxm(*command, "bees", "--faults", "none", *FAST).status == 0
 
 

@@ -126,11 +126,11 @@ class Calls:
 
     def cancel(self) -> None:
         """Ends all calls: nothing is reported any more, and what is in flight is cancelled."""
+        paused, running = list(self._pauses.items()), list(self._running)
+        self._running.clear()  # its timers too: one would keep all this alive until it fires
         if not self.unfinished and not self.limited:
             return
-        paused, running = list(self._pauses.items()), list(self._running)
         self._pauses.clear()
-        self._running.clear()
         self._workers.clear()
         for call in self._slots.clear():
             self._record_earlier(call)
