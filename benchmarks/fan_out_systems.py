@@ -192,7 +192,7 @@ class Apxm:
         )  # fmt: skip
         journal = Journal.create(self._journals, header)
         try:
-            trace = await Run(self._program, self._flow, (), self._pool, recorder=Recorder(journal, "")).execute()
+            trace = await Run(self._program, self._flow, (), self._pool).execute(Recorder(journal, ""))
         finally:
             journal.close()
         assert not trace.failures, trace.failures[0]

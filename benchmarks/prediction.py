@@ -35,7 +35,8 @@ from apxm.reports.tables import markdown
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 
 ENDPOINTS = (
     ("constant:1000", "none"),
@@ -187,7 +188,7 @@ def measured(
     samples: list[float] = []
     while len(samples) < MOST_RUNS:
         backend.start_run(len(samples))
-        trace = run_virtually(Run(program, flow, (), pool, RunOptions(limit)).execute())
+        trace = run_virtually(Run(program, flow, (), pool, RunOptions(max_concurrency=limit)).execute())
         samples.append(trace.duration / 1e6)
         if len(samples) >= 5 and standard_error(samples) <= precision * fmean(samples):
             break

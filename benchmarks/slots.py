@@ -20,7 +20,8 @@ from apxm.program.model import Literal, Operand, Operate, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.testing import ScriptedBackend
 from benchmarks.graphs import fan_out, program, random_dag
 from benchmarks.report import Claim, Section, caveats, standalone, tell

@@ -11,7 +11,7 @@ from apxm.compiler.pipeline import compile_source
 from apxm.errors import BackendError, CompileError
 from apxm.program.codec import decode, encode
 from apxm.program.model import Program
-from apxm.runtime.scheduler import RunOptions
+from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually

@@ -13,9 +13,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from math import inf
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
@@ -23,7 +23,7 @@ from apxm.analysis.metrics import BackendUsed, LinkPhases, Metrics
 from apxm.backends.protocol import BackendInfo
 from apxm.config.runs import Journaling
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError, ArtifactError, ConfigurationError, JournalError, UsageError
+from apxm.errors import ApxmError, ConfigurationError, JournalError, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
@@ -32,7 +32,8 @@ from apxm.program.model import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.scheduler import OnError, Run, RunOptions
+from apxm.runtime.options import OnError, RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.source import SourceFile
 from apxm.version import VERSION
@@ -114,18 +115,9 @@ def compile_text(text: str, *, name: str = "<text>", level: int = 1) -> Program:
 
 
 def load(path: Path) -> Program:
-    """The program in the artifact at `path`. Executes nothing. Raises `ArtifactError`."""
-    shown = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(codec.LARGEST_ARTIFACT + 1)
-    except OSError as error:
-        raise UsageError(f"the artifact cannot be read: {error.strerror}", where=shown) from None
-    try:
-        return codec.decode(data)
-    except ArtifactError as error:
-        error.where = shown
-        raise
+    """The program in the artifact at `path`. Executes nothing. Raises `ArtifactError`, and `UsageError` where the file
+    cannot be read."""
+    return codec.read(path)
 
 
 def save(program: Program, path: Path) -> None:
@@ -174,8 +166,15 @@ async def run_async(
     _refuse_misuse(program, arguments)
     chosen = select_flow(program, flow)
     inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
-    options = run_options(
-        max_concurrency, timeout_s, seed, on_error, output, warn, max_total_tokens=max_total_tokens, max_cost=max_cost
+    options = RunOptions(
+        max_concurrency=max_concurrency,
+        timeout_s=timeout_s,
+        on_error=on_error,
+        max_total_tokens=max_total_tokens,
+        max_cost=max_cost,
+        seed=seed or 0,
+        output=output,
+        warn=warn,
     )
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
@@ -186,10 +185,12 @@ async def run_async(
     pool = backends or _configured(selection)
     loaded = LoadedProgram(program)
     run_id = new_run_id(time())
-    recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options, warn)
-    return await _executed(
-        loaded, chosen, inputs, pool, options, run_id, recorder, journaling, begun, close=backends is None
-    )
+    async with AsyncExitStack() as stack:
+        if backends is None:
+            stack.push_async_callback(pool.close)
+        run = Run(loaded, chosen, inputs, pool, options)
+        recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options, warn)
+        return await _executed(run, pool, run_id, recorder, journaling, begun)
 
 
 async def resume_async(
@@ -222,27 +223,21 @@ async def resume_async(
     begun = perf_counter()
     journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
     earlier = reopen(journaling, run_id, VERSION, as_recorded=as_recorded, redo=redo, assume=assume)
+    recorder = earlier.recorder
     try:
-        options = resumed_options(
-            earlier.options, max_concurrency, timeout_s, on_error, max_total_tokens, max_cost, output, warn
+        kept = earlier.kept(
+            max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
         )
+        options = RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept)
         pool = backends or _configured(earlier.selection)
-        loaded = LoadedProgram(earlier.program)
+        run = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
     except BaseException:
-        earlier.recorder.close()
+        recorder.close()
         raise
-    return await _executed(
-        loaded,
-        earlier.flow,
-        earlier.inputs,
-        pool,
-        options,
-        earlier.recorder.run_id,
-        earlier.recorder,
-        journaling,
-        begun,
-        close=backends is None,
-    )
+    async with AsyncExitStack() as stack:
+        if backends is None:
+            stack.push_async_callback(pool.close)
+        return await _executed(run, pool, recorder.run_id, recorder, journaling, begun)
 
 
 def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
@@ -264,29 +259,16 @@ resume = _blocking(resume_async)
 
 
 async def _executed(
-    loaded: LoadedProgram,
-    flow: Flow,
-    inputs: Sequence[Value],
-    pool: BackendPool,
-    options: RunOptions,
-    run_id: str,
-    recorder: Recorder | None,
-    journaling: Journaling,
-    begun: float,
-    *,
-    close: bool,
+    run: Run, pool: BackendPool, run_id: str, recorder: Recorder | None, journaling: Journaling, begun: float
 ) -> Result:
+    validated = perf_counter()
     try:
-        run = Run(loaded, flow, inputs, pool, options, recorder)
-        validated = perf_counter()
-        trace = await run.execute()
+        trace = await run.execute(recorder)
     finally:
         if recorder is not None:
             from apxm.journaling import finish
 
             await asyncio.to_thread(finish, recorder, journaling)  # it waits for the disk
-        if close:
-            await pool.close()
     phases = LinkPhases(
         validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
     )
@@ -294,67 +276,6 @@ async def _executed(
     if result.status is not Status.SUCCEEDED:
         raise RunFailed(result)
     return result
-
-
-def run_options(
-    max_concurrency: int | None,
-    timeout_s: float | None,
-    seed: int | None,
-    on_error: str,
-    output: Callable[[str], None] | None,
-    warn: Callable[[str], None],
-    *,
-    max_total_tokens: int | None = None,
-    max_cost: float | None = None,
-) -> RunOptions:
-    """Raises `UsageError` for a number or a word that makes no sense."""
-    if max_concurrency is not None and max_concurrency < 1:
-        raise UsageError(f"the concurrency must be at least 1, not {max_concurrency}")
-    if timeout_s is not None and not 0 < timeout_s < inf:
-        raise UsageError(f"the timeout must be a number of seconds above 0, not {timeout_s}")
-    if max_total_tokens is not None and max_total_tokens < 1:
-        raise UsageError(f"the budget must be at least 1 token, not {max_total_tokens}")
-    if max_cost is not None and not 0 < max_cost < inf:
-        raise UsageError(f"the most a run may cost must be a number above 0, not {max_cost}")
-    if on_error not in ("finish", "cancel"):
-        raise UsageError(f"on an error a run can finish or cancel, not {on_error!r}")
-    return RunOptions(
-        max_concurrency=max_concurrency,
-        timeout_s=timeout_s,
-        on_error=on_error,
-        max_total_tokens=max_total_tokens,
-        max_cost=max_cost,
-        seed=seed or 0,
-        output=output,
-        warn=warn,
-    )
-
-
-def resumed_options(
-    before: Mapping[str, Value],
-    max_concurrency: int | None,
-    timeout_s: float | None,
-    on_error: str | None,
-    max_total_tokens: int | None,
-    max_cost: float | None,
-    output: Callable[[str], None] | None,
-    warn: Callable[[str], None],
-) -> RunOptions:
-    """Where nothing is said, what the run had `before`; only a time limit is each process's own."""
-
-    def kept(name: str, given: Any) -> Any:
-        return before.get(name) if given is None else given
-
-    return run_options(
-        kept("max_concurrency", max_concurrency),
-        timeout_s,
-        kept("seed", None),
-        kept("on_error", on_error) or "finish",
-        output,
-        warn,
-        max_total_tokens=kept("max_total_tokens", max_total_tokens),
-        max_cost=kept("max_cost", max_cost),
-    )
 
 
 def journal_of(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from apxm.config.runs import Journaling, make_runs_folder, runs_folder
+from apxm.config.runs import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, UsageError
 from apxm.journal.journal import Journal
@@ -20,14 +21,14 @@ from apxm.program import codec
 from apxm.program.difference import difference
 from apxm.program.invocation import select_flow
 from apxm.program.model import Flow, Program
+from apxm.runtime.options import RunOptions
 from apxm.runtime.recording import Recorder
-from apxm.runtime.scheduler import RunOptions
 from apxm.source import printable
 
 Origin = tuple[str, Kind]
 """The absolute path of a program, and what is there."""
 _KEPT = ("max_concurrency", "on_error", "max_total_tokens", "max_cost")
-_SELECTION = ("backend", "model", "latency", "slowdown", "faults", "seed", "file")
+"""Options of a run that the next process goes on with."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,14 @@ class Earlier:
     inputs: tuple[Value, ...]
     selection: Selection
     options: Mapping[str, Value]
+    """What it began with."""
     recorder: Recorder
+
+    def kept(self, **given: object) -> dict[str, Any]:
+        """The options of a run that it goes on with: those that are `given`, and else those it had."""
+        before = {name: self.options[name] for name in _KEPT if name in self.options}
+        named = {name: value for name, value in given.items() if value is not None}
+        return {"seed": self.selection.seed or 0} | before | named
 
 
 def begin(
@@ -53,8 +61,8 @@ def begin(
     options: RunOptions,
     apxm: str,
 ) -> Recorder:
-    """The journal of a new run. Raises `JournalError`."""
-    folder = make_runs_folder() if journaling.folder is None else _made(Path(journaling.folder))
+    """The journal of a new run. Raises `JournalError`, and `ConfigurationError` where its folder cannot be made."""
+    folder = journaling.make_folder()
     # A program without a file has a name only, which is no absolute path: nothing to compare with when it goes on.
     path, kind = origin or (program.names.file, "source")
     header = header_of(
@@ -88,7 +96,7 @@ def reopen(
     Raises `UsageError` where there is no such run, and `JournalError`, also where the program has changed since, unless
     it is to run `as_recorded`.
     """
-    folder = runs_folder() if journaling.folder is None else Path(journaling.folder)
+    folder = journaling.path
     journal, history = Journal.reopen(folder, find_run(folder, wanted), sync=journaling.mode)
     try:
         header = history.header
@@ -96,15 +104,12 @@ def reopen(
         if not as_recorded:
             _refuse_another_program(history, program)
         _decide(history, redo, assume or {})
-        selection = Selection(**{name: header.options.get(name) for name in _SELECTION})  # pyright: ignore[reportArgumentType] - checked when it was written
-        directory = header.options.get("directory")
-        if isinstance(directory, str):
-            selection = replace(selection, directory=directory)
+        chosen: dict[str, Any] = {field.name: header.options.get(field.name) for field in fields(Selection)}
         return Earlier(
             program,
             select_flow(program, header.flow),
             header.inputs,
-            selection,
+            Selection(**chosen),
             header.options,
             Recorder(journal, apxm, history, required=journaling.required),
         )
@@ -116,25 +121,15 @@ def reopen(
 def finish(recorder: Recorder, journaling: Journaling) -> None:
     """Closes the journal, and removes those that are old or too many."""
     recorder.close()
-    prune(runs_folder() if journaling.folder is None else Path(journaling.folder), now=time.time())
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        where = printable(str(folder))
-        raise JournalError(f"the folder of the journals cannot be made: {error.strerror}", where=where) from None
-    return folder
+    prune(journaling.path, now=time.time())
 
 
 def _kept(selection: Selection, options: RunOptions) -> dict[str, Value]:
     """What the next process needs besides the program and its inputs."""
-    values = {name: getattr(selection, name) for name in _SELECTION}
-    if values["file"] is not None:
-        values["file"] = os.path.abspath(values["file"])
-    values |= {name: getattr(options, name) for name in _KEPT}
-    return {"directory": os.getcwd(), **{name: value for name, value in values.items() if value is not None}}
+    file = None if selection.file is None else os.path.abspath(selection.file)
+    here = replace(selection, file=file, directory=os.getcwd())
+    values = asdict(here) | {name: getattr(options, name) for name in _KEPT}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _refuse_another_program(history: History, recorded: Program) -> None:
@@ -148,7 +143,7 @@ def _refuse_another_program(history: History, recorded: Program) -> None:
 
         now = compile_source(read_source(path), level=header.optimization_level, needs_entry=False).program
     else:
-        now = codec.decode(path.read_bytes())
+        now = codec.read(path)
     if sha256(codec.encode(now)).hexdigest() != header.program_digest:
         raise JournalError(
             f"the program has changed since the run began: {difference(recorded, now)}",

@@ -15,7 +15,8 @@ from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import VirtualLoop, run_virtually
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 
 __all__ = ["ScriptedBackend", "ScriptedCall", "VirtualLoop", "execute_virtually", "run_virtually"]

@@ -20,7 +20,8 @@ from apxm.program.model import Literal, Operate, Program
 from apxm.runtime import retries
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from apxm.testing import ScriptedBackend, execute_virtually, run_virtually
 from tests.analysis.endpoints import QueueBackend, ReportingBackend, profile

@@ -13,7 +13,7 @@ from apxm.analysis.work_span import longest_path, work
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
 from apxm.program.model import Call, Enter, Exit, Input, Literal, Operand, Switch
-from apxm.runtime.scheduler import RunOptions
+from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Trace
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.plans import ask, give, merge, plan, program, show

@@ -19,7 +19,8 @@ from apxm.errors import BackendError, UsageError
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status
 from tests.backends.clock import FakeClock
 from tests.plans import ask, give, plan, program

@@ -174,9 +174,10 @@ def test_an_operation_of_an_unknown_outcome_is_asked_about(apxm: Apxm, tmp_path:
     ],
 )
 def test_options_that_make_no_sense_are_refused(apxm: Apxm, arguments: tuple[str, ...], message: str) -> None:
-    ended = apxm("execute", "a.ais", "bees", *FAST, *arguments)
+    ended = apxm("execute", "a.ais", "bees", *FAST, "--journal", *JOURNAL, *arguments)
     assert (ended.status, ended.out) == (2, "")
     assert message in ended.err
+    assert not Path("runs").exists(), "a run that does not start leaves no journal"
 
 
 def test_a_simulated_run_has_a_journal_only_where_somebody_asks(apxm: Apxm, tmp_path: Path) -> None:

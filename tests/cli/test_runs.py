@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from apxm.cli.runs import parse_size
-from apxm.config.runs import make_runs_folder, runs_folder
+from apxm.config.runs import Journaling, runs_folder
 from apxm.errors import ConfigurationError, UsageError
 from apxm.journal.model import Ended, Printed, Reserved, Result, Settled, Started
 from apxm.reports.runs import size
@@ -73,20 +73,20 @@ def test_without_any_run_there_is_nothing_to_show(apxm: Apxm) -> None:
 
 
 def test_the_default_folder_is_the_users_own(apxm: Apxm) -> None:
-    folder = make_runs_folder()
+    folder = Journaling().make_folder()
     assert folder.is_relative_to(Path.home())
     assert folder.stat().st_mode & 0o777 == 0o700
     write(folder, [])
     assert apxm("runs", "list").out.startswith(RUN_ID)
-    assert make_runs_folder() == folder
+    assert Journaling().make_folder() == folder
 
 
 def test_a_default_folder_that_cannot_be_made_is_an_error_of_the_configuration(apxm: Apxm) -> None:
     del apxm
     runs_folder().parent.parent.mkdir(parents=True)
     runs_folder().parent.touch()
-    with pytest.raises(ConfigurationError, match="journals cannot be kept"):
-        make_runs_folder()
+    with pytest.raises(ConfigurationError, match="the folder of the journals cannot be made"):
+        Journaling().make_folder()
 
 
 def test_a_run_is_shown_with_everything_escaped(apxm: Apxm, runs: Path) -> None:

@@ -32,7 +32,7 @@ async def run(loaded: LoadedProgram, pool: BackendPool, folder: Path, number: in
         P, apxm="0", run_id=new_run_id(number), started=number, path="p", kind="source", flow="f", inputs=(), options={}
     )
     journal = Journal.create(folder, header, sync="normal")
-    trace = await Run(loaded, P.flows[0], (), pool, recorder=Recorder(journal, "0")).execute()
+    trace = await Run(loaded, P.flows[0], (), pool).execute(Recorder(journal, "0"))
     journal.close()
     journal.path.unlink()
     assert trace.value == "Fine.\nFine."

@@ -67,14 +67,3 @@ def test_tokens_pass_their_limit_in_no_window(calls: int) -> None:
     arrived = arrivals(Limits(tokens_per_minute=5_000), calls, runs=2)
     assert len(arrived) == 2 * calls
     assert most_in_a_second(arrived) <= 5_000
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    ("limits", "limit"), [(Limits(requests_per_minute=50), 50), (Limits(tokens_per_minute=5_500), 50)]
-)
-def test_nearly_all_of_a_limit_is_used(limits: Limits, limit: int) -> None:
-    """Over whole windows, from the first arrival to the last window's first."""
-    times = [when for when, _ in arrivals(limits, 10 * limit, runs=1)]
-    rate = (len(times) - limit) / (times[-limit] - times[0])
-    assert rate >= 0.95 * limit

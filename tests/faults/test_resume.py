@@ -130,7 +130,7 @@ def test_a_second_resume_at_the_same_time_is_refused(tmp_path: Path) -> None:
             before = process.journal.read_bytes()
             status, _, err = await process.ended("resume", process.journal.stem)
             assert status == 1
-            assert "is running" in err or "owned" in err or "another process" in err, err
+            assert f"run {process.journal.stem} is going on in another process" in err
             assert process.journal.read_bytes() == before
             first.terminate()
             await asyncio.wait_for(first.communicate(), PATIENCE_S)
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_made_stops_a_run_only_where_its_journal_is_requ
             status, out, err = await process.ended(
                 "execute", "work.ais", "--config", "config.toml", "--require-journal"
             )
-            assert (status, out) == (1, "")
+            assert (status, out) == (2, "")
             assert len(server.received) == 1
 
     asyncio.run(main())

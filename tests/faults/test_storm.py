@@ -16,7 +16,8 @@ from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from apxm.simulator.process import start_simulator
 from tests.plans import ask, give, merge, plan, program

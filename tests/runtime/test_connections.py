@@ -11,7 +11,8 @@ from apxm.backends.settings import OpenAISettings
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from tests.servers import HANG, Received, Reply, Server, completion
 

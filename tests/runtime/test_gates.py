@@ -18,8 +18,9 @@ from apxm.runtime.breaker import PROBES, TRIP
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool, Gates
+from apxm.runtime.options import RunOptions
 from apxm.runtime.retries import FLOOR, RetryBudget
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from apxm.runtime.windows import Window
 from apxm.testing import ScriptedBackend, execute_virtually, run_virtually
@@ -91,6 +92,20 @@ def test_a_request_counts_from_when_it_had_arrived_at_the_latest() -> None:
     backend = ReportingBackend(requests_per_minute=1, service_ms=lambda _: 100)
     execute_virtually(fan_out(3), backend)
     assert sent_ms(backend) == [0, 900 + GUARDED, 2 * (900 + GUARDED)]
+
+
+@pytest.mark.parametrize(
+    "limits", [{"requests_per_minute": 50}, {"tokens_per_minute": 5_500}], ids=["requests", "tokens"]
+)
+def test_nearly_all_of_a_limit_is_used(limits: dict[str, int]) -> None:
+    """Prompts of 10 tokens; answers of 100, after 10 ms, of which 120 are allowed: 50 a minute either way."""
+    answer = " ".join(["word"] * 100)
+    backend = ScriptedBackend(lambda _: answer, lambda _: 10, max_tokens=120, **limits)
+    p = program(plan(*[ask("a b c d e f g h i j") for _ in range(500)]))
+    execute_virtually(p, backend)
+    sent = sent_ms(backend)
+    whole_windows = sent[-50] - sent[0]
+    assert (len(sent) - 50) / whole_windows >= 0.95 * 50 / 60_000
 
 
 def test_runs_take_turns_at_a_limit_by_the_minute() -> None:

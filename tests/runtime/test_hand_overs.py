@@ -7,7 +7,7 @@ import pytest
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
 from apxm.runtime import retries
-from apxm.runtime.scheduler import RunOptions
+from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Place, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.plans import ask, plan, program

@@ -17,8 +17,9 @@ from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
+from apxm.runtime.options import RunOptions
 from apxm.runtime.recording import Recorder
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, run_virtually
 from tests.plans import ask, give, merge, plan, program, show
@@ -48,10 +49,10 @@ def execute(
     required: bool = False,
 ) -> Trace:
     recorder = Recorder(journal, "0", history, required=required)
-    run = Run(LoadedProgram(p), p.flows[0], (), BackendPool({"scripted": backend}, "scripted"), options, recorder)
+    run = Run(LoadedProgram(p), p.flows[0], (), BackendPool({"scripted": backend}, "scripted"), options)
     try:
         with asyncio.Runner(loop_factory=real_loop) as runner:
-            return runner.run(run.execute())
+            return runner.run(run.execute(recorder))
     finally:
         journal.close()
 
@@ -194,7 +195,7 @@ def test_what_was_in_flight_is_charged_in_the_next_process(tmp_path: Path) -> No
 def test_virtual_time_has_no_journal(tmp_path: Path) -> None:
     journal = begin(tmp_path, CHAIN)
     pool = BackendPool({"scripted": instant()}, "scripted")
-    run = Run(LoadedProgram(CHAIN), CHAIN.flows[0], (), pool, recorder=Recorder(journal, "0"))
+    run = Run(LoadedProgram(CHAIN), CHAIN.flows[0], (), pool)
     with pytest.raises(UsageError, match="a journal is written in real time"):
-        run_virtually(run.execute())
+        run_virtually(run.execute(Recorder(journal, "0")))
     journal.close()

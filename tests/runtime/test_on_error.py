@@ -5,7 +5,7 @@ from __future__ import annotations
 import apxm
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
-from apxm.runtime.scheduler import RunOptions
+from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.plans import ask, plan, program, show

@@ -13,7 +13,8 @@ from apxm.errors import BackendError
 from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.runtime.windows import MINUTE_NS
 from apxm.testing import ScriptedBackend, run_virtually

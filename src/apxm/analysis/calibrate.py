@@ -25,7 +25,8 @@ from apxm.errors import ApxmError, UsageError
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import VirtualLoop
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Attempt
 
 CONCURRENCIES = (1, 2, 4, 8)
@@ -113,7 +114,7 @@ class _Client:
         """Raises `CalibrationFailed`."""
         program = asks([self._prompt(self._calls + i) for i in range(calls)], self._max_tokens)
         self._calls += calls
-        run = Run(LoadedProgram(program), program.flows[0], (), self._pool, RunOptions(concurrency))
+        run = Run(LoadedProgram(program), program.flows[0], (), self._pool, RunOptions(max_concurrency=concurrency))
         begun = thread_time_ns()
         trace = await run.execute()
         cost = (thread_time_ns() - begun) // calls if self._costs else 0

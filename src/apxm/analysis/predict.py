@@ -28,7 +28,8 @@ from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, named_backends
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.state import LoadedPlan
 from apxm.runtime.trace import Status, Trace
 
@@ -127,7 +128,7 @@ class _Prepared:
         """Up to `most`, until one was not random."""
         for iteration in range(most):
             pool = self._begin(iteration)
-            run = Run(self.program, flow, arguments, pool, RunOptions(max_concurrency, seed=self._seed))
+            run = Run(self.program, flow, arguments, pool, RunOptions(max_concurrency=max_concurrency, seed=self._seed))
             trace = _run_virtually(run.execute())
             if trace.status is not Status.SUCCEEDED:
                 failure = trace.failures[0]

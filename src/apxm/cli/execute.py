@@ -53,16 +53,18 @@ def execute(
     from apxm.config.runs import Journaling
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
+    from apxm.runtime.options import RunOptions
 
     refuse_overwriting(file, emit_metrics=emit_metrics, emit_diagnostics=emit_diagnostics)
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
     journaling = Journaling(wanted=journal, folder=journal_dir, sync=journal_sync, required=require_journal)
-    invocation = Invocation(
-        values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, max_total_tokens, max_cost,
-        journaling, json, quiet,
+    options = RunOptions(
+        max_concurrency=max_concurrency, timeout_s=timeout, on_error=on_error,
+        max_total_tokens=max_total_tokens, max_cost=max_cost,
     )  # fmt: skip
+    invocation = Invocation(values or [], arg or [], selection, flow, options, journaling, json, quiet)
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
@@ -118,6 +120,7 @@ def run(
     from apxm.config.runs import Journaling
     from apxm.config.selection import Selection
     from apxm.reports.files import OutputFile
+    from apxm.runtime.options import RunOptions
 
     refuse_source(file, "execute")
     refuse_overwriting(file, emit_metrics=emit_metrics)
@@ -125,10 +128,11 @@ def run(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
     journaling = Journaling(wanted=journal, folder=journal_dir, sync=journal_sync, required=require_journal)
-    invocation = Invocation(
-        values or [], arg or [], selection, flow, max_concurrency, timeout, on_error, max_total_tokens, max_cost,
-        journaling, json, quiet,
+    options = RunOptions(
+        max_concurrency=max_concurrency, timeout_s=timeout, on_error=on_error,
+        max_total_tokens=max_total_tokens, max_cost=max_cost,
     )  # fmt: skip
+    invocation = Invocation(values or [], arg or [], selection, flow, options, journaling, json, quiet)
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None

@@ -80,6 +80,14 @@ JournalDir = Annotated[
     str | None,
     typer.Option("--journal-dir", metavar="DIR", help="The folder of the journals; default: the user's own."),
 ]
+RunId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Which run: its id, so much of its begin or end as no other has, or last.",
+        show_default=False,
+    ),
+]
 JournalSync = Annotated[
     str,
     typer.Option("--journal-sync", metavar="full|normal", help="What it outlives: a power cut too, or a crash only."),

@@ -11,14 +11,7 @@ from apxm.cli import options as o
 
 
 def resume(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="Which run: its id, so much of its begin or end as no other has, or last.",
-            show_default=False,
-        ),
-    ],
+    run: o.RunId,
     max_concurrency: o.MaxConcurrency = None,
     timeout: o.Timeout = None,
     on_error: Annotated[
@@ -68,6 +61,7 @@ def resume(
     from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
     from apxm.runtime.limits import BackendPool
+    from apxm.runtime.options import RunOptions
     from apxm.runtime.scheduler import Run
     from apxm.version import VERSION
 
@@ -78,24 +72,19 @@ def resume(
         stack.enter_context(signals_as_ctrl_c())
         metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         earlier = reopen(journaling, run, VERSION, as_recorded=as_recorded, redo=redo or (), assume=assumed)
-        stack.enter_context(closing(earlier.recorder, journaling))
+        recorder = earlier.recorder
+        stack.enter_context(closing(recorder, journaling))
         terminal = Terminal(Shown(json, quiet, metrics))
-        options = api.resumed_options(
-            earlier.options,
-            max_concurrency,
-            timeout,
-            on_error,
-            max_total_tokens,
-            max_cost,
-            terminal.emit,
-            terminal.warn,
+        kept = earlier.kept(
+            max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
         )
+        options = RunOptions(timeout_s=timeout, output=terminal.emit, warn=terminal.warn, **kept)
         configured = resolve(earlier.selection)
         pool = BackendPool(configured.backends, configured.default)
-        started = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options, earlier.recorder)
+        started = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
         if not quiet:
             announce(configured, started, ())
-            note(f"run {earlier.recorder.run_id} goes on: {earlier.recorder.finished} calls are finished")
+            note(f"run {recorder.run_id} goes on: {recorder.finished} calls are finished")
         phases = LinkPhases(validation_ms=api.milliseconds(perf_counter() - begun))
-        status = show_run(started, pool, phases, earlier.recorder.run_id, terminal)
+        status = show_run(started, recorder, pool, phases, recorder.run_id, terminal)
     raise typer.Exit(status)

@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apxm.cli.options import JSON
+from apxm.cli.options import JSON, JournalDir, RunId
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 runs_app = typer.Typer(help="List, show or remove journaled runs.", no_args_is_help=True, rich_markup_mode=None)
 
-Folder = Annotated[
-    str | None,
-    typer.Option("--journal-dir", metavar="DIR", help="The folder of the journals; default: the user's own."),
-]
-
 
 @runs_app.command("list")
-def list_runs(json: JSON = False, journal_dir: Folder = None) -> None:
+def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
     """List the runs, the newest first: id, status, operations finished, size, start, program.
 
     \b
@@ -39,16 +34,9 @@ def list_runs(json: JSON = False, journal_dir: Folder = None) -> None:
 
 @runs_app.command("show")
 def show(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="Which run: its id, so much of its begin or end as no other has, or last.",
-            show_default=False,
-        ),
-    ],
+    run: RunId,
     json: JSON = False,
-    journal_dir: Folder = None,
+    journal_dir: JournalDir = None,
 ) -> None:
     """Show what a run is and what it has finished. It may be running.
 
@@ -77,7 +65,7 @@ def prune(
         typer.Option("--keep-bytes", metavar="SIZE", help="Then the oldest, until the rest fits: 500MB, 1GiB, …"),
     ] = "1GiB",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    journal_dir: Folder = None,
+    journal_dir: JournalDir = None,
 ) -> None:
     """Remove old runs. One that is running stays; one that was interrupted goes too, and cannot be resumed then.
 

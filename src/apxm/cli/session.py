@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import typer
-from msgspec.structs import replace
 
 from apxm import api
 from apxm.analysis.measure import measure
@@ -34,6 +34,7 @@ from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
+from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.source import Diagnostic, printable
@@ -57,11 +58,8 @@ class Invocation:
     named: list[str]
     selection: Selection
     flow: str | None = None
-    max_concurrency: int | None = None
-    timeout_s: float | None = None
-    on_error: str = "finish"
-    max_total_tokens: int | None = None
-    max_cost: float | None = None
+    options: RunOptions = field(default_factory=RunOptions)
+    """All but what the terminal adds."""
     journaling: Journaling = field(default_factory=Journaling)
     json: bool = False
     quiet: bool = False
@@ -117,17 +115,10 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     loaded = LoadedProgram(linked.program)
     configured = resolve(invocation.selection)
     terminal = Terminal(Shown(invocation.json, invocation.quiet, metrics_file))
-    options = api.run_options(
-        invocation.max_concurrency,
-        invocation.timeout_s,
-        invocation.selection.seed,
-        invocation.on_error,
-        terminal.emit,
-        terminal.warn,
-        max_total_tokens=invocation.max_total_tokens,
-        max_cost=invocation.max_cost,
-    )
+    seed = invocation.selection.seed or 0
+    options = replace(invocation.options, seed=seed, output=terminal.emit, warn=terminal.warn)
     pool = BackendPool(configured.backends, configured.default)
+    run = Run(loaded, flow, arguments, pool, options)
     run_id = new_run_id(time())
     recorder = api.journal_of(
         invocation.journaling,
@@ -142,18 +133,16 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
         show_warning,
     )
     with closing(recorder, invocation.journaling):
-        run = Run(loaded, flow, arguments, pool, options, recorder)
         if not invocation.quiet:
             announce(configured, run, linked.warnings)
             if recorder:
                 note(f"run {run_id} is journaled")
-            if options.max_total_tokens is not None or options.max_cost is not None:
-                note(
-                    f"calls without a max_tokens of their own have one, of {DEFAULT_MAX_TOKENS:,}: the run has a budget"
-                )
+            if options.has_budget:
+                most = f"{DEFAULT_MAX_TOKENS:,}"
+                note(f"budget: calls without a max_tokens, of their own or their backend's, have {most}")
         validation_ms = api.milliseconds(perf_counter() - begun)
         phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms)
-        status = show_run(run, pool, phases, run_id, terminal)
+        status = show_run(run, recorder, pool, phases, run_id, terminal)
     raise typer.Exit(status)
 
 
@@ -169,15 +158,17 @@ def closing(recorder: Recorder | None, journaling: Journaling) -> Generator[None
             finish(recorder, journaling)
 
 
-def show_run(run: Run, pool: BackendPool, phases: LinkPhases, run_id: str, terminal: Terminal) -> int:
+def show_run(
+    run: Run, recorder: Recorder | None, pool: BackendPool, phases: LinkPhases, run_id: str, terminal: Terminal
+) -> int:
     """Runs it to its end and reports. Returns the exit status."""
     terminal.run = run
     begun = perf_counter()
     with asyncio.Runner(loop_factory=real_loop) as runner:
-        trace, signal_number = runner.run(_execute(run, pool, terminal.progress))
-    phases = replace(phases, runtime_ms=api.milliseconds(perf_counter() - begun))
+        trace, signal_number = runner.run(_execute(run, recorder, pool, terminal.progress))
+    phases = msgspec.structs.replace(phases, runtime_ms=api.milliseconds(perf_counter() - begun))
     metrics = measure(trace, phases, api.backend_used(pool.info))
-    _report(trace, signal_number, metrics, run_id, terminal, run.recorder)
+    _report(trace, signal_number, metrics, run_id, terminal, recorder)
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
 
@@ -218,11 +209,11 @@ def _report(
             note(f"`apxm resume {run_id}` goes on from here")
 
 
-async def _execute(run: Run, pool: BackendPool, progress: ProgressLine) -> tuple[Trace, int]:
+async def _execute(run: Run, recorder: Recorder | None, pool: BackendPool, progress: ProgressLine) -> tuple[Trace, int]:
     """The trace, and the signal that ended the run early, or 0."""
     try:
         with _drawn(run, progress), Interruption(run) as interruption:
-            return await run.execute(), interruption.signal_number
+            return await run.execute(recorder), interruption.signal_number
     finally:
         await pool.close()
 

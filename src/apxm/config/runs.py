@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from apxm.errors import ConfigurationError, UsageError
+from apxm.source import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,22 @@ class Journaling:
             raise UsageError("a journal cannot be required and not be wanted")
 
     @property
+    def path(self) -> Path:
+        """The folder, whether or not it exists."""
+        return runs_folder() if self.folder is None else Path(self.folder)
+
+    def make_folder(self) -> Path:
+        """`path`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            where = printable(str(self.path))
+            raise ConfigurationError(
+                f"the folder of the journals cannot be made: {error.strerror}", where=where
+            ) from None
+        return self.path
+
+    @property
     def mode(self) -> Literal["full", "normal"]:
         return "normal" if self.sync == "normal" else "full"
 
@@ -38,13 +55,3 @@ def runs_folder() -> Path:
     from platformdirs import user_data_path  # not needed where a folder is named
 
     return user_data_path("apxm", appauthor=False) / "runs"
-
-
-def make_runs_folder() -> Path:
-    """`runs_folder`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
-    folder = runs_folder()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"journals cannot be kept: {error.strerror}", where=str(folder)) from None
-    return folder

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from random import SystemRandom
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """None that looks like another one: no i, l, o, 0, 1."""
+_SYSTEM = SystemRandom()
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-9]{4}")
 
 
-def new_run_id(now: float, choose: Callable[[str], str] = secrets.choice) -> str:
+def new_run_id(now: float, choose: Callable[[str], str] = _SYSTEM.choice) -> str:
     """The id of a run that starts at the unix time `now`; `choose` picks a character."""
     return f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{''.join(choose(_LETTERS) for _ in range(4))}"
 

@@ -7,12 +7,13 @@ and executes nothing; what it builds is verified before anyone sees it.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from typing import TypeVar
 
 import msgspec
 
-from apxm.errors import ArtifactError
+from apxm.errors import ArtifactError, UsageError
 from apxm.program.model import Names, Program
 from apxm.program.verify import verify
 
@@ -36,6 +37,22 @@ def encode(program: Program) -> bytes:
     payload = body + names
     digest = hashlib.sha256(payload).digest()
     return _HEADER.pack(MAGIC, FORMAT_VERSION, 0, len(names), len(payload), digest) + payload
+
+
+def read(path: str | os.PathLike[str]) -> Program:
+    """The program in the artifact at `path`. Executes nothing. Raises `ArtifactError`, and `UsageError` where the file
+    cannot be read."""
+    shown = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_ARTIFACT + 1)
+    except OSError as error:
+        raise UsageError(f"the artifact cannot be read: {error.strerror}", where=shown) from None
+    try:
+        return decode(data)
+    except ArtifactError as error:
+        error.where = shown
+        raise
 
 
 def decode(data: bytes) -> Program:

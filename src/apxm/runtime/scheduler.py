@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from time import process_time_ns
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, InternalError, OperationError, UsageError
@@ -23,36 +22,16 @@ from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
+from apxm.runtime.options import RunOptions
 from apxm.runtime.state import Failed, Frame, State
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
 from apxm.runtime.watch import WATCH
 
-OnError = Literal["finish", "cancel"]
 _MOST_WARNINGS = 3
 """Of handlers that keep the event loop busy, in one run."""
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    max_concurrency: int | None = None
-    """Most model calls in flight at once; None is no limit."""
-    timeout_s: float | None = None
-    """Limit of the whole run; it then ends as `stopped`."""
-    on_error: OnError = "finish"
-    """Whether the operations that do not need a failed one go on, or the first failure ends the run, as `failed`."""
-    max_total_tokens: int | None = None
-    """Most tokens that its calls may use, input and output, retries included; it then ends as `stopped`."""
-    max_cost: float | None = None
-    """The same of money, in the unit of the configured prices."""
-    seed: int = 0
-    """Of the pauses between retries."""
-    output: Callable[[str], None] | None = None
-    """Called with each line the program prints, in program order, as soon as it is printed."""
-    warn: Callable[[str], None] | None = None
-    """Called with what is wrong, but does not keep the run from going on."""
 
 
 class Progress(NamedTuple):
@@ -74,15 +53,14 @@ class Run:
         arguments: Sequence[Value],
         pool: BackendPool,
         options: RunOptions | None = None,
-        recorder: Recorder | None = None,
     ) -> None:
-        """`arguments` are the values of the flow's parameters, in order, already of their types. `recorder` is for a
-        run that is journaled; closing the journal is left to the caller.
+        """`arguments` are the values of the flow's parameters, in order, already of their types.
 
-        Raises `ConfigurationError` where the program asks for a backend that the pool does not have.
+        Raises `ConfigurationError` where the program asks for a backend that the pool does not have, `UsageError` where
+        its cost is limited and not known.
         """
         self._options = options or RunOptions()
-        self.recorder = recorder
+        self._recorder: Recorder | None = None
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
@@ -90,7 +68,7 @@ class Run:
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._backends = {name: BoundBackend(*pool.get(name)) for name in program.backends}
         self._retries = pool.retries
-        self._budget = self._make_budget()
+        self._budget: Budget | None = None
         self._calls: Calls | None = None
         self._waited = 0
         """Operations that waited and are over, well or badly."""
@@ -100,16 +78,22 @@ class Run:
         self._struggling: set[str] = set()
         """Backends at which a call failed more than once."""
         self.trace = Trace(program.program, flow, started=0)
+        if self._options.max_cost is not None:
+            self._refuse_unknown_prices()
 
-    async def execute(self) -> Trace:
-        """Runs to the end and gives the trace, however the run ended.
+    async def execute(self, recorder: Recorder | None = None) -> Trace:
+        """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
+        closing the journal is left to the caller.
 
         Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual.
         Raises `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
         """
         loop = asyncio.get_running_loop()
-        if isinstance(loop, VirtualLoop):
+        self._recorder = recorder
+        virtual = isinstance(loop, VirtualLoop)
+        if virtual:
             self._refuse_what_is_real()
+        self._budget = self._make_budget()
         clock = clock_of(loop)
         options, trace = self._options, self.trace
         self._now = clock.now
@@ -124,15 +108,15 @@ class Run:
             clock,
             limited,
             limit,
-            self._retries,
-            self._budget,
-            self.recorder,
             options.seed,
             trace,
-            self._deliver,
-            self._proceed,
-            self._held_up,
-            self._tries_again,
+            retries=self._retries,
+            budget=self._budget,
+            recorder=recorder,
+            deliver=self._deliver,
+            proceed=self._proceed,
+            held_up=self._held_up,
+            tries_again=self._tries_again,
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -141,10 +125,9 @@ class Run:
         if options.timeout_s is not None:
             when = trace.started + limit_ns(options.timeout_s)
             overall = clock.call_at(when, lambda: self.stop(Status.STOPPED), TIMEOUT)
-        if self.recorder is not None:
-            self.recorder.start(self._journal_failed)
-        real = not isinstance(loop, VirtualLoop)
-        if real:
+        if self._recorder is not None:
+            self._recorder.start(self._journal_failed)
+        if not virtual:
             WATCH.begin(loop)
         try:
             if self._ending is None:
@@ -154,21 +137,21 @@ class Run:
         finally:
             if overall is not None:
                 overall.cancel()
-            if real:
+            if not virtual:
                 WATCH.end(loop)
             calls.cancel()
             await calls.closed()
         self._conclude()
-        if self.recorder is not None:
-            self.recorder.ended(trace)
+        if self._recorder is not None:
+            self._recorder.ended(trace)
         trace.processor_ns = process_time_ns() - processor
         return trace
 
     def _journal_failed(self) -> None:
-        assert self.recorder is not None
+        assert self._recorder is not None
         if self._options.warn is not None:
-            self._options.warn(f"{self.recorder.failure}")
-        if self.recorder.required:
+            self._options.warn(f"{self._recorder.failure}")
+        if self._recorder.required:
             self.stop(Status.STOPPED)
 
     def stop(self, status: Status) -> None:
@@ -192,18 +175,19 @@ class Run:
         return Progress(self._executed + self._state.skipped, running, waiting)
 
     def _make_budget(self) -> Budget | None:
-        """Raises `UsageError` where a cost is limited and not known."""
         options = self._options
-        if options.max_total_tokens is None and options.max_cost is None:
+        if not options.has_budget:
             return None
-        if options.max_cost is not None and (unpriced := self._unpriced()):
+        spent = self._recorder.spent if self._recorder else None
+        return Budget(options.max_total_tokens, None if options.max_cost is None else money(options.max_cost), spent)
+
+    def _refuse_unknown_prices(self) -> None:
+        if unpriced := self._unpriced():
             name, model = unpriced[0]
             raise UsageError(
                 f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
                 hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
             )
-        spent = self.recorder.spent if self.recorder else None
-        return Budget(options.max_total_tokens, None if options.max_cost is None else money(options.max_cost), spent)
 
     def _unpriced(self) -> list[tuple[str, str]]:
         """Backend and model of the calls whose price nobody wrote down."""
@@ -259,7 +243,7 @@ class Run:
                 if isinstance(handler, ModelCall):
                     backend = backends[handler.backend]
                     request = handler.request(frame.values, backend.can_reason)
-                    if self.recorder is not None and self._recorded(self.recorder, frame, node, backend, request):
+                    if self._recorder is not None and self._recorded(self._recorder, frame, node, backend, request):
                         continue
                     collected = now() if clocked else 0
                     # What ran inline on the way to this operation is no part of its dispatch.
@@ -329,8 +313,8 @@ class Run:
             self._drain(calls)
 
     def _emit(self, line: str) -> None:
-        if self.recorder is not None:
-            self.recorder.printed(len(self.trace.printed), line)
+        if self._recorder is not None:
+            self._recorder.printed(len(self.trace.printed), line)
         self.trace.printed.append(line)
         if self._options.output is not None:
             self._options.output(line)
@@ -395,7 +379,7 @@ class Run:
         return Failure(self.trace.path_of(*place), self.trace.place_of(*place), failed.error.kind, failed.error.message)
 
     def _refuse_what_is_real(self) -> None:
-        if self.recorder is not None:
+        if self._recorder is not None:
             raise UsageError("a journal is written in real time, which a run on virtual time cannot see")
         for backend in self._backends.values():
             if not backend.simulated:

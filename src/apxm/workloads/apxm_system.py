@@ -13,7 +13,8 @@ from apxm.reports.comparison_tables import APXM
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of
-from apxm.runtime.scheduler import Run, RunOptions
+from apxm.runtime.options import RunOptions
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.workloads.systems import Sample, Span, WorkloadFailed
 

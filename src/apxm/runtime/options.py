@@ -1,0 +1,51 @@
+"""What a caller says about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from apxm.errors import UsageError
+
+OnError = Literal["finish", "cancel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Raises `UsageError` for a number or a word that makes no sense."""
+
+    max_concurrency: int | None = None
+    """Most model calls in flight at once; None is no limit."""
+    timeout_s: float | None = None
+    """Limit of the whole run; it then ends as `stopped`."""
+    on_error: str = "finish"
+    """An `OnError`: whether the operations that do not need a failed one go on, or the first failure ends the run, as
+    `failed`."""
+    max_total_tokens: int | None = None
+    """Most tokens that its calls may use, input and output, retries included; it then ends as `stopped`."""
+    max_cost: float | None = None
+    """The same of money, in the unit of the configured prices."""
+    seed: int = 0
+    """Of the pauses between retries."""
+    output: Callable[[str], None] | None = None
+    """Called with each line the program prints, in program order, as soon as it is printed."""
+    warn: Callable[[str], None] | None = None
+    """Called with what is wrong, but does not keep the run from going on."""
+
+    def __post_init__(self) -> None:
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise UsageError(f"the concurrency must be at least 1, not {self.max_concurrency}")
+        if self.timeout_s is not None and not 0 < self.timeout_s < inf:
+            raise UsageError(f"the timeout must be a number of seconds above 0, not {self.timeout_s}")
+        if self.max_total_tokens is not None and self.max_total_tokens < 1:
+            raise UsageError(f"the budget must be at least 1 token, not {self.max_total_tokens}")
+        if self.max_cost is not None and not 0 < self.max_cost < inf:
+            raise UsageError(f"the most a run may cost must be a number above 0, not {self.max_cost}")
+        if self.on_error not in ("finish", "cancel"):
+            raise UsageError(f"on an error a run can finish or cancel, not {self.on_error!r}")
+
+    @property
+    def has_budget(self) -> bool:
+        return self.max_total_tokens is not None or self.max_cost is not None
