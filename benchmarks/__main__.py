@@ -18,7 +18,7 @@ from time import monotonic
 
 from benchmarks.report import machine, tell
 
-NAMES = ("scheduling", "fan_out", "skew", "slots", "compiling", "scale", "journal", "starting", "simulator")
+NAMES = ("scheduling", "fan_out", "skew", "slots", "rates", "compiling", "scale", "journal", "starting", "simulator")
 
 TITLE = """# Performance
 

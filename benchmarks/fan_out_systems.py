@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time, time
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,9 @@ from apxm.backends import transport
 from apxm.runtime.loops import real_loop
 from apxm.runtime.open_files import raise_limit
 from apxm.workloads.scalability import programs, prompts
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder
 
 BODY = b'{"model":"simulated","messages":[{"role":"user","content":"%s"}]}'
 CLOSING_S = 0.5
@@ -163,15 +166,13 @@ def backend(where: Where) -> Any:
     return OpenAIBackend("endpoint", OpenAISettings(model="simulated", endpoint=where.base), os.environ)
 
 
-class Apxm:
-    """With a journal, as every run has one whose backend is real."""
+class Unjournaled:
+    """A-PXM without a journal."""
 
     def __init__(self, where: Where) -> None:
         from apxm.runtime.limits import BackendPool
 
         self._pool = BackendPool({"endpoint": backend(where)}, "endpoint")
-        self._folder = TemporaryDirectory(prefix="apxm-journals-")
-        self._journals = Path(self._folder.name)
 
     def prepare(self, width: int) -> None:
         from apxm.runtime.handlers.table import LoadedProgram
@@ -180,11 +181,31 @@ class Apxm:
         self._program = LoadedProgram(program)
 
     async def run(self, width: int) -> None:  # noqa: ARG002
+        await self._execute(None)
+
+    async def _execute(self, recorder: Recorder | None) -> None:
+        from apxm.runtime.scheduler import Run
+
+        trace = await Run(self._program, self._flow, (), self._pool).execute(recorder)
+        assert not trace.failures, trace.failures[0]
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+class Apxm(Unjournaled):
+    """With a journal, as every run has one whose backend is real."""
+
+    def __init__(self, where: Where) -> None:
+        super().__init__(where)
+        self._folder = TemporaryDirectory(prefix="apxm-journals-")
+        self._journals = Path(self._folder.name)
+
+    async def run(self, width: int) -> None:  # noqa: ARG002
         from apxm.journal.ids import new_run_id
         from apxm.journal.journal import Journal
         from apxm.journal.model import header_of
         from apxm.runtime.recording import Recorder
-        from apxm.runtime.scheduler import Run
 
         header = header_of(
             self._program.program, apxm="", run_id=new_run_id(time()), started=time(), path="fan_out.ais",
@@ -192,13 +213,9 @@ class Apxm:
         )  # fmt: skip
         journal = Journal.create(self._journals, header)
         try:
-            trace = await Run(self._program, self._flow, (), self._pool).execute(Recorder(journal, ""))
+            await self._execute(Recorder(journal, ""))
         finally:
             journal.close()
-        assert not trace.failures, trace.failures[0]
-
-    async def close(self) -> None:
-        await self._pool.close()
 
 
 class OpenAISdk:
@@ -271,6 +288,7 @@ SYSTEMS: dict[str, Callable[[Where], System]] = {
     "pyqwest": BarePyqwest,
     "bounded": BoundedPyqwest,
     "apxm": Apxm,
+    "unjournaled": Unjournaled,
     "openai": OpenAISdk,
     "langgraph": LangGraph,
     "langgraph-ours": LangGraphOnOurClient,

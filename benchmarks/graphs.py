@@ -49,9 +49,9 @@ def operation(name: str, operands: Sequence[int] = (), *, priority: int = 0, **o
     )
 
 
-def fan_out(name: str, count: int) -> Program:
+def fan_out(name: str, count: int, **options: Value) -> Program:
     """`count` independent operations, and one text that waits for them all."""
-    nodes = [operation(name) for _ in range(count)]
+    nodes = [operation(name, **options) for _ in range(count)]
     end = Operate(operation="merge", operands=tuple(range(count)), arguments=(Literal("end"),), result="str")
     return program([*nodes, end])
 

@@ -52,9 +52,9 @@ class Watched:
         self._told = asyncio.Event()
         journal.start(self.failures.append)
 
-    def append(self, *rows: Row) -> None:
+    def append(self, *rows: Row, urgent: bool = False) -> None:
         for row in rows:
-            self._journal.append(row, partial(self._tell, self._appended))
+            self._journal.append(row, partial(self._tell, self._appended), urgent=urgent)
             self._appended += 1
 
     async def all_told(self) -> None:

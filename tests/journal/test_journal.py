@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from apxm.errors import InternalError, JournalBusyError, JournalError, UsageError
+from apxm.journal import writer
 from apxm.journal.journal import Journal
 from apxm.journal.model import Ended, Printed, Record, Resumed
 from apxm.journal.reading import read
@@ -113,6 +114,32 @@ def test_all_that_waits_is_committed_at_once_and_told_with_one_call(
             assert watched.committed == list(range(65))
 
     asyncio.run(run())
+
+
+def test_a_commit_close_behind_another_waits_for_more_rows_until_one_is_urgent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_GATHER_S", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(writer, "perf_counter", lambda: 0.0)
+    batches: list[int] = []
+    actual = Store.write
+
+    def write(store: Store, records: Sequence[Record]) -> None:
+        batches.append(len(records))
+        actual(store, records)
+
+    monkeypatch.setattr(Store, "write", write)
+
+    async def run() -> None:
+        with closing(Journal.create(tmp_path, HEADER)) as journal:
+            watched = Watched(journal)
+            watched.append(result(0), result(1), result(2))
+            watched.append(result(3), urgent=True)
+            await watched.all_told()
+            watched.append(result(4))
+
+    asyncio.run(run())
+    assert batches == [4, 1], "closing waits for nothing either"
 
 
 def test_nothing_is_told_while_the_commit_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

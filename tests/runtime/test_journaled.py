@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError, JournalError, UsageError
+from apxm.journal import writer
 from apxm.journal.journal import Journal
 from apxm.journal.model import Ended, History, Printed, Result, header_of
 from apxm.journal.reading import read
@@ -74,6 +76,24 @@ def test_every_answer_and_line_is_in_the_journal_in_a_causal_order(tmp_path: Pat
     assert [row.value for row in found if isinstance(row, Result)] == ["[a]", "[[a]]", "[[[a]]]"]
     assert [row for row in found if isinstance(row, Printed)] == [Printed(0, "[[a]]")]
     assert found[-1] == Ended("succeeded")
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        (CHAIN, RunOptions()),
+        (CHAIN, RunOptions(max_total_tokens=1_000_000)),
+        (program(plan(ask("a"), ask("b"), merge(0, 1), give(2))), RunOptions()),
+    ],
+    ids=["chain", "chain with a budget", "wide"],
+)
+def test_an_answer_waits_for_others_to_share_its_commit_only_where_there_may_be_some(
+    tmp_path: Path, shape: Program, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_GATHER_S", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(writer, "perf_counter", lambda: 0.0)  # each commit is close behind the one before
+    trace = execute(shape, instant(), begin(tmp_path, shape), options=options)
+    assert trace.status is Status.SUCCEEDED
 
 
 def failing_at(number: int) -> ScriptedBackend:

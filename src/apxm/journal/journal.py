@@ -84,11 +84,12 @@ class Journal:
         """
         self._writer = Writer(self._store, printable(str(self.path)), asyncio.get_running_loop(), on_failure)
 
-    def append(self, row: Row, committed: Committed | None = None) -> None:
-        """Returns at once; `committed` is called later, on the loop, never from here."""
+    def append(self, row: Row, committed: Committed | None = None, *, urgent: bool = False) -> None:
+        """Returns at once; `committed` is called later, on the loop, never from here. `urgent` says that no other row
+        is about to come, which this one could share its commit with."""
         if self._writer is None or self._closed:
             raise InternalError("a row was appended to a journal that is not open")
-        self._writer.append(Record(self._clock(), row), committed)
+        self._writer.append(Record(self._clock(), row), committed, urgent)
 
     def close(self) -> None:
         """Writes what is queued, empties the write-ahead log into the file, and lets go of the run."""

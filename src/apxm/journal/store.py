@@ -52,7 +52,7 @@ class Store:
             with failing("cannot be made", files.journal):
                 _write_draft(files.draft, content)
                 os.rename(files.draft, files.journal)
-                _sync_folder(files.folder)
+                _sync(files.folder)
             return cls(files, End(0, crc32(content)), sync)
         except BaseException:
             for path in files.all_but_lock:
@@ -84,17 +84,23 @@ class Store:
 
 
 def _write_draft(path: Path, header: bytes) -> None:
+    """Whole and on the disk, or it fails; what is left then is no journal yet."""
     with closing(connect(path, "rw")) as connection:
+        # What is made here counts only as a whole: nothing has to be safe before the end, nor taken back.
+        connection.execute("PRAGMA synchronous = off")
+        connection.execute("PRAGMA journal_mode = memory")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        connection.execute(SCHEMA)
+        connection.execute(_INSERT, (0, header, crc32(header)))
+        # Last: what is in a write-ahead log is not in this file, and closing it might fail without a word.
         if connection.execute("PRAGMA journal_mode = wal").fetchone()[0] != "wal":
             raise JournalError(
                 "a journal is not safe here: SQLite grants no write-ahead log on this file system",
                 where=printable(str(path.parent)),
                 hint="name a folder on a local disk",
             )
-        connection.execute(SCHEMA)
-        connection.execute(_INSERT, (0, header, crc32(header)))
+    _sync(path)
 
 
 def _identity(path: Path) -> tuple[int, ...]:
@@ -106,9 +112,9 @@ def _identity(path: Path) -> tuple[int, ...]:
     return file.st_dev, file.st_ino, log.st_dev, log.st_ino
 
 
-def _sync_folder(folder: Path) -> None:
-    """A new name outlives a power cut only when its folder is written too."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, would outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

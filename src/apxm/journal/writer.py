@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import NamedTuple
 
 from apxm.errors import JournalError
@@ -24,7 +24,8 @@ OnFailure = Callable[[JournalError], object]
 
 
 _GATHER_S = 0.002
-"""A commit costs ten times what a row does. So one that comes so soon behind another waits so long for more rows."""
+"""A commit costs ten times what a row does. So one that comes so soon behind another waits so long for more rows,
+unless somebody knows that there will be none."""
 
 
 class _Entry(NamedTuple):
@@ -44,16 +45,21 @@ class Writer:
         """When, by `perf_counter`."""
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         """None ends the thread."""
+        self._urgent = threading.Event()
+        """Whether the thread need not wait for more rows."""
         # A disk that hangs must not hold the process: whatever is committed is safe without us.
         self._thread = threading.Thread(target=self._work, name="apxm-journal", daemon=True)
         self._thread.start()
 
-    def append(self, record: Record, committed: Committed | None) -> None:
+    def append(self, record: Record, committed: Committed | None, urgent: bool) -> None:
         self._queue.put(_Entry(record, committed))
+        if urgent:
+            self._urgent.set()
 
     def close(self) -> None:
         """Returns when all that was appended is committed, or has failed. Its callbacks may come later."""
         self._queue.put(None)
+        self._urgent.set()
         self._thread.join()
 
     def _work(self) -> None:
@@ -62,7 +68,8 @@ class Writer:
             batch: list[_Entry] = []
             entry = queue.get()
             if perf_counter() - self._committed < _GATHER_S:
-                sleep(_GATHER_S)  # rows come in a stream
+                self._urgent.wait(_GATHER_S)  # rows come in a stream
+            self._urgent.clear()
             try:
                 while entry is not None:
                     batch.append(entry)

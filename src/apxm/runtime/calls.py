@@ -209,7 +209,8 @@ class Calls:
                 call.since = self._now()
                 self._begin(call)
 
-        recorder.reserved(self._path(call), len(call.earlier), call.worst, reserved)
+        alone = self.in_flight == 1
+        recorder.reserved(self._path(call), len(call.earlier), call.worst, reserved, urgent=alone)
         if call.clocked:
             call.dispatch += self._now() - call.since
 
@@ -250,7 +251,10 @@ class Calls:
             if self._committing.pop(call, None):
                 self._answered(call, answer, sent, received, self._now())
 
-        self._recorder.answered(self._path(call), call.original, call.backend.name, call.model, answer, committed)
+        alone = self.in_flight == len(self._committing)
+        self._recorder.answered(
+            self._path(call), call.original, call.backend.name, call.model, answer, committed, urgent=alone
+        )
 
     def _answered(self, call: Call, answer: ModelAnswer, sent: int, received: int, began: int) -> None:
         """`began` is when our own work on the answer did."""

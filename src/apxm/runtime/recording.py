@@ -77,19 +77,20 @@ class Recorder:
         return result
 
     def answered(
-        self, path: str, request: ModelRequest, backend: str, model: str, answer: ModelAnswer, then: Then
+        self, path: str, request: ModelRequest, backend: str, model: str, answer: ModelAnswer, then: Then, urgent: bool
     ) -> None:
+        """`urgent` as for `Journal.append`."""
         usage = answer.usage
         digest = _digest(request, backend, model)
         row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens)
-        self._journal.append(row, then)
+        self._journal.append(row, then, urgent=urgent)
 
     def printed(self, number: int, line: str) -> None:
         if self._history is None or number not in self._history.printed:
             self._journal.append(Printed(number, line))
 
-    def reserved(self, path: str, attempt: int, worst: Cost, then: Then) -> None:
-        self._journal.append(Reserved(path, attempt, worst.tokens, as_amount(worst.money)), then)
+    def reserved(self, path: str, attempt: int, worst: Cost, then: Then, urgent: bool) -> None:
+        self._journal.append(Reserved(path, attempt, worst.tokens, as_amount(worst.money)), then, urgent=urgent)
 
     def settled(self, path: str, attempt: int, actual: Cost) -> None:
         self._journal.append(Settled(path, attempt, actual.tokens, as_amount(actual.money)))
