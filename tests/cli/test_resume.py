@@ -73,6 +73,16 @@ def test_the_budget_is_told(apxm: Apxm, tmp_path: Path) -> None:
     assert budget["spent_tokens"] > 20
 
 
+def test_the_limit_that_a_budget_sets_is_shown_where_it_sets_one(apxm: Apxm, source: Path) -> None:
+    shown = "budget: answers to calls without a max_tokens have at most 4,096 tokens"
+    budget = ("--max-total-tokens", "100000")
+    assert shown not in apxm("execute", "a.ais", "bees", *FAST, *budget).err
+    source.write_text(SOURCE.replace(", max_tokens: 50", "", 1))
+    assert shown not in apxm("execute", "a.ais", "bees", *FAST).err
+    assert shown in apxm("execute", "a.ais", "bees", *FAST, *budget, "--journal", *JOURNAL).err
+    assert shown in apxm("resume", "last", *JOURNAL).err
+
+
 def test_a_changed_program_is_refused_and_the_difference_named(apxm: Apxm, source: Path) -> None:
     run_id = stopped(apxm)
     for change, difference in (

@@ -86,7 +86,7 @@ def test_a_run_is_found_by_what_is_its_own(tmp_path: Path, wanted: str) -> None:
         ("20260101-000000-aaab", f"did you mean {FIRST}"),
         ("ccccc", f"did you mean {THIRD}"),
         ("2026", f"'2026' may be any of 3 runs.*the last one is {THIRD}"),
-        ("../../etc/passwd", "there is no run"),
+        ("../../etc/passwd", f"there is no run.*the last one is {THIRD}"),
         ("\x1b[2J", r"there is no run '\\x1b\[2J'"),
         ("", "there is no run"),
     ],

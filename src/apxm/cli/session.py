@@ -137,9 +137,6 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
             announce(configured, run, linked.warnings)
             if recorder:
                 note(f"run {run_id} is journaled")
-            if options.has_budget:
-                most = f"{DEFAULT_MAX_TOKENS:,}"
-                note(f"budget: calls without a max_tokens, of their own or their backend's, have {most}")
         validation_ms = api.milliseconds(perf_counter() - begun)
         phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms)
         status = show_run(run, recorder, pool, phases, run_id, terminal)
@@ -178,6 +175,8 @@ def announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) -
     default = configured.backends[configured.default].info.name
     for info in dict.fromkeys(info for info in run.backends if info.name != default):
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
+    if run.limits_answers:
+        note(f"budget: answers to calls without a max_tokens have at most {DEFAULT_MAX_TOKENS:,} tokens")
     for warning in configured.warnings:
         show_warning(warning)
     show_diagnostics(warnings)

@@ -70,8 +70,10 @@ def find_run(folder: Path, wanted: str) -> str:
         raise UsageError(
             f"{wanted!r} may be any of {len(found)} runs", hint=f"type more of it; the last one is {found[-1]}"
         )
-    near = get_close_matches(wanted, ids, 1, cutoff=0.0)
-    hint = f"did you mean {near[0]}?" if near else "there are none"
+    if near := get_close_matches(wanted, ids, 1, cutoff=0.3):
+        hint = f"did you mean {near[0]}?"
+    else:
+        hint = f"the last one is {ids[-1]}" if ids else "there are none"
     raise UsageError(f"there is no run {wanted!r} in {printable(str(folder))}", hint=hint)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import process_time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -169,6 +169,15 @@ class Run:
         """Those that calls of the program may go to, in the order in which it names them."""
         return [backend.info for backend in self._backends.values()]
 
+    @property
+    def limits_answers(self) -> bool:
+        """Whether it has a budget, and so gives `DEFAULT_MAX_TOKENS` to calls that nothing else limits."""
+        unlimited = (
+            call.max_tokens is None and self._backends[call.backend].limits.max_tokens is None
+            for call in self._model_calls()
+        )
+        return self._options.has_budget and any(unlimited)
+
     def progress(self) -> Progress:
         running = self._calls.in_flight if self._calls else 0
         waiting = self._calls.unfinished - running if self._calls else 0
@@ -191,10 +200,13 @@ class Run:
 
     def _unpriced(self) -> list[tuple[str, str]]:
         """Backend and model of the calls whose price nobody wrote down."""
-        calls = (handler for plan in self._handlers for handler in plan if isinstance(handler, ModelCall))
-        used = {(self._backends[call.backend], call.model) for call in calls}
+        used = {(self._backends[call.backend], call.model) for call in self._model_calls()}
         named = ((backend, model or backend.info.model) for backend, model in used)
         return sorted((b.name, model) for b, model in named if model not in b.limits.prices)
+
+    def _model_calls(self) -> Iterator[ModelCall]:
+        """As the program has them, however often each is made."""
+        return (handler for plan in self._handlers for handler in plan if isinstance(handler, ModelCall))
 
     # --- the loop of the dataflow ----------------------------------------------------------------------------------
 
