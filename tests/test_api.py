@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,9 @@ from typing import Literal
 import pytest
 
 import apxm
+from apxm import journaling
 from apxm.backends.protocol import ModelRequest
-from apxm.errors import BackendError, UsageError
+from apxm.errors import BackendError, JournalError, UsageError
 from apxm.testing import ScriptedBackend, run_virtually
 
 RESEARCH = """
@@ -264,6 +266,36 @@ def test_a_run_that_failed_goes_on_from_its_journal(tmp_path: Path) -> None:
     assert (result.metrics.execution.nodes_reused, result.metrics.llm.total_requests) == (1, 1)
     with pytest.raises(UsageError, match="there is no run"):
         apxm.resume("nothing", journal_dir=tmp_path)
+
+
+@pytest.fixture
+def never_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journaling, "_pruned", {})
+
+
+@pytest.mark.usefixtures("never_pruned")
+def test_a_run_removes_old_ones_now_and_then(program: apxm.Program, tmp_path: Path) -> None:
+    def left_after_a_run() -> bool:
+        old = tmp_path / "20200101-000000-aaaa.journal"
+        old.touch()
+        os.utime(old, (0, 0))
+        apxm.run(program, topic="bees", backends=answering(), journal=True, journal_dir=tmp_path)
+        return old.exists()
+
+    assert [left_after_a_run() for _ in range(2)] == [False, True]
+
+
+@pytest.mark.usefixtures("never_pruned")
+def test_old_runs_that_cannot_be_removed_cost_nobody_a_result(
+    program: apxm.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(folder: Path, **_: object) -> None:
+        raise JournalError("not yours", where=str(folder))
+
+    monkeypatch.setattr(journaling, "prune", fail)
+    result = apxm.run(program, topic="bees", backends=answering(), journal=True, journal_dir=tmp_path)
+    assert result.status is apxm.Status.SUCCEEDED
+    assert f"old runs were not removed: {tmp_path}: not yours" in caplog.text
 
 
 def test_a_run_that_has_an_owner_is_not_resumed(tmp_path: Path) -> None:

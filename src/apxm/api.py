@@ -204,6 +204,7 @@ async def resume_async(
     journal_dir: Path | None = None,
     journal_sync: str = "full",
     require_journal: bool = False,
+    config: Path | None = None,
     as_recorded: bool = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
@@ -222,7 +223,7 @@ async def resume_async(
 
     begun = perf_counter()
     journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
-    earlier = reopen(journaling, run_id, VERSION, as_recorded=as_recorded, redo=redo, assume=assume)
+    earlier = reopen(journaling, run_id, VERSION, config=config, as_recorded=as_recorded, redo=redo, assume=assume)
     recorder = earlier.recorder
     try:
         kept = earlier.kept(

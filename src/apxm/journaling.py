@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
+from msgspec import Struct
+
+from apxm.config.files import Scope
 from apxm.config.runs import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, UsageError
@@ -25,10 +31,37 @@ from apxm.runtime.options import RunOptions
 from apxm.runtime.recording import Recorder
 from apxm.source import printable
 
+logger = logging.getLogger("apxm")
+
+PRUNED_EACH_S = 60
+"""To look at ten thousand runs takes as long as a short one."""
+_pruned: dict[Path, float] = {}
+"""When this process did, by folder."""
+
 Origin = tuple[str, Kind]
 """The absolute path of a program, and what is there."""
-_KEPT = ("max_concurrency", "on_error", "max_total_tokens", "max_cost")
-"""Options of a run that the next process goes on with."""
+
+
+class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The options in the header of a journal: what the next process needs besides the program and its inputs."""
+
+    backend: str | None = None
+    model: str | None = None
+    latency: str | None = None
+    slowdown: str | None = None
+    faults: str | None = None
+    seed: int | None = None
+    file: str | None = None
+    """Absolute, as `directory` is."""
+    directory: str | None = None
+    max_concurrency: int | None = None
+    on_error: str = "finish"
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+
+
+_SELECTED = [field.name for field in fields(Selection) if field.name != "scope"]
+_LIMITS = [name for name in Kept.__struct_fields__ if name not in _SELECTED]
 
 
 @dataclass(frozen=True)
@@ -39,13 +72,12 @@ class Earlier:
     flow: Flow
     inputs: tuple[Value, ...]
     selection: Selection
-    options: Mapping[str, Value]
-    """What it began with."""
+    began_with: Kept
     recorder: Recorder
 
     def kept(self, **given: object) -> dict[str, Any]:
         """The options of a run that it goes on with: those that are `given`, and else those it had."""
-        before = {name: self.options[name] for name in _KEPT if name in self.options}
+        before = {name: getattr(self.began_with, name) for name in _LIMITS}
         named = {name: value for name, value in given.items() if value is not None}
         return {"seed": self.selection.seed or 0} | before | named
 
@@ -84,11 +116,15 @@ def reopen(
     wanted: str,
     apxm: str,
     *,
+    config: str | os.PathLike[str] | None = None,
     as_recorded: bool = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
 ) -> Earlier:
     """Takes a run over that no process owns any more; `wanted` names it.
+
+    It is configured by the file that `config` names, and else by the one it began with. Anybody may have written a
+    journal that lies elsewhere than in the user's own folder: what that names needs trust.
 
     An operation with an outside effect that began, and of which nobody knows whether it ended, is made again where
     `redo` names its path, and has the value that `assume` gives it; else the run does not go on.
@@ -97,20 +133,24 @@ def reopen(
     it is to run `as_recorded`.
     """
     folder = journaling.path
-    journal, history = Journal.reopen(folder, find_run(folder, wanted), sync=journaling.mode)
+    journal, history = Journal.reopen(folder, find_run(folder, wanted).files.run_id, sync=journaling.mode)
     try:
         header = history.header
         program = codec.decode(header.program)
         if not as_recorded:
             _refuse_another_program(history, program)
         _decide(history, redo, assume or {})
-        chosen: dict[str, Any] = {field.name: header.options.get(field.name) for field in fields(Selection)}
+        began_with = _options_of(history)
+        scope = Scope.CHOSEN if journaling.folder is None else Scope.JOURNAL
+        selection = Selection(**{name: getattr(began_with, name) for name in _SELECTED}, scope=scope)
+        if config is not None:
+            selection = replace(selection, file=config, scope=Scope.CHOSEN)
         return Earlier(
             program,
             select_flow(program, header.flow),
             header.inputs,
-            Selection(**chosen),
-            header.options,
+            selection,
+            began_with,
             Recorder(journal, apxm, history, required=journaling.required),
         )
     except BaseException:
@@ -119,17 +159,31 @@ def reopen(
 
 
 def finish(recorder: Recorder, journaling: Journaling) -> None:
-    """Closes the journal, and removes those that are old or too many."""
+    """Closes the journal, and now and then removes those that are old or too many."""
     recorder.close()
-    prune(journaling.path, now=time.time())
+    folder, now = journaling.path, time.time()
+    if now - _pruned.get(folder, -inf) < PRUNED_EACH_S:
+        return
+    _pruned[folder] = now
+    try:
+        prune(folder, now=now)
+    except JournalError as error:  # no reason to lose what the run has given
+        logger.warning("old runs were not removed: %s", error)
 
 
 def _kept(selection: Selection, options: RunOptions) -> dict[str, Value]:
-    """What the next process needs besides the program and its inputs."""
+    """As `Kept` has them, to be stored."""
     file = None if selection.file is None else os.path.abspath(selection.file)
-    here = replace(selection, file=file, directory=os.getcwd())
-    values = asdict(here) | {name: getattr(options, name) for name in _KEPT}
-    return {name: value for name, value in values.items() if value is not None}
+    chosen = replace(selection, file=file, directory=os.getcwd())
+    values = {name: getattr(chosen if name in _SELECTED else options, name) for name in Kept.__struct_fields__}
+    return cast(dict[str, Value], msgspec.to_builtins(Kept(**values)))
+
+
+def _options_of(history: History) -> Kept:
+    try:
+        return msgspec.convert(history.header.options, Kept)
+    except msgspec.ValidationError as error:
+        raise JournalError(f"the options of run {history.header.run_id} are damaged: {error}") from None
 
 
 def _refuse_another_program(history: History, recorded: Program) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from apxm.journal.journal import Journal
 from apxm.journal.model import Started, header_of
 from apxm.journal.reading import read
+from apxm.operations.types import Value
 from apxm.program import codec
 from tests.cli.conftest import Apxm
 
@@ -128,7 +130,26 @@ def test_it_is_configured_by_the_folder_it_began_in(
     assert ended.err.startswith("model: one")
 
 
-def unknown(tmp_path: Path) -> str:
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"backend": 5}, r"Expected `str \| null`, got `int` - at `\$.backend`"),
+        ({"file": ["a"]}, r"at `\$.file`"),
+        ({"max_concurrency": "many"}, r"at `\$.max_concurrency`"),
+        ({"max_cost": 0}, "the most a run may cost must be a number above 0"),
+        ({"on_error": "explode"}, "on an error a run can finish or cancel"),
+    ],
+)
+def test_options_of_a_journal_that_make_no_sense_are_refused(
+    apxm: Apxm, tmp_path: Path, options: dict[str, Value], expected: str
+) -> None:
+    unknown(tmp_path, options)
+    ended = apxm("resume", "last", *JOURNAL, "--redo", "send")
+    assert ended.status in (1, 2)
+    assert re.search(expected, ended.err)
+
+
+def unknown(tmp_path: Path, options: dict[str, Value] | None = None) -> str:
     """A run in which an operation with an outside effect began, and nobody knows its end."""
     import apxm
 
@@ -142,7 +163,7 @@ def unknown(tmp_path: Path) -> str:
         kind="source",
         flow="A.main",
         inputs=("bees",),
-        options={"latency": "constant:1"},
+        options={"latency": "constant:1"} | (options or {}),
     )
     assert codec.decode(header.program) == program
     (tmp_path / "runs").mkdir()

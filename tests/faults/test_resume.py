@@ -100,7 +100,7 @@ async def interrupted_and_resumed(folder: Path, seed: int, number: signal.Signal
             for record in read(process.journal).records
             if isinstance(record.row, Result) and isinstance(record.row.value, str)
         ]
-        status, out, err = await process.ended("resume", process.journal.stem, "--quiet")
+        status, out, err = await process.ended("resume", process.journal.stem, "--config", "config.toml", "--quiet")
         assert (status, out) == (0, whole[1]), err
         second = [number_of(request) for request in server.received[len(first) :]]
     assert not set(committed) & set(second), "what is committed is never asked for again"

@@ -10,11 +10,12 @@ from random import Random
 import pytest
 
 from apxm.errors import JournalError, UsageError
+from apxm.journal.folder import Stored
 from apxm.journal.ids import is_run_id, new_run_id, start_of
 from apxm.journal.journal import Journal
 from apxm.journal.lock import RunLock
 from apxm.journal.model import Ended
-from apxm.journal.runs import Stored, find_run, list_runs, prunable, prune, show_run
+from apxm.journal.runs import find_run, list_runs, prunable, prune, show_run
 from tests.journal.journals import RUN_ID, STARTED, header, names, result, write
 
 DAY = 86_400.0
@@ -68,7 +69,7 @@ def test_a_folder_that_is_not_there_has_no_runs_and_one_that_cannot_be_read_is_a
 
 def test_a_run_is_shown_with_all_that_it_has(tmp_path: Path) -> None:
     write(tmp_path, [result(0)], FIRST)
-    run, history = show_run(tmp_path, FIRST)
+    run, history = show_run(find_run(tmp_path, FIRST))
     assert (run.id, run.status, run.operations) == (FIRST, "interrupted", 1)
     assert history.results == {"main/a0": result(0)}
 
@@ -77,7 +78,7 @@ def test_a_run_is_shown_with_all_that_it_has(tmp_path: Path) -> None:
 def test_a_run_is_found_by_what_is_its_own(tmp_path: Path, wanted: str) -> None:
     for run_id in (FIRST, SECOND, THIRD):
         write(tmp_path, [], run_id)
-    assert find_run(tmp_path, wanted) == FIRST
+    assert find_run(tmp_path, wanted).files.run_id == FIRST
 
 
 @pytest.mark.parametrize(

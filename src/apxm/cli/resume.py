@@ -36,6 +36,7 @@ def resume(
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
+    config: o.Config = None,
 ) -> None:
     """Go on with a run that ended, however it did. What is finished is not done again, and all output is shown.
 
@@ -71,7 +72,9 @@ def resume(
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
         metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
-        earlier = reopen(journaling, run, VERSION, as_recorded=as_recorded, redo=redo or (), assume=assumed)
+        earlier = reopen(
+            journaling, run, VERSION, config=config, as_recorded=as_recorded, redo=redo or (), assume=assumed
+        )
         recorder = earlier.recorder
         stack.enter_context(closing(recorder, journaling))
         terminal = Terminal(Shown(json, quiet, metrics))

@@ -49,8 +49,7 @@ def show(
     from apxm.reports.output import write
     from apxm.reports.runs import run_json, run_text
 
-    folder = _folder(journal_dir)
-    found, history = runs.show_run(folder, runs.find_run(folder, run))
+    found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
     for text in [run_json(found, history)] if json else run_text(found, history):
         write(text)
 

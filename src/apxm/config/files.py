@@ -19,6 +19,8 @@ class Scope(Enum):
     CHOSEN = "--config"
     PROJECT = "project"
     """Found in the working directory or above: perhaps cloned from a stranger."""
+    JOURNAL = "journal"
+    """Named by a journal that may have been cloned as well."""
     USER = "user"
 
 
@@ -29,13 +31,14 @@ class ConfigFile:
     content: bytes
 
 
-def find_file(chosen: Path | None, directory: Path | None = None) -> ConfigFile | None:
-    """The one file that counts: `chosen`, else the project's, else the user's. Files are never merged."""
+def find_file(chosen: Path | None, directory: Path | None = None, scope: Scope = Scope.CHOSEN) -> ConfigFile | None:
+    """The one file that counts: `chosen`, by whom says `scope`, else the project's, else the user's. Files are never
+    merged."""
     if chosen is not None:
         content = read_file(chosen)
         if content is None:
             raise ConfigurationError("there is no such file", where=str(chosen))
-        return ConfigFile(chosen, Scope.CHOSEN, content)
+        return ConfigFile(chosen, scope, content)
     return find_project_file(directory) or _find_user_file()
 
 

@@ -15,11 +15,21 @@ from apxm.backends.secrets import reference
 from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
 from apxm.config import environment as env
 from apxm.config.document import SIMULATED, Document
-from apxm.config.files import find_file
+from apxm.config.files import Scope, find_file
 from apxm.config.trust import is_trusted
 from apxm.errors import ConfigurationError, UntrustedConfigurationError, UsageError
 
 KeyStatus = Literal["none", "set", "missing"]
+
+
+_WHOSE = {
+    Scope.PROJECT: (
+        "this project's own configuration",
+        "run apxm trust, again after each change of it; --backend simulated runs without",
+    ),
+    Scope.JOURNAL: ("the configuration that a journal outside your own folder names", "name it yourself with --config"),
+}
+"""The files that need trust, in words, and what gives it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Known:
     """Its place in a file."""
     trusted: bool = True
     """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
+    scope: Scope = Scope.CHOSEN
+    """Of its file."""
 
     @property
     def info(self) -> BackendInfo:
@@ -62,10 +74,11 @@ class Known:
             what = "sets answers, regular expressions that can keep this process busy for ever"
         else:
             what = f"(kind {self.info.kind}) would send prompts to {self.info.endpoint}{self._with_keys()}"
+        whose, hint = _WHOSE[self.scope]
         return UntrustedConfigurationError(
-            f"this project's own configuration is not trusted, and its backends.{self.name} {what}",
+            f"{whose} is not trusted, and its backends.{self.name} {what}",
             where=self.where,
-            hint="read the file, then run apxm trust, again after each change of it; --backend simulated runs without",
+            hint=f"read the file, then {hint}",
         )
 
     def _with_keys(self) -> str:
@@ -77,8 +90,11 @@ class Known:
 
 
 class Inventory:
-    def __init__(self, chosen: str | os.PathLike[str] | None, directory: str | None = None) -> None:
-        """Raises `ConfigurationError`; a key that is missing, or a file that is not trusted, is no error yet."""
+    def __init__(
+        self, chosen: str | os.PathLike[str] | None, directory: str | None = None, scope: Scope = Scope.CHOSEN
+    ) -> None:
+        """The arguments are those of `find_file`. Raises `ConfigurationError`; a key that is missing, or a file that is
+        not trusted, is no error yet."""
         self._built_in = {SIMULATED: Known(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
         if found := env.openai_from(os.environ):
             parse_endpoint(found.settings.endpoint, setting=env.ENDPOINT)
@@ -88,10 +104,11 @@ class Inventory:
         self.path: str | None = None
         """Of the file that counts."""
         self.warnings: list[str] = []
-        if file := find_file(None if chosen is None else Path(chosen), None if directory is None else Path(directory)):
+        path, start = (None if given is None else Path(given) for given in (chosen, directory))
+        if file := find_file(path, start, scope):
             self.path = str(file.path)
             self._document = Document(self.path, file.content)
-            self._read(self._document, is_trusted(file.scope, file.content))
+            self._read(self._document, file.scope, is_trusted(file.scope, file.content))
             self.warnings += self._document.warnings()
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
@@ -125,10 +142,10 @@ class Inventory:
             )
         return next(iter(self._configured), env.OPENAI if env.OPENAI in self._built_in else SIMULATED)
 
-    def _read(self, document: Document, trusted: bool) -> None:
+    def _read(self, document: Document, scope: Scope, trusted: bool) -> None:
         for name, settings in document.config.backends.items():
             where = document.place("backends", name)
             # Of a file that nobody looked at, only what stays inside this process and leaves it in our hands: while an
             # expression is matched, neither --timeout nor Ctrl-C gets a turn.
             harmless = isinstance(settings, SimulatedSettings) and not settings.answers
-            self._configured[name] = Known(name, settings, where, where, trusted or harmless)
+            self._configured[name] = Known(name, settings, where, where, trusted or harmless, scope)

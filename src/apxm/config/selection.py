@@ -17,6 +17,7 @@ from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
+from apxm.config.files import Scope
 from apxm.config.inventory import Inventory, KeyStatus, Known
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.source import printable
@@ -26,7 +27,7 @@ from apxm.source import printable
 class Selection:
     """What the command line, or a caller, says about the backend of a run; None leaves it as configured.
 
-    All but `backend`, `file` and `directory` change the backend that answers by default, and no other.
+    All but `backend` and where to find it change the backend that answers by default, and no other.
     """
 
     backend: str | None = None
@@ -38,6 +39,8 @@ class Selection:
     file: str | os.PathLike[str] | None = None
     directory: str | None = None
     """Where to look for a project's configuration; None: in the working directory."""
+    scope: Scope = Scope.CHOSEN
+    """Who named `file`."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def resolve(selection: Selection) -> Resolved:
     Raises `ConfigurationError`, also where the default backend lacks its key or its file is not trusted; `UsageError`
     for a selection that makes no sense.
     """
-    inventory = Inventory(selection.file, selection.directory)
+    inventory = Inventory(selection.file, selection.directory, selection.scope)
     chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
     chosen.must_be_trusted()
     default = create_backend(chosen.name, chosen.settings, os.environ, where=chosen.where)

@@ -1,8 +1,9 @@
 """Which files of projects the user has looked at.
 
-A project's own configuration may have been cloned from a stranger. Until its content is trusted it can set up simulated
-backends without `answers` and nothing else: an `openai` backend would send the user's prompts, and perhaps a key, where
-its author likes, and an answer's regular expression can be written so that matching it never ends.
+A project's own configuration may have been cloned from a stranger, and so may a journal that names one. Until its
+content is trusted such a file can set up simulated backends without `answers` and nothing else: an `openai` backend
+would send the user's prompts, and perhaps a key, where its author likes, and an answer's regular expression can be
+written so that matching it never ends.
 Trust is given to content, by digest; a changed file needs it again.
 """
 
@@ -50,7 +51,7 @@ def trust(path: Path | None = None) -> TrustedFile:
 
 def is_trusted(scope: Scope, content: bytes) -> bool:
     """Whether a file may send prompts and keys. What the user chose or keeps in their own directory may."""
-    if scope is not Scope.PROJECT or os.environ.get(VARIABLE) == "1":
+    if scope not in (Scope.PROJECT, Scope.JOURNAL) or os.environ.get(VARIABLE) == "1":
         return True
     return (_store() / _digest(content)).is_file()
 

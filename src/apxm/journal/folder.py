@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,16 +59,38 @@ def files_of(folder: Path, run_id: str) -> RunFiles:
     return RunFiles(folder, run_id)
 
 
-def runs_in(folder: Path) -> list[RunFiles]:
-    """Every run that has a file there, by id; none where there is no folder. Raises `JournalError`."""
+@dataclass
+class Stored:
+    """The files of a run, by their looks."""
+
+    files: RunFiles
+    has_journal: bool = False
+    size_bytes: int = 0
+    written: float = 0.0
+    """When the last of them was, in unix time."""
+
+
+def runs_in(folder: Path) -> list[Stored]:
+    """Every run that has a file there, by id, which is by the time they began; none where there is no folder. Raises
+    `JournalError`."""
+    runs: dict[str, Stored] = {}
     try:
-        names = os.listdir(folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not (match := _FILE.fullmatch(entry.name)):
+                    continue
+                run_id = match[1]
+                run = runs.setdefault(run_id, Stored(RunFiles(folder, run_id)))
+                with suppress(FileNotFoundError):  # it is being removed
+                    state = entry.stat()
+                    run.size_bytes += state.st_size
+                    run.written = max(run.written, state.st_mtime)
+                    run.has_journal |= match[2] == "journal"
     except FileNotFoundError:
         return []
     except OSError as error:
         raise unusable(folder, error) from None
-    ids = {match[1] for match in map(_FILE.fullmatch, names) if match}
-    return [RunFiles(folder, run_id) for run_id in sorted(ids)]
+    return [runs[run_id] for run_id in sorted(runs)]
 
 
 def check_folder(folder: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from msgspec import Struct
 
 from apxm.errors import JournalBusyError, JournalError, JournalVersionError, UsageError
-from apxm.journal.folder import RunFiles, runs_in, unusable
+from apxm.journal.folder import RunFiles, Stored, runs_in, unusable
 from apxm.journal.ids import start_of
 from apxm.journal.lock import RunLock, is_held
 from apxm.journal.model import History
@@ -39,33 +37,24 @@ class Run(Struct, frozen=True):
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Stored:
-    """The files of a run, by their looks."""
-
-    files: RunFiles
-    size_bytes: int
-    written: float
-    """When the last of them was, in unix time."""
-
-
 def list_runs(folder: Path) -> list[Run]:
     """The newest first. Raises `JournalError` where the folder cannot be read, never because of a file in it."""
-    listed = [_listed(run) for run in reversed(_stored(folder)) if run.files.journal.exists()]
+    listed = [_listed(run) for run in reversed(runs_in(folder)) if run.has_journal]
     return [run for run in listed if run]
 
 
-def find_run(folder: Path, wanted: str) -> str:
-    """The id of the run that `wanted` names: an id, the begin or the end of a single one, or ``last`` for the one that
-    began last. Raises `UsageError`."""
-    ids = [files.run_id for files in runs_in(folder) if files.journal.exists()]
+def find_run(folder: Path, wanted: str) -> Stored:
+    """The run that `wanted` names: an id, the begin or the end of a single one, or ``last`` for the one that began
+    last. Raises `UsageError`."""
+    runs = {run.files.run_id: run for run in runs_in(folder) if run.has_journal}
+    ids = list(runs)
     if wanted == "last" and ids:
-        return max(ids)
+        return runs[ids[-1]]
     if wanted in ids:
-        return wanted
+        return runs[wanted]
     found = [run_id for run_id in ids if wanted and (run_id.startswith(wanted) or run_id.endswith(wanted))]
     if len(found) == 1:
-        return found[0]
+        return runs[found[0]]
     if found:
         raise UsageError(
             f"{wanted!r} may be any of {len(found)} runs", hint=f"type more of it; the last one is {found[-1]}"
@@ -77,9 +66,8 @@ def find_run(folder: Path, wanted: str) -> str:
     raise UsageError(f"there is no run {wanted!r} in {printable(str(folder))}", hint=hint)
 
 
-def show_run(folder: Path, run_id: str) -> tuple[Run, History]:
-    """A run of the folder, and all that it has journaled. Raises `JournalError`."""
-    run = _look(RunFiles(folder, run_id))
+def show_run(run: Stored) -> tuple[Run, History]:
+    """A run, and all that it has journaled. Raises `JournalError`."""
     history = read(run.files.journal)
     return _describe(run, history), history
 
@@ -87,7 +75,7 @@ def show_run(folder: Path, run_id: str) -> tuple[Run, History]:
 def prunable(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[Stored]:
     """The runs that were last written to more than `keep_days` ago and, the oldest first, as many more as have to go
     before the rest fits into `keep_bytes`. Never one that is running. Raises `JournalError`."""
-    runs = sorted(_stored(folder), key=lambda run: (run.written, run.files.run_id))
+    runs = sorted(runs_in(folder), key=lambda run: (run.written, run.files.run_id))
     left = sum(run.size_bytes for run in runs)
     gone: list[Stored] = []
     for run in runs:
@@ -117,24 +105,6 @@ def _remove(files: RunFiles) -> bool:
     finally:
         lock.release()
     return True
-
-
-def _stored(folder: Path) -> list[Stored]:
-    """By id, which is by the time they began."""
-    return [_look(files) for files in runs_in(folder)]
-
-
-def _look(files: RunFiles) -> Stored:
-    size, written = 0, 0.0
-    for path in [*files.all_but_lock, files.lock]:
-        try:
-            state = os.stat(path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise unusable(files.folder, error) from None
-        size, written = size + state.st_size, max(written, state.st_mtime)
-    return Stored(files, size, written)
 
 
 def _listed(run: Stored) -> Run | None:
