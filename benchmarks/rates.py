@@ -88,7 +88,7 @@ def share_used(arrived: Sequence[float]) -> float:
 
 def rates(quick: bool) -> Section:
     section = Section("Limits by the minute", caveats(__doc__))
-    seconds = 3 if quick else 20
+    seconds = 3 if quick else 12
     rows: list[tuple[str, ...]] = []
     for kind, limits in KINDS.items():
         tell(f"{kind}: {seconds} s")
