@@ -231,6 +231,7 @@ async def resume_async(
         )
         options = RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept)
         pool = backends or _configured(earlier.selection)
+        earlier.refuse_another_backend(pool.default)
         run = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
     except BaseException:
         recorder.close()
@@ -301,7 +302,9 @@ def journal_of(
     from apxm.journaling import begin  # loads SQLite
 
     try:
-        return begin(journaling, run_id, origin, loaded.program, flow, inputs, selection, options, VERSION)
+        return begin(
+            journaling, run_id, origin, loaded.program, flow, inputs, selection, options, pool.default, VERSION
+        )
     except (JournalError, ConfigurationError) as error:
         if journaling.required:
             raise

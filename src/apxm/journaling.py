@@ -58,10 +58,12 @@ class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_error: str = "finish"
     max_total_tokens: int | None = None
     max_cost: float | None = None
+    default: str | None = None
+    """The backend that answered where the program names none, whatever chose it."""
 
 
 _SELECTED = [field.name for field in fields(Selection) if field.name != "scope"]
-_LIMITS = [name for name in Kept.__struct_fields__ if name not in _SELECTED]
+_LIMITS = ["max_concurrency", "on_error", "max_total_tokens", "max_cost"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,16 @@ class Earlier:
         named = {name: value for name, value in given.items() if value is not None}
         return {"seed": self.selection.seed or 0} | before | named
 
+    def refuse_another_backend(self, default: str) -> None:
+        """Raises `JournalError` where `default` is not the backend that it began with: a key that is not set any more
+        would have its other half simulated."""
+        before = self.began_with.default
+        if before is not None and before != default:
+            raise JournalError(
+                f"the run began with backend {printable(before)!r}, and now {default!r} would answer",
+                hint="set its key or its configuration as they were; apxm doctor shows what there is",
+            )
+
 
 def begin(
     journaling: Journaling,
@@ -91,9 +103,11 @@ def begin(
     inputs: Sequence[Value],
     selection: Selection,
     options: RunOptions,
+    default: str,
     apxm: str,
 ) -> Recorder:
-    """The journal of a new run. Raises `JournalError`, and `ConfigurationError` where its folder cannot be made."""
+    """The journal of a new run; `default` is the backend that answers by default. Raises `JournalError`, and
+    `ConfigurationError` where its folder cannot be made."""
     folder = journaling.make_folder()
     # A program without a file has a name only, which is no absolute path: nothing to compare with when it goes on.
     path, kind = origin or (program.names.file, "source")
@@ -106,7 +120,7 @@ def begin(
         kind=kind,
         flow=flow.qualified_name,
         inputs=inputs,
-        options=_kept(selection, options),
+        options=_kept(selection, options, default),
     )
     return Recorder(Journal.create(folder, header, sync=journaling.mode), apxm, required=journaling.required)
 
@@ -171,12 +185,12 @@ def finish(recorder: Recorder, journaling: Journaling) -> None:
         logger.warning("old runs were not removed: %s", error)
 
 
-def _kept(selection: Selection, options: RunOptions) -> dict[str, Value]:
+def _kept(selection: Selection, options: RunOptions, default: str) -> dict[str, Value]:
     """As `Kept` has them, to be stored."""
     file = None if selection.file is None else os.path.abspath(selection.file)
-    chosen = replace(selection, file=file, directory=os.getcwd())
-    values = {name: getattr(chosen if name in _SELECTED else options, name) for name in Kept.__struct_fields__}
-    return cast(dict[str, Value], msgspec.to_builtins(Kept(**values)))
+    here = replace(selection, file=file, directory=os.getcwd())
+    values = {name: getattr(here, name) for name in _SELECTED} | {name: getattr(options, name) for name in _LIMITS}
+    return cast(dict[str, Value], msgspec.to_builtins(Kept(**values, default=default)))
 
 
 def _options_of(history: History) -> Kept:

@@ -215,7 +215,7 @@ def test_a_refusal_is_not_retried() -> None:
     assert (error.kind, error.retryable) == ("refused", False)
 
 
-def test_nobody_listening_is_a_lost_connection() -> None:
+def test_nobody_listening_is_an_endpoint_that_no_call_reached() -> None:
     async def run() -> BackendError:
         async with Server(completion()) as server:
             backend = make(server)
@@ -225,8 +225,8 @@ def test_nobody_listening_is_a_lost_connection() -> None:
         return caught.value
 
     error = asyncio.run(run())
-    assert (error.kind, error.retryable) == ("connection", True)
-    assert "Connection refused" in str(error)
+    assert (error.kind, error.retryable) == ("unreachable", True)
+    assert "could not be reached: tcp connect error: Connection refused" in str(error)
 
 
 def test_an_answer_that_unpacks_to_more_than_its_limit_is_given_up() -> None:

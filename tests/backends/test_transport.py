@@ -74,7 +74,7 @@ def test_a_directory_of_authorities(
 def test_a_private_authority_that_nobody_named_is_refused(authority: trustme.CA) -> None:
     with pytest.raises(BackendError, match="certificate") as caught:
         over_tls(authority)
-    assert caught.value.kind == "connection"
+    assert caught.value.kind == "unreachable"
     assert "SSL_CERT_FILE" in (caught.value.hint or "")
 
 

@@ -115,6 +115,27 @@ def test_another_model_is_refused(apxm: Apxm, tmp_path: Path) -> None:
     assert "has an answer to first, but to another request" in refused.err
 
 
+def test_another_backend_is_refused_before_it_is_asked(
+    apxm: Apxm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the key that chose a real model is not set any more: then a simulated one would answer."""
+    config = tmp_path / ".apxm/config.toml"
+    config.parent.mkdir()
+    config.write_text('[backends.dry]\nkind = "simulated"\nlatency = "constant:1"\n')
+    ended = apxm("execute", "a.ais", "bees", "--journal", *JOURNAL, "--max-total-tokens", "1")
+    assert ended.status == 4, ended.err
+    before = json.loads(apxm("runs", "show", "last", "--json", *JOURNAL).out)
+    config.unlink()
+    refused = apxm("resume", "last", *JOURNAL, "--max-total-tokens", "1000")
+    assert (refused.status, refused.out) == (1, "")
+    assert "the run began with backend 'dry', and now 'simulated' would answer" in refused.err
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    refused = apxm("resume", "last", *JOURNAL, "--max-total-tokens", "1000")
+    assert "and now 'openai' would answer" in refused.err
+    assert json.loads(apxm("runs", "show", "last", "--json", *JOURNAL).out) == before
+
+
 def test_it_is_configured_by_the_folder_it_began_in(
     apxm: Apxm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,9 @@ def test_an_answer_without_a_limit_gets_one() -> None:
     assert backend.calls[1].request.max_tokens is None, "without a budget nothing is added"
 
 
-@pytest.mark.parametrize(("kind", "charged"), [("timeout", True), ("connection", True), ("http_status", False)])
+@pytest.mark.parametrize(
+    ("kind", "charged"), [("timeout", True), ("connection", True), ("http_status", False), ("unreachable", False)]
+)
 def test_an_attempt_whose_outcome_nobody_knows_is_charged_what_was_reserved(kind: str, charged: bool) -> None:
     backend = ScriptedBackend(script=lambda _: BackendError(kind, "no", retryable=False))
     trace = execute_virtually(fan_out(1, max_tokens=100), backend, options=RunOptions(max_total_tokens=500))

@@ -30,6 +30,8 @@ _LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
 _FOR_NOW = frozenset({302, 303, 307})
 """Redirects that are not for good: a page in place of an endpoint that will be back."""
 _RETRYABLE = frozenset({408, 429})
+_CONNECTING = "client error (Connect): "
+"""How the words of what went wrong begin where there was no connection yet, so that no call was sent."""
 _NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
 """How the HTTP client ends what it says of such an error."""
 
@@ -129,10 +131,12 @@ class OpenAIBackend:
                 "open_files", f"could not be called, as every file that may be open is: {detail}", retryable=True,
                 hint="ulimit -n raises how many may be, --max-concurrency lowers how many are needed",
             )  # fmt: skip
-        untrusted = "certificate" in detail
+        reason = detail.removeprefix(_CONNECTING)
+        if reason == detail:
+            return self._error("connection", f"was lost: {detail}", retryable=True)
+        untrusted = "certificate" in reason
         hint = "SSL_CERT_FILE names a file of further authorities to trust" if untrusted else None
-        words = f"could not be reached, or was lost: {detail}"
-        return self._error("connection", words, retryable=not untrusted, hint=hint)
+        return self._error("unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint)
 
     def _error(
         self, kind: str, words: str, *, retryable: bool, hint: str | None = None, retry_after_s: float | None = None

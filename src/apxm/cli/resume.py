@@ -83,6 +83,7 @@ def resume(
         )
         options = RunOptions(timeout_s=timeout, output=terminal.emit, warn=terminal.warn, **kept)
         configured = resolve(earlier.selection)
+        earlier.refuse_another_backend(configured.default)
         pool = BackendPool(configured.backends, configured.default)
         started = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
         if not quiet:

@@ -20,7 +20,9 @@ Outcome = ModelAnswer | OperationError
 
 
 NOTHING = Cost()
-UNPAID = frozenset({"http_status", "rate_limited", "redirect", "configuration", "unsendable"})
+UNPAID = frozenset(
+    {"http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files"}
+)
 """Kinds of failure in which no model worked."""
 _ASSUMED_OUTPUT = 1024
 """Tokens, of a call without a limit."""
