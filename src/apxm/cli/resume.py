@@ -59,6 +59,7 @@ def resume(
     from apxm.config.selection import resolve
     from apxm.journaling import reopen
     from apxm.reports.files import OutputFile
+    from apxm.reports.summary import count
     from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
     from apxm.runtime.limits import BackendPool
@@ -88,7 +89,7 @@ def resume(
         started = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
         if not quiet:
             announce(configured, started, ())
-            note(f"run {recorder.run_id} goes on: {recorder.finished} calls are finished")
+            note(f"run {recorder.run_id} goes on: {count(recorder.finished, 'call')} finished")
         phases = LinkPhases(validation_ms=api.milliseconds(perf_counter() - begun))
         status = show_run(started, recorder, pool, phases, recorder.run_id, terminal)
     raise typer.Exit(status)
