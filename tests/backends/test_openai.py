@@ -323,13 +323,13 @@ def test_a_process_without_a_file_left_for_a_connection_is_named_and_may_try_aga
         "from apxm.backends.openai import OpenAIBackend\n"
         "from apxm.backends.protocol import ModelRequest\n"
         "from apxm.backends.settings import OpenAISettings\n"
-        "from apxm.backends.transport import forget_transports\n"
+        "from apxm.backends import transport\n"
         "from apxm.errors import BackendError\n"
         "async def call():\n"
-        "    backend = OpenAIBackend('local', OpenAISettings(model='m', endpoint=sys.argv[1]), {})\n"
-        "    await backend.call(ModelRequest('The first call makes threads, which have files too.'))\n"
-        "    forget_transports()  # the next call opens a connection\n"
-        "    backend = OpenAIBackend('local', OpenAISettings(model='m', endpoint=sys.argv[1]), {})\n"
+        "    transport.IDLE_S = 600  # no connection closes meanwhile, whose file would be free then\n"
+        "    settings = [OpenAISettings(model='m', endpoint=endpoint) for endpoint in sys.argv[1:]]\n"
+        "    first, backend = (OpenAIBackend('local', each, {}) for each in settings)\n"
+        "    await first.call(ModelRequest('The first call makes threads, which have files too.'))\n"
         "    files = []\n"
         "    try:\n        while True: files.append(open('/dev/null'))\n"
         "    except OSError: pass\n"
@@ -342,9 +342,9 @@ def test_a_process_without_a_file_left_for_a_connection_is_named_and_may_try_aga
     )
 
     async def run() -> tuple[str, str]:
-        async with Server(completion()) as server:
+        async with Server(completion()) as first, Server(completion()) as server:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", code, server.endpoint, stdout=asyncio.subprocess.PIPE
+                *(sys.executable, "-c", code, first.endpoint, server.endpoint), stdout=asyncio.subprocess.PIPE
             )
             out, _ = await asyncio.wait_for(child.communicate(), PATIENCE_S)
             return out.decode(), server.endpoint
