@@ -176,3 +176,11 @@ def test_a_lock_file_that_is_removed_while_it_is_taken_guards_nothing(
     RunLock(path, FIRST).release()
     assert removed == [path]
     assert path.exists()
+
+
+def test_what_is_no_file_of_ours_stays_and_keeps_no_other_run(tmp_path: Path) -> None:
+    aged(tmp_path, FIRST, 40)
+    (tmp_path / f"{SECOND}.journal").mkdir()
+    os.utime(tmp_path / f"{SECOND}.journal", (0, 0))
+    assert ids(prune(tmp_path, now=STARTED)) == [FIRST]
+    assert [run.status for run in list_runs(tmp_path)] == ["damaged"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,8 @@ class Stored:
     size_bytes: int = 0
     written: float = 0.0
     """When the last of them was, in unix time."""
+    ours: bool = True
+    """Whether all of them are regular files, as those of a run are."""
 
 
 def runs_in(folder: Path) -> list[Stored]:
@@ -86,6 +89,7 @@ def runs_in(folder: Path) -> list[Stored]:
                     run.size_bytes += state.st_size
                     run.written = max(run.written, state.st_mtime)
                     run.has_journal |= match[2] == "journal"
+                    run.ours &= stat.S_ISREG(state.st_mode)
     except FileNotFoundError:
         return []
     except OSError as error:

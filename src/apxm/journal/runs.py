@@ -74,8 +74,9 @@ def show_run(run: Stored) -> tuple[Run, History]:
 
 def prunable(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[Stored]:
     """The runs that were last written to more than `keep_days` ago and, the oldest first, as many more as have to go
-    before the rest fits into `keep_bytes`. Never one that is running. Raises `JournalError`."""
-    runs = sorted(runs_in(folder), key=lambda run: (run.written, run.files.run_id))
+    before the rest fits into `keep_bytes`. Never one that is running, nor what is no file of ours. Raises
+    `JournalError`."""
+    runs = sorted((run for run in runs_in(folder) if run.ours), key=lambda run: (run.written, run.files.run_id))
     left = sum(run.size_bytes for run in runs)
     gone: list[Stored] = []
     for run in runs:
