@@ -177,7 +177,13 @@ async def run_async(
         warn=warn,
     )
     selection = Selection(
-        backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
+        backend=backend,
+        model=model,
+        latency=latency,
+        slowdown=slowdown,
+        faults=faults,
+        seed=seed,
+        file=None if config is None else os.fspath(config),
     )
     if backends is not None and selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")

@@ -6,11 +6,11 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -43,27 +43,14 @@ Origin = tuple[str, Kind]
 
 
 class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The options in the header of a journal: what the next process needs besides the program and its inputs."""
+    """The options in the header of a journal, beside those of the `Selection`."""
 
-    backend: str | None = None
-    model: str | None = None
-    latency: str | None = None
-    slowdown: str | None = None
-    faults: str | None = None
-    seed: int | None = None
-    file: str | None = None
-    """Absolute, as `directory` is."""
-    directory: str | None = None
     max_concurrency: int | None = None
     on_error: str = "finish"
     max_total_tokens: int | None = None
     max_cost: float | None = None
     default: str | None = None
     """The backend that answered where the program names none, whatever chose it."""
-
-
-_SELECTED = [field.name for field in fields(Selection) if field.name != "scope"]
-_LIMITS = ["max_concurrency", "on_error", "max_total_tokens", "max_cost"]
 
 
 @dataclass(frozen=True)
@@ -79,9 +66,11 @@ class Earlier:
 
     def kept(self, **given: object) -> dict[str, Any]:
         """The options of a run that it goes on with: those that are `given`, and else those it had."""
-        before = {name: getattr(self.began_with, name) for name in _LIMITS}
-        named = {name: value for name, value in given.items() if value is not None}
-        return {"seed": self.selection.seed or 0} | before | named
+        before = self.began_with
+        return {
+            "seed": self.selection.seed or 0,
+            **{name: getattr(before, name) if value is None else value for name, value in given.items()},
+        }
 
     def refuse_another_backend(self, default: str) -> None:
         """Raises `JournalError` where `default` is not the backend that it began with: a key that is not set any more
@@ -120,7 +109,7 @@ def begin(
         kind=kind,
         flow=flow.qualified_name,
         inputs=inputs,
-        options=_kept(selection, options, default),
+        options=_stored(selection, options, default),
     )
     return Recorder(Journal.create(folder, header, sync=journaling.mode), apxm, required=journaling.required)
 
@@ -154,11 +143,11 @@ def reopen(
         if not as_recorded:
             _refuse_another_program(history, program)
         _decide(history, redo, assume or {})
-        began_with = _options_of(history)
-        scope = Scope.CHOSEN if journaling.folder is None else Scope.JOURNAL
-        selection = Selection(**{name: getattr(began_with, name) for name in _SELECTED}, scope=scope)
         if config is not None:
-            selection = replace(selection, file=config, scope=Scope.CHOSEN)
+            selection, began_with = _restored(history, file=os.fspath(config), scope=Scope.CHOSEN)
+        else:
+            scope = Scope.CHOSEN if journaling.folder is None else Scope.JOURNAL
+            selection, began_with = _restored(history, scope=scope)
         return Earlier(
             program,
             select_flow(program, header.flow),
@@ -185,19 +174,28 @@ def finish(recorder: Recorder, journaling: Journaling) -> None:
         logger.warning("old runs were not removed: %s", error)
 
 
-def _kept(selection: Selection, options: RunOptions, default: str) -> dict[str, Value]:
-    """As `Kept` has them, to be stored."""
+def _stored(selection: Selection, options: RunOptions, default: str) -> dict[str, Value]:
+    """What the next process needs besides the program and its inputs."""
     file = None if selection.file is None else os.path.abspath(selection.file)
-    here = replace(selection, file=file, directory=os.getcwd())
-    values = {name: getattr(here, name) for name in _SELECTED} | {name: getattr(options, name) for name in _LIMITS}
-    return cast(dict[str, Value], msgspec.to_builtins(Kept(**values, default=default)))
+    chosen = msgspec.to_builtins(replace(selection, file=file, directory=os.getcwd()))
+    del chosen["scope"]  # for the next process to judge
+    kept = Kept(
+        max_concurrency=options.max_concurrency,
+        on_error=options.on_error,
+        max_total_tokens=options.max_total_tokens,
+        max_cost=options.max_cost,
+        default=default,
+    )
+    return {name: value for name, value in chosen.items() if value is not None} | msgspec.to_builtins(kept)
 
 
-def _options_of(history: History) -> Kept:
+def _restored(history: History, **named: object) -> tuple[Selection, Kept]:
+    """What `_stored` made of them, but for what is `named`. Raises `JournalError`."""
+    header = history.header
     try:
-        return msgspec.convert(history.header.options, Kept)
+        return msgspec.convert(header.options | named, Selection), msgspec.convert(header.options, Kept)
     except msgspec.ValidationError as error:
-        raise JournalError(f"the options of run {history.header.run_id} are damaged: {error}") from None
+        raise JournalError(f"the options of run {header.run_id} are damaged: {error}") from None
 
 
 def _refuse_another_program(history: History, recorded: Program) -> None:

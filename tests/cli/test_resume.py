@@ -103,10 +103,16 @@ def test_a_changed_program_is_refused_and_the_difference_named(apxm: Apxm, sourc
     assert apxm("resume", run_id, *JOURNAL).status == 0, "what is in the journal is enough"
 
 
-def test_another_model_is_refused(apxm: Apxm, tmp_path: Path) -> None:
-    config = tmp_path / ".apxm/config.toml"
+def configured(folder: Path) -> Path:
+    """The project's configuration there: a simulated backend `dry`, of model `one`."""
+    config = folder / ".apxm/config.toml"
     config.parent.mkdir()
     config.write_text('[backends.dry]\nkind = "simulated"\nmodel = "one"\nlatency = "constant:1"\n')
+    return config
+
+
+def test_another_model_is_refused(apxm: Apxm, tmp_path: Path) -> None:
+    config = configured(tmp_path)
     ended = apxm("execute", "a.ais", "bees", "--journal", *JOURNAL, "--max-total-tokens", "100")
     assert ended.status == 4, ended.err
     config.write_text(config.read_text().replace("one", "two"))
@@ -119,9 +125,7 @@ def test_another_backend_is_refused_before_it_is_asked(
     apxm: Apxm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the key that chose a real model is not set any more: then a simulated one would answer."""
-    config = tmp_path / ".apxm/config.toml"
-    config.parent.mkdir()
-    config.write_text('[backends.dry]\nkind = "simulated"\nlatency = "constant:1"\n')
+    config = configured(tmp_path)
     ended = apxm("execute", "a.ais", "bees", "--journal", *JOURNAL, "--max-total-tokens", "1")
     assert ended.status == 4, ended.err
     before = json.loads(apxm("runs", "show", "last", "--json", *JOURNAL).out)
@@ -139,9 +143,7 @@ def test_another_backend_is_refused_before_it_is_asked(
 def test_it_is_configured_by_the_folder_it_began_in(
     apxm: Apxm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tmp_path / ".apxm/config.toml"
-    config.parent.mkdir()
-    config.write_text('[backends.dry]\nkind = "simulated"\nmodel = "one"\nlatency = "constant:1"\n')
+    configured(tmp_path)
     apxm("execute", "a.ais", "bees", "--journal", *JOURNAL, "--max-total-tokens", "100")
     folder = str(tmp_path / "runs")
     (tmp_path / "elsewhere").mkdir()

@@ -26,6 +26,7 @@ from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, run_virtually
 from tests.plans import ask, give, merge, plan, program, show
 
+PATIENCE_S = 60
 RUN = "20260131-235959-k3vd"
 CHAIN = program(plan(ask("a"), ask(0), show(1), ask(1), merge(0, 1, 3), give(4)))
 
@@ -54,7 +55,7 @@ def execute(
     run = Run(LoadedProgram(p), p.flows[0], (), BackendPool({"scripted": backend}, "scripted"), options)
     try:
         with asyncio.Runner(loop_factory=real_loop) as runner:
-            return runner.run(run.execute(recorder))
+            return runner.run(asyncio.wait_for(run.execute(recorder), PATIENCE_S))
     finally:
         journal.close()
 

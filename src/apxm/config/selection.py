@@ -36,7 +36,7 @@ class Selection:
     slowdown: str | None = None
     faults: str | None = None
     seed: int | None = None
-    file: str | os.PathLike[str] | None = None
+    file: str | None = None
     directory: str | None = None
     """Where to look for a project's configuration; None: in the working directory."""
     scope: Scope = Scope.CHOSEN

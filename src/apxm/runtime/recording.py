@@ -13,6 +13,7 @@ from apxm.journal.journal import Journal
 from apxm.journal.model import Ended, History, Printed, Reserved, Result, Resumed, Settled
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.trace import Trace
+from apxm.source import printable
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -71,7 +72,7 @@ class Recorder:
         if result is not None and result.digest != _digest(request, backend, model):
             raise JournalError(
                 f"the journal has an answer to {path}, but to another request",
-                where=str(self._journal.path),
+                where=printable(str(self._journal.path)),
                 hint="the backend, its model or an answer before it was another one then",
             )
         return result
