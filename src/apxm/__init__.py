@@ -11,7 +11,20 @@ from apxm.version import VERSION
 
 if TYPE_CHECKING:
     from apxm.analysis.metrics import Metrics
-    from apxm.api import Result, RunFailed, compile, compile_text, load, resume, resume_async, run, run_async, save
+    from apxm.analysis.preview import Preview
+    from apxm.api import (
+        Result,
+        RunFailed,
+        compile,
+        compile_text,
+        load,
+        preview_resume,
+        resume,
+        resume_async,
+        run,
+        run_async,
+        save,
+    )
     from apxm.errors import (
         ApxmError,
         ArtifactError,
@@ -49,6 +62,7 @@ __all__ = [
     "JournalVersionError",
     "Metrics",
     "OperationError",
+    "Preview",
     "Program",
     "Result",
     "RunFailed",
@@ -61,6 +75,7 @@ __all__ = [
     "compile",
     "compile_text",
     "load",
+    "preview_resume",
     "resume",
     "resume_async",
     "run",
@@ -70,12 +85,14 @@ __all__ = [
 
 _HOMES = {
     "apxm.analysis.metrics": ("Metrics",),
+    "apxm.analysis.preview": ("Preview",),
     "apxm.api": (
         "Result",
         "RunFailed",
         "compile",
         "compile_text",
         "load",
+        "preview_resume",
         "resume",
         "resume_async",
         "run",

@@ -39,6 +39,7 @@ from apxm.source import SourceFile
 from apxm.version import VERSION
 
 if TYPE_CHECKING:
+    from apxm.analysis.preview import Preview
     from apxm.runtime.recording import Recorder
 
 logger = logging.getLogger("apxm")
@@ -212,6 +213,7 @@ async def resume_async(
     require_journal: bool = False,
     config: Path | None = None,
     as_recorded: bool = False,
+    edited: bool | Program = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
     backends: BackendPool | None = None,
@@ -220,7 +222,8 @@ async def resume_async(
     """Goes on with a journaled run that has no process any more, however it ended: what is finished is kept.
 
     Limits that are not given are those the run began with; the other options are those of ``apxm resume``
-    (docs/cli.md).
+    (docs/cli.md). `edited` goes on with the program as its file is now, or with another `Program`: answers to requests
+    that are still the same are kept. `preview_resume` tells what it will ask.
 
     Raises `UsageError` where there is no such run, `JournalError` where it cannot be gone on with, and `RunFailed` as
     `run` does.
@@ -229,8 +232,19 @@ async def resume_async(
 
     begun = perf_counter()
     journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
-    earlier = reopen(journaling, run_id, VERSION, config=config, as_recorded=as_recorded, redo=redo, assume=assume)
+    earlier = reopen(
+        journaling,
+        run_id,
+        VERSION,
+        config=config,
+        as_recorded=as_recorded,
+        as_edited=edited,
+        redo=redo,
+        assume=assume,
+    )
     recorder = earlier.recorder
+    for warning in earlier.warnings:
+        warn(warning.render())
     try:
         kept = earlier.kept(
             max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
@@ -246,6 +260,34 @@ async def resume_async(
         if backends is None:
             stack.push_async_callback(pool.close)
         return await _executed(run, pool, recorder.run_id, recorder, journaling, begun)
+
+
+def preview_resume(
+    run_id: str,
+    *,
+    max_total_tokens: int | None = None,
+    max_cost: float | None = None,
+    journal_dir: Path | None = None,
+    config: Path | None = None,
+    as_recorded: bool = False,
+    edited: bool | Program = False,
+    backends: BackendPool | None = None,
+) -> Preview:
+    """What `resume` with the same options will ask, and what that may cost. Asks nothing, and changes nothing.
+
+    Raises what `resume` raises before it asks.
+    """
+    from apxm.journaling import reopen
+
+    journaling = Journaling(folder=journal_dir)
+    earlier = reopen(journaling, run_id, VERSION, config=config, as_recorded=as_recorded, as_edited=edited)
+    try:
+        pool = backends or _configured(earlier.selection)
+        earlier.refuse_another_backend(pool.default)
+        options = RunOptions(**earlier.kept(max_total_tokens=max_total_tokens, max_cost=max_cost))
+        return earlier.preview(LoadedProgram(earlier.program), pool, options)
+    finally:
+        earlier.recorder.close()
 
 
 def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -20,16 +20,22 @@ from apxm.config.runs import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, UsageError
 from apxm.journal.journal import Journal
-from apxm.journal.model import History, Kind, Result, header_of
+from apxm.journal.model import Edited, Header, History, Kind, Record, Result, edited, header_of
 from apxm.journal.runs import find_run, prune
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.difference import difference
-from apxm.program.invocation import select_flow
+from apxm.program.invocation import arguments_for, assign, select_flow
 from apxm.program.model import Flow, Program
+from apxm.runtime.budget import DEFAULT_MAX_TOKENS
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions
 from apxm.runtime.recording import Recorder
-from apxm.source import printable
+from apxm.source import Diagnostic, printable
+
+if TYPE_CHECKING:
+    from apxm.analysis.preview import Preview
 
 logger = logging.getLogger("apxm")
 
@@ -63,6 +69,8 @@ class Earlier:
     selection: Selection
     began_with: Kept
     recorder: Recorder
+    warnings: tuple[Diagnostic, ...] = ()
+    """Of the compiler, where the program was edited."""
 
     def kept(self, **given: object) -> dict[str, Any]:
         """The options of a run that it goes on with: those that are `given`, and else those it had."""
@@ -71,6 +79,14 @@ class Earlier:
             "seed": self.selection.seed or 0,
             **{name: getattr(before, name) if value is None else value for name, value in given.items()},
         }
+
+    def preview(self, loaded: LoadedProgram, pool: BackendPool, options: RunOptions) -> Preview:
+        """What it will ask, and what that may cost. Asks nothing, and changes nothing."""
+        from apxm.analysis.preview import preview  # what every other run can do without
+
+        recorder = self.recorder
+        most = DEFAULT_MAX_TOKENS if options.has_budget else inf
+        return preview(loaded, self.flow, self.inputs, pool, recorder.preview(), recorder.answered, most)
 
     def refuse_another_backend(self, default: str) -> None:
         """Raises `JournalError` where `default` is not the backend that it began with: a key that is not set any more
@@ -121,6 +137,7 @@ def reopen(
     *,
     config: str | os.PathLike[str] | None = None,
     as_recorded: bool = False,
+    as_edited: bool | Program = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
 ) -> Earlier:
@@ -132,17 +149,30 @@ def reopen(
     An operation with an outside effect that began, and of which nobody knows whether it ended, is made again where
     `redo` names its path, and has the value that `assume` gives it; else the run does not go on.
 
-    Raises `UsageError` where there is no such run, and `JournalError`, also where the program has changed since, unless
-    it is to run `as_recorded`.
+    Where the program has changed since, it can run `as_recorded`, or `as_edited`: as its file is now, or as another
+    `Program`. The answers that the run has count for whatever makes the same request in it.
+
+    Raises `UsageError` where there is no such run, `JournalError`, also where the program has changed since and nothing
+    is said of it, and `SourceError` where the edited one has errors.
     """
+    if as_recorded and as_edited:
+        raise UsageError("a run goes on either as recorded or as edited")
     folder = journaling.path
     journal, history = Journal.reopen(folder, find_run(folder, wanted).files.run_id, sync=journaling.mode)
     try:
-        header = history.header
-        program = codec.decode(header.program)
-        if not as_recorded:
-            _refuse_another_program(history, program)
+        recorded = codec.decode(history.header.program)
         _decide(history, redo, assume or {})
+        change: Edited | None = None
+        warnings: tuple[Diagnostic, ...] = ()
+        if as_edited:
+            program, warnings = (as_edited, ()) if isinstance(as_edited, Program) else _program_now(history.header)
+            change = edited(program, _inputs_now(history.header, recorded, program))
+            history.add(Record(time.time(), change))
+        else:
+            program = recorded
+            if not as_recorded:
+                _refuse_another_program(history.header, recorded)
+        header = history.header
         if config is not None:
             selection, began_with = _restored(history, file=os.fspath(config), scope=Scope.CHOSEN)
         else:
@@ -154,7 +184,8 @@ def reopen(
             header.inputs,
             selection,
             began_with,
-            Recorder(journal, apxm, history, required=journaling.required),
+            Recorder(journal, apxm, history, edited=change, required=journaling.required),
+            warnings,
         )
     except BaseException:
         journal.close()
@@ -198,23 +229,43 @@ def _restored(history: History, **named: object) -> tuple[Selection, Kept]:
         raise JournalError(f"the options of run {header.run_id} are damaged: {error}") from None
 
 
-def _refuse_another_program(history: History, recorded: Program) -> None:
-    header = history.header
+def _program_now(header: Header) -> tuple[Program, tuple[Diagnostic, ...]]:
+    """The program as its file has it now, and what the compiler warns of. Raises `UsageError` where there is none."""
+    path = Path(header.path)
+    if not path.is_absolute() or not path.exists():
+        raise UsageError(
+            f"the file that run {header.run_id} began with is not there: {printable(header.path)}",
+            hint="--as-recorded goes on with the program as it was",
+        )
+    if header.kind == "artifact":
+        return codec.read(path), ()
+    from apxm.compiler.pipeline import compile_source
+    from apxm.language.parser import read_source
+
+    compilation = compile_source(read_source(path), level=header.optimization_level, needs_entry=False)
+    return compilation.program, compilation.warnings
+
+
+def _inputs_now(header: Header, recorded: Program, program: Program) -> list[Value]:
+    """The run's inputs for the flow as it is now, by name; new parameters have their defaults. Raises `UsageError`."""
+    before = select_flow(recorded, header.flow).parameters
+    now = select_flow(program, header.flow)
+    names = {parameter.name for parameter in now.parameters}
+    given = {p.name: value for p, value in zip(before, header.inputs, strict=True) if p.name in names}
+    return arguments_for(now, assign(now, (), given))
+
+
+def _refuse_another_program(header: Header, recorded: Program) -> None:
     path = Path(header.path)
     if not path.is_absolute() or not path.exists():
         return  # then there is no other one
-    if header.kind == "source":
-        from apxm.compiler.pipeline import compile_source
-        from apxm.language.parser import read_source
-
-        now = compile_source(read_source(path), level=header.optimization_level, needs_entry=False).program
-    else:
-        now = codec.read(path)
+    now, _ = _program_now(header)
     if sha256(codec.encode(now)).hexdigest() != header.program_digest:
         raise JournalError(
             f"the program has changed since the run began: {difference(recorded, now)}",
             where=printable(header.path),
-            hint="--as-recorded goes on with the program as it was; a new run has the new one",
+            hint="--edited goes on with it as it is now, and keeps every answer to a request that is still the same; "
+            "--as-recorded goes on with it as it was",
         )
 
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apxm.errors import JournalDamagedError, JournalError, JournalVersionError
-from apxm.journal.format import APPLICATION_ID, SCHEMA, encode
+from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, encode
 from apxm.journal.journal import Journal
 from apxm.journal.model import Printed, Record
 from apxm.journal.reading import read
@@ -209,10 +209,10 @@ def test_another_database_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_journal_of_a_later_version_is_refused_and_not_called_damaged(tmp_path: Path) -> None:
-    database(tmp_path / f"{RUN_ID}.journal", OURS, "PRAGMA user_version = 2", SCHEMA)
+    database(tmp_path / f"{RUN_ID}.journal", OURS, f"PRAGMA user_version = {FORMAT_VERSION + 1}", SCHEMA)
     for refused in refusals(tmp_path):
         assert isinstance(refused, JournalVersionError)
-        assert "has format version 2; this apxm reads version 1" in refused.message
+        assert f"has format version {FORMAT_VERSION + 1}; this apxm reads version {FORMAT_VERSION}" in refused.message
     (run,) = list_runs(tmp_path)
     assert (run.status, run.program, run.started) == ("unreadable", None, "2026-01-31T23:59:59Z")
 

@@ -29,9 +29,16 @@ LOW, EXPECTED, HIGH = Scenario("low", min), Scenario("expected", fmean), Scenari
 SCENARIOS = (LOW, EXPECTED, HIGH)
 
 
-def unfold(program: Program, flow: Flow) -> list[FrameRecord]:
-    """The frames of a run that takes every arm, each behind the one around it. Raises `UsageError` for too many."""
-    frames = [FrameRecord(flow.plan, -1, -1)]
+Opens = Callable[[int, int], bool]
+"""Whether it is open what an opener will open, by its frame and node."""
+
+
+def unfold(
+    program: Program, flow: Flow, begun: Sequence[FrameRecord] = (), is_open: Opens | None = None
+) -> list[FrameRecord]:
+    """The frames of a run that takes every arm, each behind the one around it. Of a run that has `begun` it is those
+    it has, and then all that may follow where `is_open` says so. Raises `UsageError` for too many."""
+    frames = list(begun) or [FrameRecord(flow.plan, -1, -1)]
     size = 0
     for index, frame in enumerate(frames):  # it grows while it is read
         nodes = program.plans[frame.plan].nodes
@@ -39,6 +46,8 @@ def unfold(program: Program, flow: Flow) -> list[FrameRecord]:
         if size > MOST_NODES:
             raise UsageError(f"{flow.qualified_name} unfolds into more than {MOST_NODES:,} nodes")
         for opener, node in enumerate(nodes):
+            if index < len(begun) and not (is_open and is_open(index, opener)):
+                continue
             if isinstance(node, Switch):
                 arms = node.arms if node.default is None else (*node.arms, node.default)
                 frames += [FrameRecord(arm, index, opener) for arm in arms]
@@ -48,10 +57,10 @@ def unfold(program: Program, flow: Flow) -> list[FrameRecord]:
 
 
 class Branches(FrameGraph):
-    """The graph of `unfold`."""
+    """The graph of frames that `unfold` found."""
 
-    def __init__(self, program: Program, flow: Flow) -> None:
-        super().__init__(program, unfold(program, flow))
+    def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
+        super().__init__(program, frames)
         self.order = in_order(self.before)
         self.alternatives: dict[int, list[int]] = {}
         """By the number of an exit: the outputs of the arms of which it gives one."""

@@ -7,7 +7,7 @@ from math import inf
 
 from msgspec import Struct
 
-from apxm.analysis.branches import EXPECTED, HIGH, LOW, SCENARIOS, Branches, Scenario
+from apxm.analysis.branches import EXPECTED, HIGH, LOW, SCENARIOS, Branches, Scenario, unfold
 from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import predict
@@ -116,7 +116,7 @@ class _Static:
         self._program = program.program
         self._flow = flow
         self._profile = profile
-        self.branches = graph = Branches(self._program, flow)
+        self.branches = graph = Branches(self._program, unfold(self._program, flow))
         self._calls = [
             [node for node in self._program.plans[frame.plan].nodes if isinstance(node, Operate) and calls_model(node)]
             for frame in graph.frames

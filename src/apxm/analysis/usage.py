@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf
 
 from apxm.analysis.branches import HIGH, LOW, Branches, Scenario
@@ -40,10 +40,18 @@ def calls_model(node: AnyNode) -> bool:
     return isinstance(node, Operate) and OPERATIONS[node.operation].family is Family.MODEL
 
 
-def answer_tokens(node: Operate, scenario: Scenario, typical: float | None) -> float:
-    """Of one answer: one token at least, `max_tokens` at most, and `inf` where nothing limits it."""
-    limit = node.options.get("max_tokens")
-    most = float(limit.value) if isinstance(limit, Literal) else inf
+Limit = Callable[[Operate], float]
+"""Most tokens of an answer to a call that has no `max_tokens`; `inf` where nothing limits it."""
+
+
+def _unlimited(_node: Operate) -> float:
+    return inf
+
+
+def answer_tokens(node: Operate, scenario: Scenario, typical: float | None, limit: Limit = _unlimited) -> float:
+    """Of one answer: one token at least, `max_tokens` at most, or else its `limit`."""
+    own = node.options.get("max_tokens")
+    most = float(own.value) if isinstance(own, Literal) else limit(node)
     if scenario is LOW:
         return min(1.0, most)
     return most if scenario is HIGH else min(most, TYPICAL_ANSWER if typical is None else typical)
@@ -53,9 +61,18 @@ class Sizes:
     """The length in characters of every value, in one scenario."""
 
     def __init__(
-        self, graph: Branches, scenario: Scenario, arguments: Sequence[Value], typical_answer: float | None
+        self,
+        graph: Branches,
+        scenario: Scenario,
+        arguments: Sequence[Value],
+        typical_answer: float | None,
+        known: Mapping[int, str] | None = None,
+        limit: Limit = _unlimited,
     ) -> None:
+        """`known` are answers that are there already, by the number of their node."""
+        self._limit = limit
         self._graph = graph
+        self._known = known or {}
         self._scenario = scenario
         self._arguments = arguments
         self._typical_answer = typical_answer
@@ -75,12 +92,14 @@ class Sizes:
 
     def _size(self, number: int) -> float:
         graph = self._graph
+        if number in self._known:
+            return len(self._known[number])
         frame, index = graph.place(number)
         node = graph.node(frame, index)
         match node:
             case Operate():
                 if calls_model(node):
-                    return CHARACTERS_PER_TOKEN * answer_tokens(node, self._scenario, self._typical_answer)
+                    return CHARACTERS_PER_TOKEN * answer_tokens(node, self._scenario, self._typical_answer, self._limit)
                 return sum(self._of(argument, frame, node) + 1 for argument in node.arguments)
             case Compute(value=value) | Output(value=value) | Enter(value=value):
                 return 0.0 if value is None else self._of(value, frame, node)

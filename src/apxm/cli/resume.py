@@ -30,6 +30,17 @@ def resume(
     as_recorded: Annotated[
         bool, typer.Option("--as-recorded", help="Run the program as it was, though its file has changed.")
     ] = False,
+    edited: Annotated[
+        bool,
+        typer.Option(
+            "--edited",
+            help="Run the program as its file is now. Answers to requests that are still the same are kept; what will "
+            "be asked again, and its cost, is said before.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it may cost, and ask nothing.")
+    ] = False,
     journal_dir: o.JournalDir = None,
     journal_sync: o.JournalSync = "full",
     require_journal: o.RequireJournal = False,
@@ -47,6 +58,7 @@ def resume(
       apxm resume 20260131-235959-k3vd
       apxm resume last
       apxm resume k3vd --max-total-tokens 200000
+      apxm resume last --edited --dry-run
     """
     from time import perf_counter
 
@@ -59,6 +71,7 @@ def resume(
     from apxm.config.selection import resolve
     from apxm.journaling import reopen
     from apxm.reports.files import OutputFile
+    from apxm.reports.preview import preview_json, preview_lines
     from apxm.reports.summary import count
     from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
@@ -74,10 +87,17 @@ def resume(
         stack.enter_context(signals_as_ctrl_c())
         metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
         earlier = reopen(
-            journaling, run, VERSION, config=config, as_recorded=as_recorded, redo=redo or (), assume=assumed
+            journaling,
+            run,
+            VERSION,
+            config=config,
+            as_recorded=as_recorded,
+            as_edited=edited,
+            redo=redo or (),
+            assume=assumed,
         )
         recorder = earlier.recorder
-        stack.enter_context(closing(recorder, journaling))
+        stack.callback(recorder.close)
         terminal = Terminal(Shown(json, quiet, metrics))
         kept = earlier.kept(
             max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
@@ -86,10 +106,23 @@ def resume(
         configured = resolve(earlier.selection)
         earlier.refuse_another_backend(configured.default)
         pool = BackendPool(configured.backends, configured.default)
-        started = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
+        loaded = LoadedProgram(earlier.program)
+        started = Run(loaded, earlier.flow, earlier.inputs, pool, options)
         if not quiet:
-            announce(configured, started, ())
-            note(f"run {recorder.run_id} goes on: {count(recorder.finished, 'call')} finished")
+            announce(configured, started, earlier.warnings)
+        if edited or dry_run:
+            found = earlier.preview(loaded, pool, options)
+            if not quiet:
+                for line in preview_lines(found):
+                    note(line)
+            if dry_run:
+                if json:
+                    terminal.output.line(preview_json(found))
+                raise typer.Exit
+        stack.enter_context(closing(recorder, journaling))
+        if not quiet:
+            so_far = "with the edited program" if edited else f"{count(recorder.finished, 'call')} finished"
+            note(f"run {recorder.run_id} goes on: {so_far}")
         phases = LinkPhases(validation_ms=api.milliseconds(perf_counter() - begun))
         status = show_run(started, recorder, pool, phases, recorder.run_id, terminal)
     raise typer.Exit(status)

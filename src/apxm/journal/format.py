@@ -15,11 +15,12 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from apxm.errors import JournalError, OperationError
-from apxm.journal.model import Header, Record, Result
+from apxm.journal.model import Edited, Header, Record, Result
 from apxm.operations.types import JSON, Value, check_size, conforms
 from apxm.source import printable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 has the row `edited`; a journal of version 1 becomes one of 2 when something is appended to it."""
 APPLICATION_ID = int.from_bytes(b"APXM", "big")
 SCHEMA = "CREATE TABLE journal (number INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum INTEGER NOT NULL)"
 LARGEST_ROW = 512 * 1024 * 1024
@@ -103,7 +104,8 @@ def _checked(content: C) -> C:
 def _values(content: Header | Record) -> Iterable[Value]:
     if isinstance(content, Header):
         return [*content.inputs, *content.options.values()]
-    return [content.row.value] if isinstance(content.row, Result) else ()
+    row = content.row
+    return row.inputs if isinstance(row, Edited) else [row.value] if isinstance(row, Result) else ()
 
 
 @contextmanager

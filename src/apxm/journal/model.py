@@ -5,13 +5,14 @@ All are MessagePack arrays in the order of their fields, so a later version may 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from apxm.operations.types import Value
 from apxm.program.codec import encode
@@ -103,6 +104,16 @@ class Resumed(Struct, frozen=True, array_like=True, tag="resumed"):
     """The version of that process."""
 
 
+class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
+    """The run goes on with another program. The answers so far count for whatever makes the same request in it."""
+
+    program: bytes
+    """As in the header, like the three below: from here on they stand for those there."""
+    program_digest: str
+    inputs: tuple[Value, ...]
+    inputs_digest: str
+
+
 class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     """A process has let go of the run in order."""
 
@@ -111,7 +122,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     message: str = ""
 
 
-Row = Result | Started | Printed | Reserved | Settled | Resumed | Ended
+Row = Result | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
 
 
 class Record(Struct, frozen=True, array_like=True):
@@ -120,15 +131,51 @@ class Record(Struct, frozen=True, array_like=True):
     row: Row
 
 
+class Answers:
+    """Answers by what they are answers to. Each is given away once: two equal requests are two samples."""
+
+    def __init__(self) -> None:
+        self._by_digest: dict[bytes, dict[str, Result]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_digest)
+
+    def __iter__(self) -> Iterator[Result]:
+        return (result for results in self._by_digest.values() for result in results.values())
+
+    def copy(self) -> Answers:
+        """Others, so that what is taken from them is still there."""
+        copied = Answers()
+        for result in self:
+            copied.add(result)
+        return copied
+
+    def add(self, result: Result) -> None:
+        self._by_digest.setdefault(result.digest, {})[result.path] = result
+
+    def take(self, path: str, digest: bytes) -> Result | None:
+        """An answer to this request: that of the operation at `path` if it made it, else the one that came first."""
+        results = self._by_digest.get(digest)
+        if results is None:
+            return None
+        taken = results.pop(path if path in results else next(iter(results)))
+        if not results:
+            del self._by_digest[digest]
+        return taken
+
+
 @dataclass
 class History:
     """What the rows of a journal add up to."""
 
     header: Header
+    """With the program and the inputs that the run now has."""
     records: list[Record] = field(default_factory=list[Record])
     """All rows. Their numbers are their places here, from 1."""
     results: dict[str, Result] = field(default_factory=dict[str, Result])
-    """By path."""
+    """By path; since the program was edited, where it was."""
+    spare: Answers = field(default_factory=Answers)
+    """Those that the program got before it was edited, and that no operation of it has yet as it is now."""
     unknown: dict[str, Started] = field(default_factory=dict[str, Started])
     """Operations that began, with an outside effect that nobody knows the end of; by path."""
     printed: dict[int, str] = field(default_factory=dict[int, str])
@@ -151,6 +198,7 @@ class History:
         match record.row:
             case Result() as result:
                 self.results[result.path] = result
+                self.spare.take(result.path, result.digest)  # nobody asks for what is there to take
                 self.unknown.pop(result.path, None)
             case Started() as started:
                 self.unknown[started.path] = started
@@ -166,8 +214,27 @@ class History:
                 self.lost += self.pending.values()
                 self.pending.clear()
                 self.ended = None
+            case Edited(program=program, program_digest=digest, inputs=inputs, inputs_digest=inputs_digest):
+                self.header = replace(
+                    self.header, program=program, program_digest=digest, inputs=inputs, inputs_digest=inputs_digest
+                )
+                for result in self.results.values():
+                    self.spare.add(result)
+                self.results.clear()
+                self.printed.clear()
             case Ended() as ended:
                 self.ended = ended
+
+
+def edited(program: Program, inputs: Sequence[Value]) -> Edited:
+    """What a run goes on with, digests included."""
+    artifact = encode(program)
+    return Edited(
+        program=artifact,
+        program_digest=sha256(artifact).hexdigest(),
+        inputs=tuple(inputs),
+        inputs_digest=digest_of(inputs),
+    )
 
 
 def header_of(

@@ -36,6 +36,7 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
             self._files = _identity(self._path)
+            self._current: bool = connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT_VERSION
             stack.pop_all()
         self._connection = connection
 
@@ -70,6 +71,9 @@ class Store:
             rows.append((number, content, checksum))
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
+        if not self._current:
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            self._current = True
         connection.executemany(_INSERT, rows)
         connection.execute("COMMIT")
         # SQLite goes on writing to a file that was deleted, which nobody can ever open again.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from apxm.journal.model import Header, History, Record, Result, Row
+from apxm.journal.model import Edited, Header, History, Record, Result, Row
 from apxm.journal.runs import Run, Stored
 from apxm.operations.types import Value
 from apxm.reports.summary import count
@@ -125,9 +125,10 @@ def _kind(row: Row) -> object:
 
 
 def _fields(row: Row) -> dict[str, object]:
-    return {
-        name: value.hex() if isinstance(value, bytes) else value for name, value in msgspec.structs.asdict(row).items()
-    }
+    fields = msgspec.structs.asdict(row)
+    if isinstance(row, Edited):
+        del fields["program"]
+    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
 
 
 def _time(seconds: float) -> str:

@@ -252,7 +252,7 @@ class Calls:
                 self._answered(call, answer, sent, received, self._now())
 
         alone = self.in_flight == len(self._committing)
-        self._recorder.answered(
+        self._recorder.received(
             self._path(call), call.original, call.backend.name, call.model, answer, committed, urgent=alone
         )
 

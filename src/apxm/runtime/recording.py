@@ -6,17 +6,20 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 import msgspec
+from msgspec.structs import replace
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, History, Printed, Reserved, Result, Resumed, Settled
+from apxm.journal.model import Answers, Edited, Ended, History, Printed, Reserved, Result, Resumed, Settled
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.trace import Trace
 from apxm.source import printable
 
 _encode = msgspec.msgpack.Encoder().encode
 
+Find = Callable[[str, ModelRequest, str, str], Result | None]
+"""From an operation's path, request, backend and model to its answer."""
 Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
 
@@ -24,12 +27,21 @@ Then = Callable[[], object]
 class Recorder:
     """The journal of one run; a path is an operation's, stable over all processes that carry the run on."""
 
-    def __init__(self, journal: Journal, apxm: str, history: History | None = None, *, required: bool = False) -> None:
-        """`apxm` is this version; `history` is what earlier processes left; `required` says that the run must not go on
-        without a journal."""
+    def __init__(
+        self,
+        journal: Journal,
+        apxm: str,
+        history: History | None = None,
+        *,
+        edited: Edited | None = None,
+        required: bool = False,
+    ) -> None:
+        """`apxm` is this version; `history` is what earlier processes left, and already has what was `edited` since;
+        `required` says that the run must not go on without a journal."""
         self._journal = journal
         self._apxm = apxm
         self._history = history
+        self._edited = edited
         self.required = required
         self.failure: JournalError | None = None
         """Why nothing is journaled any more."""
@@ -44,8 +56,14 @@ class Recorder:
 
     @property
     def finished(self) -> int:
-        """How many operations earlier processes finished."""
+        """How many operations of the program as it is now earlier processes finished."""
         return len(self._history.results) if self._history else 0
+
+    @property
+    def answered(self) -> list[str]:
+        """The paths of all operations that earlier processes finished, also of the program as it was before."""
+        history = self._history
+        return [] if history is None else [result.path for result in (*history.results.values(), *history.spare)]
 
     @property
     def spent(self) -> Cost:
@@ -65,19 +83,45 @@ class Recorder:
         self._journal.start(on_failure)
         if self._history is not None:
             self._journal.append(Resumed(self._apxm))
+        if self._edited is not None:
+            self._journal.append(self._edited)
 
     def recorded(self, path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
         """The answer that an earlier process got. Raises `JournalError` where it is one to another request."""
+        if self._history is None:
+            return None
+        result = self._find(self._history.spare, path, request, backend, model)
+        if result is not None and path not in self._history.results:
+            # What is made from it comes behind it: the next process must find this answer here, and no other.
+            self._journal.append(replace(result, path=path))
+        return result
+
+    def preview(self) -> Find:
+        """As `recorded`, to see what there is: it leaves the journal as it is, and everything to be found again."""
+        spare = Answers() if self._history is None else self._history.spare.copy()
+
+        def find(path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
+            return self._find(spare, path, request, backend, model)
+
+        return find
+
+    def _find(self, spare: Answers, path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
         result = None if self._history is None else self._history.results.get(path)
-        if result is not None and result.digest != _digest(request, backend, model):
+        if result is None and not spare:
+            return None
+        digest = _digest(request, backend, model)
+        if result is None:
+            return spare.take(path, digest)
+        if result.digest != digest:
             raise JournalError(
                 f"the journal has an answer to {path}, but to another request",
                 where=printable(str(self._journal.path)),
-                hint="the backend, its model or an answer before it was another one then",
+                hint="the backend, its model or an answer before it was another one then; "
+                "--edited asks again what would be another request now",
             )
         return result
 
-    def answered(
+    def received(
         self, path: str, request: ModelRequest, backend: str, model: str, answer: ModelAnswer, then: Then, urgent: bool
     ) -> None:
         """`urgent` as for `Journal.append`."""

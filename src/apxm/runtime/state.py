@@ -135,11 +135,12 @@ class State:
         self.skipped = 0
         """Operations that will never start because something they need failed."""
 
-    def start(self, plan: int, arguments: Sequence[Value]) -> None:
+    def start(self, plan: int, arguments: Sequence[Value]) -> Frame:
         """Opens the first frame. `arguments` are its value inputs; order is free from the start."""
         frame = self._open(self.plans[plan], None, -1, 0)
         for port in range(frame.plan.inputs):
             self.succeed(frame, port, arguments[port] if port < len(arguments) else None)
+        return frame
 
     def take(self) -> tuple[Frame, int] | None:
         """The next operation to start; None when nothing is ready.

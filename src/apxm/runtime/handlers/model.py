@@ -40,18 +40,18 @@ class ModelCall:
         self._context = collector(tuple(context), node.operands) if context else None
         system = node.options.get("system")
         self._system = None if system is None else evaluator(system, node.operands)
-        self.model: str | None = _literal(node, "model")
-        self._temperature: float | None = _literal(node, "temperature")
-        self.max_tokens: int | None = _literal(node, "max_tokens")
-        self._budget: int | None = _literal(node, "budget")
+        self.model: str | None = literal(node, "model")
+        self._temperature: float | None = literal(node, "temperature")
+        self.max_tokens: int | None = literal(node, "max_tokens")
+        self._budget: int | None = literal(node, "budget")
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
         self._made_for = False
-        self.backend: str | None = _literal(node, "backend")
-        timeout: float | None = _literal(node, "timeout")
+        self.backend: str | None = literal(node, "backend")
+        timeout: float | None = literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
-        self.retries: int | None = _literal(node, "retries")
+        self.retries: int | None = literal(node, "retries")
         self.priority = node.priority
 
     def request(self, values: list[Value], can_reason: bool) -> ModelRequest:
@@ -84,6 +84,7 @@ def with_context(prompt: str, context: Sequence[Value]) -> str:
     return joined("\n\n", parts)
 
 
-def _literal(node: Operate, name: str) -> Value:
+def literal(node: Operate, name: str) -> Value:
+    """The value of an option that the program writes out; None where it does not have it."""
     option = node.options.get(name)
     return option.value if isinstance(option, Literal) else None

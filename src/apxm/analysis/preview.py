@@ -1,0 +1,199 @@
+"""What a run that goes on will ask, and what that may cost, before it asks anything.
+
+The program is replayed with the answers that the journal has. Calls that it has none for, and all that wait for theirs,
+are what is left; how much they take follows from the lengths of what is known, as in `analysis/static.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import inf
+
+from msgspec import Struct
+
+from apxm.analysis.branches import SCENARIOS, Branches, Scenario, unfold
+from apxm.analysis.static import Range
+from apxm.analysis.usage import Sizes, answer_tokens, calls_model
+from apxm.backends.protocol import AnyBackend
+from apxm.errors import OperationError
+from apxm.operations.types import Value
+from apxm.program.model import Flow, Operate
+from apxm.runtime.handlers.inline import InlineOperation
+from apxm.runtime.handlers.model import ModelCall, literal
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.recording import Find
+from apxm.runtime.state import Frame, State
+from apxm.runtime.trace import FrameRecord, Trace
+
+Place = tuple[int, int]
+"""Frame and node."""
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """What a resumed run will do. Every range counts one attempt per call."""
+
+    reused: int
+    """Answers that it takes from the journal."""
+    unused: tuple[str, ...]
+    """Operations whose answers are in the journal, and that nothing asks for any more."""
+    asked: tuple[str, ...]
+    """Operations that will be asked, and now: their requests are known."""
+    dependent: tuple[str, ...]
+    """Operations that may be asked then, as they wait for the answers to those."""
+    tokens: Range
+    """Of all of these calls, input and output. `high` is None where nothing limits an answer."""
+    cost: Range | None
+    """By the configured prices; None where one of them is not known."""
+
+
+def preview(
+    program: LoadedProgram,
+    flow: Flow,
+    arguments: Sequence[Value],
+    pool: BackendPool,
+    find: Find,
+    recorded: Sequence[str] = (),
+    default_max_tokens: float = inf,
+) -> Preview:
+    """Replays a flow as far as `find` has answers. `recorded` are the paths of all operations that have one;
+    `default_max_tokens` limits an answer where neither the program nor its backend does.
+
+    Raises `JournalError` where `find` does, and `UsageError` where the flow is too large to unfold.
+    """
+    replay = _Replay(program, flow, pool, find)
+    replay.run(arguments)
+    graph = Branches(program.program, replay.unfolded())
+    named = Trace(program.program, flow, started=0, frames=list(graph.frames))
+    operations = [
+        ((frame, number), node)
+        for frame, record in enumerate(graph.frames)
+        for number, node in enumerate(program.program.plans[record.plan].nodes)
+        if isinstance(node, Operate) and calls_model(node)
+    ]
+    left = {place: node for place, node in operations if replay.is_left(*place)}
+    calls = _Calls(graph, left, pool, arguments, replay.answers, default_max_tokens)
+    return Preview(
+        reused=len(replay.answers),
+        unused=tuple(sorted(set(recorded) - replay.found)),
+        asked=tuple(named.path_of(*place) for place in replay.asked),
+        dependent=tuple(named.path_of(*place) for place in left if place not in replay.asked),
+        tokens=calls.tokens(),
+        cost=calls.cost(),
+    )
+
+
+class _Replay:
+    """A run without time, calls and output."""
+
+    def __init__(self, program: LoadedProgram, flow: Flow, pool: BackendPool, find: Find) -> None:
+        self._program = program
+        self._flow = flow
+        self._pool = pool
+        self._find = find
+        self._state = State(program.plans)
+        self._trace = Trace(program.program, flow, started=0, frames=self._state.frames)
+        self._live: dict[int, Frame] = {}
+        """The frames that are not over, by index."""
+        self.answers: dict[Place, str] = {}
+        self.found: set[str] = set()
+        """The paths under which the journal had them."""
+        self.asked: dict[Place, None] = {}
+        """In the order in which they become ready."""
+
+    def run(self, arguments: Sequence[Value]) -> None:
+        state = self._state
+        frames = [state.start(self._flow.plan, arguments)]
+        while (item := state.take()) is not None:
+            frame, node = item
+            handler = self._program.handlers[frame.plan.index][node]
+            try:
+                if isinstance(handler, ModelCall):
+                    self._call(frame, node, handler)
+                elif isinstance(handler, InlineOperation):
+                    state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
+            except OperationError as error:
+                state.broke(frame, node, error)
+        for frame in frames:  # it grows while it is read
+            if frame.remaining:
+                self._live[frame.index] = frame
+                frames += [child for child in frame.children.values() if child is not None]
+
+    def _call(self, frame: Frame, node: int, handler: ModelCall) -> None:
+        backend, _ = self._pool.get(handler.backend)
+        request = handler.request(frame.values, backend.can_reason)
+        path = self._trace.path_of(frame.index, node)
+        result = self._find(path, request, backend.info.name, request.model or backend.info.model)
+        if result is None:
+            self.asked[frame.index, node] = None
+            return
+        self.found.add(result.path)
+        self.answers[frame.index, node] = str(result.value)
+        self._state.succeed(frame, node, result.value)
+
+    def unfolded(self) -> list[FrameRecord]:
+        """The frames that it has, and those that may follow."""
+        return unfold(self._program.program, self._flow, self._state.frames, self._waits)
+
+    def is_left(self, frame: int, node: int) -> bool:
+        """Whether an operation of such a frame may still be asked."""
+        return frame >= len(self._state.frames) or self._waits(frame, node) or (frame, node) in self.asked
+
+    def _waits(self, frame: int, node: int) -> bool:
+        return frame in self._live and self._live[frame].counts[node] > 0
+
+
+class _Calls:
+    """What the calls that are left take."""
+
+    def __init__(
+        self,
+        graph: Branches,
+        left: Mapping[Place, Operate],
+        pool: BackendPool,
+        arguments: Sequence[Value],
+        known: Mapping[Place, str],
+        default_max_tokens: float,
+    ) -> None:
+        self._graph = graph
+        self._pool = pool
+        self._default = default_max_tokens
+        self._left = left
+        answers = {graph.number(*place): text for place, text in known.items()}
+        self._sizes = {
+            scenario: Sizes(graph, scenario, arguments, None, answers, self._limit) for scenario in SCENARIOS
+        }
+
+    def tokens(self) -> Range:
+        """Input and output, of all of them."""
+        return self._range([(1.0, 1.0)] * len(self._left))
+
+    def cost(self) -> Range | None:
+        """None where a price is not known."""
+        prices: list[tuple[float, float]] = []
+        for node in self._left.values():
+            backend = self._backend(node)
+            price = backend.limits.prices.get(literal(node, "model") or backend.info.model)
+            if price is None:
+                return None
+            prices.append((price.input / 1e6, price.output / 1e6))
+        return self._range(prices)
+
+    def _range(self, prices: Sequence[tuple[float, float]]) -> Range:
+        """The sum of what they cost, given the prices of a token of input and of output for each."""
+
+        def total(scenario: Scenario) -> float:
+            own = [0.0] * len(self._graph.frames)
+            for ((frame, _), node), (of_input, of_output) in zip(self._left.items(), prices, strict=True):
+                prompt = self._backend(node).limits.own_input + self._sizes[scenario].prompt_tokens(frame, node)
+                own[frame] += prompt * of_input + answer_tokens(node, scenario, None, self._limit) * of_output
+            return self._graph.total(own, scenario.choose)
+
+        low, expected, high = map(total, SCENARIOS)
+        return Range(low, expected, None if high == inf else high)
+
+    def _limit(self, node: Operate) -> float:
+        return self._backend(node).limits.max_tokens or self._default
+
+    def _backend(self, node: Operate) -> AnyBackend:
+        return self._pool.get(literal(node, "backend"))[0]
