@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from random import Random
 from statistics import fmean
 from typing import Any
 
 import pytest
 
 from apxm.analysis.calibrate import CalibrationFailed, calibrate, most_calls
-from apxm.analysis.profile import Profile
+from apxm.analysis.profile import Profile, decode_profile, encode_profile
 from apxm.backends.protocol import AnyBackend, BackendInfo, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError, UsageError
@@ -120,12 +121,66 @@ def test_transport_is_no_part_of_the_service_where_the_endpoint_reports_it() -> 
     assert not silent.service_reported
 
 
-def test_a_call_that_fails_leaves_no_profile() -> None:
-    def script(request: ModelRequest) -> str | BackendError:
-        return BackendError("http_status", "401: who are you?", retryable=False) if "3" in request.prompt else "ok"
+def refusing(*numbers: int) -> ScriptedBackend:
+    """It answers all calls but those of these numbers, from 0."""
+    texts = [f"call {number}:" for number in numbers]
 
-    with pytest.raises(CalibrationFailed, match=r"1 of 4 calls failed.*http_status: 401: who are you\?"):
-        calibrated(ScriptedBackend(script=script), concurrencies=[2])
+    def script(request: ModelRequest) -> str | BackendError:
+        failed = any(text in request.prompt for text in texts)
+        return BackendError("http_status", "401: who are you?", retryable=False) if failed else "ok"
+
+    return ScriptedBackend(script=script, latency_ms=lambda _request: 100)
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_a_call_that_fails_is_counted_and_is_not_the_end_of_the_others(number: int) -> None:
+    # Two calls warm it up, four are alone, eight in a closed loop of two, and two bursts of two.
+    whole, found = calibrated(refusing(), concurrencies=[2]), calibrated(refusing(number), concurrencies=[2])
+    assert (whole.failed_calls, found.failed_calls) == (0, 1)
+    assert found.points == whole.points
+    assert found.ratios == whole.ratios
+
+
+def test_a_burst_in_which_a_call_failed_counts_where_there_is_no_other() -> None:
+    # Four calls warm it up, four are alone, sixteen in a closed loop of four, and two bursts of four.
+    found = calibrated(refusing(25, 29), concurrencies=[4], calls=4)
+    assert (found.failed_calls, len(found.burst_ms)) == (2, 3)
+
+
+def test_many_calls_that_fail_leave_no_profile() -> None:
+    with pytest.raises(CalibrationFailed, match=r"2 of 6 calls failed, one with http_status: 401: who are you\?"):
+        calibrated(refusing(3, 4), concurrencies=[2])
+    with pytest.raises(CalibrationFailed, match="1 of 1 calls failed"):
+        calibrated(refusing(0), concurrencies=[1])
+
+
+@pytest.mark.parametrize("concurrencies", [[1], [1, 2, 4, 8], [1, 16]])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scale", [0.3, 1.0, 20.0, 1000.0])
+def test_an_endpoint_that_counts_whole_milliseconds_is_calibrated(
+    concurrencies: list[int], seed: int, scale: float
+) -> None:
+    """As many engines do, and so say the same, or 0, of many calls."""
+    draws = Random(seed)
+    latencies: dict[str, float] = {}
+
+    def latency(request: ModelRequest) -> float:
+        return latencies.setdefault(request.prompt, scale * draws.uniform(0.8, 1.2))
+
+    backend = ReportingBackend(latency_ms=latency, service_ms=lambda request: int(latency(request)))
+    found = calibrated(backend, concurrencies=concurrencies, calls=40)
+    assert decode_profile(encode_profile(found), where="here") == found
+    assert found.isolated_ms == pytest.approx(scale, abs=0.15 * scale + 0.6)
+    if not any(int(value) for value in latencies.values()):
+        assert not found.service_reported, "it says 0 of all of them"
+
+
+def test_equal_readings_of_calls_that_take_differently_long_do_not_end_a_level() -> None:
+    backend = ReportingBackend(
+        latency_ms=lambda _request: 10.0 + 3 * (len(backend.calls) % 3), service_ms=lambda _request: 10
+    )
+    found = calibrated(backend, concurrencies=[1], calls=40)
+    assert found.levels[0].calls == 40
 
 
 def test_an_endpoint_that_takes_no_time_leaves_no_profile() -> None:

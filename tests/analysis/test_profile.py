@@ -61,7 +61,8 @@ def test_an_operation_that_nobody_calibrated_takes_its_typical_time() -> None:
         ({"points": [{"concurrency": 1, "service_ms": 2}, {"concurrency": 2, "service_ms": 1}]}, "must not fall"),
         ({"ratios": []}, "ratios"),
         ({"ratios": [2, 1]}, "ratios"),
-        ({"ratios": [0, 1]}, "ratios must be at least one number above 0"),
+        ({"ratios": [-1, 1]}, "ratios must be at least one number, must not fall"),
+        ({"ratios": [0, 0]}, "not all be 0"),
         ({"ratios": [1e300]}, "a service of more than 604,800,000 ms"),
         ({"points": [{"concurrency": 1, "service_ms": 1e300}]}, "a service of more than 604,800,000 ms"),
         (
@@ -85,6 +86,12 @@ def test_a_file_that_is_no_profile_is_refused_with_its_place(changed: dict[str, 
     with pytest.raises(ConfigurationError, match=message) as refused:
         decode_profile(msgspec.json.encode(content), where="p.json")
     assert refused.value.where == "p.json"
+
+
+def test_ratios_may_be_equal_and_0() -> None:
+    """A clock of whole milliseconds reads so."""
+    coarse = profile(100, ratios=[0, 0, 1.5, 1.5])
+    assert decode_profile(encode_profile(coarse), where="p.json") == coarse
 
 
 def test_something_else_is_no_profile() -> None:

@@ -35,7 +35,7 @@ def test_analyze_says_what_is_known_before_a_run(apxm: Apxm) -> None:
     assert ended.status == 0
     assert ended.out.splitlines() == [
         "flow                     ScalabilityTest.parallel_4",
-        "latencies                assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms",
+        "latencies                those of backend simulated: latency constant:1000, slowdown none",
         "T1, all calls            4.00 s",
         "T_inf, the longest path  1.00 s",
         "parallelism              4.00",
@@ -54,6 +54,24 @@ def test_analyze_says_what_is_known_before_a_run(apxm: Apxm) -> None:
         "",
         "Bounds hold while a call takes as long as if it were alone; predictions include contention.",
     ]
+
+
+def test_without_a_profile_the_configuration_says_how_long_a_simulated_backend_takes(
+    apxm: Apxm, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[backends.dry]\nkind = "simulated"\nlatency = "constant:70"\nmax_concurrency = 1\n')
+    (tmp_path / "a.ais").write_text('agent A { flow f() -> str { return merge(think("a"), reason("b"), ask("c")) } }')
+    found = json.loads(apxm("analyze", "a.ais", "--config", "c.toml", "--json").out)
+    assert found["latencies"] == "those of backend dry: latency constant:70, slowdown none"
+    assert (found["t1_ms"]["expected"], found["t_inf_ms"]["expected"]) == (210, 70)
+    simulated = json.loads(apxm("simulate", "a.ais", "--config", "c.toml", "--json").out)
+    assert simulated["mean_ms"] == 210
+    config.write_text('[backends.local]\nkind = "openai"\nmodel = "m"\nendpoint = "http://127.0.0.1:1/v1"\n')
+    found = json.loads(apxm("analyze", "a.ais", "--config", "c.toml", "--json").out)
+    assert found["latencies"] == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms"
+    refused = apxm("analyze", "a.ais", "--config", "nowhere.toml")
+    assert (refused.status, "nowhere.toml" in refused.err) == (2, True)
 
 
 def test_a_source_and_its_artifact_are_analyzed_alike(apxm: Apxm) -> None:

@@ -42,6 +42,26 @@ def test_a_backend_is_asked_for_an_answer(apxm: Apxm) -> None:
     assert "1 LLM call" in ended.err
 
 
+def test_the_answer_is_short_waited_for_half_a_minute_and_may_be_empty(apxm: Apxm, tmp_path: Path) -> None:
+    """A base model rambles, and some say nothing."""
+    config = tmp_path / "c.toml"
+    config.write_text("""[backends.dry]
+kind = "simulated"
+latency = "constant:0"
+[[backends.dry.answers]]
+match = "silence"
+answer = " "
+""")
+    long = "word " * 100
+    cut = apxm("backends", "test", "dry", "--config", "c.toml", "--prompt", long, "--max-tokens", "5")
+    assert (cut.status, len(cut.out)) == (0, 5 * 4 + 1)
+    silent = apxm("backends", "test", "dry", "--config", "c.toml", "--prompt", "silence")
+    assert (silent.status, silent.out) == (0, "(the answer is empty)\n")
+    config.write_text('[backends.dry]\nkind = "simulated"\nfaults = "hang:1"\n')
+    hung = apxm("backends", "test", "dry", "--config", "c.toml", "--timeout", "1")
+    assert (hung.status, "no answer from backend 'dry' within 1 s" in hung.err) == (1, True)
+
+
 def test_an_unknown_backend_is_bad_usage(apxm: Apxm) -> None:
     ended = apxm("backends", "test", "simulate")
     assert (ended.status, ended.out) == (2, "")

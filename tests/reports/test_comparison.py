@@ -49,7 +49,7 @@ def test_json_has_the_published_names_and_reads_back() -> None:
     text = comparison_json(found)
     assert read_comparison(text) == found
     report = json.loads(text)
-    assert list(report) == ["workload", "endpoint", "seed", "iterations", "versions", "results"]
+    assert list(report) == ["workload", "endpoint", "seed", "iterations", "versions", "results", "failed_runs"]
     (result,) = report["results"]
     assert list(result) == ["n", "apxm", "langgraph"]
     shared = [

@@ -10,7 +10,7 @@ from apxm.reports.comparison import Measured
 from apxm.runtime.loops import run_virtually
 from apxm.testing import ScriptedBackend
 from apxm.workloads.apxm_system import ApxmSystem
-from apxm.workloads.measuring import Schedule, interleaved, isolated_latencies
+from apxm.workloads.measuring import FailedRuns, Schedule, interleaved, isolated_latencies
 from apxm.workloads.results import isolated_t1, measured
 from apxm.workloads.scalability import programs, prompts
 from apxm.workloads.systems import Sample, Span, WorkloadFailed, most_in_flight
@@ -21,8 +21,8 @@ MS = 1_000_000
 def compare_virtually(backend: SimulatedBackend, schedule: Schedule) -> dict[int, Measured]:
     async def compare() -> dict[int, Measured]:
         system = ApxmSystem(programs([*schedule.widths, schedule.isolated_width]), backend)
-        isolated = await isolated_latencies(system, schedule, backend.start_run, print)
-        samples = await interleaved([system], schedule, backend.start_run, print)
+        isolated = await isolated_latencies(system, schedule, backend.start_run, print, FailedRuns())
+        samples = await interleaved([system], schedule, backend.start_run, print, FailedRuns())
         return {n: measured(n, samples[system.name, n], isolated_t1(isolated, n)) for n in schedule.widths}
 
     return run_virtually(compare())
@@ -47,7 +47,7 @@ def test_runs_alternate_and_each_pair_meets_the_same_iteration() -> None:
     log: list[str] = []
     schedule = Schedule(widths=(1, 4), iterations=2, warmup=1)
     systems = [Recording("A", log), Recording("B", log)]
-    samples = run_virtually(interleaved(systems, schedule, lambda i: log.append(f"iteration {i}"), print))
+    samples = run_virtually(interleaved(systems, schedule, lambda i: log.append(f"iteration {i}"), print, FailedRuns()))
     rounds = [f"iteration {i} A{{n}} iteration {i} B{{n}}" for i in (2, 0, 1)]  # the warm-up's draws are nobody else's
     assert " ".join(log) == " ".join([*rounds, *(r.replace("{n}", "4") for r in rounds)]).replace("{n}", "1")
     assert {key: len(found) for key, found in samples.items()} == {(s, n): 2 for s in "AB" for n in (1, 4)}
@@ -59,8 +59,8 @@ def test_the_announced_number_of_calls_is_the_number_of_calls() -> None:
 
     async def compare() -> None:
         system = ApxmSystem(programs([1, 2, 8]), backend)
-        await isolated_latencies(system, schedule, lambda _: None, print)
-        await interleaved([system], schedule, lambda _: None, print)
+        await isolated_latencies(system, schedule, lambda _: None, print, FailedRuns())
+        await interleaved([system], schedule, lambda _: None, print, FailedRuns())
 
     run_virtually(compare())
     assert len(backend.calls) == schedule.calls(systems=1)
@@ -111,7 +111,46 @@ def test_beyond_the_isolated_calls_t1_is_as_many_times_their_mean() -> None:
     assert isolated_t1([1.0, 2.0, 3.0], 6) == 12.0
 
 
-def test_a_failed_call_ends_the_comparison_and_says_whose_it_was() -> None:
+class Failing(Recording):
+    """Its runs of these numbers, from 0, fail."""
+
+    def __init__(self, *numbers: int) -> None:
+        super().__init__("A", [])
+        self._numbers = numbers
+
+    async def run(self, width: int) -> Sample:
+        number = len(self._log)
+        sample = await super().run(width)
+        if number in self._numbers:
+            raise WorkloadFailed(f"run {number} failed")
+        return sample
+
+
+def test_one_failed_run_of_many_is_counted_and_left_out() -> None:
+    schedule = Schedule(widths=(1, 4), iterations=3, warmup=1)
+    for number in range(8):
+        failures = FailedRuns()
+        samples = run_virtually(interleaved([Failing(number)], schedule, lambda _: None, print, failures))
+        assert failures.failed == 1
+        assert sum(map(len, samples.values())) == (6 if number in (0, 4) else 5), "a warm-up counts for nothing anyway"
+
+
+def test_more_than_one_run_in_ten_that_fails_ends_the_comparison() -> None:
+    schedule = Schedule(widths=(1,), iterations=30, warmup=0)
+    with pytest.raises(WorkloadFailed, match="run 2 failed"):
+        run_virtually(interleaved([Failing(1, 2)], schedule, lambda _: None, print, FailedRuns()))
+    failures = FailedRuns()
+    samples = run_virtually(interleaved([Failing(1, 19, 29)], schedule, lambda _: None, print, failures))
+    assert (failures.failed, len(samples["A", 1])) == (3, 27)
+
+
+def test_a_width_without_a_run_that_succeeded_ends_the_comparison() -> None:
+    schedule = Schedule(widths=(1,), iterations=1, warmup=0)
+    with pytest.raises(WorkloadFailed, match="every run of A at N = 1 failed"):
+        run_virtually(interleaved([Failing(0)], schedule, lambda _: None, print, FailedRuns()))
+
+
+def test_a_failed_call_fails_its_run_and_says_whose_it_was() -> None:
     backend = ScriptedBackend(
         script=lambda request: (
             BackendError("http_status", "answered 500", retryable=True) if request.prompt == prompts(2)[1] else "fine"

@@ -8,7 +8,7 @@ client is what they cost in a run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from statistics import fmean, stdev
 from time import thread_time_ns
@@ -32,6 +32,11 @@ from apxm.runtime.trace import Attempt
 CONCURRENCIES = (1, 2, 4, 8)
 CALLS = 64
 PRECISION = 0.01
+MAX_TOKENS = 256
+"""Of an answer, where nobody says how long the answers of their programs are: a model that rambles must not make a
+calibration of it."""
+_MOST_FAILED = 0.1
+"""Part of the calls that may fail, one in any case: what a failed call leaves to the others is not measured."""
 _ROUNDS = 4
 """Calls of the first batch per call in flight."""
 
@@ -40,7 +45,7 @@ Report = Callable[[str], None]
 
 
 class CalibrationFailed(ApxmError):  # noqa: N818  # it tells of what happened, as `RunFailed` does
-    """A call of a calibration failed, so there is no profile."""
+    """Too many calls of a calibration failed, so there is no profile."""
 
 
 def most_calls(concurrencies: Sequence[int] = CONCURRENCIES, calls: int = CALLS, growth: int = 1) -> int:
@@ -67,6 +72,8 @@ async def calibrate(
     Each level, concurrency 1 always among them, ends once the standard error of its mean is at most `precision` of it,
     or once about `calls` calls count; at concurrency c, min(c, `growth`) times as many, which take no longer where load
     slows nobody down. `date` is ISO 8601. A profile speaks for prompts and answers like those of the calibration.
+    An answer has at most `max_tokens`, else what the backend is configured for, else `MAX_TOKENS`. A call that fails is
+    counted, and else left out.
 
     Raises `CalibrationFailed`, and `UsageError` for concurrencies that the backend is not allowed.
     """
@@ -79,54 +86,57 @@ async def calibrate(
         raise UsageError(
             f"backend {backend.info.name!r} has limits by the minute, which a calibration would measure instead of it"
         )
-    client = _Client(backend, prompt, max_tokens)
+    client = _Client(backend, prompt, max_tokens or backend.limits.max_tokens or MAX_TOKENS)
     report("warming up")
     await client.ask(levels[-1], levels[-1])
     loops = [await _closed_loop(client, c, _counting(c, calls, growth), precision, report) for c in levels]
     bursts = await _bursts(client, levels[-1], calls, precision, report)
-    return _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts)
+    return _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts, client.failed)
 
 
 class _Batch(NamedTuple):
     """Calls, in the order in which they were sent."""
 
-    attempts: list[Attempt]
+    attempts: list[Attempt | None]
+    """None in the place of one that failed."""
     client_ns: int
     """What each cost the client's thread."""
 
     @property
-    def services(self) -> list[float]:
-        return [service / 1e6 for service in map(_service, self.attempts)]
+    def answered(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt is not None]
 
 
 class _Client:
     """Sends calls through the scheduler, and clocks what that costs this thread."""
 
-    def __init__(self, backend: AnyBackend, prompt: Callable[[int], str], max_tokens: int | None) -> None:
+    def __init__(self, backend: AnyBackend, prompt: Callable[[int], str], max_tokens: int) -> None:
         self._pool = BackendPool({backend.info.name: backend}, backend.info.name)
         self._prompt = prompt
         self._max_tokens = max_tokens
         self._calls = 0
+        self.failed = 0
         # Virtual time stands still while the thread works.
         self._costs = not isinstance(asyncio.get_running_loop(), VirtualLoop)
 
     async def ask(self, calls: int, concurrency: int | None) -> _Batch:
-        """Raises `CalibrationFailed`."""
+        """Raises `CalibrationFailed` once too many calls have failed."""
         program = asks([self._prompt(self._calls + i) for i in range(calls)], self._max_tokens)
         self._calls += calls
         run = Run(LoadedProgram(program), program.flows[0], (), self._pool, RunOptions(max_concurrency=concurrency))
         begun = thread_time_ns()
         trace = await run.execute()
         cost = (thread_time_ns() - begun) // calls if self._costs else 0
-        if trace.failures:
+        self.failed += len(trace.failures)
+        if self.failed > max(1, _MOST_FAILED * self._calls) or len(trace.failures) == calls:
             first = trace.failures[0]
             raise CalibrationFailed(
-                f"{len(trace.failures)} of {calls} calls failed, one with {first.kind}: {first.message}"
+                f"{self.failed} of {self._calls} calls failed, one with {first.kind}: {first.message}"
             )
         # The trace has them in the order of their ends. Those sent at one instant go by their place in the program: no
         # choice among them may depend on how long they took.
         records = sorted(trace.operations, key=lambda record: (record.attempts[-1].sent, record.node))
-        return _Batch([record.attempts[-1] for record in records], cost)
+        return _Batch([record.attempts[-1] if record.succeeded else None for record in records], cost)
 
 
 def _counting(concurrency: int, calls: int, growth: int) -> int:
@@ -142,30 +152,45 @@ def _levels(concurrencies: Sequence[int]) -> list[int]:
 
 async def _closed_loop(client: _Client, concurrency: int, calls: int, precision: float, report: Report) -> _Batch:
     """Batch after batch, until the mean is precise or the calls are spent."""
-    attempts: list[Attempt] = []
+    attempts: list[Attempt | None] = []
     costs: list[int] = []
     for size in _batches(concurrency, calls):
         batch = await client.ask(size, concurrency)
         attempts += batch.attempts[concurrency - 1 : size - (concurrency - 1)]
         costs.append(batch.client_ns)
-        services = [_service(attempt) / 1e6 for attempt in attempts]
-        mean = fmean(services)
-        report(f"{concurrency} at a time: {mean:.1f} ms ({len(attempts)} calls)")
-        if stdev(services) <= precision * mean * sqrt(len(services)):
+        found = _Batch(attempts, round(fmean(costs)))
+        services, latencies = _services_ms(found.answered), _latencies_ms(found.answered)
+        if services:
+            report(f"{concurrency} at a time: {fmean(services):.1f} ms ({len(services)} calls)")
+        # Both: where the endpoint counts in whole milliseconds, four calls that took equally long for it say little.
+        if _precise(services, precision) and _precise(latencies, precision):
             break
+    if not any(attempts):
+        raise CalibrationFailed(f"no call that counts with {concurrency} at a time was answered")
     return _Batch(attempts, round(fmean(costs)))
 
 
+def _precise(times: Sequence[float], precision: float) -> bool:
+    """Whether the standard error of their mean is at most this part of it."""
+    return len(times) > 1 and stdev(times) <= precision * fmean(times) * sqrt(len(times))
+
+
 async def _bursts(client: _Client, size: int, calls: int, precision: float, report: Report) -> list[_Batch]:
-    """As many as it takes: a single one says little where calls differ."""
+    """As many as it takes: a single one says little where calls differ. Those in which a call failed are left out,
+    unless there are no others."""
     found: list[_Batch] = []
-    while len(found) < _most_bursts(size, calls):
+    for _ in range(_most_bursts(size, calls)):
         found.append(await client.ask(size, None))
-        means = [fmean(burst.services) for burst in found]
-        report(f"{size} at once: {fmean(means):.1f} ms ({len(found)} bursts)")
-        if len(found) > 1 and stdev(means) <= precision * fmean(means) * sqrt(len(means)):
+        means = [fmean(_services_ms(burst.answered)) for burst in _whole(found)]
+        if means:
+            report(f"{size} at once: {fmean(means):.1f} ms ({len(found)} bursts)")
+        if _precise(means, precision):
             break
-    return found
+    return _whole(found) or found
+
+
+def _whole(bursts: Sequence[_Batch]) -> list[_Batch]:
+    return [burst for burst in bursts if None not in burst.attempts]
 
 
 def _most_bursts(size: int, calls: int) -> int:
@@ -189,12 +214,22 @@ def _batches(concurrency: int, calls: int) -> Iterator[int]:
         size = min(2 * size, max(missing, 2) + lost)
 
 
-def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts: Sequence[_Batch]) -> Profile:
+def _profile(
+    backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts: Sequence[_Batch], failed: int
+) -> Profile:
     info = backend.info
-    attempts = [attempt for batch in (*loops.values(), *bursts) for attempt in batch.attempts]
+    attempts = [attempt for batch in (*loops.values(), *bursts) for attempt in batch.answered]
     tokens = [attempt.output_tokens for attempt in attempts if attempt.output_tokens is not None]
-    levels = {concurrency: batch.services for concurrency, batch in loops.items()}
-    burst_services = [batch.services for batch in bursts]
+    reported = all(attempt.service_ns is not None for attempt in attempts)
+    if reported and not all(any(map(_service, batch.answered)) for batch in loops.values()):
+        # It says 0 of all calls of a level: its clock is too coarse for them, and ours is not.
+        reported = False
+        attempts_ms = _latencies_ms
+    else:
+        attempts_ms = _services_ms
+    levels = {concurrency: attempts_ms(batch.answered) for concurrency, batch in loops.items()}
+    smallest = min(len(batch.answered) for batch in bursts)
+    burst_services = [attempts_ms(batch.answered[:smallest]) for batch in bursts]
     if min(map(fmean, levels.values())) <= 0:
         raise CalibrationFailed(f"backend {info.name!r} says that its calls take no time")
     sharing = Profile(
@@ -206,15 +241,16 @@ def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts
         date=date,
         discipline="sharing",
         levels=tuple(
-            Level(c, len(batch.attempts), fmean(levels[c]), fmean(a.latency for a in batch.attempts) / 1e6)
+            Level(c, len(batch.answered), fmean(levels[c]), fmean(_latencies_ms(batch.answered)))
             for c, batch in loops.items()
         ),
         points=fitted_points(levels),
         ratios=distribution(list(levels.values())),
         burst_ms=in_order_of_end(burst_services),
         client_ms=fmean(burst.client_ns for burst in bursts) / 1e6,
-        service_reported=all(attempt.service_ns is not None for attempt in attempts),
+        service_reported=reported,
         output_tokens=fmean(tokens) if len(tokens) == len(attempts) else None,
+        failed_calls=failed,
     )
     # A call in a queue takes the work of all before it too, which evens out: only the calls that are alone show theirs.
     queue = msgspec.structs.replace(sharing, discipline="queue", ratios=distribution([levels[1]]))
@@ -223,3 +259,11 @@ def _profile(backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts
 
 def _service(attempt: Attempt) -> int:
     return attempt.latency if attempt.service_ns is None else attempt.service_ns
+
+
+def _services_ms(attempts: Iterable[Attempt]) -> list[float]:
+    return [_service(attempt) / 1e6 for attempt in attempts]
+
+
+def _latencies_ms(attempts: Iterable[Attempt]) -> list[float]:
+    return [attempt.latency / 1e6 for attempt in attempts]

@@ -44,13 +44,13 @@ def _misfit(candidate: Profile, levels: Levels, bursts: Bursts) -> float:
     misfit = 0.0
     for concurrency, services in levels.items():
         expected = _expected(candidate, concurrency)
-        misfit += _squared_errors(fmean(services), expected, pstdev(services) / sqrt(len(services)))
+        misfit += _squared_errors(candidate, fmean(services), expected, pstdev(services) / sqrt(len(services)))
     program = asks([prompt(number) for number in range(len(bursts[0]))])
     unlimited = replace(candidate, max_concurrency=None, client_ms=0.0)
     runs = simulate(LoadedProgram(program), program.flows[0], (), unlimited, runs=_SIMULATED_BURSTS)
     simulated = [sorted(_services(trace)) for trace in runs]
     for measured, expected in zip(in_order_of_end(bursts), zip(*simulated, strict=True), strict=True):
-        misfit += _squared_errors(measured, fmean(expected), pstdev(expected) / sqrt(len(bursts)))
+        misfit += _squared_errors(candidate, measured, fmean(expected), pstdev(expected) / sqrt(len(bursts)))
     return misfit
 
 
@@ -61,8 +61,10 @@ def _expected(candidate: Profile, concurrency: int) -> float:
     return candidate.isolated_ms * float(candidate.slowdown.factor(concurrency))
 
 
-def _squared_errors(measured: float, expected: float, standard_error: float) -> float:
-    return (measured - expected) ** 2 / (standard_error**2 + (_EXACT * expected) ** 2)
+def _squared_errors(candidate: Profile, measured: float, expected: float, standard_error: float) -> float:
+    # An endpoint that counts in whole milliseconds says 0 of some calls: nothing is expected, and not for certain.
+    least = _EXACT * candidate.isolated_ms
+    return (measured - expected) ** 2 / (standard_error**2 + (_EXACT * max(expected, least)) ** 2)
 
 
 def _services(trace: Trace) -> list[float]:

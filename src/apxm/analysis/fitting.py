@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import sqrt
 from statistics import fmean, pstdev
 from typing import NamedTuple
@@ -103,9 +103,11 @@ def distribution(batches: Sequence[Sequence[float]]) -> tuple[float, ...]:
         return (1.0,)
     parts = min(len(ratios), _MOST_RATIOS)
     bounds = [len(ratios) * part // parts for part in range(parts + 1)]
-    means = [fmean(ratios[low:high]) for low, high in pairwise(bounds)]
-    whole = fmean(means)
-    return tuple(mean / whole for mean in means)
+    means = (fmean(ratios[low:high]) for low, high in pairwise(bounds))
+    # The mean of equal numbers may be less than they are, in its last digit: a part of them must not seem to fall.
+    rising = list(accumulate(means, max))
+    whole = fmean(rising)
+    return tuple(mean / whole for mean in rising)
 
 
 def in_order_of_end(bursts: Bursts) -> tuple[float, ...]:

@@ -77,6 +77,10 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     """Whether the endpoint says its service time."""
     output_tokens: float | None
     """Mean length of the calibration's answers; None where the endpoint does not count."""
+    failed_calls: int = 0
+    """Calls of the calibration that failed, and count for nothing else here."""
+    specification: str | None = None
+    """Of a simulated backend that was not measured, but taken at its word."""
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
@@ -89,8 +93,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
             raise ValueError("the service of its points must be above 0, and must not fall")
         if services[-1] > services[0] * MAX_FACTOR:
             raise ValueError(f"the service of its points must not grow to more than {MAX_FACTOR:,} times the first one")
-        if not self.ratios or list(self.ratios) != sorted(self.ratios) or self.ratios[0] <= 0:
-            raise ValueError("its ratios must be at least one number above 0, and must rise")
+        if not self.ratios or list(self.ratios) != sorted(self.ratios) or self.ratios[0] < 0 or not self.ratios[-1]:
+            raise ValueError("its ratios must be at least one number, must not fall, and not all be 0")
         if services[-1] * max(1.0, self.ratios[-1]) > MAX_LATENCY_MS:
             raise ValueError(f"its points and ratios give a service of more than {MAX_LATENCY_MS:,} ms (a week)")
         if not 0 <= self.client_ms <= MAX_LATENCY_MS:

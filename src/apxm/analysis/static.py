@@ -198,6 +198,8 @@ def _stand_in(expected: Type) -> Value:
 
 def latencies(profile: Profile | None) -> str:
     """Where they come from, in words."""
+    if profile is not None and profile.specification is not None:
+        return f"those of backend {profile.backend}: {profile.specification}"
     if profile is not None:
         return f"profile of {profile.backend}, model {profile.model}, calibrated {profile.date}"
     return "assumed: " + ", ".join(f"{o.name} {o.typical_ms:,} ms" for o in AVAILABLE.values() if o.typical_ms)

@@ -24,7 +24,8 @@ ProfileName = Annotated[
     typer.Option(
         "--profile",
         metavar="P",
-        help="What `apxm calibrate` wrote: a file, or the name of the backend; default: each operation's typical time.",
+        help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration says of "
+        "a simulated backend, and of any other a typical time per operation.",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the draws.")]
@@ -43,6 +44,7 @@ def analyze(
     seed: Seed = 0,
     json: o.JSON = False,
     quiet: o.Quiet = False,
+    config: o.Config = None,
 ) -> None:
     """Say before any run how long a flow will take, and what it will ask for.
 
@@ -57,13 +59,13 @@ def analyze(
     from apxm.analysis.static import analyze as analyze_flow
     from apxm.cli.programs import load_program
     from apxm.cli.values import read_counts, read_known
-    from apxm.config.profiles import load_profile
+    from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import analysis_text, as_json
     from apxm.runtime.handlers.table import LoadedProgram
 
     slots = read_counts("--p", p)
-    known = load_profile(profile) if profile else None
+    known = known_profile(profile, config)
     program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
     chosen = select_flow(program, flow)
     given = read_known(chosen, values or [], arg or [])
@@ -83,6 +85,7 @@ def simulate(
     seed: Seed = 0,
     json: o.JSON = False,
     quiet: o.Quiet = False,
+    config: o.Config = None,
 ) -> None:
     """Run a flow on virtual time, with the real scheduler and the profile of an endpoint: an hour takes milliseconds.
 
@@ -97,14 +100,14 @@ def simulate(
     from apxm.analysis.static import latencies, with_stand_ins
     from apxm.cli.programs import load_program
     from apxm.cli.values import read_known
-    from apxm.config.profiles import load_profile
+    from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import as_json, prediction_text
     from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
     from apxm.source import printable
 
-    known = load_profile(profile) if profile else None
+    known = known_profile(profile, config)
     program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
     chosen = select_flow(program, flow)
     arguments, unknown = with_stand_ins(chosen, read_known(chosen, values or [], arg or []))

@@ -13,8 +13,18 @@ if TYPE_CHECKING:
 
 backends_app = typer.Typer(help="List the backends, or ask one for an answer.", rich_markup_mode=None)
 
-_PROMPT = "Answer with one word: ready"
-_ONE_CALL = "agent Test { flow test(prompt: str) -> str { return ask(prompt, retries: 0) } }"
+_ONE_CALL = """
+agent Test {{
+    flow test(prompt: str) -> str {{
+        ask(prompt, retries: 0, timeout: {timeout_s}, max_tokens: {max_tokens}) -> answer
+        switch answer {{
+            case "" => "(the answer is empty)"
+            default => answer
+        }} -> shown
+        return shown
+    }}
+}}
+"""
 
 
 @backends_app.callback(invoke_without_command=True)
@@ -47,10 +57,18 @@ def ask_backend(
     prompt: Annotated[
         str, typer.Option("--prompt", metavar="TEXT", help="What to ask.")
     ] = "Answer with one word: ready",
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, metavar="N", help="Most tokens of the answer.")
+    ] = 64,
+    timeout: Annotated[
+        int, typer.Option("--timeout", min=1, max=3600, metavar="S", help="Wait so many seconds for it.")
+    ] = 30,
     model: Model = None,
     config: Config = None,
 ) -> None:
-    """Ask a backend for one answer. That is one real call, paid for as such.
+    """Ask a backend for one short answer. That is one real call, paid for as such.
+
+    A model that thinks before it answers may need more tokens than these.
 
     \b
     Example:
@@ -64,7 +82,8 @@ def ask_backend(
     invocation = Invocation(
         [prompt], [], Selection(backend=name, model=model, file=config), journaling=Journaling(wanted=False)
     )
-    run_program(Linked(api.compile_text(_ONE_CALL, name="test")), invocation)
+    source = _ONE_CALL.format(timeout_s=timeout, max_tokens=max_tokens)
+    run_program(Linked(api.compile_text(source, name="test")), invocation)
 
 
 def trust(

@@ -19,7 +19,12 @@ def calibrate(
     ] = 64,
     max_tokens: Annotated[
         int | None,
-        typer.Option("--max-tokens", min=1, metavar="N", help="Most tokens of each answer; best as in your programs."),
+        typer.Option(
+            "--max-tokens",
+            min=1,
+            metavar="N",
+            help="Most tokens of each answer, best as in your programs; default: the backend's max_tokens, else 256.",
+        ),
     ] = None,
     model: o.Model = None,
     latency: o.Latency = None,

@@ -6,7 +6,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from apxm.analysis.profile import Profile, decode_profile
+from apxm.analysis.specified import specified_profile
+from apxm.backends.settings import SimulatedSettings
 from apxm.config.files import read_file
+from apxm.config.inventory import Inventory
 from apxm.errors import ConfigurationError
 
 
@@ -25,6 +28,20 @@ def make_room(backend: str) -> Path:
     except OSError as error:
         raise ConfigurationError(f"the profile cannot be kept: {error.strerror}", where=str(path.parent)) from None
     return path
+
+
+def known_profile(chosen: str | None, config: str | None) -> Profile | None:
+    """`load_profile` of what is `chosen`. Without a choice, that of the backend that answers by default, where it is
+    simulated: then its configuration says all; None where it is not. Raises `ConfigurationError`."""
+    if chosen is not None:
+        return load_profile(chosen)
+    inventory = Inventory(config)
+    try:
+        name = inventory.default()
+    except ConfigurationError:  # several and none chosen: a run would refuse, an estimate need not
+        return None
+    settings = inventory.get(name).settings
+    return specified_profile(name, settings) if isinstance(settings, SimulatedSettings) else None
 
 
 def load_profile(chosen: str) -> Profile:

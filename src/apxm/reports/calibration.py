@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apxm.analysis.profile import Profile
+from apxm.reports.summary import count
 from apxm.reports.tables import markdown
 
 _DISCIPLINES = {
@@ -26,6 +27,7 @@ def calibration_text(profile: Profile) -> str:
         "",
         f"discipline           {_DISCIPLINES[profile.discipline]}",
         f"cost to the client   {profile.client_ms:.3f} ms per call",
+        *([f"failed               {count(profile.failed_calls, 'call')}, left out"] if profile.failed_calls else []),
         f"described by         s(c) = 1 + α(c−1) + βc(c−1), {_fit(profile)}",
     ]
     return "\n".join(lines)

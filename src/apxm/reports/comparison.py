@@ -72,6 +72,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     iterations: int
     versions: dict[str, str]
     results: tuple[Width, ...]
+    failed_runs: int = 0
+    """Of both systems, warm-ups and isolated ones included: they are left out of everything."""
 
 
 def comparison_json(comparison: Comparison) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log10
 
 from apxm.reports.comparison import Comparison, Ladder, Measured, MeasuredApxm
+from apxm.reports.summary import count
 from apxm.reports.tables import markdown
 
 APXM, LANGGRAPH = "A-PXM", "LangGraph"
@@ -162,6 +163,9 @@ def _notes(comparison: Comparison) -> list[str]:
         "T_1 (Isolated) is measured with one call at a time on the same endpoint, and is the same for both systems.",
         "Max Parallelism is N: calls in flight at once. The merge never waits (the seed counts it, hence its N+1).",
     ]
+    if comparison.failed_runs:
+        are = "is" if comparison.failed_runs == 1 else "are"
+        notes.append(f"{count(comparison.failed_runs, 'run')} failed, and {are} left out.")
     if apxm := _apxm(comparison):
         if all(m.losses_ms.transport == 0 for _, m in apxm):
             notes.append("The endpoint does not say how long it worked: transport is part of the other terms.")

@@ -22,7 +22,7 @@ from apxm.workloads.apxm_system import ApxmSystem
 from apxm.workloads.catalog import SCALABILITY
 from apxm.workloads.endpoints import Endpoint
 from apxm.workloads.langgraph_system import PACKAGES, LangGraphSystem
-from apxm.workloads.measuring import Report, Schedule, interleaved, isolated_latencies
+from apxm.workloads.measuring import FailedRuns, Report, Schedule, interleaved, isolated_latencies
 from apxm.workloads.results import isolated_t1, measured, measured_apxm
 from apxm.workloads.scalability import programs
 from apxm.workloads.systems import Sample, System
@@ -71,13 +71,14 @@ class Comparing:
         return runs + most_calls(self._concurrencies, CALIBRATION_CALLS, CALIBRATION_GROWTH)
 
     async def run(self) -> Compared:
-        """Raises `WorkloadFailed` as soon as one of all those runs fails."""
+        """Raises `WorkloadFailed` where too many of all those runs fail, `CalibrationFailed` where calls do."""
         schedule, begin, report = self._schedule, self._endpoint.begin_iteration, self._report
+        failures = FailedRuns()
         try:
             profile = await self._calibrate() if self._calibrates else None
             predicted = {n: self._own.predicted_ms(n, profile) for n in schedule.widths} if profile else {}
-            isolated = await isolated_latencies(self._own, schedule, begin, report)
-            samples = await interleaved(self._systems, schedule, begin, report)
+            isolated = await isolated_latencies(self._own, schedule, begin, report, failures)
+            samples = await interleaved(self._systems, schedule, begin, report, failures)
         finally:
             for system in {self._own, *self._systems}:
                 await system.close()
@@ -87,6 +88,7 @@ class Comparing:
             endpoint=self._endpoint.description,
             seed=self._endpoint.seed,
             iterations=schedule.iterations,
+            failed_runs=failures.failed,
             versions=_versions(langgraph=LANGGRAPH in [system.name for system in self._systems]),
             results=results,
         )

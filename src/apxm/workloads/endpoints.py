@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from apxm.analysis.calibrate import MAX_TOKENS
 from apxm.backends.latency import DEFAULT_LATENCY
 from apxm.backends.settings import OpenAISettings
 from apxm.config.inventory import Inventory
@@ -52,8 +53,11 @@ def configured(name: str, config: str | None) -> Endpoint:
     known.must_be_trusted()
     if known.settings.limits.by_the_minute:
         raise UsageError(f"backend {name!r} has limits by the minute, which LangGraph would not keep")
-    # A system text would be A-PXM's alone: the LangGraph program has none. And each call is made once.
-    settings = msgspec.structs.replace(known.settings, system=None, retries=0)
+    # A system text would be A-PXM's alone: the LangGraph program has none. Each call is made once, and a model that
+    # rambles must not make the comparison one of its answers.
+    settings = msgspec.structs.replace(
+        known.settings, system=None, retries=0, max_tokens=known.settings.max_tokens or MAX_TOKENS
+    )
     return Endpoint(settings, known.info.description, lambda _iteration: None)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from apxm.workloads.apxm_system import ApxmSystem
-from apxm.workloads.systems import Sample, System
+from apxm.workloads.systems import Sample, System, WorkloadFailed
 
 ISOLATED_CALLS = 16
 """Most calls of an isolated run: one at a time, more would take longer than all the rest."""
+
+_MOST_FAILED = 0.1
+"""Part of the runs."""
 
 Begin = Callable[[int], None]
 """Tells the endpoint which iteration the next run belongs to."""
@@ -42,10 +45,31 @@ class Schedule:
         return runs + (self.warmup + self.iterations) * self.isolated_width
 
 
+class FailedRuns:
+    """Counts the runs that fail and are left out. One in ten may, and one in any case: a call that is lost now and then
+    is no reason to lose what all others have measured."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self._runs = 0
+
+    async def sample(self, run: Awaitable[Sample]) -> Sample | None:
+        """What a run measured; None where it failed. Raises `WorkloadFailed` once too many have."""
+        self._runs += 1
+        try:
+            return await run
+        except WorkloadFailed:
+            self.failed += 1
+            if self.failed > max(1, _MOST_FAILED * self._runs):
+                raise
+            return None
+
+
 async def interleaved(
-    systems: Sequence[System], schedule: Schedule, begin: Begin, report: Report
+    systems: Sequence[System], schedule: Schedule, begin: Begin, report: Report, failures: FailedRuns
 ) -> dict[tuple[str, int], list[Sample]]:
-    """By system and width, one sample per iteration: A B A B …, so that drift meets both alike."""
+    """By system and width, one sample per iteration: A B A B …, so that drift meets both alike. Raises
+    `WorkloadFailed`, also where no run of a system at a width was left."""
     samples: dict[tuple[str, int], list[Sample]] = {(s.name, n): [] for s in systems for n in schedule.widths}
     for width in schedule.widths:
         for iteration, counts in _rounds(schedule):
@@ -54,13 +78,17 @@ async def interleaved(
                 report(f"N = {width}, {system.name}, {kind}")
                 begin(iteration)
                 gc.collect()  # nobody pays for another one's garbage
-                sample = await system.run(width)
-                if counts:
+                sample = await failures.sample(system.run(width))
+                if counts and sample is not None:
                     samples[system.name, width].append(sample)
+    for (name, width), found in samples.items():
+        _must_not_be_empty(found, f"every run of {name} at N = {width} failed")
     return samples
 
 
-async def isolated_latencies(system: ApxmSystem, schedule: Schedule, begin: Begin, report: Report) -> list[float]:
+async def isolated_latencies(
+    system: ApxmSystem, schedule: Schedule, begin: Begin, report: Report, failures: FailedRuns
+) -> list[float]:
     """Of each call, in the order of the text, its mean latency in ns when it is the only one in flight; over the same
     iterations, so the same draws, as the runs."""
     width = schedule.isolated_width
@@ -68,10 +96,16 @@ async def isolated_latencies(system: ApxmSystem, schedule: Schedule, begin: Begi
     for iteration, counts in _rounds(schedule):
         report(f"one call at a time, {f'run {iteration + 1} of {schedule.iterations}' if counts else 'warm-up'}")
         begin(iteration)
-        sample = await (system.run_serially(width) if counts else system.run(width))
-        if counts:
+        sample = await failures.sample(system.run_serially(width) if counts else system.run(width))
+        if counts and sample is not None:
             latencies.append([call.received - call.sent for call in sample.calls])
+    _must_not_be_empty(latencies, "every run with one call at a time failed")
     return [fmean(of_call) for of_call in zip(*latencies, strict=True)]
+
+
+def _must_not_be_empty(measured: Sequence[object], message: str) -> None:
+    if not measured:
+        raise WorkloadFailed(message)
 
 
 def _rounds(schedule: Schedule) -> list[tuple[int, bool]]:

@@ -1,0 +1,76 @@
+"""The profile of a simulated backend: nobody has to measure what its configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+from statistics import NormalDist, fmean
+
+from apxm.analysis.profile import Point, Profile
+from apxm.backends.latency import NS_PER_MS, Constant, LatencyModel, LogNormal, Trace, parse_latency
+from apxm.backends.settings import SimulatedSettings
+from apxm.backends.slowdown import MAX_FACTOR, Curve, NoSlowdown, Slowdown, parse_slowdown
+
+_QUANTILES = 256
+_LEAST_MS = 1e-6
+"""A profile has no service of 0."""
+_LOADS = (*range(1, 65), *(round(64 * 1.05**k) for k in range(1, 200)))
+"""Calls at once at which a law is written down, up to a million. Between them a straight line misses it by 0.06%."""
+
+
+def specified_profile(name: str, settings: SimulatedSettings) -> Profile:
+    """What `calibrate` would find if it had the time. Raises `UsageError` for a specification that is none."""
+    latency, slowdown = parse_latency(settings.latency), parse_slowdown(settings.slowdown)
+    services = _services(latency)
+    isolated = max(_LEAST_MS, _mean(latency, services))
+    whole = fmean(services)
+    return Profile(
+        backend=name,
+        model=settings.model,
+        endpoint=None,
+        simulated=True,
+        max_concurrency=settings.limits.max_concurrency,
+        date="",
+        discipline="sharing",
+        levels=(),
+        points=tuple(Point(calls, isolated * factor) for calls, factor in _factors(slowdown)),
+        ratios=tuple(service / whole for service in services) if whole else (1.0,),
+        burst_ms=(),
+        client_ms=0.0,
+        service_reported=True,
+        output_tokens=None,
+        specification=f"latency {latency}, slowdown {slowdown}",
+    )
+
+
+def _services(latency: LatencyModel) -> Sequence[float]:
+    """Of calls that are alone, in ms, rising and equally likely."""
+    match latency:
+        case LogNormal():
+            normal = NormalDist()
+            quantiles = ((k + 0.5) / _QUANTILES for k in range(_QUANTILES))
+            return [latency.median_ns / NS_PER_MS * exp(latency.sigma * normal.inv_cdf(q)) for q in quantiles]
+        case Trace():
+            return sorted(value / NS_PER_MS for value in latency.values_ns)
+        case Constant():
+            return [latency.ns / NS_PER_MS]
+        case _:
+            raise AssertionError(latency)
+
+
+def _mean(latency: LatencyModel, services: Sequence[float]) -> float:
+    if isinstance(latency, LogNormal):  # the quantiles leave out what is beyond the last
+        return latency.median_ns / NS_PER_MS * exp(latency.sigma**2 / 2)
+    return fmean(services)
+
+
+def _factors(slowdown: Slowdown) -> list[tuple[int, float]]:
+    match slowdown:
+        case NoSlowdown():
+            return [(1, 1.0)]
+        case Curve():
+            loads: Sequence[int] = [calls for calls, _ in slowdown.points]
+        case _:
+            loads = _LOADS
+    factors = ((calls, float(slowdown.factor(calls))) for calls in loads)
+    return [(calls, factor) for calls, factor in factors if factor <= MAX_FACTOR]
