@@ -111,6 +111,7 @@ def test_a_compressed_answer_is_read() -> None:
         ("deflate", zlib.compress(BODY, wbits=-15)),
         ("utf-8", BODY),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_answer_is_read_whatever_its_encoding_is_called(encoding: str, content: bytes) -> None:
     answer, server = ask(Reply(content, headers={"content-encoding": encoding}))

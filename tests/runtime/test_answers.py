@@ -184,13 +184,14 @@ def warnings_of(p: Program, backend: ScriptedBackend | SimulatedBackend, **optio
 def test_an_answer_that_a_limit_ended_is_told_once_per_operation() -> None:
     p = program(plan(ask("a", max_tokens=7), ask("b"), merge(0, 1), give(2)))
     backend = Claiming(claims={"cut_off": True})
+    cut_off = "the answer was cut off by a limit of tokens"
     assert warnings_of(p, backend) == [
-        "n0: its max_tokens of 7 ended the answer, which may lack its end; a larger max_tokens gives more",
-        "n1: a limit of the endpoint ended the answer, which may lack its end; a larger max_tokens gives more",
+        f"n0: {cut_off} (max_tokens: 7); a larger one gives more",
+        f"n1: {cut_off} (the endpoint's own, as there is no max_tokens); a larger one gives more",
     ]
     backend.max_tokens = 5000
-    assert "n1: its max_tokens of 5,000 ended" in warnings_of(p, backend)[1]
-    assert "n1: its max_tokens of 5,000 ended" in warnings_of(p, backend, max_total_tokens=20_000)[1]
+    assert warnings_of(p, backend)[1].startswith(f"n1: {cut_off} (max_tokens: 5,000)")
+    assert warnings_of(p, backend, max_total_tokens=20_000)[1].startswith(f"n1: {cut_off} (max_tokens: 5,000)")
 
 
 def test_a_simulated_answer_says_so_too() -> None:

@@ -99,7 +99,8 @@ def decode_answer(body: bytes | bytearray, service_ns: int | None) -> ModelAnswe
         raise NoCompletionError(f"the answer holds no choices{words}", retryable=not said.out_of_money)
     text, cut_off = text_of(completion.choices[0], completion.error)
     counts = _fields(completion.usage)
-    given, taken = (plausible(counts.get(name), MOST_TOKENS) for name in ("prompt_tokens", "completion_tokens"))
+    given = plausible(counts.get("prompt_tokens"), MOST_TOKENS)
+    taken = plausible(counts.get("completion_tokens"), MOST_TOKENS)
     model = completion.model if isinstance(completion.model, str) else None
     return ModelAnswer(text, Usage(given, taken), service_ns, model, cut_off)
 

@@ -85,11 +85,13 @@ _ENDED = frozenset(
 _NO_LETTER = re.compile(r"[^a-z]+")
 
 
-def text_of(choice: Choice, failure: object) -> Text:
-    """The answer. `failure` is an error that stands beside the choices. Raises `UnreadableAnswerError`."""
+def text_of(choice: Choice, error: object) -> Text:
+    """The answer. `error` is what stands beside the choices. Raises `UnreadableAnswerError`."""
     reply, reason = choice.message, _reason(choice.finish_reason)
     text, refusal = _said(reply)
-    failed = read_error(choice.error or failure)
+    failed = read_error(choice.error)
+    if not failed.error:
+        failed = read_error(error)
     if failed.error or reason in _FAILED:
         raise UnreadableAnswerError(
             f"the answer failed (finish_reason {choice.finish_reason})" + (f": {failed.words}" if failed.words else ""),

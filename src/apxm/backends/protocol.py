@@ -73,9 +73,11 @@ class ModelAnswer(Struct, frozen=True):
 
 def plausible(number: object, most: int) -> int | None:
     """`number` where it is a whole one from 0 to `most`, of whatever type of numbers; else None."""
-    if isinstance(number, bool):
+    if type(number) is int:
+        whole = number
+    elif isinstance(number, bool):
         return None
-    if isinstance(number, float):
+    elif isinstance(number, float):
         whole = int(number) if number.is_integer() else -1
     else:
         try:

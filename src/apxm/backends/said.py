@@ -28,8 +28,13 @@ class Said(NamedTuple):
     """Whether somebody has to pay, or to raise a limit, before such a call succeeds."""
 
 
+_NOTHING = Said("", False, False)
+
+
 def read_error(error: object) -> Said:
     """`error` is anything that JSON can hold."""
+    if not error:
+        return _NOTHING
     found, words, out_of_money = False, "", False
     for _ in range(_DEEPEST):
         if isinstance(error, list):

@@ -352,9 +352,9 @@ class Run:
             return
         self._cut_short.add(place)
         most = call.request.max_tokens or call.backend.limits.max_tokens
-        limit = f"its max_tokens of {most:,}" if most else "a limit of the endpoint"
+        limit = f"max_tokens: {most:,}" if most else "the endpoint's own, as there is no max_tokens"
         path = self.trace.path_of(call.frame.index, call.node)
-        self._options.warn(f"{path}: {limit} ended the answer, which may lack its end; a larger max_tokens gives more")
+        self._options.warn(f"{path}: the answer was cut off by a limit of tokens ({limit}); a larger one gives more")
 
     def _tries_again(self, call: Call, error: BackendError) -> None:
         """Said once per backend: whoever waits shall know why."""
