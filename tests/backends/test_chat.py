@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apxm.backends.chat import (
-    UnreadableAnswerError,
-    decode_answer,
-    effort,
-    encode_call,
-    error_text,
-    retry_after,
-    service_time,
-)
-from apxm.backends.protocol import ModelRequest, Usage
+from apxm.backends.chat import decode_answer, effort, encode_call
+from apxm.backends.choice import UnreadableAnswerError
+from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
 
@@ -105,6 +98,62 @@ def test_a_usage_that_is_none_does_not_spoil_an_answer(usage: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("12", 12),
+        ("12.0", 12),
+        ("1.2e1", 12),
+        ("1000000000", 10**9),
+        ("1000000001", None),
+        (str(2**63), None),
+        (str(2**64), None),
+        ("1e30", None),
+        ("9" * 320, None),
+        ("9" * 5000, None),
+        ("-" + "9" * 5000, None),
+        ("1e999", None),
+        ("NaN", None),
+        ("-Infinity", None),
+        ("12.5", None),
+        ("-1", None),
+        ("true", None),
+        ('"12"', None),
+        ("[12]", None),
+        ("null", None),
+    ],
+)
+def test_a_count_is_plausible_or_the_endpoint_does_not_say(written: str, count: int | None) -> None:
+    body = answer({"content": "a"}, usage={"prompt_tokens": 0}).replace(b'"prompt_tokens": 0', b'"prompt_tokens": %s')
+    assert decode_answer(body % written.encode(), None) == ModelAnswer("a", Usage(count, None))
+
+
+FINE = answer({"content": "fine, \u00e4 \U0001f600"}, usage={"prompt_tokens": 3, "completion_tokens": 2}, model="n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        FINE[:-1] + b', "timings": {"per_second": NaN}}',
+        FINE[:-1] + b', "x": [-Infinity, Infinity, 1e999, %s]}' % (b"9" * 5000),
+        FINE.replace(b'"stop"', b'"stop", "logprobs": {"content": [{"logprob": -Infinity}]}'),
+        b"\xef\xbb\xbf" + FINE,
+        FINE.decode().encode("utf-16"),
+        FINE.decode().encode("utf-16-le"),
+        FINE.decode().encode("utf-32"),
+        FINE[:-1] + b', "x": "\\ud800"}',
+        FINE[:-1] + b', "x": "a\nb\tc"}',
+        b"\n\n  " + FINE + b"\r\n",
+        FINE.replace(b'"stop"', b'["stop"], "index": "x", "error": {"code": null, "message": ""}'),
+        FINE.replace(b'"message": {', b'"message": {"refusal": false, "tool_calls": 0, "audio": [], "role": 7, '),
+        FINE.replace(b'"choices": [', b'"error": {}, "id": {}, "created": "soon", "choices": ['),
+        FINE.replace(b"}]", b'}, 5, {"message": []}]'),
+    ],
+)
+def test_what_nobody_needs_costs_no_answer(body: bytes) -> None:
+    assert decode_answer(body, 5) == ModelAnswer("fine, \xe4 \U0001f600", Usage(3, 2), 5, "n")
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "found"),
     [
         (b"", "unreadable_answer", "not a chat completion in JSON"),
@@ -134,64 +183,3 @@ def test_an_unreadable_answer_says_why(body: bytes, kind: str, found: str) -> No
 def test_whatever_comes_is_an_answer_or_unreadable(body: bytes | str) -> None:
     with pytest.raises(UnreadableAnswerError):
         decode_answer(body.encode() if isinstance(body, str) else body, None)
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (b'{"error": {"message": "bad key", "type": "x"}}', "bad key"),
-        (b'{"error": "model not found"}', "model not found"),
-        (b'{"message": "no"}', "no"),
-        (b'{"detail": "no"}', "no"),
-        (b'{"error": {"error": {"error": {"error": {"message": "deep"}}}}}', '{"error": {"error"'),
-        (b"plain \xff", "plain \ufffd"),
-        (b"[" * 100_000, "[[["),
-        (b"", ""),
-    ],
-)
-def test_the_message_in_an_error_body(body: bytes, text: str) -> None:
-    assert error_text(body).startswith(text)
-
-
-@pytest.mark.parametrize(
-    ("server_timing", "processing", "expected"),
-    [
-        ([], None, None),
-        (["total;dur=12.5"], "7", 12_500_000),
-        (['db;dur=1, total;desc="all";dur=2'], None, 2_000_000),
-        (["cfRequestDuration;dur=9", "TOTAL ; DUR=3"], None, 3_000_000),
-        (["edge;dur=1, subtotal;dur=5"], "7", 7_000_000),
-        (["total"], "7", 7_000_000),
-        (["total;dur=-4"], None, 0),
-        (["total;dur=nan"], None, None),
-        ([], "soon", None),
-        ([], "inf", None),
-    ],
-)
-def test_the_service_time_is_the_total_that_the_endpoint_states(
-    server_timing: list[str], processing: str | None, expected: int | None
-) -> None:
-    assert service_time(server_timing, processing) == expected
-
-
-@pytest.mark.parametrize(
-    ("milliseconds", "header", "seconds"),
-    [
-        (None, None, None),
-        ("1500", "9", 1.5),
-        (None, "2", 2),
-        (None, "0.25", 0.25),
-        ("soon", "3", 3),
-        (None, "Wed, 21 Oct 2026 07:28:00 GMT", 10),
-        (None, "Wed, 21 Oct 2026 07:27:00 GMT", 0),
-        (None, "soon", None),
-        (None, "-1", None),
-        (None, "nan", None),
-        (None, "inf", None),
-        (None, "Wed, 21 Oct 99999 07:28:00 GMT", None),
-    ],
-)
-def test_how_long_an_endpoint_asks_to_be_left_alone(
-    milliseconds: str | None, header: str | None, seconds: float | None
-) -> None:
-    assert retry_after(milliseconds, header, now=lambda: 1_792_567_670) == seconds

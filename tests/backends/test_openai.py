@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import sys
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError, ConfigurationError
 from tests.servers import HANG, Received, Reply, Server, as_json, completion, zipped
 
+BODY = completion().body
 PATIENCE_S = 20
 """A limit for what must happen, so that a defect fails instead of hanging."""
 
@@ -94,6 +98,69 @@ def test_a_compressed_answer_is_read() -> None:
     assert answer.text == "Zipped."
 
 
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("x-gzip", gzip.compress(BODY)),
+        ("GZIP", gzip.compress(BODY)),
+        ("gzip", gzip.compress(BODY[:40]) + gzip.compress(BODY[40:])),
+        ("gzip", gzip.compress(BODY) + bytes(8)),
+        ("gzip", BODY),
+        ("gzip, gzip", gzip.compress(gzip.compress(BODY))),
+        ("deflate", zlib.compress(BODY)),
+        ("deflate", zlib.compress(BODY, wbits=-15)),
+        ("utf-8", BODY),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_answer_is_read_whatever_its_encoding_is_called(encoding: str, content: bytes) -> None:
+    answer, server = ask(Reply(content, headers={"content-encoding": encoding}))
+    assert isinstance(answer, ModelAnswer)
+    assert answer.text == "Hello."
+    assert server.received[0].headers["accept-encoding"] == "gzip, zstd, br"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 226, 299])
+def test_a_whole_completion_is_an_answer_with_any_status_of_success(status: int) -> None:
+    answer, _ = ask(replace(completion("Fine."), status=status))
+    assert isinstance(answer, ModelAnswer)
+    assert answer.text == "Fine."
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(b"<html>", 201), Reply(b"", 202), Reply(b"x" * 100_000, 299), Reply(b"{}", 206)]
+)
+def test_another_status_of_success_without_a_completion_is_an_error_for_good(reply: Reply) -> None:
+    error = failure(reply)
+    assert f"answered {reply.status}" in error.message
+    assert (error.kind, error.retryable) == ("http_status", False)
+
+
+def test_a_choice_that_is_none_is_an_error_whatever_the_status_of_success() -> None:
+    choice = {"message": {"content": "half an ans"}, "finish_reason": "error", "error": {"message": "It died."}}
+    error = failure(as_json({"choices": [choice]}, 203))
+    assert error.message.endswith("answered 203, but the answer failed (finish_reason error): It died.")
+    assert (error.kind, error.retryable) == ("unreadable_answer", True)
+    choice = {"message": {"content": ""}, "finish_reason": "length"}
+    error = failure(as_json({"choices": [choice]}))
+    assert (error.kind, error.retryable) == ("unreadable_answer", False)
+    assert "max_tokens" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Server-Timing": "total;dur=1e308"},
+        {"openai-processing-ms": "9" * 400},
+        {"Server-Timing": 'total;dur="', "x": ""},
+    ],
+)
+def test_a_service_time_that_cannot_be_costs_no_answer(headers: dict[str, str]) -> None:
+    reply = completion()
+    reply.headers.update(headers)
+    assert ask(reply)[0] == ModelAnswer("Hello.", Usage(12, 3), None, "tiny-1")
+
+
 def test_no_cookie_comes_back() -> None:
     async def run() -> None:
         reply = completion()
@@ -156,6 +223,37 @@ def test_an_http_error_names_its_status_and_what_the_endpoint_says(status: int, 
 def test_an_endpoint_may_say_how_long_it_wants_to_be_left_alone() -> None:
     assert failure(as_json({}, 429, retry_after="7")).retry_after_s == 7
     assert failure(as_json({}, 503, retry_after="7", retry_after_ms="1500")).retry_after_s == 1.5
+
+
+QUOTA = {"error": {"message": "You have used it up.", "type": "insufficient_quota", "code": "insufficient_quota"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "retryable"),
+    [
+        (429, QUOTA, {}, False),
+        (429, QUOTA, {"x_should_retry": "true"}, False),
+        (503, QUOTA, {}, False),
+        (200, QUOTA, {}, False),
+        (429, {}, {"x_should_retry": "false"}, False),
+        (503, {}, {"x_should_retry": "false"}, False),
+        (408, {}, {"x_should_retry": " False "}, False),
+        (400, {}, {"x_should_retry": "true"}, True),
+        (409, {}, {"x_should_retry": "true"}, True),
+        (429, {}, {"x_should_retry": "perhaps"}, True),
+        (400, {}, {"x_should_retry": "perhaps"}, False),
+    ],
+)
+def test_an_endpoint_may_say_whether_trying_again_helps(
+    status: int, body: Any, headers: dict[str, str], retryable: bool
+) -> None:
+    assert failure(as_json(body, status, **headers)).retryable == retryable
+
+
+def test_a_quota_that_is_used_up_is_no_limit_of_the_rate() -> None:
+    """Nobody need wait, nor come more slowly, to be told the same."""
+    error = failure(as_json(QUOTA, 429, retry_after="60"))
+    assert (error.kind, error.retry_after_s) == ("http_status", None)
 
 
 def test_an_error_page_is_shortened_and_cannot_drive_the_terminal() -> None:

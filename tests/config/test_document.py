@@ -83,6 +83,7 @@ BAD = [
     (MINIMAL + "max_concurrency = 0", ":5", "backends.a.max_concurrency: expected `int` >= 1", None),
     (MINIMAL + "max_concurrency = 1.5", ":5", "backends.a.max_concurrency: expected `int", None),
     (MINIMAL + "max_tokens_field = 'x'", ":5", "backends.a.max_tokens_field: invalid enum value 'x'", None),
+    (MINIMAL + f"max_tokens = {10**30}", ":5", "backends.a.max_tokens: ", None),
     (MINIMAL + "[backends.a.headers]\nX-A = 1", ":5", "backends.a.headers: expected `str`, got `int`", None),
     (MINIMAL + "[backends.a.body]\nstream = true", ":6", "backends.a.body.stream: this field is not to be set", None),
     (MINIMAL.replace("http://h", "h:80"), ":4", "backends.a.endpoint: a URL that starts with http://", None),

@@ -13,13 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from apxm.backends.latency import MAX_LATENCY_MS
+from apxm.backends.protocol import MOST_TOKENS
 from apxm.backends.slowdown import MAX_CALLS, MAX_FACTOR, Curve, parse_slowdown
 from apxm.errors import ConfigurationError
 from apxm.operations.definition import Operation
 
 VERSION = 1
-MAX_TOKENS = 1_000_000_000
-"""Of one answer; a larger number is damage."""
 
 Discipline = Literal["sharing", "queue"]
 """What calls that are in flight together do to each other: all get slower, or each waits for those before it."""
@@ -99,8 +98,8 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
             raise ValueError(f"its points and ratios give a service of more than {MAX_LATENCY_MS:,} ms (a week)")
         if not 0 <= self.client_ms <= MAX_LATENCY_MS:
             raise ValueError(f"its client_ms must be between 0 and {MAX_LATENCY_MS:,}, not {self.client_ms:g}")
-        if self.output_tokens is not None and not 0 <= self.output_tokens <= MAX_TOKENS:
-            raise ValueError(f"its output_tokens must be between 0 and {MAX_TOKENS:,}, not {self.output_tokens:g}")
+        if self.output_tokens is not None and not 0 <= self.output_tokens <= MOST_TOKENS:
+            raise ValueError(f"its output_tokens must be between 0 and {MOST_TOKENS:,}, not {self.output_tokens:g}")
         if concurrencies[-1] > MAX_CALLS:
             raise ValueError(f"the concurrency of its points must be at most {MAX_CALLS:,}")
 

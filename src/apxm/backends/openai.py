@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import errno
 import re
+import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, WriteError
 
-from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, retry_after, service_time
+from apxm.backends.chat import MalformedAnswerError, NoCompletionError, decode_answer, encode_call
+from apxm.backends.choice import UnreadableAnswerError
+from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
 from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.response_headers import retry_after, service_time, should_retry
+from apxm.backends.said import read_error_body
 from apxm.backends.secrets import Redactor, is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import proxy_secrets, shared_transport
@@ -23,6 +28,8 @@ from apxm.source import printable
 
 _MIB = 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
+_TOO_LONG = b"(an error page of more than 64 KiB)"
+"""A body cut somewhere could show half of a key, which no redactor would know."""
 _SHOWN = 300
 """Most characters of other people's words in an error of ours."""
 _LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
@@ -62,7 +69,7 @@ class OpenAIBackend:
             response = await self._transport.execute(Request("POST", self._url, self._headers, body))
             # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
             try:
-                if response.status != HTTPStatus.OK:
+                if not 200 <= response.status < 300:
                     raise await self._refused(response)
                 content = await _read(response, self._max_answer)
             except BaseException:
@@ -70,24 +77,31 @@ class OpenAIBackend:
                 raise
         except _LOST as error:
             raise self._lost(error) from None
-        if content is None:
-            limit = f"{self._settings.max_answer_mib:g} MiB"
-            raise self._error("too_large", f"sent an answer of more than {limit}", retryable=True)
+        except zlib.error as error:
+            raise self._error("unreadable_answer", f"sent an answer that cannot be read: {error}") from None
+        except TooLargeError:
+            raise self._error(
+                "too_large", f"sent an answer of more than {self._settings.max_answer_mib:g} MiB"
+            ) from None
         headers = response.headers
         service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
         try:
             return decode_answer(content, service_ns)
+        except NoCompletionError as error:
+            if response.status != HTTPStatus.OK:
+                raise self._failed(response, content if len(content) <= _MAX_ERROR_BODY else _TOO_LONG) from None
+            kind = f"; its content type is {headers.get('content-type') or 'not given'}"
+            words = f"answered 200, but {error}{kind if isinstance(error, MalformedAnswerError) else ''}"
+            raise self._error(error.kind, words, retryable=error.retryable) from None
         except UnreadableAnswerError as error:
-            kind = f"; its content type is {headers.get('content-type') or 'not given'}" if error.malformed else ""
-            raise self._error(
-                error.kind, f"answered 200, but {error}{kind}", retryable=error.kind != "refused"
-            ) from None
+            words = f"answered {response.status}, but {error}"
+            raise self._error(error.kind, words, retryable=error.retryable, hint=error.hint) from None
 
     async def close(self) -> None:
         """Its connections stay with the process, for whoever calls the same endpoint next."""
 
     async def _refused(self, response: Response) -> BackendError:
-        """The error for an answer that is not 200."""
+        """The error for an answer whose status is not one of success."""
         status = response.status
         said = f"answered {_status(status)}"
         if 300 <= status < 400:
@@ -99,15 +113,28 @@ class OpenAIBackend:
             )  # fmt: skip
         try:
             content = await _read(response, _MAX_ERROR_BODY)
-        except _LOST:
-            content = bytearray()  # the status says enough
-        # A body cut somewhere could show half of a key, which no redactor would know.
-        words = error_text(content) if content is not None else "(an error page of more than 64 KiB)"
+        except (*_LOST, zlib.error):
+            content = b""  # the status says enough
+        except TooLargeError:
+            content = _TOO_LONG
+        return self._failed(response, content)
+
+    def _failed(self, response: Response, content: bytes | bytearray) -> BackendError:
+        """The error for an answer that is none, `content` being all it says."""
+        status, headers = response.status, response.headers
+        said = read_error_body(content)
+        asked = should_retry(headers.get("x-should-retry"))
+        retryable = (status in _RETRYABLE or status >= 500) if asked is None else asked
+        pause = retry_after(headers.get("retry-after-ms"), headers.get("retry-after"))
+        if said.out_of_money:
+            retryable, pause = False, None  # others need not wait either, to be told the same
+        # A limit of its rate is one that time heals; only then are fewer calls at a time any better.
+        limited = status == HTTPStatus.TOO_MANY_REQUESTS and not said.out_of_money
+        answered = f"answered {_status(status)}"
         return self._error(
-            "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "http_status",
-            f"{said}: {words}" if words.strip() else said,
-            retryable=status in _RETRYABLE or status >= 500, hint=self._hint(status),
-            retry_after_s=retry_after(response.headers.get("retry-after-ms"), response.headers.get("retry-after")),
+            "rate_limited" if limited else "http_status",
+            f"{answered}: {said.words}" if said.words.strip() else answered,
+            retryable=retryable, hint=self._hint(status), retry_after_s=pause,
         )  # fmt: skip
 
     def _hint(self, status: int) -> str | None:
@@ -139,7 +166,13 @@ class OpenAIBackend:
         return self._error("unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint)
 
     def _error(
-        self, kind: str, words: str, *, retryable: bool, hint: str | None = None, retry_after_s: float | None = None
+        self,
+        kind: str,
+        words: str,
+        *,
+        retryable: bool = True,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact(words).replace("\n", " ")).split())
@@ -149,22 +182,23 @@ class OpenAIBackend:
         return BackendError(kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s)
 
 
-async def _read(response: Response, limit: int) -> bytearray | None:
-    """The decompressed content; None, and the response closed, once it is longer than `limit`."""
+async def _read(response: Response, limit: int) -> bytes | bytearray:
+    """The content, unpacked. Raises `TooLargeError`, and has closed the response, once it is longer than `limit`; and
+    `zlib.error` where it is damaged."""
     content = bytearray()
     length = _stated_length(response.headers)
     async for chunk in response.content:
         content += chunk
         if len(content) > limit:
             await response.aclose()
-            return None
+            raise TooLargeError
         if len(content) == length:
             break  # the iterator's own end is another round trip to the client's thread
-    return content
+    return unpacked(content, ",".join(response.headers.getall("content-encoding")), limit)
 
 
 def _stated_length(headers: Headers) -> int | None:
-    """How long the content is, where the headers say so. Decompressed content comes without a length."""
+    """How long the content is, where the headers say so. What the client unpacks itself comes without a length."""
     length = headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else None
 
@@ -187,6 +221,7 @@ def _headers(
 ) -> tuple[dict[str, str], list[str]]:
     """The headers of every request, and those of their values that must never be shown."""
     headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "apxm"}
+    headers["accept-encoding"] = "gzip, zstd, br"  # what the client and we unpack between us
     secrets: list[str] = []
     credentials: list[str] = []
     if settings.api_key is not None:

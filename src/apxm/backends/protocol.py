@@ -7,13 +7,19 @@ task.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, SupportsIndex, cast
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from apxm.errors import BackendError
 
+MOST_TOKENS = 1_000_000_000
+"""Of one call; beyond it somebody counts something else."""
+MOST_SERVICE_NS = 2**63 - 1
+"""292 years."""
 _AROUND_MESSAGES = 32
 
 
@@ -61,6 +67,45 @@ class ModelAnswer(Struct, frozen=True):
     """Time the endpoint says it worked on the call; None where it says nothing."""
     model: str | None = None
     """The model that the endpoint says answered."""
+    cut_off: bool = False
+    """Whether the text ends where a limit of tokens did, not where the model would have ended it."""
+
+
+def plausible(number: object, most: int) -> int | None:
+    """`number` where it is a whole one from 0 to `most`, of whatever type of numbers; else None."""
+    if type(number) is int:
+        whole = number
+    elif isinstance(number, bool):
+        return None
+    elif isinstance(number, float):
+        whole = int(number) if number.is_integer() else -1
+    else:
+        try:
+            whole = operator.index(cast(SupportsIndex, number))
+        except TypeError:
+            return None
+    return whole if 0 <= whole <= most else None
+
+
+def plausible_answer(answer: ModelAnswer) -> ModelAnswer:
+    """`answer`, without what its endpoint cannot mean: then the endpoint does not say.
+
+    Every answer passes here on its way into a run, whoever wrote the backend. So whatever comes later, a budget, a
+    journal, metrics, a profile, can add its numbers up, store and divide them.
+    """
+    usage, service = answer.usage, answer.service_ns
+    given, taken = usage.input_tokens, usage.output_tokens
+    if (
+        (given is None or (type(given) is int and 0 <= given <= MOST_TOKENS))
+        and (taken is None or (type(taken) is int and 0 <= taken <= MOST_TOKENS))
+        and (service is None or (type(service) is int and 0 <= service <= MOST_SERVICE_NS))
+    ):
+        return answer
+    return replace(
+        answer,
+        usage=Usage(plausible(given, MOST_TOKENS), plausible(taken, MOST_TOKENS)),
+        service_ns=plausible(service, MOST_SERVICE_NS),
+    )
 
 
 class Clock(Protocol):

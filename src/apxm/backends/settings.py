@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from apxm.backends.latency import DEFAULT_LATENCY
 from apxm.backends.protocol import Limits, Price
 
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
 
 

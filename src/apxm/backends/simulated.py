@@ -106,10 +106,12 @@ class SimulatedBackend:
         text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
         if text is None:
             text = echo(request.prompt)
+        whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
         usage = Usage(count_tokens(request.system_text() or "") + count_tokens(request.prompt), count_tokens(text))
-        return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=request.model or self._model)
+        model = request.model or self._model
+        return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
 
 
 class _Pending:

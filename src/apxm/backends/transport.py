@@ -69,6 +69,7 @@ def _transport(certificates: bytes | None) -> HTTPTransport:
             connect_timeout=CONNECT_TIMEOUT_S,
             pool_idle_timeout=IDLE_S,
             pool_max_idle_per_host=_MAX_IDLE,
+            enable_gzip=False,  # it would give the first member of several, and no sign that there are more
             follow_redirects=False,
             enable_cookie_store=False,
             enable_otel=False,

@@ -20,6 +20,9 @@ def calibration_text(profile: Profile) -> str:
         "times are service times, in ms, as the endpoint reports them"
         if profile.service_reported
         else "times are latencies, in ms: the endpoint does not report its service time",
+        f"answers have {profile.output_tokens:,.1f} tokens in the mean"
+        if profile.output_tokens is not None
+        else "the endpoint does not say how many tokens its answers have, or says what cannot be",
         "",
         *_points(profile),
         "",

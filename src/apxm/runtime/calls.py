@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from apxm.backends.protocol import Handle, ModelAnswer
+from apxm.backends.protocol import Handle, ModelAnswer, plausible_answer
 from apxm.errors import BackendError, OperationError
 from apxm.runtime.budget import Budget, Verdict
 from apxm.runtime.call import NOTHING, Call, Outcome
@@ -233,10 +233,11 @@ class Calls:
             return
         received = self._now()
         if isinstance(outcome, ModelAnswer):
+            answer = plausible_answer(outcome)
             if self._recorder is None:
-                self._answered(call, outcome, sent, received, received)
+                self._answered(call, answer, sent, received, received)
             else:
-                self._commit(call, outcome, sent, received)
+                self._commit(call, answer, sent, received)
         else:
             self._failed(call, outcome, sent, received)
 

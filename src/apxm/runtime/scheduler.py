@@ -75,6 +75,8 @@ class Run:
         self._ending: Status | None = None
         self._warned_of: set[str] = set()
         """Paths of operations whose handlers kept the event loop busy."""
+        self._cut_short: set[tuple[int, int]] = set()
+        """Operations, as plan and node, of which an answer was ended by its limit of tokens."""
         self._struggling: set[str] = set()
         """Backends at which a call failed more than once."""
         self.trace = Trace(program.program, flow, started=0)
@@ -312,6 +314,8 @@ class Run:
         """An operation that waited is over: its token goes to the state. Returns when that was done."""
         self._waited += 1
         if isinstance(outcome, ModelAnswer):
+            if outcome.cut_off:
+                self._cut_off(call)
             self._state.succeed(call.frame, call.node, outcome.text)
         else:
             self._state.broke(call.frame, call.node, outcome)
@@ -340,6 +344,17 @@ class Run:
             f"{path}: backend {call.backend.name!r} kept the event loop busy for at least {duration // 1_000_000} ms "
             f"(at {where}), and nothing else could go on; asyncio.to_thread is the place for code that blocks"
         )
+
+    def _cut_off(self, call: Call) -> None:
+        """Said once per operation of the program, however often it is called."""
+        place = call.frame.plan.index, call.node
+        if self._options.warn is None or place in self._cut_short:
+            return
+        self._cut_short.add(place)
+        most = call.request.max_tokens or call.backend.limits.max_tokens
+        limit = f"max_tokens: {most:,}" if most else "the endpoint's own, as there is no max_tokens"
+        path = self.trace.path_of(call.frame.index, call.node)
+        self._options.warn(f"{path}: the answer was cut off by a limit of tokens ({limit}); a larger one gives more")
 
     def _tries_again(self, call: Call, error: BackendError) -> None:
         """Said once per backend: whoever waits shall know why."""

@@ -1,0 +1,166 @@
+"""What one choice of a chat completion comes to: its text, or why there is none.
+
+The only place that decides it, from the finish reason, the text, a refusal, calls of tools and errors together: an
+endpoint may say in any of them that what looks like an answer is not one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+from msgspec import Struct
+
+from apxm.backends.said import read_error
+
+
+class Reply(Struct):
+    """The message of a choice. Nothing is believed of its fields before it is looked at: what they hold where they are
+    not needed shall cost nobody an answer."""
+
+    content: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+
+class Choice(Struct):
+    message: Reply
+    finish_reason: Any = None
+    error: Any = None
+
+
+class UnreadableAnswerError(Exception):
+    """What came with a status of success, and is no answer. `kind` and `retryable` are the `BackendError`'s."""
+
+    def __init__(
+        self, why: str, kind: str = "unreadable_answer", *, retryable: bool = True, hint: str | None = None
+    ) -> None:
+        super().__init__(why)
+        self.kind = kind
+        self.retryable = retryable
+        self.hint = hint
+
+
+class Text(NamedTuple):
+    text: str
+    cut_off: bool
+    """Whether a limit of tokens ended it."""
+
+
+# Finish reasons, as OpenAI and those who follow it write them (vLLM, SGLang, llama.cpp, Mistral, DeepSeek, Zhipu), and
+# as gateways pass on those of Anthropic, Gemini, Bedrock and Cohere. Only letters, since the rest differs among them.
+_LIMIT = frozenset(
+    {
+        "length", "limit", "maxtokens", "maxoutputtokens", "maxcompletiontokens", "maxlength", "tokenlimit",
+        "modellength", "modelcontextwindowexceeded", "contextlength", "contextlengthexceeded", "errorlimit",
+    }
+)  # fmt: skip
+_FILTERED = frozenset(
+    {
+        "contentfilter", "contentfiltered", "safety", "imagesafety", "recitation", "imagerecitation", "blocklist",
+        "prohibitedcontent", "imageprohibitedcontent", "spii", "language", "refusal", "refused", "sensitive",
+        "guardrailintervened", "errortoxic", "moderation", "blocked",
+    }
+)  # fmt: skip
+_FAILED = frozenset(
+    {
+        "error", "abort", "aborted", "cancel", "canceled", "cancelled", "usercancel", "failed", "failure", "timeout",
+        "networkerror", "internalerror", "servererror", "insufficientsystemresource", "malformedfunctioncall",
+        "malformedresponse", "malformedmodeloutput", "malformedtooluse", "unexpectedtoolcall",
+    }
+)  # fmt: skip
+_CALLED = frozenset({"toolcalls", "toolcall", "tooluse", "functioncall"})
+_ENDED = frozenset(
+    {
+        "", "null", "none", "unspecified", "stop", "stopsequence", "stopped", "eos", "eostoken", "eot", "endturn",
+        "endofturn", "complete", "completed", "finished", "done", "success",
+    }
+)  # fmt: skip
+"""An end that the model itself chose, or one of which nothing is said: then an empty text is what it had to say."""
+
+_NO_LETTER = re.compile(r"[^a-z]+")
+
+
+def text_of(choice: Choice, error: object) -> Text:
+    """The answer. `error` is what stands beside the choices. Raises `UnreadableAnswerError`."""
+    reply, reason = choice.message, _reason(choice.finish_reason)
+    text, refusal = _said(reply)
+    failed = read_error(choice.error)
+    if not failed.error:
+        failed = read_error(error)
+    if failed.error or reason in _FAILED:
+        raise UnreadableAnswerError(
+            f"the answer failed (finish_reason {choice.finish_reason})" + (f": {failed.words}" if failed.words else ""),
+            retryable=not failed.out_of_money,
+        )
+    if refusal:
+        raise UnreadableAnswerError(f"the model refused: {refusal}", "refused", retryable=False)
+    if reason in _FILTERED:
+        did = "ended" if text else "removed"
+        raise UnreadableAnswerError(
+            f"the endpoint's content filter {did} the answer (finish_reason {choice.finish_reason})",
+            "refused", retryable=False,
+        )  # fmt: skip
+    if text is not None and text.strip():
+        return Text(text, cut_off=reason in _LIMIT)
+    if reason in _LIMIT:
+        raise UnreadableAnswerError(
+            "the answer holds no text: its limit of tokens was used up before any came",
+            retryable=False, hint="a larger max_tokens, or less reasoning, leaves room for it",
+        )  # fmt: skip
+    if reply.tool_calls or reply.function_call or reason in _CALLED:
+        raise UnreadableAnswerError("the model called a tool, and none was offered")
+    if text is None:
+        held = "null" if reply.content is None else "without any"
+        raise UnreadableAnswerError(f"the answer holds no text (its content is {held})")
+    if reply.reasoning_content or reply.reasoning:
+        raise UnreadableAnswerError("the answer holds no text, only thoughts")
+    if reason not in _ENDED:
+        raise UnreadableAnswerError(f"the answer holds no text (finish_reason {choice.finish_reason})")
+    return Text(text, cut_off=False)
+
+
+def _reason(given: object) -> str:
+    """``MAX_TOKENS``, ``FinishReason.maxTokens`` and ``max-tokens`` are the same."""
+    return _NO_LETTER.sub("", given.lower()).removeprefix("finishreason") if isinstance(given, str) else ""
+
+
+def _said(reply: Reply) -> tuple[str | None, str]:
+    """The text, None where there is not even an empty one, and the words of a refusal."""
+    refusal = reply.refusal if isinstance(reply.refusal, str) else ""
+    if isinstance(reply.content, str):
+        return _storable(reply.content), refusal
+    texts: list[str] = []
+    for kind, part in _parts(reply.content):
+        if kind == "refusal":
+            refusal = part
+        elif kind in ("text", "output_text"):
+            texts.append(part)
+    return _storable("".join(texts)) if texts else None, refusal
+
+
+def _parts(content: object) -> Iterator[tuple[str, str]]:
+    """Kind and words of each part that has words of its own."""
+    for part in cast(list[object], content) if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            yield "text", part
+        elif isinstance(part, dict):
+            fields = cast(dict[str, object], part)
+            kind = fields.get("type") or "text"
+            words = fields.get("refusal") or fields.get("text") if kind == "refusal" else fields.get("text")
+            if isinstance(kind, str) and isinstance(words, str):
+                yield kind, words
+
+
+def _storable(text: str) -> str:
+    """Halves of a surrogate pair, which no encoding can carry, become U+FFFD: the answer can be printed, journaled and
+    sent to the next model, and whoever paid for it has it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
