@@ -136,12 +136,13 @@ def describe_character(offset: int, source: SourceFile, report: Report) -> None:
         advice = 'texts stand in straight quotes: `"`'
     elif character == "#":
         advice = "comments start with `//`"
-    elif character.isalpha():
+    elif character.isalpha() or unicodedata.combining(character):
         advice = "names are made of ASCII letters, digits and `_`"
     end = offset + 1
     if character.isalpha() and (word := _STRANGE_WORD.match(text, offset)):
         end = word.end()
-    shown = f"`{character}`" if character.isprintable() else "a character"
+    visible = character.isprintable() and not unicodedata.combining(character)
+    shown = f"`{character}`" if visible else "a character"
     if ord(character) > 126 or not character.isprintable():
         name = unicodedata.name(character, "")
         shown += f" (U+{ord(character):04X}{' ' + name if name else ''})"
