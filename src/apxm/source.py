@@ -111,7 +111,7 @@ tones of emoji. Terminals disagree on how wide they leave what stands before the
 def _shown_line(line: str, column: int, length: int) -> tuple[str, str]:
     """The line as shown and the underline below it; a very long line is cut to a window around the place.
 
-    The underline is measured in columns of a terminal: a character of East Asian scripts takes two, a combining one none.
+    The underline is measured in columns of a terminal: a wide East Asian character takes two, a combining one none.
     """
     start = column - 1
     left = max(0, start - _LINE_WIDTH // 2) if len(line) > _LINE_WIDTH else 0

@@ -19,6 +19,7 @@ from apxm.language.syntax import (
     Statement,
     Switch,
 )
+from apxm.operations.labels import fold_label
 from apxm.operations.types import NONE, STR, Type, join_types
 from apxm.source import Span
 
@@ -231,7 +232,7 @@ class FlowStatements:
                 message = "the label of a case is text, in quotes"
                 self._report.error("wrong-type", message, label.span)
                 continue
-            folded = label.value.strip().casefold()
+            folded = fold_label(label.value)
             if folded in seen:
                 message = f"this case is the same as the one on line {seen[folded].line}"
                 advice = "labels are compared without surrounding blanks, capital and small letters being equal"
