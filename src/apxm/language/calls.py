@@ -32,6 +32,7 @@ class Expressions(Protocol):
 
     def value(self, expression: Expression) -> Type: ...
     def fit(self, expression: Expression, expected: Type, what: str) -> Type: ...
+    def fit_literal(self, expression: Expression, expected: Type, what: str) -> Type: ...
     def is_bound(self, name: str) -> bool: ...
     def is_blank(self, expression: Expression) -> bool: ...
 
@@ -172,7 +173,8 @@ class Calls:
 
     def _check_argument(self, argument: Expression, parameter: Parameter, owner: str) -> None:
         name = f"`{parameter.name}` of `{owner}`"
-        found = self._expressions.fit(argument, parameter.type, name)
+        fit = self._expressions.fit_literal if parameter.literal else self._expressions.fit
+        found = fit(argument, parameter.type, name)
         if found == UNKNOWN or not parameter.literal:
             return
         if not is_literal(argument):

@@ -69,7 +69,7 @@ def _check_parameters(declared: DeclaredFlow, expressions: FlowExpressions, repo
         if parameter.default is None:
             continue
         if is_literal(parameter.default):
-            expressions.fit(parameter.default, declared_types[name], f"the default of `{name}`")
+            expressions.fit_literal(parameter.default, declared_types[name], f"the default of `{name}`")
         else:
             report.error("not-literal", f"the default of `{name}` is not a literal", parameter.default.span)
 

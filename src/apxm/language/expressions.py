@@ -61,6 +61,7 @@ class FlowExpressions:
         self._calls = Calls(agents, agent, flow, resolved, self, report)
         self._report = report
         self._refused_above = False
+        self._written_out = False
 
     def value(self, expression: Expression) -> Type:
         """The type of something that must give a value."""
@@ -83,6 +84,14 @@ class FlowExpressions:
             return found
         self._report.error("wrong-type", f"found `{found}`, expected `{expected}` for {what}", expression.span)
         return UNKNOWN
+
+    def fit_literal(self, expression: Expression, expected: Type, what: str) -> Type:
+        """As `fit`, for something that must be written out."""
+        written_out, self._written_out = self._written_out, True
+        try:
+            return self.fit(expression, expected, what)
+        finally:
+            self._written_out = written_out
 
     def any(self, expression: Expression) -> Type:
         """The type of something that need not give a value."""
@@ -112,6 +121,7 @@ class FlowExpressions:
     def _infer(self, expression: Expression) -> Type:
         match expression:
             case Constant():
+                self._warn_of_placeholder(expression)
                 return constant_type(expression)
             case FormatText():
                 for part in expression.parts:
@@ -133,6 +143,18 @@ class FlowExpressions:
                 return self._comparison(expression)
             case CallExpression():
                 return self._calls.type_of(expression)
+
+    def _warn_of_placeholder(self, text: Constant) -> None:
+        if self._written_out:
+            return  # an f-string would be refused
+        for placeholder in text.placeholders:
+            if self.is_bound(placeholder.name):
+                span = placeholder.span
+                shown = span.source.text[span.start : span.end]
+                message = f"`{shown}` stays as it is in a plain text, and `{placeholder.name}` is the name of a value"
+                advice = f'`f"…{{{placeholder.field}}}…"` puts the value in; there a brace is written `{{{{` or `}}}}`'
+                self._report.warning("placeholder", message, span, advice)
+                return
 
     def _name(self, name: Name) -> Type:
         if name.text in self._agents and not self.is_bound(name.text):

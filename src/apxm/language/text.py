@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from apxm.language.report import Report
-from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Name
+from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Name, Placeholder
 from apxm.source import SourceFile, Span
 
 MOST_FIELDS = 64
@@ -30,7 +30,7 @@ def read_text(source: SourceFile, start: int, token: str, report: Report) -> Con
     else:
         inner = quoted[1:-1]
         if "\\" not in inner and not formatted:
-            return Constant(span=span, value=inner)
+            return Constant(span=span, value=inner, placeholders=_placeholders(source, start, token))
         lines = [(offset + 1, inner)]
     reader = _Reader(source, report)
     for number, (position, line) in enumerate(lines):
@@ -39,8 +39,26 @@ def read_text(source: SourceFile, start: int, token: str, report: Report) -> Con
         reader.read(position, line, formatted)
     parts = reader.finish()
     if all(isinstance(part, Constant) for part in parts):
-        return Constant(span=span, value="".join(str(part.value) for part in parts if isinstance(part, Constant)))
+        value = "".join(str(part.value) for part in parts if isinstance(part, Constant))
+        placeholders = () if formatted else _placeholders(source, start, token)
+        return Constant(span=span, value=value, placeholders=placeholders)
     return FormatText(span=span, parts=parts)
+
+
+def _placeholders(source: SourceFile, start: int, token: str) -> tuple[Placeholder, ...]:
+    """Those of a plain text. Within other braces is JSON or code, which may well hold a name in braces."""
+    found: list[Placeholder] = []
+    depth = counted = 0
+    for match in _PLACEHOLDER.finditer(token) if "{" in token else ():
+        first, end = match.span()
+        if token[first - 1] == "{" and token[end] == "}":
+            first, end = first - 1, end + 1
+        depth = max(0, depth + token.count("{", counted, first) - token.count("}", counted, first))
+        counted = first
+        if not depth:
+            span = Span(source, start + first, start + end)
+            found.append(Placeholder(span=span, name=match[1].partition(".")[0], field=match[1]))
+    return tuple(found)
 
 
 def _dedented(raw: str, start: int) -> Iterator[tuple[int, str]]:
