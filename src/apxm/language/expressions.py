@@ -9,6 +9,7 @@ from functools import reduce
 from apxm.language.blank import is_blank
 from apxm.language.calls import Calls, Resolved
 from apxm.language.declarations import DeclaredAgent
+from apxm.language.elsewhere import field_advice
 from apxm.language.report import Report
 from apxm.language.scopes import Scopes
 from apxm.language.signatures import UNKNOWN
@@ -82,8 +83,14 @@ class FlowExpressions:
         found = self.value(expression)
         if UNKNOWN in (found, expected) or assignable(found, expected):
             return found
-        self._report.error("wrong-type", f"found `{found}`, expected `{expected}` for {what}", expression.span)
+        message = f"found `{found}`, expected `{expected}` for {what}"
+        self._report.error("wrong-type", message, expression.span, self._conversion(found, expected))
         return UNKNOWN
+
+    def _conversion(self, found: Type, expected: Type) -> str | None:
+        if expected == STR and not self._written_out:
+            return 'make it text: `"" + …`'
+        return f"`x as {expected}` comes with a later version" if found == JSON else None
 
     def fit_literal(self, expression: Expression, expected: Type, what: str) -> Type:
         """As `fit`, for something that must be written out."""
@@ -188,7 +195,7 @@ class FlowExpressions:
         if owner.name in LATER_TYPES:
             return UNKNOWN  # their fields come with them
         message = f"only json has fields, and this is `{owner}`"
-        self._report.error("no-field", message, field.name.span)
+        self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
         return UNKNOWN
 
     def _addition(self, addition: Addition) -> Type:
@@ -220,8 +227,7 @@ class FlowExpressions:
             else:
                 self._compare(operator, *comparison.operands)
         if not self._refused_above:
-            message = f"`{operator}` is part of AIS, but this version of apxm cannot run it yet"
-            self._report.error("not-yet", message, comparison.span)
+            self._report.not_yet(operator, comparison.span)
         return BOOL
 
     def _compare(self, operator: str, first: Expression, second: Expression) -> None:

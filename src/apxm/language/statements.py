@@ -94,6 +94,9 @@ class FlowStatements:
                 self._statement(statement, destination, tail=tail and number == last, inside=inside)
                 continue
             self._return(statement, destination, tail=tail, inside=inside)
+            if number < last and self._report.has_error_on(block.statements[number + 1].span.line):
+                gives = False
+                break  # `return await ask("…")` is one mistake, and was reported
             if number < last:
                 message = "nothing runs after `return`, so this statement never does"
                 self._report.error("unreachable", message, _first_line(block.statements[number + 1].span))
@@ -243,8 +246,7 @@ class FlowStatements:
         """Refused as a whole; what it holds is checked all the same."""
         keyword = construct.keyword
         if keyword.text not in ("until", "next") or not self._carried:  # where `loop` is refused, so are they
-            message = f"`{keyword.text}` is part of AIS, but this version of apxm cannot run it yet"
-            self._report.error("not-yet", message, keyword.span)
+            self._report.not_yet(keyword.text, keyword.span)
         bindings = self._heads.check(construct, self._carried[-1] if self._carried else None)
         if keyword.text == "loop":
             self._carried.append({name.text: found for name, found in bindings})

@@ -16,6 +16,9 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _SPECIAL = re.compile(r'\\u[0-9a-fA-F]{4}|\\[nt"\\]|\\.?|[^\\{}]+|[{}]', re.DOTALL)
 _LAST_LINE = re.compile(r"\n[ \t\r]*\Z")
 _PLACEHOLDER = re.compile(r"\{[ \t]*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)[ \t]*\}")
+_GOES_ON = re.compile(r'"[^\s,;)\]}]')
+"""A quote that ends a text by mistake."""
+_FORMAT = re.compile(r"[A-Za-z_][\w.]*\s*(?:![rsa]|=|:[^:]*)+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -187,11 +190,14 @@ class _Reader:
         span = Span(self._source, start, start + length)
         if line[position] == "}":
             message, advice = "a `}` that closes nothing", "write `}}` for a brace"
+        elif closing < 0 and _GOES_ON.match(self._source.text, start - position + len(line)):
+            message = 'this `{` is not closed before the `"` that ends the text'
+            advice = r"braces hold a name and its fields, as in `{x.title}`; JSON is written with `{{`, `}}` and `\"`"
         elif closing < 0:
             message, advice = "this `{` is not closed on its line", "write `{{` for a brace"
         else:
             message = "the braces of an f-string hold a name and its fields, such as `{x}` or `{x.title}`, nothing else"
-            advice = "bind it first, with `let name = …`; write `{{` for a brace"
+            advice = _field_advice(line[position + 1 : closing].strip())
         self._report.error("bad-interpolation", message, span, advice)
         return length
 
@@ -207,6 +213,16 @@ class _Reader:
             span = Span(self._source, self._literal_start, end)
             self._parts.append(Constant(span=span, value="".join(self._literal)))
             self._literal = []
+
+
+def _field_advice(found: str) -> str:
+    if not found:
+        return "put a name between them; write `{{` and `}}` for braces"
+    if found[0] in "\"'\\":
+        return r"JSON is written with `{{`, `}}` and `\"`"
+    if _FORMAT.fullmatch(found):
+        return "there are no formats: a value has one text form"
+    return "bind it first, with `let name = …`; write `{{` for a brace"
 
 
 def reference(words: list[Identifier], report: Report) -> Expression:
