@@ -34,6 +34,8 @@ _UMEM = "memory is written by `umem(value, tier)`"
 _QMEM = "memory is read by `qmem(query, tier)`"
 _INV = 'a tool is called by `inv("name", …)`'
 _SYSTEM = "how a model should answer is said by `system:`"
+_NEW = 'there are no objects to make; an object is `json`: `{"key": value}`'
+_CONSTANT = "a name is bound once, and its value never changes"
 _METHODS = "values have no methods"
 
 
@@ -81,8 +83,8 @@ WORDS = _each(
     ("yield", "a value is given by `return`"),
     ("lambda", _FLOW),
     ("with open", "there is nothing to open or to close"),
-    ("new", 'there are no objects to make; an object is `json`: `{"key": value}`'),
-    ("del delete global nonlocal typeof instanceof", "a name is bound once, and its value never changes"),
+    ("new", _NEW),
+    ("del delete global nonlocal typeof instanceof", _CONSTANT),
     ("echo puts printf println", _PRINT),
     ("is", "values are compared by `==`, which comes with a later version"),
     ("entry main", "the entry is marked by `@entry flow name(…) { … }`"),
@@ -99,10 +101,14 @@ LATER_WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "a
 """What comes with a later version, as it is written then, by a word that stands where it would."""
 
 VALUES = _each(
-    ("null none nil undefined nan void nothing", _NULL),
-    ("true yes on", "it is written `true`"),
-    ("false no off", "it is written `false`"),
+    ("null none nil undefined", _NULL),
+    ("true", "it is written `true`"),
+    ("false", "it is written `false`"),
     ("self this", "an agent has no values of its own; its flows are called by `flow(…)`"),
+    ("await", _WAIT),
+    ("lambda function", _FLOW),
+    ("new", _NEW),
+    ("typeof delete", _CONSTANT),
 )
 """By names that nothing binds."""
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from lark import Token
 
-from apxm.language.elsewhere import word_advice
-from apxm.language.foreign import describe_foreign, describe_operator, foreign_advice, foreign_character
+from apxm.language.elsewhere import VALUES, word_advice
+from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
 from apxm.language.report import Report
 from apxm.language.syntax import Identifier
 from apxm.operations.catalog import OPERATIONS
@@ -54,6 +54,7 @@ _STATEMENTS = {
     "EQUAL": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
     "COLON": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
     "PLUS": _BOUND_ONCE,
+    "DOT": _BOUND_ONCE,
     "LSQB": f"one item, `xs[i]`, comes with a later version; {_BOUND_ONCE}",
     "ARROW": "`->` binds the result of a call; other values are bound by `let name = …`",
     "NAME": "a statement is a call, `let`, `return` or `switch`",
@@ -96,14 +97,16 @@ def describe_token(token: Token, parser: Any, source: SourceFile, report: Report
 def _statement_advice(name: Span, token: Token, source: SourceFile) -> str:
     written = source.text[name.start : name.end]
     before = _WORD_BEFORE.search(source.text, max(source.line_starts[name.line - 1], name.start - 100), name.start)
-    advice = word_advice(written) or (word_advice(before[1]) if before else None)
+    if token.type in BINDING:
+        return _STATEMENTS[token.type]
+    advice = word_advice(written) or (VALUES.get(before[1]) if before else None)
     if advice is not None:
         return advice
     if name.start and source.text[name.start - 1].isdigit():
         return "a whole number is written in decimal digits alone: `1000`"
     if written.lower() in RESERVED_WORDS and written not in RESERVED_WORDS:
         return _SMALL_LETTERS.format(written.lower())
-    if written in OPERATIONS and token.type not in ("EQUAL", "COLON"):
+    if written in OPERATIONS:
         return f"a call has parentheses: `{written}(…)`"
     return _STATEMENTS.get(token.type, _STATEMENTS["NAME"])
 

@@ -14,6 +14,8 @@ from apxm.language.syntax import CallExpression, Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
+BINDING = ("EQUAL", "COLON", "ARROW", "PLUS", "DOT", "LSQB")
+"""What follows a name that somebody wants to bind or to change, whatever the name is elsewhere."""
 _WINDOW = 100
 """Characters in front of a place that are looked at."""
 _SUBSCRIPT = re.compile(r"\[[^\[\]\n]*\]")
@@ -60,7 +62,7 @@ def describe_foreign(token: Token, values: list[Any], expected: set[str], source
     elif method := _called_method(token, source):
         name = Span(source, method.start(1), method.end(1))
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
-    elif (word := _later_word(before, expected)) is not None:
+    elif (word := _later_word(before, token, expected, source)) is not None:
         report.not_yet(LATER_WORDS.get(word.text, "x not in xs"), word.span)
     elif kind == "NAME" and token in LATER_WORDS and expected & {"AGENT", "CASE", "LET"}:
         advice = "the result of a call is bound by `->`" if token == "as" and "ARROW" in expected else None
@@ -82,12 +84,18 @@ def _follows_value(expected: set[str]) -> bool:
     return "PLUS" in expected or {"ARROW", "LET"} <= expected
 
 
-def _later_word(before: Any, expected: set[str]) -> Identifier | None:
+def _later_word(before: Any, token: Token, expected: set[str], source: SourceFile) -> Identifier | None:
     """A word between two values, which was taken for the start of a statement."""
-    if not isinstance(before, list) or not expected <= {"LPAR", "DOT"}:
+    if not expected <= {"LPAR", "DOT"}:
         return None
-    word = cast(list[Identifier], before)[0]
-    return word if word.text in ("not", *LATER_WORDS) else None
+    if _is_name(before):
+        word = Identifier(span=_span(source, before), text=str(before))
+    elif isinstance(before, list):
+        word = cast(list[Identifier], before)[0]
+    else:
+        return None
+    binds = token.type in BINDING and not (word.text == "in" and token.type == "LSQB")
+    return word if word.text in ("not", *LATER_WORDS) and not binds else None
 
 
 def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
@@ -101,7 +109,7 @@ def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
 
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
-    if word in LATER_WORDS:
+    if word in LATER_WORDS and token.type not in BINDING:
         report.not_yet(LATER_WORDS[word], _span(source, word))
         return True
     advice = word_advice(word)
@@ -162,7 +170,7 @@ def foreign_advice(token: Token, values: list[Any], expected: set[str], source: 
         or _advice_on_binding(token, values, expected)
         or _advice_on_text(token, values, expected, source)
         or _advice_on_value(token, values, expected)
-        or (word_advice(token) if token.type == "NAME" else None)
+        or (word_advice(token) if token.type == "NAME" and expected & {"AGENT", "FLOW", "CATCH", "CASE"} else None)
     )
 
 

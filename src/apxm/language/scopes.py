@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from apxm.language.elsewhere import LATER_VALUES, VALUES, word_advice
+from apxm.language.elsewhere import LATER_VALUES, VALUES
 from apxm.language.report import Report
 from apxm.language.signatures import UNKNOWN
 from apxm.language.syntax import Block, CallStatement, Identifier, LaterConstruct, Let, Name, Switch
@@ -64,7 +64,6 @@ class Scopes:
             self._report.not_yet(name.text, name.span)
             return
         advice = VALUES.get(name.text.lower()) or self._report.near(name.text, self.visible())
-        advice = advice or word_advice(name.text)
         self._report.error("undefined-name", f"nothing here is named `{name.text}`", name.span, advice)
 
     def visible(self) -> Iterator[str]:

@@ -94,12 +94,11 @@ class FlowStatements:
                 self._statement(statement, destination, tail=tail and number == last, inside=inside)
                 continue
             self._return(statement, destination, tail=tail, inside=inside)
-            if number < last and self._report.has_error_on(block.statements[number + 1].span.line):
-                gives = False
-                break  # `return await ask("…")` is one mistake, and was reported
             if number < last:
-                message = "nothing runs after `return`, so this statement never does"
-                self._report.error("unreachable", message, _first_line(block.statements[number + 1].span))
+                following = block.statements[number + 1].span
+                if not self._report.has_error_on(following.line):  # `return await ask("…")` is one mistake
+                    message = "nothing runs after `return`, so this statement never does"
+                    self._report.error("unreachable", message, _first_line(following))
                 gives = False
                 break
         if gives and destination.required:
