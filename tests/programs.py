@@ -7,7 +7,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-LABELS = ("yes", "No", "default", "a/b", "ä ö", '"q"')
+LABELS = ("yes", "No", "default", "a/b", "ä ö", '"q"', "yes.")
 TEXTS = ("", "plain", "two words", 'quo"te', "back\\slash", "line\nbreak", "tab\t", "ünï ✓", "no", "YES ")
 
 

@@ -20,6 +20,7 @@ EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api
 """Lowest first. ``apxm`` is the package's own __init__.py."""
 
 ONLY_IN = {
+    "wcwidth": {"source"},
     "lark": {"language"},
     "xdsl": {"ir", "passes", "compiler"},
     "pyqwest": {"backends"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,21 +99,47 @@ def printable(text: str) -> str:
 
 
 _LINE_WIDTH = 160
+"""Characters of a line that are shown."""
+
+_WITHOUT_SHAPE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef]"
+)
+"""Characters that Python calls printable and that show nothing of their own: fillers, variation selectors and the skin
+tones of emoji. Terminals disagree on how wide they leave what stands before them."""
 
 
 def _shown_line(line: str, column: int, length: int) -> tuple[str, str]:
-    """The line as shown and the underline below it; a very long line is cut to a window around the place."""
+    """The line as shown and the underline below it; a very long line is cut to a window around the place.
+
+    The underline is measured in columns of a terminal: a wide East Asian character takes two, a combining one none.
+    """
     start = column - 1
     left = max(0, start - _LINE_WIDTH // 2) if len(line) > _LINE_WIDTH else 0
     window = line[left : left + _LINE_WIDTH]
-    before = _expand(window[: start - left])
-    marked = _expand(window[start - left : start - left + max(1, length)])
-    after = _expand(window[start - left + max(1, length) :])
+    first, end = start - left, start - left + max(1, length)
+    while first and first < len(window) and not _width(_expand(window[first])):
+        first -= 1  # it is drawn into the character before it
+    before, marked, after = _expand(window[:first]), _expand(window[first:end]), _expand(window[end:])
     cut_left = "…" if left else ""
     cut_right = "…" if left + _LINE_WIDTH < len(line) else ""
-    underline = " " * (len(cut_left) + len(before)) + "^" * max(1, len(marked))
+    indentation = _width(cut_left + before)
+    underline = " " * indentation + "^" * max(1, _width(cut_left + before + marked) - indentation)
     return cut_left + before + marked + after + cut_right, underline
 
 
 def _expand(text: str) -> str:
-    return printable(text.replace("\t", "    "))
+    """`text` so that every terminal shows it as wide as `_width` says."""
+    return _WITHOUT_SHAPE.sub(_escape, printable(text.replace("\t", "    ")))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode("ascii")
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth  # takes 15 ms to load, and few sources need it
+
+    return wcswidth(text)

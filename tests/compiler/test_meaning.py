@@ -26,9 +26,10 @@ few = settings(max_examples=25, deadline=None)
 
 
 def answer(prompt: str, system: str | None) -> str:
-    """Short, decided by what was sent, and often a label."""
+    """Short, decided by what was sent, and often a label, bare or as models write one."""
     digest = hashlib.sha256(f"{prompt}|{system}".encode()).digest()
-    return LABELS[digest[1] % len(LABELS)] if digest[0] < 160 else digest.hex()[:6]
+    before, after = (("", ""), ("", "."), ("**", "**"), ('"', '".'))[digest[2] % 4]
+    return f"{before}{LABELS[digest[1] % len(LABELS)]}{after}" if digest[0] < 160 else digest.hex()[:6]
 
 
 def backend(seed: int) -> ScriptedBackend:
@@ -58,6 +59,21 @@ def test_a_run_prints_and_gives_what_the_text_says_line_by_line(text: str, seed:
         assert trace.status is Status.FAILED
     elif trace.status is Status.SUCCEEDED:
         assert trace.value == value
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("selector", ['"**Billing.**"', 'ask("Which?")'])
+@pytest.mark.parametrize("default", ["", 'default => "swallowed"'])
+def test_a_label_within_marks_takes_its_arm_at_every_level(level: int, selector: str, default: str) -> None:
+    text = f"""
+        agent A {{
+            flow main() -> str {{
+                switch {selector} {{ case "other" => "wrong"  case "BILLING" => "right"  {default} }}
+            }}
+        }}
+    """
+    trace = execute_virtually(compiled(text, level), ScriptedBackend(script=lambda _request: "**Billing.**"))
+    assert trace.value == "right"
 
 
 @few

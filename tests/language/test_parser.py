@@ -39,7 +39,9 @@ def outline(node: object) -> str:
         return "[" + ", ".join(outline(item) for item in node) + "]"
     if not isinstance(node, Syntax):
         return repr(node)
-    values = [outline(getattr(node, field.name)) for field in fields(node) if field.name != "span"]
+    values = [
+        outline(getattr(node, field.name)) for field in fields(node) if field.name not in ("span", "placeholders")
+    ]
     return f"{type(node).__name__}({', '.join(values)})"
 
 

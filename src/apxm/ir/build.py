@@ -14,10 +14,11 @@ from apxm.ir.attributes import LiteralAttr
 from apxm.ir.base import NO_FUSE, AisOperation, type_of
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.paths import arm_path
-from apxm.ir.structure import ENTRY, CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp, fold_label
+from apxm.ir.structure import ENTRY, CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
+from apxm.operations.labels import fold_label
 from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, list_of, parse_type
 from apxm.source import SourceFile
 

@@ -24,6 +24,7 @@ from apxm.ir.attributes import (
 )
 from apxm.ir.base import NO_FUSE, AisOperation, type_of
 from apxm.ir.effects import NO_EFFECTS
+from apxm.operations.labels import fold_label, matching_label
 from apxm.operations.types import NONE, STR, Type, Value, assignable, conforms
 
 ENTRY = "entry"
@@ -286,9 +287,9 @@ class SwitchOp(AisOperation):
         return self.regions[-1].block if len(self.regions) > len(self.labels) else None
 
     def arm_for(self, selector: str) -> Block | None:
-        label = fold_label(selector)
         labels = self.labels
-        return self.regions[labels.index(label)].block if label in labels else self.default
+        label = matching_label(selector, labels)
+        return self.default if label is None else self.regions[labels.index(label)].block
 
     def print(self, printer: Printer) -> None:
         with printer.in_parens():
@@ -337,11 +338,6 @@ class SwitchOp(AisOperation):
         for region in self.regions:
             if region.block.args or not isinstance(region.block.last_op, YieldOp):
                 raise VerifyException("an arm takes no arguments and ends with ais.yield")
-
-
-def fold_label(text: str) -> str:
-    """Labels and selectors are compared trimmed and case-folded (AIS, "Control")."""
-    return text.strip().casefold()
 
 
 def flows_of(module: ModuleOp) -> dict[str, FlowOp]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from lark import Token
 
+from apxm.language.elsewhere import method_advice
 from apxm.language.expectation import RESERVED_WORDS
 from apxm.language.report import Report
 from apxm.language.syntax import (
@@ -242,7 +243,8 @@ class Builder:
         if len(callee) > 2:
             written = ".".join(part.text for part in callee)
             span = Span(self.source, start, callee[-1].span.end)
-            self.report.error("syntax", f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`", span)
+            message = f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`"
+            self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
         given = _without_tokens(parts[1:])
         return CallExpression(
             span=Span(self.source, start, parts[-1].end_pos),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from apxm.language.declarations import DeclaredAgent, DeclaredCapability, DeclaredFlow
+from apxm.language.elsewhere import AGENTS, CALLS, LATER_FUNCTIONS, method_advice
 from apxm.language.report import Report
 from apxm.language.signatures import UNKNOWN, Matched, Signature, match_arguments
 from apxm.language.syntax import (
@@ -23,6 +24,7 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.effects import Effect
 from apxm.operations.types import Type
+from apxm.source import Span
 
 _SIGNATURES = {operation.name: Signature.of(operation) for operation in OPERATIONS.values()}
 
@@ -32,6 +34,7 @@ class Expressions(Protocol):
 
     def value(self, expression: Expression) -> Type: ...
     def fit(self, expression: Expression, expected: Type, what: str) -> Type: ...
+    def fit_literal(self, expression: Expression, expected: Type, what: str) -> Type: ...
     def is_bound(self, name: str) -> bool: ...
     def is_blank(self, expression: Expression) -> bool: ...
 
@@ -103,17 +106,27 @@ class Calls:
             message = f"`{name.text}` is a value, and only operations and flows can be called"
             self._report.error("unknown-operation", message, name.span)
             return None
+        if owner is None and name.text in LATER_FUNCTIONS:
+            self._report.not_yet(f"{name.text}(…)", name.span)
+            return None
         if owner is not None:
             advice = f"agent `{owner.agent.name.text}` has it: `{owner.agent.name.text}.{name.text}(…)`"
         else:
-            advice = self._report.near(name.text, [*OPERATIONS, *self._agent.callables])
+            advice = self._report.near(name.text, self._agent.callables) or CALLS.get(name.text.lower())
+            advice = advice or self._report.near(name.text, OPERATIONS)
         self._report.error("unknown-operation", f"there is no operation or flow `{name.text}`", name.span, advice)
         return None
 
     def _find_elsewhere(self, agent_name: Identifier, flow_name: Identifier) -> DeclaredFlow | None:
         agent = self._agents.get(agent_name.text)
+        if agent is None and self._expressions.is_bound(agent_name.text):
+            span = Span(agent_name.span.source, agent_name.span.start, flow_name.span.end)
+            message = f"`{agent_name.text}` is a value, and only agents have something that can be called"
+            advice = method_advice(agent_name.text, flow_name.text)
+            self._report.error("unknown-operation", message, span, advice)
+            return None
         if agent is None:
-            advice = self._report.near(agent_name.text, self._agents)
+            advice = self._report.near(agent_name.text, self._agents) or AGENTS.get(agent_name.text.lower())
             self._report.error("unknown-agent", f"there is no agent `{agent_name.text}`", agent_name.span, advice)
             return None
         found = agent.callables.get(flow_name.text)
@@ -143,9 +156,7 @@ class Calls:
         if has_effect(operation):
             self._resolved.with_effects.add(self._flow_itself)
         if not operation.available:
-            name = call.callee[0]
-            message = f"`{operation.name}` is part of AIS, but this version of apxm cannot run it yet"
-            self._report.error("not-yet", message, name.span)
+            self._report.not_yet(operation.name, call.callee[0].span)
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
             return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
         return operation.result_for(operands, by_key="key" in given)
@@ -172,7 +183,8 @@ class Calls:
 
     def _check_argument(self, argument: Expression, parameter: Parameter, owner: str) -> None:
         name = f"`{parameter.name}` of `{owner}`"
-        found = self._expressions.fit(argument, parameter.type, name)
+        fit = self._expressions.fit_literal if parameter.literal else self._expressions.fit
+        found = fit(argument, parameter.type, name)
         if found == UNKNOWN or not parameter.literal:
             return
         if not is_literal(argument):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from apxm.garbage import without_collector
 from apxm.language.calls import Resolved, is_literal
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare
+from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
 from apxm.language.flow_graph import callees_first
 from apxm.language.report import Report
 from apxm.language.statements import Constructs, FlowStatements
-from apxm.language.syntax import CheckedTree, Constant, Expression, SyntaxTree
+from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
 from apxm.language.unused import flows_with_effects, warn_of_unused
 from apxm.operations.types import STR, Type
 
@@ -69,9 +70,10 @@ def _check_parameters(declared: DeclaredFlow, expressions: FlowExpressions, repo
         if parameter.default is None:
             continue
         if is_literal(parameter.default):
-            expressions.fit(parameter.default, declared_types[name], f"the default of `{name}`")
+            expressions.fit_literal(parameter.default, declared_types[name], f"the default of `{name}`")
         else:
-            report.error("not-literal", f"the default of `{name}` is not a literal", parameter.default.span)
+            advice = VALUES.get(parameter.default.text.lower()) if isinstance(parameter.default, Name) else None
+            report.error("not-literal", f"the default of `{name}` is not a literal", parameter.default.span, advice)
 
 
 def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], report: Report) -> None:

@@ -64,6 +64,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "useless-arm": "A value in an arm of a construct that gives no value.",
         # versions, warnings
         "not-yet": "Part of AIS that this version cannot run yet.",
+        "placeholder": "Warning: a plain text holds the name of a value in braces, and only f-strings put values in.",
         "unused-result": "Warning: nothing uses the result of a call without effects, so it is made at -O0 only.",
     }
 )

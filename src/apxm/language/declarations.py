@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
+from apxm.language.elsewhere import LATER_DEFAULTS, TYPES
 from apxm.language.report import Report
 from apxm.language.signatures import UNKNOWN, Signature
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
@@ -17,7 +19,6 @@ from apxm.source import Span
 
 ANNOTATIONS = ("entry", "no_fuse")
 DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
-_LATER_DEFAULTS = ("beliefs", "goals")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,12 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
     seen: dict[str, Identifier] = {}
     for default in agent.defaults:
         name = default.name.text
-        if name in _LATER_DEFAULTS:
-            report.error("not-yet", f"`{name}` is part of AIS, but this version cannot run it yet", default.name.span)
+        if name in LATER_DEFAULTS:
+            report.not_yet(name, default.name.span)
         elif name not in DEFAULTS:
             known = ", ".join(f"`{known}`" for known in DEFAULTS)
-            advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}"
+            more = f"; {DEFAULT_ADVICE[name]}" if name in DEFAULT_ADVICE else ""
+            advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}{more}"
             report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
         elif _is_new(default.name, "default", seen, report):
             seen[name] = default.name
@@ -146,11 +148,12 @@ def resolve(name: TypeName, report: Report) -> Type:
         element = resolve(name.element, report)
         return UNKNOWN if element == UNKNOWN else list_of(element)
     if name.name not in SCALARS:
-        if name.name == "none":
-            advice = "a flow that gives nothing is written without `->`"
-        else:
-            listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
-            advice = report.near(name.name, known) or listed
+        listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
+        small = name.name.lower()
+        advice = TYPES.get(small)
+        if advice is None and name.name[0].isupper() and small not in known:
+            advice = TYPES["record"]  # `Person` is no misspelt `json`
+        advice = advice or report.near(name.name, known) or listed
         written = Span(name.span.source, name.span.start, name.span.start + len(name.name))
         report.error("unknown-type", f"there is no type `{name.name}`", written, advice)
         return UNKNOWN

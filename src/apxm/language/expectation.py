@@ -8,8 +8,11 @@ from typing import Any, cast
 
 from lark import Token
 
+from apxm.language.elsewhere import VALUES, word_advice
+from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
 from apxm.language.report import Report
 from apxm.language.syntax import Identifier
+from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
 RESERVED_WORDS = frozenset(
@@ -46,8 +49,13 @@ _STATEMENT = {"NAME", "LET", "SWITCH", "IF", "LOOP", "FOR", "TRY", "UNTIL", "NEX
 _CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
 """What may follow any expression: true, and no help."""
 
+_BOUND_ONCE = "a name is bound once, and its value never changes: `let other = …`"
 _STATEMENTS = {
     "EQUAL": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
+    "COLON": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
+    "PLUS": _BOUND_ONCE,
+    "DOT": _BOUND_ONCE,
+    "LSQB": f"one item, `xs[i]`, comes with a later version; {_BOUND_ONCE}",
     "ARROW": "`->` binds the result of a call; other values are bound by `let name = …`",
     "NAME": "a statement is a call, `let`, `return` or `switch`",
 }
@@ -56,6 +64,8 @@ _STATEMENTS = {
 _OPENERS = {"LBRACE": "RBRACE", "LPAR": "RPAR", "LSQB": "RSQB"}
 _OUTER = ("AGENT", "FLOW", "AT", "CAPABILITY", "CASE", "DEFAULT")
 """What starts something that stands further out than statements do."""
+_SMALL_LETTERS = "the words of the language are in small letters: `{}`"
+_WORD_BEFORE = re.compile(r"(\w+)[ \t]+\Z")
 _SINGLE_QUOTED = re.compile(r"'[^'\n]*'?")
 _STRANGE_WORD = re.compile(r"[^\W\d]\w*|.", re.DOTALL)
 
@@ -68,17 +78,37 @@ def describe_token(token: Token, parser: Any, source: SourceFile, report: Report
     before: Any = values[-1] if values else None
     if token.type == "$END":
         _describe_end(opener, expected, source, report)
+    elif describe_foreign(token, values, expected, source, report):
+        pass
     elif isinstance(before, Token) and before.type == "NAME" and before.value in RESERVED_WORDS:
         message = f"`{before}` is a word of the language, expected a name"
         report.error("reserved-word", message, _span(source, before))
     elif expected <= {"LPAR", "DOT"} and token.type != "TEXT" and (name := _name_at(before, source)) is not None:
         # a name where a statement starts, and nothing after it that makes one
-        message = f"found `{source.text[name.start : name.end]}`, expected a statement"
-        report.error("syntax", message, name, _STATEMENTS.get(token.type, _STATEMENTS["NAME"]))
+        written = source.text[name.start : name.end]
+        advice = _statement_advice(name, token, source)
+        report.error("syntax", f"found `{written}`, expected a statement", name, advice)
     else:
         found = "a text" if token.type == "TEXT" else f"`{token}`"
         message = f"found {found}, expected {_in_words(expected)}"
         report.error("syntax", message, _span(source, token), _advice(token, values, opener, expected, source))
+
+
+def _statement_advice(name: Span, token: Token, source: SourceFile) -> str:
+    written = source.text[name.start : name.end]
+    before = _WORD_BEFORE.search(source.text, max(source.line_starts[name.line - 1], name.start - 100), name.start)
+    if token.type in BINDING:
+        return _STATEMENTS[token.type]
+    advice = word_advice(written) or (VALUES.get(before[1]) if before else None)
+    if advice is not None:
+        return advice
+    if name.start and source.text[name.start - 1].isdigit():
+        return "a whole number is written in decimal digits alone: `1000`"
+    if written.lower() in RESERVED_WORDS and written not in RESERVED_WORDS:
+        return _SMALL_LETTERS.format(written.lower())
+    if written in OPERATIONS:
+        return f"a call has parentheses: `{written}(…)`"
+    return _STATEMENTS.get(token.type, _STATEMENTS["NAME"])
 
 
 def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
@@ -105,9 +135,10 @@ def _name_at(value: Any, source: SourceFile) -> Span | None:
     return None
 
 
-def describe_character(offset: int, source: SourceFile, report: Report) -> None:
+def describe_character(offset: int, parser: Any, source: SourceFile, report: Report) -> None:
     """Reports that no token starts at `offset`."""
     text = source.text
+    expected: set[str] = parser.accepts()
     character = text[offset]
     if text.startswith('"""', offset) or text.startswith('f"""', offset):
         length = 4 if character == "f" else 3
@@ -131,17 +162,20 @@ def describe_character(offset: int, source: SourceFile, report: Report) -> None:
         end = quoted.end() if quoted else offset + 1
         report.error("bad-character", "found `'`, expected a text in double quotes", Span(source, offset, end))
         return
-    advice = None
+    if describe_operator(offset, expected, source, report):
+        return
+    advice = foreign_character(text, offset, expected)
     if character in "“”„‟«»":
         advice = 'texts stand in straight quotes: `"`'
     elif character == "#":
         advice = "comments start with `//`"
-    elif character.isalpha():
+    elif character.isalpha() or unicodedata.combining(character):
         advice = "names are made of ASCII letters, digits and `_`"
     end = offset + 1
     if character.isalpha() and (word := _STRANGE_WORD.match(text, offset)):
         end = word.end()
-    shown = f"`{character}`" if character.isprintable() else "a character"
+    visible = character.isprintable() and not unicodedata.combining(character)
+    shown = f"`{character}`" if visible else "a character"
     if ord(character) > 126 or not character.isprintable():
         name = unicodedata.name(character, "")
         shown += f" (U+{ord(character):04X}{' ' + name if name else ''})"
@@ -177,8 +211,6 @@ def _advice(
     closes_another = kind in _OPENERS.values() and opener is not None and _OPENERS[opener.type] != kind
     if opener is not None and (closes_another or (kind in _OUTER and "RBRACE" in expected)):
         return f"the `{opener}` on line {source.position(opener.start_pos or 0)[0]} is not closed"
-    if kind == "EQUAL" and "COLON" in expected:
-        return "a name and its value are separated by `:`"
-    if kind in ("COLON", "EQUAL") and "ARM" in expected:
-        return 'an arm is written `case "label" => …`'
-    return None
+    if kind == "NAME" and token.lower() in RESERVED_WORDS and token not in RESERVED_WORDS:
+        return _SMALL_LETTERS.format(token.lower())
+    return foreign_advice(token, values, expected, source)

@@ -9,6 +9,7 @@ from functools import reduce
 from apxm.language.blank import is_blank
 from apxm.language.calls import Calls, Resolved
 from apxm.language.declarations import DeclaredAgent
+from apxm.language.elsewhere import field_advice
 from apxm.language.report import Report
 from apxm.language.scopes import Scopes
 from apxm.language.signatures import UNKNOWN
@@ -61,6 +62,7 @@ class FlowExpressions:
         self._calls = Calls(agents, agent, flow, resolved, self, report)
         self._report = report
         self._refused_above = False
+        self._written_out = False
 
     def value(self, expression: Expression) -> Type:
         """The type of something that must give a value."""
@@ -81,8 +83,22 @@ class FlowExpressions:
         found = self.value(expression)
         if UNKNOWN in (found, expected) or assignable(found, expected):
             return found
-        self._report.error("wrong-type", f"found `{found}`, expected `{expected}` for {what}", expression.span)
+        message = f"found `{found}`, expected `{expected}` for {what}"
+        self._report.error("wrong-type", message, expression.span, self._conversion(found, expected))
         return UNKNOWN
+
+    def _conversion(self, found: Type, expected: Type) -> str | None:
+        if expected == STR and not self._written_out:
+            return 'make it text: `"" + …`'
+        return f"`x as {expected}` comes with a later version" if found == JSON else None
+
+    def fit_literal(self, expression: Expression, expected: Type, what: str) -> Type:
+        """As `fit`, for something that must be written out."""
+        written_out, self._written_out = self._written_out, True
+        try:
+            return self.fit(expression, expected, what)
+        finally:
+            self._written_out = written_out
 
     def any(self, expression: Expression) -> Type:
         """The type of something that need not give a value."""
@@ -112,6 +128,7 @@ class FlowExpressions:
     def _infer(self, expression: Expression) -> Type:
         match expression:
             case Constant():
+                self._warn_of_placeholder(expression)
                 return constant_type(expression)
             case FormatText():
                 for part in expression.parts:
@@ -133,6 +150,18 @@ class FlowExpressions:
                 return self._comparison(expression)
             case CallExpression():
                 return self._calls.type_of(expression)
+
+    def _warn_of_placeholder(self, text: Constant) -> None:
+        if self._written_out:
+            return  # an f-string would be refused
+        for placeholder in text.placeholders:
+            if self.is_bound(placeholder.name):
+                span = placeholder.span
+                shown = span.source.text[span.start : span.end]
+                message = f"`{shown}` stays as it is in a plain text, and `{placeholder.name}` is the name of a value"
+                advice = f'`f"…{{{placeholder.field}}}…"` puts the value in; there a brace is written `{{{{` or `}}}}`'
+                self._report.warning("placeholder", message, span, advice)
+                return
 
     def _name(self, name: Name) -> Type:
         if name.text in self._agents and not self.is_bound(name.text):
@@ -166,7 +195,7 @@ class FlowExpressions:
         if owner.name in LATER_TYPES:
             return UNKNOWN  # their fields come with them
         message = f"only json has fields, and this is `{owner}`"
-        self._report.error("no-field", message, field.name.span)
+        self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
         return UNKNOWN
 
     def _addition(self, addition: Addition) -> Type:
@@ -198,8 +227,7 @@ class FlowExpressions:
             else:
                 self._compare(operator, *comparison.operands)
         if not self._refused_above:
-            message = f"`{operator}` is part of AIS, but this version of apxm cannot run it yet"
-            self._report.error("not-yet", message, comparison.span)
+            self._report.not_yet(operator, comparison.span)
         return BOOL
 
     def _compare(self, operator: str, first: Expression, second: Expression) -> None:

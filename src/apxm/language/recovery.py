@@ -72,7 +72,7 @@ class Recovery:
         offset: int = parser.lexer_thread.state.line_ctr.char_pos if token is None else token.start_pos or 0
         if not self._follows_from_another(offset, token):
             if token is None:
-                describe_character(offset, self._source, self._report)
+                describe_character(offset, parser, self._source, self._report)
             else:
                 describe_token(token, parser, self._source, self._report)
         swallowed = token is None and self._source.text.startswith(_WITHOUT_END, offset)

@@ -29,15 +29,24 @@ class Report:
         self._errors: list[Diagnostic] = []
         self._warnings: list[Diagnostic] = []
         self._lines: set[int] = set()
+        self._places: set[tuple[str, int, int]] = set()
+        """A second error of one kind at one place is a consequence of the first."""
 
     def error(self, code: str, message: str, span: Span, help: str | None = None) -> None:
         assert code in CODES, code
-        self._errors.append(Diagnostic("error", code, message, span, help))
-        self._lines.add(span.line)
+        place = code, span.start, span.end
+        if place not in self._places:
+            self._places.add(place)
+            self._errors.append(Diagnostic("error", code, message, span, help))
+            self._lines.add(span.line)
 
     def warning(self, code: str, message: str, span: Span, help: str | None = None) -> None:
         assert code in CODES, code
         self._warnings.append(Diagnostic("warning", code, message, span, help))
+
+    def not_yet(self, what: str, span: Span, help: str | None = None) -> None:
+        """Refuses by name what the language has and this version does not."""
+        self.error("not-yet", f"`{what}` is part of AIS, but this version of apxm cannot run it yet", span, help)
 
     def near(self, name: str, known: Iterable[str]) -> str | None:
         """A help line with the name that was perhaps meant."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from apxm.language.elsewhere import LATER_VALUES, VALUES
 from apxm.language.report import Report
 from apxm.language.signatures import UNKNOWN
 from apxm.language.syntax import Block, CallStatement, Identifier, LaterConstruct, Let, Name, Switch
@@ -55,9 +56,15 @@ class Scopes:
             message = f"`{name.text}` is used before it is bound, on line {coming.span.line}"
             self._report.error("use-before-binding", message, name.span)
         else:
-            advice = self._report.near(name.text, self.visible())
-            self._report.error("undefined-name", f"nothing here is named `{name.text}`", name.span, advice)
+            self._undefined(name)
         return UNKNOWN
+
+    def _undefined(self, name: Name) -> None:
+        if name.text in LATER_VALUES:
+            self._report.not_yet(name.text, name.span)
+            return
+        advice = VALUES.get(name.text.lower()) or self._report.near(name.text, self.visible())
+        self._report.error("undefined-name", f"nothing here is named `{name.text}`", name.span, advice)
 
     def visible(self) -> Iterator[str]:
         """Nearest first."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
+from apxm.language.elsewhere import ARGUMENTS, LATER_ARGUMENTS, SAME_ARGUMENTS
 from apxm.language.report import Report
-from apxm.language.syntax import CallExpression, Expression
+from apxm.language.syntax import CallExpression, Expression, NamedArgument
 from apxm.operations.definition import Operation, Parameter, Variadic
 from apxm.operations.types import Type
 
@@ -62,6 +64,7 @@ def match_arguments(call: CallExpression, signature: Signature, report: Report) 
         rest = ()
     by_name = {p.name: p for p in signature.parameters}
     named: set[str] = set()
+    meant: set[str] = set()
     for argument in call.named:
         name = argument.name.text
         if name in named or name in given:
@@ -69,15 +72,28 @@ def match_arguments(call: CallExpression, signature: Signature, report: Report) 
             others.append(argument.value)
         elif name in by_name:
             given[name] = argument.value
+        elif (signature.name, name) in LATER_ARGUMENTS:
+            report.not_yet(f"{name}:", argument.name.span)  # and nobody can say yet what its value is
         else:
             if not signature.open_arguments:
-                message = f"`{signature.name}` has no argument `{name}`"
-                advice = report.near(name, by_name) or f"the call is {signature.shown}"
-                report.error("unknown-argument", message, argument.name.span, advice)
+                meant |= _reject_unknown(argument, signature, by_name, report)
             others.append(argument.value)
         named.add(name)
-    _require(call, signature, given, rest, report)
+    _require(call, signature, given.keys() | meant, given, rest, report)
     return Matched(given, rest, tuple(others))
+
+
+def _reject_unknown(
+    argument: NamedArgument, signature: Signature, known: dict[str, Parameter], report: Report
+) -> set[str]:
+    """Gives the parameter that was meant, where that can be told: it is not missing as well."""
+    name = argument.name.text
+    same = SAME_ARGUMENTS.get((signature.name, name))
+    near = f"did you mean `{same}`?" if same else report.near(name, known)
+    message = f"`{signature.name}` has no argument `{name}`"
+    advice = near or ARGUMENTS.get(name) or f"the call is {signature.shown}"
+    report.error("unknown-argument", message, argument.name.span, advice)
+    return {parameter for parameter in known if near == f"did you mean `{parameter}`?"}
 
 
 def _is_out_of_order(call: CallExpression, signature: Signature, report: Report) -> bool:
@@ -100,11 +116,12 @@ def _reject_surplus(call: CallExpression, signature: Signature, most: int, repor
 def _require(
     call: CallExpression,
     signature: Signature,
+    meant: Set[str],
     given: dict[str, Expression],
     rest: tuple[Expression, ...],
     report: Report,
 ) -> None:
-    lacking = ", ".join(f"`{p.name}`" for p in signature.parameters if p.required and p.name not in given)
+    lacking = ", ".join(f"`{p.name}`" for p in signature.parameters if p.required and p.name not in meant)
     chosen = [given[name] for name in signature.alternatives if name in given]
     names = " or ".join(f"`{name}`" for name in signature.alternatives)
     if names and not chosen:

@@ -19,6 +19,7 @@ from apxm.language.syntax import (
     Statement,
     Switch,
 )
+from apxm.operations.labels import fold_label
 from apxm.operations.types import NONE, STR, Type, join_types
 from apxm.source import Span
 
@@ -94,8 +95,10 @@ class FlowStatements:
                 continue
             self._return(statement, destination, tail=tail, inside=inside)
             if number < last:
-                message = "nothing runs after `return`, so this statement never does"
-                self._report.error("unreachable", message, _first_line(block.statements[number + 1].span))
+                following = block.statements[number + 1].span
+                if not self._report.has_error_on(following.line):  # `return await ask("…")` is one mistake
+                    message = "nothing runs after `return`, so this statement never does"
+                    self._report.error("unreachable", message, _first_line(following))
                 gives = False
                 break
         if gives and destination.required:
@@ -231,7 +234,7 @@ class FlowStatements:
                 message = "the label of a case is text, in quotes"
                 self._report.error("wrong-type", message, label.span)
                 continue
-            folded = label.value.strip().casefold()
+            folded = fold_label(label.value)
             if folded in seen:
                 message = f"this case is the same as the one on line {seen[folded].line}"
                 advice = "labels are compared without surrounding blanks, capital and small letters being equal"
@@ -242,8 +245,7 @@ class FlowStatements:
         """Refused as a whole; what it holds is checked all the same."""
         keyword = construct.keyword
         if keyword.text not in ("until", "next") or not self._carried:  # where `loop` is refused, so are they
-            message = f"`{keyword.text}` is part of AIS, but this version of apxm cannot run it yet"
-            self._report.error("not-yet", message, keyword.span)
+            self._report.not_yet(keyword.text, keyword.span)
         bindings = self._heads.check(construct, self._carried[-1] if self._carried else None)
         if keyword.text == "loop":
             self._carried.append({name.text: found for name, found in bindings})

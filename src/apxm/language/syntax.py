@@ -36,10 +36,21 @@ class TypeName(Syntax):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Placeholder(Syntax):
+    """``{name}``, ``{{name}}`` or ``{name.field}`` in a plain text, which means nothing there."""
+
+    name: str
+    """What an f-string would look up."""
+    field: str
+    """All that stands between the braces."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Constant(Syntax):
     """A literal text, number or truth value; text with its escapes resolved and its indentation removed."""
 
     value: str | int | float | bool
+    placeholders: tuple[Placeholder, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from apxm.language.report import Report
-from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Name
+from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Name, Placeholder
 from apxm.source import SourceFile, Span
 
 MOST_FIELDS = 64
@@ -16,6 +16,9 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _SPECIAL = re.compile(r'\\u[0-9a-fA-F]{4}|\\[nt"\\]|\\.?|[^\\{}]+|[{}]', re.DOTALL)
 _LAST_LINE = re.compile(r"\n[ \t\r]*\Z")
 _PLACEHOLDER = re.compile(r"\{[ \t]*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)[ \t]*\}")
+_GOES_ON = re.compile(r'"[^\s,;)\]}]')
+"""A quote that ends a text by mistake."""
+_FORMAT = re.compile(r"[A-Za-z_][\w.]*\s*(?:![rsa]|=|:[^:]*)+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -30,7 +33,7 @@ def read_text(source: SourceFile, start: int, token: str, report: Report) -> Con
     else:
         inner = quoted[1:-1]
         if "\\" not in inner and not formatted:
-            return Constant(span=span, value=inner)
+            return Constant(span=span, value=inner, placeholders=_placeholders(source, start, token))
         lines = [(offset + 1, inner)]
     reader = _Reader(source, report)
     for number, (position, line) in enumerate(lines):
@@ -39,8 +42,26 @@ def read_text(source: SourceFile, start: int, token: str, report: Report) -> Con
         reader.read(position, line, formatted)
     parts = reader.finish()
     if all(isinstance(part, Constant) for part in parts):
-        return Constant(span=span, value="".join(str(part.value) for part in parts if isinstance(part, Constant)))
+        value = "".join(str(part.value) for part in parts if isinstance(part, Constant))
+        placeholders = () if formatted else _placeholders(source, start, token)
+        return Constant(span=span, value=value, placeholders=placeholders)
     return FormatText(span=span, parts=parts)
+
+
+def _placeholders(source: SourceFile, start: int, token: str) -> tuple[Placeholder, ...]:
+    """Those of a plain text. Within other braces is JSON or code, which may well hold a name in braces."""
+    found: list[Placeholder] = []
+    depth = counted = 0
+    for match in _PLACEHOLDER.finditer(token) if "{" in token else ():
+        first, end = match.span()
+        if token[first - 1] == "{" and token[end] == "}":
+            first, end = first - 1, end + 1
+        depth = max(0, depth + token.count("{", counted, first) - token.count("}", counted, first))
+        counted = first
+        if not depth:
+            span = Span(source, start + first, start + end)
+            found.append(Placeholder(span=span, name=match[1].partition(".")[0], field=match[1]))
+    return tuple(found)
 
 
 def _dedented(raw: str, start: int) -> Iterator[tuple[int, str]]:
@@ -169,11 +190,14 @@ class _Reader:
         span = Span(self._source, start, start + length)
         if line[position] == "}":
             message, advice = "a `}` that closes nothing", "write `}}` for a brace"
+        elif closing < 0 and _GOES_ON.match(self._source.text, start - position + len(line)):
+            message = 'this `{` is not closed before the `"` that ends the text'
+            advice = r"braces hold a name and its fields, as in `{x.title}`; JSON is written with `{{`, `}}` and `\"`"
         elif closing < 0:
             message, advice = "this `{` is not closed on its line", "write `{{` for a brace"
         else:
             message = "the braces of an f-string hold a name and its fields, such as `{x}` or `{x.title}`, nothing else"
-            advice = "bind it first, with `let name = …`; write `{{` for a brace"
+            advice = _field_advice(line[position + 1 : closing].strip())
         self._report.error("bad-interpolation", message, span, advice)
         return length
 
@@ -189,6 +213,16 @@ class _Reader:
             span = Span(self._source, self._literal_start, end)
             self._parts.append(Constant(span=span, value="".join(self._literal)))
             self._literal = []
+
+
+def _field_advice(found: str) -> str:
+    if not found:
+        return "put a name between them; write `{{` and `}}` for braces"
+    if found[0] in "\"'\\":
+        return r"JSON is written with `{{`, `}}` and `\"`"
+    if _FORMAT.fullmatch(found):
+        return "there are no formats: a value has one text form"
+    return "bind it first, with `let name = …`; write `{{` for a brace"
 
 
 def reference(words: list[Identifier], report: Report) -> Expression:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from apxm.errors import OperationError
+from apxm.operations.labels import matching_label
 from apxm.operations.types import Value
 from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
 from apxm.runtime.expressions import Evaluate, evaluator
@@ -313,8 +314,8 @@ class State:
             error = OperationError("wrong_type", f"expected a str, found a {type(selector).__name__}")
             self._refuse(frame, node, error)
             return
-        label = selector.strip().casefold()
-        arm = switch.arms[switch.labels.index(label)] if label in switch.labels else switch.default
+        label = matching_label(selector, switch.labels)
+        arm = switch.default if label is None else switch.arms[switch.labels.index(label)]
         if arm is None:
             known = ", ".join(f'"{label}"' for label in switch.labels)
             error = OperationError("no_match", f'no case matches "{_shortened(selector)}"; the cases are {known}')

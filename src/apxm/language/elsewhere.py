@@ -1,0 +1,232 @@
+"""What other languages write, and what AIS has instead: the help of diagnostics.
+
+Nothing here says what is correct: the tables are asked about what was found to be wrong. Where two ways of writing are
+common, keys are in small letters.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from apxm.operations.types import STR, Type
+
+_NOTHING = "a flow that gives nothing is written without `->`"
+_OBJECT = "an object is `json`; its fields are read by `x.name`"
+_ANY = "`json` holds any value"
+_OPTIONAL = "`T?` comes with a later version; `json` holds any value, or none"
+_RECORD = "records, `type Name { … }`, come with a later version; an object is `json`"
+_NULL = "`null` comes with a later version; what may be left out has a default"
+_FLOW = "what can be called is a flow, inside an agent: `flow name(x: str) -> str { … }`"
+_LET = "a value is bound once, by `let name = value`; the result of a call by `ask(…) -> name`"
+_LOOP = "`loop (max: 4, …) { … until …  next … }` repeats; it comes with a later version"
+_EACH = "`for x in xs { … } -> ys` does something for each item; it comes with a later version"
+_TRY = "`try { … } catch e { … }` comes with a later version"
+_FILE = "a program is one file; a flow of another agent is called by `Agent.flow(…)`"
+_WAIT = "nothing waits by name: a call starts when all that it uses is there"
+_PARALLEL = "nothing is needed: calls that do not use each other's results run at once"
+_SWITCH = '`switch text { case "a" => …  default => … } -> x` chooses'
+_PRINT = "a line is printed by `print(a, b)`"
+_OUTSIDE = "a program has its parameters, and what models answer; it reads nothing else"
+_FAIL = "a run fails where a call fails; nothing is raised by hand"
+_TEXT = '`"" + x` makes text of anything'
+_ASK = 'a model is asked by `ask("…")`'
+_UMEM = "memory is written by `umem(value, tier)`"
+_QMEM = "memory is read by `qmem(query, tier)`"
+_INV = 'a tool is called by `inv("name", …)`'
+_SYSTEM = "how a model should answer is said by `system:`"
+_NEW = 'there are no objects to make; an object is `json`: `{"key": value}`'
+_CONSTANT = "a name is bound once, and its value never changes"
+_METHODS = "values have no methods"
+
+
+def _each(*rows: tuple[str, str]) -> MappingProxyType[str, str]:
+    """Each of the words of a row with the help behind them."""
+    return MappingProxyType({word: advice for words, advice in rows for word in words.split()})
+
+
+TYPES = _each(
+    ("string text char character varchar", "did you mean `str`?"),
+    ("number double real decimal numeric float32 float64", "did you mean `float`, or `int` for whole numbers?"),
+    ("integer long short byte uint bigint i32 i64 u32 u64 int32 int64", "did you mean `int`?"),
+    ("boolean", "did you mean `bool`?"),
+    ("dict dictionary map mapping object hash hashmap table typeddict", _OBJECT),
+    ("any unknown auto var value generic t", _ANY),
+    ("record struct class model basemodel dataclass", _RECORD),
+    ("tuple pair", "several values are a list, `list[T]`, or `json` where their types differ"),
+    ("set frozenset array vector sequence iterable collection slice", "several values are a list: `list[T]`"),
+    ("optional maybe union option", _OPTIONAL),
+    ("literal enum", "one of a few texts is a `str`; `switch` tells them apart"),
+    ("none null nil void unit undefined never", _NOTHING),
+    ("date datetime time timedelta timestamp uuid url path", "AIS has no such values; as text they are `str`"),
+    ("bytes bytearray blob buffer binary file image", "AIS has no binary values"),
+    ("callable function fn lambda promise future awaitable coroutine", "flows are called and are no values"),
+)
+"""By the names of types."""
+
+WORDS = _each(
+    ("def fn func function fun proc sub method procedure export public private static async", _FLOW),
+    ("var const val auto mut final set my local int float str string bool number", _LET),
+    ("import from include require use using package module", _FILE),
+    ("class interface trait struct enum object namespace", "agents hold flows: `agent Name { … }`; " + _RECORD),
+    ("record data", _RECORD),
+    ("while do repeat foreach", _LOOP),
+    ("elif elsif elseif", "it is written `else if … { … }`"),
+    ("unless", "it is written `if not … { … }`"),
+    ("then begin end", "a block stands in braces: `{ … }`"),
+    ("match when select", _SWITCH + "; `match`, on records, comes with a later version"),
+    ("break continue", "`until` ends a loop; it comes with a later version"),
+    ("except finally rescue ensure", _TRY),
+    ("raise throw assert panic", _FAIL),
+    ("await", _WAIT),
+    ("parallel spawn go concurrently fork", _PARALLEL),
+    ("pass", "an empty block is `{ }`"),
+    ("yield", "a value is given by `return`"),
+    ("lambda", _FLOW),
+    ("with open", "there is nothing to open or to close"),
+    ("new", _NEW),
+    ("del delete global nonlocal typeof instanceof", _CONSTANT),
+    ("echo puts printf println", _PRINT),
+    ("is", "values are compared by `==`, which comes with a later version"),
+    ("entry main", "the entry is marked by `@entry flow name(…) { … }`"),
+    ("memory state", "an agent has no `memory` of its own; " + _UMEM + ", which comes with a later version"),
+    (
+        "tool tools skill action",
+        "tools are declared by `capability name(x: str) -> str`, which comes with a later version",
+    ),
+    ("prompt template instructions instruction role persona", _SYSTEM),
+)
+"""By a word where a statement or a declaration starts, or that stands before one."""
+
+LATER_WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x as T"})
+"""What comes with a later version, as it is written then, by a word that stands where it would."""
+
+VALUES = _each(
+    ("null none nil undefined", _NULL),
+    ("true", "it is written `true`"),
+    ("false", "it is written `false`"),
+    ("self this", "an agent has no values of its own; its flows are called by `flow(…)`"),
+    ("await", _WAIT),
+    ("lambda function", _FLOW),
+    ("new", _NEW),
+    ("typeof delete", _CONSTANT),
+)
+"""By names that nothing binds."""
+
+LATER_VALUES = frozenset({"null"})
+
+LATER_FUNCTIONS = frozenset(
+    {
+        *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
+        *("matches", "parse_json", "to_json", "number", "range", "unique", "sort", "zip"),
+        *("first", "image", "file"),
+    }
+)
+"""What a later version calls by these names. A flow may have one of them until then, so they are no operations yet."""
+
+CALLS = _each(
+    ("llm exec chat complete completion generate call_llm query prompt", _ASK),
+    ("store_fact store_memory update_memory remember save", _UMEM),
+    ("mem", _UMEM + ", and read by `qmem(query, tier)`"),
+    ("query_memory recall retrieve load", _QMEM),
+    ("invoke tool call_tool call", _INV),
+    ("talk send", "another agent is told something by `communicate(agent, message)`"),
+    ("log echo puts println printf write", _PRINT),
+    ("str string repr to_string tostring", _TEXT),
+    ("int float bool parse_int parsefloat parseint", "`number(text)` comes with a later version"),
+    ("list dict tuple array object", 'a list is written `[a, b]`, an object `{"key": value}`'),
+    ("input read open readline fetch", _OUTSIDE),
+    ("map filter foreach enumerate", _EACH),
+    ("gather wait await all join_all parallel", "`wait_all(a, b)` waits for several; " + _PARALLEL),
+    ("concat concatenate combine", "text is joined by `+`, the lines of several values by `merge(a, b)`"),
+    ("format sprintf", 'values are put into text by `f"…{name}…"`'),
+    ("length size count", "`len(x)` comes with a later version"),
+    ("strip", "`trim(x)` comes with a later version"),
+    ("sorted", "`sort(xs)` comes with a later version"),
+    ("raise throw error fail exit quit abort assert", _FAIL),
+    ("sleep delay", _WAIT),
+)
+"""By the names of things that are called."""
+
+_FUNCTIONS_OF_METHODS = _each(
+    ("upper touppercase upcase", "upper"),
+    ("lower tolowercase downcase casefold", "lower"),
+    ("strip trim lstrip rstrip trimend trimstart", "trim"),
+    ("split", "split"),
+    ("splitlines lines", "lines"),
+    ("join", "join"),
+    ("replace replaceall sub", "replace"),
+    ("startswith", "starts_with"),
+    ("endswith", "ends_with"),
+    ("contains includes has", "contains"),
+    ("match test", "matches"),
+    ("length len size count", "len"),
+    ("sort sorted", "sort"),
+    ("unique", "unique"),
+)
+_OTHER_METHODS = _each(
+    ("append push add extend concat insert", "`+` joins text, and lists with a later version; a value never changes"),
+    ("format", 'values are put into text by `f"…{name}…"`'),
+    ("tostring", _TEXT),
+    ("get keys values items", "a field of json is read by `x.name`"),
+    ("map filter foreach reduce", _EACH),
+    ("then", _WAIT),
+)
+AGENTS = _each(
+    ("console", _PRINT),
+    ("self this", "a flow of the same agent is called by `flow(…)`"),
+    ("math os sys re random time datetime np pd", "there are no libraries; " + _OUTSIDE),
+    ("json yaml", "`to_json` and `parse_json` come with a later version; " + _TEXT),
+    ("asyncio promise", _WAIT),
+)
+"""By what stands before the point of a call, where it is neither an agent nor a value."""
+
+LATER_ARGUMENTS = frozenset(
+    {*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")}
+)
+"""Operations and arguments of theirs that come with a later version."""
+
+ARGUMENTS = _each(
+    ("context contexts", 'context stands behind the prompt, `ask("…", x)`; ' + _SYSTEM),
+    ("instructions instruction system_prompt role persona", _SYSTEM),
+    ("budget_tokens thinking_budget", "how much thought is given is said by `budget:`"),
+    ("text question message messages query content", "the prompt comes first, without a name"),
+    ("max_length max_output_tokens maxtokens", "the length of an answer is bound by `max_tokens:`"),
+    ("max_retries", "how often a call is tried again is said by `retries:`"),
+    ("stream format response_format output_format", "an answer is text; `schema:` comes with a later version"),
+)
+"""By the names of arguments that a call does not have."""
+
+SAME_ARGUMENTS = MappingProxyType({("plan", "prompt"): "goal"})
+"""Operations, a name that others give an argument of theirs, and its name here."""
+
+DEFAULTS = _each(
+    ("instructions instruction prompt role persona description", "it is said by `system:`"),
+    ("temperature max_tokens timeout retries budget", 'it is given to each call: `ask("…", temperature: 0.2)`'),
+    ("memory state", WORDS["memory"]),
+    ("name", "the name of an agent stands behind `agent`"),
+    ("llm engine", "it is said by `model:`"),
+)
+"""By the names of defaults that an agent does not have."""
+
+LATER_DEFAULTS = ("beliefs", "goals", "tools")
+
+
+def method_advice(value: str, method: str) -> str:
+    """Where `method` of `value`, as it is written, was called."""
+    name = method.lower().replace("_", "")
+    if (function := _FUNCTIONS_OF_METHODS.get(name)) is not None:
+        return f"{_METHODS}; `{function}({value})` comes with a later version"
+    return f"{_METHODS}; {_OTHER_METHODS[name]}" if name in _OTHER_METHODS else _METHODS
+
+
+def field_advice(owner: Type, field: str) -> str | None:
+    """Where `field` of a value of type `owner` was read, which has no fields."""
+    if (function := _FUNCTIONS_OF_METHODS.get(field.lower())) is not None:
+        return f"`{function}(x)` comes with a later version"
+    if owner.element is not None:
+        return "a list goes on as a whole; its items, `xs[i]` and `for x in xs { … }`, come with a later version"
+    return "an answer is text; one with fields, `schema: Type`, comes with a later version" if owner == STR else None
+
+
+def word_advice(word: str) -> str | None:
+    return WORDS.get(word) or WORDS.get(word.lower())

@@ -1,0 +1,34 @@
+"""What other languages write: the tables of help hold nothing that AIS has, and say nothing that it has not."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from apxm.language import elsewhere
+from apxm.language.expectation import RESERVED_WORDS
+from apxm.operations.catalog import OPERATIONS
+from apxm.operations.types import LATER_TYPES, SCALARS
+
+TABLES = {
+    name: table for name, table in vars(elsewhere).items() if isinstance(table, Mapping) and not name.startswith("__")
+}
+HELP = sorted({advice for table in TABLES.values() for advice in table.values() if " " in advice})
+
+
+def test_no_table_explains_away_what_is_correct() -> None:
+    assert not elsewhere.TYPES.keys() & {*SCALARS, *LATER_TYPES, "list"}
+    assert not (elsewhere.WORDS.keys() | elsewhere.LATER_WORDS.keys()) & (RESERVED_WORDS - {"in"} | OPERATIONS.keys())
+    assert not (elsewhere.CALLS.keys() | elsewhere.LATER_FUNCTIONS) & OPERATIONS.keys()
+    assert not elsewhere.CALLS.keys() & elsewhere.LATER_FUNCTIONS
+    for operation, name in elsewhere.LATER_ARGUMENTS | elsewhere.SAME_ARGUMENTS.keys():
+        assert OPERATIONS[operation].parameter(name) is None
+
+
+@pytest.mark.parametrize("advice", HELP)
+def test_help_quotes_what_it_names_and_is_one_line(advice: str) -> None:
+    assert advice.count("`") % 2 == 0
+    assert "\n" not in advice
+    called = set(re.findall(r"`(\w+)\([^`]*\)`", advice))
+    later = elsewhere.LATER_FUNCTIONS if "later version" in advice else set()
+    assert called <= OPERATIONS.keys() | later | {"flow"}
