@@ -103,6 +103,43 @@ def test_a_changed_program_is_refused_and_the_difference_named(apxm: Apxm, sourc
     assert apxm("resume", run_id, *JOURNAL).status == 0, "what is in the journal is enough"
 
 
+KEYS = """\
+agent A {
+    @entry flow main(form: json = {"name": "?", "age": "?", "city": "?"}) -> str {
+        ask("Fill this form for Ann.", {"name": "?", "age": "?", "city": {"zip": 1, "at": 2}}, max_tokens: 50) -> ann
+        ask("Now for Bob.", form, ann, max_tokens: 50) -> bob
+        return bob
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("inputs", [(), ('{"zeta": {"b": 1, "a": [2]}, "alpha": 3}',)])
+def test_a_run_and_what_goes_on_with_it_send_keys_in_the_order_of_the_source(
+    apxm: Apxm, source: Path, inputs: tuple[str, ...]
+) -> None:
+    source.write_text(KEYS)
+    whole = apxm("execute", "a.ais", *inputs, *FAST)
+    assert apxm("compile", "a.ais").status == 0
+    assert apxm("run", "a.apxmobj", *inputs, *FAST).out == whole.out
+    for command, file in (("execute", "a.ais"), ("run", "a.apxmobj")):
+        journal, budget = ("--journal-dir", command), ("--max-total-tokens", "200")
+        ended = apxm(command, file, *inputs, *FAST, "--journal", *journal, *budget)
+        assert ended.status == 4, ended.err
+        resumed = apxm("resume", "last", *journal, "--max-total-tokens", "10000")
+        assert (resumed.status, resumed.out) == (0, whole.out), resumed.err
+        assert "2 operations, 1 from the journal, 1 LLM call in" in resumed.err
+
+
+def test_another_order_of_keys_is_another_program(apxm: Apxm, source: Path) -> None:
+    source.write_text(KEYS)
+    ended = apxm("execute", "a.ais", *FAST, "--journal", *JOURNAL, "--max-total-tokens", "100")
+    assert ended.status == 4, ended.err
+    source.write_text(KEYS.replace('{"zip": 1, "at": 2}', '{"at": 2, "zip": 1}'))
+    refused = apxm("resume", "last", *JOURNAL)
+    assert "the program has changed since the run began: A.main/ann does something else" in refused.err
+
+
 def configured(folder: Path) -> Path:
     """The project's configuration there: a simulated backend `dry`, of model `one`."""
     config = folder / ".apxm/config.toml"
