@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -91,13 +92,10 @@ def assignable(source: Type, target: Type) -> bool:
     return False
 
 
-def join_types(first: Type, second: Type) -> Type | None:
-    """The narrowest type that both convert to, json apart; None where only json would do."""
-    if assignable(first, second):
-        return second
-    if assignable(second, first):
-        return first
-    return None
+def common_type(types: Iterable[Type]) -> Type | None:
+    """The one of `types` that all others convert to; None where there is none. Their order does not matter."""
+    different = dict.fromkeys(types)
+    return next((target for target in different if all(assignable(found, target) for found in different)), None)
 
 
 def conforms(value: Value, expected: Type) -> bool:
@@ -145,6 +143,23 @@ def _is_finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:  # an int that no double could hold
         return False
+
+
+def add_up(numbers: Iterable[Value]) -> Value:
+    """What `+` makes of numbers, at least one, from left to right: a float as soon as one of them is.
+
+    Raises `OperationError` (`overflow`) as soon as an int leaves its 64 bits or a float is infinite: what stands
+    behind it does not bring it back.
+    """
+    total, *rest = numbers
+    for number in rest:
+        total = total + number
+        if isinstance(total, float):
+            if not math.isfinite(total):
+                raise OperationError("overflow", "a sum does not fit a float")
+        elif total not in INTEGERS:
+            raise OperationError("overflow", "a sum does not fit an int (64 bits)")
+    return total
 
 
 LARGEST_TEXT = 64 * 1024 * 1024
