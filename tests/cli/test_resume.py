@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -140,6 +141,24 @@ def test_another_order_of_keys_is_another_program(apxm: Apxm, source: Path) -> N
     assert "the program has changed since the run began: A.main/ann does something else" in refused.err
 
 
+def test_a_file_whose_name_is_not_utf8_compiles_and_is_journaled(apxm: Apxm, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.ais")
+    (tmp_path / name).write_text(SOURCE)
+    assert apxm("compile", name, "-o", "a.apxmobj").status == 0
+    whole = apxm("run", "a.apxmobj", "bees", *FAST)
+    assert apxm("execute", name, "bees", *FAST, "--journal", *JOURNAL).out == whole.out
+    assert "caf\\udce9.ais" in apxm("runs", "show", "last", *JOURNAL).out
+    assert apxm("resume", "last", *JOURNAL).out == whole.out
+
+
+def test_half_of_a_surrogate_pair_in_a_value_is_refused_before_the_run(apxm: Apxm, source: Path) -> None:
+    source.write_text(KEYS)
+    for journal in ((), ("--journal", *JOURNAL)):
+        refused = apxm("execute", "a.ais", '{"k": "\\ud800"}', *FAST, *journal)
+        assert refused.status == 2
+        assert "and form.k is text with half of a surrogate pair" in refused.err
+
+
 def configured(folder: Path) -> Path:
     """The project's configuration there: a simulated backend `dry`, of model `one`."""
     config = folder / ".apxm/config.toml"
@@ -250,6 +269,9 @@ def test_an_operation_of_an_unknown_outcome_is_asked_about(apxm: Apxm, tmp_path:
     assert read(tmp_path / f"runs/{run_id}.journal").records == before
     assert apxm("resume", run_id, *JOURNAL, "--redo", "sent").status == 2
     assert apxm("resume", run_id, *JOURNAL, "--assume", "send=nothing").status == 2
+    half = apxm("resume", run_id, *JOURNAL, "--assume", 'send={"to": "\\ud800"}')
+    assert half.status == 2
+    assert "and what is assumed of send.to is text with half of a surrogate pair" in half.err
     assert apxm("resume", run_id, *JOURNAL, "--assume", 'send="done"').status == 0
     assert apxm("resume", run_id, *JOURNAL, "--redo", "send").status == 0
 

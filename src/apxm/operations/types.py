@@ -51,12 +51,18 @@ LATER_TYPES = ("plan", VERDICT.name)
 """Type names that the language reserves for operations that are not built yet."""
 
 
-INTEGERS = range(-(2**63), 2**63)
-"""The values of an int: 64 bits, as an artifact stores them."""
 DEEPEST_VALUE = 200
 """Levels of lists and objects within each other in a value that has a text form."""
 DEEPEST_TYPE = 64
 """Of lists in a type: as deep as brackets nest in a source. Types are compared, printed and hashed by recursion."""
+
+
+def fits_int(number: int) -> bool:
+    """Whether an int of AIS can be that large: it has 64 bits, as an artifact stores it.
+
+    By its bounds: to look for a number of a subclass in a `range`, Python goes through all of it.
+    """
+    return -(2**63) <= number < 2**63
 
 
 def list_of(element: Type) -> Type:
@@ -109,7 +115,7 @@ def conforms(value: Value, expected: Type) -> bool:
         case "bool":
             return isinstance(value, bool)
         case "int":
-            return isinstance(value, int) and not isinstance(value, bool) and value in INTEGERS
+            return isinstance(value, int) and not isinstance(value, bool) and fits_int(value)
         case "float":
             return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
         case "list":
@@ -125,7 +131,7 @@ def _is_json(value: Value, levels: int = DEEPEST_VALUE) -> bool:
     if value is None or isinstance(value, str | bool):
         return True
     if isinstance(value, int):
-        return value in INTEGERS
+        return fits_int(value)
     if isinstance(value, float):
         return math.isfinite(value)
     if not levels:
@@ -157,7 +163,7 @@ def add_up(numbers: Iterable[Value]) -> Value:
         if isinstance(total, float):
             if not math.isfinite(total):
                 raise OperationError("overflow", "a sum does not fit a float")
-        elif total not in INTEGERS:
+        elif not fits_int(total):
             raise OperationError("overflow", "a sum does not fit an int (64 bits)")
     return total
 
