@@ -206,7 +206,7 @@ def _type_of(type_: str) -> str:
     return type_.replace("float", "int")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(programs())
 def test_checker_levels_and_artifacts_agree_with_the_interpreter(
     case: tuple[ais.Program, dict[str, ais.Value]],

@@ -17,7 +17,7 @@ from apxm.operations.plain import plain
 from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, conforms, list_of
 
 
-class Color(str, Enum):
+class Color(str, Enum):  # noqa: UP042  # a StrEnum it is not
     RED = "red"
 
 

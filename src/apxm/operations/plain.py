@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
 
 from apxm.operations.types import DEEPEST_VALUE, JSON, Type, Value, fits_int
 from apxm.source import is_utf8
 
 _LONGEST_PLACE = 80
+
+_items: Callable[[object], Iterator[object]] = cast(Any, list).__iter__
+_entries: Callable[[object], Iterable[tuple[object, object]]] = cast(Any, dict).items
+"""Those of `list` and `dict` themselves: a subclass may have others."""
 
 
 def plain(value: object, expected: Type, name: str) -> Value:
@@ -53,12 +58,12 @@ class _Copy:
     def _copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         """And how many levels of json it nests, of at most `levels`."""
         if expected.name == "list" and isinstance(value, list):
-            return self._once(value, expected, levels)
+            return self._once(cast(object, value), expected, levels)
         if expected == JSON and isinstance(value, list | dict):
-            return self._once(cast(list[object] | dict[object, object], value), expected, levels)
+            return self._once(cast(object, value), expected, levels)
         return _scalar(value, expected), 0
 
-    def _once(self, value: list[object] | dict[object, object], expected: Type, levels: int) -> tuple[Value, int]:
+    def _once(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         key = id(value), expected
         if id(value) in self._around:
             raise _Unfit("a value that contains itself")
@@ -73,23 +78,22 @@ class _Copy:
             raise _Unfit("a value that nests deeper")
         return made, height
 
-    def _parts(self, value: list[object] | dict[object, object], expected: Type, levels: int) -> tuple[Value, int]:
+    def _parts(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         height = 0
         at: int | str | None = None
         try:
-            # By the methods of `list` and `dict` themselves: a subclass may have others.
             if isinstance(value, list):
                 items: list[Value] = []
-                for at, item in enumerate(list.__iter__(value)):  # noqa: B007
+                for at, item in enumerate(_items(cast(object, value))):  # noqa: B007  # it is, below
                     made, inner = self._copy(item, expected.element or JSON, levels)
                     items.append(made)
                     height = max(height, inner)
                 return items, height + (expected == JSON)
             entries: dict[str, Value] = {}
-            for key, item in dict.items(value):
+            for key, item in _entries(value):
                 if not isinstance(key, str):
                     at = None
-                    raise _Unfit(f"an object with a key that is {_kind(key)}")
+                    raise _Unfit(f"an object with a key that is {kind_of(key)}")
                 at = key
                 entries[_text(key)], inner = self._copy(item, JSON, levels)
                 height = max(height, inner)
@@ -121,7 +125,7 @@ def _scalar(value: object, expected: Type) -> Value:
                 pass
         case _:
             pass
-    raise _Unfit(_kind(value))
+    raise _Unfit(kind_of(value))
 
 
 def _text(value: str) -> str:
@@ -131,7 +135,8 @@ def _text(value: str) -> str:
     return text
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """As messages call it; a number by itself."""
     if isinstance(value, bool | float | None):
         return repr(value)
     if isinstance(value, int):
