@@ -219,3 +219,50 @@ def test_checker_levels_and_artifacts_agree_with_the_interpreter(
 @given(programs())
 def test_they_agree_on_many(case: tuple[ais.Program, dict[str, ais.Value]]) -> None:
     agrees(*case)
+
+
+MIXED = """
+agent A {
+    @entry flow main(ints: list[int] = [1], texts: list[str] = ["a"], any: list[json] = [true]) -> json {
+        let all = [ints, texts, any]
+        return [[ints, any], [[1, 2], any], all, one([ints, [2.5]]), two(all), three(ints)]
+    }
+    flow one(x: list[list[float]]) -> list[json] { return x }
+    flow two(x: list[list[json]]) -> json { return [x] }
+    flow three(x: list[json]) -> json { return [x, [x]] }
+}
+"""
+
+SUMS = """
+agent A {
+    @entry flow main(x: int = 9223372036854775807) -> int {
+        let over = x + 1
+        print(over + -1)
+        print(x + 1 + -1 + 0.5)
+        print(1 + -1 + x)
+        print(x + (1 + -1))
+        print(9223372036854775807 + 1 + -1)
+        print(same(x) + 1 + -1)
+        print(1e308 + 1e308 + -1e308)
+        return 1
+    }
+    flow same(x: int) -> int { return x + 0 }
+}
+"""
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_lists_of_mixed_types_compile_and_keep_what_they_hold(level: int) -> None:
+    value = execute_virtually(compiled(MIXED, level), arguments=[[1], ["a"], [True]]).value
+    several = [[1], ["a"], [True]]
+    assert ais.written(value) == ais.written(
+        [[[1], [True]], [[1, 2], [True]], several, [[1.0], [2.5]], [several], [[1], [[1]]]]
+    )
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_sum_fails_where_it_leaves_its_range_at_every_level(level: int) -> None:
+    trace = execute_virtually(compiled(SUMS, level), arguments=[2**63 - 1])
+    assert trace.printed == [str(2**63 - 1)] * 2
+    assert [failure.where for failure in trace.failures] == [f"t.ais:{line}:9" for line in (5, 6, 9, 10, 11)]
+    assert {failure.kind for failure in trace.failures} == {"overflow"}
