@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +81,8 @@ def test_a_parameter_called_like_an_option_goes_into_the_mapping(program: apxm.P
         ({"flow": "halves", "ratio": 10**400}, "ratio must be a float, not a number that is too large"),
         ({"flow": "echo", "value": {"deep": [float("inf")]}}, "value must be a JSON value"),
         ({"flow": "echo", "value": ENDLESS}, "value must be a JSON value of at most 200 levels"),
+        ({"flow": "echo", "value": ENDLESS}, r"and value\[0\] is a value that contains itself"),
+        ({"flow": "echo", "value": ["\ud800"]}, r"and value\[0\] is text with half of a surrogate pair"),
         ({"topic": "x", "flow": "reserch"}, r"no flow called 'reserch' \(hint: did you mean research\?\)"),
         ({"topic": "x", "timeout_s": 0}, "the timeout must be"),
         ({"topic": "x", "max_concurrency": 0}, "the concurrency must be"),
@@ -92,6 +95,26 @@ def test_wrong_arguments_are_refused_before_any_call(
     with pytest.raises(apxm.UsageError, match=message):
         apxm.run(program, backends=answering(backend), **arguments)  # type: ignore[arg-type]
     assert backend.calls == []
+
+
+def test_numbers_and_texts_of_subclasses_are_plain_in_a_run_and_in_its_journal(
+    program: apxm.Program, tmp_path: Path
+) -> None:
+    class Topic(str):
+        __slots__ = ()
+
+    given = {"topic": Topic("bees"), "depth": HTTPStatus.OK}
+    result = apxm.run(program, given, backends=answering(), journal=True, journal_dir=tmp_path)
+    assert result.value == "[bees to depth 200]"
+    assert apxm.resume("last", backends=answering(), journal_dir=tmp_path).value == result.value
+
+
+def test_a_value_that_shares_its_parts_is_run_with_and_only_writing_it_out_fails(program: apxm.Program) -> None:
+    shared: object = {"n": 1}
+    for _ in range(60):
+        shared = [shared, shared]
+    with pytest.raises(apxm.RunFailed, match="longer than 67,108,864 characters when written out"):
+        apxm.run(program, flow="echo", value=shared, backends=answering())
 
 
 @pytest.mark.parametrize(

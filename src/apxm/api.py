@@ -173,7 +173,7 @@ async def run_async(
         on_error=on_error,
         max_total_tokens=max_total_tokens,
         max_cost=max_cost,
-        seed=seed or 0,
+        seed=0 if seed is None else seed,
         output=output,
         warn=warn,
     )

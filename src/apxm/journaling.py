@@ -22,7 +22,8 @@ from apxm.errors import JournalError, UsageError
 from apxm.journal.journal import Journal
 from apxm.journal.model import Edited, Header, History, Kind, Record, Result, edited, header_of
 from apxm.journal.runs import find_run, prune
-from apxm.operations.types import Value
+from apxm.operations.plain import plain
+from apxm.operations.types import JSON, Value
 from apxm.program import codec
 from apxm.program.difference import difference
 from apxm.program.invocation import arguments_for, assign, select_flow
@@ -32,7 +33,7 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions
 from apxm.runtime.recording import Recorder
-from apxm.source import Diagnostic, printable
+from apxm.source import Diagnostic, is_utf8, printable
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
@@ -116,6 +117,8 @@ def begin(
     folder = journaling.make_folder()
     # A program without a file has a name only, which is no absolute path: nothing to compare with when it goes on.
     path, kind = origin or (program.names.file, "source")
+    if not is_utf8(path):  # as a row is
+        path = program.names.file
     header = header_of(
         program,
         apxm=apxm,
@@ -275,7 +278,11 @@ def _decide(history: History, redo: Sequence[str], assume: Mapping[str, Value]) 
         if path not in history.unknown:
             known = ", ".join(sorted(history.unknown)) or "there is none"
             raise UsageError(f"{path!r} is no operation of an unknown outcome", hint=f"of these there are: {known}")
-    for path, value in assume.items():
+    for path, assumed in assume.items():
+        try:
+            value = plain(assumed, JSON, f"what is assumed of {path}")
+        except ValueError as unfit:
+            raise UsageError(str(unfit)) from None
         history.results[path] = Result(path, history.unknown[path].digest, value)
     if left := sorted(history.unknown.keys() - {*redo, *assume}):
         raise JournalError(

@@ -98,6 +98,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold it. Half of a surrogate pair it cannot: Python reads a file's name with other bytes as
+    such, and JSON can write one."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 _LINE_WIDTH = 160
 """Characters of a line that are shown."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -101,6 +102,61 @@ def test_a_changed_program_is_refused_and_the_difference_named(apxm: Apxm, sourc
     assert recorded.status == 0
     source.unlink()
     assert apxm("resume", run_id, *JOURNAL).status == 0, "what is in the journal is enough"
+
+
+KEYS = """\
+agent A {
+    @entry flow main(form: json = {"name": "?", "age": "?", "city": "?"}) -> str {
+        ask("Fill this form for Ann.", {"name": "?", "age": "?", "city": {"zip": 1, "at": 2}}, max_tokens: 50) -> ann
+        ask("Now for Bob.", form, ann, max_tokens: 50) -> bob
+        return bob
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("inputs", [(), ('{"zeta": {"b": 1, "a": [2]}, "alpha": 3}',)])
+def test_a_run_and_what_goes_on_with_it_send_keys_in_the_order_of_the_source(
+    apxm: Apxm, source: Path, inputs: tuple[str, ...]
+) -> None:
+    source.write_text(KEYS)
+    whole = apxm("execute", "a.ais", *inputs, *FAST)
+    assert apxm("compile", "a.ais").status == 0
+    assert apxm("run", "a.apxmobj", *inputs, *FAST).out == whole.out
+    for command, file in (("execute", "a.ais"), ("run", "a.apxmobj")):
+        journal, budget = ("--journal-dir", command), ("--max-total-tokens", "200")
+        ended = apxm(command, file, *inputs, *FAST, "--journal", *journal, *budget)
+        assert ended.status == 4, ended.err
+        resumed = apxm("resume", "last", *journal, "--max-total-tokens", "10000")
+        assert (resumed.status, resumed.out) == (0, whole.out), resumed.err
+        assert "2 operations, 1 from the journal, 1 LLM call in" in resumed.err
+
+
+def test_another_order_of_keys_is_another_program(apxm: Apxm, source: Path) -> None:
+    source.write_text(KEYS)
+    ended = apxm("execute", "a.ais", *FAST, "--journal", *JOURNAL, "--max-total-tokens", "100")
+    assert ended.status == 4, ended.err
+    source.write_text(KEYS.replace('{"zip": 1, "at": 2}', '{"at": 2, "zip": 1}'))
+    refused = apxm("resume", "last", *JOURNAL)
+    assert "the program has changed since the run began: A.main/ann does something else" in refused.err
+
+
+def test_a_file_whose_name_is_not_utf8_compiles_and_is_journaled(apxm: Apxm, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.ais")
+    (tmp_path / name).write_text(SOURCE)
+    assert apxm("compile", name, "-o", "a.apxmobj").status == 0
+    whole = apxm("run", "a.apxmobj", "bees", *FAST)
+    assert apxm("execute", name, "bees", *FAST, "--journal", *JOURNAL).out == whole.out
+    assert "caf\\udce9.ais" in apxm("runs", "show", "last", *JOURNAL).out
+    assert apxm("resume", "last", *JOURNAL).out == whole.out
+
+
+def test_half_of_a_surrogate_pair_in_a_value_is_refused_before_the_run(apxm: Apxm, source: Path) -> None:
+    source.write_text(KEYS)
+    for journal in ((), ("--journal", *JOURNAL)):
+        refused = apxm("execute", "a.ais", '{"k": "\\ud800"}', *FAST, *journal)
+        assert refused.status == 2
+        assert "and form.k is text with half of a surrogate pair" in refused.err
 
 
 def configured(folder: Path) -> Path:
@@ -213,6 +269,9 @@ def test_an_operation_of_an_unknown_outcome_is_asked_about(apxm: Apxm, tmp_path:
     assert read(tmp_path / f"runs/{run_id}.journal").records == before
     assert apxm("resume", run_id, *JOURNAL, "--redo", "sent").status == 2
     assert apxm("resume", run_id, *JOURNAL, "--assume", "send=nothing").status == 2
+    half = apxm("resume", run_id, *JOURNAL, "--assume", 'send={"to": "\\ud800"}')
+    assert half.status == 2
+    assert "and what is assumed of send.to is text with half of a surrogate pair" in half.err
     assert apxm("resume", run_id, *JOURNAL, "--assume", 'send="done"').status == 0
     assert apxm("resume", run_id, *JOURNAL, "--redo", "send").status == 0
 

@@ -199,7 +199,7 @@ def test_sizes_are_read_as_people_write_them(text: str, expected: int) -> None:
     assert parse_size(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "-1", "much", "1XB", "1e9", "MB"])
+@pytest.mark.parametrize("text", ["", "-1", "much", "1XB", "1e9", "MB", "9" * 400])
 def test_what_is_no_size_is_bad_usage(text: str) -> None:
     with pytest.raises(UsageError, match="--keep-bytes"):
         parse_size(text)
@@ -211,3 +211,9 @@ def test_what_is_no_size_is_bad_usage(text: str) -> None:
 )
 def test_sizes_are_shown_as_people_say_them(number: int, shown: str) -> None:
     assert size(number) == shown
+
+
+def test_days_that_are_no_number_are_bad_usage(apxm: Apxm) -> None:
+    ended = apxm("runs", "prune", "--keep-days", "nan")
+    assert ended.status == 2
+    assert "--keep-days is a number of days, not nan" in ended.err

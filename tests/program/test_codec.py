@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
 from apxm.program.codec import MAGIC, decode, encode
-from apxm.program.model import Literal, Text
+from apxm.program.model import Input, Literal, Operate, Text
 from apxm.program.verify import DEEPEST_EXPRESSION
 from tests.plans import ask, give, merge, plan, program
 from tests.random_plans import random_program
@@ -29,6 +29,20 @@ def test_round_trip(seed: int) -> None:
     data = encode(made)
     assert decode(data) == made
     assert encode(decode(data)) == data
+
+
+def test_the_keys_of_objects_keep_their_order() -> None:
+    value = {"zeta": [{"b": 1, "a": 2}], "alpha": None}
+    options = {"temperature": Literal(0.5), "max_tokens": Literal(9)}
+    asking = msgspec.structs.replace(ask("x"), arguments=(Literal("x"), Literal(value)), options=options)
+    made = program(plan(Input(), asking, give(1)), parameters=1)
+    parameter = msgspec.structs.replace(made.flows[0].parameters[0], type="json", required=False, default=value)
+    flow = msgspec.structs.replace(made.flows[0], parameters=(parameter,))
+    again = decode(encode(msgspec.structs.replace(made, flows=(flow,))))
+    node = again.plans[0].nodes[1]
+    assert isinstance(node, Operate)
+    assert repr(node) == repr(asking)
+    assert repr(again.flows[0].parameters[0].default) == repr(value)
 
 
 def resealed(payload: bytes, names: int, *, version: int = 1, flags: int = 0, extra: int = 0) -> bytes:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from apxm.backends.latency import DEFAULT_LATENCY
+from apxm.backends.numbers import Count, Mebibytes, Retries, Seconds, Seed, Temperature
 from apxm.backends.protocol import Limits, Price
-
-Count = Annotated[int, Meta(ge=1, le=2**63 - 1)]
-Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
 
 
 class ScriptedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +25,7 @@ class _Limited(Struct, frozen=True, kw_only=True):
     timeout_s: Seconds = 600.0
     prices: dict[str, Price] = {}
     """Of a million tokens, by model."""
-    retries: Annotated[int, Meta(ge=0, le=100)] = 6
+    retries: Retries = 6
 
     @property
     def limits(self) -> Limits:
@@ -41,7 +39,7 @@ class SimulatedSettings(
     latency: str = DEFAULT_LATENCY
     slowdown: str = "none"
     faults: str = "none"
-    seed: int = 0
+    seed: Seed = 0
     answers: tuple[ScriptedAnswer, ...] = ()
     """The first that matches is the answer."""
 
@@ -54,7 +52,7 @@ class OpenAISettings(_Limited, frozen=True, kw_only=True, forbid_unknown_fields=
     """``env:NAME``, or the key itself. None sends none: no key is ever taken from elsewhere."""
     system: str | None = None
     """The system text of requests that bring none."""
-    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    temperature: Temperature | None = None
     max_tokens: Count | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls the limit: newer models of OpenAI refuse the older name."""
@@ -64,7 +62,7 @@ class OpenAISettings(_Limited, frozen=True, kw_only=True, forbid_unknown_fields=
     """Sent with each request; a value may be ``env:NAME``."""
     body: dict[str, object] = {}
     """Further fields of each request's body; what the call itself says wins."""
-    max_answer_mib: Annotated[float, Meta(gt=0, le=4096)] = 64.0
+    max_answer_mib: Mebibytes = 64.0
     """An answer larger than this, decompressed, is refused."""
 
     @property

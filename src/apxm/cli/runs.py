@@ -74,19 +74,26 @@ def prune(
       apxm runs prune --keep-days 7 --keep-bytes 200MB
     """
     import time
+    from math import isnan
 
+    from apxm.errors import UsageError
     from apxm.journal import runs
     from apxm.reports.output import write
     from apxm.reports.runs import pruned_text, size
     from apxm.reports.summary import count
     from apxm.reports.terminal import note
 
+    if isnan(keep_days):  # of which `min` does not see that it is no number
+        raise UsageError("--keep-days is a number of days, not nan")
     remove = runs.prunable if dry_run else runs.prune
     gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for line in pruned_text(gone):
         write(line)
     total = size(sum(run.size_bytes for run in gone))
     note(f"{'would remove' if dry_run else 'removed'} {count(len(gone), 'run')}, {total}")
+
+
+_LONGEST_SIZE = 40
 
 
 def parse_size(text: str) -> int:
@@ -99,6 +106,8 @@ def parse_size(text: str) -> int:
     if not match:
         raise UsageError(f"--keep-bytes {text!r} is no size", hint="for instance 1048576, 500MB or 1GiB")
     number, unit, binary = match.groups()
+    if len(number) > _LONGEST_SIZE:  # beyond it a float may be infinite
+        raise UsageError(f"--keep-bytes is a number of {len(number)} digits, which no disk holds")
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit) if unit else 0))
 
 

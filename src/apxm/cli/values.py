@@ -11,6 +11,7 @@ from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.invocation import arguments_for, assign, match
 from apxm.program.model import Flow, Parameter
+from apxm.source import is_utf8
 
 
 def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str]) -> list[Value]:
@@ -64,10 +65,8 @@ def _by_name(named: Sequence[str], option: str = "--arg", form: str = "NAME=VALU
 
 def _read(parameter: Parameter, text: str, flow: Flow) -> Value:
     if parameter.type == "str":
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"the value of {parameter.name} is not UTF-8 text") from None
+        if not is_utf8(text):
+            raise UsageError(f"the value of {parameter.name} is not UTF-8 text")
         return text
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_finite)

@@ -22,7 +22,7 @@ from apxm.language.parser import parse
 from apxm.passes.pipeline import LEVELS, REMOVE_UNUSED
 from apxm.program.model import Program
 from apxm.program.verify import MOST_WORK, unfolded_work
-from apxm.source import Diagnostic, SourceFile
+from apxm.source import Diagnostic, SourceFile, printable
 
 BUILD = "build"
 """Where `keep_ir_after` stands before the first pass."""
@@ -85,7 +85,7 @@ def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_en
         if keep_ir_after == pass_.name:
             ir = print_module(module)
     with clock.phase("lower"):
-        program = lower(module, file=PurePath(source.path).name, optimization_level=level)
+        program = lower(module, file=printable(PurePath(source.path).name), optimization_level=level)
         _check_work(program)
     return Compilation(program, checked.warnings, clock.phases, tuple(reports), module, ir)
 

@@ -12,6 +12,7 @@ import msgspec
 from apxm.backends.deferred import DeferredBackend
 from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
+from apxm.backends.numbers import whole
 from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
 from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
@@ -25,7 +26,8 @@ from apxm.source import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What the command line, or a caller, says about the backend of a run; None leaves it as configured.
+    """What the command line, or a caller, says about the backend of a run; None leaves it as configured. Raises
+    `UsageError` for a seed that is none.
 
     All but `backend` and where to find it change the backend that answers by default, and no other.
     """
@@ -41,6 +43,10 @@ class Selection:
     """Where to look for a project's configuration; None: in the working directory."""
     scope: Scope = Scope.CHOSEN
     """Who named `file`."""
+
+    def __post_init__(self) -> None:
+        if self.seed is not None:
+            object.__setattr__(self, "seed", whole(self.seed, "the seed"))
 
 
 @dataclass(frozen=True)

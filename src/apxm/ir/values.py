@@ -116,9 +116,9 @@ class ListOp(ValueOp):
         if element is None:
             raise VerifyException(f"expected a list as result, found {type_of(self.result)}")
         for operand in self.operands:
-            # int → float is an operation of its own here, `ais.to_float`.
-            if type_of(operand) != element and not (element == JSON and assignable(type_of(operand), JSON)):
-                raise VerifyException(f"expected items of {element}, found {type_of(operand)}")
+            found = type_of(operand)
+            if not assignable(found, element) or _needs_floats(found, element):
+                raise VerifyException(f"expected items of {element}, found {found}")
 
 
 class DictOp(ValueOp):
@@ -188,9 +188,14 @@ def _with_floats(type_: Type) -> Type:
     return FLOAT if type_ == INT else type_
 
 
+def _needs_floats(found: Type, target: Type) -> bool:
+    """Whether its ints are to become floats, in an operation of its own: nothing else converts a value."""
+    return _with_floats(found) == target != found
+
+
 def converted(value: SSAValue, target: Type) -> ToFloatOp | None:
     """The operation that makes `value` a `target`; None where it is one as it stands."""
-    return ToFloatOp.of(value) if _with_floats(type_of(value)) == target != type_of(value) else None
+    return ToFloatOp.of(value) if _needs_floats(type_of(value), target) else None
 
 
 def constant_of(value: SSAValue) -> LiteralAttr | None:

@@ -18,7 +18,7 @@ from apxm.operations.types import Value
 from apxm.program.codec import encode
 from apxm.program.model import Program
 
-_canonical = msgspec.msgpack.Encoder(order="deterministic")
+_encode = msgspec.msgpack.Encoder().encode
 
 Kind = Literal["source", "artifact"]
 Time = Annotated[float, Meta(ge=0, lt=253_402_300_800)]
@@ -46,7 +46,7 @@ class Header(Struct, frozen=True, array_like=True, kw_only=True):
     inputs: tuple[Value, ...]
     """One per parameter."""
     inputs_digest: str
-    """SHA-256 of `inputs` as MessagePack, keys sorted, in hexadecimal."""
+    """SHA-256 of `inputs` as MessagePack, in hexadecimal."""
     options: dict[str, Value]
     """Whatever else the caller needs to go on: backend, model, …"""
 
@@ -268,5 +268,5 @@ def header_of(
 
 
 def digest_of(inputs: Sequence[Value]) -> str:
-    """Equal for equal inputs, whatever the order of keys."""
-    return sha256(_canonical.encode(inputs)).hexdigest()
+    """Equal for equal inputs, the order of keys included: a prompt shows it."""
+    return sha256(_encode(inputs)).hexdigest()

@@ -38,7 +38,7 @@ from apxm.language.syntax import (
     TypeName,
 )
 from apxm.language.text import fields_of, read_text, reference
-from apxm.operations.types import INTEGERS
+from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
 Parts = list[Any]
@@ -332,7 +332,7 @@ def _whole_number(digits: str) -> int | None:
     if len(digits.lstrip("-0")) > 19:  # Python refuses to convert thousands of digits
         return None
     value = int(digits)
-    return value if value in INTEGERS else None
+    return value if fits_int(value) else None
 
 
 def _without_tokens(parts: Parts) -> tuple[Any, ...]:

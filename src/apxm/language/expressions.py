@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import reduce
 
 from apxm.language.blank import is_blank
 from apxm.language.calls import Calls, Resolved
@@ -39,7 +38,7 @@ from apxm.operations.types import (
     VERDICT,
     Type,
     assignable,
-    join_types,
+    common_type,
     list_of,
 )
 
@@ -176,8 +175,7 @@ class FlowExpressions:
             return list_of(JSON)
         if UNKNOWN in items:
             return UNKNOWN
-        element = reduce(lambda first, second: join_types(first, second) or JSON, items)
-        return self.list_type(element, display)
+        return self.list_type(common_type(items) or JSON, display)
 
     def list_type(self, element: Type, display: Syntax) -> Type:
         """The type of lists of `element`, if it can be one: names let a type nest deeper than any brackets do."""
@@ -245,7 +243,7 @@ class FlowExpressions:
 
 def _may_be_equal(left: Type, right: Type) -> bool:
     # a verdict compares by its label
-    return UNKNOWN in (left, right) or {left, right} == {VERDICT, STR} or join_types(left, right) is not None
+    return UNKNOWN in (left, right) or {left, right} == {VERDICT, STR} or common_type((left, right)) is not None
 
 
 def _are_ordered(left: Type, right: Type) -> bool:

@@ -20,7 +20,7 @@ from apxm.language.syntax import (
     Switch,
 )
 from apxm.operations.labels import fold_label
-from apxm.operations.types import NONE, STR, Type, join_types
+from apxm.operations.types import NONE, STR, Type, common_type
 from apxm.source import Span
 
 
@@ -42,8 +42,10 @@ class _Destination:
     """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
     required: bool = True
     """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
+    arms: list[tuple[Expression, Type]] = field(default_factory=list[tuple[Expression, Type]])
+    """What gives it a value, where nothing is declared."""
     joined: Type | None = None
-    """The type of the arms so far."""
+    """The type of all arms."""
     through: list[Switch] = field(default_factory=list[Switch])
     """The unbound constructs that pass their values on to this."""
 
@@ -75,9 +77,23 @@ class FlowStatements:
         self._settle(destination)
 
     def _settle(self, destination: _Destination) -> None:
+        """To be called behind the last of what gives it a value."""
+        if destination.arms:
+            destination.joined = self._join(destination.arms)
         if destination.takes_value:
             for construct in destination.through:
                 self._constructs.results[construct] = destination.type
+
+    def _join(self, arms: list[tuple[Expression, Type]]) -> Type:
+        types = [found for _, found in arms]
+        joined = UNKNOWN if UNKNOWN in types else common_type(types)
+        if joined is not None:
+            return joined
+        misfit = next(n for n in range(1, len(types) + 1) if common_type(types[:n]) is None) - 1
+        message = f"this arm gives `{types[misfit]}`, and those above give `{common_type(types[:misfit])}`"
+        advice = 'the arms of a bound construct have one type; `"" + …` makes text of anything'
+        self._report.error("arm-types", message, arms[misfit][0].span, advice)
+        return UNKNOWN
 
     # --- blocks
 
@@ -183,20 +199,7 @@ class FlowStatements:
         elif destination.declared is not None:
             self._expressions.fit(value, destination.declared, f"the result of {destination.name}")
         else:
-            self._join(value, destination)
-
-    def _join(self, value: Expression, destination: _Destination) -> None:
-        found = self._expressions.value(value)
-        joined = destination.joined
-        if joined is None or UNKNOWN in (found, joined):
-            destination.joined = found if joined is None else UNKNOWN
-            return
-        destination.joined = join_types(joined, found)
-        if destination.joined is None:
-            destination.joined = UNKNOWN
-            message = f"this arm gives `{found}`, and those above give `{joined}`"
-            advice = 'the arms of a bound construct have one type; `"" + …` makes text of anything'
-            self._report.error("arm-types", message, value.span, advice)
+            destination.arms.append((value, self._expressions.value(value)))
 
     def _switch(self, switch: Switch, destination: _Destination, *, tail: bool, inside: str) -> None:
         self._selector(switch)
@@ -258,6 +261,7 @@ class FlowStatements:
                 self._block(block, own, tail=True)
             else:
                 self._block(block, destination, tail=tail, inside="" if tail else inside or keyword.text)
+        self._settle(own)
         self._scopes.leave()
         if keyword.text == "loop":
             self._carried.pop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,12 +51,18 @@ LATER_TYPES = ("plan", VERDICT.name)
 """Type names that the language reserves for operations that are not built yet."""
 
 
-INTEGERS = range(-(2**63), 2**63)
-"""The values of an int: 64 bits, as an artifact stores them."""
 DEEPEST_VALUE = 200
 """Levels of lists and objects within each other in a value that has a text form."""
 DEEPEST_TYPE = 64
 """Of lists in a type: as deep as brackets nest in a source. Types are compared, printed and hashed by recursion."""
+
+
+def fits_int(number: int) -> bool:
+    """Whether an int of AIS can be that large: it has 64 bits, as an artifact stores it.
+
+    By its bounds: to look for a number of a subclass in a `range`, Python goes through all of it.
+    """
+    return -(2**63) <= number < 2**63
 
 
 def list_of(element: Type) -> Type:
@@ -91,13 +98,10 @@ def assignable(source: Type, target: Type) -> bool:
     return False
 
 
-def join_types(first: Type, second: Type) -> Type | None:
-    """The narrowest type that both convert to, json apart; None where only json would do."""
-    if assignable(first, second):
-        return second
-    if assignable(second, first):
-        return first
-    return None
+def common_type(types: Iterable[Type]) -> Type | None:
+    """The one of `types` that all others convert to; None where there is none. Their order does not matter."""
+    different = dict.fromkeys(types)
+    return next((target for target in different if all(assignable(found, target) for found in different)), None)
 
 
 def conforms(value: Value, expected: Type) -> bool:
@@ -111,7 +115,7 @@ def conforms(value: Value, expected: Type) -> bool:
         case "bool":
             return isinstance(value, bool)
         case "int":
-            return isinstance(value, int) and not isinstance(value, bool) and value in INTEGERS
+            return isinstance(value, int) and not isinstance(value, bool) and fits_int(value)
         case "float":
             return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
         case "list":
@@ -127,7 +131,7 @@ def _is_json(value: Value, levels: int = DEEPEST_VALUE) -> bool:
     if value is None or isinstance(value, str | bool):
         return True
     if isinstance(value, int):
-        return value in INTEGERS
+        return fits_int(value)
     if isinstance(value, float):
         return math.isfinite(value)
     if not levels:
@@ -145,6 +149,23 @@ def _is_finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:  # an int that no double could hold
         return False
+
+
+def add_up(numbers: Iterable[Value]) -> Value:
+    """What `+` makes of numbers, at least one, from left to right: a float as soon as one of them is.
+
+    Raises `OperationError` (`overflow`) as soon as an int leaves its 64 bits or a float is infinite: what stands
+    behind it does not bring it back.
+    """
+    total, *rest = numbers
+    for number in rest:
+        total = total + number
+        if isinstance(total, float):
+            if not math.isfinite(total):
+                raise OperationError("overflow", "a sum does not fit a float")
+        elif not fits_int(total):
+            raise OperationError("overflow", "a sum does not fit an int (64 bits)")
+    return total
 
 
 LARGEST_TEXT = 64 * 1024 * 1024

@@ -8,18 +8,18 @@ Work is proportional to the module: a chain of texts is flattened once, at its e
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
+from apxm.errors import OperationError
 from apxm.ir.base import type_of
 from apxm.ir.structure import SwitchOp, YieldOp, flows_of
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
-from apxm.operations.types import FLOAT, INT, INTEGERS, STR, Type, Value
+from apxm.operations.types import FLOAT, INT, STR, Type, Value, add_up
 from apxm.passes.rewriting import Outcome, Replacements, drop_unused_values
 from apxm.passes.texts import Part, constants_for, join_literals, literal_text
 
@@ -128,32 +128,33 @@ class _Canonicalizer:
         return text
 
     def visit_sum(self, op: SumOp) -> None:
-        # Additions of ints may be grouped at will; those with a float only as they stand, from left to right.
-        exact = _is_exact(op)
+        # Only from the left: in another grouping an int may leave its range, or stay in it, and a float be rounded.
         user = self.feeds_one(op, SumOp)
-        if user is not None and (_is_exact(user) or user.operands[0] is op.result):
+        if user is not None and user.operands[0] is op.result:
             return
-        leaves = self.flattened(op, lambda inner, first: isinstance(inner, SumOp) and (exact or first))
-        constants = [constant_of(leaf) for leaf in leaves]
-        known = {i: constant.value for i, constant in enumerate(constants) if constant is not None}
-        if not exact:
-            leading = next((i for i, constant in enumerate(constants) if constant is None), len(leaves))
-            known = {i: number for i, number in known.items() if i < leading}
-        total = _total(known.values())
-        if total is None:
-            return
+        leaves = self.flattened(op, lambda inner, first: first and isinstance(inner, SumOp))
+        known: list[Value] = []
+        for leaf in leaves:
+            if (constant := constant_of(leaf)) is None:
+                break
+            known.append(constant.value)
+        total = _total(known)
         if len(known) == len(leaves):
-            self.fold(op, total)
+            if total is not None:
+                self.fold(op, total)
             return
-        rest = [leaf for i, leaf in enumerate(leaves) if i not in known]
-        if not exact or total != 0:
-            if len(known) < 2:
-                return
-            rest.insert(min(known), self.constant(total, INT if isinstance(total, int) else FLOAT, op))
+        first, rest = leaves[: len(known)], leaves[len(known) :]
+        if type_of(op.result) == INT:
+            rest = [leaf for leaf in rest if not _is_zero(leaf)]
+            first = [] if total == 0 else first
+        if total is not None and len(first) > 1:
+            first = [self.constant(total, INT if isinstance(total, int) else FLOAT, op)]
+        if len(first) + len(rest) == len(leaves):
+            return
         self.statistics["constants_folded"] += 1
-        op.operands = rest
-        if len(rest) == 1:
-            self.replace(op, rest[0])
+        op.operands = [*first, *rest]
+        if len(op.operands) == 1:
+            self.replace(op, op.operands[0])
 
     def flattened(self, op: ValueOp, joins: Callable[[Operation, bool], bool]) -> list[SSAValue]:
         """The operands of `op`, those that are only there for it replaced by their own operands. `joins` says whether
@@ -219,18 +220,17 @@ class _Canonicalizer:
         self.replacements.retire(op)
 
 
-def _is_exact(op: SumOp) -> bool:
-    return type_of(op.result) == INT
+def _total(numbers: Sequence[Value]) -> Value | None:
+    """Their sum; None where there are none, or it cannot be computed: then it fails at run time, and is left to."""
+    try:
+        return add_up(numbers) if numbers else None
+    except OperationError:
+        return None
 
 
-def _total(numbers: Iterable[Value]) -> Value | None:
-    """Their sum from left to right; None where there are none, or the run would refuse it."""
-    total: Value | None = None
-    for number in numbers:
-        total = number if total is None else total + number
-    if isinstance(total, int):
-        return total if total in INTEGERS else None  # it fails at run time, and is left to
-    return total if total is not None and math.isfinite(total) else None
+def _is_zero(value: SSAValue) -> bool:
+    constant = constant_of(value)
+    return constant is not None and constant.value == 0
 
 
 def _to_float(value: Value) -> Value:

@@ -25,13 +25,14 @@ _HEADER = struct.Struct("<4sHHIQ32s")
 """Magic, format version, flags (none defined: 0), length of the names, length of the payload (both sections), SHA-256
 of the payload; little-endian."""
 _NO_NAMES = Names(file="", plans=())
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_encoder = msgspec.msgpack.Encoder()
+"""Objects keep the order of their keys: it is part of what a model is asked."""
 
 T = TypeVar("T")
 
 
 def encode(program: Program) -> bytes:
-    """The bytes of an artifact; equal programs have equal bytes."""
+    """The bytes of an artifact; equal programs, the order of keys included, have equal bytes."""
     body = _encoder.encode(msgspec.structs.replace(program, names=_NO_NAMES))
     names = _encoder.encode(program.names)
     payload = body + names

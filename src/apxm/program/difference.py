@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from apxm.program.model import Operate, Program
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def difference(before: Program, after: Program) -> str:
@@ -31,13 +35,14 @@ def _named(kind: str, before: Mapping[str, object], after: Mapping[str, object])
     return f"{kind} {changed} was {before[changed]} and is {after[changed]}"
 
 
-def _operations(program: Program) -> dict[str, object]:
+def _operations(program: Program) -> dict[str, bytes]:
     """By plan and path: all about an operation but where its operands stand."""
-    found: dict[str, object] = {}
+    found: dict[str, bytes] = {}
     for plan, names in zip(program.plans, program.names.plans, strict=True):
         for node, name in zip(plan.nodes, names.nodes, strict=True):
             if isinstance(node, Operate):
                 operands = tuple(names.nodes[i].path for i in node.operands)
-                what = node.operation, node.arguments, sorted(node.options.items()), operands
+                # As bytes: in Python objects are equal whatever the order of their keys, and 1 == 1.0 == True.
+                what = _encode((node.operation, node.arguments, node.options, operands))
                 found[f"{names.path}/{name.path}"] = what
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from apxm.errors import UsageError
-from apxm.operations.types import DEEPEST_VALUE, INTEGERS, Type, Value, conforms, parse_type
+from apxm.operations.plain import plain
+from apxm.operations.types import Value, parse_type
 from apxm.program.model import Flow, Program
 
 T = TypeVar("T")
@@ -58,42 +59,18 @@ def match(flow: Flow, positional: Sequence[T], named: Mapping[str, T]) -> dict[s
 
 
 def arguments_for(flow: Flow, given: Mapping[str, Value]) -> list[Value]:
-    """The values of a flow's parameters in order, defaults filled in. Raises `UsageError` for one of another type."""
+    """The values of a flow's parameters in order, made plain, defaults filled in. Raises `UsageError` where one is of
+    another type."""
     values: list[Value] = []
     for parameter in flow.parameters:
         if parameter.name not in given:
             values.append(parameter.default)
             continue
-        value, expected = given[parameter.name], parse_type(parameter.type)
-        if not conforms(value, expected):
-            raise UsageError(
-                f"{parameter.name} must be {_article(expected)}, not {_kind(value)}", hint=_signature(flow)
-            )
-        values.append(_converted(value, expected))
+        try:
+            values.append(plain(given[parameter.name], parse_type(parameter.type), parameter.name))
+        except ValueError as unfit:
+            raise UsageError(str(unfit), hint=_signature(flow)) from None
     return values
-
-
-def _converted(value: Value, expected: Type) -> Value:
-    """An int where a float is expected becomes one, also inside lists."""
-    if expected.name == "float":
-        return float(value)
-    if expected.element is not None:
-        return [_converted(item, expected.element) for item in value]
-    return value
-
-
-def _article(expected: Type) -> str:
-    return {"json": f"a JSON value of at most {DEEPEST_VALUE} levels", "int": "an int"}.get(
-        str(expected), f"a {expected}"
-    )
-
-
-def _kind(value: Value) -> str:
-    if isinstance(value, list):
-        return f"a list of {len(cast(list[Value], value))}"
-    if isinstance(value, int) and value not in INTEGERS:
-        return "a number that is too large"  # and Python refuses to write out thousands of digits
-    return f"{value!r}" if isinstance(value, int | float | bool | None) else f"a {type(value).__name__}"
 
 
 def _signature(flow: Flow) -> str:

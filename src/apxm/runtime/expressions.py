@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import assert_never, cast
 
 from apxm.errors import OperationError
-from apxm.operations.types import INTEGERS, LARGEST_TEXT, Value, text_form
+from apxm.operations.types import LARGEST_TEXT, Value, add_up, text_form
 from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
 
 Evaluate = Callable[[list[Value]], Value]
@@ -69,18 +68,7 @@ def joined(separator: str, texts: Sequence[str]) -> str:
 
 
 def _sum(parts: tuple[Evaluate, ...]) -> Evaluate:
-    def add(values: list[Value]) -> Value:
-        numbers = [_number(part(values)) for part in parts]
-        total = numbers[0]
-        for number in numbers[1:]:
-            total = total + number
-        if isinstance(total, int) and total not in INTEGERS:
-            raise OperationError("overflow", "a sum does not fit an int (64 bits)")
-        if isinstance(total, float) and not math.isfinite(total):
-            raise OperationError("overflow", "a sum does not fit a float")
-        return total
-
-    return add
+    return lambda values: add_up([_number(part(values)) for part in parts])
 
 
 def _field(of: Evaluate, name: str) -> Evaluate:

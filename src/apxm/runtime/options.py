@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
-from typing import Literal
+from typing import Any, Literal
 
+from apxm.backends.numbers import amount, count, seconds, whole
 from apxm.errors import UsageError
 
 OnError = Literal["finish", "cancel"]
@@ -35,17 +35,23 @@ class RunOptions:
     """Called with what is wrong, but does not keep the run from going on."""
 
     def __post_init__(self) -> None:
-        if self.max_concurrency is not None and self.max_concurrency < 1:
-            raise UsageError(f"the concurrency must be at least 1, not {self.max_concurrency}")
-        if self.timeout_s is not None and not 0 < self.timeout_s < inf:
-            raise UsageError(f"the timeout must be a number of seconds above 0, not {self.timeout_s}")
-        if self.max_total_tokens is not None and self.max_total_tokens < 1:
-            raise UsageError(f"the budget must be at least 1 token, not {self.max_total_tokens}")
-        if self.max_cost is not None and not 0 < self.max_cost < inf:
-            raise UsageError(f"the most a run may cost must be a number above 0, not {self.max_cost}")
+        for name, read in _NUMBERS.items():
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, read(given))
         if self.on_error not in ("finish", "cancel"):
             raise UsageError(f"on an error a run can finish or cancel, not {self.on_error!r}")
 
     @property
     def has_budget(self) -> bool:
         return self.max_total_tokens is not None or self.max_cost is not None
+
+
+_NUMBERS: dict[str, Callable[[Any], int | float]] = {
+    "max_concurrency": lambda given: count(given, "the concurrency"),
+    "timeout_s": lambda given: seconds(given, "the timeout"),
+    "max_total_tokens": lambda given: count(given, "the budget", " token"),
+    "max_cost": lambda given: amount(given, "the most a run may cost"),
+    "seed": lambda given: whole(given, "the seed"),
+}
+"""What makes each of them plain, or refuses it."""

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from apxm.backends.faults import parse_faults
 from apxm.backends.latency import DEFAULT_LATENCY, parse_latency
+from apxm.backends.numbers import whole
 from apxm.backends.slowdown import parse_slowdown
 from apxm.errors import UsageError
 
@@ -26,6 +27,7 @@ class SimulatorOptions(Struct, frozen=True, kw_only=True):
     """None hands over an answer whole after its latency."""
 
     def __post_init__(self) -> None:
+        whole(self.seed, "the seed")
         parse_latency(self.latency)
         parse_slowdown(self.slowdown)
         parse_faults(self.faults)

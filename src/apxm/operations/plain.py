@@ -1,0 +1,145 @@
+"""Values that Python code hands over, made values of AIS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, cast
+
+from apxm.operations.types import DEEPEST_VALUE, JSON, Type, Value, fits_int
+from apxm.source import is_utf8
+
+_LONGEST_PLACE = 80
+
+_items: Callable[[object], Iterator[object]] = cast(Any, list).__iter__
+_entries: Callable[[object], Iterable[tuple[object, object]]] = cast(Any, dict).items
+"""Those of `list` and `dict` themselves: a subclass may have others."""
+
+
+def plain(value: object, expected: Type, name: str) -> Value:
+    """`value` as one of type `expected`, for what `name` names.
+
+    Whatever is of a subclass, such as an `IntEnum`, numpy.float64 or an `OrderedDict`, becomes what it is a subclass
+    of, an int becomes a float where one is expected, and lists and objects are copied; parts that several of them
+    share are so once, and are shared still.
+
+    Raises `ValueError`, saying where, for anything else: also for floats that are not finite, text that UTF-8 cannot
+    hold, json that nests too deeply, and what contains itself. Else it would have no text form.
+    """
+    try:
+        return _Copy().made(value, expected)
+    except _Unfit as unfit:
+        wanted = {"json": f"a JSON value of at most {DEEPEST_VALUE} levels", "int": "an int"}
+        place = name + "".join(reversed(unfit.steps))
+        place = place if len(place) <= _LONGEST_PLACE else place[:_LONGEST_PLACE] + "…"
+        found = f", and {place} is {unfit.found}" if unfit.steps else f", not {unfit.found}"
+        raise ValueError(f"{name} must be {wanted.get(str(expected), f'a {expected}')}{found}") from None
+
+
+class _Unfit(Exception):  # noqa: N818  # it never leaves this file
+    def __init__(self, found: str) -> None:
+        self.found = found
+        self.steps: list[str] = []
+        """From the inside: how the part that does not fit is reached."""
+
+
+class _Copy:
+    """One value's."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Type], tuple[Value, int]] = {}
+        """Lists and objects that are done, with the levels of json that they nest."""
+        self._around: set[int] = set()
+        """The lists and objects around the current place."""
+
+    def made(self, value: object, expected: Type) -> Value:
+        return self._copy(value, expected, DEEPEST_VALUE)[0]
+
+    def _copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
+        """And how many levels of json it nests, of at most `levels`."""
+        if expected.name == "list" and isinstance(value, list):
+            return self._once(cast(object, value), expected, levels)
+        if expected == JSON and isinstance(value, list | dict):
+            return self._once(cast(object, value), expected, levels)
+        return _scalar(value, expected), 0
+
+    def _once(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
+        key = id(value), expected
+        if id(value) in self._around:
+            raise _Unfit("a value that contains itself")
+        if key not in self._made:
+            if not levels:
+                raise _Unfit("a value that nests deeper")
+            self._around.add(id(value))
+            self._made[key] = self._parts(value, expected, levels - (expected == JSON))
+            self._around.discard(id(value))
+        made, height = self._made[key]
+        if height > levels:
+            raise _Unfit("a value that nests deeper")
+        return made, height
+
+    def _parts(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
+        height = 0
+        at: int | str | None = None
+        try:
+            if isinstance(value, list):
+                items: list[Value] = []
+                for at, item in enumerate(_items(cast(object, value))):  # noqa: B007  # it is, below
+                    made, inner = self._copy(item, expected.element or JSON, levels)
+                    items.append(made)
+                    height = max(height, inner)
+                return items, height + (expected == JSON)
+            entries: dict[str, Value] = {}
+            for key, item in _entries(value):
+                if not isinstance(key, str):
+                    at = None
+                    raise _Unfit(f"an object with a key that is {kind_of(key)}")
+                at = key
+                entries[_text(key)], inner = self._copy(item, JSON, levels)
+                height = max(height, inner)
+            return entries, height + 1
+        except _Unfit as unfit:
+            if at is not None:
+                unfit.steps.append(f".{at}" if isinstance(at, str) and at.isidentifier() else f"[{at!r:.40}]")
+            raise
+
+
+def _scalar(value: object, expected: Type) -> Value:
+    wanted = expected.name
+    match value:
+        case None if wanted == "json":
+            return None
+        case bool():
+            if wanted in ("bool", "json"):
+                return value
+        case str() if wanted in ("str", "json"):
+            return _text(value)
+        case int() if wanted in ("int", "json") and fits_int(value):
+            return int.__int__(value)
+        case float() if wanted in ("float", "json") and math.isfinite(value):
+            return float.__float__(value)
+        case int() if wanted == "float":
+            try:
+                return float(int.__int__(value))
+            except OverflowError:
+                pass
+        case _:
+            pass
+    raise _Unfit(kind_of(value))
+
+
+def _text(value: str) -> str:
+    text = str.__str__(value)
+    if not is_utf8(text):
+        raise _Unfit("text with half of a surrogate pair, which is no character")
+    return text
+
+
+def kind_of(value: object) -> str:
+    """As messages call it; a number by itself."""
+    if isinstance(value, bool | float | None):
+        return repr(value)
+    if isinstance(value, int):
+        # Python refuses to write out thousands of digits.
+        return repr(value) if fits_int(value) else "a number that is too large"
+    return f"a {type(value).__name__}" + (f" of {len(cast(list[object], value))}" if isinstance(value, list) else "")
