@@ -54,7 +54,7 @@ def application(command: str | None = None) -> typer.Typer:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"apxm {__version__}")
+        print(f"apxm {__version__}")
         raise typer.Exit
 
 

@@ -31,11 +31,11 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
     from json import dumps
 
     from apxm.config.selection import describe
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
 
     described = describe(config)
     if json:
-        write(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
+        write_json(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
     else:
         for line in backend_lines(described):
             write(line)

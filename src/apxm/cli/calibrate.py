@@ -59,6 +59,7 @@ def calibrate(
     from apxm.errors import UsageError
     from apxm.reports.calibration import calibration_text
     from apxm.reports.files import OutputFile
+    from apxm.reports.output import write, write_json
     from apxm.reports.progress import ProgressLine
     from apxm.reports.terminal import note, show_warning
     from apxm.runtime.loops import VirtualLoop, real_loop
@@ -104,6 +105,9 @@ def calibrate(
             profile = runner.run(run())
         progress.clear()
         file.write(encode_profile(profile))
-    typer.echo(encode_profile(profile).decode().rstrip() if json else calibration_text(profile))
+    if json:
+        write_json(encode_profile(profile).decode().rstrip())
+    else:
+        write(calibration_text(profile))
     if not quiet:
         note(f"wrote {printable(path)}")
