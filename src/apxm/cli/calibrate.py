@@ -52,6 +52,7 @@ def calibrate(
     from apxm.analysis.profile import Profile, encode_profile
     from apxm.backends.simulated import SimulatedBackend
     from apxm.cli.confirmation import confirm_calls
+    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.values import read_counts
     from apxm.config.profiles import make_room
@@ -65,6 +66,7 @@ def calibrate(
     from apxm.runtime.loops import VirtualLoop, real_loop
     from apxm.source import printable
 
+    refuse_overwriting({"the file of --config": config}, {"-o": output})
     concurrencies = read_counts("--c", c)
     resolved = resolve(
         Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)

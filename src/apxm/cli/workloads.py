@@ -100,6 +100,7 @@ def run(
     from pathlib import PurePath
 
     from apxm.cli.confirmation import confirm_calls
+    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.errors import UsageError
     from apxm.reports.comparison import comparison_json
@@ -121,6 +122,7 @@ def run(
     schedule = Schedule(parse_widths(n), iterations, warmup)
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
+    refuse_overwriting({"the file of --config": config}, {"-o": output, "--plot": plot})
     if plot:
         check_plotting(plot)
     progress = ProgressLine(wanted=not quiet)
