@@ -14,6 +14,7 @@ from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, 
 
 from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, retry_after, service_time
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
+from apxm.backends.models import decode_models
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.secrets import Redactor, is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
@@ -48,6 +49,7 @@ class OpenAIBackend:
         self._settings = settings
         self._shown = endpoint.shown
         self._url = endpoint.chat_url
+        self._models_url = endpoint.models_url
         self._headers = Headers(list(headers.items()))
         self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
         self._max_answer = int(settings.max_answer_mib * _MIB)
@@ -82,6 +84,23 @@ class OpenAIBackend:
             raise self._error(
                 error.kind, f"answered 200, but {error}{kind}", retryable=error.kind != "refused"
             ) from None
+
+    async def models(self) -> list[str]:
+        """The names of the models that the endpoint lists. Raises `BackendError`."""
+        try:
+            response = await self._transport.execute(Request("GET", self._models_url, self._headers))
+            async with response:
+                if response.status != HTTPStatus.OK:
+                    raise await self._refused(response)
+                content = await _read(response, self._max_answer)
+        except _LOST as error:
+            raise self._lost(error) from None
+        found = None if content is None else decode_models(content)
+        if found is None:
+            raise self._error(
+                "unreadable_answer", f"answered 200 at {self._shown}/models, but no list of models", retryable=True
+            )
+        return found
 
     async def close(self) -> None:
         """Its connections stay with the process, for whoever calls the same endpoint next."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": "calibrate:calibrate",
     "ops": "operations:ops",
     "backends": "backends:backends_app",
+    "init": "init:init",
     "trust": "backends:trust",
     "doctor": "doctor:doctor",
     "simulator": "simulator:simulator",

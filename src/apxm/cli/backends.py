@@ -74,8 +74,8 @@ def trust(
 ) -> None:
     """Trust a project's own configuration. Read it first.
 
-    It may then send your prompts, and the keys it names, where it says. Trust is given to the content: after each
-    change of the file it has to be given again.
+    It may then send your prompts, and the keys it names, where it says. Trust is needed again after a change that sends
+    them elsewhere, or sends more: another endpoint, key or header; not after one of models and limits.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def trust(
     from apxm.source import printable
 
     trusted = trust_file(Path(file) if file else None)
-    write(f"trusted: {printable(str(trusted.path))}, as it is now")
+    write(f"trusted: {printable(str(trusted.path))}")
     for line in backend_lines(describe(trusted.path)):
         write(line)
 
