@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from apxm.config.document import Document
+from apxm.simulator.process import start_simulator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORKLOAD = "workloads/4_scalability"
 WORKLOAD_README = (ROOT / WORKLOAD / "README.md").read_text(encoding="utf-8")
+
+WITH_A_MODEL = README.partition("### With a real model")[2].partition("\n### ")[0]
 
 FAST = ["--latency", "constant:1"]
 FASTER = {"execute": FAST, "run": FAST, "workloads": [*FAST, "--iterations", "1", "--apxm-only"]}
@@ -60,12 +63,32 @@ def run(arguments: list[str], folder: Path, environment: dict[str, str]) -> subp
 def test_every_apxm_command_works_in_the_order_shown(
     text: str, folder: str, checkout: Path, environment: dict[str, str]
 ) -> None:
-    shown = commands(text, "apxm")
+    shown = commands(text.replace(WITH_A_MODEL, ""), "apxm")
     assert len(shown) >= 5
     for arguments in shown:
         # The same command with a faster model: the seconds it would take are not what is tested.
         result = run(["-m", "apxm", *arguments, *FASTER.get(arguments[0], [])], checkout / folder, environment)
         assert result.returncode == 0, (arguments, result.stderr)
+
+
+def test_the_way_to_a_real_model_works_to_the_letter(checkout: Path, environment: dict[str, str]) -> None:
+    shown = commands(WITH_A_MODEL, "apxm")
+    assert [arguments[0] for arguments in shown] == ["init", "backends", "execute"]
+    (edited,) = blocks(WITH_A_MODEL, "toml")
+    with start_simulator(latency="constant:1") as simulator:
+
+        def ended(arguments: list[str]) -> str:
+            there = [simulator.endpoint if word == "http://127.0.0.1:8000/v1" else word for word in arguments]
+            result = run(["-m", "apxm", *there], checkout, environment)
+            assert result.returncode == 0, (arguments, result.stderr)
+            return result.stderr
+
+        for arguments in shown:
+            said = ended(arguments)
+        assert f"model: simulated at {simulator.endpoint}" in said
+        # The file as it is shown, which is that of `init` after an edit.
+        (checkout / ".apxm/config.toml").write_text(edited.replace("http://127.0.0.1:8000/v1", simulator.endpoint))
+        assert f"model: qwen3-8b at {simulator.endpoint}" in ended(shown[-1])
 
 
 def test_the_python_example_works(checkout: Path, environment: dict[str, str]) -> None:

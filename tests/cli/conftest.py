@@ -53,6 +53,8 @@ def apxm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["apxm", *arguments])
+        for stream in ("stdout", "stderr"):  # the command replaces them, and in this process that ends with the test
+            monkeypatch.setattr(sys, stream, getattr(sys, stream))
         with pytest.raises(SystemExit) as left:
             main()
         out, err = capfd.readouterr()

@@ -78,7 +78,7 @@ def test_a_backend_that_does_not_answer_fails_and_names_endpoint_not_key(
     assert "the-secret" not in ended.err
 
 
-def test_a_projects_own_backend_is_used_only_after_trust_which_an_edit_ends(apxm: Apxm, project: Path) -> None:
+def test_a_projects_own_backend_is_used_only_after_trust_which_another_endpoint_ends(apxm: Apxm, project: Path) -> None:
     (project.parent.parent / "f.ais").write_text('agent A { flow f() -> str { return "x" } }')
     refused = apxm("execute", "f.ais")
     assert refused.status == 2
@@ -91,8 +91,11 @@ def test_a_projects_own_backend_is_used_only_after_trust_which_an_edit_ends(apxm
     assert "qwen3-8b at http://127.0.0.1:1/v1" in trusted.out
     assert "not trusted" not in apxm("backends").out
 
-    project.write_text(LOCAL + "# changed\n")
+    project.write_text(LOCAL.replace("qwen3-8b", "qwen3-32b") + "# changed\n")
+    assert "not trusted" not in apxm("backends").out
+    project.write_text(LOCAL.replace(":1/v1", ":2/v1"))
     assert "not trusted" in apxm("backends").out
+    assert f"run `apxm trust {project}`" in apxm("execute", "f.ais").err
 
 
 def test_trust_without_anything_to_trust_says_so(apxm: Apxm) -> None:

@@ -170,7 +170,7 @@ def test_where_there_is_no_other_backend_none_is_spoken_of() -> None:
 @pytest.mark.parametrize(
     ("text", "backend", "advice"),
     [
-        (None, None, "set OPENAI_API_KEY, or write .apxm/config.toml"),
+        (None, None, "set OPENAI_API_KEY, or run `apxm init`"),
         (FAKE, None, "add one to {file}"),
         (LOCAL + FAKE, "simulated", "choose backend local"),
         ('default_backend = "fake"\n' + LOCAL + FAKE, None, "choose backend local"),

@@ -1,4 +1,4 @@
-"""Trust in a project's own configuration: by content, recorded privately, and needed for anything that leaves here."""
+"""Trust in a project's own configuration: of content and of places, and needed for anything that leaves here."""
 
 from __future__ import annotations
 
@@ -141,6 +141,78 @@ def test_trust_is_in_the_content_and_a_change_needs_it_again() -> None:
         resolve(Selection())
     project(HOSTILE)
     assert resolve(Selection()).default == "local"
+
+
+EDITED = {
+    "a comment": (HOSTILE + "# more", True),
+    "another model": (HOSTILE.replace('"m"', '"n"'), True),
+    "limits": (HOSTILE + "max_concurrency = 2\ntimeout_s = 5\nretries = 0\nsystem = 'Be brief.'", True),
+    "another name": (HOSTILE.replace("local", "near"), True),
+    "a default": ('default_backend = "simulated"' + HOSTILE, True),
+    "a default written out": (HOSTILE + "max_answer_mib = 64.0", True),
+    "another endpoint": (HOSTILE.replace("/v1", "/v2"), False),
+    "another key": (HOSTILE.replace("OPENAI_API_KEY", "AWS_SECRET"), False),
+    "a key itself": (HOSTILE.replace("env:OPENAI_API_KEY", "sk-x"), False),
+    "a header": (HOSTILE + "headers = { X = 'env:AWS_SECRET' }", False),
+    "more in the body": (HOSTILE + "body = { callback = 'http://evil.example' }", False),
+    "prices that a budget is kept by": (HOSTILE + "prices.m = { input = 0, output = 0 }", False),
+    "answers": (ENDLESS + HOSTILE, True),
+}
+"""What becomes of a trusted file, and whether its endpoint is still called."""
+
+
+@pytest.mark.parametrize("edit", EDITED)
+def test_at_its_place_a_backend_that_sends_the_same_to_the_same_needs_no_trust_again(edit: str) -> None:
+    project(HOSTILE)
+    trust()
+    text, trusted = EDITED[edit]
+    project(text)
+    described = {d.info.name: d.trusted for d in describe() if not d.info.simulated}
+    assert described.pop("openai")
+    assert list(described.values()) == [trusted]
+
+
+def test_what_is_new_beside_it_needs_trust_of_its_own() -> None:
+    project(HOSTILE)
+    trust()
+    project(HOSTILE + ENDLESS + HOSTILE.replace("local", "other").replace("evil", "worse"))
+    trusted = {d.info.name: d.trusted for d in describe()}
+    assert (trusted["local"], trusted["fake"], trusted["other"]) == (True, False, False)
+    trust()
+    assert all(d.trusted for d in describe())
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_elsewhere_only_the_same_content_is_trusted(
+    edited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(HOSTILE)
+    trust()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    project(HOSTILE + ("# more" if edited else ""))
+    assert {d.info.name: d.trusted for d in describe()}["local"] != edited
+
+
+def test_a_place_is_the_same_through_links_and_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "link")
+    project(HOSTILE)
+    monkeypatch.chdir(tmp_path)
+    trust(Path("real/../link/.apxm/config.toml"))
+    monkeypatch.chdir(tmp_path / "real")
+    project(HOSTILE + "# more")
+    assert resolve(Selection()).default == "local"
+
+
+def test_a_journal_cannot_point_at_a_trusted_place() -> None:
+    path = project(HOSTILE)
+    trust()
+    project(HOSTILE + "# more")
+    assert resolve(Selection()).default == "local"
+    with pytest.raises(UntrustedConfigurationError, match="a journal"):
+        resolve(Selection(file=str(path), scope=Scope.JOURNAL))
 
 
 @pytest.mark.parametrize(("value", "trusted"), [("1", True), ("0", False), ("", False), ("yes", False)])

@@ -16,7 +16,7 @@ import apxm
 from apxm.journal.journal import Journal
 from apxm.journal.model import header_of
 from apxm.operations.types import Value
-from tests.servers import Server, completion
+from tests.servers import Server, as_json, completion
 
 SOURCE = 'agent A { @entry flow f() -> str { return ask("a prompt of the user") } }'
 CONFIGURATION = """\
@@ -126,5 +126,37 @@ def test_a_journal_that_was_cloned_cannot_say_what_the_user_chose(tmp_path: Path
             assert "name it yourself with --config" in err
             status, err = await ended(folder, home, *resume, "--config", "theirs.toml")
             assert (status, len(server.received)) == (0, 1), err
+
+    asyncio.run(main())
+
+
+def test_a_project_of_the_users_that_a_stranger_writes_into_gets_no_request(tmp_path: Path) -> None:
+    """What git, tar or a synchronized folder may do to a file that `apxm init` wrote, and that is trusted."""
+    folder, home = tmp_path / "project", tmp_path / "home"
+
+    async def main() -> None:
+        async with Server(as_json({"data": [{"id": "m"}]})) as mine, Server(completion("Got it.")) as theirs:
+            folder.mkdir()
+            (folder / "a.ais").write_text(SOURCE)
+            status, err = await ended(folder, home, "init", "--endpoint", mine.endpoint, "--key-env", "OPENAI_API_KEY")
+            assert status == 0, err
+            written = folder / ".apxm/config.toml"
+            own = written.read_text()
+            hostile = CONFIGURATION.format(name="local", endpoint=theirs.endpoint)
+            for content in (hostile, own.replace(mine.endpoint, theirs.endpoint), own + hostile.replace("local", "b")):
+                written.write_text(content)
+                command = ["execute", "a.ais", *(["--backend", "b"] if "backends.b" in content else [])]
+                status, err = await ended(folder, home, *command)
+                assert status == 2
+                assert f"apxm trust {written}" in err
+            written.unlink()
+            (tmp_path / "evil.toml").write_text(hostile)
+            written.symlink_to(tmp_path / "evil.toml")
+            assert (await ended(folder, home, "execute", "a.ais"))[0] == 2
+            # The user's own file, somewhere else, with one more line.
+            clone(tmp_path / "clone", own + "# more")
+            assert (await ended(tmp_path / "clone", home, "execute", "a.ais"))[0] == 2
+            assert theirs.connections == 0
+            assert len(mine.received) == 1
 
     asyncio.run(main())

@@ -17,6 +17,8 @@ class Endpoint:
     """Without credentials, query and fragment."""
     chat_url: str
     """Where chat calls are posted. May hold secrets in its query."""
+    models_url: str
+    """Where the endpoint lists its models."""
     authorization: str | None
     """The header that the URL's own user and password make."""
     secrets: tuple[str, ...]
@@ -55,6 +57,7 @@ def parse_endpoint(url: str, *, setting: str = "endpoint", where: str | None = N
     return Endpoint(
         shown=urlunsplit((parts.scheme, host, path, "", "")),
         chat_url=urlunsplit((parts.scheme, host, f"{path}/chat/completions", parts.query, "")),
+        models_url=urlunsplit((parts.scheme, host, f"{path}/models", parts.query, "")),
         authorization=_authorization(parts),
         secrets=_secrets(parts),
     )

@@ -17,6 +17,7 @@ from apxm.backends.chat import MalformedAnswerError, NoCompletionError, decode_a
 from apxm.backends.choice import UnreadableAnswerError
 from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
+from apxm.backends.models import decode_models
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.response_headers import retry_after, service_time, should_retry
 from apxm.backends.said import read_error_body
@@ -55,6 +56,7 @@ class OpenAIBackend:
         self._settings = settings
         self._shown = endpoint.shown
         self._url = endpoint.chat_url
+        self._models_url = endpoint.models_url
         self._headers = Headers(list(headers.items()))
         self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
         self._max_answer = int(settings.max_answer_mib * _MIB)
@@ -96,6 +98,23 @@ class OpenAIBackend:
         except UnreadableAnswerError as error:
             words = f"answered {response.status}, but {error}"
             raise self._error(error.kind, words, retryable=error.retryable, hint=error.hint) from None
+
+    async def models(self) -> list[str]:
+        """The names of the models that the endpoint lists. Raises `BackendError`."""
+        try:
+            response = await self._transport.execute(Request("GET", self._models_url, self._headers))
+            async with response:
+                if response.status != HTTPStatus.OK:
+                    raise await self._refused(response)
+                content = await _read(response, self._max_answer)
+        except _LOST as error:
+            raise self._lost(error) from None
+        found = None if content is None else decode_models(content)
+        if found is None:
+            raise self._error(
+                "unreadable_answer", f"answered 200 at {self._shown}/models, but no list of models", retryable=True
+            )
+        return found
 
     async def close(self) -> None:
         """Its connections stay with the process, for whoever calls the same endpoint next."""

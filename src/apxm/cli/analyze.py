@@ -62,6 +62,7 @@ def analyze(
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import analysis_text, as_json
+    from apxm.reports.output import write, write_json
     from apxm.runtime.handlers.table import LoadedProgram
 
     slots = read_counts("--p", p)
@@ -70,7 +71,10 @@ def analyze(
     chosen = select_flow(program, flow)
     given = read_known(chosen, values or [], arg or [])
     found = analyze_flow(LoadedProgram(program), chosen, slots, known, given, seed)
-    typer.echo(as_json(found) if json else analysis_text(found))
+    if json:
+        write_json(as_json(found))
+    else:
+        write(analysis_text(found))
 
 
 def simulate(
@@ -103,6 +107,7 @@ def simulate(
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import as_json, prediction_text
+    from apxm.reports.output import write, write_json
     from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
     from apxm.source import printable
@@ -116,4 +121,7 @@ def simulate(
         if unknown:
             note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
     found = predict(LoadedProgram(program), chosen, arguments, known, max_concurrency, runs, seed)
-    typer.echo(as_json(found) if json else prediction_text(found))
+    if json:
+        write_json(as_json(found))
+    else:
+        write(prediction_text(found))

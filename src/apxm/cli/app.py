@@ -20,6 +20,7 @@ COMMANDS = {
     "calibrate": "calibrate:calibrate",
     "ops": "operations:ops",
     "backends": "backends:backends_app",
+    "init": "init:init",
     "trust": "backends:trust",
     "doctor": "doctor:doctor",
     "simulator": "simulator:simulator",
@@ -54,7 +55,7 @@ def application(command: str | None = None) -> typer.Typer:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"apxm {__version__}")
+        print(f"apxm {__version__}")
         raise typer.Exit
 
 

@@ -41,11 +41,11 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
     from json import dumps
 
     from apxm.config.selection import describe
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
 
     described = describe(config)
     if json:
-        write(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
+        write_json(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
     else:
         for line in backend_lines(described):
             write(line)
@@ -93,8 +93,8 @@ def trust(
 ) -> None:
     """Trust a project's own configuration. Read it first.
 
-    It may then send your prompts, and the keys it names, where it says. Trust is given to the content: after each
-    change of the file it has to be given again.
+    It may then send your prompts, and the keys it names, where it says. Trust is needed again after a change that sends
+    them elsewhere, or sends more: another endpoint, key or header; not after one of models and limits.
 
     \b
     Examples:
@@ -109,7 +109,7 @@ def trust(
     from apxm.source import printable
 
     trusted = trust_file(Path(file) if file else None)
-    write(f"trusted: {printable(str(trusted.path))}, as it is now")
+    write(f"trusted: {printable(str(trusted.path))}")
     for line in backend_lines(describe(trusted.path)):
         write(line)
 

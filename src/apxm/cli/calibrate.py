@@ -57,6 +57,7 @@ def calibrate(
     from apxm.analysis.profile import Profile, encode_profile
     from apxm.backends.simulated import SimulatedBackend
     from apxm.cli.confirmation import confirm_calls
+    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.values import read_counts
     from apxm.config.profiles import make_room
@@ -64,11 +65,13 @@ def calibrate(
     from apxm.errors import UsageError
     from apxm.reports.calibration import calibration_text
     from apxm.reports.files import OutputFile
+    from apxm.reports.output import write, write_json
     from apxm.reports.progress import ProgressLine
     from apxm.reports.terminal import note, show_warning
     from apxm.runtime.loops import VirtualLoop, real_loop
     from apxm.source import printable
 
+    refuse_overwriting({"the file of --config": config}, {"-o": output})
     concurrencies = read_counts("--c", c)
     resolved = resolve(
         Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
@@ -109,6 +112,9 @@ def calibrate(
             profile = runner.run(run())
         progress.clear()
         file.write(encode_profile(profile))
-    typer.echo(encode_profile(profile).decode().rstrip() if json else calibration_text(profile))
+    if json:
+        write_json(encode_profile(profile).decode().rstrip())
+    else:
+        write(calibration_text(profile))
     if not quiet:
         note(f"wrote {printable(path)}")

@@ -28,7 +28,7 @@ def check(
     from apxm.language import checker
     from apxm.language.parser import parse, read_source
     from apxm.reports.diagnostics import as_json
-    from apxm.reports.output import write
+    from apxm.reports.output import write_json
     from apxm.reports.summary import count
     from apxm.reports.terminal import note, show_diagnostics, show_error
     from apxm.source import Diagnostic
@@ -46,7 +46,7 @@ def check(
             unreadable.append(error)
     errors = sum(diagnostic.severity == "error" for diagnostic in found)
     if json:
-        write(as_json(len(files), found, unreadable))
+        write_json(as_json(len(files), found, unreadable))
     else:
         show_diagnostics(found)
         note(f"{count(len(files), 'file')}: {count(errors, 'error')}, {count(len(found) - errors, 'warning')}")

@@ -51,7 +51,7 @@ def compile_source(
         raise UsageError("--emit-ir and --emit-ir-after print one IR each: choose one")
     prints_ir = emit_ir or emit_ir_after is not None
     target = str(Path(file).with_suffix(".apxmobj")) if output is None and not prints_ir else output
-    refuse_overwriting(file, output=target, emit_diagnostics=emit_diagnostics)
+    refuse_overwriting({"the input": file}, {"-o": target, "--emit-diagnostics": emit_diagnostics})
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         artifact = files.enter_context(OutputFile(target)) if target else None

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from apxm.errors import UsageError
-from apxm.reports.terminal import note
+from apxm.reports.terminal import note, tell
 
 
 def confirm_calls(calls: int, who: str, yes: bool) -> None:
@@ -20,6 +20,6 @@ def confirm_calls(calls: int, who: str, yes: bool) -> None:
         raise UsageError(
             f"up to {calls:,} calls to {who} need a yes, and standard input is no terminal", hint="add --yes"
         )
-    typer.echo("go on? [y/N] ", nl=False, err=True)
+    tell("go on? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise typer.Exit(1)

@@ -44,8 +44,12 @@ def doctor(config: Config = None) -> None:
         ["open files", _open_files()],
     ]
     try:
-        rows += [["configuration", _configuration(config)], ["journals", str(runs_folder())]]
+        path, is_projects = _configuration(config)
+        rows += [["configuration", path], ["journals", str(runs_folder())]]
         described = describe(config)
+        if is_projects:
+            trusted = all(each.trusted for each in described)
+            rows[-2][1] += " (trusted)" if trusted else " (not trusted: read it, then run apxm trust)"
         backends = backend_lines(described)
         limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described], indent="")
     except ConfigurationError as error:
@@ -102,14 +106,13 @@ def _open_files() -> str:
     return f"{soft} (may be raised to {hard}); each call in flight needs one"
 
 
-def _configuration(chosen: str | None) -> str:
+def _configuration(chosen: str | None) -> tuple[str, bool]:
+    """Its place, and whether it is a project's own, which needs trust."""
     from pathlib import Path
 
     from apxm.config.files import Scope, find_file, user_file
-    from apxm.config.trust import is_trusted
 
     file = find_file(Path(chosen) if chosen else None)
     if file is None:
-        return f"none; looked for .apxm/config.toml here and above, and for {user_file()}"
-    trust = "trusted" if is_trusted(file.scope, file.content) else "not trusted: read it, then run apxm trust"
-    return f"{file.path} ({trust})" if file.scope is Scope.PROJECT else str(file.path)
+        return f"none; looked for .apxm/config.toml here and above, and for {user_file()}", False
+    return str(file.path), file.scope is Scope.PROJECT

@@ -55,7 +55,10 @@ def execute(
     from apxm.reports.files import OutputFile
     from apxm.runtime.options import RunOptions
 
-    refuse_overwriting(file, emit_metrics=emit_metrics, emit_diagnostics=emit_diagnostics)
+    refuse_overwriting(
+        {"the input": file, "the file of --config": config},
+        {"--emit-metrics": emit_metrics, "--emit-diagnostics": emit_diagnostics},
+    )
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )
@@ -123,7 +126,7 @@ def run(
     from apxm.runtime.options import RunOptions
 
     refuse_source(file, "execute")
-    refuse_overwriting(file, emit_metrics=emit_metrics)
+    refuse_overwriting({"the input": file, "the file of --config": config}, {"--emit-metrics": emit_metrics})
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )

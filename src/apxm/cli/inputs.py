@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 
 from apxm.errors import UsageError
 from apxm.program.codec import MAGIC
+from apxm.reports.files import own_descriptor
 from apxm.source import printable
 
 
@@ -32,21 +35,35 @@ def refuse_source(path: str, instead: str) -> None:
         raise UsageError("this is a source, not an artifact", where=path, hint=f"apxm {instead} {path}")
 
 
-def refuse_overwriting(path: str, **outputs: str | None) -> None:
-    """Raises `UsageError` where a file to write is the input, at `path`, or one that something else is written to too.
+def refuse_overwriting(inputs: Mapping[str, str | None], outputs: Mapping[str, str | None]) -> None:
+    """Raises `UsageError` where a file to write is one that is read, or one that something else is written to too.
 
-    `outputs` are named by their options, without dashes; None is one that was not asked for.
+    `inputs` are named in words, `outputs` by their options; None is one that was not given.
     """
-    taken = {os.path.realpath(path): "the input"}
-    for name, output in outputs.items():
-        if output is None:
+    taken = {_identity(path): name for name, path in inputs.items() if path}
+    for number, name in ((1, "standard output"), (2, "standard error")):
+        with suppress(OSError):
+            taken.setdefault(_number(os.fstat(number)), name)
+    for option, path in outputs.items():
+        if path is None:
             continue
-        option = "-o" if name == "output" else "--" + name.replace("_", "-")
-        if not output:
+        if not path:
             raise UsageError(f"{option} names no file: it is empty")
-        if os.path.exists(output) and not os.path.isfile(output):
+        if own_descriptor(path) is not None or (os.path.exists(path) and not os.path.isfile(path)):
             continue  # a device takes from many
-        real = os.path.realpath(output)
-        if real in taken:
-            raise UsageError(f"{option} {printable(output)} is {taken[real]} itself: name another file")
-        taken[real] = f"the file of {option}"
+        found = _identity(path)
+        if found in taken:
+            raise UsageError(f"{option} {printable(path)} is {taken[found]} itself: name another file")
+        taken[found] = f"the file of {option}"
+
+
+def _identity(path: str) -> object:
+    """The same for all names of a file."""
+    try:
+        return _number(os.stat(path))
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+
+
+def _number(found: os.stat_result) -> object:
+    return found.st_dev, found.st_ino

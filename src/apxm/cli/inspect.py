@@ -18,8 +18,11 @@ def inspect(file: Artifact, json: JSON = False) -> None:
     from apxm import api
     from apxm.cli.inputs import refuse_source
     from apxm.reports import inspection
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
 
     refuse_source(file, "compile")
     found = inspection.inspect(api.load(file))
-    write(inspection.as_json(found) if json else inspection.as_text(found))
+    if json:
+        write_json(inspection.as_json(found))
+    else:
+        write(inspection.as_text(found))

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 def main() -> None:
     """Runs the command line of this process and leaves with its exit status (docs/cli.md)."""
     leave_on_signals()
-    # Asking for the version is what scripts do in a loop: it must not pay for loading the commands.
-    if sys.argv[1:] == ["--version"]:
-        print(f"apxm {__version__}")
-        sys.exit(0)
+    from apxm.reports.streams import prepare_streams
+
+    prepare_streams()
     try:
-        _prepare_streams()
+        # Asking for the version is what scripts do in a loop: it must not pay for loading the commands.
+        if sys.argv[1:] == ["--version"]:
+            print(f"apxm {__version__}")
+            sys.exit(0)
         from apxm.cli.app import application
 
         application(next(iter(sys.argv[1:]), None))(prog_name="apxm")
@@ -32,13 +34,13 @@ def main() -> None:
 def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
     from apxm.cli import exits
     from apxm.errors import ApxmError, ConfigurationError, InternalError, UsageError
-    from apxm.reports.output import OutputClosedError
+    from apxm.reports.streams import OutputClosedError
 
     match _explained(error):
         case KeyboardInterrupt():
             sys.exit(exits.INTERRUPTED)
         case OutputClosedError():
-            exits.leave_broken_pipe()
+            sys.exit(exits.BROKEN_PIPE)
         case ApxmError() as expected:
             _show(expected)
             sys.exit(exits.USAGE if isinstance(expected, UsageError | ConfigurationError) else exits.FAILED)
@@ -77,17 +79,3 @@ def _show(error: ApxmError) -> None:
         show_diagnostics(error.diagnostics)
     else:
         show_error(error)
-
-
-def _prepare_streams() -> None:
-    """Characters of answers or file names that the terminal's encoding lacks are escaped, never fatal."""
-    import io
-
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        stream = getattr(sys, name)
-        if stream is None:
-            # The caller closed it. What is meant for it must not go elsewhere, and the event loop aborts the process
-            # where a file of its own gets one of these numbers.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # as long as the process lives
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

@@ -22,12 +22,10 @@ def ops(
       apxm ops ask
     """
     from apxm.reports import operations as report
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
 
-    if markdown:
-        text = report.markdown()
-    elif json:
-        text = report.as_json(name)
-    else:
-        text = report.describe(name) if name else report.listing()
+    if json and not markdown:
+        write_json(report.as_json(name))
+        return
+    text = report.markdown() if markdown else report.describe(name) if name else report.listing()
     write(text.removesuffix("\n"))

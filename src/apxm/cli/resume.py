@@ -64,6 +64,7 @@ def resume(
 
     from apxm import api
     from apxm.analysis.metrics import LinkPhases
+    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Shown, Terminal, announce, closing, show_run
     from apxm.cli.values import read_assumed
@@ -80,6 +81,7 @@ def resume(
     from apxm.runtime.scheduler import Run
     from apxm.version import VERSION
 
+    refuse_overwriting({"the file of --config": config}, {"--emit-metrics": emit_metrics})
     begun = perf_counter()
     journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
     assumed = read_assumed(assume or [])

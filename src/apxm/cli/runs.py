@@ -24,12 +24,15 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
       apxm runs list --json --journal-dir ./runs
     """
     from apxm.journal import runs
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
     from apxm.reports.runs import runs_json, runs_text
 
     found = runs.list_runs(_folder(journal_dir))
-    for text in [runs_json(found)] if json else runs_text(found):
-        write(text)
+    if json:
+        write_json(runs_json(found))
+    else:
+        for line in runs_text(found):
+            write(line)
 
 
 @runs_app.command("show")
@@ -46,12 +49,15 @@ def show(
       apxm runs show k3vd --json
     """
     from apxm.journal import runs
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
     from apxm.reports.runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
-    for text in [run_json(found, history)] if json else run_text(found, history):
-        write(text)
+    if json:
+        write_json(run_json(found, history))
+    else:
+        for line in run_text(found, history):
+            write(line)
 
 
 @runs_app.command("prune")

@@ -20,6 +20,7 @@ from apxm.cli.interruption import Interruption
 from apxm.cli.values import read_arguments
 from apxm.config.runs import Journaling
 from apxm.config.selection import Resolved, Selection, resolve
+from apxm.errors import ApxmError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
@@ -27,6 +28,7 @@ from apxm.program.model import Program
 from apxm.reports.files import OutputFile
 from apxm.reports.output import ProgramOutput
 from apxm.reports.progress import INTERVAL_S, ProgressLine
+from apxm.reports.streams import OutputClosedError
 from apxm.reports.structs import json_file, run_json
 from apxm.reports.summary import budget_lines, failure_lines, summary_line
 from apxm.reports.terminal import note, show_diagnostics, show_warning
@@ -98,7 +100,7 @@ class Terminal:
 
     def _emit(self, line: str) -> None:
         self.output.line(line)
-        if self.output.closed and self.run is not None:
+        if self.output.failure is not None and self.run is not None:
             self.run.stop(Status.INTERRUPTED)
 
     def warn(self, text: str) -> None:
@@ -185,17 +187,21 @@ def announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) -
 def _report(
     trace: Trace, signal_number: int, metrics: Metrics, run_id: str, terminal: Terminal, recorder: Recorder | None
 ) -> None:
-    """The result before anything that can fail: it is what was paid for."""
+    """The result first, as it is what was paid for; then, even where that failed, whatever else there is."""
     output, shown = terminal.output, terminal.shown
     failure = recorder.failure if recorder else None
     if shown.json:
-        output.line(run_json(trace, metrics, run_id))
+        output.json(run_json(trace, metrics, run_id))
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
         output.line(text_form(trace.value))
+    unwritten = output.failure
     if shown.metrics_file:
-        shown.metrics_file.write(json_file(metrics))
-    if output.closed and not signal_number:
-        exits.leave_broken_pipe()
+        try:
+            shown.metrics_file.write(json_file(metrics))
+        except ApxmError as error:
+            unwritten = unwritten or error
+    if isinstance(unwritten, OutputClosedError) and not signal_number:
+        raise unwritten
     for line in failure_lines(trace):
         note(line, "error")
     for line in budget_lines(trace):
@@ -206,6 +212,8 @@ def _report(
         note(summary_line(metrics))
         if recorder and not failure and trace.status is not Status.SUCCEEDED:
             note(f"`apxm resume {run_id}` goes on from here")
+    if unwritten is not None and not isinstance(unwritten, OutputClosedError):
+        raise unwritten
 
 
 async def _execute(run: Run, recorder: Recorder | None, pool: BackendPool, progress: ProgressLine) -> tuple[Trace, int]:

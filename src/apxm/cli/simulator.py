@@ -90,11 +90,14 @@ def _announce(listening: Listening, *, json: bool, quiet: bool) -> None:
     from json import dumps
     from os import getpid
 
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
     from apxm.reports.terminal import note, show_warning
 
     program = {"endpoint": listening.endpoint, "port": listening.port, "pid": getpid()}
-    write(dumps(program) if json else listening.endpoint)
+    if json:
+        write_json(dumps(program))
+    else:
+        write(listening.endpoint)
     if listening.public:
         show_warning("other machines can reach this simulator: it asks nobody who they are")
     if not quiet:

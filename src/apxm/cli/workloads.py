@@ -19,23 +19,25 @@ workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is
 @workloads_app.command("list")
 def list_workloads() -> None:
     """List the workloads: number, name, and what each is about."""
+    from apxm.reports.output import write
     from apxm.reports.tables import aligned
     from apxm.workloads.catalog import WORKLOADS
 
     for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
-        typer.echo(line)
+        write(line)
 
 
 @workloads_app.command("check")
 def check() -> None:
     """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
+    from apxm.reports.output import write
     from apxm.reports.tables import aligned
     from apxm.workloads import checks
     from apxm.workloads.catalog import WORKLOADS
 
     found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
     for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
-        typer.echo(line)
+        write(line)
     if any(entry.outcome == "failed" for entry in found):
         raise typer.Exit(1)
 
@@ -98,12 +100,14 @@ def run(
     from pathlib import PurePath
 
     from apxm.cli.confirmation import confirm_calls
+    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.errors import UsageError
     from apxm.reports.comparison import comparison_json
     from apxm.reports.comparison_tables import comparison_text
     from apxm.reports.curve import check_plotting, draw_curve, terminal_curve
     from apxm.reports.files import OutputFile
+    from apxm.reports.output import write, write_json
     from apxm.reports.progress import ProgressLine
     from apxm.reports.terminal import note
     from apxm.runtime.loops import real_loop
@@ -118,6 +122,7 @@ def run(
     schedule = Schedule(parse_widths(n), iterations, warmup)
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
+    refuse_overwriting({"the file of --config": config}, {"-o": output, "--plot": plot})
     if plot:
         check_plotting(plot)
     progress = ProgressLine(wanted=not quiet)
@@ -145,10 +150,10 @@ def run(
         if plot_file and plot:
             plot_file.write(draw_curve(compared.comparison, PurePath(plot).suffix))
         if json:
-            typer.echo(text)
+            write_json(text)
         else:
             curve = terminal_curve(compared.comparison)
-            typer.echo(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
+            write(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
 
 
 def _endpoint(

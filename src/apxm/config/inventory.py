@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from apxm.backends.endpoint import openai_info, parse_endpoint
@@ -15,21 +16,22 @@ from apxm.backends.secrets import reference
 from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
 from apxm.config import environment as env
 from apxm.config.document import SIMULATED, Document
-from apxm.config.files import Scope, find_file
-from apxm.config.trust import is_trusted
+from apxm.config.files import ConfigFile, Scope, find_file
+from apxm.config.trust import trusted_backends
 from apxm.errors import ConfigurationError, UntrustedConfigurationError, UsageError
 
 KeyStatus = Literal["none", "set", "missing"]
 
 
-_WHOSE = {
-    Scope.PROJECT: (
+def _whose(file: ConfigFile) -> tuple[str, str]:
+    """A file that needs trust, in words, and what gives it."""
+    if file.scope is Scope.JOURNAL:
+        return "the configuration that a journal outside your own folder names", "name it yourself with --config"
+    return (
         "this project's own configuration",
-        "run apxm trust, again after each change of it; --backend simulated runs without",
-    ),
-    Scope.JOURNAL: ("the configuration that a journal outside your own folder names", "name it yourself with --config"),
-}
-"""The files that need trust, in words, and what gives it."""
+        f"run `apxm trust {quote(str(file.path))}`, again only where it then names another endpoint or key; "
+        "--backend simulated runs without",
+    )
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Known:
     """Its place in a file."""
     trusted: bool = True
     """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
-    scope: Scope = Scope.CHOSEN
-    """Of its file."""
+    file: ConfigFile | None = None
+    """Where it comes from one."""
 
     @property
     def info(self) -> BackendInfo:
@@ -68,13 +70,13 @@ class Known:
     @property
     def refusal(self) -> UntrustedConfigurationError | None:
         """Why it must not be called; None where it may be."""
-        if self.trusted:
+        if self.trusted or self.file is None:
             return None
         if isinstance(self.settings, SimulatedSettings):
             what = "sets answers, regular expressions that can keep this process busy for ever"
         else:
             what = f"(kind {self.info.kind}) would send prompts to {self.info.endpoint}{self._with_keys()}"
-        whose, hint = _WHOSE[self.scope]
+        whose, hint = _whose(self.file)
         return UntrustedConfigurationError(
             f"{whose} is not trusted, and its backends.{self.name} {what}",
             where=self.where,
@@ -108,7 +110,7 @@ class Inventory:
         if file := find_file(path, start, scope):
             self.path = str(file.path)
             self._document = Document(self.path, file.content)
-            self._read(self._document, file.scope, is_trusted(file.scope, file.content))
+            self._read(self._document, file)
             self.warnings += self._document.warnings()
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
@@ -142,10 +144,9 @@ class Inventory:
             )
         return next(iter(self._configured), env.OPENAI if env.OPENAI in self._built_in else SIMULATED)
 
-    def _read(self, document: Document, scope: Scope, trusted: bool) -> None:
-        for name, settings in document.config.backends.items():
+    def _read(self, document: Document, file: ConfigFile) -> None:
+        backends = document.config.backends
+        trusted = trusted_backends(file, backends)
+        for name, settings in backends.items():
             where = document.place("backends", name)
-            # Of a file that nobody looked at, only what stays inside this process and leaves it in our hands: while an
-            # expression is matched, neither --timeout nor Ctrl-C gets a turn.
-            harmless = isinstance(settings, SimulatedSettings) and not settings.answers
-            self._configured[name] = Known(name, settings, where, where, trusted or harmless, scope)
+            self._configured[name] = Known(name, settings, where, where, name in trusted, file)

@@ -178,4 +178,4 @@ def _how_to_use_a_model(inventory: Inventory) -> str:
     if real:
         return f"choose backend {' or '.join(real)}"
     # Where a file sets up backends, the environment alone changes nothing.
-    return f"add one to {inventory.path}" if inventory.path else f"set {env.KEY}, or write .apxm/config.toml"
+    return f"add one to {inventory.path}" if inventory.path else f"set {env.KEY}, or run `apxm init`"

@@ -1,28 +1,42 @@
-"""Which files of projects the user has looked at.
+"""Which configurations of projects the user has looked at, or has from `apxm init`.
 
-A project's own configuration may have been cloned from a stranger, and so may a journal that names one. Until its
-content is trusted such a file can set up simulated backends without `answers` and nothing else: an `openai` backend
-would send the user's prompts, and perhaps a key, where its author likes, and an answer's regular expression can be
-written so that matching it never ends.
-Trust is given to content, by digest; a changed file needs it again.
+A project's own configuration may have been cloned from a stranger, and so may a journal that names one. Until it is
+trusted such a file can set up simulated backends without `answers` and nothing else: an `openai` backend would send the
+user's prompts, and perhaps a key, where its author likes, and an answer's regular expression can be written so that
+matching it never ends.
+
+Trust is given to the content, wherever it lies, and to each of its backends at this place: as long as a backend there
+sends the same to the same endpoint, other edits of the file need no trust again (docs/design/0010-trust.md).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
+from apxm.backends.settings import Settings, SimulatedSettings
 from apxm.config.document import Document
-from apxm.config.files import Scope, find_project_file, read_file
+from apxm.config.files import ConfigFile, Scope, find_project_file, read_file
 from apxm.errors import ConfigurationError
 
 VARIABLE = "APXM_TRUST"
 """Set to 1, every project's configuration counts as trusted: for machines that run one project only, such as CI."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ANYBODY_MAY = frozenset(
+    {"model", "system", "temperature", "max_tokens", "timeout_s", "retries"}  # a call in the program may say these
+    | {"max_concurrency", "requests_per_minute", "tokens_per_minute"}  # when, not what or where
+    | {"latency", "slowdown", "faults", "seed"}  # of what is simulated
+)
+"""Settings that may change at a trusted place: nothing goes elsewhere by them, and no other secret. What is not listed,
+such as the prices that a budget is kept by, needs trust again; so will settings that are still to come."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +57,23 @@ def trust(path: Path | None = None) -> TrustedFile:
         content = read_file(path)
         if content is None:
             raise ConfigurationError("there is no such file", where=str(path))
-    Document(str(path), content)  # what cannot be read was not looked at
+    document = Document(str(path), content)  # what cannot be read was not looked at
     trusted = TrustedFile(path.absolute(), _digest(content))
-    _record(trusted)
+    _record(_store(), trusted)
+    for settings in document.config.backends.values():
+        _record(_places(), TrustedFile(trusted.path, _digest_at(path, settings)))
     return trusted
 
 
+def trusted_backends(file: ConfigFile, backends: Mapping[str, Settings]) -> set[str]:
+    """Those of `file` that may be called."""
+    if is_trusted(file.scope, file.content):
+        return set(backends)
+    return {name for name, settings in backends.items() if _is_harmless(settings) or _is_trusted_at(file, settings)}
+
+
 def is_trusted(scope: Scope, content: bytes) -> bool:
-    """Whether a file may send prompts and keys. What the user chose or keeps in their own directory may."""
+    """Whether all of a file may be used. What the user chose or keeps in their own directory may."""
     if scope not in (Scope.PROJECT, Scope.JOURNAL) or os.environ.get(VARIABLE) == "1":
         return True
     return (_store() / _digest(content)).is_file()
@@ -69,19 +92,52 @@ def list_trusted() -> list[TrustedFile]:
     return sorted(found, key=lambda trusted: (trusted.path, trusted.digest))
 
 
+def _is_harmless(settings: Settings) -> bool:
+    """Whether a backend stays inside this process and leaves it in our hands: while an expression is matched, neither
+    --timeout nor Ctrl-C gets a turn."""
+    return isinstance(settings, SimulatedSettings) and not settings.answers
+
+
+def _is_trusted_at(file: ConfigFile, settings: Settings) -> bool:
+    # A journal can name any place; what counts there is what it holds.
+    return file.scope is Scope.PROJECT and (_places() / _digest_at(file.path, settings)).is_file()
+
+
 def _digest(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
+def _digest_at(path: Path, settings: Settings) -> str:
+    """Of a place, and of what a backend sends where. Settings as they are by default are left out, so that a new one
+    changes no digest."""
+    given = msgspec.structs.asdict(settings)
+    for field in msgspec.structs.fields(settings):
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if field.name in _ANYBODY_MAY or given[field.name] == default:
+            del given[field.name]
+    # The project's folder without links, the file in it as it is named: whoever makes it a link chooses the content.
+    project = os.path.realpath(path.absolute().parent.parent)
+    said = [os.path.join(project, path.parent.name, path.name), type(settings).__name__, msgspec.to_builtins(given)]
+    return _digest(json.dumps(said, sort_keys=True).encode())
+
+
 def _store() -> Path:
     """A directory with one file per digest, so that two commands at once cannot lose an entry."""
+    return _state() / "trusted"
+
+
+def _places() -> Path:
+    """The same for backends at their places."""
+    return _state() / "trusted-places"
+
+
+def _state() -> Path:
     from platformdirs import user_state_path
 
-    return user_state_path("apxm", appauthor=False) / "trusted"
+    return user_state_path("apxm", appauthor=False)
 
 
-def _record(trusted: TrustedFile) -> None:
-    store = _store()
+def _record(store: Path, trusted: TrustedFile) -> None:
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=store)  # readable by the user only

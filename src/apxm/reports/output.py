@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import codecs
 import re
-import stat
 import sys
+from collections.abc import Callable
 
 from apxm.errors import ApxmError
 from apxm.reports.progress import ProgressLine
-from apxm.reports.terminal import discard
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def for_terminal(text: str) -> str:
@@ -24,22 +23,28 @@ def for_terminal(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), plain)
 
 
-class OutputClosedError(Exception):
-    """Nobody reads standard output any more."""
-
-
 def write(text: str) -> None:
     """Writes text and a line end to standard output at once; as it is, except on a terminal (`for_terminal`).
 
-    Raises `OutputClosedError`, which unlike `BrokenPipeError` no library on the way takes for its own."""
-    try:
-        print(for_terminal(text) if sys.stdout.isatty() else text, flush=True)
-    except BrokenPipeError:
-        raise OutputClosedError from None
-    except OSError as error:
-        if stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode) and error.errno == errno.EIO:
-            raise OutputClosedError from None  # a terminal that was closed; the system does not call it one any more
-        raise ApxmError(f"standard output cannot be written: {error.strerror}") from error
+    Raises `OutputClosedError` where nobody reads on, `ApxmError` where it cannot be written.
+    """
+    sys.stdout.write(f"{for_terminal(text) if sys.stdout.isatty() else text}\n")
+    sys.stdout.flush()
+
+
+def write_json(text: str) -> None:
+    """The same for a JSON text, which stays one: what the encoding may lack, and what could drive a terminal, becomes
+    JSON's own escapes. Beyond ASCII such characters stand in strings only."""
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
+        text = _NOT_ASCII.sub(_json_escape, text)
+    if sys.stdout.isatty():
+        text = _CONTROL.sub(_json_escape, text)
+    write(text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 class ProgramOutput:
@@ -47,15 +52,21 @@ class ProgramOutput:
 
     def __init__(self, progress: ProgressLine) -> None:
         self._progress = progress
-        self.closed = False
-        """Whether the reader went away."""
+        self.failure: ApxmError | None = None
+        """Why nothing more can be written; `OutputClosedError` where the reader went away."""
 
     def line(self, text: str) -> None:
-        if self.closed:
+        self._show(write, text)
+
+    def json(self, text: str) -> None:
+        self._show(write_json, text)
+
+    def _show(self, write: Callable[[str], None], text: str) -> None:
+        """A failure is kept, not raised: what else there is to save comes first."""
+        if self.failure is not None:
             return
         self._progress.clear()
         try:
             write(text)
-        except OutputClosedError:
-            self.closed = True
-            discard(sys.stdout)
+        except ApxmError as error:
+            self.failure = error

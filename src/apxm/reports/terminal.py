@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Literal, TextIO
 
 from apxm.errors import ApxmError, InternalError
@@ -21,20 +20,9 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def tell(text: str) -> None:
-    """Writes to standard error at once. Where nobody is left to be told, as on a terminal that was closed, nothing
-    happens, and all that follows goes nowhere."""
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        discard(sys.stderr)
-
-
-def discard(stream: TextIO) -> None:
-    """From here on what is written to `stream` goes nowhere; so does what it still holds, which the interpreter would
-    flush on its way out, to make one more error of it."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    """Writes to standard error at once."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def note(text: str, style: Style | None = None) -> None:
