@@ -119,7 +119,7 @@ def resume(
                     note(line)
             if dry_run:
                 if json:
-                    terminal.output.line(preview_json(found))
+                    terminal.output.json(preview_json(found))
                 raise typer.Exit
         stack.enter_context(closing(recorder, journaling))
         if not quiet:

@@ -6,7 +6,7 @@ user's prompts, and perhaps a key, where its author likes, and an answer's regul
 matching it never ends.
 
 Trust is given to the content, wherever it lies, and to each of its backends at this place: as long as a backend there
-sends the same to the same endpoint, other edits of the file need no trust again (docs/design/0010-trust.md).
+sends the same to the same endpoint, other edits of the file need no trust again (docs/design/0011-trust.md).
 """
 
 from __future__ import annotations
