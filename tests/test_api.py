@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import pickle
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -266,6 +267,39 @@ def test_a_run_that_failed_goes_on_from_its_journal(tmp_path: Path) -> None:
     assert (result.metrics.execution.nodes_reused, result.metrics.llm.total_requests) == (1, 1)
     with pytest.raises(UsageError, match="there is no run"):
         apxm.resume("nothing", journal_dir=tmp_path)
+
+
+def test_a_journaled_run_says_where_once_in_the_log(
+    program: apxm.Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "apxm")
+    result = apxm.run(program, topic="bees", backends=answering(), journal=True, journal_dir=tmp_path)
+    (message,) = caplog.messages
+    path = tmp_path / f"{result.run_id}.journal"
+    again = f"apxm.resume({result.run_id!r}, journal_dir={str(tmp_path)!r})"
+    assert message == f"run {result.run_id} is journaled in {path}; {again} goes on with it"
+    caplog.clear()
+    apxm.resume(result.run_id, journal_dir=tmp_path, backends=answering())
+    assert caplog.messages == [f"run {result.run_id} goes on, journaled in {path}; finished calls: 1"]
+    caplog.clear()
+    apxm.run(program, topic="bees", backends=answering())
+    assert caplog.messages == []
+
+
+def test_each_call_is_logged_at_debug_without_any_text(program: apxm.Program, caplog: pytest.LogCaptureFixture) -> None:
+    backend = ScriptedBackend(latency_ms=lambda _: 0, retries=1)
+    lost = BackendError("connection", "lost with a sk-secret", retryable=True)
+    backend.script = lambda _: lost if len(backend.calls) == 1 else "an answer"
+    caplog.set_level(logging.DEBUG, "apxm")
+    result = apxm.run(program, topic="bees", backends=answering(backend))
+    lines = [re.sub(r"[0-9.]+ m?s\b", "TIME", message) for message in caplog.messages]
+    assert lines == [
+        f"run {result.run_id}: findings asks scripted (backend scripted)",
+        f"run {result.run_id}: findings fails after TIME: connection",
+        f"run {result.run_id}: findings is tried again after TIME at the earliest",
+        f"run {result.run_id}: findings asks scripted (backend scripted), attempt 2",
+        f"run {result.run_id}: findings is answered after TIME, 4 tokens in, 2 out, attempt 2",
+    ]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
@@ -191,11 +191,16 @@ async def run_async(
     pool = backends or _configured(selection)
     loaded = LoadedProgram(program)
     run_id = new_run_id(time())
+    options = _watched(options, run_id)
     async with AsyncExitStack() as stack:
         if backends is None:
             stack.push_async_callback(pool.close)
         run = Run(loaded, chosen, inputs, pool, options)
         recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options, warn)
+        if recorder is not None:
+            logger.info(
+                "run %s is journaled in %s; %s goes on with it", run_id, recorder.path, _resuming(run_id, journaling)
+            )
         return await _executed(run, pool, run_id, recorder, journaling, begun)
 
 
@@ -235,13 +240,14 @@ async def resume_async(
         kept = earlier.kept(
             max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
         )
-        options = RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept)
+        options = _watched(RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept), recorder.run_id)
         pool = backends or _configured(earlier.selection)
         earlier.refuse_another_backend(pool.default)
         run = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
     except BaseException:
         recorder.close()
         raise
+    logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
     async with AsyncExitStack() as stack:
         if backends is None:
             stack.push_async_callback(pool.close)
@@ -316,6 +322,21 @@ def journal_of(
             raise
         warn(f"this run has no journal, so nothing of it can be resumed: {error}")
         return None
+
+
+def _resuming(run_id: str, journaling: Journaling) -> str:
+    """The call that goes on with a run."""
+    folder = "" if journaling.folder is None else f", journal_dir={os.fspath(journaling.folder)!r}"
+    return f"apxm.resume({run_id!r}{folder})"
+
+
+def _watched(options: RunOptions, run_id: str) -> RunOptions:
+    """With each call logged, where somebody reads the log at DEBUG."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return options
+    from apxm.reports.calls import CallLog
+
+    return replace(options, observer=CallLog(logger, run_id))
 
 
 def warn(text: str) -> None:

@@ -100,6 +100,9 @@ EmitMetrics = Annotated[
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, say only what went wrong.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="On standard error, tell of each call: prompt, answer, times, attempts.")
+]
 Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Use this configuration file and no other.")
 ]

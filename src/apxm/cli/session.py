@@ -20,10 +20,12 @@ from apxm.cli.interruption import Interruption
 from apxm.cli.values import read_arguments
 from apxm.config.runs import Journaling
 from apxm.config.selection import Resolved, Selection, resolve
+from apxm.errors import UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.model import Program
+from apxm.reports.calls import CallLines
 from apxm.reports.files import OutputFile
 from apxm.reports.output import ProgramOutput
 from apxm.reports.progress import INTERVAL_S, ProgressLine
@@ -63,6 +65,7 @@ class Invocation:
     journaling: Journaling = field(default_factory=Journaling)
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,17 @@ class Linked:
 
 @dataclass(frozen=True)
 class Shown:
-    """How a run is shown, whatever it runs."""
+    """How a run is shown, whatever it runs. Raises `UsageError` for what contradicts itself."""
 
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
+    """Whether each call is told of."""
     metrics_file: OutputFile | None = None
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
 
 
 class Terminal:
@@ -95,11 +104,17 @@ class Terminal:
         self.output = ProgramOutput(self.progress)
         self.run: Run | None = None
         self.emit = None if shown.json else self._emit
+        self.observer = CallLines(self._tell) if shown.verbose else None
 
     def _emit(self, line: str) -> None:
         self.output.line(line)
         if self.output.closed and self.run is not None:
             self.run.stop(Status.INTERRUPTED)
+
+    def _tell(self, text: str) -> None:
+        """`text` is escaped."""
+        self.progress.clear()
+        note(text)
 
     def warn(self, text: str) -> None:
         if not self.shown.quiet:
@@ -114,9 +129,11 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     arguments = read_arguments(flow, invocation.values, invocation.named)
     loaded = LoadedProgram(linked.program)
     configured = resolve(invocation.selection)
-    terminal = Terminal(Shown(invocation.json, invocation.quiet, metrics_file))
+    terminal = Terminal(Shown(invocation.json, invocation.quiet, invocation.verbose, metrics_file))
     seed = invocation.selection.seed or 0
-    options = replace(invocation.options, seed=seed, output=terminal.emit, warn=terminal.warn)
+    options = replace(
+        invocation.options, seed=seed, output=terminal.emit, warn=terminal.warn, observer=terminal.observer
+    )
     pool = BackendPool(configured.backends, configured.default)
     run = Run(loaded, flow, arguments, pool, options)
     run_id = new_run_id(time())

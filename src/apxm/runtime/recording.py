@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from pathlib import Path
 
 import msgspec
 
@@ -41,6 +42,10 @@ class Recorder:
     @property
     def run_id(self) -> str:
         return self._journal.run_id
+
+    @property
+    def path(self) -> Path:
+        return self._journal.path
 
     @property
     def finished(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import process_time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +23,7 @@ from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
+from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.state import Failed, Frame, State
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
@@ -104,7 +106,7 @@ class Run:
             or self._budget is not None
             or any(backend.gate.limited for backend in self._backends.values())
         )
-        calls = self._calls = Calls(
+        calls = self._calls = self._kind_of_calls()(
             clock,
             limited,
             limit,
@@ -182,6 +184,10 @@ class Run:
         running = self._calls.in_flight if self._calls else 0
         waiting = self._calls.unfinished - running if self._calls else 0
         return Progress(self._executed + self._state.skipped, running, waiting)
+
+    def _kind_of_calls(self) -> Callable[..., Calls]:
+        """Decided here, once: calls that nobody watches do not look for who might."""
+        return Calls if self._options.observer is None else partial(ObservedCalls, self._options.observer)
 
     def _make_budget(self) -> Budget | None:
         options = self._options
@@ -292,6 +298,8 @@ class Run:
         result = recorder.recorded(path, request, backend.name, request.model or backend.info.model)
         if result is None:
             return False
+        if self._options.observer is not None:
+            self._options.observer.reused(path, request, result)
         self._waited += 1
         self.trace.reused += 1
         self._state.succeed(frame, node, result.value)
