@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
+from apxm.errors import OperationError
 from apxm.journal.model import Result
 from apxm.reports.summary import count, duration
 from apxm.runtime.call import Call, Outcome
@@ -80,8 +81,8 @@ class CallLog:
         self._write(path, f"asks {_whom(call)}{_attempt(call)}")
 
     def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
-        failed = outcome is not None and not isinstance(outcome, ModelAnswer)
-        self._write(path, f"{_how(outcome, duration)}{_attempt(call)}" + (f": {outcome.kind}" if failed else ""))
+        kind = f": {outcome.kind}" if isinstance(outcome, OperationError) else ""
+        self._write(path, f"{_how(outcome, duration)}{_attempt(call)}{kind}")
 
     def pauses(self, path: str, pause: int) -> None:
         self._write(path, f"is tried again after {duration(pause / 1e6)} at the earliest")

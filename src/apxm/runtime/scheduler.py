@@ -355,7 +355,8 @@ class Run:
             return
         self._struggling.add(call.backend.name)
         path = self.trace.path_of(call.frame.index, call.node)
-        self._options.warn(f"{path}: {error.message}; tried again, up to {call.retries} times, as others may be")
+        limit = f"up to {call.retries} times" if call.hoping_since is None else f"for {error.patience_s:g} s"
+        self._options.warn(f"{path}: {error.message}; tried again, {limit}, as others may be")
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
