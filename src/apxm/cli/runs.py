@@ -35,6 +35,9 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
 @runs_app.command("show")
 def show(
     run: RunId,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Show each call: its system text, its prompt, its answer.")
+    ] = False,
     json: JSON = False,
     journal_dir: JournalDir = None,
 ) -> None:
@@ -44,13 +47,22 @@ def show(
     Examples:
       apxm runs show 20260131-235959-k3vd
       apxm runs show k3vd --json
+      apxm runs show last --prompts
     """
     from apxm.journal import runs
     from apxm.reports.output import write
     from apxm.reports.runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
-    for text in [run_json(found, history)] if json else run_text(found, history):
+    if prompts:
+        from apxm.reports.prompts import prompts_builtins, prompts_text
+        from apxm.runtime.replay import replayed_calls
+
+        calls = replayed_calls(history)
+        texts = [run_json(found, history, prompts_builtins(calls, history))] if json else prompts_text(calls, history)
+    else:
+        texts = [run_json(found, history)] if json else run_text(found, history)
+    for text in texts:
         write(text)
 
 

@@ -74,7 +74,7 @@ class Recorder:
     def recorded(self, path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
         """The answer that an earlier process got. Raises `JournalError` where it is one to another request."""
         result = None if self._history is None else self._history.results.get(path)
-        if result is not None and result.digest != _digest(request, backend, model):
+        if result is not None and result.digest != request_digest(request, backend, model):
             raise JournalError(
                 f"the journal has an answer to {path}, but to another request",
                 where=printable(str(self._journal.path)),
@@ -87,8 +87,8 @@ class Recorder:
     ) -> None:
         """`urgent` as for `Journal.append`."""
         usage = answer.usage
-        digest = _digest(request, backend, model)
-        row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens)
+        digest = request_digest(request, backend, model)
+        row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens, model)
         self._journal.append(row, then, urgent=urgent)
 
     def printed(self, number: int, line: str) -> None:
@@ -106,6 +106,6 @@ class Recorder:
         self._journal.append(Ended(trace.status.value, message))
 
 
-def _digest(request: ModelRequest, backend: str, model: str) -> bytes:
+def request_digest(request: ModelRequest, backend: str, model: str) -> bytes:
     # Without what is left at its default: a field that a later version adds changes no digest.
     return blake2b(_encode((backend, model, request)), digest_size=16).digest()
