@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
+from reprlib import Repr
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
@@ -46,8 +47,13 @@ P = ParamSpec("P")
 
 Path = str | os.PathLike[str]
 
+_SHORT = Repr()
+"""Of a value: on the rest of a line, however large it is."""
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 34
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 1, 2, 3
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run leaves behind."""
 
@@ -57,6 +63,11 @@ class Result:
     backend: BackendUsed
     run_id: str
     """Of this run; `apxm.resume` takes it where the run was journaled."""
+
+    def __repr__(self) -> str:
+        value = _SHORT.repr(self.value)  # never all of it: it may be large
+        short = value if len(value) <= _SHORT.maxother else f"{value[: _SHORT.maxother - 1]}…"
+        return f"Result({self.run_id!r}, {self.status.value}, value={short})"
 
     @property
     def status(self) -> Status:

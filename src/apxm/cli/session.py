@@ -29,7 +29,7 @@ from apxm.reports.calls import CallLines
 from apxm.reports.files import OutputFile
 from apxm.reports.output import ProgramOutput
 from apxm.reports.progress import INTERVAL_S, ProgressLine
-from apxm.reports.structs import json_file, run_json
+from apxm.reports.structs import run_json
 from apxm.reports.summary import budget_lines, failure_lines, summary_line
 from apxm.reports.terminal import note, show_diagnostics, show_warning
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
@@ -210,7 +210,7 @@ def _report(
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
         output.line(text_form(trace.value))
     if shown.metrics_file:
-        shown.metrics_file.write(json_file(metrics))
+        shown.metrics_file.write(metrics.to_json().encode())
     if output.closed and not signal_number:
         exits.leave_broken_pipe()
     for line in failure_lines(trace):
