@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apxm.cli import completion
 from apxm.cli.options import JSON, Config, Model
 
 if TYPE_CHECKING:
@@ -43,7 +44,12 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
 
 @backends_app.command("test")
 def ask_backend(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which backend.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Which backend.", show_default=False, autocompletion=completion.backend_names
+        ),
+    ],
     prompt: Annotated[
         str, typer.Option("--prompt", metavar="TEXT", help="What to ask.")
     ] = "Answer with one word: ready",

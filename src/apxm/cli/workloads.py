@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apxm.cli import completion
 from apxm.cli.options import JSON, Config, Quiet
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ def check() -> None:
 @workloads_app.command("run")
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|NUMBER", help="Which workload, as `list` shows it.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME|NUMBER",
+            help="Which workload, as `list` shows it.",
+            show_default=False,
+            autocompletion=completion.workload_names,
+        ),
     ],
     n: Annotated[
         str, typer.Option("--n", metavar="N,N,…", help="The numbers of calls to measure, up to 4096 each.")
@@ -68,7 +75,10 @@ def run(
     backend: Annotated[
         str | None,
         typer.Option(
-            "--backend", metavar="NAME", help="Ask this configured backend instead; its calls may cost money."
+            "--backend",
+            metavar="NAME",
+            help="Ask this configured backend instead; its calls may cost money.",
+            autocompletion=completion.backend_names,
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before calling a configured backend.")] = False,
