@@ -214,6 +214,14 @@ def test_sizes_are_shown_as_people_say_them(number: int, shown: str) -> None:
     assert size(number) == shown
 
 
+def test_what_is_removed_is_named_as_json_too(apxm: Apxm, runs: Path) -> None:
+    options = ("--keep-bytes", "0", "--dry-run", "--json", "--journal-dir", str(runs))
+    found = json.loads(apxm("runs", "prune", *options).out)
+    assert [list(run) for run in found] == [["id", "size_bytes", "last_written"]] * 2
+    assert {run["id"] for run in found} == {RUN_ID, SECOND}
+    assert json.loads(apxm("runs", "prune", "--json", "--journal-dir", str(runs)).out) == []
+
+
 def test_prompts_and_answers_of_a_run_are_shown_in_full(apxm: Apxm, tmp_path: Path) -> None:
     body = 'ask(t, system: "Be brief.") -> a ask("Then", a, retries: 0) -> b return b'
     (tmp_path / "two.ais").write_text(f"agent A {{ @entry flow f(t: str) -> str {{ {body} }} }}")

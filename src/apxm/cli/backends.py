@@ -27,8 +27,18 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
       apxm backends
       apxm backends test local
     """
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_backends(json, config)
+
+
+@backends_app.command("list")
+def list_backends(json: JSON = False, config: Config = None) -> None:
+    """List the backends that a run could use here, as `apxm backends` does.
+
+    \b
+    Example:
+      apxm backends list --json
+    """
     from json import dumps
 
     from apxm.config.selection import describe
@@ -36,7 +46,7 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
 
     described = describe(config)
     if json:
-        write(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
+        write(dumps([backend_entry(backend) for backend in described], ensure_ascii=False, indent=2))
     else:
         for line in backend_lines(described):
             write(line)
@@ -54,6 +64,7 @@ def ask_backend(
         str, typer.Option("--prompt", metavar="TEXT", help="What to ask.")
     ] = "Answer with one word: ready",
     model: Model = None,
+    json: JSON = False,
     config: Config = None,
 ) -> None:
     """Ask a backend for one answer. That is one real call, paid for as such.
@@ -68,7 +79,11 @@ def ask_backend(
     from apxm.config.selection import Selection
 
     invocation = Invocation(
-        [prompt], [], Selection(backend=name, model=model, file=config), journaling=Journaling(wanted=False)
+        [prompt],
+        [],
+        Selection(backend=name, model=model, file=config),
+        journaling=Journaling(wanted=False),
+        json=json,
     )
     run_program(Linked(api.compile_text(_ONE_CALL, name="test")), invocation)
 
@@ -120,7 +135,8 @@ def backend_lines(described: list[Described]) -> list[str]:
     return [*aligned(rows, indent=""), "", "* answers by default"]
 
 
-def _entry(backend: Described) -> dict[str, object]:
+def backend_entry(backend: Described) -> dict[str, object]:
+    """For ``--json``."""
     return {
         "name": backend.info.name,
         "kind": backend.info.kind,

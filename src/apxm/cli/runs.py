@@ -76,6 +76,7 @@ def prune(
         typer.Option("--keep-bytes", metavar="SIZE", help="Then the oldest, until the rest fits: 500MB, 1GiB, …"),
     ] = "1GiB",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: JSON = False,
     journal_dir: JournalDir = None,
 ) -> None:
     """Remove old runs. One that is running stays; one that was interrupted goes too, and cannot be resumed then.
@@ -89,14 +90,14 @@ def prune(
 
     from apxm.journal import runs
     from apxm.reports.output import write
-    from apxm.reports.runs import pruned_text, size
+    from apxm.reports.runs import pruned_json, pruned_text, size
     from apxm.reports.summary import count
     from apxm.reports.terminal import note
 
     remove = runs.prunable if dry_run else runs.prune
     gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
-    for line in pruned_text(gone):
-        write(line)
+    for text in [pruned_json(gone)] if json else pruned_text(gone):
+        write(text)
     total = size(sum(run.size_bytes for run in gone))
     note(f"{'would remove' if dry_run else 'removed'} {count(len(gone), 'run')}, {total}")
 

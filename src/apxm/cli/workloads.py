@@ -18,25 +18,34 @@ workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is
 
 
 @workloads_app.command("list")
-def list_workloads() -> None:
+def list_workloads(json: JSON = False) -> None:
     """List the workloads: number, name, and what each is about."""
+    from apxm.reports.output import write
     from apxm.reports.tables import aligned
     from apxm.workloads.catalog import WORKLOADS
 
+    if json:
+        write(_json([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS]))
+        return
     for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
-        typer.echo(line)
+        write(line)
 
 
 @workloads_app.command("check")
-def check() -> None:
+def check(json: JSON = False) -> None:
     """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
+    from apxm.reports.output import write
     from apxm.reports.tables import aligned
     from apxm.workloads import checks
     from apxm.workloads.catalog import WORKLOADS
 
     found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
-    for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
-        typer.echo(line)
+    if json:
+        fields = ("workload", "subject", "outcome", "detail")
+        write(_json([{field: getattr(entry, field) for field in fields} for entry in found]))
+    else:
+        for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
+            write(line)
     if any(entry.outcome == "failed" for entry in found):
         raise typer.Exit(1)
 
@@ -159,6 +168,12 @@ def run(
         else:
             curve = terminal_curve(compared.comparison)
             typer.echo(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
+
+
+def _json(entries: list[dict[str, object]]) -> str:
+    from json import dumps
+
+    return dumps(entries, ensure_ascii=False, indent=2)
 
 
 def _endpoint(

@@ -88,6 +88,12 @@ def pruned_text(runs: Sequence[Stored]) -> list[str]:
     return aligned(rows, indent="") if rows else []
 
 
+def pruned_json(runs: Sequence[Stored]) -> str:
+    return _dump(
+        [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
+    )
+
+
 def size(number: int) -> str:
     """Bytes as people say them: ``812 bytes``, ``1.4 MiB``."""
     if number < 1024:
