@@ -116,7 +116,7 @@ def trust(
         write(line)
 
 
-def backend_lines(described: list[Described]) -> list[str]:
+def backend_lines(described: list[Described], indent: str = "") -> list[str]:
     """One line per backend; the default one is marked."""
     from apxm.reports.tables import aligned
 
@@ -132,7 +132,7 @@ def backend_lines(described: list[Described]) -> list[str]:
         ]
         for backend in described
     ]
-    return [*aligned(rows, indent=""), "", "* answers by default"]
+    return [*aligned(rows, indent), "", f"{indent}* answers by default"]
 
 
 def backend_entry(backend: Described) -> dict[str, object]:

@@ -50,13 +50,13 @@ def doctor(json: JSON = False, config: Config = None) -> None:
     try:
         rows += [["configuration", _configuration(config)], ["journals", str(runs_folder())]]
         described = describe(config)
-        backends = backend_lines(described)
-        limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described], indent="")
+        backends = backend_lines(described, indent="  ")
+        limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described])
     except ConfigurationError as error:
         write("\n".join(aligned(rows, indent="")))
         show_error(error)
         raise typer.Exit(exits.USAGE) from None
-    sections = ["", "backends:", *(f"  {line}" for line in backends), "", "limits:", *(f"  {line}" for line in limits)]
+    sections = ["", "backends:", *backends, "", "limits:", *limits]
     write("\n".join(line.rstrip() for line in [*aligned(rows, indent=""), *sections]))
 
 
