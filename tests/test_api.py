@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import pickle
+import re
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 import apxm
 from apxm import journaling
 from apxm.backends.protocol import ModelRequest
+from apxm.cli.main import main
 from apxm.errors import BackendError, JournalError, UsageError
 from apxm.testing import ScriptedBackend, run_virtually
 
@@ -291,6 +295,39 @@ def test_a_run_that_failed_goes_on_from_its_journal(tmp_path: Path) -> None:
         apxm.resume("nothing", journal_dir=tmp_path)
 
 
+def test_a_journaled_run_says_where_once_in_the_log(
+    program: apxm.Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "apxm")
+    result = apxm.run(program, topic="bees", backends=answering(), journal=True, journal_dir=tmp_path)
+    (message,) = caplog.messages
+    path = tmp_path / f"{result.run_id}.journal"
+    again = f"apxm.resume({result.run_id!r}, journal_dir={str(tmp_path)!r})"
+    assert message == f"run {result.run_id} is journaled in {path}; {again} goes on with it"
+    caplog.clear()
+    apxm.resume(result.run_id, journal_dir=tmp_path, backends=answering())
+    assert caplog.messages == [f"run {result.run_id} goes on, journaled in {path}; finished calls: 1"]
+    caplog.clear()
+    apxm.run(program, topic="bees", backends=answering())
+    assert caplog.messages == []
+
+
+def test_each_call_is_logged_at_debug_without_any_text(program: apxm.Program, caplog: pytest.LogCaptureFixture) -> None:
+    backend = ScriptedBackend(latency_ms=lambda _: 0, retries=1)
+    lost = BackendError("connection", "lost with a sk-secret", retryable=True)
+    backend.script = lambda _: lost if len(backend.calls) == 1 else "an answer"
+    caplog.set_level(logging.DEBUG, "apxm")
+    result = apxm.run(program, topic="bees", backends=answering(backend))
+    lines = [re.sub(r"[0-9.]+ m?s\b", "TIME", message) for message in caplog.messages]
+    assert lines == [
+        f"run {result.run_id}: findings asks scripted (backend scripted)",
+        f"run {result.run_id}: findings fails after TIME: connection",
+        f"run {result.run_id}: findings is tried again after TIME at the earliest",
+        f"run {result.run_id}: findings asks scripted (backend scripted), attempt 2",
+        f"run {result.run_id}: findings is answered after TIME, 4 tokens in, 2 out, attempt 2",
+    ]
+
+
 @pytest.fixture
 def never_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journaling, "_pruned", {})
@@ -337,3 +374,45 @@ def test_a_run_that_has_an_owner_is_not_resumed(tmp_path: Path) -> None:
             await running
 
     asyncio.run(main())
+
+
+WIDE = {f"key {i}": {"deep": ["x" * 10_000] * 5} for i in range(500)}
+
+
+@pytest.mark.parametrize("value", ["bees\n" * 10_000, WIDE, ["x" * 1000] * 1000, 2**62, None, 1.5])
+def test_what_a_run_gives_is_shown_on_one_line(value: object) -> None:
+    name = "f" * 300
+    text = f"agent {'A' * 300} {{ @entry flow {name}(value: json) -> json {{ ask(value) -> a return value }} }}"
+    program = apxm.compile_text(text, name="/" * 300 + "\n.ais")
+    pool = apxm.BackendPool({f"b{i}": ScriptedBackend(name=f"b{i}", latency_ms=lambda _: 0) for i in range(50)}, "b0")
+    result = apxm.run(program, {"value": value}, backends=pool)  # type: ignore[dict-item]
+    assert result.value == value
+    for shown in map(repr, (result, program, pool, result.trace, result.metrics, result.metrics.work_span)):
+        assert len(shown) <= 100, shown
+        assert "\n" not in shown
+    assert repr(result).startswith(f"Result('{result.run_id}', succeeded, value=")
+
+
+def test_a_result_and_a_program_say_what_they_are(program: apxm.Program) -> None:
+    assert repr(program) == "Program('research.ais', entry='A.research', flows=4, level=1)"
+    result = apxm.run(program, topic="bees", backends=answering())
+    assert repr(result) == f"Result('{result.run_id}', succeeded, value='[bees to depth 2]')"
+    assert repr(result.trace) == "Trace('A.research', succeeded, executed=2, failed=0)"
+    assert repr(answering()) == "BackendPool(default='scripted', backends='scripted')"
+    assert repr(apxm.compile_text("agent A { flow a() {} flow b() {} }")).startswith("Program('<text>', entry='none'")
+
+
+def test_metrics_are_json_in_one_call_as_the_command_line_writes_them(
+    program: apxm.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = apxm.run(program, topic="bees", backends=answering()).metrics
+    assert json.loads(metrics.to_json())["llm"]["total_requests"] == 1
+    seen: list[str] = []
+    to_json = apxm.Metrics.to_json
+    monkeypatch.setattr(apxm.Metrics, "to_json", lambda self: (seen.append(to_json(self)), seen[0])[1])
+    (tmp_path / "research.ais").write_text(RESEARCH)
+    argv = ["apxm", "execute", str(tmp_path / "research.ais"), "bees", "-q", "--latency", "constant:1"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--emit-metrics", str(tmp_path / "m.json")])
+    with pytest.raises(SystemExit):
+        main()
+    assert (tmp_path / "m.json").read_bytes() == seen[0].encode()

@@ -14,8 +14,9 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
+from reprlib import Repr
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
@@ -47,8 +48,13 @@ P = ParamSpec("P")
 
 Path = str | os.PathLike[str]
 
+_SHORT = Repr()
+"""Of a value: on the rest of a line, however large it is."""
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 34
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 1, 2, 3
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run leaves behind."""
 
@@ -58,6 +64,11 @@ class Result:
     backend: BackendUsed
     run_id: str
     """Of this run; `apxm.resume` takes it where the run was journaled."""
+
+    def __repr__(self) -> str:
+        value = _SHORT.repr(self.value)  # never all of it: it may be large
+        short = value if len(value) <= _SHORT.maxother else f"{value[: _SHORT.maxother - 1]}…"
+        return f"Result({self.run_id!r}, {self.status.value}, value={short})"
 
     @property
     def status(self) -> Status:
@@ -192,11 +203,16 @@ async def run_async(
     pool = backends or _configured(selection)
     loaded = LoadedProgram(program)
     run_id = new_run_id(time())
+    options = _watched(options, run_id)
     async with AsyncExitStack() as stack:
         if backends is None:
             stack.push_async_callback(pool.close)
         run = Run(loaded, chosen, inputs, pool, options)
         recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options, warn)
+        if recorder is not None:
+            logger.info(
+                "run %s is journaled in %s; %s goes on with it", run_id, recorder.path, _resuming(run_id, journaling)
+            )
         return await _executed(run, pool, run_id, recorder, journaling, begun)
 
 
@@ -249,13 +265,14 @@ async def resume_async(
         kept = earlier.kept(
             max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
         )
-        options = RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept)
+        options = _watched(RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept), recorder.run_id)
         pool = backends or _configured(earlier.selection)
         earlier.refuse_another_backend(pool.default)
         run = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
     except BaseException:
         recorder.close()
         raise
+    logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
     async with AsyncExitStack() as stack:
         if backends is None:
             stack.push_async_callback(pool.close)
@@ -358,6 +375,21 @@ def journal_of(
             raise
         warn(f"this run has no journal, so nothing of it can be resumed: {error}")
         return None
+
+
+def _resuming(run_id: str, journaling: Journaling) -> str:
+    """The call that goes on with a run."""
+    folder = "" if journaling.folder is None else f", journal_dir={os.fspath(journaling.folder)!r}"
+    return f"apxm.resume({run_id!r}{folder})"
+
+
+def _watched(options: RunOptions, run_id: str) -> RunOptions:
+    """With each call logged, where somebody reads the log at DEBUG."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return options
+    from apxm.reports.calls import CallLog
+
+    return replace(options, observer=CallLog(logger, run_id))
 
 
 def warn(text: str) -> None:

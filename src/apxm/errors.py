@@ -98,11 +98,15 @@ class BackendError(OperationError):
         retryable: bool,
         hint: str | None = None,
         retry_after_s: float | None = None,
+        patience_s: float | None = None,
     ) -> None:
         super().__init__(kind, message, hint=hint)
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         """How long the endpoint asks to be left alone, from now; None where it says nothing."""
+        self.patience_s = patience_s
+        """How long it is worth trying again, from the first such failure, where nobody said how often; None for as
+        often as ever."""
 
 
 class JournalError(ApxmError):

@@ -25,6 +25,25 @@ def test_calls_go_below_the_path_and_only_harmless_parts_are_shown(url: str, sho
     assert repr(endpoint) == f"Endpoint({shown!r})"
 
 
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("[::1]", True),
+        ("0.0.0.0", True),
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("llm.localhost", True),
+        ("10.0.0.1", False),
+        ("localhost.example.org", False),
+        ("notlocalhost", False),
+    ],
+)
+def test_what_is_on_this_machine_is_known_by_its_host(host: str, local: bool) -> None:
+    assert parse_endpoint(f"http://{host}:8000/v1").local is local
+
+
 def test_user_and_password_become_a_header_and_are_secrets() -> None:
     endpoint = parse_endpoint("https://user:p%40ss@h/v1?key=s3cret")
     assert endpoint.authorization == "Basic dXNlcjpwQHNz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import sys
 import zlib
 from collections.abc import Callable
@@ -325,6 +326,21 @@ def test_nobody_listening_is_an_endpoint_that_no_call_reached() -> None:
     error = asyncio.run(run())
     assert (error.kind, error.retryable) == ("unreachable", True)
     assert "could not be reached: tcp connect error: Connection refused" in str(error)
+
+
+@pytest.mark.parametrize(("retries", "patience"), [(None, 2.0), (6, None), (0, None)])
+def test_a_port_of_this_machine_where_nobody_listens_is_worth_little_patience(
+    retries: int | None, patience: float | None
+) -> None:
+    """Unless the settings say how often to try again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = OpenAISettings(model="m", endpoint=f"http://127.0.0.1:{port}/v1", retries=retries)
+    with pytest.raises(BackendError) as caught:
+        asyncio.run(OpenAIBackend("b", settings, {}).call(ModelRequest("x")))
+    assert (caught.value.kind, caught.value.retryable, caught.value.patience_s) == ("unreachable", True, patience)
+    assert caught.value.hint == "nothing listens at that port: is the server running?"
+    assert settings.limits.retries == (6 if retries is None else retries)
 
 
 def test_an_answer_that_unpacks_to_more_than_its_limit_is_given_up() -> None:

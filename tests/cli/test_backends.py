@@ -114,6 +114,40 @@ def test_doctor_shows_what_it_finds_and_never_a_key(apxm: Apxm, project: Path, m
     assert "the-secret" not in shown
 
 
+def test_doctor_as_json_has_the_same_without_any_key(
+    apxm: Apxm, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_KEY", "the-secret")
+    ended = apxm("doctor", "--json")
+    assert (ended.status, ended.err) == (0, "")
+    assert "the-secret" not in ended.out
+    found = json.loads(ended.out)
+    assert list(found) == [
+        "apxm", "python", "libraries", "event_loop", "open_files", "journals", "configuration", "backends", "error"
+    ]  # fmt: skip
+    assert found["configuration"] == {"path": str(project), "scope": "project", "trusted": False}
+    listed = json.loads(apxm("backends", "list", "--json").out)
+    assert listed == json.loads(apxm("backends", "--json").out)
+    assert [{k: v for k, v in each.items() if k != "limits"} for each in found["backends"]] == listed
+    assert found["backends"][0]["limits"]["retries"] == 6
+    assert (found["error"], found["libraries"]["typer"][:1]) == (None, "0")
+
+
+def test_doctor_as_json_is_whole_where_the_configuration_is_broken(apxm: Apxm, project: Path) -> None:
+    project.write_text("default_backend = [")
+    ended = apxm("doctor", "--json")
+    found = json.loads(ended.out)
+    assert ended.status == 2
+    assert found["backends"] is None
+    assert "config.toml" in found["error"]["where"]
+    assert "config.toml" in ended.err
+
+
+def test_backends_are_listed_by_name_of_the_command_too(apxm: Apxm) -> None:
+    assert apxm("backends", "list") == apxm("backends")
+    assert json.loads(apxm("backends", "test", "simulated", "--json").out)["status"] == "succeeded"
+
+
 def test_doctor_still_shows_the_rest_when_the_configuration_is_broken(apxm: Apxm, project: Path) -> None:
     project.write_text("default_backend = [")
     ended = apxm("doctor")

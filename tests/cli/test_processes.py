@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -263,13 +264,36 @@ def screen(start: Start, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scree
     return lambda *arguments, **options: Screen(start, *arguments, **options)
 
 
+PRICED = """\
+[backends.sim]
+kind = "simulated"
+prices.simulated = { input = 1000.0, output = 1000.0 }
+"""
+
+
+def test_progress_shows_elapsed_time_tokens_and_cost_as_far_as_they_fit(
+    screen: Callable[..., Screen], tmp_path: Path
+) -> None:
+    (tmp_path / "priced.toml").write_text(PRICED)
+    (tmp_path / "two.ais").write_text('agent A { @entry flow f() -> str { ask("x") -> a return ask("then", a) } }')
+    arguments = ("execute", "two.ais", "--config", "priced.toml", "--latency", "trace:1,600000")
+    wide = screen(*arguments, columns=100)
+    wide.until(b"; 8 tokens; cost 0.008")
+    narrow = screen(*arguments, columns=50)
+    narrow.until(b"; 8 tokens\r")
+    for session in (wide, narrow):
+        session.process.send_signal(signal.SIGINT)
+        session.to_the_end()
+    assert b"cost" not in narrow.shown
+
+
 def test_on_a_terminal_progress_is_drawn_and_gone_at_the_end(screen: Callable[..., Screen]) -> None:
     session = screen("execute", "slow.ais", *FOREVER)
-    session.until(b"1 done, 1 running, 0 waiting")
+    session.until(b"1 done, 1 running, 0 waiting; 0:0")
     session.process.send_signal(signal.SIGINT)
     shown = session.to_the_end()
-    last_progress = shown.rindex("waiting")
-    assert shown[last_progress:].startswith("waiting\r\x1b[Kinterrupted: ")
+    last_progress = shown.rindex("waiting; ")
+    assert re.match(r"waiting; 0:[0-9]{2}\r\x1b\[Kinterrupted: ", shown[last_progress:])
     assert session.process.returncode == 130
 
 

@@ -137,6 +137,7 @@ def test_a_run_as_json_has_its_rows_in_order(apxm: Apxm, runs: Path) -> None:
         "backend": "openai",
         "input_tokens": 1234,
         "output_tokens": None,
+        "model": None,
     }
     assert shown["rows"][2]["number"] == 1
 
@@ -217,3 +218,36 @@ def test_days_that_are_no_number_are_bad_usage(apxm: Apxm) -> None:
     ended = apxm("runs", "prune", "--keep-days", "nan")
     assert ended.status == 2
     assert "--keep-days is a number of days, not nan" in ended.err
+
+
+def test_what_is_removed_is_named_as_json_too(apxm: Apxm, runs: Path) -> None:
+    options = ("--keep-bytes", "0", "--dry-run", "--json", "--journal-dir", str(runs))
+    found = json.loads(apxm("runs", "prune", *options).out)
+    assert [list(run) for run in found] == [["id", "size_bytes", "last_written"]] * 2
+    assert {run["id"] for run in found} == {RUN_ID, SECOND}
+    assert json.loads(apxm("runs", "prune", "--json", "--journal-dir", str(runs)).out) == []
+
+
+def test_prompts_and_answers_of_a_run_are_shown_in_full(apxm: Apxm, tmp_path: Path) -> None:
+    body = 'ask(t, system: "Be brief.") -> a ask("Then", a, retries: 0) -> b return b'
+    (tmp_path / "two.ais").write_text(f"agent A {{ @entry flow f(t: str) -> str {{ {body} }} }}")
+    (tmp_path / "runs").mkdir()
+    topic = "bees\x1b[2J " + "x" * 5000
+    options = ("--journal", "--journal-dir", "runs", "--latency", "constant:1", "--faults", "503:@2")
+    apxm("execute", "two.ais", topic, *options)
+    shown = apxm("runs", "show", "last", "--prompts", "--journal-dir", "runs")
+    assert shown.status == 0
+    first, second = shown.out.split("\n\n", 1)
+    lines = first.splitlines()
+    assert lines[0] == "1. a: ask at two.ais:1:42"
+    assert "model simulated, backend simulated, " in lines[1]
+    assert lines[2:4] == ["  system: Be brief.", "  prompt: bees\\x1b[2J " + "x" * 5000]
+    assert lines[4].startswith("  answer: Simulated answer ")
+    assert second.splitlines()[1] == "  no answer: it failed, was in flight at the end, or was not sent yet"
+    found = json.loads(apxm("runs", "show", "last", "--prompts", "--json", "--journal-dir", "runs").out)
+    one, two = found["calls"]
+    assert (one["prompt"], one["system"], one["exact"], one["model"]) == (topic, "Be brief.", True, "simulated")
+    assert one["answer"] == found["rows"][0]["value"]
+    assert one["answered"] == found["rows"][0]["time"]
+    assert (two["path"], two["answer"], two["answered"], two["exact"]) == ("b", None, None, None)
+    assert "calls" not in json.loads(apxm("runs", "show", "last", "--json", "--journal-dir", "runs").out)

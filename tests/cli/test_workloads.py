@@ -27,6 +27,14 @@ def test_list_shows_number_name_and_a_line(apxm: Apxm) -> None:
     assert ended.out.startswith("4  4_scalability  N independent calls")
 
 
+def test_the_list_as_json_has_the_same(apxm: Apxm) -> None:
+    ended = apxm("workloads", "list", "--json")
+    assert (ended.status, ended.err) == (0, "")
+    found = json.loads(ended.out)
+    assert [list(each) for each in found] == [["number", "name", "summary"]] * len(found)
+    assert [each["name"] for each in found] == [line.split()[1] for line in apxm("workloads", "list").out.splitlines()]
+
+
 def test_check_judges_every_part_of_every_workload(apxm: Apxm) -> None:
     ended = apxm("workloads", "check")
     assert ended.status == 0

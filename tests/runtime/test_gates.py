@@ -230,6 +230,50 @@ def test_whoever_waits_for_retries_is_told_why_once() -> None:
     assert [text.partition(": ")[2] for text in said] == ["lost; tried again, up to 6 times, as others may be"]
 
 
+def nobody_listens() -> BackendError:
+    return BackendError("unreachable", "refused", retryable=True, patience_s=2)
+
+
+def refusing(count: int, **options: int) -> ScriptedBackend:
+    """As `failing`, where an attempt in vain takes a millisecond."""
+    backend = failing(count, nobody_listens, **options)
+    backend.latency_ms = lambda _: 1
+    return backend
+
+
+def test_where_nobody_listens_a_call_is_tried_again_for_two_seconds() -> None:
+    said: list[str] = []
+    backend = refusing(1000)
+    trace = execute_virtually(program(plan(ask("x"))), backend, options=RunOptions(warn=said.append))
+    assert [f.kind for f in trace.failures] == ["unreachable"]
+    assert sent_ms(backend) == [0, 501, 1002, 1503, 2004]
+    assert said[0].endswith("refused; tried again, for 2 s, as others may be")
+
+
+def test_a_server_that_is_starting_is_waited_for() -> None:
+    for calls in (1, 3, 100):
+        backend = refusing(4 * calls if calls < 10 else calls + 3)
+        trace = execute_virtually(fan_out(calls), backend)
+        assert not trace.failures, calls
+
+
+@pytest.mark.parametrize("limit", [None, 1, 3])
+@pytest.mark.parametrize("calls", [2, 5, 19, 21, 150, 2000])
+def test_however_many_calls_end_soon_where_nobody_listens(calls: int, limit: int | None) -> None:
+    """The circuit breaker and the budget for retries, which spare an endpoint, spare nobody here."""
+    trace = execute_virtually(fan_out(calls), refusing(100_000), options=RunOptions(max_concurrency=limit))
+    assert len(trace.failures) == calls
+    assert {f.kind for f in trace.failures} <= {"unreachable", "circuit_open"}
+    assert trace.duration < 2.6 * SECOND
+
+
+def test_who_says_how_often_to_try_again_is_heard() -> None:
+    backend = refusing(1000)
+    trace = execute_virtually(program(plan(ask("x", retries=6))), backend)
+    assert len(backend.calls) == 7
+    assert trace.duration > 3 * SECOND
+
+
 class Metered(ScriptedBackend):
     """Takes so many requests a second, and refuses what is beyond; an answer takes a second."""
 

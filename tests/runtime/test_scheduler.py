@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest
+from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest, Price
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.program.model import (
     Call,
@@ -28,6 +28,7 @@ from apxm.program.model import (
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions
+from apxm.runtime.progress import Progress
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, execute_virtually, run_virtually
@@ -351,10 +352,21 @@ def test_an_interrupted_run_cancels_what_is_in_flight_and_starts_nothing_more() 
 
 
 def test_progress_counts_what_is_done_running_and_waiting() -> None:
-    seen: list[tuple[int, int, int]] = []
+    seen: list[Progress] = []
     backend = ScriptedBackend()
     during(EIGHT, lambda run, _: seen.append(run.progress()), backend, after_s=1.5)
-    assert seen == [(3, 3, 2)]
+    assert seen[0][:4] == (3, 3, 2, 1_500_000_000)
+
+
+def test_progress_counts_tokens_and_what_they_cost_where_all_prices_are_known() -> None:
+    priced = ScriptedBackend(prices={"scripted": Price(input=1e6, output=2e6)})
+    seen: list[Progress] = []
+    trace = during(EIGHT, lambda run, _: seen.append(run.progress()), priced, after_s=1.5)
+    answered = [o.attempts[-1] for o in trace.operations][:3]
+    given, taken = sum(a.input_tokens or 0 for a in answered), sum(a.output_tokens or 0 for a in answered)
+    assert (seen[0].tokens, seen[0].cost) == (given + taken, given + 2 * taken)
+    during(EIGHT, lambda run, _: seen.append(run.progress()), ScriptedBackend(), after_s=1.5)
+    assert (seen[1].tokens, seen[1].cost) == (given + taken, None)
 
 
 class SleepingBackend:

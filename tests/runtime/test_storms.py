@@ -39,7 +39,9 @@ def random_backend(random: Random) -> ScriptedBackend:
         if random.random() < share:
             pause = random.choice([None, None, 0.5, 20, 700])
             kind = random.choice(KINDS)
-            return BackendError(kind, "no", retryable=random.random() < 0.9, retry_after_s=pause)
+            return BackendError(
+                kind, "no", retryable=random.random() < 0.9, retry_after_s=pause, patience_s=random.choice([None, 2])
+            )
         assert request.max_tokens is not None
         return " ".join(["w"] * random.randrange(1, request.max_tokens + 1))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 from msgspec import Struct
 
 
@@ -69,6 +72,9 @@ class WorkSpan(Struct, frozen=True):
     speedup: float
     critical_path: tuple[PathStep, ...]
 
+    def __repr__(self) -> str:
+        return f"WorkSpan(t1_ms={self.t1_ms}, t_inf_ms={self.t_inf_ms}, speedup={self.speedup}, …)"
+
 
 class BackendUsed(Struct, frozen=True):
     name: str
@@ -99,3 +105,16 @@ class Metrics(Struct, frozen=True):
     backend: BackendUsed
     budget: BudgetUsed | None = None
     """None where the run has none."""
+
+    def to_json(self) -> str:
+        """What ``--emit-metrics`` writes, byte for byte: an object, indented, and a line end."""
+        text = json.dumps(msgspec.to_builtins(self), ensure_ascii=False, indent=2)
+        # A lone surrogate, which UTF-8 cannot hold, becomes the JSON escape for it.
+        return f"{text}\n".encode(errors="backslashreplace").decode()
+
+    def __repr__(self) -> str:
+        run = self.execution
+        return (
+            f"Metrics({run.status}, duration_ms={run.duration_ms}, nodes_executed={run.nodes_executed}, "
+            f"total_requests={self.llm.total_requests}, …)"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from apxm.backends.protocol import BackendInfo
@@ -23,6 +24,8 @@ class Endpoint:
     """The header that the URL's own user and password make."""
     secrets: tuple[str, ...]
     """What the URL holds that must not be shown."""
+    local: bool
+    """Whether its host is this machine, by what the URL says."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.shown!r})"
@@ -60,6 +63,7 @@ def parse_endpoint(url: str, *, setting: str = "endpoint", where: str | None = N
         models_url=urlunsplit((parts.scheme, host, f"{path}/models", parts.query, "")),
         authorization=_authorization(parts),
         secrets=_secrets(parts),
+        local=_is_local(parts.hostname),
     )
 
 
@@ -80,6 +84,17 @@ def shown_origin(url: str) -> str:
         return f"{parts.scheme}://{parts.hostname}" if parts.hostname else "another path"
     except ValueError:
         return "something that is not a URL"
+
+
+def _is_local(host: str) -> bool:
+    name = host.removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified  # who connects to 0.0.0.0 or :: gets this machine
 
 
 def _authorization(parts: SplitResult) -> str | None:

@@ -40,6 +40,10 @@ _FOR_NOW = frozenset({302, 303, 307})
 _RETRYABLE = frozenset({408, 429})
 _CONNECTING = "client error (Connect): "
 """How the words of what went wrong begin where there was no connection yet, so that no call was sent."""
+_REFUSED = f"(os error {errno.ECONNREFUSED})"
+"""How the HTTP client ends what it says where nobody listens at the port."""
+_STARTING_S = 2.0
+"""How long a server on this machine that does not listen yet is waited for, unless the settings say how often."""
 _NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
 """How the HTTP client ends what it says of such an error."""
 
@@ -54,6 +58,7 @@ class OpenAIBackend:
         endpoint = parse_endpoint(settings.endpoint, setting=f"backends.{name}.endpoint", where=where)
         headers, secrets = _headers(name, settings, environment, endpoint.authorization, where)
         self._settings = settings
+        self._patience_s = _STARTING_S if endpoint.local and settings.retries is None else None
         self._shown = endpoint.shown
         self._url = endpoint.chat_url
         self._models_url = endpoint.models_url
@@ -181,8 +186,14 @@ class OpenAIBackend:
         if reason == detail:
             return self._error("connection", f"was lost: {detail}", retryable=True)
         untrusted = "certificate" in reason
-        hint = "SSL_CERT_FILE names a file of further authorities to trust" if untrusted else None
-        return self._error("unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint)
+        refused = reason.endswith(_REFUSED)
+        hint = "nothing listens at that port: is the server running?" if refused else None
+        if untrusted:
+            hint = "SSL_CERT_FILE names a file of further authorities to trust"
+        return self._error(
+            "unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint,
+            patience_s=self._patience_s if refused else None,
+        )  # fmt: skip
 
     def _error(
         self,
@@ -192,13 +203,16 @@ class OpenAIBackend:
         retryable: bool = True,
         hint: str | None = None,
         retry_after_s: float | None = None,
+        patience_s: float | None = None,
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact(words).replace("\n", " ")).split())
         if len(text) > _SHOWN:
             text = text[:_SHOWN] + "…"
         message = f"{self.info.name} ({self._shown}) {text}"
-        return BackendError(kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s)
+        return BackendError(
+            kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s, patience_s=patience_s
+        )
 
 
 async def _read(response: Response, limit: int) -> bytes | bytearray:

@@ -25,11 +25,15 @@ class _Limited(Struct, frozen=True, kw_only=True):
     timeout_s: Seconds = 600.0
     prices: dict[str, Price] = {}
     """Of a million tokens, by model."""
-    retries: Retries = 6
+    retries: Retries | None = None
+    """None: as many as `Limits` has, and fewer where nobody listens on this machine."""
 
     @property
     def limits(self) -> Limits:
-        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__ if hasattr(self, name)})
+        said = {name: getattr(self, name) for name in Limits.__struct_fields__ if hasattr(self, name)}
+        if self.retries is None:
+            del said["retries"]
+        return Limits(**said)
 
 
 class SimulatedSettings(

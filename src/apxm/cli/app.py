@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from apxm import __version__
+from apxm.cli.completion import SETTING
 
 COMMANDS = {
     "execute": "execute:execute",
@@ -35,7 +37,8 @@ def application(command: str | None = None) -> typer.Typer:
     """The command line. Where `command` is one of `COMMANDS`, it has that one alone: to prepare all of them takes a
     tenth of a second. Else it has all, to help or to refuse."""
     app = typer.Typer(
-        add_completion=False,
+        # Only where somebody may mean it: to prepare it takes time.
+        add_completion=command not in COMMANDS or SETTING in os.environ,
         # Plain help: it reads the same in a terminal, a pipe and a log.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

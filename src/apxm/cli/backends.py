@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apxm.cli import completion
 from apxm.cli.options import JSON, Config, Model
 
 if TYPE_CHECKING:
@@ -36,8 +37,18 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
       apxm backends
       apxm backends test local
     """
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_backends(json, config)
+
+
+@backends_app.command("list")
+def list_backends(json: JSON = False, config: Config = None) -> None:
+    """List the backends that a run could use here, as `apxm backends` does.
+
+    \b
+    Example:
+      apxm backends list --json
+    """
     from json import dumps
 
     from apxm.config.selection import describe
@@ -45,7 +56,7 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
 
     described = describe(config)
     if json:
-        write_json(dumps([_entry(backend) for backend in described], ensure_ascii=False, indent=2))
+        write_json(dumps([backend_entry(backend) for backend in described], ensure_ascii=False, indent=2))
     else:
         for line in backend_lines(described):
             write(line)
@@ -53,7 +64,12 @@ def backends(context: typer.Context, json: JSON = False, config: Config = None) 
 
 @backends_app.command("test")
 def ask_backend(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which backend.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Which backend.", show_default=False, autocompletion=completion.backend_names
+        ),
+    ],
     prompt: Annotated[
         str, typer.Option("--prompt", metavar="TEXT", help="What to ask.")
     ] = "Answer with one word: ready",
@@ -64,6 +80,7 @@ def ask_backend(
         int, typer.Option("--timeout", min=1, max=3600, metavar="S", help="Wait so many seconds for it.")
     ] = 30,
     model: Model = None,
+    json: JSON = False,
     config: Config = None,
 ) -> None:
     """Ask a backend for one short answer. That is one real call, paid for as such.
@@ -80,7 +97,11 @@ def ask_backend(
     from apxm.config.selection import Selection
 
     invocation = Invocation(
-        [prompt], [], Selection(backend=name, model=model, file=config), journaling=Journaling(wanted=False)
+        [prompt],
+        [],
+        Selection(backend=name, model=model, file=config),
+        journaling=Journaling(wanted=False),
+        json=json,
     )
     source = _ONE_CALL.format(timeout_s=timeout, max_tokens=max_tokens)
     run_program(Linked(api.compile_text(source, name="test")), invocation)
@@ -114,7 +135,7 @@ def trust(
         write(line)
 
 
-def backend_lines(described: list[Described]) -> list[str]:
+def backend_lines(described: list[Described], indent: str = "") -> list[str]:
     """One line per backend; the default one is marked."""
     from apxm.reports.tables import aligned
 
@@ -130,10 +151,11 @@ def backend_lines(described: list[Described]) -> list[str]:
         ]
         for backend in described
     ]
-    return [*aligned(rows, indent=""), "", "* answers by default"]
+    return [*aligned(rows, indent), "", f"{indent}* answers by default"]
 
 
-def _entry(backend: Described) -> dict[str, object]:
+def backend_entry(backend: Described) -> dict[str, object]:
+    """For ``--json``."""
     return {
         "name": backend.info.name,
         "kind": backend.info.kind,

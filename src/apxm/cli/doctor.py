@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from apxm.cli.options import Config
+from apxm.cli.options import JSON, Config
 from apxm.source import printable
 
 if TYPE_CHECKING:
@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 _LIBRARIES = ("lark", "msgspec", "pyqwest", "typer", "uvloop", "xdsl")
 
 
-def doctor(config: Config = None) -> None:
+def doctor(json: JSON = False, config: Config = None) -> None:
     """Show versions, the configuration and its backends.
 
     No key is ever shown, only whether it is set.
 
     \b
-    Example:
+    Examples:
       apxm doctor
+      apxm doctor --json
     """
+    if json:
+        _print_json(config)
+        return
     import platform
 
     from apxm import __version__
@@ -50,14 +54,59 @@ def doctor(config: Config = None) -> None:
         if is_projects:
             trusted = all(each.trusted for each in described)
             rows[-2][1] += " (trusted)" if trusted else " (not trusted: read it, then run apxm trust)"
-        backends = backend_lines(described)
-        limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described], indent="")
+        backends = backend_lines(described, indent="  ")
+        limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described])
     except ConfigurationError as error:
         write("\n".join(aligned(rows, indent="")))
         show_error(error)
         raise typer.Exit(exits.USAGE) from None
-    sections = ["", "backends:", *(f"  {line}" for line in backends), "", "limits:", *(f"  {line}" for line in limits)]
+    sections = ["", "backends:", *backends, "", "limits:", *limits]
     write("\n".join(line.rstrip() for line in [*aligned(rows, indent=""), *sections]))
+
+
+def _print_json(config: str | None) -> None:
+    """The same as one object. A configuration that cannot be read is an `error` in it, and an error as usual."""
+    import platform
+    from json import dumps
+
+    from apxm import __version__
+    from apxm.cli.backends import backend_entry
+    from apxm.config.runs import runs_folder
+    from apxm.config.selection import describe
+    from apxm.errors import ConfigurationError
+    from apxm.reports.output import write_json
+
+    found: dict[str, object] = {
+        "apxm": __version__,
+        "python": {
+            "version": platform.python_version(),
+            "implementation": platform.python_implementation(),
+            "platform": platform.platform(),
+        },
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "event_loop": _event_loop(),
+        "open_files": _open_file_limits(),
+        "journals": str(runs_folder()),
+        "configuration": None,
+        "backends": None,
+        "error": None,
+    }
+    refused: ConfigurationError | None = None
+    try:
+        found["configuration"] = _configuration_entry(config)
+        found["backends"] = [backend_entry(each) | {"limits": _limits_entry(each.limits)} for each in describe(config)]
+    except ConfigurationError as error:
+        refused = error
+        found["error"] = {"where": error.where, "message": error.message, "hint": error.hint}
+    write_json(dumps(found, ensure_ascii=False, indent=2))
+    if refused is not None:
+        raise refused
+
+
+def _limits_entry(limits: Limits) -> dict[str, object]:
+    from msgspec import to_builtins
+
+    return to_builtins(limits)
 
 
 def _limits(limits: Limits) -> str:
@@ -98,12 +147,34 @@ def _event_loop() -> str:
 
 
 def _open_files() -> str:
+    limits = _open_file_limits()
+    if limits is None:
+        return "no limit"
+    return f"{limits['soft']} (may be raised to {limits['hard']}); each call in flight needs one"
+
+
+def _open_file_limits() -> dict[str, int] | None:
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return "no limit"
+        return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"{soft} (may be raised to {hard}); each call in flight needs one"
+    return {"soft": soft, "hard": hard}
+
+
+def _configuration_entry(chosen: str | None) -> dict[str, object] | None:
+    """None where there is no file. `trusted` is null where a file needs no trust."""
+    from pathlib import Path
+
+    from apxm.config.files import Scope, find_file
+    from apxm.config.trust import is_trusted
+
+    file = find_file(Path(chosen) if chosen else None)
+    if file is None:
+        return None
+    of_a_project = file.scope is Scope.PROJECT
+    trusted = is_trusted(file.scope, file.content) if of_a_project else None
+    return {"path": str(file.path), "scope": file.scope.name.lower(), "trusted": trusted}
 
 
 def _configuration(chosen: str | None) -> tuple[str, bool]:

@@ -33,6 +33,7 @@ def execute(
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
     config: o.Config = None,
 ) -> None:
     """Compile a source file and run one of its flows.
@@ -67,7 +68,7 @@ def execute(
         max_concurrency=max_concurrency, timeout_s=timeout, on_error=on_error,
         max_total_tokens=max_total_tokens, max_cost=max_cost,
     )  # fmt: skip
-    invocation = Invocation(values or [], arg or [], selection, flow, options, journaling, json, quiet)
+    invocation = Invocation(values or [], arg or [], selection, flow, options, journaling, json, quiet, verbose)
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
@@ -103,6 +104,7 @@ def run(
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
     config: o.Config = None,
 ) -> None:
     """Run a flow of an artifact.
@@ -135,7 +137,7 @@ def run(
         max_concurrency=max_concurrency, timeout_s=timeout, on_error=on_error,
         max_total_tokens=max_total_tokens, max_cost=max_cost,
     )  # fmt: skip
-    invocation = Invocation(values or [], arg or [], selection, flow, options, journaling, json, quiet)
+    invocation = Invocation(values or [], arg or [], selection, flow, options, journaling, json, quiet, verbose)
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
         metrics = files.enter_context(OutputFile(emit_metrics)) if emit_metrics else None

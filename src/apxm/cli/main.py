@@ -25,8 +25,11 @@ def main() -> None:
             print(f"apxm {__version__}")
             sys.exit(0)
         from apxm.cli.app import application
+        from apxm.cli.completion import SETTING, command_typed, script_for
 
-        application(next(iter(sys.argv[1:]), None))(prog_name="apxm")
+        script_for(sys.argv[1:])
+        command = command_typed() if SETTING in os.environ else next(iter(sys.argv[1:]), None)
+        application(command)(prog_name="apxm")
     except (Exception, KeyboardInterrupt) as error:
         _leave_with(error)
 

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from apxm.cli import completion
 from apxm.cli.options import JSON
 
 
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this operation in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Show this operation in full.", autocompletion=completion.operation_names),
+    ] = None,
     json: JSON = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/operations.md.")] = False,
 ) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from apxm.cli import completion
+
 Source = Annotated[str, typer.Argument(metavar="FILE.ais", help="The source to compile.", show_default=False)]
 Artifact = Annotated[str, typer.Argument(metavar="FILE.apxmobj", help="What `apxm compile` wrote.", show_default=False)]
 Values = Annotated[
@@ -20,7 +22,13 @@ Named = Annotated[
     list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="A parameter by its name; repeatable.")
 ]
 FlowName = Annotated[
-    str | None, typer.Option("--flow", metavar="NAME", help="Which flow, as NAME or Agent.NAME; default: the entry.")
+    str | None,
+    typer.Option(
+        "--flow",
+        metavar="NAME",
+        help="Which flow, as NAME or Agent.NAME; default: the entry.",
+        autocompletion=completion.flow_names,
+    ),
 ]
 Level = Annotated[int, typer.Option("-O", min=0, max=2, metavar="LEVEL", help="Optimize: -O0, -O1 or -O2.")]
 EmitDiagnostics = Annotated[
@@ -28,7 +36,13 @@ EmitDiagnostics = Annotated[
     typer.Option("--emit-diagnostics", metavar="F.json", help="Write what the compiler did, as JSON."),
 ]
 BackendName = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="Answer by this backend instead of the default one.")
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="Answer by this backend instead of the default one.",
+        autocompletion=completion.backend_names,
+    ),
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="M", help="The model to ask for.")]
 Latency = Annotated[
@@ -86,6 +100,7 @@ RunId = Annotated[
         metavar="ID",
         help="Which run: its id, so much of its begin or end as no other has, or last.",
         show_default=False,
+        autocompletion=completion.run_ids,
     ),
 ]
 JournalSync = Annotated[
@@ -100,6 +115,9 @@ EmitMetrics = Annotated[
 ]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, say only what went wrong.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="On standard error, tell of each call: prompt, answer, times, attempts.")
+]
 Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Use this configuration file and no other.")
 ]

@@ -47,6 +47,7 @@ def resume(
     emit_metrics: o.EmitMetrics = None,
     json: o.JSON = False,
     quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
     config: o.Config = None,
 ) -> None:
     """Go on with a run that ended, however it did. What is finished is not done again, and all output is shown.
@@ -88,6 +89,7 @@ def resume(
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
         metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
+        shown = Shown(json, quiet, verbose, metrics)
         earlier = reopen(
             journaling,
             run,
@@ -100,11 +102,13 @@ def resume(
         )
         recorder = earlier.recorder
         stack.callback(recorder.close)
-        terminal = Terminal(Shown(json, quiet, metrics))
+        terminal = Terminal(shown)
         kept = earlier.kept(
             max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
         )
-        options = RunOptions(timeout_s=timeout, output=terminal.emit, warn=terminal.warn, **kept)
+        options = RunOptions(
+            timeout_s=timeout, output=terminal.emit, warn=terminal.warn, observer=terminal.observer, **kept
+        )
         configured = resolve(earlier.selection)
         earlier.refuse_another_backend(configured.default)
         pool = BackendPool(configured.backends, configured.default)

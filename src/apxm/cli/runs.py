@@ -38,6 +38,9 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
 @runs_app.command("show")
 def show(
     run: RunId,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Show each call: its system text, its prompt, its answer.")
+    ] = False,
     json: JSON = False,
     journal_dir: JournalDir = None,
 ) -> None:
@@ -47,17 +50,23 @@ def show(
     Examples:
       apxm runs show 20260131-235959-k3vd
       apxm runs show k3vd --json
+      apxm runs show last --prompts
     """
     from apxm.journal import runs
     from apxm.reports.output import write, write_json
     from apxm.reports.runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
-    if json:
-        write_json(run_json(found, history))
+    if prompts:
+        from apxm.reports.prompts import prompts_builtins, prompts_text
+        from apxm.runtime.replay import replayed_calls
+
+        calls = replayed_calls(history)
+        texts = [run_json(found, history, prompts_builtins(calls, history))] if json else prompts_text(calls, history)
     else:
-        for line in run_text(found, history):
-            write(line)
+        texts = [run_json(found, history)] if json else run_text(found, history)
+    for text in texts:
+        (write_json if json else write)(text)
 
 
 @runs_app.command("prune")
@@ -70,6 +79,7 @@ def prune(
         typer.Option("--keep-bytes", metavar="SIZE", help="Then the oldest, until the rest fits: 500MB, 1GiB, …"),
     ] = "1GiB",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: JSON = False,
     journal_dir: JournalDir = None,
 ) -> None:
     """Remove old runs. One that is running stays; one that was interrupted goes too, and cannot be resumed then.
@@ -84,8 +94,8 @@ def prune(
 
     from apxm.errors import UsageError
     from apxm.journal import runs
-    from apxm.reports.output import write
-    from apxm.reports.runs import pruned_text, size
+    from apxm.reports.output import write, write_json
+    from apxm.reports.runs import pruned_json, pruned_text, size
     from apxm.reports.summary import count
     from apxm.reports.terminal import note
 
@@ -93,8 +103,8 @@ def prune(
         raise UsageError("--keep-days is a number of days, not nan")
     remove = runs.prunable if dry_run else runs.prune
     gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
-    for line in pruned_text(gone):
-        write(line)
+    for text in [pruned_json(gone)] if json else pruned_text(gone):
+        (write_json if json else write)(text)
     total = size(sum(run.size_bytes for run in gone))
     note(f"{'would remove' if dry_run else 'removed'} {count(len(gone), 'run')}, {total}")
 

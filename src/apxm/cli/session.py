@@ -20,16 +20,17 @@ from apxm.cli.interruption import Interruption
 from apxm.cli.values import read_arguments
 from apxm.config.runs import Journaling
 from apxm.config.selection import Resolved, Selection, resolve
-from apxm.errors import ApxmError
+from apxm.errors import ApxmError, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.model import Program
+from apxm.reports.calls import CallLines
 from apxm.reports.files import OutputFile
 from apxm.reports.output import ProgramOutput
 from apxm.reports.progress import INTERVAL_S, ProgressLine
 from apxm.reports.streams import OutputClosedError
-from apxm.reports.structs import json_file, run_json
+from apxm.reports.structs import run_json
 from apxm.reports.summary import budget_lines, failure_lines, summary_line
 from apxm.reports.terminal import note, show_diagnostics, show_warning
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
@@ -65,6 +66,7 @@ class Invocation:
     journaling: Journaling = field(default_factory=Journaling)
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,17 @@ class Linked:
 
 @dataclass(frozen=True)
 class Shown:
-    """How a run is shown, whatever it runs."""
+    """How a run is shown, whatever it runs. Raises `UsageError` for what contradicts itself."""
 
     json: bool = False
     quiet: bool = False
+    verbose: bool = False
+    """Whether each call is told of."""
     metrics_file: OutputFile | None = None
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
 
 
 class Terminal:
@@ -97,11 +105,17 @@ class Terminal:
         self.output = ProgramOutput(self.progress)
         self.run: Run | None = None
         self.emit = None if shown.json else self._emit
+        self.observer = CallLines(self._tell) if shown.verbose else None
 
     def _emit(self, line: str) -> None:
         self.output.line(line)
         if self.output.failure is not None and self.run is not None:
             self.run.stop(Status.INTERRUPTED)
+
+    def _tell(self, text: str) -> None:
+        """`text` is escaped."""
+        self.progress.clear()
+        note(text)
 
     def warn(self, text: str) -> None:
         if not self.shown.quiet:
@@ -116,9 +130,11 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
     arguments = read_arguments(flow, invocation.values, invocation.named)
     loaded = LoadedProgram(linked.program)
     configured = resolve(invocation.selection)
-    terminal = Terminal(Shown(invocation.json, invocation.quiet, metrics_file))
+    terminal = Terminal(Shown(invocation.json, invocation.quiet, invocation.verbose, metrics_file))
     seed = invocation.selection.seed or 0
-    options = replace(invocation.options, seed=seed, output=terminal.emit, warn=terminal.warn)
+    options = replace(
+        invocation.options, seed=seed, output=terminal.emit, warn=terminal.warn, observer=terminal.observer
+    )
     pool = BackendPool(configured.backends, configured.default)
     run = Run(loaded, flow, arguments, pool, options)
     run_id = new_run_id(time())
@@ -197,7 +213,7 @@ def _report(
     unwritten = output.failure
     if shown.metrics_file:
         try:
-            shown.metrics_file.write(json_file(metrics))
+            shown.metrics_file.write(metrics.to_json().encode())
         except ApxmError as error:
             unwritten = unwritten or error
     if isinstance(unwritten, OutputClosedError) and not signal_number:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from apxm.cli import completion
 from apxm.cli.options import JSON, Config, Quiet
 
 if TYPE_CHECKING:
@@ -17,27 +18,34 @@ workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is
 
 
 @workloads_app.command("list")
-def list_workloads() -> None:
+def list_workloads(json: JSON = False) -> None:
     """List the workloads: number, name, and what each is about."""
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
     from apxm.reports.tables import aligned
     from apxm.workloads.catalog import WORKLOADS
 
+    if json:
+        write_json(_json([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS]))
+        return
     for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
         write(line)
 
 
 @workloads_app.command("check")
-def check() -> None:
+def check(json: JSON = False) -> None:
     """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
-    from apxm.reports.output import write
+    from apxm.reports.output import write, write_json
     from apxm.reports.tables import aligned
     from apxm.workloads import checks
     from apxm.workloads.catalog import WORKLOADS
 
     found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
-    for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
-        write(line)
+    if json:
+        fields = ("workload", "subject", "outcome", "detail")
+        write_json(_json([{field: getattr(entry, field) for field in fields} for entry in found]))
+    else:
+        for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
+            write(line)
     if any(entry.outcome == "failed" for entry in found):
         raise typer.Exit(1)
 
@@ -45,7 +53,13 @@ def check() -> None:
 @workloads_app.command("run")
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|NUMBER", help="Which workload, as `list` shows it.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME|NUMBER",
+            help="Which workload, as `list` shows it.",
+            show_default=False,
+            autocompletion=completion.workload_names,
+        ),
     ],
     n: Annotated[
         str, typer.Option("--n", metavar="N,N,…", help="The numbers of calls to measure, up to 4096 each.")
@@ -70,7 +84,10 @@ def run(
     backend: Annotated[
         str | None,
         typer.Option(
-            "--backend", metavar="NAME", help="Ask this configured backend instead; its calls may cost money."
+            "--backend",
+            metavar="NAME",
+            help="Ask this configured backend instead; its calls may cost money.",
+            autocompletion=completion.backend_names,
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before calling a configured backend.")] = False,
@@ -154,6 +171,12 @@ def run(
         else:
             curve = terminal_curve(compared.comparison)
             write(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
+
+
+def _json(entries: list[dict[str, object]]) -> str:
+    from json import dumps
+
+    return dumps(entries, ensure_ascii=False, indent=2)
 
 
 def _endpoint(

@@ -62,6 +62,8 @@ class Result(Struct, frozen=True, array_like=True, tag="result"):
     backend: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    model: str | None = None
+    """That was asked for; None where the version that wrote the row did not say."""
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):

@@ -245,3 +245,9 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True):
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int
     names: Names
+
+    def __repr__(self) -> str:
+        # On one line, whatever it holds: tracebacks and notebooks show it.
+        entry = "none" if self.entry is None else self.flows[self.entry].qualified_name
+        file, entry = (name if len(name) <= 24 else f"…{name[-23:]}" for name in (self.names.file, entry))
+        return f"Program({file!r}, entry={entry!r}, flows={len(self.flows)}, level={self.optimization_level})"

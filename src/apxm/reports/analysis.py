@@ -10,7 +10,7 @@ import msgspec
 from apxm.analysis.predict import Prediction
 from apxm.analysis.static import Analysis, AtConcurrency, Range
 from apxm.reports.summary import count, duration
-from apxm.reports.tables import aligned, markdown
+from apxm.reports.tables import aligned, markdown, paragraph
 
 
 def as_json(found: msgspec.Struct) -> str:
@@ -35,7 +35,8 @@ def analysis_text(found: Analysis) -> str:
         [[duration(s.duration_ms), s.operation, s.path, s.where] for s in found.critical_path] or [["none"]]
     )
     lines += ["", *_bounds(found.at)]
-    lines += ["", "Bounds hold while a call takes as long as if it were alone; predictions include contention."]
+    note = "Bounds hold while a call takes as long as if it were alone; predictions include contention."
+    lines += ["", *paragraph(note)]
     return "\n".join(lines)
 
 

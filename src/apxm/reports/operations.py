@@ -11,6 +11,7 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.types import STR
 from apxm.program.model import Literal, Operate
+from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.handlers.model import ModelCall
 
 _HEADER = """\
@@ -38,22 +39,20 @@ def find(name: str) -> Operation:
 def listing() -> str:
     """One line per operation: its name, its result, and what it does."""
     rows = [(o.name, result(o), o.summary + ("" if o.available else " [later]")) for o in OPERATIONS.values()]
-    names, results = (max(len(row[column]) for row in rows) for column in (0, 1))
-    lines = [f"{name:{names}}  {gives:{results}}  {summary}" for name, gives, summary in rows]
-    return "\n".join([*lines, "", "[later]: known to the language, not built yet. `apxm ops NAME` tells more.", ""])
+    later = "[later]: known to the language, not built yet. `apxm ops NAME` tells more."
+    return "\n".join([*aligned(rows, indent=""), "", *paragraph(later), ""])
 
 
 def describe(name: str) -> str:
     """Everything about one operation, as plain text."""
     operation = find(name)
-    lines = [f"{operation.signature} -> {result(operation)}", "", operation.summary]
+    lines = [*paragraph(f"{operation.signature} -> {result(operation)}"), "", *paragraph(operation.summary)]
     if not operation.available:
         lines.append("This version of apxm does not run it yet.")
     lines += ["", f"effect: {operation.effect.value}"]
     rows = _argument_rows(operation)
     if rows:
-        width = max(len(name) for name, _ in rows)
-        lines += ["", "arguments:", *(f"  {name:{width}}  {text}" for name, text in rows)]
+        lines += ["", "arguments:", *aligned(rows)]
     lines += ["", "example:", f"  {operation.example}", ""]
     return "\n".join(lines)
 

@@ -39,8 +39,8 @@ def runs_text(runs: Sequence[Run]) -> list[str]:
     return aligned(rows, indent="") if rows else []
 
 
-def run_json(run: Run, history: History) -> str:
-    """All but the program itself; `rows` as they were appended."""
+def run_json(run: Run, history: History, calls: Sequence[dict[str, object]] | None = None) -> str:
+    """All but the program itself; `rows` as they were appended, and `calls` where they were asked for."""
     header = history.header
     return _dump(
         {
@@ -54,6 +54,7 @@ def run_json(run: Run, history: History) -> str:
             "inputs_digest": header.inputs_digest,
             "options": header.options,
             "rows": [_row(number, record) for number, record in enumerate(history.records, 1)],
+            **({} if calls is None else {"calls": calls}),
         }
     )
 
@@ -83,8 +84,14 @@ def run_text(run: Run, history: History) -> list[str]:
 
 
 def pruned_text(runs: Sequence[Stored]) -> list[str]:
-    rows = [[run.files.run_id, size(run.size_bytes), f"last written {_time(run.written)}"] for run in runs]
+    rows = [[run.files.run_id, size(run.size_bytes), f"last written {time_text(run.written)}"] for run in runs]
     return aligned(rows, indent="") if rows else []
+
+
+def pruned_json(runs: Sequence[Stored]) -> str:
+    return _dump(
+        [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
+    )
 
 
 def size(number: int) -> str:
@@ -117,7 +124,7 @@ def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:
 
 
 def _row(number: int, record: Record) -> dict[str, object]:
-    return {"row": number, "time": _time(record.time), "kind": _kind(record.row), **_fields(record.row)}
+    return {"row": number, "time": time_text(record.time), "kind": _kind(record.row), **_fields(record.row)}
 
 
 def _kind(row: Row) -> object:
@@ -131,7 +138,8 @@ def _fields(row: Row) -> dict[str, object]:
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """ISO 8601, UTC, with milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

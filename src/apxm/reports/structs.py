@@ -27,7 +27,7 @@ def run_json(trace: Trace, metrics: Metrics, run_id: str) -> str:
 
 
 def json_file(report: msgspec.Struct) -> bytes:
-    """The content of a file of ``--emit-metrics`` or ``--emit-diagnostics``."""
+    """The content of the file of ``--emit-diagnostics``."""
     # A lone surrogate, which UTF-8 cannot hold, becomes the JSON escape for it.
     return f"{_dump(msgspec.to_builtins(report))}\n".encode(errors="backslashreplace")
 

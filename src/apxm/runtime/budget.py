@@ -92,6 +92,9 @@ class Tariff:
             model: (round(price.input * 1e6), round(price.output * 1e6)) for model, price in limits.prices.items()
         }
 
+    def knows(self, model: str) -> bool:
+        return model in self._prices
+
     def worst(self, request: ModelRequest, model: str) -> Cost:
         """Of one attempt; `request` has a `max_tokens`."""
         assert request.max_tokens is not None

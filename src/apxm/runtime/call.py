@@ -92,6 +92,9 @@ class Call(Struct, eq=False, gc=False):
     limit: int | None = None
     """Time limit of the running attempt, in ns."""
     timed_out: bool = False
+    hoping_since: int | None = None
+    """When it first failed in a way that is worth little patience (`BackendError.patience_s`); None where it last
+    failed in another one."""
     handle: Handle | None = None
     """Of the running attempt."""
 
@@ -161,6 +164,15 @@ class Call(Struct, eq=False, gc=False):
     def receive(self, outcome: Outcome) -> None:
         """The running attempt is over."""
         self.owner.receive(self, outcome)
+
+    def patience(self, error: BackendError, now: int) -> int | None:
+        """For how many ns more it is worth trying again after `error`; None where its retries alone decide."""
+        if error.patience_s is None or self.handler.retries is not None:
+            self.hoping_since = None
+            return None
+        if self.hoping_since is None:
+            self.hoping_since = now
+        return self.hoping_since + round(error.patience_s * 1e9) - now
 
     def timeout(self) -> BackendError:
         """Why its attempt failed, where its time is over."""

@@ -14,10 +14,9 @@ from apxm.errors import BackendError, OperationError
 from apxm.runtime.budget import Budget, Verdict
 from apxm.runtime.call import NOTHING, Call, Outcome
 from apxm.runtime.deadlines import Deadlines
-from apxm.runtime.gates import Gate
 from apxm.runtime.limits import RunSlots
 from apxm.runtime.loops import START, RankedClock
-from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, RetryBudget, pause_ns
+from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, SHORT_PAUSE_NS, RetryBudget, pause_ns
 from apxm.runtime.trace import ANOTHER_RUN, Place, Trace
 from apxm.runtime.workers import Workers
 
@@ -277,9 +276,13 @@ class Calls:
 
     def _failed(self, call: Call, error: OperationError, sent: int, received: int) -> None:
         if isinstance(error, BackendError):
-            self._tell(call.gate, error, call.granted, received)
+            patience = call.patience(error, received)
+            self._tell(call, error, received)
+        else:
+            patience = None
         self._leave(call, error)
-        if isinstance(error, BackendError) and self._may_pass(error) and len(call.earlier) < call.retries:
+        spent = len(call.earlier) >= call.retries or (patience is not None and patience <= 0)
+        if isinstance(error, BackendError) and self._may_pass(error) and not spent:
             self._pause(call, sent, received, error)
             return
         routed = self._deliver(call, error)
@@ -348,8 +351,9 @@ class Calls:
         if call.backend.begin is not None:
             self.receive(call, call.timeout())
 
-    def _tell(self, gate: Gate, error: BackendError, granted: int, now: int) -> None:
-        """What a failed attempt says about its endpoint."""
+    def _tell(self, call: Call, error: BackendError, now: int) -> None:
+        """What the failed attempt of a call says about its endpoint."""
+        gate, granted = call.gate, call.granted
         if error.retry_after_s is not None and error.retry_after_s <= LONGEST_RETRY_AFTER_S:
             gate.pause(now + round(error.retry_after_s * 1e9))
         if error.kind == RATE_LIMITED:
@@ -358,7 +362,7 @@ class Calls:
         elif not error.retryable:
             gate.answered += 1
         else:
-            gate.broke(error, granted, now)
+            gate.broke(error, granted, now, hurried=call.hoping_since is not None)
 
     def _may_pass(self, error: BackendError) -> bool:
         return error.retryable and (error.retry_after_s or 0) <= LONGEST_RETRY_AFTER_S
@@ -371,7 +375,8 @@ class Calls:
         attempt = (call.asked, call.granted, sent, received, error.kind, None, None, None, call.slot_from)
         if self._random is None:
             self._random = random.Random(self._seed)
-        call.asked = self._now() + pause_ns(len(call.earlier), self._random)
+        hurried = call.hoping_since is not None
+        call.asked = self._now() + (SHORT_PAUSE_NS if hurried else pause_ns(len(call.earlier), self._random))
         if call.earlier:
             self._tries_again(call, error)
         call.earlier = (*call.earlier, attempt)
@@ -384,7 +389,9 @@ class Calls:
     def _resume(self, call: Call) -> None:
         call.since = now = self._now()
         # What was one call too many for the endpoint has been no burden to it, and comes again as slowly as it bears.
-        wait = 0 if call.earlier[-1][4] == RATE_LIMITED else self._retries.take(now)
+        # Where nobody listens there is nobody to be burdened.
+        free = call.earlier[-1][4] == RATE_LIMITED or call.hoping_since is not None
+        wait = 0 if free else self._retries.take(now)
         if wait:
             call.asked = now + wait
             self._pauses[call] = self._clock.call_at(call.asked, lambda: self._resume(call), START)

@@ -132,11 +132,12 @@ class Gate:
             self._congestion.refused(granted, now, self._in_use)
             self.troubled = True
 
-    def broke(self, error: BackendError, granted: int, now: int) -> None:
-        """An attempt that was granted at `granted` was not answered."""
+    def broke(self, error: BackendError, granted: int, now: int, *, hurried: bool = False) -> None:
+        """An attempt that was granted at `granted` was not answered; `hurried` says that those who call have no more
+        patience than the error asks for."""
         with self._lock:
             self.failed += 1
-            self._breaker.broke(error, self.answered, granted, now)
+            self._breaker.broke(error, self.answered, granted, now, hurried=hurried)
             self.troubled |= self._breaker.down
 
     def pause(self, until: int) -> None:

@@ -51,6 +51,10 @@ class BackendPool:
         if default not in self.backends:
             raise ConfigurationError(f"the default backend {default!r} is not configured", hint=self._known())
 
+    def __repr__(self) -> str:
+        names = ", ".join(sorted(self.backends))
+        return f"BackendPool(default={self.default!r}, backends={names if len(names) <= 60 else f'{names[:59]}…'!r})"
+
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
         key = name or self.default

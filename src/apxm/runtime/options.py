@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from apxm.backends.numbers import amount, count, seconds, whole
 from apxm.errors import UsageError
+
+if TYPE_CHECKING:
+    from apxm.runtime.observing import CallObserver
 
 OnError = Literal["finish", "cancel"]
 
@@ -33,6 +36,8 @@ class RunOptions:
     """Called with each line the program prints, in program order, as soon as it is printed."""
     warn: Callable[[str], None] | None = None
     """Called with what is wrong, but does not keep the run from going on."""
+    observer: CallObserver | None = None
+    """Told of each call as it happens."""
 
     def __post_init__(self) -> None:
         for name, read in _NUMBERS.items():

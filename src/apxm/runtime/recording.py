@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -53,6 +54,10 @@ class Recorder:
     @property
     def run_id(self) -> str:
         return self._journal.run_id
+
+    @property
+    def path(self) -> Path:
+        return self._journal.path
 
     @property
     def finished(self) -> int:
@@ -109,7 +114,7 @@ class Recorder:
         result = None if self._history is None else self._history.results.get(path)
         if result is None and not spare:
             return None
-        digest = _digest(request, backend, model)
+        digest = request_digest(request, backend, model)
         if result is None:
             return spare.take(path, digest)
         if result.digest != digest:
@@ -126,8 +131,8 @@ class Recorder:
     ) -> None:
         """`urgent` as for `Journal.append`."""
         usage = answer.usage
-        digest = _digest(request, backend, model)
-        row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens)
+        digest = request_digest(request, backend, model)
+        row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens, model)
         self._journal.append(row, then, urgent=urgent)
 
     def printed(self, number: int, line: str) -> None:
@@ -145,6 +150,6 @@ class Recorder:
         self._journal.append(Ended(trace.status.value, message))
 
 
-def _digest(request: ModelRequest, backend: str, model: str) -> bytes:
+def request_digest(request: ModelRequest, backend: str, model: str) -> bytes:
     # Without what is left at its default: a field that a later version adds changes no digest.
     return blake2b(_encode((backend, model, request)), digest_size=16).digest()

@@ -10,6 +10,8 @@ from apxm.runtime.gates import Gate
 
 FIRST_PAUSE_NS = 500_000_000
 LONGEST_PAUSE_NS = 30_000_000_000
+SHORT_PAUSE_NS = 500_000_000
+"""Where nobody listens: there is nobody to be spared, and whoever waits for a server to start wants to go on soon."""
 LONGEST_RETRY_AFTER_S = 600.0
 """An endpoint that asks for more is not asked again: nobody sits before a run for so long."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import process_time_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, InternalError, OperationError, UsageError
 from apxm.operations.types import Value, check_size
 from apxm.program.model import Flow
-from apxm.runtime.budget import Budget, money
+from apxm.runtime.budget import Budget, Tariff, money
 from apxm.runtime.call import BoundBackend, Call, Outcome
 from apxm.runtime.calls import Calls
 from apxm.runtime.deadlines import limit_ns
@@ -22,7 +23,9 @@ from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
+from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
+from apxm.runtime.progress import Progress, Spending
 from apxm.runtime.state import Failed, Frame, State
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
 from apxm.runtime.watch import WATCH
@@ -32,15 +35,6 @@ _MOST_WARNINGS = 3
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
-
-
-class Progress(NamedTuple):
-    done: int
-    """Operations over, skipped ones included."""
-    running: int
-    """Operations in flight."""
-    waiting: int
-    """Operations ready, but without a slot or between two attempts."""
 
 
 class Run:
@@ -80,6 +74,7 @@ class Run:
         self._struggling: set[str] = set()
         """Backends at which a call failed more than once."""
         self.trace = Trace(program.program, flow, started=0)
+        self._spending = Spending(self.trace, self._price_of)
         if self._options.max_cost is not None:
             self._refuse_unknown_prices()
 
@@ -106,7 +101,7 @@ class Run:
             or self._budget is not None
             or any(backend.gate.limited for backend in self._backends.values())
         )
-        calls = self._calls = Calls(
+        calls = self._calls = self._kind_of_calls()(
             clock,
             limited,
             limit,
@@ -183,7 +178,19 @@ class Run:
     def progress(self) -> Progress:
         running = self._calls.in_flight if self._calls else 0
         waiting = self._calls.unfinished - running if self._calls else 0
-        return Progress(self._executed + self._state.skipped, running, waiting)
+        elapsed = self._now() - self.trace.started if self._calls else 0
+        return Progress(self._executed + self._state.skipped, running, waiting, elapsed, *self._spending.look())
+
+    def _price_of(self, frame: int, node: int) -> tuple[Tariff, str]:
+        """What a call costs, and the model that it asks for."""
+        handler = self._handlers[self.trace.frames[frame].plan][node]
+        assert isinstance(handler, ModelCall)
+        backend = self._backends[handler.backend]
+        return backend.tariff, handler.model or backend.info.model
+
+    def _kind_of_calls(self) -> Callable[..., Calls]:
+        """Decided here, once: calls that nobody watches do not look for who might."""
+        return Calls if self._options.observer is None else partial(ObservedCalls, self._options.observer)
 
     def _make_budget(self) -> Budget | None:
         options = self._options
@@ -294,6 +301,8 @@ class Run:
         result = recorder.recorded(path, request, backend.name, request.model or backend.info.model)
         if result is None:
             return False
+        if self._options.observer is not None:
+            self._options.observer.reused(path, request, result)
         self._waited += 1
         self.trace.reused += 1
         self._state.succeed(frame, node, result.value)
@@ -362,7 +371,8 @@ class Run:
             return
         self._struggling.add(call.backend.name)
         path = self.trace.path_of(call.frame.index, call.node)
-        self._options.warn(f"{path}: {error.message}; tried again, up to {call.retries} times, as others may be")
+        limit = f"up to {call.retries} times" if call.hoping_since is None else f"for {error.patience_s:g} s"
+        self._options.warn(f"{path}: {error.message}; tried again, {limit}, as others may be")
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -156,6 +156,11 @@ class Trace:
     skipped: int = 0
     """Operations that never started because something they need failed, or because the run was ended."""
 
+    def __repr__(self) -> str:
+        flow = self.flow.qualified_name
+        name = flow if len(flow) <= 30 else f"…{flow[-29:]}"
+        return f"Trace({name!r}, {self.status.value}, executed={self.executed}, failed={self.failed})"
+
     @property
     def duration(self) -> int:
         return self.ended - self.started

@@ -1,0 +1,118 @@
+"""Each call of a run as it happens: in full for people (``--verbose``), and as a line of the log without any text of
+the program or the model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+
+from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
+from apxm.errors import OperationError
+from apxm.journal.model import Result
+from apxm.reports.summary import count, duration
+from apxm.runtime.call import Call, Outcome
+from apxm.source import printable
+
+LONGEST = 2000
+"""Characters of a text that ``--verbose`` shows; `apxm runs show ID --prompts` shows all."""
+
+
+class CallLines:
+    """Tells of each call in lines for a terminal or a pipe: every text is escaped and indented."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """`say` is given one call at a time, in one or more lines."""
+        self._say = say
+        self._began = perf_counter()
+
+    def began(self, path: str, call: Call) -> None:
+        lines = [f"asks {printable(_whom(call))}{_attempt(call)}"]
+        if not call.earlier:  # the request of a further attempt is the same
+            lines += request_lines(call.request, LONGEST)
+        self._tell(path, lines)
+
+    def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
+        lines = [f"{_how(outcome, duration)}{_attempt(call)}"]
+        if isinstance(outcome, ModelAnswer):
+            lines += text_lines("answer", outcome.text, LONGEST)
+        elif outcome is not None:
+            lines += text_lines(outcome.kind, outcome.message, LONGEST)
+        self._tell(path, lines)
+
+    def pauses(self, path: str, pause: int) -> None:
+        self._tell(path, [f"is tried again after {duration(pause / 1e6)} at the earliest"])
+
+    def reused(self, path: str, request: ModelRequest, result: Result) -> None:
+        lines = request_lines(request, LONGEST)
+        self._tell(path, ["is answered by the journal", *lines, *text_lines("answer", str(result.value), LONGEST)])
+
+    def _tell(self, path: str, lines: list[str]) -> None:
+        head, *texts = lines
+        elapsed = duration((perf_counter() - self._began) * 1e3)
+        self._say("\n".join([f"[{elapsed}] {printable(path)} {head}", *texts]))
+
+
+def request_lines(request: ModelRequest, longest: int | None = None) -> list[str]:
+    """What a call sends: its system text, if any, and its prompt."""
+    system = request.system_text()
+    lines = [] if system is None else text_lines("system", system, longest)
+    return lines + text_lines("prompt", request.prompt, longest)
+
+
+def text_lines(name: str, text: str, longest: int | None = None) -> list[str]:
+    """A text of any length below its name, escaped line by line; what is longer than `longest` is cut and says so."""
+    whole = longest is None or len(text) <= longest
+    lines = (text if whole else text[:longest]).splitlines() or [""]
+    if not whole:
+        lines[-1] += f"… (the first {longest:,} of {len(text):,} characters)"
+    shown = [printable(line.replace("\t", "    ")) for line in lines]
+    return [f"  {name}: {shown[0]}"] if len(shown) == 1 else [f"  {name}:", *(f"    {line}".rstrip() for line in shown)]
+
+
+class CallLog:
+    """Writes each call to a logger at DEBUG: which, to whom, how long, how many tokens."""
+
+    def __init__(self, logger: logging.Logger, run_id: str) -> None:
+        self._logger = logger
+        self._run_id = run_id
+
+    def began(self, path: str, call: Call) -> None:
+        self._write(path, f"asks {_whom(call)}{_attempt(call)}")
+
+    def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
+        kind = f": {outcome.kind}" if isinstance(outcome, OperationError) else ""
+        self._write(path, f"{_how(outcome, duration)}{_attempt(call)}{kind}")
+
+    def pauses(self, path: str, pause: int) -> None:
+        self._write(path, f"is tried again after {duration(pause / 1e6)} at the earliest")
+
+    def reused(self, path: str, request: ModelRequest, result: Result) -> None:
+        del request
+        self._write(path, f"is answered by the journal, {tokens(Usage(result.input_tokens, result.output_tokens))}")
+
+    def _write(self, path: str, what: str) -> None:
+        self._logger.debug("run %s: %s %s", self._run_id, printable(path), printable(what))
+
+
+def _whom(call: Call) -> str:
+    return f"{call.model} (backend {call.backend.name})"
+
+
+def _attempt(call: Call) -> str:
+    return f", attempt {len(call.earlier) + 1}" if call.earlier else ""
+
+
+def _how(outcome: Outcome | None, ns: int | None) -> str:
+    after = "" if ns is None else f" after {duration(ns / 1e6)}"
+    if isinstance(outcome, ModelAnswer):
+        return f"is answered{after}, {tokens(outcome.usage)}"
+    return f"{'is given up' if outcome is None else 'fails'}{after}"
+
+
+def tokens(usage: Usage) -> str:
+    """``12 tokens in, 30 out``"""
+    given, taken = usage.input_tokens, usage.output_tokens
+    if given is None and taken is None:
+        return "tokens unknown"
+    return f"{'–' if given is None else count(given, 'token')} in, {'–' if taken is None else f'{taken:,}'} out"

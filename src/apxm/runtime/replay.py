@@ -1,0 +1,104 @@
+"""The calls of an earlier run, made again from its journal: the program and its inputs give each request, the journal
+each answer. Nothing is sent.
+
+What a backend adds of its own (its system text, temperature, further fields) is configuration, and in no journal. Nor
+is the request itself: the digest of the one that was answered tells whether it is the one that is found here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apxm.backends.protocol import ModelRequest
+from apxm.errors import OperationError
+from apxm.journal.model import History, Result
+from apxm.program import codec
+from apxm.program.invocation import select_flow
+from apxm.program.model import Operate
+from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.recording import request_digest
+from apxm.runtime.state import Frame, State
+from apxm.runtime.trace import Trace
+
+
+@dataclass(frozen=True)
+class ReplayedCall:
+    path: str
+    operation: str
+    where: str
+    """``file:line:column``"""
+    request: ModelRequest
+    exact: bool | None
+    """Whether this is the request that was answered, by its digest; None where there is no answer, or where the journal
+    does not say which model was asked."""
+    backend: str | None
+    """Which answered, or which the program names; None for the one that answers by default."""
+    result: Result | None
+    """None where the journal has no answer: it was in flight at the end, failed, or was never sent."""
+
+
+def replayed_calls(history: History) -> list[ReplayedCall]:
+    """In program order: all that has an answer, and what could be asked next.
+
+    Raises `ArtifactError` where the journal's program cannot be run by this version, `UsageError` where it lacks the
+    flow.
+    """
+    header = history.header
+    program = codec.decode(header.program)
+    flow = select_flow(program, header.flow)
+    loaded = LoadedProgram(program)
+    state = State(loaded.plans)
+    trace = Trace(program, flow, started=0, frames=state.frames)
+    found: list[tuple[tuple[int, ...], ReplayedCall]] = []
+    state.start(flow.plan, header.inputs)
+    while (item := state.take()) is not None:
+        frame, node = item
+        handler = loaded.handlers[frame.plan.index][node]
+        try:
+            if isinstance(handler, ModelCall):
+                call = _replayed(trace, history, handler, frame, node)
+                found.append((_place(frame, node), call))
+                if call.result is not None:
+                    state.succeed(frame, node, call.result.value)
+            else:
+                assert handler is not None
+                state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
+        except OperationError as error:
+            state.broke(frame, node, error)
+    return [call for _, call in sorted(found, key=lambda entry: entry[0])]
+
+
+def _place(frame: Frame, node: int) -> tuple[int, ...]:
+    """Sorts as the program is written: nodes stand in its order, and a frame where it is opened."""
+    place = [node]
+    while frame.parent is not None:
+        place.append(frame.opener)
+        frame = frame.parent
+    return tuple(reversed(place))
+
+
+def _replayed(trace: Trace, history: History, handler: ModelCall, frame: Frame, node: int) -> ReplayedCall:
+    """Raises `OperationError` where the operation fails before it asks anything."""
+    path = trace.path_of(frame.index, node)
+    result = history.results.get(path)
+    # Whether the backend has a reasoning setting is no part of the journal either.
+    requests = [handler.request(frame.values, can_reason) for can_reason in (False, True)]
+    exact = None
+    request = requests[0]
+    if result is not None and result.backend is not None and result.model is not None:
+        backend, model = result.backend, result.model
+        matching = [made for made in requests if request_digest(made, backend, model) == result.digest]
+        exact = bool(matching)
+        request = matching[0] if matching else request
+    operation = frame.plan.nodes[node]
+    assert isinstance(operation, Operate)
+    return ReplayedCall(
+        path=path,
+        operation=operation.operation,
+        where=trace.place_of(frame.index, node),
+        request=request,
+        exact=exact,
+        backend=handler.backend if result is None or result.backend is None else result.backend,
+        result=result,
+    )
