@@ -158,7 +158,8 @@ async def run_async(
 
     The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
     options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
-    replaces the configured ones, and is left open; `output` is called with each line the program prints.
+    replaces the configured ones, and is left open; `output` is called with each line the program prints, and what it
+    raises ends the run and is raised from here.
 
     Raises `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels everything in flight.
     """
@@ -248,6 +249,10 @@ async def resume_async(
         return await _executed(run, pool, recorder.run_id, recorder, journaling, begun)
 
 
+_STOPPED_ITERATION = ("coroutine raised StopIteration",)
+"""What Python makes of a `StopIteration` that leaves a coroutine: for whoever is outside, it is none of its own."""
+
+
 def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
     """The same for callers without an event loop. It raises `UsageError` inside of one."""
     name = function.__name__.removesuffix("_async")
@@ -256,7 +261,12 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P,
     def blocking(*arguments: P.args, **options: P.kwargs) -> Result:
         _refuse_a_running_loop(name)
         with asyncio.Runner(loop_factory=real_loop) as runner:
-            return runner.run(function(*arguments, **options))
+            try:
+                return runner.run(function(*arguments, **options))
+            except RuntimeError as error:
+                if error.args == _STOPPED_ITERATION and isinstance(error.__cause__, StopIteration):
+                    raise error.__cause__ from None
+                raise
 
     blocking.__name__ = blocking.__qualname__ = name
     return blocking

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import process_time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,6 +73,8 @@ class Run:
         self._waited = 0
         """Operations that waited and are over, well or badly."""
         self._ending: Status | None = None
+        self._error: BaseException | None = None
+        """What ends it, raised by whoever called it or by ourselves: it is the caller's to hear."""
         self._warned_of: set[str] = set()
         """Paths of operations whose handlers kept the event loop busy."""
         self._struggling: set[str] = set()
@@ -85,7 +87,8 @@ class Run:
         """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
         closing the journal is left to the caller.
 
-        Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual.
+        Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual. What
+        `output` or `warn` raises, whatever it is, ends the run in the same way and is raised from here.
         Raises `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
         """
         loop = asyncio.get_running_loop()
@@ -94,7 +97,7 @@ class Run:
         if virtual:
             self._refuse_what_is_real()
         self._budget = self._make_budget()
-        clock = clock_of(loop)
+        clock = clock_of(loop, self._abort)
         options, trace = self._options, self.trace
         self._now = clock.now
         self._finished: asyncio.Future[None] = loop.create_future()
@@ -117,6 +120,7 @@ class Run:
             proceed=self._proceed,
             held_up=self._held_up,
             tries_again=self._tries_again,
+            abort=self._abort,
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -141,6 +145,8 @@ class Run:
                 WATCH.end(loop)
             calls.cancel()
             await calls.closed()
+        if self._error is not None:
+            raise self._error
         self._conclude()
         if self._recorder is not None:
             self._recorder.ended(trace)
@@ -149,8 +155,7 @@ class Run:
 
     def _journal_failed(self) -> None:
         assert self._recorder is not None
-        if self._options.warn is not None:
-            self._options.warn(f"{self._recorder.failure}")
+        self._warn(f"{self._recorder.failure}")
         if self._recorder.required:
             self.stop(Status.STOPPED)
 
@@ -161,8 +166,30 @@ class Run:
         self._ending = status
         self._state.stopped = True
         if self._calls is not None:
-            self._calls.cancel()
-            self._finished.set_result(None)
+            try:
+                self._calls.cancel()
+            finally:
+                self._finished.set_result(None)
+
+    def _abort(self, error: BaseException) -> None:
+        """Ends the run by an error. The end itself comes with the loop's next turn: here anything may be going on."""
+        if self._error is None:
+            self._error = error
+        self._state.stopped = True
+        asyncio.get_running_loop().call_soon(self.stop, Status.FAILED)
+
+    def _tell(self, listener: Callable[[str], None] | None, text: str) -> None:
+        """The only way to the caller's functions. What they raise is no failure of whatever is going on, but the
+        caller's way to end the run."""
+        if listener is None:
+            return
+        try:
+            listener(text)
+        except BaseException as error:
+            self._abort(error)
+
+    def _warn(self, text: str) -> None:
+        self._tell(self._options.warn, text)
 
     @property
     def backends(self) -> list[BackendInfo]:
@@ -233,10 +260,9 @@ class Run:
                 if self._state.open_frames:
                     raise InternalError("nothing is in flight, yet some operations never became ready")
                 self._finished.set_result(None)
-        except BaseException as defect:
-            # Not raised from here: this may be the callback of a timer, whose exceptions asyncio would only log.
-            if not self._finished.done():
-                self._finished.set_exception(defect)
+        except BaseException as error:
+            # Not raised from here: whoever is told of the end of a call has its own work to finish.
+            self._abort(error)
 
     def _take_all(self, calls: Calls) -> None:
         state, now, handlers, backends = self._state, self._now, self._handlers, self._backends
@@ -328,26 +354,25 @@ class Run:
         if self._recorder is not None:
             self._recorder.printed(len(self.trace.printed), line)
         self.trace.printed.append(line)
-        if self._options.output is not None:
-            self._options.output(line)
+        self._tell(self._options.output, line)
 
     def _held_up(self, call: Call, duration: int, where: str) -> None:
         path = self.trace.path_of(call.frame.index, call.node)
-        if self._options.warn is None or path in self._warned_of or len(self._warned_of) == _MOST_WARNINGS:
+        if path in self._warned_of or len(self._warned_of) == _MOST_WARNINGS:
             return
         self._warned_of.add(path)
-        self._options.warn(
+        self._warn(
             f"{path}: backend {call.backend.name!r} kept the event loop busy for at least {duration // 1_000_000} ms "
             f"(at {where}), and nothing else could go on; asyncio.to_thread is the place for code that blocks"
         )
 
     def _tries_again(self, call: Call, error: BackendError) -> None:
         """Said once per backend: whoever waits shall know why."""
-        if self._options.warn is None or call.backend.name in self._struggling:
+        if call.backend.name in self._struggling:
             return
         self._struggling.add(call.backend.name)
         path = self.trace.path_of(call.frame.index, call.node)
-        self._options.warn(f"{path}: {error.message}; tried again, up to {call.retries} times, as others may be")
+        self._warn(f"{path}: {error.message}; tried again, up to {call.retries} times, as others may be")
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
