@@ -34,6 +34,7 @@ from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.options import OnError, RunOptions
 from apxm.runtime.scheduler import Run
+from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.source import SourceFile
 from apxm.version import VERSION
@@ -77,6 +78,11 @@ class Result:
         """The operations that failed."""
         return self.trace.failures
 
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why the run ended before its end, by a limit for instance; None where it did not."""
+        return self.trace.stopped
+
     @cached_property
     def metrics(self) -> Metrics:
         """The run in numbers; docs/metrics.md defines them."""
@@ -93,10 +99,19 @@ class RunFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mistake
         if failures:
             first, more = failures[0], len(failures) - 1
             others = f" (and {more} more)" if more else ""
-            super().__init__(f"{first.operation} failed ({first.kind}): {first.message}{others}", where=first.where)
+            then = f"; {result.stopped.message}" if result.stopped else ""
+            super().__init__(
+                f"{first.operation} failed ({first.kind}): {first.message}{others}{then}", where=first.where
+            )
         else:
-            super().__init__(f"the run ended as {result.status.value}")
+            why = f": {result.stopped.message}" if result.stopped else ""
+            super().__init__(f"the run ended as {result.status.value}{why}")
         self.result = result
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Which limit ended the run, how much of it was used and what was pending; None where the program failed."""
+        return self.result.stopped
 
 
 def compile(path: Path, *, level: int = 1) -> Program:
@@ -286,7 +301,11 @@ async def _executed(
         if recorder is not None:
             from apxm.journaling import finish
 
-            await asyncio.to_thread(finish, recorder, journaling)  # it waits for the disk
+            if lost := await asyncio.to_thread(finish, recorder, journaling):  # it waits for the disk
+                warn(str(lost))
+    if recorder is not None and recorder.required and recorder.failure is not None and trace.stopped is None:
+        # Lost with its very last rows. What the run has given is kept, and so is its value.
+        trace.status, trace.stopped = Status.STOPPED, Stopped("journal", reason=str(recorder.failure))
     phases = LinkPhases(
         validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
     )

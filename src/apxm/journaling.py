@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from apxm.journal.model import History, Kind, Result, header_of
 from apxm.journal.runs import find_run, prune
 from apxm.operations.types import Value
 from apxm.program import codec
-from apxm.program.difference import difference
+from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import select_flow
 from apxm.program.model import Flow, Program
 from apxm.runtime.options import RunOptions
@@ -161,17 +160,19 @@ def reopen(
         raise
 
 
-def finish(recorder: Recorder, journaling: Journaling) -> None:
-    """Closes the journal, and now and then removes those that are old or too many."""
-    recorder.close()
+def finish(recorder: Recorder, journaling: Journaling) -> JournalError | None:
+    """Closes the journal, and now and then removes those that are old or too many. Returns why the journal lacks the
+    end of the run, where that is so and nobody has been told."""
+    lost = recorder.close()
     folder, now = journaling.path, time.time()
     if now - _pruned.get(folder, -inf) < PRUNED_EACH_S:
-        return
+        return lost
     _pruned[folder] = now
     try:
         prune(folder, now=now)
     except JournalError as error:  # no reason to lose what the run has given
         logger.warning("old runs were not removed: %s", error)
+    return lost
 
 
 def _stored(selection: Selection, options: RunOptions, default: str) -> dict[str, Value]:
@@ -210,7 +211,7 @@ def _refuse_another_program(history: History, recorded: Program) -> None:
         now = compile_source(read_source(path), level=header.optimization_level, needs_entry=False).program
     else:
         now = codec.read(path)
-    if sha256(codec.encode(now)).hexdigest() != header.program_digest:
+    if not same_meaning(recorded, now):
         raise JournalError(
             f"the program has changed since the run began: {difference(recorded, now)}",
             where=printable(header.path),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from apxm.runtime.stopped import Stopped
+
 
 class Execution(Struct, frozen=True):
     status: str
@@ -12,6 +14,8 @@ class Execution(Struct, frozen=True):
     nodes_reused: int
     """Those of them whose answer an earlier process had journaled."""
     nodes_failed: int
+    stopped: Stopped | None = None
+    """Why it ended before its end; None where it did not."""
 
 
 class OverheadBreakdown(Struct, frozen=True):

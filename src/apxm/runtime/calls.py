@@ -22,6 +22,7 @@ from apxm.runtime.gates import Gate
 from apxm.runtime.limits import RunSlots
 from apxm.runtime.loops import START, Failed, RankedClock, enter
 from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, RetryBudget, pause_ns
+from apxm.runtime.stopped import StopKind
 from apxm.runtime.trace import ANOTHER_RUN, Place, Trace
 from apxm.runtime.workers import Workers
 
@@ -135,6 +136,17 @@ class Calls:
             self.grant()
         else:
             self._slots.grant()
+
+    @property
+    def pending(self) -> list[Call]:
+        """Those that are not over, in no order."""
+        return [*self._running, *self._committing, *self._pauses, *self._slots.waiting, *self.unaffordable]
+
+    @property
+    def limit_reached(self) -> StopKind:
+        """Which budget does not cover the first of the unaffordable ones."""
+        assert self._budget is not None
+        return "tokens" if self._budget.lacks_tokens(self.unaffordable[0].worst) else "cost"
 
     def cancel(self) -> None:
         """Ends all calls: nothing is reported any more, and what is in flight is cancelled."""

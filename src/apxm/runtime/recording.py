@@ -34,9 +34,13 @@ class Recorder:
         self.failure: JournalError | None = None
         """Why nothing is journaled any more."""
 
-    def close(self) -> None:
-        """Commits what was told. No more is."""
+    def close(self) -> JournalError | None:
+        """Commits what was told. No more is. Returns the failure where something was lost and nobody has been told."""
         self._journal.close()
+        if self.failure is not None:
+            return None
+        self.failure = self._journal.failure
+        return self.failure
 
     @property
     def run_id(self) -> str:
@@ -98,6 +102,8 @@ class Recorder:
 
     def ended(self, trace: Trace) -> None:
         message = trace.failures[0].message if trace.failures else ""
+        if trace.stopped is not None:
+            message = trace.stopped.message
         self._journal.append(Ended(trace.status.value, message))
 
 

@@ -4,27 +4,28 @@ once and in place, and hands the others to `Calls`."""
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from time import process_time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, InternalError, OperationError, UsageError
-from apxm.operations.types import Value, check_size
+from apxm.operations.types import Value
 from apxm.program.model import Flow
 from apxm.runtime.budget import Budget, money
 from apxm.runtime.call import BoundBackend, Call, Outcome
 from apxm.runtime.calls import Calls
 from apxm.runtime.deadlines import limit_ns
+from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
 from apxm.runtime.options import RunOptions
-from apxm.runtime.state import Failed, Frame, State
-from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
+from apxm.runtime.state import Frame, State
+from apxm.runtime.stopped import StopKind, Stopped
+from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.watch import WATCH
 
 _MOST_WARNINGS = 3
@@ -128,7 +129,7 @@ class Run:
         overall = None
         if options.timeout_s is not None:
             when = trace.started + limit_ns(options.timeout_s)
-            overall = clock.call_at(when, lambda: self.stop(Status.STOPPED), TIMEOUT)
+            overall = clock.call_at(when, lambda: self.stop(Status.STOPPED, "timeout"), TIMEOUT)
         if self._recorder is not None:
             self._recorder.start(self._journal_failed)
         if not virtual:
@@ -157,19 +158,28 @@ class Run:
         assert self._recorder is not None
         self._warn(f"{self._recorder.failure}")
         if self._recorder.required:
-            self.stop(Status.STOPPED)
+            self.stop(Status.STOPPED, "journal")
 
-    def stop(self, status: Status) -> None:
-        """Ends the run early: nothing new starts, what is in flight is cancelled, what is finished is kept."""
+    def stop(self, status: Status, kind: StopKind = "interrupted") -> None:
+        """Ends the run early: nothing new starts, what is in flight is cancelled, what is finished is kept. `kind` says
+        why, unless it failed."""
         if self._ending is not None or (self._calls is not None and self._finished.done()):
             return
         self._ending = status
         self._state.stopped = True
-        if self._calls is not None:
-            try:
-                self._calls.cancel()
-            finally:
-                self._finished.set_result(None)
+        if self._calls is None:  # it has not begun
+            self.trace.stopped = Stopped(kind, used=0.0)
+            return
+        try:
+            if status is not Status.FAILED:
+                seconds = (self._now() - self.trace.started) / 1e9
+                reason = str(self._recorder.failure) if self._recorder else ""
+                self.trace.stopped = why_stopped(
+                    kind, self.trace, self._calls, self._budget, self._options, seconds, reason
+                )
+            self._calls.cancel()
+        finally:
+            self._finished.set_result(None)
 
     def _abort(self, error: BaseException) -> None:
         """Ends the run by an error. The end itself comes with the loop's next turn: here anything may be going on."""
@@ -255,7 +265,7 @@ class Run:
                 if self._finished.done():  # by what that led to
                     return
             if calls.unaffordable and calls.unfinished == len(calls.unaffordable):
-                self.stop(Status.STOPPED)
+                self.stop(Status.STOPPED, calls.limit_reached)
             elif not calls.unfinished:
                 if self._state.open_frames:
                     raise InternalError("nothing is in flight, yet some operations never became ready")
@@ -382,38 +392,14 @@ class Run:
         trace.executed, trace.failed = self._executed, state.failed
         trace.skipped = state.skipped
         trace.budget = self._budget
-        if self._calls:
-            calls = self._calls.unaffordable
-            trace.unaffordable = [(trace.path_of(call.frame.index, call.node), call.worst) for call in calls]
         trace.max_in_flight = self._calls.max_in_flight if self._calls else 0
-        trace.failures = [self._failure(failed) for failed in sorted(state.failures, key=self._in_text)]
+        keep_failures(trace, state.failures)
         if self._ending is not None:
             trace.status = self._ending
         elif trace.failures:
             trace.status = Status.FAILED
         elif self._flow.result is not None:
-            self._conclude_with(state.results[0])
-
-    def _conclude_with(self, result: Value) -> None:
-        """What nobody could write out is no result: then the run has failed, with all that finished."""
-        trace = self.trace
-        try:
-            check_size(result)
-        except OperationError as error:
-            place = 0, self._state.plans[self._flow.plan].outputs[0]
-            failure = Failure(trace.path_of(*place), trace.place_of(*place), error.kind, error.message)
-            trace.status, trace.failures = Status.FAILED, [failure]
-        else:
-            # A copy: the value may share parts with the program's own literals.
-            trace.value = copy.deepcopy(result)
-
-    def _in_text(self, failed: Failed) -> tuple[tuple[int, int], str]:
-        place = failed.frame.index, failed.node
-        return self.trace.position_of(*place), self.trace.path_of(*place)
-
-    def _failure(self, failed: Failed) -> Failure:
-        place = failed.frame.index, failed.node
-        return Failure(self.trace.path_of(*place), self.trace.place_of(*place), failed.error.kind, failed.error.message)
+            keep_result(trace, state)
 
     def _refuse_what_is_real(self) -> None:
         if self._recorder is not None:
