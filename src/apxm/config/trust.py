@@ -19,9 +19,11 @@ from pathlib import Path
 from apxm.config.document import Document
 from apxm.config.files import Scope, find_project_file, read_file
 from apxm.errors import ConfigurationError
+from apxm.regular import read_regular
 
 VARIABLE = "APXM_TRUST"
 """Set to 1, every project's configuration counts as trusted: for machines that run one project only, such as CI."""
+_LONGEST_PATH = 64 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -62,9 +64,9 @@ def list_trusted() -> list[TrustedFile]:
     if not store.is_dir():
         return []
     found = [
-        TrustedFile(Path(os.fsdecode(entry.read_bytes())), entry.name)
+        TrustedFile(Path(os.fsdecode(read_regular(entry, _LONGEST_PATH))), entry.name)
         for entry in store.iterdir()
-        if _DIGEST.fullmatch(entry.name)
+        if _DIGEST.fullmatch(entry.name) and entry.is_file()  # what else is there trusts nothing
     ]
     return sorted(found, key=lambda trusted: (trusted.path, trusted.digest))
 
