@@ -105,7 +105,7 @@ def test_a_link_in_a_circle_keeps_no_run_from_being_listed(tmp_path: Path) -> No
 
 def test_a_pipe_of_certificates_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
-    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE.*not a regular file"):
+    with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE.*not a regular file"):
         shared_transport({"SSL_CERT_FILE": str(tmp_path / "x")}, tls=True)
 
 
