@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from apxm.program.model import Program
     from apxm.runtime.limits import BackendPool
+    from apxm.runtime.stopped import Stopped
     from apxm.runtime.trace import Failure, Status, Trace
 
 __version__ = VERSION
@@ -68,6 +69,7 @@ __all__ = [
     "RunFailed",
     "SourceError",
     "Status",
+    "Stopped",
     "Trace",
     "UntrustedConfigurationError",
     "UsageError",
@@ -117,6 +119,7 @@ _HOMES = {
     ),
     "apxm.program.model": ("Program",),
     "apxm.runtime.limits": ("BackendPool",),
+    "apxm.runtime.stopped": ("Stopped",),
     "apxm.runtime.trace": ("Failure", "Status", "Trace"),
 }
 

@@ -35,6 +35,7 @@ from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.options import OnError, RunOptions
 from apxm.runtime.scheduler import Run
+from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.source import SourceFile
 from apxm.version import VERSION
@@ -89,6 +90,11 @@ class Result:
         """The operations that failed."""
         return self.trace.failures
 
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why the run ended before its end, by a limit for instance; None where it did not."""
+        return self.trace.stopped
+
     @cached_property
     def metrics(self) -> Metrics:
         """The run in numbers; docs/metrics.md defines them."""
@@ -105,10 +111,19 @@ class RunFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mistake
         if failures:
             first, more = failures[0], len(failures) - 1
             others = f" (and {more} more)" if more else ""
-            super().__init__(f"{first.operation} failed ({first.kind}): {first.message}{others}", where=first.where)
+            then = f"; {result.stopped.message}" if result.stopped else ""
+            super().__init__(
+                f"{first.operation} failed ({first.kind}): {first.message}{others}{then}", where=first.where
+            )
         else:
-            super().__init__(f"the run ended as {result.status.value}")
+            why = f": {result.stopped.message}" if result.stopped else ""
+            super().__init__(f"the run ended as {result.status.value}{why}")
         self.result = result
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Which limit ended the run, how much of it was used and what was pending; None where the program failed."""
+        return self.result.stopped
 
 
 def compile(path: Path, *, level: int = 1) -> Program:
@@ -170,7 +185,8 @@ async def run_async(
 
     The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
     options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
-    replaces the configured ones, and is left open; `output` is called with each line the program prints.
+    replaces the configured ones, and is left open; `output` is called with each line the program prints, and what it
+    raises ends the run and is raised from here.
 
     Raises `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels everything in flight.
     """
@@ -307,6 +323,10 @@ def preview_resume(
         earlier.recorder.close()
 
 
+_STOPPED_ITERATION = ("coroutine raised StopIteration",)
+"""What Python makes of a `StopIteration` that leaves a coroutine: for whoever is outside, it is none of its own."""
+
+
 def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
     """The same for callers without an event loop. It raises `UsageError` inside of one."""
     name = function.__name__.removesuffix("_async")
@@ -315,7 +335,12 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P,
     def blocking(*arguments: P.args, **options: P.kwargs) -> Result:
         _refuse_a_running_loop(name)
         with asyncio.Runner(loop_factory=real_loop) as runner:
-            return runner.run(function(*arguments, **options))
+            try:
+                return runner.run(function(*arguments, **options))
+            except RuntimeError as error:
+                if error.args == _STOPPED_ITERATION and isinstance(error.__cause__, StopIteration):
+                    raise error.__cause__ from None
+                raise
 
     blocking.__name__ = blocking.__qualname__ = name
     return blocking
@@ -335,7 +360,11 @@ async def _executed(
         if recorder is not None:
             from apxm.journaling import finish
 
-            await asyncio.to_thread(finish, recorder, journaling)  # it waits for the disk
+            if lost := await asyncio.to_thread(finish, recorder, journaling):  # it waits for the disk
+                warn(str(lost))
+    if recorder is not None and recorder.required and recorder.failure is not None and trace.stopped is None:
+        # Lost with its very last rows. What the run has given is kept, and so is its value.
+        trace.status, trace.stopped = Status.STOPPED, Stopped("journal", reason=str(recorder.failure))
     phases = LinkPhases(
         validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
     )

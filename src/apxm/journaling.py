@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from apxm.journal.runs import find_run, prune
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program import codec
-from apxm.program.difference import difference
+from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
 from apxm.program.model import Flow, Program
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
@@ -195,17 +194,19 @@ def reopen(
         raise
 
 
-def finish(recorder: Recorder, journaling: Journaling) -> None:
-    """Closes the journal, and now and then removes those that are old or too many."""
-    recorder.close()
+def finish(recorder: Recorder, journaling: Journaling) -> JournalError | None:
+    """Closes the journal, and now and then removes those that are old or too many. Returns why the journal lacks the
+    end of the run, where that is so and nobody has been told."""
+    lost = recorder.close()
     folder, now = journaling.path, time.time()
     if now - _pruned.get(folder, -inf) < PRUNED_EACH_S:
-        return
+        return lost
     _pruned[folder] = now
     try:
         prune(folder, now=now)
     except JournalError as error:  # no reason to lose what the run has given
         logger.warning("old runs were not removed: %s", error)
+    return lost
 
 
 def _stored(selection: Selection, options: RunOptions, default: str) -> dict[str, Value]:
@@ -263,7 +264,7 @@ def _refuse_another_program(header: Header, recorded: Program) -> None:
     if not path.is_absolute() or not path.exists():
         return  # then there is no other one
     now, _ = _program_now(header)
-    if sha256(codec.encode(now)).hexdigest() != header.program_digest:
+    if not same_meaning(recorded, now):
         raise JournalError(
             f"the program has changed since the run began: {difference(recorded, now)}",
             where=printable(header.path),

@@ -107,6 +107,11 @@ def is_utf8(text: str) -> bool:
         return False
 
 
+def as_utf8(text: str) -> str:
+    """`text`, with U+FFFD for each half of a surrogate pair: it can be printed, journaled and sent on."""
+    return text if is_utf8(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 _LINE_WIDTH = 160
 """Characters of a line that are shown."""
 

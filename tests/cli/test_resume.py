@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from apxm.journal.journal import Journal
-from apxm.journal.model import Started, header_of
+from apxm.journal.model import Ended, Record, Started, header_of
 from apxm.journal.reading import read
+from apxm.journal.store import Store
 from apxm.operations.types import Value
 from apxm.program import codec
 from tests.cli.conftest import Apxm
@@ -159,6 +164,57 @@ def test_half_of_a_surrogate_pair_in_a_value_is_refused_before_the_run(apxm: Apx
         assert "and form.k is text with half of a surrogate pair" in refused.err
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("agent A {", "// a comment\n\nagent A { // and one more"),
+        ('ask(f"first {topic}", max_tokens: 50)', 'ask(\n    f"first {topic}",\n\n    max_tokens: 50)'),
+        ("    ", ""),
+        ("\n", "\r\n"),
+    ],
+    ids=["comments", "layout", "indentation", "line ends"],
+)
+def test_what_changes_only_in_its_looks_is_the_same_program(apxm: Apxm, source: Path, change: tuple[str, str]) -> None:
+    run_id = stopped(apxm)
+    source.write_text(SOURCE.replace(*change), newline="")
+    ended = apxm("resume", run_id, *JOURNAL, "--max-total-tokens", "1000")
+    assert ended.status == 0, ended.err
+    assert "1 from the journal" in ended.err
+
+
+CASES = """\
+agent A {
+    @entry flow main(kind: str) -> str {
+        ask("first", max_tokens: 50) -> first
+        print(first)
+        switch kind {
+            case "a" => ask("of a", max_tokens: 50)
+            default => ask("of others", max_tokens: 50)
+        } -> answer
+        return answer
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (("return answer", "return answer + first"), "A.main gives something else"),
+        (("switch kind", "switch first"), "has other cases, or chooses by something else"),
+    ],
+)
+def test_the_difference_that_is_named_is_one(
+    apxm: Apxm, source: Path, change: tuple[str, str], difference: str
+) -> None:
+    source.write_text(CASES)
+    assert apxm("execute", "a.ais", "a", *FAST, "--journal", *JOURNAL).status == 0
+    source.write_text(CASES.replace(*change))
+    ended = apxm("resume", "last", *JOURNAL)
+    assert ended.status == 1
+    assert difference in ended.err
+
+
 def configured(folder: Path) -> Path:
     """The project's configuration there: a simulated backend `dry`, of model `one`."""
     config = folder / ".apxm/config.toml"
@@ -298,3 +354,71 @@ def test_a_simulated_run_has_a_journal_only_where_somebody_asks(apxm: Apxm, tmp_
     assert not (tmp_path / "runs").exists()
     assert apxm("execute", "a.ais", "bees", *FAST, *JOURNAL, "--require-journal").status == 0
     assert len(list((tmp_path / "runs").glob("*.journal"))) == 1
+
+
+@pytest.fixture
+def full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that has no room for the last row of a run."""
+    write = Store.write
+
+    def full(self: Store, records: Iterable[Record]) -> None:
+        rows = list(records)
+        if any(isinstance(record.row, Ended) for record in rows):
+            raise sqlite3.OperationalError("database or disk is full")
+        write(self, rows)
+
+    monkeypatch.setattr(Store, "write", full)
+
+
+@pytest.mark.usefixtures("full_at_the_end")
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_disk_that_fills_with_the_last_row_is_told_and_costs_no_result(apxm: Apxm, resumed: bool) -> None:
+    command = ("execute", "a.ais", "bees", *FAST, "--journal") if not resumed else ("resume", "last")
+    if resumed:
+        apxm("execute", "a.ais", "bees", *FAST, "--journal", *JOURNAL)
+    ended = apxm(*command, *JOURNAL)
+    assert ended.status == 0
+    assert ended.out.startswith("between\nSimulated answer")
+    assert "warning" in ended.err
+    assert "the journal cannot be written, and nothing more is journaled: database or disk is full" in ended.err
+    required = apxm(*command, *JOURNAL, "--require-journal")
+    assert required.status == 4
+    assert required.out == ended.out
+    assert "nothing more is journaled: database or disk is full" in required.err
+
+
+WITHOUT_ROOM = """\
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+from apxm.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("more", "status"), [((), 0), (("--require-journal",), 4)])
+def test_so_is_one_that_is_really_full(tmp_path: Path, more: tuple[str, ...], status: int) -> None:
+    (tmp_path / "big.ais").write_text(
+        'agent A { @entry flow main(x: str) -> str { ask("q") -> a print(f"{a}' + "{x}" * 20 + '") return a } }'
+    )
+    arguments = ("execute", "big.ais", "x" * 50_000, *FAST, "--journal", *more)
+    command = [sys.executable, "-c", WITHOUT_ROOM, *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == status, ended.stderr
+    assert ended.stdout.splitlines()[1].startswith("Simulated answer")
+    assert "nothing more is journaled: " in ended.stderr
+
+
+def test_a_run_that_was_stopped_says_by_what(apxm: Apxm) -> None:
+    run_id = stopped(apxm)
+    shown = apxm("runs", "show", run_id, *JOURNAL).out
+    assert "stopped: the budget does not cover second, which may cost" in shown
+    assert "of 100 tokens used" in shown
+    slow = ("execute", "a.ais", "bees", "--latency", "constant:60000", "--journal", *JOURNAL)
+    ended = apxm(*slow, "--timeout", "0.2", "--emit-metrics", "m.json")
+    assert ended.status == 4
+    assert "the time limit of 0.2 s was reached after 0.2" in ended.err
+    assert "; pending: first" in ended.err
+    assert "stopped: the time limit of 0.2 s" in apxm("runs", "show", "last", *JOURNAL).out
+    found = json.loads(Path("m.json").read_text())["execution"]["stopped"]
+    assert (found["kind"], found["limit"], found["pending"]) == ("timeout", 0.2, ["first"])

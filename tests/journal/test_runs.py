@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from apxm.errors import JournalError, UsageError
 from apxm.journal.folder import Stored
@@ -72,6 +73,18 @@ def test_a_run_is_shown_with_all_that_it_has(tmp_path: Path) -> None:
     run, history = show_run(find_run(tmp_path, FIRST))
     assert (run.id, run.status, run.operations) == (FIRST, "interrupted", 1)
     assert history.results == {"main/a0": result(0)}
+
+
+def test_of_runs_that_began_within_a_second_the_last_is_the_one_that_did_so_last(tmp_path: Path) -> None:
+    ids = [f"20260101-000000-{letters}" for letters in ("mmmm", "zzzz", "aaaa", "kkkk")]
+    for microsecond, run_id in enumerate(ids):
+        Journal.create(tmp_path, replace(header(run_id), started=STARTED + microsecond / 1e6)).close()
+    assert [run.id for run in list_runs(tmp_path)] == list(reversed(ids))
+    assert find_run(tmp_path, "last").files.run_id == "20260101-000000-kkkk"
+    with pytest.raises(UsageError, match="the last one is 20260101-000000-kkkk"):
+        find_run(tmp_path, "20260101")
+    (tmp_path / f"{ids[0]}.journal").write_bytes(b"?")
+    assert find_run(tmp_path, "last").files.run_id == ids[0], "what cannot be read counts as when it was written"
 
 
 @pytest.mark.parametrize("wanted", [FIRST, "20260101", "aaaa", "000-aaaa", "20260101-000000-aaa"])

@@ -139,7 +139,11 @@ def test_tokens_and_slots_are_held_until_the_answer_is_committed(
 ) -> None:
     """A journal that never commits: nothing that depends on an answer begins, and its slot is not given to another."""
     held: list[object] = []
-    monkeypatch.setattr(Journal, "append", lambda _self, row, committed=None: held.append((row, committed)))
+
+    def hold(_journal: Journal, row: object, committed: object = None, *, urgent: bool = False) -> None:
+        held.append((row, committed, urgent))
+
+    monkeypatch.setattr(Journal, "append", hold)
     p = program(plan(ask("first"), ask(0), ask("second"), give(1)))
     backend = instant()
     journal = begin(tmp_path, p)

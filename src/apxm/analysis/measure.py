@@ -29,6 +29,7 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metr
     return Metrics(
         execution=Execution(
             status=trace.status.value,
+            stopped=trace.stopped,
             duration_ms=_ms(duration),
             nodes_executed=trace.executed,
             nodes_reused=trace.reused,

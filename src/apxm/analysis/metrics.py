@@ -7,6 +7,8 @@ import json
 import msgspec
 from msgspec import Struct
 
+from apxm.runtime.stopped import Stopped
+
 
 class Execution(Struct, frozen=True):
     status: str
@@ -15,6 +17,8 @@ class Execution(Struct, frozen=True):
     nodes_reused: int
     """Those of them whose answer an earlier process had journaled."""
     nodes_failed: int
+    stopped: Stopped | None = None
+    """Why it ended before its end; None where it did not."""
 
 
 class OverheadBreakdown(Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from msgspec import Struct
 
 from apxm.backends.said import read_error
+from apxm.source import as_utf8
 
 
 class Reply(Struct):
@@ -133,14 +134,14 @@ def _said(reply: Reply) -> tuple[str | None, str]:
     """The text, None where there is not even an empty one, and the words of a refusal."""
     refusal = reply.refusal if isinstance(reply.refusal, str) else ""
     if isinstance(reply.content, str):
-        return _storable(reply.content), refusal
+        return as_utf8(reply.content), refusal
     texts: list[str] = []
     for kind, part in _parts(reply.content):
         if kind == "refusal":
             refusal = part
         elif kind in ("text", "output_text"):
             texts.append(part)
-    return _storable("".join(texts)) if texts else None, refusal
+    return as_utf8("".join(texts)) if texts else None, refusal
 
 
 def _parts(content: object) -> Iterator[tuple[str, str]]:
@@ -154,13 +155,3 @@ def _parts(content: object) -> Iterator[tuple[str, str]]:
             words = fields.get("refusal") or fields.get("text") if kind == "refusal" else fields.get("text")
             if isinstance(kind, str) and isinstance(words, str):
                 yield kind, words
-
-
-def _storable(text: str) -> str:
-    """Halves of a surrogate pair, which no encoding can carry, become U+FFFD: the answer can be printed, journaled and
-    sent to the next model, and whoever paid for it has it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

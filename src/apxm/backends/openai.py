@@ -114,7 +114,7 @@ class OpenAIBackend:
                 content = await _read(response, self._max_answer)
         except _LOST as error:
             raise self._lost(error) from None
-        found = None if content is None else decode_models(content)
+        found = decode_models(content)
         if found is None:
             raise self._error(
                 "unreadable_answer", f"answered 200 at {self._shown}/models, but no list of models", retryable=True

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from pyqwest import HTTPTransport, HTTPVersion
 
 from apxm.errors import ConfigurationError
+from apxm.regular import read_regular
 
 CONNECT_TIMEOUT_S = 30.0
 IDLE_S = 4.0
@@ -107,8 +108,7 @@ def _pem_of(variable: str, path: Path) -> list[bytes]:
         files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
         contents: list[bytes] = []
         for file in files:
-            with file.open("rb") as stream:
-                contents.append(stream.read(_MAX_CERTIFICATES))
+            contents.append(read_regular(file, _MAX_CERTIFICATES))
     except OSError as error:
         raise ConfigurationError(f"{variable} names {path}, which cannot be read: {error.strerror}") from None
     return [content for content in contents if b"-----BEGIN CERTIFICATE-----" in content]

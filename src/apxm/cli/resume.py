@@ -67,7 +67,7 @@ def resume(
     from apxm.analysis.metrics import LinkPhases
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.session import Shown, Terminal, announce, closing, show_run
+    from apxm.cli.session import Shown, Terminal, announce, closing, exit_status, show_run
     from apxm.cli.values import read_assumed
     from apxm.config.runs import Journaling
     from apxm.config.selection import resolve
@@ -131,4 +131,4 @@ def resume(
             note(f"run {recorder.run_id} goes on: {so_far}")
         phases = LinkPhases(validation_ms=api.milliseconds(perf_counter() - begun))
         status = show_run(started, recorder, pool, phases, recorder.run_id, terminal)
-    raise typer.Exit(status)
+    raise typer.Exit(exit_status(status, recorder))

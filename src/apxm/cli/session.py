@@ -31,7 +31,7 @@ from apxm.reports.output import ProgramOutput
 from apxm.reports.progress import INTERVAL_S, ProgressLine
 from apxm.reports.streams import OutputClosedError
 from apxm.reports.structs import run_json
-from apxm.reports.summary import budget_lines, failure_lines, summary_line
+from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.reports.terminal import note, show_diagnostics, show_warning
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
@@ -158,19 +158,30 @@ def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile
         validation_ms = api.milliseconds(perf_counter() - begun)
         phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms)
         status = show_run(run, recorder, pool, phases, run_id, terminal)
-    raise typer.Exit(status)
+    raise typer.Exit(exit_status(status, recorder))
 
 
 @contextmanager
 def closing(recorder: Recorder | None, journaling: Journaling) -> Generator[None]:
-    """Closes the journal at the end."""
+    """Closes the journal at the end, and says so where that fails."""
     try:
         yield
     finally:
         if recorder is not None:
             from apxm.journaling import finish
 
-            finish(recorder, journaling)
+            if lost := finish(recorder, journaling):
+                if journaling.required:
+                    note(str(lost), "error")
+                else:
+                    show_warning(str(lost))
+
+
+def exit_status(status: int, recorder: Recorder | None) -> int:
+    """That of a run which ended with `status`, once its journal is closed: without one that is required it is
+    stopped."""
+    lost = recorder is not None and recorder.required and recorder.failure is not None
+    return exits.STOPPED if lost and not status else status
 
 
 def show_run(
@@ -220,12 +231,14 @@ def _report(
         raise unwritten
     for line in failure_lines(trace):
         note(line, "error")
-    for line in budget_lines(trace):
+    for line in stopped_lines(trace):
         note(line, "error")
-    if failure is not None:
+    if failure is not None and not (trace.stopped and trace.stopped.kind == "journal"):
         note(str(failure), "error")
     if not shown.quiet:
         note(summary_line(metrics))
+        if trace.status is Status.INTERRUPTED and trace.stopped and trace.stopped.pending:
+            note(printable(trace.stopped.pending_text))
         if recorder and not failure and trace.status is not Status.SUCCEEDED:
             note(f"`apxm resume {run_id}` goes on from here")
     if unwritten is not None and not isinstance(unwritten, OutputClosedError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from apxm.errors import ConfigurationError
+from apxm.regular import NotRegularError, read_regular
 
 PROJECT_FILE = Path(".apxm", "config.toml")
 LARGEST = 1024 * 1024
@@ -78,18 +78,13 @@ def read_file(path: Path) -> bytes | None:
     A device or a pipe at that place is refused before a byte of it is read, so it cannot hang us.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        content = read_regular(path, LARGEST + 1)
+    except NotRegularError as error:
+        raise ConfigurationError(str(error.strerror), where=str(path)) from None
     except OSError as error:
         if _is_absent(path, error):
             return None
         raise ConfigurationError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigurationError("this is not a regular file", where=str(path))
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(LARGEST + 1)
-    finally:
-        os.close(descriptor)
     if len(content) > LARGEST:
         raise ConfigurationError("the file is larger than 1 MiB", where=str(path))
     return content

@@ -26,9 +26,11 @@ from apxm.backends.settings import Settings, SimulatedSettings
 from apxm.config.document import Document
 from apxm.config.files import ConfigFile, Scope, find_project_file, read_file
 from apxm.errors import ConfigurationError
+from apxm.regular import read_regular
 
 VARIABLE = "APXM_TRUST"
 """Set to 1, every project's configuration counts as trusted: for machines that run one project only, such as CI."""
+_LONGEST_PATH = 64 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ANYBODY_MAY = frozenset(
     {"model", "system", "temperature", "max_tokens", "timeout_s", "retries"}  # a call in the program may say these
@@ -85,9 +87,9 @@ def list_trusted() -> list[TrustedFile]:
     if not store.is_dir():
         return []
     found = [
-        TrustedFile(Path(os.fsdecode(entry.read_bytes())), entry.name)
+        TrustedFile(Path(os.fsdecode(read_regular(entry, _LONGEST_PATH))), entry.name)
         for entry in store.iterdir()
-        if _DIGEST.fullmatch(entry.name)
+        if _DIGEST.fullmatch(entry.name) and entry.is_file()  # what else is there trusts nothing
     ]
     return sorted(found, key=lambda trusted: (trusted.path, trusted.digest))
 

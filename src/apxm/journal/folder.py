@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,8 +83,13 @@ def runs_in(folder: Path) -> list[Stored]:
                     continue
                 run_id = match[1]
                 run = runs.setdefault(run_id, Stored(RunFiles(folder, run_id)))
-                with suppress(FileNotFoundError):  # it is being removed
+                try:
                     state = entry.stat()
+                except FileNotFoundError:
+                    continue  # it is being removed
+                except OSError:  # a link in a circle, or to where this user may not look
+                    run.ours = False
+                else:
                     run.size_bytes += state.st_size
                     run.written = max(run.written, state.st_mtime)
                     run.has_journal |= match[2] == "journal"

@@ -6,9 +6,11 @@ answer must not become part of a resumed run.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,6 +19,7 @@ import msgspec
 from apxm.errors import JournalError, OperationError
 from apxm.journal.model import Edited, Header, Record, Result
 from apxm.operations.types import JSON, Value, check_size, conforms
+from apxm.regular import NotRegularError
 from apxm.source import printable
 
 FORMAT_VERSION = 2
@@ -66,7 +69,18 @@ def decode_record(content: bytes) -> Record:
         return _checked(_decode_record(content))
 
 
+SIDE_FILES = ("-journal", "-wal", "-shm")
+"""What SQLite looks for beside a database, by the ends of their names."""
+
+
 def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Raises `NotRegularError` where SQLite would open what is no file: it waits for a pipe, and for ever, since it
+    begins anew after each signal."""
+    real = os.path.realpath(path)  # as SQLite does, where it is a link
+    for name in (real, *(real + end for end in SIDE_FILES)):
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(name).st_mode):
+                raise NotRegularError(name)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -85,7 +99,8 @@ def failing(what: str, path: Path) -> Generator[None, None, None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise JournalError(f"the journal {what}: {reason_of(error)}", where=printable(str(path))) from error
+        place = error.filename if isinstance(error, NotRegularError) else str(path)
+        raise JournalError(f"the journal {what}: {reason_of(error)}", where=printable(place)) from error
 
 
 def reason_of(error: Exception) -> str:

@@ -91,6 +91,12 @@ class Journal:
             raise InternalError("a row was appended to a journal that is not open")
         self._writer.append(Record(self._clock(), row), committed, urgent)
 
+    @property
+    def failure(self) -> JournalError | None:
+        """Why it lacks something that was appended to it, once it is closed. `on_failure` may come too late to say so:
+        of what the loop has no turn for any more, nothing is told."""
+        return self._writer.failure if self._writer and self._closed else None
+
     def close(self) -> None:
         """Writes what is queued, empties the write-ahead log into the file, and lets go of the run."""
         if self._closed:

@@ -13,6 +13,8 @@ from types import ModuleType
 
 from apxm.errors import JournalBusyError, JournalError
 from apxm.journal.folder import unusable
+from apxm.regular import NotRegularError, open_regular
+from apxm.source import printable
 
 _TRIES = 20
 _PAUSE_S = 0.005
@@ -30,6 +32,8 @@ class RunLock:
         self._made = not path.exists()
         try:
             self._descriptor = _locked(path, run_id)
+        except NotRegularError as error:
+            raise JournalError(f"the run cannot be locked: {error.strerror}", where=printable(str(path))) from None
         except OSError as error:
             raise unusable(path.parent, error) from None
 
@@ -47,7 +51,7 @@ def is_held(path: Path) -> bool:
     """Whether a process owns the run with this lock file."""
     locks = _locks()
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_regular(path)
     except OSError:
         return False
     try:
@@ -65,7 +69,7 @@ def is_held(path: Path) -> bool:
 def _locked(path: Path, run_id: str) -> int:
     """The descriptor of the lock file that is there, with its lock. Raises `JournalBusyError` and `OSError`."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
         try:
             if not _take(descriptor):
                 raise JournalBusyError(run_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from operator import itemgetter
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,6 +20,9 @@ from apxm.source import printable
 KEEP_DAYS = 30.0
 KEEP_BYTES = 1024**3
 _DAY_S = 86_400.0
+
+Begun = tuple[str, float, str]
+"""When a run did: the second in its id, the unix time in its journal, its id."""
 
 
 class Run(Struct, frozen=True):
@@ -39,8 +44,9 @@ class Run(Struct, frozen=True):
 
 def list_runs(folder: Path) -> list[Run]:
     """The newest first. Raises `JournalError` where the folder cannot be read, never because of a file in it."""
-    listed = [_listed(run) for run in reversed(runs_in(folder)) if run.has_journal]
-    return [run for run in listed if run]
+    listed = [_listed(run) for run in runs_in(folder) if run.has_journal]
+    begun = [entry for entry in listed if entry]
+    return [run for _, run in sorted(begun, key=itemgetter(0), reverse=True)]
 
 
 def find_run(folder: Path, wanted: str) -> Stored:
@@ -49,7 +55,7 @@ def find_run(folder: Path, wanted: str) -> Stored:
     runs = {run.files.run_id: run for run in runs_in(folder) if run.has_journal}
     ids = list(runs)
     if wanted == "last" and ids:
-        return runs[ids[-1]]
+        return _last(runs)
     if wanted in ids:
         return runs[wanted]
     found = [run_id for run_id in ids if wanted and (run_id.startswith(wanted) or run_id.endswith(wanted))]
@@ -57,13 +63,29 @@ def find_run(folder: Path, wanted: str) -> Stored:
         return runs[found[0]]
     if found:
         raise UsageError(
-            f"{wanted!r} may be any of {len(found)} runs", hint=f"type more of it; the last one is {found[-1]}"
+            f"{wanted!r} may be any of {len(found)} runs",
+            hint=f"type more of it; the last one is {_last({run_id: runs[run_id] for run_id in found}).files.run_id}",
         )
     if near := get_close_matches(wanted, ids, 1, cutoff=0.3):
         hint = f"did you mean {near[0]}?"
     else:
-        hint = f"the last one is {ids[-1]}" if ids else "there are none"
+        hint = f"the last one is {_last(runs).files.run_id}" if ids else "there are none"
     raise UsageError(f"there is no run {wanted!r} in {printable(str(folder))}", hint=hint)
+
+
+def _last(runs: Mapping[str, Stored]) -> Stored:
+    """The one that began last. An id tells the second; of several within one the journals tell."""
+    second = start_of(max(runs))
+    tied = [run for run_id, run in runs.items() if start_of(run_id) == second]
+    return max(tied, key=_begun) if len(tied) > 1 else tied[0]
+
+
+def _begun(run: Stored) -> Begun:
+    try:
+        started = read(run.files.journal).header.started
+    except JournalError:
+        started = run.written
+    return _order(run, started)
 
 
 def show_run(run: Stored) -> tuple[Run, History]:
@@ -108,16 +130,21 @@ def _remove(files: RunFiles) -> bool:
     return True
 
 
-def _listed(run: Stored) -> Run | None:
-    """None where it is being removed."""
+def _listed(run: Stored) -> tuple[Begun, Run] | None:
+    """With what it is ordered by; None where it is being removed."""
     try:
-        return _describe(run, read(run.files.journal))
+        history = read(run.files.journal)
+        return _order(run, history.header.started), _describe(run, history)
     except JournalError as error:
         if not run.files.journal.exists():
             return None
         status = "unreadable" if isinstance(error, JournalVersionError) else "damaged"
         run_id = run.files.run_id
-        return Run(run_id, None, None, start_of(run_id), status, None, run.size_bytes)
+        return _order(run, run.written), Run(run_id, None, None, start_of(run_id), status, None, run.size_bytes)
+
+
+def _order(run: Stored, started: float) -> Begun:
+    return start_of(run.files.run_id), started, run.files.run_id
 
 
 def _describe(run: Stored, history: History) -> Run:

@@ -39,10 +39,10 @@ class Writer:
         self._place = place
         self._loop = loop
         self._on_failure = on_failure
-        self._broken = False
-        """Read and set by the thread alone, as the next one."""
+        self.failure: JournalError | None = None
+        """Why nothing is written any more; set by the thread alone, to be read by others when it has ended."""
         self._committed = 0.0
-        """When, by `perf_counter`."""
+        """When, by `perf_counter`; read and set by the thread alone."""
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         """None ends the thread."""
         self._urgent = threading.Event()
@@ -83,13 +83,12 @@ class Writer:
 
     def _handle(self, batch: list[_Entry]) -> None:
         failure: JournalError | None = None
-        if not self._broken:
+        if self.failure is None:
             try:
                 self._store.write([entry.record for entry in batch])
             except Exception as error:
                 # Whatever it is: were the thread to end here, the run would wait for ever.
-                self._broken = True
-                failure = JournalError(
+                failure = self.failure = JournalError(
                     f"the journal cannot be written, and nothing more is journaled: {reason_of(error)}",
                     where=self._place,
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from apxm.analysis.metrics import Metrics
-from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.trace import Trace
 from apxm.source import printable
 
@@ -41,34 +40,15 @@ def failure_lines(trace: Trace) -> list[str]:
     return lines
 
 
-def budget_lines(trace: Trace) -> list[str]:
-    """What a limited run cost, where it was stopped by that or an endpoint went above it; for standard error."""
-    budget = trace.budget
-    if budget is None:
-        return []
+def stopped_lines(trace: Trace) -> list[str]:
+    """Which limit ended a run, and an endpoint that cost more than it was allowed to; for standard error."""
     lines: list[str] = []
-    if trace.unaffordable:
-        path, worst = trace.unaffordable[0]
-        more = f" (and {len(trace.unaffordable) - 1} more)" if len(trace.unaffordable) > 1 else ""
-        most = (
-            f"may cost {worst.tokens:,} tokens"
-            if budget.max_money is None
-            else f"may cost {as_amount(worst.money):.6g}"
-        )
-        lines.append(printable(f"the budget does not cover {path}, which {most}{more}: {_spent(budget)}"))
-    if budget.above.tokens:
-        above = f"{budget.above.tokens:,} tokens above what was reserved for them"
+    if trace.stopped is not None and trace.stopped.kind != "interrupted":
+        lines.append(printable(trace.stopped.message))
+    if trace.budget is not None and trace.budget.above.tokens:
+        above = f"{trace.budget.above.tokens:,} tokens above what was reserved for them"
         lines.append(f"answers cost {above}: an endpoint does not honour max_tokens")
     return lines
-
-
-def _spent(budget: Budget) -> str:
-    parts: list[str] = []
-    if budget.max_tokens is not None:
-        parts.append(f"{budget.spent.tokens:,} of {count(budget.max_tokens, 'token')} used")
-    if budget.max_money is not None:
-        parts.append(f"{as_amount(budget.spent.money):.6g} of {as_amount(budget.max_money):.6g} spent")
-    return ", ".join(parts)
 
 
 def count(number: int, noun: str) -> str:

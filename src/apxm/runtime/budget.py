@@ -64,6 +64,10 @@ class Budget:
             return Verdict.FITS
         return Verdict.LATER if self._holds(self.spent + worst) else Verdict.NEVER
 
+    def lacks_tokens(self, worst: Cost) -> bool:
+        """Whether it is tokens that would not last, and not only money."""
+        return self.max_tokens is not None and self.spent.tokens + worst.tokens > self.max_tokens
+
     def reserve(self, worst: Cost) -> None:
         self.reserved += worst
 

@@ -31,7 +31,10 @@ _ASSUMED_OUTPUT = 1024
 class Owner(Protocol):
     """Who is told what an attempt does."""
 
-    def receive(self, call: Call, outcome: Outcome) -> None: ...
+    def ended(self, call: Call, attempt: int, outcome: object) -> None:
+        """A callback backend says so of the attempt of that number, from 0; perhaps not for the first time, from inside
+        `begin`, or in a thread of its own."""
+        ...
 
     def held_up(self, call: Call, duration: int, where: str, /) -> None:
         """The backend kept the event loop busy in one step, for at least so many ns, at a place of its code."""
@@ -161,9 +164,9 @@ class Call(Struct, eq=False, gc=False):
     def rank(self) -> int:
         return self.frame.base + self.handler.priority
 
-    def receive(self, outcome: Outcome) -> None:
-        """The running attempt is over."""
-        self.owner.receive(self, outcome)
+    def first_ended(self, outcome: object) -> None:
+        """Its callback backend says that the first attempt is over."""
+        self.owner.ended(self, 0, outcome)
 
     def patience(self, error: BackendError, now: int) -> int | None:
         """For how many ns more it is worth trying again after `error`; None where its retries alone decide."""

@@ -5,18 +5,23 @@ A `Call` waits for its slots, makes one attempt or more, and then gives its outc
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
-from apxm.backends.protocol import Handle, ModelAnswer, plausible_answer
+from apxm.backends.protocol import Handle, ModelAnswer, sound_outcome
 from apxm.errors import BackendError, OperationError
 from apxm.runtime.budget import Budget, Verdict
 from apxm.runtime.call import NOTHING, Call, Outcome
 from apxm.runtime.deadlines import Deadlines
+from apxm.runtime.defects import gave_no_answer, raised_by
 from apxm.runtime.limits import RunSlots
-from apxm.runtime.loops import START, RankedClock
+from apxm.runtime.loops import START, Failed, RankedClock, enter
 from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, SHORT_PAUSE_NS, RetryBudget, pause_ns
+from apxm.runtime.stopped import StopKind
 from apxm.runtime.trace import ANOTHER_RUN, Place, Trace
 from apxm.runtime.workers import Workers
 
@@ -40,13 +45,20 @@ class Calls:
         proceed: Callable[[], None],
         held_up: Callable[[Call, int, str], None],
         tries_again: Callable[[Call, BackendError], None],
+        abort: Failed,
     ) -> None:
         """`limited` is false where neither the run nor any backend it uses has a limit: then no call asks for a slot.
 
         `deliver` is called once per call that is over, unless it was cancelled, and says when its tokens were
         delivered. `proceed` is called behind it, when the slot is free again. `held_up` is that of an `Owner`.
         `tries_again` is told of each call that has failed more than once and is tried again.
+
+        Events come in by the clock's timers, `receive`, `ended`, the journal and the gates; `abort` is told of whatever
+        is raised there, as whoever raises events would not pass it on. Those of the timers are the clock's to tell.
         """
+        self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
+        self._abort = abort
         self._clock = clock
         self._now = clock.now
         self._trace = trace
@@ -56,7 +68,7 @@ class Calls:
         self._tries_again = tries_again
         self.limited = limited
         self._slots: RunSlots[Call] = RunSlots(
-            max_concurrency, clock, self._start, self._refuse, self._wake, self._afford
+            max_concurrency, clock, self._start, self._refuse, partial(enter, self._wake, abort), self._afford
         )
         self._released: Place | None = None
         """The attempt that gave its slot back in this very event, if one did."""
@@ -74,7 +86,7 @@ class Calls:
         """Of the pauses; made for the first of them."""
         self._running: Deadlines[Call] = Deadlines(clock, self._expire)
         self._pauses: dict[Call, Handle] = {}  # in order, so that all ends are deterministic
-        self._workers = Workers(clock, self.receive)
+        self._workers = Workers(clock, self.receive, abort)
         self.added = 0
         """Calls so far."""
         self.unfinished = 0
@@ -124,6 +136,17 @@ class Calls:
         else:
             self._slots.grant()
 
+    @property
+    def pending(self) -> list[Call]:
+        """Those that are not over, in no order."""
+        return [*self._running, *self._committing, *self._pauses, *self._slots.waiting, *self.unaffordable]
+
+    @property
+    def limit_reached(self) -> StopKind:
+        """Which budget does not cover the first of the unaffordable ones."""
+        assert self._budget is not None
+        return "tokens" if self._budget.lacks_tokens(self.unaffordable[0].worst) else "cost"
+
     def cancel(self) -> None:
         """Ends all calls: nothing is reported any more, and what is in flight is cancelled."""
         paused, running = list(self._pauses.items()), list(self._running)
@@ -139,8 +162,7 @@ class Calls:
             self._record_earlier(call)
         now = self._now()
         for call in running:
-            if call.handle is not None:
-                call.handle.cancel()
+            self._give_up(call)
             sent = call.sent
             self._leave(call)
             if sent is None:
@@ -209,7 +231,8 @@ class Calls:
                 self._begin(call)
 
         alone = self.in_flight == 1
-        recorder.reserved(self._path(call), len(call.earlier), call.worst, reserved, urgent=alone)
+        then = partial(enter, reserved, self._abort)
+        recorder.reserved(self._path(call), len(call.earlier), call.worst, then, urgent=alone)
         if call.clocked:
             call.dispatch += self._now() - call.since
 
@@ -219,26 +242,54 @@ class Calls:
             call.sent = sent = self._now()
             if call.clocked:
                 call.dispatch += sent - call.since
-            call.handle = backend.begin(call.request, self._clock, call.receive)
+            done = partial(self.ended, call, len(call.earlier)) if call.earlier else call.first_ended
+            try:
+                call.handle = backend.begin(call.request, self._clock, done)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                done(raised_by(backend.name, error))
         else:
             self._workers.start(call)
             if call.clocked:
                 call.dispatch += self._now() - call.since
 
-    def receive(self, call: Call, outcome: Outcome) -> None:
+    def ended(self, call: Call, attempt: int, outcome: object) -> None:
+        """That of an `Owner`."""
+        if call.sent is None or len(call.earlier) != attempt:
+            return  # it is over already
+        if call.handle is None or get_ident() != self._thread:
+            # From inside `begin`, or from another thread: then we may be in the middle of something.
+            self._loop.call_soon_threadsafe(self._ended_later, call, attempt, outcome)
+        else:
+            self.receive(call, outcome)
+
+    def _ended_later(self, call: Call, attempt: int, outcome: object) -> None:
+        if len(call.earlier) == attempt:
+            self.receive(call, outcome)
+
+    def receive(self, call: Call, outcome: object) -> None:
         """The running attempt of a call is over; nothing happens where it was given up before."""
         sent = call.sent
         if sent is None:
             return
-        received = self._now()
-        if isinstance(outcome, ModelAnswer):
-            answer = plausible_answer(outcome)
-            if self._recorder is None:
-                self._answered(call, answer, sent, received, received)
-            else:
-                self._commit(call, answer, sent, received)
-        else:
+        try:
+            received = self._now()
+            try:
+                found = sound_outcome(outcome)
+            except TypeError as flaw:
+                found = gave_no_answer(call.backend.name, flaw)
+            self._ended(call, found, sent, received)
+        except BaseException as error:
+            self._abort(error)
+
+    def _ended(self, call: Call, outcome: Outcome, sent: int, received: int) -> None:
+        if not isinstance(outcome, ModelAnswer):
             self._failed(call, outcome, sent, received)
+        elif self._recorder is None:
+            self._answered(call, outcome, sent, received, received)
+        else:
+            self._commit(call, outcome, sent, received)
 
     def _commit(self, call: Call, answer: ModelAnswer, sent: int, received: int) -> None:
         """Nothing may depend on an answer, nor take its slot, before it is in the journal."""
@@ -252,8 +303,9 @@ class Calls:
                 self._answered(call, answer, sent, received, self._now())
 
         alone = self.in_flight == len(self._committing)
+        then = partial(enter, committed, self._abort)
         self._recorder.received(
-            self._path(call), call.original, call.backend.name, call.model, answer, committed, urgent=alone
+            self._path(call), call.original, call.backend.name, call.model, answer, then, urgent=alone
         )
 
     def _answered(self, call: Call, answer: ModelAnswer, sent: int, received: int, began: int) -> None:
@@ -346,10 +398,16 @@ class Calls:
 
     def _expire(self, call: Call) -> None:
         call.timed_out = True
-        if call.handle is not None:
-            call.handle.cancel()
+        self._give_up(call)
         if call.backend.begin is not None:
             self.receive(call, call.timeout())
+
+    def _give_up(self, call: Call) -> None:
+        try:
+            if call.handle is not None:
+                call.handle.cancel()
+        except Exception as error:  # its attempt is over all the same
+            raised_by(call.backend.name, error)
 
     def _tell(self, call: Call, error: BackendError, now: int) -> None:
         """What the failed attempt of a call says about its endpoint."""

@@ -210,9 +210,14 @@ class RunSlots(Generic[W]):
 
         self._timers[gate] = when, self._clock.call_at(when, due, START)
 
+    @property
+    def waiting(self) -> list[W]:
+        """All that wait, those of one backend in the order in which they would go."""
+        return [waiter for queue in self._queues.values() for _, _, waiter in sorted(queue)]
+
     def clear(self) -> list[W]:
         """Forgets all that wait, and says what did; lets go of what was given back."""
-        waiting = [waiter for queue in self._queues.values() for _, _, waiter in sorted(queue)]
+        waiting = self.waiting
         gates = list(self._queues)
         for gate in gates:
             gate.leave(self._wake)

@@ -13,7 +13,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from time import perf_counter_ns
 from typing import Any, Protocol, TypeVar, cast
@@ -63,38 +63,57 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+Failed = Callable[[BaseException], object]
+"""Told of what a callback raised, whatever it was."""
+
+
+def enter(callback: Callable[[], object], failed: Failed) -> None:
+    """Calls `callback` for whoever waits for what comes of it: what it raises goes to `failed`. Of a callback of the
+    loop, or of a task that nobody awaits, it would reach the log only, and the wait would never end."""
+    try:
+        callback()
+    except BaseException as error:
+        failed(error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 class RankedClock(Clock, Protocol):
     """A clock that knows what goes first among things due together."""
 
     def call_at(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> Handle: ...
 
 
-def clock_of(loop: AbstractEventLoop) -> RankedClock:
-    """The clock that belongs to a loop."""
-    return VirtualClock(loop) if isinstance(loop, VirtualLoop) else RealClock(loop)
+def clock_of(loop: AbstractEventLoop, failed: Failed = _raise) -> RankedClock:
+    """The clock that belongs to a loop; `failed` is told of what callbacks of its timers raise, by default the loop."""
+    return VirtualClock(loop, failed) if isinstance(loop, VirtualLoop) else RealClock(loop, failed)
 
 
 class RealClock:
     """`perf_counter_ns`; uvloop's own clock steps by 1 ms."""
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
+    def __init__(self, loop: AbstractEventLoop, failed: Failed = _raise) -> None:
         self._loop = loop
+        self._failed = failed
         self.now = perf_counter_ns
 
     def call_at(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> Handle:
         del rank  # real instants do not coincide
-        return _RealTimer(self._loop, when, callback)
+        return _RealTimer(self._loop, when, callback, self._failed)
 
 
 class _RealTimer:
     """A timer of the loop, armed again where the loop fired it early (uvloop may, by up to 1 ms)."""
 
-    __slots__ = ("_callback", "_handle", "_loop", "_when")
+    __slots__ = ("_callback", "_failed", "_handle", "_loop", "_when")
 
-    def __init__(self, loop: AbstractEventLoop, when: int, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: AbstractEventLoop, when: int, callback: Callable[[], None], failed: Failed) -> None:
         self._loop = loop
         self._when = when
         self._callback = callback
+        self._failed = failed
         self._handle = loop.call_later(max(0, when - perf_counter_ns()) / 1e9, self._fire)
 
     def _fire(self) -> None:
@@ -102,7 +121,7 @@ class _RealTimer:
         if early > 0:
             self._handle = self._loop.call_later(early / 1e9, self._fire)
         else:
-            self._callback()
+            enter(self._callback, self._failed)
 
     def cancel(self) -> None:
         self._handle.cancel()
@@ -111,9 +130,9 @@ class _RealTimer:
 class VirtualClock:
     """Integer ns from 0; it stands still while anything runs."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, failed: Failed = _raise) -> None:
         self.now = loop.now
-        self.call_at = loop.call_at_ns
+        self.call_at = partial(loop.call_at_ns, failed=failed)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -137,9 +156,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now / 1e9
 
-    def call_at_ns(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> TimerHandle:
+    def call_at_ns(
+        self, when: int, callback: Callable[[], None], rank: int = COMPLETION, failed: Failed = _raise
+    ) -> TimerHandle:
         """Calls `callback` at `when`, in ns of this loop."""
-        handle = TimerHandle(when / 1e9, callback, (), self)
+        handle = TimerHandle(when / 1e9, enter, (callback, failed), self)
         heapq.heappush(self._timers, (max(when, self._now), rank, next(self._sequence), handle))
         return handle
 

@@ -42,11 +42,10 @@ class ObservedCalls(Calls):
         self._observer.began(self._path(call), call)
         super()._begin(call)
 
-    def receive(self, call: Call, outcome: Outcome) -> None:
-        if call.sent is not None:
-            # Before what it leads to: the calls that waited for this answer begin in there.
-            self._observer.ended(self._path(call), call, outcome, self._now() - call.sent)
-        super().receive(call, outcome)
+    def _ended(self, call: Call, outcome: Outcome, sent: int, received: int) -> None:
+        # Before what it leads to: the calls that waited for this answer begin in there.
+        self._observer.ended(self._path(call), call, outcome, received - sent)
+        super()._ended(call, outcome, sent, received)
 
     def _refuse(self, call: Call) -> None:
         self._observer.ended(self._path(call), call, call.gate.refusal(), None)

@@ -15,7 +15,7 @@ from apxm.journal.journal import Journal
 from apxm.journal.model import Answers, Edited, Ended, History, Printed, Reserved, Result, Resumed, Settled
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.trace import Trace
-from apxm.source import printable
+from apxm.source import as_utf8, printable
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,9 +47,13 @@ class Recorder:
         self.failure: JournalError | None = None
         """Why nothing is journaled any more."""
 
-    def close(self) -> None:
-        """Commits what was told. No more is."""
+    def close(self) -> JournalError | None:
+        """Commits what was told. No more is. Returns the failure where something was lost and nobody has been told."""
         self._journal.close()
+        if self.failure is not None:
+            return None
+        self.failure = self._journal.failure
+        return self.failure
 
     @property
     def run_id(self) -> str:
@@ -147,7 +151,9 @@ class Recorder:
 
     def ended(self, trace: Trace) -> None:
         message = trace.failures[0].message if trace.failures else ""
-        self._journal.append(Ended(trace.status.value, message))
+        if trace.stopped is not None:
+            message = trace.stopped.message
+        self._journal.append(Ended(trace.status.value, as_utf8(message)))  # whose words they are is not known
 
 
 def request_digest(request: ModelRequest, backend: str, model: str) -> bytes:

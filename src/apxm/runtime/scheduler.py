@@ -4,7 +4,6 @@ once and in place, and hands the others to `Calls`."""
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import process_time_ns
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, InternalError, OperationError, UsageError
-from apxm.operations.types import Value, check_size
+from apxm.operations.types import Value
 from apxm.program.model import Flow
 from apxm.runtime.budget import Budget, Tariff, money
 from apxm.runtime.call import BoundBackend, Call, Outcome
 from apxm.runtime.calls import Calls
 from apxm.runtime.deadlines import limit_ns
+from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
@@ -26,8 +26,9 @@ from apxm.runtime.loops import TIMEOUT, VirtualLoop, clock_of
 from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending
-from apxm.runtime.state import Failed, Frame, State
-from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Failure, Status, Trace
+from apxm.runtime.state import Frame, State
+from apxm.runtime.stopped import StopKind, Stopped
+from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.watch import WATCH
 
 _MOST_WARNINGS = 3
@@ -67,6 +68,8 @@ class Run:
         self._waited = 0
         """Operations that waited and are over, well or badly."""
         self._ending: Status | None = None
+        self._error: BaseException | None = None
+        """What ends it, raised by whoever called it or by ourselves: it is the caller's to hear."""
         self._warned_of: set[str] = set()
         """Paths of operations whose handlers kept the event loop busy."""
         self._cut_short: set[tuple[int, int]] = set()
@@ -82,7 +85,8 @@ class Run:
         """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
         closing the journal is left to the caller.
 
-        Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual.
+        Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual. What
+        `output` or `warn` raises, whatever it is, ends the run in the same way and is raised from here.
         Raises `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
         """
         loop = asyncio.get_running_loop()
@@ -91,7 +95,7 @@ class Run:
         if virtual:
             self._refuse_what_is_real()
         self._budget = self._make_budget()
-        clock = clock_of(loop)
+        clock = clock_of(loop, self._abort)
         options, trace = self._options, self.trace
         self._now = clock.now
         self._finished: asyncio.Future[None] = loop.create_future()
@@ -114,6 +118,7 @@ class Run:
             proceed=self._proceed,
             held_up=self._held_up,
             tries_again=self._tries_again,
+            abort=self._abort,
         )
         trace.frames = self._state.frames
         trace.started = self._event = clock.now()
@@ -121,7 +126,7 @@ class Run:
         overall = None
         if options.timeout_s is not None:
             when = trace.started + limit_ns(options.timeout_s)
-            overall = clock.call_at(when, lambda: self.stop(Status.STOPPED), TIMEOUT)
+            overall = clock.call_at(when, lambda: self.stop(Status.STOPPED, "timeout"), TIMEOUT)
         if self._recorder is not None:
             self._recorder.start(self._journal_failed)
         if not virtual:
@@ -138,6 +143,8 @@ class Run:
                 WATCH.end(loop)
             calls.cancel()
             await calls.closed()
+        if self._error is not None:
+            raise self._error
         self._conclude()
         if self._recorder is not None:
             self._recorder.ended(trace)
@@ -146,20 +153,50 @@ class Run:
 
     def _journal_failed(self) -> None:
         assert self._recorder is not None
-        if self._options.warn is not None:
-            self._options.warn(f"{self._recorder.failure}")
+        self._warn(f"{self._recorder.failure}")
         if self._recorder.required:
-            self.stop(Status.STOPPED)
+            self.stop(Status.STOPPED, "journal")
 
-    def stop(self, status: Status) -> None:
-        """Ends the run early: nothing new starts, what is in flight is cancelled, what is finished is kept."""
+    def stop(self, status: Status, kind: StopKind = "interrupted") -> None:
+        """Ends the run early: nothing new starts, what is in flight is cancelled, what is finished is kept. `kind` says
+        why, unless it failed."""
         if self._ending is not None or (self._calls is not None and self._finished.done()):
             return
         self._ending = status
         self._state.stopped = True
-        if self._calls is not None:
+        if self._calls is None:  # it has not begun
+            self.trace.stopped = Stopped(kind, used=0.0)
+            return
+        try:
+            if status is not Status.FAILED:
+                seconds = (self._now() - self.trace.started) / 1e9
+                reason = str(self._recorder.failure) if self._recorder else ""
+                self.trace.stopped = why_stopped(
+                    kind, self.trace, self._calls, self._budget, self._options, seconds, reason
+                )
             self._calls.cancel()
+        finally:
             self._finished.set_result(None)
+
+    def _abort(self, error: BaseException) -> None:
+        """Ends the run by an error. The end itself comes with the loop's next turn: here anything may be going on."""
+        if self._error is None:
+            self._error = error
+        self._state.stopped = True
+        asyncio.get_running_loop().call_soon(self.stop, Status.FAILED)
+
+    def _tell(self, listener: Callable[[str], None] | None, text: str) -> None:
+        """The only way to the caller's functions. What they raise is no failure of whatever is going on, but the
+        caller's way to end the run."""
+        if listener is None:
+            return
+        try:
+            listener(text)
+        except BaseException as error:
+            self._abort(error)
+
+    def _warn(self, text: str) -> None:
+        self._tell(self._options.warn, text)
 
     @property
     def backends(self) -> list[BackendInfo]:
@@ -237,15 +274,14 @@ class Run:
                 if self._finished.done():  # by what that led to
                     return
             if calls.unaffordable and calls.unfinished == len(calls.unaffordable):
-                self.stop(Status.STOPPED)
+                self.stop(Status.STOPPED, calls.limit_reached)
             elif not calls.unfinished:
                 if self._state.open_frames:
                     raise InternalError("nothing is in flight, yet some operations never became ready")
                 self._finished.set_result(None)
-        except BaseException as defect:
-            # Not raised from here: this may be the callback of a timer, whose exceptions asyncio would only log.
-            if not self._finished.done():
-                self._finished.set_exception(defect)
+        except BaseException as error:
+            # Not raised from here: whoever is told of the end of a call has its own work to finish.
+            self._abort(error)
 
     def _take_all(self, calls: Calls) -> None:
         state, now, handlers, backends = self._state, self._now, self._handlers, self._backends
@@ -341,15 +377,14 @@ class Run:
         if self._recorder is not None:
             self._recorder.printed(len(self.trace.printed), line)
         self.trace.printed.append(line)
-        if self._options.output is not None:
-            self._options.output(line)
+        self._tell(self._options.output, line)
 
     def _held_up(self, call: Call, duration: int, where: str) -> None:
         path = self.trace.path_of(call.frame.index, call.node)
-        if self._options.warn is None or path in self._warned_of or len(self._warned_of) == _MOST_WARNINGS:
+        if path in self._warned_of or len(self._warned_of) == _MOST_WARNINGS:
             return
         self._warned_of.add(path)
-        self._options.warn(
+        self._warn(
             f"{path}: backend {call.backend.name!r} kept the event loop busy for at least {duration // 1_000_000} ms "
             f"(at {where}), and nothing else could go on; asyncio.to_thread is the place for code that blocks"
         )
@@ -357,22 +392,22 @@ class Run:
     def _cut_off(self, call: Call) -> None:
         """Said once per operation of the program, however often it is called."""
         place = call.frame.plan.index, call.node
-        if self._options.warn is None or place in self._cut_short:
+        if place in self._cut_short:
             return
         self._cut_short.add(place)
         most = call.request.max_tokens or call.backend.limits.max_tokens
         limit = f"max_tokens: {most:,}" if most else "the endpoint's own, as there is no max_tokens"
         path = self.trace.path_of(call.frame.index, call.node)
-        self._options.warn(f"{path}: the answer was cut off by a limit of tokens ({limit}); a larger one gives more")
+        self._warn(f"{path}: the answer was cut off by a limit of tokens ({limit}); a larger one gives more")
 
     def _tries_again(self, call: Call, error: BackendError) -> None:
         """Said once per backend: whoever waits shall know why."""
-        if self._options.warn is None or call.backend.name in self._struggling:
+        if call.backend.name in self._struggling:
             return
         self._struggling.add(call.backend.name)
         path = self.trace.path_of(call.frame.index, call.node)
         limit = f"up to {call.retries} times" if call.hoping_since is None else f"for {error.patience_s:g} s"
-        self._options.warn(f"{path}: {error.message}; tried again, {limit}, as others may be")
+        self._warn(f"{path}: {error.message}; tried again, {limit}, as others may be")
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
@@ -382,38 +417,14 @@ class Run:
         trace.executed, trace.failed = self._executed, state.failed
         trace.skipped = state.skipped
         trace.budget = self._budget
-        if self._calls:
-            calls = self._calls.unaffordable
-            trace.unaffordable = [(trace.path_of(call.frame.index, call.node), call.worst) for call in calls]
         trace.max_in_flight = self._calls.max_in_flight if self._calls else 0
-        trace.failures = [self._failure(failed) for failed in sorted(state.failures, key=self._in_text)]
+        keep_failures(trace, state.failures)
         if self._ending is not None:
             trace.status = self._ending
         elif trace.failures:
             trace.status = Status.FAILED
         elif self._flow.result is not None:
-            self._conclude_with(state.results[0])
-
-    def _conclude_with(self, result: Value) -> None:
-        """What nobody could write out is no result: then the run has failed, with all that finished."""
-        trace = self.trace
-        try:
-            check_size(result)
-        except OperationError as error:
-            place = 0, self._state.plans[self._flow.plan].outputs[0]
-            failure = Failure(trace.path_of(*place), trace.place_of(*place), error.kind, error.message)
-            trace.status, trace.failures = Status.FAILED, [failure]
-        else:
-            # A copy: the value may share parts with the program's own literals.
-            trace.value = copy.deepcopy(result)
-
-    def _in_text(self, failed: Failed) -> tuple[tuple[int, int], str]:
-        place = failed.frame.index, failed.node
-        return self.trace.position_of(*place), self.trace.path_of(*place)
-
-    def _failure(self, failed: Failed) -> Failure:
-        place = failed.frame.index, failed.node
-        return Failure(self.trace.path_of(*place), self.trace.place_of(*place), failed.error.kind, failed.error.message)
+            keep_result(trace, state)
 
     def _refuse_what_is_real(self) -> None:
         if self._recorder is not None:

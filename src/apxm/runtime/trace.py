@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from apxm.operations.types import Value
 from apxm.program.model import Call, Flow, Operate, Program
-from apxm.runtime.budget import Budget, Cost
+from apxm.runtime.budget import Budget
+from apxm.runtime.stopped import Stopped
 
 CLOCKED_EACH = 16
 """So many operations that wait have the scheduler's own time for them measured, each"""
@@ -145,8 +146,8 @@ class Trace:
     """Processor time of the whole process between start and end, on whatever clock the run was."""
     budget: Budget | None = None
     """What it cost, where that was limited."""
-    unaffordable: list[tuple[str, Cost]] = field(default_factory=list[tuple[str, Cost]])
-    """Operations that it could not pay for, by path, and what each may cost."""
+    stopped: Stopped | None = None
+    """Why it was stopped or interrupted; None where it came to its own end, well or badly."""
     max_in_flight: int = 0
     executed: int = 0
     """Operations that ran to an end, well or badly."""

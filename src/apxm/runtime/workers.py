@@ -8,25 +8,26 @@ Where all wait there are as many tasks as calls, made in doubling numbers.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 
 from apxm.backends.protocol import Clock
 from apxm.errors import OperationError
-from apxm.runtime.call import BoundBackend, Call, Outcome
-
-logger = logging.getLogger("apxm")
+from apxm.runtime.call import Call
+from apxm.runtime.defects import raised_by
+from apxm.runtime.loops import Failed
 
 _TURN_NS = 1_000_000
 """After so long, a task that finds more to do lets everything else of the loop have a turn."""
 
 
 class Workers:
-    def __init__(self, clock: Clock, received: Callable[[Call, Outcome], None]) -> None:
-        """`received` gets the outcome of each call that was not given up."""
+    def __init__(self, clock: Clock, received: Callable[[Call, object], None], abort: Failed) -> None:
+        """`received` gets the outcome of each call that was not given up: whatever the backend returned, or an
+        `OperationError`. `abort` is told what ends more than a call: a backend that was interrupted."""
         self._now = clock.now
         self._received = received
+        self._abort = abort
         self._create_task = asyncio.get_running_loop().create_task
         self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +76,7 @@ class Workers:
                 call = waiting.popleft()
                 backend, call.handle, call.sent = call.backend, task, sent
                 assert backend.call is not None
-                outcome: Outcome
+                outcome: object
                 try:
                     outcome = await backend.call(call.request)
                 except asyncio.CancelledError:
@@ -84,8 +85,13 @@ class Workers:
                     outcome = call.timeout() if call.timed_out else _cancelled()
                 except OperationError as error:
                     outcome = error
-                except Exception as error:
-                    outcome = _defect(backend, error)
+                except (KeyboardInterrupt, SystemExit) as error:
+                    self._abort(error)
+                    break
+                except BaseException as error:
+                    if isinstance(error, GeneratorExit) and asyncio.current_task() is not task:
+                        raise  # this very coroutine is thrown away
+                    outcome = raised_by(backend.name, error)
                 self._returning = True
                 self._received(call, outcome)
                 self._returning = False
@@ -98,8 +104,3 @@ class Workers:
 
 def _cancelled() -> OperationError:
     return OperationError("cancelled", "the backend cancelled the call")
-
-
-def _defect(backend: BoundBackend, error: Exception) -> OperationError:
-    logger.error("backend %s failed in an unexpected way", backend.name, exc_info=error)
-    return OperationError("backend_defect", f"backend {backend.name!r} raised {error!r}")
