@@ -15,9 +15,10 @@ from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, 
 from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, retry_after, service_time
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
 from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.secrets import Redactor, is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
-from apxm.backends.transport import proxy_secrets, shared_transport
+from apxm.backends.transport import shared_transport
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import printable
 
@@ -42,7 +43,7 @@ class OpenAIBackend:
     def __init__(
         self, name: str, settings: OpenAISettings, environment: Mapping[str, str], *, where: str | None = None
     ) -> None:
-        """Reads the keys and certificates it needs. Raises `ConfigurationError`; `where` names the file."""
+        """Reads the keys, certificates and proxies it needs. Raises `ConfigurationError`; `where` names the file."""
         endpoint = parse_endpoint(settings.endpoint, setting=f"backends.{name}.endpoint", where=where)
         headers, secrets = _headers(name, settings, environment, endpoint.authorization, where)
         self._settings = settings
@@ -51,7 +52,8 @@ class OpenAIBackend:
         self._headers = Headers(list(headers.items()))
         self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
         self._max_answer = int(settings.max_answer_mib * _MIB)
-        self._transport = shared_transport(environment, tls=endpoint.chat_url.startswith("https:"))
+        self._proxy = proxy_for(endpoint.chat_url, environment)
+        self._transport = shared_transport(environment, self._proxy, tls=endpoint.chat_url.startswith("https:"))
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self.info = openai_info(name, settings, endpoint)
@@ -135,7 +137,10 @@ class OpenAIBackend:
         if reason == detail:
             return self._error("connection", f"was lost: {detail}", retryable=True)
         untrusted = "certificate" in reason
-        hint = "SSL_CERT_FILE names a file of further authorities to trust" if untrusted else None
+        if untrusted:
+            hint = "SSL_CERT_FILE names a file of further authorities to trust"
+        else:
+            hint = self._proxy and f"it is called through {self._proxy.shown}, as {self._proxy.variable} says"
         return self._error("unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint)
 
     def _error(

@@ -2,8 +2,7 @@
 
 Redirects are not followed (a prompt must not go where nobody sent it), no cookies are kept, no call is repeated.
 HTTP/1.1 throughout: over HTTP/2 all calls would share one connection, and those beyond the server's limit of streams,
-often 100, would wait inside the client where no clock of ours sees them. Proxies are those of HTTP_PROXY, HTTPS_PROXY,
-ALL_PROXY and NO_PROXY, which the client reads itself.
+often 100, would wait inside the client where no clock of ours sees them.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+import pyqwest
 from pyqwest import HTTPTransport, HTTPVersion
 
+from apxm.backends.proxies import Proxy
 from apxm.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S = 30.0
@@ -27,25 +27,26 @@ _MAX_IDLE = 10_000
 _LET_GO_S = 0.01
 _MAX_CERTIFICATES = 16 * 1024 * 1024
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-
+_DIRECT = pyqwest.Proxy("http://127.0.0.1:9", no_proxy="*,0.0.0.0/0,::/0")
+"""A proxy for no host: where a client is given none, it looks for one in the environment itself. To it `*` stands for
+names only."""
 
 _shared: dict[object, HTTPTransport] = {}
 
 
-def shared_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
-    """The process's transport for these certificates and proxies: what comes next finds the connections still open,
+def shared_transport(environment: Mapping[str, str], proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
+    """The process's transport for these certificates and this proxy: what comes next finds the connections still open,
     whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
 
     Raises `ConfigurationError` where the environment names certificates that cannot be read.
     """
+    tls = tls or (proxy is not None and proxy.tls)
     certificates = read_certificates(environment) if tls else None
-    proxies = tuple(os.environ.get(name) for proxy in (*_PROXIES, "NO_PROXY") for name in (proxy, proxy.lower()))
-    key = tls, certificates, proxies
+    key = tls, certificates, proxy
     if key not in _shared:
         if not _shared:
             atexit.register(_let_go)
-        _shared[key] = _transport(certificates)
+        _shared[key] = _transport(certificates, proxy)
     return _shared[key]
 
 
@@ -60,12 +61,13 @@ def _let_go() -> None:
     time.sleep(_LET_GO_S)
 
 
-def _transport(certificates: bytes | None) -> HTTPTransport:
+def _transport(certificates: bytes | None, proxy: Proxy | None) -> HTTPTransport:
     try:
         return HTTPTransport(
             http_version=HTTPVersion.HTTP1,
             tls_ca_cert=certificates,
             tls_include_system_certs=certificates is None,
+            proxy=_DIRECT if proxy is None else pyqwest.Proxy(proxy.url),
             connect_timeout=CONNECT_TIMEOUT_S,
             pool_idle_timeout=IDLE_S,
             pool_max_idle_per_host=_MAX_IDLE,
@@ -111,18 +113,3 @@ def _pem_of(variable: str, path: Path) -> list[bytes]:
     except OSError as error:
         raise ConfigurationError(f"{variable} names {path}, which cannot be read: {error.strerror}") from None
     return [content for content in contents if b"-----BEGIN CERTIFICATE-----" in content]
-
-
-def proxy_secrets(environment: Mapping[str, str]) -> list[str]:
-    """User names and passwords of the configured proxies, which an error must not show."""
-    secrets: list[str] = []
-    for name in _PROXIES:
-        for value in (environment.get(name), environment.get(name.lower())):
-            try:
-                parts = urlsplit(value or "")
-            except ValueError:
-                continue
-            for secret in (parts.username, parts.password):
-                if secret:
-                    secrets += [secret, unquote(secret)]
-    return secrets

@@ -48,11 +48,14 @@ def doctor(config: Config = None) -> None:
         described = describe(config)
         backends = backend_lines(described)
         limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described], indent="")
+        ways = [[printable(each.info.name), _way(each.info.endpoint)] for each in described if each.info.endpoint]
     except ConfigurationError as error:
         write("\n".join(aligned(rows, indent="")))
         show_error(error)
         raise typer.Exit(exits.USAGE) from None
     sections = ["", "backends:", *(f"  {line}" for line in backends), "", "limits:", *(f"  {line}" for line in limits)]
+    if ways:
+        sections += ["", "proxies:", *(f"  {line}" for line in aligned(ways, indent=""))]
     write("\n".join(line.rstrip() for line in [*aligned(rows, indent=""), *sections]))
 
 
@@ -74,6 +77,20 @@ def _limits(limits: Limits) -> str:
     if limits.prices:
         parts.append(f"prices of {', '.join(map(printable, limits.prices))}")
     return ", ".join(parts)
+
+
+def _way(endpoint: str) -> str:
+    """How an endpoint is reached."""
+    import os
+
+    from apxm.backends.proxies import proxy_for
+    from apxm.errors import ConfigurationError
+
+    try:
+        proxy = proxy_for(endpoint, os.environ)
+    except ConfigurationError as error:
+        return error.message
+    return f"through {proxy.shown}, as {proxy.variable} says" if proxy else "none"
 
 
 def _version(library: str) -> str:
