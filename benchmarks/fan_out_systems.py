@@ -127,7 +127,7 @@ class BarePyqwest:
 
         self._url = f"{where.base}/chat/completions"
         self._headers = [("content-type", "application/json")]
-        self._transport = transport.shared_transport(os.environ, None, tls=where.authority is not None)
+        self._transport = transport.shared_transport(os.environ, tls=where.authority is not None)
         self._client = Client(self._transport)
 
     def prepare(self, width: int) -> None:

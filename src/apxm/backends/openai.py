@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, WriteError
+from pyqwest import Headers, Response
 
 from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, retry_after, service_time
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
@@ -18,7 +18,7 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.secrets import Redactor, is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
-from apxm.backends.transport import shared_transport
+from apxm.backends.transport import Client
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import printable
 
@@ -26,8 +26,6 @@ _MIB = 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
 _SHOWN = 300
 """Most characters of other people's words in an error of ours."""
-_LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
-"""What the HTTP client raises; its builder errors are RuntimeErrors."""
 _FOR_NOW = frozenset({302, 303, 307})
 """Redirects that are not for good: a page in place of an endpoint that will be back."""
 _RETRYABLE = frozenset({408, 429})
@@ -48,12 +46,10 @@ class OpenAIBackend:
         headers, secrets = _headers(name, settings, environment, endpoint.authorization, where)
         self._settings = settings
         self._shown = endpoint.shown
-        self._url = endpoint.chat_url
-        self._headers = Headers(list(headers.items()))
         self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
         self._max_answer = int(settings.max_answer_mib * _MIB)
         self._proxy = proxy_for(endpoint.chat_url, environment)
-        self._transport = shared_transport(environment, self._proxy, tls=endpoint.chat_url.startswith("https:"))
+        self._client = Client(endpoint.chat_url, headers, environment, self._proxy)
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self.info = openai_info(name, settings, endpoint)
@@ -61,7 +57,7 @@ class OpenAIBackend:
     async def call(self, request: ModelRequest) -> ModelAnswer:
         body = encode_call(request, self._settings)
         try:
-            response = await self._transport.execute(Request("POST", self._url, self._headers, body))
+            response = await self._client.post(body)
             # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
             try:
                 if response.status != HTTPStatus.OK:
@@ -70,7 +66,7 @@ class OpenAIBackend:
             except BaseException:
                 await response.aclose()
                 raise
-        except _LOST as error:
+        except self._client.lost as error:
             raise self._lost(error) from None
         if content is None:
             limit = f"{self._settings.max_answer_mib:g} MiB"
@@ -101,7 +97,7 @@ class OpenAIBackend:
             )  # fmt: skip
         try:
             content = await _read(response, _MAX_ERROR_BODY)
-        except _LOST:
+        except self._client.lost:
             content = bytearray()  # the status says enough
         # A body cut somewhere could show half of a key, which no redactor would know.
         words = error_text(content) if content is not None else "(an error page of more than 64 KiB)"
@@ -126,7 +122,7 @@ class OpenAIBackend:
         detail = words.partition("): ")[2] or words
         if isinstance(error, TimeoutError):
             return self._error("timeout", f"did not answer in time: {detail}", retryable=True)
-        if isinstance(error, ReadError):
+        if isinstance(error, self._client.unreadable):
             return self._error("unreadable_answer", f"sent an answer that cannot be read: {detail}", retryable=True)
         if detail.endswith(_NO_FILE_LEFT):
             return self._error(

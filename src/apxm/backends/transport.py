@@ -10,12 +10,13 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
+from typing import Any
 
-import pyqwest
-from pyqwest import HTTPTransport, HTTPVersion
+from pyqwest import HTTPTransport, RemoteProtocolError, Response
 
+from apxm.backends.client import client_library
 from apxm.backends.proxies import Proxy
 from apxm.errors import ConfigurationError
 
@@ -27,27 +28,48 @@ _MAX_IDLE = 10_000
 _LET_GO_S = 0.01
 _MAX_CERTIFICATES = 16 * 1024 * 1024
 
-_DIRECT = pyqwest.Proxy("http://127.0.0.1:9", no_proxy="*,0.0.0.0/0,::/0")
-"""A proxy for no host: where a client is given none, it looks for one in the environment itself. To it `*` stands for
-names only."""
-
 _shared: dict[object, HTTPTransport] = {}
 
 
-def shared_transport(environment: Mapping[str, str], proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
-    """The process's transport for these certificates and this proxy: what comes next finds the connections still open,
-    whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
+class Client:
+    """Posts to one URL, in whichever process, thread and event loop it is called."""
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], environment: Mapping[str, str], proxy: Proxy | None
+    ) -> None:
+        """Raises `ConfigurationError` where the environment names certificates that cannot be read."""
+        self._url = url
+        self._fields = list(headers.items())
+        tls = url.startswith("https:") or (proxy is not None and proxy.tls)
+        self._certificates = read_certificates(environment) if tls else None
+        self._tls = tls
+        self._proxy = proxy
+        self._begin()
+
+    def post(self, body: bytes) -> Awaitable[Response]:
+        """Raises one of `lost` where no answer comes."""
+        if client_library() is not self._library:
+            self._begin()
+        return self._execute(self._request("POST", self._url, self._headers, body))
+
+    def _begin(self) -> None:
+        """In this process."""
+        self._library = library = client_library()
+        self._request = library.Request
+        self._headers = library.Headers(self._fields)
+        self._execute = _transport(self._certificates, self._proxy, tls=self._tls).execute
+        self.unreadable: type[Exception] = library.ReadError
+        self.lost = (OSError, RuntimeError, RemoteProtocolError, library.ReadError, library.WriteError)
+        """What the HTTP client raises; its builder errors are RuntimeErrors."""
+
+
+def shared_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
+    """The process's transport for these certificates, without a proxy: what comes next finds the connections still
+    open, whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
 
     Raises `ConfigurationError` where the environment names certificates that cannot be read.
     """
-    tls = tls or (proxy is not None and proxy.tls)
-    certificates = read_certificates(environment) if tls else None
-    key = tls, certificates, proxy
-    if key not in _shared:
-        if not _shared:
-            atexit.register(_let_go)
-        _shared[key] = _transport(certificates, proxy)
-    return _shared[key]
+    return _transport(read_certificates(environment) if tls else None, None, tls=tls)
 
 
 def forget_transports() -> None:
@@ -61,13 +83,26 @@ def _let_go() -> None:
     time.sleep(_LET_GO_S)
 
 
-def _transport(certificates: bytes | None, proxy: Proxy | None) -> HTTPTransport:
+def _transport(certificates: bytes | None, proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
+    library = client_library()
+    key = library, tls, certificates, proxy
+    if key not in _shared:
+        if not _shared:
+            atexit.register(_let_go)
+        _shared[key] = _new_transport(library, certificates, proxy)
+    return _shared[key]
+
+
+def _new_transport(library: Any, certificates: bytes | None, proxy: Proxy | None) -> HTTPTransport:
+    # Where a client is given no proxy, it looks for one in the environment itself. So it gets one for no host; to it,
+    # `*` stands for names only.
+    through = library.Proxy(proxy.url) if proxy else library.Proxy("http://127.0.0.1:9", no_proxy="*,0.0.0.0/0,::/0")
     try:
-        return HTTPTransport(
-            http_version=HTTPVersion.HTTP1,
+        return library.HTTPTransport(
+            http_version=library.HTTPVersion.HTTP1,
             tls_ca_cert=certificates,
             tls_include_system_certs=certificates is None,
-            proxy=_DIRECT if proxy is None else pyqwest.Proxy(proxy.url),
+            proxy=through,
             connect_timeout=CONNECT_TIMEOUT_S,
             pool_idle_timeout=IDLE_S,
             pool_max_idle_per_host=_MAX_IDLE,

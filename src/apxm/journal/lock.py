@@ -12,6 +12,7 @@ from time import sleep
 from types import ModuleType
 
 from apxm.errors import JournalBusyError, JournalError
+from apxm.forks import tell_of_forks
 from apxm.journal.folder import unusable
 
 _TRIES = 20
@@ -32,9 +33,17 @@ class RunLock:
             self._descriptor = _locked(path, run_id)
         except OSError as error:
             raise unusable(path.parent, error) from None
+        self._held = True
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        # The lock is the parent's, and would be held until the last process that has it open ends.
+        self.release()
 
     def release(self) -> None:
-        os.close(self._descriptor)
+        if self._held:
+            self._held = False
+            os.close(self._descriptor)
 
     def give_up(self) -> None:
         """Leaves the folder as it was."""
