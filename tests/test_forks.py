@@ -1,4 +1,4 @@
-"""A process that was forked from one that had run something: multiprocessing's fork, servers that load before they fork.
+"""A process forked from one that had run something: multiprocessing's fork, servers that load before they fork.
 
 Each case is a process of its own: a fork of the test's process would copy whatever other tests have left in it.
 """
