@@ -154,8 +154,6 @@ def run(
 def _endpoint(
     backend: str | None, latency: str | None, slowdown: str | None, seed: int | None, config: str | None
 ) -> AbstractContextManager[Endpoint]:
-    from contextlib import nullcontext
-
     from apxm.backends.latency import DEFAULT_LATENCY
     from apxm.errors import UsageError
     from apxm.workloads import endpoints
@@ -167,4 +165,4 @@ def _endpoint(
     options = {"--latency": latency, "--slowdown": slowdown, "--seed": seed}
     if given := [option for option, value in options.items() if value is not None]:
         raise UsageError(f"{' and '.join(given)}: of the simulator, which is not asked where --backend names another")
-    return nullcontext(endpoints.configured(backend, config))
+    return endpoints.configured(backend, config)
