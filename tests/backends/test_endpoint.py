@@ -28,7 +28,7 @@ def test_calls_go_below_the_path_and_only_harmless_parts_are_shown(url: str, sho
 def test_user_and_password_become_a_header_and_are_secrets() -> None:
     endpoint = parse_endpoint("https://user:p%40ss@h/v1?key=s3cret")
     assert endpoint.authorization == "Basic dXNlcjpwQHNz"
-    assert {"p@ss", "p%40ss", "s3cret"} <= set(endpoint.secrets)
+    assert {"p@ss", "p%40ss", "s3cret"} <= set(endpoint.keys)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,18 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 
+import msgspec
 from pyqwest import Headers, Response
 
 from apxm.backends.chat import UnreadableAnswerError, decode_answer, encode_call, error_text, retry_after, service_time
-from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
+from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.proxies import proxy_for, proxy_secrets
-from apxm.backends.secrets import Redactor, is_telling, read_value, reference
+from apxm.backends.redaction import Redactor
+from apxm.backends.secrets import is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import Client
 from apxm.errors import BackendError, ConfigurationError
@@ -43,10 +46,11 @@ class OpenAIBackend:
     ) -> None:
         """Reads the keys, certificates and proxies it needs. Raises `ConfigurationError`; `where` names the file."""
         endpoint = parse_endpoint(settings.endpoint, setting=f"backends.{name}.endpoint", where=where)
-        headers, secrets = _headers(name, settings, environment, endpoint.authorization, where)
+        headers = _headers(name, settings, environment, endpoint.authorization, where)
         self._settings = settings
         self._shown = endpoint.shown
-        self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
+        self._redact = redactor(settings, endpoint, headers, environment)
+        self._shown_model = lru_cache(maxsize=64)(self._redact)
         self._max_answer = int(settings.max_answer_mib * _MIB)
         self._proxy = proxy_for(endpoint.chat_url, environment)
         self._client = Client(endpoint.chat_url, headers, environment, self._proxy)
@@ -74,12 +78,15 @@ class OpenAIBackend:
         headers = response.headers
         service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
         try:
-            return decode_answer(content, service_ns)
+            answer = decode_answer(content, service_ns)
         except UnreadableAnswerError as error:
             kind = f"; its content type is {headers.get('content-type') or 'not given'}" if error.malformed else ""
             raise self._error(
                 error.kind, f"answered 200, but {error}{kind}", retryable=error.kind != "refused"
             ) from None
+        if answer.model is not None and (shown := self._shown_model(answer.model)) != answer.model:
+            answer = msgspec.structs.replace(answer, model=shown)  # its text is left as it is
+        return answer
 
     async def close(self) -> None:
         """Its connections stay with the process, for whoever calls the same endpoint next."""
@@ -143,7 +150,7 @@ class OpenAIBackend:
         self, kind: str, words: str, *, retryable: bool, hint: str | None = None, retry_after_s: float | None = None
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
-        text = " ".join(printable(self._redact(words).replace("\n", " ")).split())
+        text = " ".join(printable(self._redact.beginning(words).replace("\n", " ")).split())
         if len(text) > _SHOWN:
             text = text[:_SHOWN] + "…"
         message = f"{self.info.name} ({self._shown}) {text}"
@@ -185,28 +192,23 @@ _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-t
 
 def _headers(
     name: str, settings: OpenAISettings, environment: Mapping[str, str], from_url: str | None, where: str | None
-) -> tuple[dict[str, str], list[str]]:
-    """The headers of every request, and those of their values that must never be shown."""
+) -> dict[str, str]:
+    """The headers of every request, their names in lower case."""
     headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "apxm"}
-    secrets: list[str] = []
     credentials: list[str] = []
     if settings.api_key is not None:
         key = read_value(settings.api_key, environment, setting=f"backends.{name}.api_key", where=where)
         headers["authorization"] = f"Bearer {key}"
-        secrets.append(key)
         credentials.append("api_key")
     if from_url is not None:
         headers["authorization"] = from_url
-        secrets += from_url.split()
         credentials.append("the endpoint's user and password")
     for given, value in settings.headers.items():
         setting = f"backends.{name}.headers.{given}"
         header = given.lower()
         if not _NAME.fullmatch(given) or header in _OURS:
             raise ConfigurationError(f"{setting}: this header cannot be set", where=where)
-        headers[header] = found = read_value(value, environment, setting=setting, where=where)
-        if reference(value) is not None or is_telling(given):
-            secrets += [found, *found.split()[1:]]
+        headers[header] = read_value(value, environment, setting=setting, where=where)
         if header == "authorization":
             credentials.append(f"headers.{given}")
     if len(credentials) > 1:
@@ -214,4 +216,19 @@ def _headers(
             f"backends.{name}: {' and '.join(credentials)} both set the Authorization header, expected one of them",
             where=where,
         )
-    return headers, secrets
+    return headers
+
+
+def redactor(
+    settings: OpenAISettings, endpoint: Endpoint, headers: Mapping[str, str], environment: Mapping[str, str]
+) -> Redactor:
+    """What takes the secrets of a backend out of what others say; `headers` are those that are sent."""
+    keys = [*endpoint.keys, *proxy_secrets(environment)]
+    others = [*endpoint.secrets]
+    referenced = {name.lower() for name, value in settings.headers.items() if reference(value) is not None}
+    for name, value in headers.items():
+        if is_telling(name):
+            keys += [value, *value.split()[1:]]
+        elif name in referenced:
+            others += [value, *value.split()[1:]]
+    return Redactor(keys, others)

@@ -8,7 +8,9 @@ often 100, would wait inside the client where no clock of ours sees them.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import re
 import time
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
@@ -28,6 +30,21 @@ _MAX_IDLE = 10_000
 _LET_GO_S = 0.01
 _MAX_CERTIFICATES = 16 * 1024 * 1024
 
+_LOGGERS = ("pyqwest", "pyqwest.access")
+
+
+class _WithoutQueries(logging.Filter):
+    """The client logs URLs at DEBUG, and a query may hold a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "?" in message:
+            record.msg, record.args = re.sub(r"\?\S+", "?[redacted]", message), ()
+        return True
+
+
+_without_queries = _WithoutQueries()
+
 _shared: dict[object, HTTPTransport] = {}
 
 
@@ -44,6 +61,9 @@ class Client:
         self._certificates = read_certificates(environment) if tls else None
         self._tls = tls
         self._proxy = proxy
+        if "?" in url:
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_without_queries)
         self._begin()
 
     def post(self, body: bytes) -> Awaitable[Response]:

@@ -14,7 +14,9 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from apxm.backends.secrets import Redactor, read_value
+from apxm.backends.endpoint import parse_endpoint
+from apxm.backends.openai import redactor
+from apxm.backends.secrets import read_value
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import UsageError
 from apxm.reports.comparison_tables import LANGGRAPH
@@ -62,8 +64,12 @@ class LangGraphSystem:
     ) -> None:
         """Keys are read from `environment`. Raises `ConfigurationError`."""
         key = _read(settings.api_key, "api_key", environment) if settings.api_key else None
-        self._redact = Redactor([key] if key else [])
-        self._model = _ClockedModel(_chat_model(peer, settings, key, environment))
+        headers = {name: _read(value, f"headers.{name}", environment) for name, value in settings.headers.items()}
+        sent = {name.lower(): value for name, value in headers.items()} | (
+            {"authorization": f"Bearer {key}"} if key else {}
+        )
+        self._redact = redactor(settings, parse_endpoint(settings.endpoint), sent, environment)
+        self._model = _ClockedModel(_chat_model(peer, settings, key, headers))
         self._graphs = {width: peer.build_graph(self._model, prompts(width)) for width in widths}
         self._config = {"max_concurrency": settings.max_concurrency}
 
@@ -98,7 +104,7 @@ class _ClockedModel:
         return message
 
 
-def _chat_model(peer: ModuleType, settings: OpenAISettings, key: str | None, environment: Mapping[str, str]) -> Any:
+def _chat_model(peer: ModuleType, settings: OpenAISettings, key: str | None, headers: Mapping[str, str]) -> Any:
     """The client that sends what A-PXM's backend sends. It repeats no call, as A-PXM does not."""
     body = dict(settings.body)
     if settings.max_tokens is not None:
@@ -110,7 +116,7 @@ def _chat_model(peer: ModuleType, settings: OpenAISettings, key: str | None, env
         temperature=settings.temperature,
         timeout=settings.timeout_s,
         max_retries=0,
-        default_headers={n: _read(value, f"headers.{n}", environment) for n, value in settings.headers.items()} or None,
+        default_headers=dict(headers) or None,
         extra_body=body or None,
     )
 
