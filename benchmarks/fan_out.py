@@ -13,6 +13,7 @@ thread. *LangGraph on our client* has A-PXM's backend behind LangGraph's nodes, 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -26,6 +27,7 @@ import msgspec
 import trustme
 
 from apxm.runtime.open_files import raise_limit
+from apxm.simulator.process import process_environment
 from benchmarks.fan_out_systems import Asked, Measured
 from benchmarks.report import Claim, Section, caveats, digits, spread, standalone, tell
 
@@ -90,7 +92,8 @@ QUICK = (
 def process(module: str, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
     """A child that ends when its standard input does."""
     command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    pipe, environment = subprocess.PIPE, process_environment(os.environ)
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as child:
         assert child.stdin is not None
         try:
             yield child

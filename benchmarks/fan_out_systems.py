@@ -330,7 +330,6 @@ def main() -> None:
     if authority:
         os.environ["SSL_CERT_FILE"] = authority
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
-    os.environ["LANGSMITH_TRACING"] = "false"
     with asyncio.Runner(loop_factory=real_loop) as runner:
         runner.run(answer(arguments.name, Where(arguments.port, authority)))
 

@@ -28,9 +28,10 @@ from apxm.runtime.loops import real_loop
 from apxm.workloads.catalog import SCALABILITY
 from apxm.workloads.comparing import Comparing
 from apxm.workloads.endpoints import Endpoint
+from apxm.workloads.environment import bare_environment
 from apxm.workloads.langgraph_system import load_peer
 from apxm.workloads.measuring import Schedule
-from benchmarks.real.engine import HOST, MODEL, engine, engine_versions, model_folder
+from benchmarks.real.engine import MODEL, engine, engine_versions, model_folder
 from benchmarks.real.results import Discipline, Machine, Results, Round
 from benchmarks.real.tables import results_text
 
@@ -43,7 +44,11 @@ DISCIPLINES: dict[str, tuple[str, ...]] = {"default": (), "continuous batching":
 
 
 def measured_round(folder: Path, name: str, schedule: Schedule, peer: ModuleType, progress: ProgressLine) -> Round:
-    with engine(folder, *DISCIPLINES[name]) as address, asyncio.Runner(loop_factory=real_loop) as runner:
+    with (
+        engine(folder, *DISCIPLINES[name]) as address,
+        bare_environment(address),
+        asyncio.Runner(loop_factory=real_loop) as runner,
+    ):
         settings = OpenAISettings(model=MODEL, endpoint=address, max_tokens=MAX_TOKENS, timeout_s=120)
         endpoint = Endpoint(settings, f"transformers serve, {name}", lambda _iteration: None)
         comparing = Comparing(
@@ -62,7 +67,8 @@ def measured_round(folder: Path, name: str, schedule: Schedule, peer: ModuleType
 
 def measured(rounds: int, schedule: Schedule) -> Results:
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    peer = load_peer(SCALABILITY.peer)
+    with bare_environment():
+        peer = load_peer(SCALABILITY.peer)
     progress = ProgressLine(wanted=True)
     found: dict[str, list[Round]] = {name: [] for name in DISCIPLINES}
     with model_folder() as folder:
@@ -98,8 +104,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write real_engine.json and .md there")
     arguments = parser.parse_args()
     rounds, iterations = (1, 2) if arguments.quick else (arguments.rounds, 3)
-    # The engine is on this machine: no proxy of the environment stands between, for neither system.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = HOST
     try:
         results = measured(rounds, Schedule(WIDTHS, iterations, 1))
     except ApxmError as error:

@@ -33,8 +33,8 @@ CLAIMED = 0.985
 
 
 def compare(latency: str, slowdown: str, schedule: Schedule) -> Compared:
-    peer = load_peer(SCALABILITY.peer)
     with simulated(latency, slowdown) as endpoint, asyncio.Runner(loop_factory=real_loop) as runner:
+        peer = load_peer(SCALABILITY.peer)
         comparing = Comparing(schedule, endpoint, apxm=True, peer=peer, report=_tell)
         compared = runner.run(comparing.run())
     _tell("")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import get_ident
+
+from apxm.forks import tell_of_forks
 
 
 @contextmanager
@@ -14,8 +17,26 @@ def without_collector() -> Generator[None]:
     threads at most see it restored early."""
     enabled = gc.isenabled()
     gc.disable()
+    if enabled:
+        _off.threads.add(get_ident())
     try:
         yield
     finally:
         if enabled:
+            _off.threads.discard(get_ident())
             gc.enable()
+
+
+class _Off:
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        """Those that turned it off, and will turn it on again."""
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        if self.threads - {get_ident()}:
+            gc.enable()
+        self.threads &= {get_ident()}
+
+
+_off = _Off()

@@ -47,7 +47,7 @@ def test_what_is_on_this_machine_is_known_by_its_host(host: str, local: bool) ->
 def test_user_and_password_become_a_header_and_are_secrets() -> None:
     endpoint = parse_endpoint("https://user:p%40ss@h/v1?key=s3cret")
     assert endpoint.authorization == "Basic dXNlcjpwQHNz"
-    assert {"p@ss", "p%40ss", "s3cret"} <= set(endpoint.secrets)
+    assert {"p@ss", "p%40ss", "s3cret"} <= set(endpoint.keys)
 
 
 @pytest.mark.parametrize(

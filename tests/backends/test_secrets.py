@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import traceback
+from base64 import b64encode
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,11 +16,11 @@ from hypothesis import strategies as st
 
 from apxm.backends.endpoint import parse_endpoint
 from apxm.backends.openai import OpenAIBackend
-from apxm.backends.protocol import ModelRequest
-from apxm.backends.secrets import Redactor
+from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.redaction import Redactor
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
-from tests.servers import Received, Reply, Server, as_json
+from tests.servers import Received, Reply, Server, as_json, completion
 
 KEY = "sk-Live0123456789abcdef"
 TOKEN = "t0ken-9876543210"
@@ -46,6 +49,10 @@ HOSTILE: dict[str, Any] = {
     "over two lines": Reply(f"{KEY}\n{KEY}".encode(), 500),
     "own header": lambda r: Reply(r.headers["x-token"].encode(), 500),
     "query": lambda r: Reply(r.target.encode(), 404),
+    "percent-encoded": lambda r: Reply("".join(f"%{byte:02X}" for byte in echo(r)).encode(), 401),
+    "base64": lambda r: Reply(b64encode(echo(r)), 401),
+    "masked": Reply(f"no key: {KEY[:7]}*****{KEY[-7:]}".encode(), 401),
+    "header of the type": lambda r: Reply(b"?", headers={"content-type": b64encode(echo(r)).decode()}),
     "reset": Reply(then="reset"),
     "cut": lambda r: Reply(echo(r), then="cut"),
     "no HTTP": lambda r: Reply(raw=echo(r) + b"\r\n\r\n"),
@@ -55,7 +62,9 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_failure_shows_a_key(name: str) -> None:
+def test_no_failure_shows_a_key(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
     async def run() -> BackendError:
         async with Server(HOSTILE[name]) as server:
             configured = OpenAISettings(
@@ -72,8 +81,22 @@ def test_no_failure_shows_a_key(name: str) -> None:
             return caught.value
 
     error = asyncio.run(run())
-    shown = "".join(traceback.format_exception(error)) + repr(error) + str(error.hint)
-    assert not [part for part in parts_of(KEY) | parts_of(TOKEN) if part in shown]
+    shown = "".join(traceback.format_exception(error)) + repr(error) + str(error.hint) + caplog.text
+    encoded = b64encode(f"Bearer {KEY}".encode()).decode()[8:]
+    assert not [part for part in parts_of(KEY) | parts_of(TOKEN) | parts_of(encoded) if part in unquote(shown)]
+    assert not [part for part in (KEY[:5], KEY[-5:]) if part in shown]
+
+
+@pytest.mark.parametrize("form", [KEY, KEY.replace("-", "%2D"), KEY[:12]])
+def test_a_model_that_is_called_like_the_key_is_not_shown_and_the_text_is_the_users(form: str) -> None:
+    async def run() -> ModelAnswer:
+        async with Server(completion(f"Your key is {form}.", model=f"m/{form}")) as server:
+            backend = OpenAIBackend("b", OpenAISettings(model="m", endpoint=server.endpoint, api_key=KEY), {})
+            return await backend.call(ModelRequest("Hi"))
+
+    answer = asyncio.run(run())
+    assert answer.model == "m/[redacted]"
+    assert answer.text == f"Your key is {form}."
 
 
 @given(st.lists(st.text(min_size=4, max_size=9), max_size=4), st.text(max_size=30), st.data())
@@ -98,7 +121,7 @@ def test_a_very_short_secret_goes_where_it_stands_alone_and_leaves_other_words_a
 
 def test_a_letter_in_the_query_does_not_garble_an_answer() -> None:
     endpoint = parse_endpoint("http://h/v1?a=b")
-    redact = Redactor(endpoint.secrets)
+    redact = Redactor(endpoint.keys, endpoint.secrets)
     assert redact("bad key: label B, see /v1?a=b") == "bad key: label [redacted], see /v1?[redacted]"
 
 

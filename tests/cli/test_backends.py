@@ -148,6 +148,22 @@ def test_backends_are_listed_by_name_of_the_command_too(apxm: Apxm) -> None:
     assert json.loads(apxm("backends", "test", "simulated", "--json").out)["status"] == "succeeded"
 
 
+@pytest.mark.usefixtures("project")
+def test_doctor_shows_through_which_proxy_an_endpoint_is_called(apxm: Apxm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", "http://me:the-secret@proxy.example:3128")
+    shown = apxm("doctor").out
+    assert "through http://proxy.example:3128, as HTTP_PROXY says" in shown
+    assert "the-secret" not in shown
+    monkeypatch.setenv("HTTP_PROXY", "htp://the-secret")
+    ended = apxm("doctor")
+    assert ended.status == 0
+    assert "HTTP_PROXY names a proxy that cannot be used" in ended.out
+    assert "the-secret" not in ended.out
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert [line.split() for line in apxm("doctor").out.partition("proxies:\n")[2].splitlines()] == [["local", "none"]]
+
+
 def test_doctor_still_shows_the_rest_when_the_configuration_is_broken(apxm: Apxm, project: Path) -> None:
     project.write_text("default_backend = [")
     ended = apxm("doctor")

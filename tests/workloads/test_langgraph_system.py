@@ -32,7 +32,7 @@ def test_equal_prompts_answers_and_draws() -> None:
         settings = OpenAISettings(model="simulated", endpoint=simulator.endpoint, max_tokens=100, temperature=0.5)
         systems: list[System] = [
             ApxmSystem(programs(WIDTHS), OpenAIBackend("endpoint", settings, os.environ)),
-            LangGraphSystem(load_peer(SCALABILITY.peer), WIDTHS, settings),
+            LangGraphSystem(load_peer(SCALABILITY.peer), WIDTHS, settings, {}),
         ]
         for width in WIDTHS:
             results: list[str] = []
@@ -61,7 +61,7 @@ def test_equal_prompts_answers_and_draws() -> None:
 def test_max_concurrency_of_the_backend_holds_for_langgraph_too() -> None:
     async def run(endpoint: str) -> int:
         settings = OpenAISettings(model="simulated", endpoint=endpoint, max_concurrency=2)
-        system = LangGraphSystem(load_peer(SCALABILITY.peer), [6], settings)
+        system = LangGraphSystem(load_peer(SCALABILITY.peer), [6], settings, {})
         sample = await system.run(6)
         await system.close()
         return most_in_flight(sample.calls)
@@ -70,14 +70,12 @@ def test_max_concurrency_of_the_backend_holds_for_langgraph_too() -> None:
         assert runner.run(run(simulator.endpoint)) <= 2
 
 
-def test_a_failed_call_is_made_once_and_ends_the_comparison_without_showing_the_key(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_failed_call_is_made_once_and_ends_the_comparison_without_showing_the_key() -> None:
     async def run() -> int:
         refusal = as_json({"error": {"message": "the key very-secret is not known"}}, 401)
         async with Server(refusal) as server:
             settings = OpenAISettings(model="m", endpoint=server.endpoint, api_key="env:KEY")
-            system = LangGraphSystem(load_peer(SCALABILITY.peer), [1], settings)
+            system = LangGraphSystem(load_peer(SCALABILITY.peer), [1], settings, {"KEY": "very-secret"})
             with pytest.raises(WorkloadFailed, match="LangGraph's run failed") as raised:
                 await system.run(1)
             await system.close()
@@ -85,7 +83,6 @@ def test_a_failed_call_is_made_once_and_ends_the_comparison_without_showing_the_
             assert "very-secret" not in str(raised.value)
             return len(server.received)
 
-    monkeypatch.setenv("KEY", "very-secret")
     assert asyncio.run(run()) == 1
 
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from apxm.backends.protocol import BackendInfo
+from apxm.backends.secrets import is_telling
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import ConfigurationError
 
@@ -22,8 +23,10 @@ class Endpoint:
     """Where the endpoint lists its models."""
     authorization: str | None
     """The header that the URL's own user and password make."""
+    keys: tuple[str, ...]
+    """What the URL holds that must not be shown, nor parts of it."""
     secrets: tuple[str, ...]
-    """What the URL holds that must not be shown."""
+    """What else must not be shown: a query is not, but may well consist of ordinary words."""
     local: bool
     """Whether its host is this machine, by what the URL says."""
 
@@ -62,7 +65,8 @@ def parse_endpoint(url: str, *, setting: str = "endpoint", where: str | None = N
         chat_url=urlunsplit((parts.scheme, host, f"{path}/chat/completions", parts.query, "")),
         models_url=urlunsplit((parts.scheme, host, f"{path}/models", parts.query, "")),
         authorization=_authorization(parts),
-        secrets=_secrets(parts),
+        keys=_keys(parts),
+        secrets=tuple(filter(None, [parts.query, *(value for _, value in parse_qsl(parts.query))])),
         local=_is_local(parts.hostname),
     )
 
@@ -104,7 +108,8 @@ def _authorization(parts: SplitResult) -> str | None:
     return "Basic " + b64encode(pair.encode()).decode("ascii")
 
 
-def _secrets(parts: SplitResult) -> tuple[str, ...]:
-    found = [parts.query, parts.username or "", parts.password or "", unquote(parts.password or "")]
-    found += [value for _, value in parse_qsl(parts.query)]
-    return tuple(secret for secret in found if secret)
+def _keys(parts: SplitResult) -> tuple[str, ...]:
+    found = [parts.username or "", parts.password or "", unquote(parts.username or ""), unquote(parts.password or "")]
+    fields = parse_qsl(parts.query, keep_blank_values=True)
+    found += [value or name for name, value in fields if not value or is_telling(name)]
+    return tuple(filter(None, found))

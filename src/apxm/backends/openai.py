@@ -8,22 +8,26 @@ from __future__ import annotations
 import errno
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache, partial
 from http import HTTPStatus
 
-from pyqwest import Headers, ReadError, RemoteProtocolError, Request, Response, WriteError
+import msgspec
+from pyqwest import Headers, Response
 
 from apxm.backends.chat import MalformedAnswerError, NoCompletionError, decode_answer, encode_call
 from apxm.backends.choice import UnreadableAnswerError
 from apxm.backends.content import TooLargeError, unpacked
-from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
+from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
 from apxm.backends.models import decode_models
 from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.proxies import proxy_for, proxy_secrets
+from apxm.backends.redaction import Redactor
 from apxm.backends.response_headers import retry_after, service_time, should_retry
 from apxm.backends.said import read_error_body
-from apxm.backends.secrets import Redactor, is_telling, read_value, reference
+from apxm.backends.secrets import is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
-from apxm.backends.transport import proxy_secrets, shared_transport
+from apxm.backends.transport import Client
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import printable
 
@@ -33,8 +37,6 @@ _TOO_LONG = b"(an error page of more than 64 KiB)"
 """A body cut somewhere could show half of a key, which no redactor would know."""
 _SHOWN = 300
 """Most characters of other people's words in an error of ours."""
-_LOST = (OSError, ReadError, WriteError, RemoteProtocolError, RuntimeError)
-"""What the HTTP client raises; its builder errors are RuntimeErrors."""
 _FOR_NOW = frozenset({302, 303, 307})
 """Redirects that are not for good: a page in place of an endpoint that will be back."""
 _RETRYABLE = frozenset({408, 429})
@@ -54,46 +56,28 @@ class OpenAIBackend:
     def __init__(
         self, name: str, settings: OpenAISettings, environment: Mapping[str, str], *, where: str | None = None
     ) -> None:
-        """Reads the keys and certificates it needs. Raises `ConfigurationError`; `where` names the file."""
+        """Reads the keys, certificates and proxies it needs. Raises `ConfigurationError`; `where` names the file."""
         endpoint = parse_endpoint(settings.endpoint, setting=f"backends.{name}.endpoint", where=where)
-        headers, secrets = _headers(name, settings, environment, endpoint.authorization, where)
+        headers = _headers(name, settings, environment, endpoint.authorization, where)
         self._settings = settings
         self._patience_s = _STARTING_S if endpoint.local and settings.retries is None else None
         self._shown = endpoint.shown
-        self._url = endpoint.chat_url
         self._models_url = endpoint.models_url
-        self._headers = Headers(list(headers.items()))
-        self._redact = Redactor([*secrets, *endpoint.secrets, *proxy_secrets(environment)])
+        self._redact = redactor(settings, endpoint, headers, environment)
+        self._shown_model = lru_cache(maxsize=64)(self._redact)
         self._max_answer = int(settings.max_answer_mib * _MIB)
-        self._transport = shared_transport(environment, tls=endpoint.chat_url.startswith("https:"))
+        self._proxy = proxy_for(endpoint.chat_url, environment)
+        self._client = Client(endpoint.chat_url, headers, environment, self._proxy)
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
-        body = encode_call(request, self._settings)
-        try:
-            response = await self._transport.execute(Request("POST", self._url, self._headers, body))
-            # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
-            try:
-                if not 200 <= response.status < 300:
-                    raise await self._refused(response)
-                content = await _read(response, self._max_answer)
-            except BaseException:
-                await response.aclose()
-                raise
-        except _LOST as error:
-            raise self._lost(error) from None
-        except zlib.error as error:
-            raise self._error("unreadable_answer", f"sent an answer that cannot be read: {error}") from None
-        except TooLargeError:
-            raise self._error(
-                "too_large", f"sent an answer of more than {self._settings.max_answer_mib:g} MiB"
-            ) from None
+        response, content = await self._received(partial(self._client.post, encode_call(request, self._settings)))
         headers = response.headers
         service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
         try:
-            return decode_answer(content, service_ns)
+            answer = decode_answer(content, service_ns)
         except NoCompletionError as error:
             if response.status != HTTPStatus.OK:
                 raise self._failed(response, content if len(content) <= _MAX_ERROR_BODY else _TOO_LONG) from None
@@ -103,26 +87,41 @@ class OpenAIBackend:
         except UnreadableAnswerError as error:
             words = f"answered {response.status}, but {error}"
             raise self._error(error.kind, words, retryable=error.retryable, hint=error.hint) from None
+        if answer.model is not None and (shown := self._shown_model(answer.model)) != answer.model:
+            answer = msgspec.structs.replace(answer, model=shown)  # its text is left as it is
+        return answer
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint lists. Raises `BackendError`."""
-        try:
-            response = await self._transport.execute(Request("GET", self._models_url, self._headers))
-            async with response:
-                if response.status != HTTPStatus.OK:
-                    raise await self._refused(response)
-                content = await _read(response, self._max_answer)
-        except _LOST as error:
-            raise self._lost(error) from None
+        response, content = await self._received(partial(self._client.get, self._models_url))
         found = decode_models(content)
         if found is None:
-            raise self._error(
-                "unreadable_answer", f"answered 200 at {self._shown}/models, but no list of models", retryable=True
-            )
+            words = f"answered {response.status} at {self._shown}/models, but no list of models"
+            raise self._error("unreadable_answer", words)
         return found
 
     async def close(self) -> None:
         """Its connections stay with the process, for whoever calls the same endpoint next."""
+
+    async def _received(self, send: Callable[[], Awaitable[Response]]) -> tuple[Response, bytes | bytearray]:
+        """An answer with a status of success, and what it holds, unpacked. Raises `BackendError`."""
+        try:
+            found = await send()
+            # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
+            try:
+                if not 200 <= found.status < 300:
+                    raise await self._refused(found)
+                return found, await _read(found, self._max_answer)
+            except BaseException:
+                await found.aclose()
+                raise
+        except self._client.lost as error:
+            raise self._lost(error) from None
+        except zlib.error as error:
+            raise self._error("unreadable_answer", f"sent an answer that cannot be read: {error}") from None
+        except TooLargeError:
+            limit = f"{self._settings.max_answer_mib:g} MiB"
+            raise self._error("too_large", f"sent an answer of more than {limit}") from None
 
     async def _refused(self, response: Response) -> BackendError:
         """The error for an answer whose status is not one of success."""
@@ -137,7 +136,7 @@ class OpenAIBackend:
             )  # fmt: skip
         try:
             content = await _read(response, _MAX_ERROR_BODY)
-        except (*_LOST, zlib.error):
+        except (*self._client.lost, zlib.error):
             content = b""  # the status says enough
         except TooLargeError:
             content = _TOO_LONG
@@ -175,7 +174,7 @@ class OpenAIBackend:
         detail = words.partition("): ")[2] or words
         if isinstance(error, TimeoutError):
             return self._error("timeout", f"did not answer in time: {detail}", retryable=True)
-        if isinstance(error, ReadError):
+        if isinstance(error, self._client.unreadable):
             return self._error("unreadable_answer", f"sent an answer that cannot be read: {detail}", retryable=True)
         if detail.endswith(_NO_FILE_LEFT):
             return self._error(
@@ -187,9 +186,12 @@ class OpenAIBackend:
             return self._error("connection", f"was lost: {detail}", retryable=True)
         untrusted = "certificate" in reason
         refused = reason.endswith(_REFUSED)
-        hint = "nothing listens at that port: is the server running?" if refused else None
         if untrusted:
             hint = "SSL_CERT_FILE names a file of further authorities to trust"
+        elif self._proxy:
+            hint = f"it is called through {self._proxy.shown}, as {self._proxy.variable} says"
+        else:
+            hint = "nothing listens at that port: is the server running?" if refused else None
         return self._error(
             "unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint,
             patience_s=self._patience_s if refused else None,
@@ -206,7 +208,7 @@ class OpenAIBackend:
         patience_s: float | None = None,
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
-        text = " ".join(printable(self._redact(words).replace("\n", " ")).split())
+        text = " ".join(printable(self._redact.beginning(words).replace("\n", " ")).split())
         if len(text) > _SHOWN:
             text = text[:_SHOWN] + "…"
         message = f"{self.info.name} ({self._shown}) {text}"
@@ -251,29 +253,24 @@ _OURS = frozenset({"accept-encoding", "connection", "content-length", "content-t
 
 def _headers(
     name: str, settings: OpenAISettings, environment: Mapping[str, str], from_url: str | None, where: str | None
-) -> tuple[dict[str, str], list[str]]:
-    """The headers of every request, and those of their values that must never be shown."""
+) -> dict[str, str]:
+    """The headers of every request, their names in lower case."""
     headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "apxm"}
     headers["accept-encoding"] = "gzip, zstd, br"  # what the client and we unpack between us
-    secrets: list[str] = []
     credentials: list[str] = []
     if settings.api_key is not None:
         key = read_value(settings.api_key, environment, setting=f"backends.{name}.api_key", where=where)
         headers["authorization"] = f"Bearer {key}"
-        secrets.append(key)
         credentials.append("api_key")
     if from_url is not None:
         headers["authorization"] = from_url
-        secrets += from_url.split()
         credentials.append("the endpoint's user and password")
     for given, value in settings.headers.items():
         setting = f"backends.{name}.headers.{given}"
         header = given.lower()
         if not _NAME.fullmatch(given) or header in _OURS:
             raise ConfigurationError(f"{setting}: this header cannot be set", where=where)
-        headers[header] = found = read_value(value, environment, setting=setting, where=where)
-        if reference(value) is not None or is_telling(given):
-            secrets += [found, *found.split()[1:]]
+        headers[header] = read_value(value, environment, setting=setting, where=where)
         if header == "authorization":
             credentials.append(f"headers.{given}")
     if len(credentials) > 1:
@@ -281,4 +278,19 @@ def _headers(
             f"backends.{name}: {' and '.join(credentials)} both set the Authorization header, expected one of them",
             where=where,
         )
-    return headers, secrets
+    return headers
+
+
+def redactor(
+    settings: OpenAISettings, endpoint: Endpoint, headers: Mapping[str, str], environment: Mapping[str, str]
+) -> Redactor:
+    """What takes the secrets of a backend out of what others say; `headers` are those that are sent."""
+    keys = [*endpoint.keys, *proxy_secrets(environment)]
+    others = [*endpoint.secrets]
+    referenced = {name.lower() for name, value in settings.headers.items() if reference(value) is not None}
+    for name, value in headers.items():
+        if is_telling(name):
+            keys += [value, *value.split()[1:]]
+        elif name in referenced:
+            others += [value, *value.split()[1:]]
+    return Redactor(keys, others)

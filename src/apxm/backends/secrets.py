@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from apxm.errors import ConfigurationError
 
 _PREFIX = "env:"
 
 
-_TELLING = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
+_TELLING = re.compile(r"auth|cookie|key|pass|pwd|secret|sig|token", re.IGNORECASE)
 
 
-def is_telling(header: str) -> bool:
-    """Whether the value of a header of this name is probably a secret."""
-    return _TELLING.search(header) is not None
+def is_telling(name: str) -> bool:
+    """Whether the value of a header, or of a field in a query, is probably a secret by its name."""
+    return _TELLING.search(name) is not None
 
 
 def reference(value: str) -> str | None:
@@ -46,27 +46,3 @@ def read_value(value: str, environment: Mapping[str, str], *, setting: str, wher
             where=where,
         )
     return found
-
-
-_SHORT = 4
-"""Characters. What is shorter, such as a value in a URL's query, is part of ordinary words."""
-
-
-class Redactor:
-    """Takes secrets out of text that came from elsewhere: a server may repeat what it was sent.
-
-    Wherever they stand; very short ones only where they stand alone, since elsewhere they are letters of other words.
-    """
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        # The longest first: one secret can be part of another. Whatever the case: host names lose theirs.
-        ordered = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(_expression, ordered)), re.IGNORECASE) if ordered else None
-
-    def __call__(self, text: str) -> str:
-        return text if self._pattern is None else self._pattern.sub("[redacted]", text)
-
-
-def _expression(secret: str) -> str:
-    exact = re.escape(secret)
-    return exact if len(secret) >= _SHORT else rf"(?<!\w){exact}(?!\w)"

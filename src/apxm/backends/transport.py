@@ -2,21 +2,24 @@
 
 Redirects are not followed (a prompt must not go where nobody sent it), no cookies are kept, no call is repeated.
 HTTP/1.1 throughout: over HTTP/2 all calls would share one connection, and those beyond the server's limit of streams,
-often 100, would wait inside the client where no clock of ours sees them. Proxies are those of HTTP_PROXY, HTTPS_PROXY,
-ALL_PROXY and NO_PROXY, which the client reads itself.
+often 100, would wait inside the client where no clock of ours sees them.
 """
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
-from pyqwest import HTTPTransport, HTTPVersion
+from pyqwest import HTTPTransport, RemoteProtocolError, Response
 
+from apxm.backends.client import client_library
+from apxm.backends.proxies import Proxy
 from apxm.errors import ConfigurationError
 from apxm.regular import read_regular
 
@@ -28,26 +31,72 @@ _MAX_IDLE = 10_000
 _LET_GO_S = 0.01
 _MAX_CERTIFICATES = 16 * 1024 * 1024
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_LOGGERS = ("pyqwest", "pyqwest.access")
 
+
+class _WithoutQueries(logging.Filter):
+    """The client logs URLs at DEBUG, and a query may hold a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "?" in message:
+            record.msg, record.args = re.sub(r"\?\S+", "?[redacted]", message), ()
+        return True
+
+
+_without_queries = _WithoutQueries()
 
 _shared: dict[object, HTTPTransport] = {}
 
 
+class Client:
+    """Calls one endpoint, in whichever process, thread and event loop."""
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], environment: Mapping[str, str], proxy: Proxy | None
+    ) -> None:
+        """Raises `ConfigurationError` where the environment names certificates that cannot be read."""
+        self._url = url
+        self._fields = list(headers.items())
+        tls = url.startswith("https:") or (proxy is not None and proxy.tls)
+        self._certificates = read_certificates(environment) if tls else None
+        self._tls = tls
+        self._proxy = proxy
+        if "?" in url:
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_without_queries)
+        self._begin()
+
+    def post(self, body: bytes) -> Awaitable[Response]:
+        """Raises one of `lost` where no answer comes."""
+        if client_library() is not self._library:
+            self._begin()
+        return self._execute(self._request("POST", self._url, self._headers, body))
+
+    def get(self, url: str) -> Awaitable[Response]:
+        """Asks for what is at another URL of the same endpoint; as `post`."""
+        if client_library() is not self._library:
+            self._begin()
+        return self._execute(self._request("GET", url, self._headers))
+
+    def _begin(self) -> None:
+        """In this process."""
+        self._library = library = client_library()
+        self._request = library.Request
+        self._headers = library.Headers(self._fields)
+        self._execute = _transport(self._certificates, self._proxy, tls=self._tls).execute
+        self.unreadable: type[Exception] = library.ReadError
+        self.lost = (OSError, RuntimeError, RemoteProtocolError, library.ReadError, library.WriteError)
+        """What the HTTP client raises; its builder errors are RuntimeErrors."""
+
+
 def shared_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
-    """The process's transport for these certificates and proxies: what comes next finds the connections still open,
-    whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
+    """The process's transport for these certificates, without a proxy: what comes next finds the connections still
+    open, whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
 
     Raises `ConfigurationError` where the environment names certificates that cannot be read.
     """
-    certificates = read_certificates(environment) if tls else None
-    proxies = tuple(os.environ.get(name) for proxy in (*_PROXIES, "NO_PROXY") for name in (proxy, proxy.lower()))
-    key = tls, certificates, proxies
-    if key not in _shared:
-        if not _shared:
-            atexit.register(_let_go)
-        _shared[key] = _transport(certificates)
-    return _shared[key]
+    return _transport(read_certificates(environment) if tls else None, None, tls=tls)
 
 
 def forget_transports() -> None:
@@ -61,12 +110,26 @@ def _let_go() -> None:
     time.sleep(_LET_GO_S)
 
 
-def _transport(certificates: bytes | None) -> HTTPTransport:
+def _transport(certificates: bytes | None, proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
+    library = client_library()
+    key = library, tls, certificates, proxy
+    if key not in _shared:
+        if not _shared:
+            atexit.register(_let_go)
+        _shared[key] = _new_transport(library, certificates, proxy)
+    return _shared[key]
+
+
+def _new_transport(library: Any, certificates: bytes | None, proxy: Proxy | None) -> HTTPTransport:
+    # Where a client is given no proxy, it looks for one in the environment itself. So it gets one for no host; to it,
+    # `*` stands for names only.
+    through = library.Proxy(proxy.url) if proxy else library.Proxy("http://127.0.0.1:9", no_proxy="*,0.0.0.0/0,::/0")
     try:
-        return HTTPTransport(
-            http_version=HTTPVersion.HTTP1,
+        return library.HTTPTransport(
+            http_version=library.HTTPVersion.HTTP1,
             tls_ca_cert=certificates,
             tls_include_system_certs=certificates is None,
+            proxy=through,
             connect_timeout=CONNECT_TIMEOUT_S,
             pool_idle_timeout=IDLE_S,
             pool_max_idle_per_host=_MAX_IDLE,
@@ -112,18 +175,3 @@ def _pem_of(variable: str, path: Path) -> list[bytes]:
     except OSError as error:
         raise ConfigurationError(f"{variable} names {path}, which cannot be read: {error.strerror}") from None
     return [content for content in contents if b"-----BEGIN CERTIFICATE-----" in content]
-
-
-def proxy_secrets(environment: Mapping[str, str]) -> list[str]:
-    """User names and passwords of the configured proxies, which an error must not show."""
-    secrets: list[str] = []
-    for name in _PROXIES:
-        for value in (environment.get(name), environment.get(name.lower())):
-            try:
-                parts = urlsplit(value or "")
-            except ValueError:
-                continue
-            for secret in (parts.username, parts.password):
-                if secret:
-                    secrets += [secret, unquote(secret)]
-    return secrets

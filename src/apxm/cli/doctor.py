@@ -56,11 +56,14 @@ def doctor(json: JSON = False, config: Config = None) -> None:
             rows[-2][1] += " (trusted)" if trusted else " (not trusted: read it, then run apxm trust)"
         backends = backend_lines(described, indent="  ")
         limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described])
+        ways = [[printable(each.info.name), _way(each.info.endpoint)] for each in described if each.info.endpoint]
     except ConfigurationError as error:
         write("\n".join(aligned(rows, indent="")))
         show_error(error)
         raise typer.Exit(exits.USAGE) from None
     sections = ["", "backends:", *backends, "", "limits:", *limits]
+    if ways:
+        sections += ["", "proxies:", *aligned(ways)]
     write("\n".join(line.rstrip() for line in [*aligned(rows, indent=""), *sections]))
 
 
@@ -127,6 +130,20 @@ def _limits(limits: Limits) -> str:
     if limits.prices:
         parts.append(f"prices of {', '.join(map(printable, limits.prices))}")
     return ", ".join(parts)
+
+
+def _way(endpoint: str) -> str:
+    """How an endpoint is reached."""
+    import os
+
+    from apxm.backends.proxies import proxy_for
+    from apxm.errors import ConfigurationError
+
+    try:
+        proxy = proxy_for(endpoint, os.environ)
+    except ConfigurationError as error:
+        return error.message
+    return f"through {proxy.shown}, as {proxy.variable} says" if proxy else "none"
 
 
 def _version(library: str) -> str:

@@ -182,8 +182,6 @@ def _json(entries: list[dict[str, object]]) -> str:
 def _endpoint(
     backend: str | None, latency: str | None, slowdown: str | None, seed: int | None, config: str | None
 ) -> AbstractContextManager[Endpoint]:
-    from contextlib import nullcontext
-
     from apxm.backends.latency import DEFAULT_LATENCY
     from apxm.errors import UsageError
     from apxm.workloads import endpoints
@@ -195,4 +193,4 @@ def _endpoint(
     options = {"--latency": latency, "--slowdown": slowdown, "--seed": seed}
     if given := [option for option, value in options.items() if value is not None]:
         raise UsageError(f"{' and '.join(given)}: of the simulator, which is not asked where --backend names another")
-    return nullcontext(endpoints.configured(backend, config))
+    return endpoints.configured(backend, config)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from apxm.errors import InternalError, JournalError, UsageError
+from apxm.forks import tell_of_forks
 from apxm.journal.folder import RunFiles, check_folder, files_of
 from apxm.journal.lock import RunLock
 from apxm.journal.model import Header, History, Record, Row
@@ -20,6 +21,8 @@ from apxm.journal.reading import read_to_end
 from apxm.journal.store import Store, Sync
 from apxm.journal.writer import Committed, OnFailure, Writer
 from apxm.source import printable
+
+_of_parents: list[Store] = []
 
 
 class Journal:
@@ -33,6 +36,13 @@ class Journal:
         self._store = store
         self._writer: Writer | None = None
         self._closed = False
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        # The run is the parent's. SQLite wants nothing done to a connection that was carried over a fork, not even
+        # to have it closed.
+        self._closed = True
+        _of_parents.append(self._store)
 
     @classmethod
     def create(

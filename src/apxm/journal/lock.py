@@ -12,6 +12,7 @@ from time import sleep
 from types import ModuleType
 
 from apxm.errors import JournalBusyError, JournalError
+from apxm.forks import tell_of_forks
 from apxm.journal.folder import unusable
 from apxm.regular import NotRegularError, open_regular
 from apxm.source import printable
@@ -36,9 +37,17 @@ class RunLock:
             raise JournalError(f"the run cannot be locked: {error.strerror}", where=printable(str(path))) from None
         except OSError as error:
             raise unusable(path.parent, error) from None
+        self._held = True
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        # The lock is the parent's, and would be held until the last process that has it open ends.
+        self.release()
 
     def release(self) -> None:
-        os.close(self._descriptor)
+        if self._held:
+            self._held = False
+            os.close(self._descriptor)
 
     def give_up(self) -> None:
         """Leaves the folder as it was."""

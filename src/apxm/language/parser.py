@@ -6,13 +6,13 @@ import re
 from codecs import BOM_UTF8
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, NoReturn, cast
 
 from lark import Lark
 from lark.exceptions import UnexpectedInput
 
 from apxm.errors import UsageError
+from apxm.forks import ProcessLock
 from apxm.garbage import without_collector
 from apxm.language.builder import Builder
 from apxm.language.recovery import Recovery
@@ -80,7 +80,7 @@ def parse(source: SourceFile) -> SyntaxTree:
     return tree
 
 
-_parsing = Lock()
+_parsing = ProcessLock()
 """One parse at a time, as they share the builder."""
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from apxm.backends.protocol import Limits
 from apxm.errors import BackendError
+from apxm.forks import tell_of_forks
 from apxm.runtime.breaker import Breaker
 from apxm.runtime.congestion import Congestion
 from apxm.runtime.windows import MINUTE_NS, Spent, Window
@@ -36,11 +37,19 @@ class Gate:
 
     def __init__(self, name: str, limits: Limits, window_ns: int = MINUTE_NS) -> None:
         self.limit = limits.max_concurrency
+        self.counts_tokens = bool(limits.tokens_per_minute)
+        self.limited = self.limit is not None or bool(limits.requests_per_minute) or self.counts_tokens
         self._name = name
+        self._limits = limits
+        self._window_ns = window_ns
+        self.forked()
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        """All begins anew: what is in flight is another process's, which has limits of its own."""
+        limits, window_ns = self._limits, self._window_ns
         self._requests = Window(limits.requests_per_minute, window_ns) if limits.requests_per_minute else None
         self._tokens = Window(limits.tokens_per_minute, window_ns) if limits.tokens_per_minute else None
-        self.counts_tokens = self._tokens is not None
-        self.limited = self.limit is not None or self._requests is not None or self.counts_tokens
         self.troubled = False
         """Whether it is closed for a while, or its endpoint taken to be down: then calls must ask, limited or not."""
         self.answered = 0

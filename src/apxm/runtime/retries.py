@@ -6,6 +6,7 @@ import threading
 from collections.abc import Collection
 from random import Random
 
+from apxm.forks import tell_of_forks
 from apxm.runtime.gates import Gate
 
 FIRST_PAUSE_NS = 500_000_000
@@ -37,6 +38,10 @@ class RetryBudget:
 
     def __init__(self, gates: Collection[Gate]) -> None:
         self._gates = gates
+        self.forked()
+        tell_of_forks(self)
+
+    def forked(self) -> None:
         self._lock = threading.Lock()
         self._left: float = FLOOR
         self._attempts = 0

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import sys
 from asyncio import AbstractEventLoop
-from threading import Event, Lock, Thread, get_ident
+from threading import Event, Thread, get_ident
 from time import perf_counter_ns
 from typing import NamedTuple
 
+from apxm.forks import ProcessLock, tell_of_forks
 from apxm.runtime.call import Call
 from apxm.runtime.calls import Calls
 from apxm.runtime.workers import Workers
@@ -58,12 +59,18 @@ class Watch:
     """Of all event loops of the process on which runs go on. Reports to the owner of the call, in its loop."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = ProcessLock()
         self._loops: dict[AbstractEventLoop, tuple[int, int]] = {}
         """Each with its thread and the number of its runs."""
         self._looks = 0
         """How often the thread had looked when the first of them began."""
         self._watcher: _Watcher | None = None
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        here = get_ident()
+        self._loops = {loop: entry for loop, entry in self._loops.items() if entry[0] == here}
+        self._watcher = None
 
     def begin(self, loop: AbstractEventLoop) -> None:
         """A run begins on `loop`, which is the one of this thread."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from tempfile import TemporaryFile
@@ -21,6 +22,15 @@ from apxm.simulator.options import SimulatorOptions
 _STARTING_S = 60.0
 _ENDING_S = 5.0
 _MAX_SAID = 16 * 1024
+
+_NEEDED = frozenset({
+    "COLUMNS", "DYLD_LIBRARY_PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "LINES", "LOGNAME", "NO_COLOR", "PATH",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONUTF8", "TEMP", "TERM", "TMP",
+    "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+    # of Windows
+    "APPDATA", "COMSPEC", "LOCALAPPDATA", "PATHEXT", "PROGRAMDATA", "SYSTEMDRIVE", "SYSTEMROOT", "USERPROFILE",
+    "WINDIR",
+})  # fmt: skip
 
 
 class SimulatorProcess(Struct, frozen=True):
@@ -55,6 +65,12 @@ class SimulatorProcess(Struct, frozen=True):
         if response.status != 200:
             raise InternalError(f"the simulator answered {response.status} to {method} {path}: {content.decode()}")
         return content
+
+
+def process_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a Python process needs of an environment: where things lie, and how text is written. Nothing by which a
+    library would do something else than it was asked to."""
+    return {name: value for name, value in environment.items() if name in _NEEDED or name.startswith("LC_")}
 
 
 @contextmanager
@@ -97,7 +113,8 @@ def _popen(options: SimulatorOptions, said: IO[bytes]) -> subprocess.Popen[bytes
     if options.tokens_per_second is not None:
         command.append(f"--tokens-per-second={options.tokens_per_second}")
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, start_new_session=True)
+    environment = process_environment(os.environ)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, start_new_session=True, env=environment)
 
 
 def _announced(process: subprocess.Popen[bytes]) -> SimulatorProcess:

@@ -10,6 +10,7 @@ from apxm.errors import ApxmError
 from apxm.runtime.loops import run_virtually
 from apxm.workloads.apxm_system import ApxmSystem
 from apxm.workloads.catalog import Workload
+from apxm.workloads.environment import bare_environment
 from apxm.workloads.langgraph_system import load_peer, missing_packages
 from apxm.workloads.scalability import WRITTEN, programs, prompts, source_text
 from apxm.workloads.systems import Sample, most_in_flight
@@ -64,8 +65,9 @@ async def _run(width: int) -> Sample:
 
 def _fault_of_peer(workload: Workload) -> str:
     try:
-        peer = load_peer(workload.peer)
-        peer.build_graph(None, prompts(WRITTEN[-1]))
+        with bare_environment():
+            peer = load_peer(workload.peer)
+            peer.build_graph(None, prompts(WRITTEN[-1]))
     except ApxmError as error:
         return error.message
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,13 +53,13 @@ class Comparing:
         self._schedule = schedule
         self._endpoint = endpoint
         self._report = report
-        self._backend = OpenAIBackend("endpoint", endpoint.settings, os.environ)
+        self._backend = OpenAIBackend("endpoint", endpoint.settings, endpoint.environment)
         # Also where LangGraph is measured alone: one client measures what a call takes alone, for both.
         self._own = ApxmSystem(programs(sorted({*schedule.widths, schedule.isolated_width})), self._backend)
         self._systems: list[System] = [self._own] if apxm else []
         self._calibrates = apxm
         if peer is not None:
-            self._systems.append(LangGraphSystem(peer, schedule.widths, endpoint.settings))
+            self._systems.append(LangGraphSystem(peer, schedule.widths, endpoint.settings, endpoint.environment))
 
     @property
     def calls(self) -> int:

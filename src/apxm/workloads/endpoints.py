@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from apxm.analysis.calibrate import MAX_TOKENS
+from apxm.backends.endpoint import parse_endpoint
 from apxm.backends.latency import DEFAULT_LATENCY
 from apxm.backends.settings import OpenAISettings
 from apxm.config.inventory import Inventory
 from apxm.errors import UsageError
 from apxm.simulator.process import start_simulator
-
-_LOOPBACK = "127.0.0.1"
+from apxm.workloads.environment import bare_environment
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,17 @@ class Endpoint:
     """Called before each run, so that all runs of an iteration meet the same draws."""
     seed: int | None = None
     """Of its draws; None where it is not simulated."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """In which the keys, proxies and certificates are that the settings speak of."""
 
 
 @contextmanager
 def simulated(latency: str = DEFAULT_LATENCY, slowdown: str = "none", seed: int = 0) -> Generator[Endpoint]:
-    """A process of its own, for as long as the block runs."""
-    with _no_proxy(), start_simulator(latency=latency, slowdown=slowdown, seed=seed) as simulator:
+    """A process of its own, for as long as the block runs, in a bare environment."""
+    with (
+        start_simulator(latency=latency, slowdown=slowdown, seed=seed) as simulator,
+        bare_environment(simulator.endpoint),
+    ):
         yield Endpoint(
             OpenAISettings(model="simulated", endpoint=simulator.endpoint, retries=0),
             f"simulated, latency {latency}, slowdown {slowdown}",
@@ -42,8 +47,11 @@ def simulated(latency: str = DEFAULT_LATENCY, slowdown: str = "none", seed: int 
         )
 
 
-def configured(name: str, config: str | None) -> Endpoint:
-    """Raises `UsageError` for a backend that has no address, `ConfigurationError` for one that is not trusted."""
+@contextmanager
+def configured(name: str, config: str | None) -> Generator[Endpoint]:
+    """A configured backend, in a bare environment for as long as the block runs.
+
+    Raises `UsageError` for a backend that has no address, `ConfigurationError` for one that is not trusted."""
     known = Inventory(config).get(name)
     if not isinstance(known.settings, OpenAISettings):
         raise UsageError(
@@ -58,20 +66,6 @@ def configured(name: str, config: str | None) -> Endpoint:
     settings = msgspec.structs.replace(
         known.settings, system=None, retries=0, max_tokens=known.settings.max_tokens or MAX_TOKENS
     )
-    return Endpoint(settings, known.info.description, lambda _iteration: None)
-
-
-@contextmanager
-def _no_proxy() -> Generator[None]:
-    """The simulator is on this machine: no proxy of the environment stands between, for neither system."""
-    before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
-    for name, value in before.items():
-        os.environ[name] = f"{value},{_LOOPBACK}" if value else _LOOPBACK
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    environment = dict(os.environ)
+    with bare_environment(parse_endpoint(settings.endpoint).chat_url, environment):
+        yield Endpoint(settings, known.info.description, lambda _iteration: None, environment=environment)

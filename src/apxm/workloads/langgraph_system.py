@@ -5,9 +5,8 @@ LangGraph belongs to the extra `bench`, so nothing here is loaded, or known to a
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -15,7 +14,9 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from apxm.backends.secrets import Redactor, read_value
+from apxm.backends.endpoint import parse_endpoint
+from apxm.backends.openai import redactor
+from apxm.backends.secrets import read_value
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import UsageError
 from apxm.reports.comparison_tables import LANGGRAPH
@@ -37,13 +38,12 @@ def missing_packages() -> list[str]:
 
 
 def load_peer(path: Path) -> ModuleType:
-    """Imports a workload's workflow.py. Raises `UsageError` where LangGraph is not installed."""
+    """Imports a workload's workflow.py, in a bare environment. Raises `UsageError` where LangGraph is not installed."""
     if missing := missing_packages():
         raise UsageError(
             f"the comparison needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             hint="pip install 'apxm[bench]', or measure A-PXM alone with --apxm-only",
         )
-    os.environ["LANGSMITH_TRACING"] = "false"  # sending traces home would count as LangGraph's time
     name = f"apxm_workload_{path.parent.name}"
     spec = spec_from_file_location(name, path)
     assert spec is not None
@@ -59,10 +59,17 @@ class LangGraphSystem:
 
     name = LANGGRAPH
 
-    def __init__(self, peer: ModuleType, widths: Iterable[int], settings: OpenAISettings) -> None:
-        key = _read(settings.api_key, "api_key") if settings.api_key else None
-        self._redact = Redactor([key] if key else [])
-        self._model = _ClockedModel(_chat_model(peer, settings, key))
+    def __init__(
+        self, peer: ModuleType, widths: Iterable[int], settings: OpenAISettings, environment: Mapping[str, str]
+    ) -> None:
+        """Keys are read from `environment`. Raises `ConfigurationError`."""
+        key = _read(settings.api_key, "api_key", environment) if settings.api_key else None
+        headers = {name: _read(value, f"headers.{name}", environment) for name, value in settings.headers.items()}
+        sent = {name.lower(): value for name, value in headers.items()} | (
+            {"authorization": f"Bearer {key}"} if key else {}
+        )
+        self._redact = redactor(settings, parse_endpoint(settings.endpoint), sent, environment)
+        self._model = _ClockedModel(_chat_model(peer, settings, key, headers))
         self._graphs = {width: peer.build_graph(self._model, prompts(width)) for width in widths}
         self._config = {"max_concurrency": settings.max_concurrency}
 
@@ -97,7 +104,7 @@ class _ClockedModel:
         return message
 
 
-def _chat_model(peer: ModuleType, settings: OpenAISettings, key: str | None) -> Any:
+def _chat_model(peer: ModuleType, settings: OpenAISettings, key: str | None, headers: Mapping[str, str]) -> Any:
     """The client that sends what A-PXM's backend sends. It repeats no call, as A-PXM does not."""
     body = dict(settings.body)
     if settings.max_tokens is not None:
@@ -109,10 +116,10 @@ def _chat_model(peer: ModuleType, settings: OpenAISettings, key: str | None) -> 
         temperature=settings.temperature,
         timeout=settings.timeout_s,
         max_retries=0,
-        default_headers={name: _read(value, f"headers.{name}") for name, value in settings.headers.items()} or None,
+        default_headers=dict(headers) or None,
         extra_body=body or None,
     )
 
 
-def _read(value: str, setting: str) -> str:
-    return read_value(value, os.environ, setting=setting, where=None)
+def _read(value: str, setting: str, environment: Mapping[str, str]) -> str:
+    return read_value(value, environment, setting=setting, where=None)
