@@ -294,6 +294,7 @@ def test_on_a_terminal_progress_is_drawn_and_gone_at_the_end(screen: Callable[..
     shown = session.to_the_end()
     last_progress = shown.rindex("waiting; ")
     assert re.match(r"waiting; 0:[0-9]{2}\r\x1b\[Kinterrupted: ", shown[last_progress:])
+    assert shown.rstrip().endswith("x); pending: x"), "what was going on is named"
     assert session.process.returncode == 130
 
 

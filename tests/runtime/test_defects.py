@@ -101,11 +101,6 @@ FLAWS = {
     "no text": (lambda: ModelAnswer(None), "whose text is a NoneType"),  # type: ignore[arg-type]
     "no usage": (lambda: ModelAnswer("x", None), "whose usage is a NoneType, expected a Usage"),  # type: ignore[arg-type]
     "usage as a dict": (lambda: ModelAnswer("x", {"input_tokens": 1}), "whose usage is a dict"),  # type: ignore[arg-type]
-    "tokens as text": (lambda: ModelAnswer("x", Usage("1", 2)), "whose input_tokens is a str"),  # type: ignore[arg-type]
-    "half a token": (lambda: ModelAnswer("x", Usage(1, 2.5)), "whose output_tokens is a float"),  # type: ignore[arg-type]
-    "a truth as tokens": (lambda: ModelAnswer("x", Usage(1, True)), "whose output_tokens is a bool"),
-    "seconds of service": (lambda: ModelAnswer("x", Usage(), 0.5), "whose service_ns is a float"),  # type: ignore[arg-type]
-    "service before the call": (lambda: ModelAnswer("x", Usage(), -1), "whose service_ns is -1"),
 }
 
 
@@ -123,6 +118,24 @@ def test_what_is_no_answer_is_a_defect_of_the_backend(style: type[Mine], flaw: s
 def test_it_is_one_in_real_time_with_a_journal_and_a_budget_too(tmp_path: Path, flaw: str) -> None:
     with pytest.raises(apxm.RunFailed, match="backend_defect"):
         really(ONE, Coroutine(FLAWS[flaw][0]), RunOptions(max_total_tokens=100_000), folder=tmp_path, required=True)
+
+
+NUMBERS = {
+    "tokens as text": lambda: ModelAnswer("x", Usage("1", 2)),  # type: ignore[arg-type]
+    "half a token": lambda: ModelAnswer("x", Usage(1, 2.5)),  # type: ignore[arg-type]
+    "a truth as tokens": lambda: ModelAnswer("x", Usage(1, True)),
+    "seconds of service": lambda: ModelAnswer("x", Usage(), 0.5),  # type: ignore[arg-type]
+    "service before the call": lambda: ModelAnswer("x", Usage(), -1),
+}
+
+
+@pytest.mark.parametrize("style", [Coroutine, Callback])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_number_that_cannot_be_is_not_said_and_the_answer_is_kept(style: type[Mine], number: str) -> None:
+    trace = virtually(ONE, style(NUMBERS[number]))
+    assert trace.failures == []
+    [attempt] = trace.operations[0].attempts
+    assert (attempt.outcome, attempt.service_ns) == ("ok", None)
 
 
 @pytest.mark.parametrize("style", [Coroutine, Callback])

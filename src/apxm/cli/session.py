@@ -237,8 +237,6 @@ def _report(
         note(str(failure), "error")
     if not shown.quiet:
         note(summary_line(metrics))
-        if trace.status is Status.INTERRUPTED and trace.stopped and trace.stopped.pending:
-            note(printable(trace.stopped.pending_text))
         if recorder and not failure and trace.status is not Status.SUCCEEDED:
             note(f"`apxm resume {run_id}` goes on from here")
     if unwritten is not None and not isinstance(unwritten, OutputClosedError):

@@ -26,10 +26,12 @@ def summary_line(metrics: Metrics) -> str:
         f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}{reused}, "
         f"{count(metrics.llm.total_requests, 'LLM call')} in {duration(run.duration_ms)}"
     )
-    if metrics.llm.total_requests == 0:
-        return line
-    times = metrics.work_span
-    return f"{line} (T1 {duration(times.t1_ms)}, T_inf {duration(times.t_inf_ms)}, speedup {times.speedup:.2f}x)"
+    if metrics.llm.total_requests:
+        times = metrics.work_span
+        line += f" (T1 {duration(times.t1_ms)}, T_inf {duration(times.t_inf_ms)}, speedup {times.speedup:.2f}x)"
+    if run.stopped is not None and run.stopped.kind == "interrupted" and run.stopped.pending:
+        line += printable(f"; {run.stopped.pending_text}")  # of another end, `stopped_lines` tells
+    return line
 
 
 def failure_lines(trace: Trace) -> list[str]:
