@@ -24,6 +24,7 @@ ONLY_IN = {
     "xdsl": {"ir", "passes", "compiler"},
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
+    "jsonschema": {"simulator"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
     "rich": {"reports", "cli"},
