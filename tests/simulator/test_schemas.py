@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -159,8 +160,12 @@ UNFIT: list[tuple[Any, str]] = [
     ({"type": "object", "required": ["a"], "additionalProperties": False}, "is false"),
     ({"$ref": "#/$defs/nowhere"}, "leads nowhere"),
     ({"$ref": "https://example.com/schema"}, "leads out of the schema"),
-    ({"$dynamicRef": "#x"}, "leads nowhere"),
-    ({"$ref": "#"}, "no value of it ends"),
+    ({"$dynamicRef": "#x"}, "not served"),
+    ({"$defs": {"a": {"$id": "https://example.com/a"}}}, "not served"),
+    ({"$schema": 5}, "no address"),
+    ({"if": {"$ref": "#"}}, "in a circle"),
+    ({"anyOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}, "in a circle"),
+    ({"$ref": "#"}, "in a circle"),
     ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "no value of it ends"),
 ]
 
@@ -172,10 +177,23 @@ def test_a_schema_that_no_value_is_made_for(schema: Any, said: str) -> None:
 
 
 def test_a_schema_that_doubles_at_each_level_is_refused_before_it_is_written() -> None:
-    levels = {f"d{n}": {"type": "array", "prefixItems": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
-    levels = {name: {**level, "minItems": 2} for name, level in levels.items()} | {"d60": {"type": "integer"}}
+    levels = {f"d{n}": {"type": "array", "prefixItems": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(30)}
+    levels = {name: {**level, "minItems": 2} for name, level in levels.items()} | {"d30": {"type": "integer"}}
     with pytest.raises(SchemaError, match="more than 20000"):
         examples({"$ref": "#/$defs/d0", "$defs": levels}, 1)
+
+
+@pytest.mark.parametrize("levels", [70, 3000])
+def test_a_schema_that_is_deep_is_refused_whatever_is_deep_in_it(levels: int) -> None:
+    chained = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(levels)} | {f"d{levels}": {}}
+    values = {f"d{n}": {"minItems": 1, "items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(levels)}
+    with pytest.raises(SchemaError, match="nested"):
+        read_schema(b'{"items": ' * levels + b"{}" + b"}" * levels)
+    with pytest.raises(SchemaError, match="follow each other"):
+        read_schema(msgspec.json.encode({"$ref": "#/$defs/d0", "$defs": chained}))
+    if levels < 1000:
+        with pytest.raises(SchemaError, match="levels deep"):
+            examples({"$ref": "#/$defs/d0", "$defs": {**values, f"d{levels}": {"type": "null"}}}, 1)
 
 
 # --- any schema ----------------------------------------------------------------------------------------------------

@@ -18,9 +18,13 @@ from apxm.simulator.schemas import Keywords, Schema, SchemaError, merged
 
 T = TypeVar("T")
 
+_WHOLE_ATTEMPTS = 10
 _ATTEMPTS = 30
+_FAILURES = 100
+"""Of all places of a value together: nothing may fit, at several levels."""
 _DEEP = 4
 """From this level on, or with so many values made as below, the shortest way to an end is taken."""
+_DEEPEST = 40
 _MANY = 200
 _TOO_MANY = 20_000
 """Values, or characters of a text."""
@@ -47,7 +51,7 @@ _INFERRED = {
 def example(schema: Schema, seed: int) -> Any:
     """A value that fits. Raises `SchemaError`."""
     wrong = ""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(_WHOLE_ATTEMPTS):
         value = _attempted(
             lambda attempt=attempt: _Writer(schema, Random(seed + attempt)).value(schema.root, "value", 0)
         )
@@ -82,17 +86,21 @@ class _Writer:
         self._schema = schema
         self._random = random
         self._made = 0
+        self._failures_left = _FAILURES
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         self._count(1)
+        if depth > _DEEPEST:
+            raise SchemaError(f"each value of it is more than {_DEEPEST} levels deep")
         keywords = self._schema.flat(schema)
         if keywords.keys() <= _BUILT_FOR:
             return self._candidate(keywords, name, depth)
-        value: Any = None
+        value = self._candidate(keywords, name, depth)
         for _ in range(_ATTEMPTS):
-            value = self._candidate(keywords, name, depth)
-            if self._schema.fits(value, keywords):
+            if not self._failures_left or self._schema.fits(value, keywords):
                 break
+            self._failures_left -= 1
+            value = self._candidate(keywords, name, depth)
         return value
 
     def _candidate(self, keywords: Keywords, name: str, depth: int) -> Any:
@@ -100,7 +108,7 @@ class _Writer:
         if some := next((some for some in ("anyOf", "oneOf") if some in keywords), None):
             rest = {key: value for key, value in keywords.items() if key != some}
             branches = [branch for branch in keywords[some] if branch is not False]
-            chosen = min(branches, key=self._schema.height) if short else self._one_of(branches)
+            chosen = min(branches, key=self._schema.height) if short and branches else self._one_of(branches)
             return self.value(merged(rest, self._schema.flat(chosen)), name, depth)
         if "if" in keywords:
             return self.value(self._decided(keywords), name, depth)

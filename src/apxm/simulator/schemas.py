@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -13,6 +14,12 @@ Keywords: TypeAlias = dict[str, Any]
 """A schema that is an object: all but `true` and `false`."""
 _ALONE = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "title", "description"})
 """These say something of the schema that they stand in, and nothing of a value."""
+
+
+_DEEPEST = 60
+"""Levels of JSON. With this and the next, whatever walks over a schema stays within what Python lets functions nest."""
+_LONGEST_CHAIN = 20
+_MOST_TOLD = 300
 
 
 class SchemaError(Exception):
@@ -29,15 +36,20 @@ class Schema:
 
         if not isinstance(root, dict | bool):
             raise SchemaError(f"found {root!r}, expected an object")
+        _must_be_readable(root)
         self.root: Any = cast(Any, root)
-        draft: Any = validator_for(self.root, default=Draft202012Validator)
+        try:
+            draft: Any = validator_for(self.root, default=Draft202012Validator)
+        except (AttributeError, TypeError, ValueError):
+            raise SchemaError("its $schema is no address") from None
         try:
             draft.check_schema(self.root)
         except Invalid as invalid:
-            raise SchemaError(f"{invalid.message}, at {_shown(invalid.absolute_path)}") from None
+            raise SchemaError(_told(invalid)) from None
         nowhere: Registry[Any] = Registry()  # the default one would fetch what a schema refers to
         self._validator: Any = draft(self.root, registry=nowhere)
         self._heights: dict[str, float] = {}
+        self._must_have_no_circle()
         self._measure()
 
     def fits(self, value: object, schema: Any = None) -> bool:
@@ -48,12 +60,12 @@ class Schema:
 
     def what_is_wrong(self, value: object) -> str:
         error = next(iter(self._validator.iter_errors(value)), None)
-        return "" if error is None else f"{error.message}, at {_shown(error.absolute_path)}"
+        return "" if error is None else _told(error)
 
     def flat(self, schema: Any) -> Keywords:
         """The same without `$ref` and `allOf`: what these say stands beside the rest."""
         whole = _keywords(schema)
-        for _ in range(100):
+        while True:
             if "$ref" in whole:
                 rest = {name: value for name, value in whole.items() if name != "$ref"}
                 whole = merged(_keywords(self._referred(whole["$ref"])), rest)
@@ -64,7 +76,6 @@ class Schema:
                     whole = merged(whole, _keywords(part))
             else:
                 return whole
-        raise SchemaError("its references lead in a circle")
 
     def height(self, schema: Any) -> float:
         """How many levels the least deep value has; infinite where a schema needs itself."""
@@ -80,9 +91,22 @@ class Schema:
             heights += [1 + self.height(part) for part in _needed(keywords)]
         return max(heights)
 
+    def _must_have_no_circle(self) -> None:
+        """Of references to the same value: neither a writer nor a checker would come out of it."""
+        referred = {name: set(_in_place(self._referred(name))) for name in self._references()}
+        try:
+            order = list(TopologicalSorter(referred).static_order())
+        except CycleError:
+            raise SchemaError("its references lead in a circle: no value of it ends") from None
+        chains: dict[str, int] = {}
+        for name in order:
+            chains[name] = 1 + max([chains[other] for other in referred[name]], default=0)
+        if max(chains.values(), default=0) > _LONGEST_CHAIN:
+            raise SchemaError(f"more than {_LONGEST_CHAIN} references follow each other")
+
     def _measure(self) -> None:
         """The heights of what is referred to: raised from the leaves until nothing changes."""
-        references = {part["$ref"] for part in _parts(self.root) if isinstance(part.get("$ref"), str)}
+        references = self._references()
         self._heights = dict.fromkeys(references, math.inf)
         for _ in references:
             before = dict(self._heights)
@@ -92,6 +116,9 @@ class Schema:
                 break
         if self.height(self.root) == math.inf:
             raise SchemaError("it needs itself again and again: no value of it ends")
+
+    def _references(self) -> set[str]:
+        return {part["$ref"] for part, _ in _parts(self.root) if isinstance(part.get("$ref"), str)}
 
     def _referred(self, reference: str) -> Any:
         if not reference.startswith("#"):
@@ -161,7 +188,7 @@ def _types_of_both(mine: list[str], theirs: list[str]) -> list[str]:
 def _keywords(schema: Any) -> Keywords:
     if schema is False:
         raise SchemaError("a part of it is false: no value fits that")
-    return {} if schema is True else cast(Keywords, schema)
+    return cast(Keywords, schema) if isinstance(schema, dict) else {}
 
 
 def _needed(keywords: Keywords) -> Iterator[Any]:
@@ -173,18 +200,48 @@ def _needed(keywords: Keywords) -> Iterator[Any]:
         yield keywords.get("items")
 
 
-def _parts(schema: Any) -> Iterator[Keywords]:
-    """All objects in it, schemas or not."""
-    stack = [schema]
+def _must_be_readable(root: Any) -> None:
+    for part, depth in _parts(root):
+        if depth > _DEEPEST:
+            raise SchemaError(f"it is nested more than {_DEEPEST} levels deep")
+        refused = [name for name in ("$dynamicRef", "$recursiveRef") if isinstance(part.get(name), str)]
+        if "$id" in part and part is not root and isinstance(part["$id"], str):
+            refused.append("a further $id")
+        if refused:
+            raise SchemaError(f"{refused[0]} is not served; '$ref': '#/…' is what is followed")
+
+
+def _parts(schema: Any) -> Iterator[tuple[Keywords, int]]:
+    """All objects in it, schemas or not, with how deep they lie."""
+    stack: list[tuple[Any, int]] = [(schema, 0)]
     while stack:
-        item = stack.pop()
+        item, depth = stack.pop()
         if isinstance(item, dict):
             keywords = cast(Keywords, item)
-            yield keywords
-            stack.extend(keywords.values())
+            yield keywords, depth
+            stack.extend((value, depth + 1) for value in keywords.values())
         elif isinstance(item, list):
-            stack.extend(cast("list[Any]", item))
+            stack.extend((value, depth + 1) for value in cast("list[Any]", item))
 
 
-def _shown(path: Any) -> str:
-    return "/" + "/".join(str(step) for step in path)
+def _in_place(schema: Any) -> Iterator[str]:
+    """What it refers to for the same value, not for a part of it."""
+    if not isinstance(schema, dict):
+        return
+    keywords = cast(Keywords, schema)
+    if "$ref" in keywords:
+        yield keywords["$ref"]
+    inner = [keywords.get(name) for name in ("not", "if", "then", "else")]
+    for name in ("allOf", "anyOf", "oneOf"):
+        inner += keywords.get(name, ())
+    inner += keywords.get("dependentSchemas", {}).values()
+    for part in inner:
+        yield from _in_place(part)
+
+
+def _told(error: Any) -> str:
+    """What jsonschema found wrong, without all of a long value."""
+    message = str(error.message)
+    if len(message) > _MOST_TOLD:
+        message = f"{message[: _MOST_TOLD // 2]} … {message[-_MOST_TOLD // 2 :]}"
+    return f"{message}, at /{'/'.join(str(step) for step in error.absolute_path)}"
