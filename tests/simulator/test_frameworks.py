@@ -16,7 +16,7 @@ from apxm.simulator.process import SimulatorProcess, start_simulator
 
 pytestmark = [
     pytest.mark.soak,
-    pytest.mark.filterwarnings("default"),  # theirs are not ours to mend
+    pytest.mark.filterwarnings("ignore"),  # theirs are not ours to mend
 ]
 HELLO = "Simulated answer ef15eaf9: Hello"
 MESSAGES = [{"role": "user", "content": "Hello"}]
