@@ -16,7 +16,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
 	@echo "make test        run the tests"
-	@echo "make soak        the tests that take long: kills, faults, fuzzing (up to twenty minutes)"
+	@echo "make soak        the tests that take long: kills, faults, fuzzing, other clients (up to twenty minutes)"
 	@echo "make check       formatting, lint, types, architecture, then the tests"
 	@echo "make format      rewrite the sources as 'make check' wants them"
 	@echo "make docs        rewrite docs/operations.md from the table of operations"
@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: $(VENV)/.installed-dev
+soak: $(VENV)/.installed-clients
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak
 
 check: $(VENV)/.installed-dev
@@ -67,6 +67,10 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing apxm and its development tools into $(VENV)" >&2
 	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,plots]' && touch $(VENV)/.installed $@
+
+$(VENV)/.installed-clients: $(VENV)/.installed-dev
+	@echo "installing the clients that the simulator is tested on into $(VENV)" >&2
+	@$(PIP) install --quiet -c constraints.txt -e '.[clients]' && touch $@
 
 $(REAL)/.installed: $(VENV)/.created benchmarks/real/install.py pyproject.toml constraints.txt
 	@$(BIN)/python benchmarks/real/install.py $(REAL) && touch $@

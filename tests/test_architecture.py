@@ -25,6 +25,7 @@ ONLY_IN = {
     "xdsl": {"ir", "passes", "compiler"},
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
+    "jsonschema": {"simulator"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
     "rich": {"reports", "cli"},

@@ -38,13 +38,12 @@ class Answer:
 
     @property
     def events(self) -> list[Any]:
-        """Of a stream; the last is ``[DONE]``."""
-        parts = self.body.decode().split("\n\n")
+        """Of a stream; the last is ``[DONE]``, but for responses."""
+        parts = [part.rpartition("\n")[2] for part in self.body.decode().split("\n\n")]  # the line of the data
         assert parts.pop() == ""
         assert all(part.startswith("data: ") for part in parts)
         texts = [part.removeprefix("data: ") for part in parts]
-        assert texts[-1] == "[DONE]"
-        return [*(json.loads(text) for text in texts[:-1]), "[DONE]"]
+        return [text if text == "[DONE]" else json.loads(text) for text in texts]
 
 
 class Client:
@@ -110,6 +109,15 @@ class Served:
                 return await scenario
 
         return self._runner.run(limited())
+
+    def ask(self, request: bytes) -> Answer:
+        """The answer to one request, on a connection of its own."""
+
+        async def scenario() -> Answer:
+            async with self.client() as client:
+                return await client.ask(request)
+
+        return self.run(scenario())
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from apxm.backends.protocol import ModelRequest
-from apxm.simulator.chat import BadRequestError, decode_request
+from apxm.simulator.bodies import BadRequestError
+from apxm.simulator.chat import decode_request
 from tests.simulator.conftest import Serve
 from tests.simulator.serving import Answer, Served, chat, post
 
@@ -16,7 +17,7 @@ USER = {"role": "user", "content": "Hello"}
 
 
 def decoded(**fields: Any) -> ModelRequest:
-    return decode_request(json.dumps({"messages": [USER], **fields}).encode()).as_model_request()
+    return decode_request(json.dumps({"messages": [USER], **fields}).encode()).asked
 
 
 def test_a_system_and_a_user_message_are_system_and_prompt() -> None:
@@ -39,8 +40,9 @@ def test_a_conversation_is_one_prompt() -> None:
     assert request == ModelRequest(prompt="Look: \n\n\n\nAnd?", system="Be terse.\n\nBe kind.")
 
 
-def test_what_the_simulator_does_not_know_it_passes_over() -> None:
-    assert decoded(temperature=0.5, tools=[{"x": None}], stop=["."], n=None, max_tokens=None) == ModelRequest("Hello")
+def test_what_no_simulated_answer_depends_on_it_passes_over() -> None:
+    unheeded = {"temperature": 0.5, "seed": 7, "user": "u", "metadata": {"a": "b"}, "logit_bias": {"50": 1}, "top_k": 5}
+    assert decoded(**unheeded, n=None, max_tokens=None, tools=None, audio=None) == ModelRequest("Hello")
 
 
 def test_the_newer_name_of_the_limit_wins() -> None:
@@ -54,7 +56,7 @@ def test_the_newer_name_of_the_limit_wins() -> None:
         ("{", None, "could not be read as JSON"),
         (b"\xff", None, "could not be read as JSON"),
         ('{"messages": [{"role": "user", "content": "\xff"}]}'.encode("latin-1"), None, "could not be read as JSON"),
-        ('{"x":' * 100_000, None, "could not be read as JSON"),
+        ('{"metadata":' + '{"x":' * 100_000, None, "could not be read as JSON"),
         ("[]", None, "Expected `object`"),
         ("{}", "messages", "'messages' is required"),
         ('{"messages": null}', "messages", "'messages' is required"),
@@ -64,7 +66,7 @@ def test_the_newer_name_of_the_limit_wins() -> None:
         ('{"messages": [{"role": "user", "content": 5}]}', "messages[0].content", "got `int`"),
         ('{"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}', "max_tokens", ">= 1"),
         ('{"messages": [{"role": "user", "content": "a"}], "stream": "yes"}', "stream", "Expected `bool | null`"),
-        ('{"messages": [{"role": "user", "content": "a"}], "n": 2}', "n", "one choice"),
+        ('{"messages": [{"role": "user", "content": "a"}], "n": 0}', "n", ">= 1"),
     ],
 )  # fmt: skip
 def test_a_body_that_is_no_call(body: str | bytes, param: str | None, said: str) -> None:

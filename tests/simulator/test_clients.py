@@ -52,7 +52,7 @@ def test_the_openai_sdk(simulator: SimulatorProcess) -> None:
             client.chat.completions.create(model="m", messages=[])
         assert refused.value.param == "messages"
         with pytest.raises(openai.NotFoundError):
-            client.embeddings.create(model="m", input="Hello")
+            client.images.generate(model="m", prompt="Hello")
 
 
 def test_the_openai_sdk_streaming(simulator: SimulatorProcess) -> None:

@@ -21,7 +21,7 @@ from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.runtime.loops import real_loop
 from apxm.simulator.calls import Generator
-from apxm.simulator.chat import ChatRequest, Message
+from apxm.simulator.chat import ChatCall, ChatRequest, Message
 from apxm.simulator.faults import BOMB_SIZE, bomb
 from apxm.simulator.metrics import Metrics
 from apxm.simulator.options import SimulatorOptions
@@ -257,8 +257,8 @@ def generator(clock: FakeClock, faults: str, *, slowdown: str = "none", rate: fl
     return Generator(backend, clock, Metrics(), rate)
 
 
-def call(*, stream: bool = False) -> ChatRequest:
-    return ChatRequest(messages=[Message("user", "Hello")], stream=stream)
+def call(*, stream: bool = False) -> ChatCall:
+    return ChatCall(ChatRequest(messages=[Message("user", "Hello")], stream=stream))
 
 
 def test_a_dripping_answer_comes_a_byte_a_second() -> None:
@@ -276,7 +276,7 @@ def test_a_dripping_answer_comes_a_byte_a_second() -> None:
 
     in_process = list[object]()
     backend = SimulatedBackend(latency="constant:100", faults="drip:1")
-    backend.begin(call().as_model_request(), clock, in_process.append)
+    backend.begin(call().asked, clock, in_process.append)
     clock.run()
     (answer,) = in_process
     assert isinstance(answer, ModelAnswer)

@@ -211,7 +211,7 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(serve: Serve, k
 @pytest.mark.parametrize(
     ("request_bytes", "status", "headers", "code"),
     [
-        (get("/v1/completions", method="POST"), 404, {}, "unknown_url"),
+        (get("/v1/images/generations", method="POST"), 404, {}, "unknown_url"),
         (get("/"), 404, {}, "unknown_url"),
         (get("/v1/chat/completions"), 405, {"allow": "POST"}, "method_not_supported"),
         (get("/v1/models", method="DELETE"), 405, {"allow": "GET"}, "method_not_supported"),

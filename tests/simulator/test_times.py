@@ -10,7 +10,7 @@ import pytest
 from apxm.backends.latency import Draws, parse_latency
 from apxm.backends.simulated import SimulatedBackend
 from apxm.simulator.calls import Generator
-from apxm.simulator.chat import ChatRequest, Message
+from apxm.simulator.chat import ChatCall, ChatRequest, Message
 from apxm.simulator.metrics import Metrics
 from apxm.simulator.replies import Reply
 from tests.backends.clock import FakeClock
@@ -57,8 +57,8 @@ def generator(clock: FakeClock, *, slowdown: str = "none", rate: float | None = 
     return Generator(SimulatedBackend(latency="constant:100", slowdown=slowdown), clock, Metrics(), rate)
 
 
-def call(*, stream: bool = False) -> ChatRequest:
-    return ChatRequest(messages=[Message("user", "Hello")], stream=stream)
+def call(*, stream: bool = False) -> ChatCall:
+    return ChatCall(ChatRequest(messages=[Message("user", "Hello")], stream=stream))
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -101,11 +101,12 @@ class SimulatedBackend:
     async def close(self) -> None:
         pass
 
-    def answer(self, request: ModelRequest, service_ns: int) -> ModelAnswer:
-        """What it says to `request`, after having worked for `service_ns`."""
+    def answer(self, request: ModelRequest, service_ns: int, choice: int = 0) -> ModelAnswer:
+        """What it says to `request`, after having worked for `service_ns`: the first of several choices, or a further
+        one."""
         text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
         if text is None:
-            text = echo(request.prompt)
+            text = echo(request.prompt, choice)
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
@@ -147,9 +148,10 @@ class _Drip:
         self._stage.cancel()
 
 
-def echo(prompt: str) -> str:
-    """The answer to a prompt that no pattern matches."""
-    digest = blake2b(prompt.encode(errors="surrogatepass")).hexdigest()[:8]
+def echo(prompt: str, choice: int = 0) -> str:
+    """The answer to a prompt that no pattern matches. Each of several choices has a digest of its own."""
+    salt = choice.to_bytes(4, "little") if choice else b""
+    digest = blake2b(prompt.encode(errors="surrogatepass"), salt=salt).hexdigest()[:8]
     line = " ".join(prompt[: 4 * _BEGINNING].split())
     beginning = line if len(line) <= _BEGINNING else line[:_BEGINNING].rstrip() + "…"
     return f"Simulated answer {digest}: {beginning}"

@@ -8,9 +8,9 @@ from time import time
 from typing import Protocol
 
 from apxm.backends.faults import AT_ONCE, FaultKind
-from apxm.backends.protocol import Clock, Handle, ModelAnswer
+from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.backends.simulated import NS_PER_DRIPPED_BYTE, SimulatedBackend
-from apxm.simulator.chat import Answer, ChatRequest
+from apxm.simulator.answers import Answer, Call, Stream
 from apxm.simulator.faults import refusal, sound_body, spoiled
 from apxm.simulator.metrics import Metrics
 from apxm.simulator.replies import EVENT_STREAM, JSON, Reply, server_timing
@@ -47,12 +47,15 @@ class Generator:
         self.token_ns = round(1e9 / tokens_per_second) if tokens_per_second else 0
         self.numbers = count(1)
 
-    def begin(self, request: ChatRequest, client: Client) -> Handle:
+    def begin(self, call: Call, client: Client) -> Handle:
         """Starts a call. `client` gets the answer, later, unless the handle is cancelled."""
-        return _Call(self, request, client)
+        return _Running(self, call, client)
+
+    def say(self, asked: ModelRequest, choice: int) -> ModelAnswer:
+        return self.backend.answer(asked, 0, choice)
 
 
-class _Call:
+class _Running:
     """With a rate of tokens, the first one is there after the latency, and the further ones are more work, so that load
     slows them too. What a late timer lost, the next piece of work makes up for.
 
@@ -60,22 +63,22 @@ class _Call:
     """
 
     __slots__ = (
-        "_answer", "_arrived", "_client", "_drops", "_fault", "_generator", "_handle", "_over_at", "_pieces",
-        "_request", "_sent",
+        "_answer", "_arrived", "_call", "_client", "_drops", "_fault", "_generator", "_handle", "_over_at", "_sent",
+        "_stream",
     )  # fmt: skip
 
     _answer: Answer
-    _pieces: list[str]
+    _stream: Stream
     _drops: bytes
     """What drips."""
 
-    def __init__(self, generator: Generator, request: ChatRequest, client: Client) -> None:
+    def __init__(self, generator: Generator, call: Call, client: Client) -> None:
         self._generator = generator
-        self._request = request
+        self._call = call
         self._client = client
         self._sent = 0
         self._arrived = self._over_at = generator.clock.now()
-        asked = request.as_model_request()
+        asked = call.asked
         self._fault: FaultKind | None = generator.backend.next_fault(asked)
         if self._fault in AT_ONCE:
             self._handle: Handle = generator.clock.call_at(self._arrived, self._refuse)
@@ -90,24 +93,28 @@ class _Call:
     def _after_latency(self, result: ModelAnswer) -> None:
         assert result.service_ns is not None
         self._over_at += result.service_ns
-        self._answer = Answer(next(self._generator.numbers), int(time()), self._request, result)
-        if not self._generator.token_ns:
+        generator = self._generator
+        self._answer = self._call.answer(next(generator.numbers), int(time()), result, generator.say)
+        if not generator.token_ns:
             self._finish()
-        elif self._request.stream and self._fault is None:
-            self._pieces = self._answer.pieces()
+        elif self._call.stream and self._fault is None:
+            self._stream = self._answer.stream(by_token=True)
             self._client.begin_stream(EVENT_STREAM)
-            self._client.send(self._answer.first_event())
+            if self._stream.first:  # an empty piece would end the body
+                self._client.send(self._stream.first)
             self._send_token()
         else:
-            self._work(self._answer.usage.completion_tokens - 1, self._finish)
+            self._work(max(0, self._answer.usage.completion_tokens - 1), self._finish)
 
     def _send_token(self) -> None:
-        self._client.send(self._answer.event(self._pieces[self._sent]))
+        tokens = self._stream.tokens
+        if tokens:  # an answer may be without words
+            self._client.send(tokens[self._sent])
         self._sent += 1
-        if self._sent < len(self._pieces):
+        if self._sent < len(tokens):
             self._work(1, self._send_token)
         else:
-            self._client.send(self._answer.last_events())
+            self._client.send(self._stream.last)
             self._client.end_stream(server_timing(self._account()))
 
     def _work(self, tokens: int, then: Callable[[], None]) -> None:
@@ -126,8 +133,8 @@ class _Call:
             self._spoil(self._fault)
             return
         timing = server_timing(self._account())
-        if self._request.stream:
-            self._client.finish(Reply(200, self._answer.events(), EVENT_STREAM, timing))
+        if self._call.stream:
+            self._client.finish(Reply(200, self._answer.stream(by_token=False).all(), EVENT_STREAM, timing))
         else:
             self._client.finish(Reply(200, self._answer.whole(), headers=timing))
 
@@ -144,7 +151,7 @@ class _Call:
 
     def _spoil(self, fault: FaultKind) -> None:
         self._generator.metrics.fault(fault)
-        stream = bool(self._request.stream)
+        stream = self._call.stream
         if fault == "hang":
             return  # in flight until the client leaves
         if fault not in ("drip", "reset_mid"):

@@ -1,30 +1,46 @@
-"""The bodies of ``/v1/chat/completions``: what a client sends, and what it gets, whole or as a stream of events."""
+"""What a client sends to ``/v1/chat/completions``."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.backends.simulated import CHARACTERS_PER_TOKEN
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, reader
+from apxm.simulator.chat_answer import ChatAnswer
+from apxm.simulator.logprobs import MOST_ALTERNATIVES
+from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
+from apxm.simulator.prompted import schema_among
+from apxm.simulator.tools import Choice, Function, Mode, functions_to_call
 
-# --- what is sent --------------------------------------------------------------------------------------------------
-
-Limit = Annotated[int, Meta(ge=1)] | None
+_MOST_CHOICES = 128
+_ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
 _INSTRUCTING = ("system", "developer")
+
+Stop = Annotated[str, Meta(min_length=1)]
+Choices = Annotated[int, Meta(ge=1, le=_MOST_CHOICES)] | None
 
 
 class Part(Struct):
-    type: str = "text"
+    type: Literal["text", "image_url", "input_audio", "file", "refusal", "thinking", "reasoning"] = "text"
     text: str | None = None
+
+
+class Named(Struct):
+    name: str | None = None
+
+
+class _PastCall(Struct):
+    function: Named | None = None
 
 
 class Message(Struct):
     role: str
     content: str | list[Part] | None = None
+    tool_calls: list[_PastCall] | None = None
+    function_call: Named | None = None
 
     @property
     def text(self) -> str:
@@ -34,21 +50,94 @@ class Message(Struct):
             return "".join(part.text for part in content if part.text is not None)
         return content or ""
 
+    @property
+    def called(self) -> Sequence[str]:
+        calls = [call.function for call in self.tool_calls or ()] + [self.function_call]
+        return [call.name or "" for call in calls if call is not None]
 
-class StreamOptions(Struct):
-    include_usage: bool | None = None
+
+class JsonSchema(Struct):
+    name: str
+    schema: Raw = Raw()
+    strict: bool | None = None
+    description: str | None = None
 
 
-class ChatRequest(Struct):
-    """What the simulator reads of a call; it ignores the rest (temperature, tools, …)."""
+class ResponseFormat(Struct, forbid_unknown_fields=True):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+    schema: Raw = Raw()
+    """Of a ``json_object``, as some servers take it."""
 
+
+class Tool(Struct):
+    type: Literal["function"]
+    function: Function
+
+
+class NamedTool(Struct):
+    type: Literal["function"]
+    function: Named
+
+
+class AllowedTools(Struct):
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool]
+
+
+class ChosenTool(Struct):
+    type: Literal["function", "allowed_tools"]
+    function: Named | None = None
+    allowed_tools: AllowedTools | None = None
+
+
+class ChatRequest(Struct, forbid_unknown_fields=True):
     messages: list[Message] | None = None
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Limit = None
     max_completion_tokens: Limit = None
-    n: int | None = None
+    n: Choices = None
+    stop: Stop | list[Stop] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Mode | ChosenTool | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[Function] | None = None
+    function_call: Literal["none", "auto"] | Named | None = None
+    modalities: list[Literal["text"]] | None = None
+
+    audio: Unserved = None
+    moderation: Unserved = None
+    prediction: Unserved = None
+    web_search_options: Unserved = None
+
+    frequency_penalty: Unheeded = None
+    logit_bias: Unheeded = None
+    metadata: Unheeded = None
+    presence_penalty: Unheeded = None
+    prompt_cache_key: Unheeded = None
+    prompt_cache_options: Unheeded = None
+    prompt_cache_retention: Unheeded = None
+    reasoning_effort: Unheeded = None
+    safety_identifier: Unheeded = None
+    seed: Unheeded = None
+    service_tier: Unheeded = None
+    store: Unheeded = None
+    temperature: Unheeded = None
+    top_p: Unheeded = None
+    user: Unheeded = None
+    verbosity: Unheeded = None
+    # Of other servers:
+    cache_prompt: Unheeded = None
+    chat_template_kwargs: Unheeded = None
+    min_p: Unheeded = None
+    repetition_penalty: Unheeded = None
+    top_k: Unheeded = None
+    typical_p: Unheeded = None
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -59,174 +148,132 @@ class ChatRequest(Struct):
         """Whether the stream shall end with the usage."""
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
-    def as_model_request(self) -> ModelRequest:
-        """The system text is that of the system messages, the prompt that of all others, a blank line between two.
 
-        So a call draws the same latency here as it does from the simulated backend in process.
-        """
-        messages = self.messages or []
-        system = [message.text for message in messages if message.role in _INSTRUCTING]
-        return ModelRequest(
-            prompt="\n\n".join([message.text for message in messages if message.role not in _INSTRUCTING]),
-            system="\n\n".join(system) if system else None,
-            model=self.model,
-            max_tokens=self.max_output_tokens,
+class ChatCall:
+    """A chat request, understood."""
+
+    __slots__ = ("_alternatives", "_request", "_sampling", "asked", "stream")
+
+    def __init__(self, request: ChatRequest) -> None:
+        """Raises `BadRequestError`."""
+        self._request = request
+        self.stream = bool(request.stream)
+        self.asked = _as_model_request(request)
+        self._alternatives = _alternatives(request)
+        self._sampling = Sampling(
+            request.n or 1, listed(request.stop), request.max_output_tokens, _shapes(request, self.asked)
+        )
+
+    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ChatAnswer:
+        request = self._request
+        return ChatAnswer(
+            number=number,
+            created=created,
+            model=said.model or "",
+            outputs=outputs(self.asked, self._sampling, said, say, number),
+            prompt_tokens=said.usage.input_tokens or 0,
+            alternatives=self._alternatives,
+            wants_usage=request.wants_usage,
+            older=bool(request.functions),
         )
 
 
-class BadRequestError(Exception):
-    """A body that is no chat call; `param` names the field at fault where it is known."""
-
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
+_read = reader(ChatRequest)
 
 
-_decode = msgspec.json.Decoder(ChatRequest).decode
-_FIELD = re.compile(r" - at `\$\.?(.*)`$")
-
-
-def decode_request(body: bytes) -> ChatRequest:
+def decode_request(body: bytes) -> ChatCall:
     """Raises `BadRequestError`."""
-    try:
-        request = _decode(body)
-    except msgspec.ValidationError as error:
-        raise BadRequestError(*explained(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequestError(f"The body could not be read as JSON: {error}") from None
+    request = _read(body)
     if not request.messages:
         found = "an empty one" if request.messages == [] else "none"
         raise BadRequestError(
             f"'messages' is required: expected a list of at least one message, found {found}.", "messages"
         )
-    if request.n not in (None, 1):
-        raise BadRequestError(f"'n' is {request.n}: the simulator gives one choice per call.", "n")
-    return request
+    return ChatCall(request)
 
 
-def explained(error: msgspec.ValidationError) -> tuple[str, str | None]:
-    """What is wrong with a body, and the name of the field as OpenAI writes it: ``messages[0].role``."""
-    text = str(error)
-    place = _FIELD.search(text)
-    if place is None:
-        return text, None
-    return f"'{place[1]}': {text[: place.start()]}.", re.sub(r"\[\.\.\.\]", "", place[1])
+def any_object(asked: ModelRequest) -> bytes:
+    """The schema of an answer that may be any object: one that the messages hold, else one of a single text."""
+    return schema_among("\n".join((asked.system_text() or "", asked.prompt))) or _ANY_OBJECT
 
 
-# --- what comes back -----------------------------------------------------------------------------------------------
-
-FinishReason = Literal["stop", "length"]
-
-
-class AnswerUsage(Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+def listed(stop: str | list[str] | None) -> Sequence[str]:
+    return (stop,) if isinstance(stop, str) else stop or ()
 
 
-class AnswerMessage(Struct):
-    role: str
-    content: str
+def as_model_request(messages: Sequence[Message], model: str | None, max_tokens: int | None) -> ModelRequest:
+    """The system text is that of the system messages, the prompt that of all others, a blank line between two.
+
+    So a call draws the same latency here as it does from the simulated backend in process.
+    """
+    system = [message.text for message in messages if message.role in _INSTRUCTING]
+    return ModelRequest(
+        prompt="\n\n".join([message.text for message in messages if message.role not in _INSTRUCTING]),
+        system="\n\n".join(system) if system else None,
+        model=model,
+        max_tokens=max_tokens,
+    )
 
 
-class Choice(Struct):
-    index: int
-    message: AnswerMessage
-    finish_reason: FinishReason
-    logprobs: None = None
+def _as_model_request(request: ChatRequest) -> ModelRequest:
+    return as_model_request(request.messages or [], request.model, request.max_output_tokens)
 
 
-class Completion(Struct):
-    id: str
-    object: str
-    created: int
-    model: str
-    choices: tuple[Choice, ...]
-    usage: AnswerUsage
+def _alternatives(request: ChatRequest) -> int | None:
+    """How many are asked for with each token; None where no probabilities are."""
+    if not request.logprobs:
+        if request.top_logprobs:
+            raise BadRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
+        return None
+    return request.top_logprobs or 0
 
 
-class Delta(Struct, omit_defaults=True):
-    role: str | None = None
-    content: str | None = None
+def _shapes(request: ChatRequest, asked: ModelRequest) -> Sequence[Shape]:
+    if not (request.tools or request.functions or request.tool_choice or request.function_call):
+        schema, place = _schema(request.response_format, asked)
+        return () if schema is None else shapes(asked, request.n or 1, (), (), schema, place)
+    functions, field = request.functions or [], "functions"
+    if request.tools:
+        if functions:
+            raise BadRequestError("'functions' is the older name of 'tools': expected one of the two.", "functions")
+        functions, field = [tool.function for tool in request.tools], "tools"
+    called = functions_to_call(functions, _choice(request), request.messages or ())
+    places = [_place(functions, function, field) for function in called]
+    schema, place = _schema(request.response_format, asked)
+    return shapes(asked, request.n or 1, called, places, schema, place)
 
 
-class ChunkChoice(Struct):
-    index: int
-    delta: Delta
-    finish_reason: FinishReason | None = None
-    logprobs: None = None
+def _place(functions: Sequence[Function], function: Function, field: str) -> str:
+    inner = ".function" if field == "tools" else ""
+    return f"{field}[{functions.index(function)}]{inner}.parameters"
 
 
-class Chunk(Struct):
-    id: str
-    object: str
-    created: int
-    model: str
-    choices: tuple[ChunkChoice, ...]
+def _choice(request: ChatRequest) -> Choice:
+    several = request.parallel_tool_calls is True
+    chosen = request.tool_choice
+    if request.functions:
+        older = request.function_call
+        if isinstance(older, Named):
+            return Choice("required", (older.name or "",), place="function_call")
+        return Choice(older or "auto")
+    if isinstance(chosen, ChosenTool):
+        if chosen.type == "allowed_tools":
+            if chosen.allowed_tools is None:
+                raise BadRequestError("'tool_choice.allowed_tools' is required.", "tool_choice.allowed_tools")
+            names = [tool.function.name or "" for tool in chosen.allowed_tools.tools]
+            return Choice(chosen.allowed_tools.mode, names, several)
+        if chosen.function is None:
+            raise BadRequestError("'tool_choice.function' is required.", "tool_choice.function")
+        return Choice("required", (chosen.function.name or "",))
+    return Choice(chosen or "auto", None, several)
 
 
-class ChunkWithUsage(Chunk):
-    """With ``include_usage`` every chunk has the field, and only the last one a value."""
-
-    usage: AnswerUsage | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-_DONE = b"data: [DONE]\n\n"
-
-
-class Answer:
-    """One answer, to be written as a whole or piece by piece."""
-
-    def __init__(self, number: int, created: int, request: ChatRequest, answer: ModelAnswer) -> None:
-        self._id = f"chatcmpl-simulated-{number}"
-        self._created = created
-        self._model = answer.model or ""
-        self._text = answer.text
-        given, taken = answer.usage.input_tokens or 0, answer.usage.output_tokens or 0
-        self.usage = AnswerUsage(given, taken, given + taken)
-        limit = request.max_output_tokens
-        self._finish_reason: FinishReason = "length" if limit is not None and taken >= limit else "stop"
-        self._wants_usage = request.wants_usage
-
-    def pieces(self) -> list[str]:
-        """The text, token by token."""
-        step = CHARACTERS_PER_TOKEN
-        return [self._text[start : start + step] for start in range(0, len(self._text), step)]
-
-    def whole(self) -> bytes:
-        choice = Choice(0, AnswerMessage("assistant", self._text), self._finish_reason)
-        return _encode(Completion(self._id, "chat.completion", self._created, self._model, (choice,), self.usage))
-
-    def without_choices(self) -> bytes:
-        return _encode(Completion(self._id, "chat.completion", self._created, self._model, (), self.usage))
-
-    def events_without_choices(self) -> bytes:
-        return _event(Chunk(self._id, "chat.completion.chunk", self._created, self._model, ())) + _DONE
-
-    def events(self) -> bytes:
-        """The whole stream in one piece."""
-        return self.first_event() + self.event(self._text) + self.last_events()
-
-    def first_event(self) -> bytes:
-        return self._chunk(Delta("assistant", ""))
-
-    def event(self, piece: str) -> bytes:
-        return self._chunk(Delta(content=piece))
-
-    def last_events(self) -> bytes:
-        events = self._chunk(Delta(), self._finish_reason)
-        if self._wants_usage:
-            usage = ChunkWithUsage(self._id, "chat.completion.chunk", self._created, self._model, (), self.usage)
-            events += _event(usage)
-        return events + _DONE
-
-    def _chunk(self, delta: Delta, finish_reason: FinishReason | None = None) -> bytes:
-        kind = ChunkWithUsage if self._wants_usage else Chunk
-        choices = (ChunkChoice(0, delta, finish_reason),)
-        return _event(kind(self._id, "chat.completion.chunk", self._created, self._model, choices))
-
-
-def _event(chunk: Chunk) -> bytes:
-    return b"data: %b\n\n" % _encode(chunk)
+def _schema(wanted: ResponseFormat | None, asked: ModelRequest) -> tuple[bytes | None, str]:
+    """The schema that the answer has to fit, and where it stands; None where the answer is free."""
+    if wanted is None or wanted.type == "text":
+        return None, ""
+    if wanted.type == "json_object":
+        return bytes(wanted.schema) or any_object(asked), "response_format.schema"
+    if wanted.json_schema is None:
+        raise BadRequestError("'response_format.json_schema' is required.", "response_format.json_schema")
+    return bytes(wanted.json_schema.schema) or any_object(asked), "response_format.json_schema.schema"

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import time
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from apxm.backends.protocol import Clock, Handle
 from apxm.backends.simulated import SimulatedBackend
+from apxm.simulator.answers import Call
+from apxm.simulator.bodies import BadRequestError, reader
 from apxm.simulator.calls import Client, Generator
-from apxm.simulator.chat import BadRequestError, decode_request, explained
+from apxm.simulator.chat import decode_request
+from apxm.simulator.completions import decode_completion
+from apxm.simulator.embeddings import decode_embeddings
 from apxm.simulator.metrics import Metrics
 from apxm.simulator.replies import PLAIN_TEXT, Reply, as_json, error
+from apxm.simulator.responses import decode_response
+
+_CALLS: Mapping[bytes, Callable[[bytes], Call]] = {
+    b"/v1/chat/completions": decode_request,
+    b"/v1/completions": decode_completion,
+    b"/v1/embeddings": decode_embeddings,
+    b"/v1/responses": decode_response,
+}
+"""What is answered by the model, in its time; each reads a body, and raises `BadRequestError`."""
 
 
 class SimulatedEndpoint:
@@ -33,14 +45,15 @@ class SimulatedEndpoint:
     def answer(self, method: bytes, target: bytes, body: bytes, client: Client) -> Reply | Handle:
         """The reply; or a call begun, which `client` is told about, later, unless the handle is cancelled."""
         path = target.partition(b"?")[0]
-        if path == b"/v1/chat/completions":
+        decode = _CALLS.get(path)
+        if decode is not None:
             if method != b"POST":
                 return _wrong_method(method, path, b"POST")
             try:
-                request = decode_request(body)
+                call = decode(body)
             except BadRequestError as bad:
                 return error(400, bad.message, param=bad.param)
-            return self._generator.begin(request, client)
+            return self._generator.begin(call, client)
         page = self._pages.get(path)
         if page is None:
             return error(404, f"There is nothing at {_shown(method)} {_shown(path)}.", code="unknown_url")
@@ -62,12 +75,9 @@ class SimulatedEndpoint:
 
     def _begin_iteration(self, body: bytes) -> Reply:
         try:
-            iteration = _decode_iteration(body).iteration
-        except msgspec.ValidationError as invalid:
-            message, field = explained(invalid)
-            return error(400, message, param=field)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as unreadable:
-            return error(400, f"The body could not be read as JSON: {unreadable}")
+            iteration = _read_iteration(body).iteration
+        except BadRequestError as bad:
+            return error(400, bad.message, param=bad.param)
         self._backend.start_run(iteration)
         self.metrics.begin_iteration()
         return as_json({"iteration": iteration})
@@ -77,7 +87,7 @@ class _Iteration(Struct):
     iteration: Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
-_decode_iteration = msgspec.json.Decoder(_Iteration).decode
+_read_iteration = reader(_Iteration)
 
 
 def _wrong_method(method: bytes, path: bytes, allowed: bytes) -> Reply:

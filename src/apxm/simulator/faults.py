@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from functools import cache
 
 from apxm.backends.faults import RETRY_AFTER_S, FaultKind
-from apxm.simulator.chat import Answer
+from apxm.simulator.answers import Answer
 from apxm.simulator.replies import EVENT_STREAM, HTML, JSON, Reply, error
 
 BOMB_SIZE = 1 << 30
@@ -15,6 +16,8 @@ BOMB_SIZE = 1 << 30
 _BLOCK = 1 << 20
 _REDIRECTED = b"/v1/chat/redirected"
 """Nothing is there: a client that follows gets a 404, and the metrics show it."""
+_TEXTS = re.compile(rb'"(content|arguments|text|delta|object)":"')
+"""Where the texts of an answer begin, whatever the page."""
 
 
 def refusal(fault: FaultKind) -> Reply:
@@ -37,14 +40,14 @@ def spoiled(fault: FaultKind, answer: Answer, *, stream: bool, headers: bytes) -
     if fault == "truncated":
         body = sound[: len(sound) // 2]
     elif fault == "utf8":
-        body = sound.replace(b'"content":"', b'"content":"\xff')  # no text holds this: its quotes are escaped
+        body = _TEXTS.sub(b"\\g<0>\xff", sound)  # no text holds what is looked for: its quotes are escaped
     else:
         body = answer.events_without_choices() if stream else answer.without_choices()
     return Reply(200, body, EVENT_STREAM if stream else JSON, headers)
 
 
 def sound_body(answer: Answer, *, stream: bool) -> bytes:
-    return answer.events() if stream else answer.whole()
+    return answer.stream(by_token=False).all() if stream else answer.whole()
 
 
 @cache

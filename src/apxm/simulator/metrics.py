@@ -7,7 +7,7 @@ from collections import Counter
 from time import process_time
 
 from apxm.backends.faults import FaultKind
-from apxm.simulator.chat import AnswerUsage
+from apxm.simulator.answers import AnswerUsage
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
 _PREFIX = "apxm_simulator"

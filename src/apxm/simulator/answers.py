@@ -1,0 +1,72 @@
+"""What the calls of all pages have in common: they are asked, take their time, and are answered whole or as events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.simulator.outputs import Say
+
+
+class AnswerUsage(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Stream(NamedTuple):
+    """Server-sent events, in the pieces that they are sent in."""
+
+    first: bytes
+    tokens: Sequence[bytes]
+    last: bytes
+
+    def all(self) -> bytes:
+        return b"".join((self.first, *self.tokens, self.last))
+
+
+class Answer(Protocol):
+    @property
+    def usage(self) -> AnswerUsage: ...
+
+    def whole(self) -> bytes: ...
+
+    def stream(self, *, by_token: bool) -> Stream:
+        """By token there is a piece for each one of the usage; else there is one for each text."""
+        ...
+
+    def without_choices(self) -> bytes:
+        """The same, and nothing in it."""
+        ...
+
+    def events_without_choices(self) -> bytes: ...
+
+
+class Call(Protocol):
+    """A body that was understood as a call."""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is wanted as events."""
+        ...
+
+    @property
+    def asked(self) -> ModelRequest:
+        """What the latency is drawn for, and the answer in words given to."""
+        ...
+
+    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> Answer:
+        """`number` is that of the call, from 1, and `created` when it is answered, in seconds since 1970."""
+        ...
+
+
+DONE = b"data: [DONE]\n\n"
+_encode = msgspec.json.Encoder().encode
+
+
+def event(data: Struct) -> bytes:
+    return b"data: %b\n\n" % _encode(data)

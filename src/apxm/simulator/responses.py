@@ -1,0 +1,199 @@
+"""What a client sends to ``/v1/responses``. Nothing is stored: a conversation is sent whole each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, reader
+from apxm.simulator.chat import Message, Named, any_object, as_model_request
+from apxm.simulator.chat import Part as ChatPart
+from apxm.simulator.logprobs import MOST_ALTERNATIVES
+from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
+from apxm.simulator.response_answer import ResponseAnswer
+from apxm.simulator.tools import Choice, Function, Mode, functions_to_call
+
+LOGPROBS = "message.output_text.logprobs"
+
+
+class Part(Struct):
+    type: Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file", "input_audio"]
+    text: str | None = None
+
+
+class Item(Struct):
+    """Of the input. What a model has thought before is passed over."""
+
+    type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
+    role: str | None = None
+    content: str | list[Part] | None = None
+    name: str | None = None
+    output: str | list[Part] | None = None
+
+    def as_message(self) -> Message | None:
+        match self.type:
+            case "message":
+                return Message(self.role or "user", _text(self.content))
+            case "function_call":
+                return Message("assistant", function_call=Named(self.name))
+            case "function_call_output":
+                return Message("tool", _text(self.output))
+            case "reasoning":
+                return None
+
+
+class TextFormat(Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | UnsetType = UNSET
+    schema: Raw | UnsetType = UNSET
+    strict: bool | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+
+
+class Text(Struct, omit_defaults=True):
+    format: TextFormat | None = None
+    verbosity: Unheeded = None
+
+
+class FunctionTool(Struct):
+    type: Literal["function"]
+    name: str
+    parameters: Raw = Raw(b"null")
+    strict: bool | None = None
+    description: str | None = None
+
+
+class NamedTool(Struct):
+    type: Literal["function"]
+    name: str
+
+
+class ChosenTool(Struct, omit_defaults=True):
+    type: Literal["function", "allowed_tools"]
+    name: str | None = None
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[NamedTool] | None = None
+
+
+class ResponseRequest(Struct, forbid_unknown_fields=True):
+    input: str | list[Item] | None = None
+    model: str | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_output_tokens: Limit = None
+    text: Text | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: Mode | ChosenTool | None = None
+    parallel_tool_calls: bool | None = None
+    include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    background: bool | None = None
+
+    context_management: Unserved = None
+    conversation: Unserved = None
+    max_tool_calls: Unserved = None
+    moderation: Unserved = None
+    previous_response_id: Unserved = None
+    prompt: Unserved = None
+
+    metadata: Unheeded = None
+    prompt_cache_key: Unheeded = None
+    prompt_cache_options: Unheeded = None
+    prompt_cache_retention: Unheeded = None
+    reasoning: Unheeded = None
+    safety_identifier: Unheeded = None
+    service_tier: Unheeded = None
+    store: Unheeded = None
+    temperature: Unheeded = None
+    top_p: Unheeded = None
+    truncation: Unheeded = None
+    user: Unheeded = None
+
+
+class ResponseCall:
+    def __init__(self, request: ResponseRequest) -> None:
+        """Raises `BadRequestError`."""
+        if request.background:
+            raise BadRequestError("'background': the simulator does not serve it, expected false.", "background")
+        if not request.input:
+            raise BadRequestError("'input' is required: expected a text, or a list of at least one item.", "input")
+        items = [Item(content=request.input)] if isinstance(request.input, str) else request.input
+        messages = [message for item in items if (message := item.as_message()) is not None]
+        if request.instructions:
+            messages.insert(0, Message("system", request.instructions))
+        self.stream = bool(request.stream)
+        self.asked = as_model_request(messages, request.model, request.max_output_tokens)
+        self._request = request
+        made = _shapes(request, self.asked, messages)
+        self._sampling = Sampling(max_tokens=request.max_output_tokens, shapes=made)
+
+    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ResponseAnswer:
+        request = self._request
+        (output,) = outputs(self.asked, self._sampling, said, say, number)
+        wanted = LOGPROBS in (request.include or ())
+        return ResponseAnswer(
+            number=number,
+            created=created,
+            model=said.model or "",
+            output=output,
+            prompt_tokens=said.usage.input_tokens or 0,
+            alternatives=(request.top_logprobs or 0) if wanted else None,
+            echoed={
+                "instructions": request.instructions,
+                "max_output_tokens": request.max_output_tokens,
+                "metadata": request.metadata or {},
+                "parallel_tool_calls": request.parallel_tool_calls is not False,
+                "reasoning": request.reasoning or {"effort": None, "summary": None},
+                "store": False,
+                "temperature": 1.0 if request.temperature is None else request.temperature,
+                "text": request.text if request.text and request.text.format else {"format": {"type": "text"}},
+                "tool_choice": request.tool_choice or "auto",
+                "tools": request.tools or [],
+                "top_p": 1.0 if request.top_p is None else request.top_p,
+                "truncation": request.truncation or "disabled",
+            },
+        )
+
+
+def decode_response(body: bytes) -> ResponseCall:
+    """Raises `BadRequestError`."""
+    return ResponseCall(_read(body))
+
+
+_read = reader(ResponseRequest)
+
+
+def _text(content: str | list[Part] | None) -> str | list[ChatPart]:
+    return content or "" if not isinstance(content, list) else [ChatPart(text=part.text) for part in content]
+
+
+def _shapes(request: ResponseRequest, asked: ModelRequest, messages: Sequence[Message]) -> Sequence[Shape]:
+    tools = request.tools or []
+    functions = [Function(tool.name, parameters=tool.parameters) for tool in tools]
+    called = functions_to_call(functions, _choice(request), messages)
+    places = [f"tools[{functions.index(function)}].parameters" for function in called]
+    schema, place = None, "text.format.schema"
+    wanted = request.text and request.text.format
+    if wanted and wanted.type != "text":
+        if wanted.type == "json_object":
+            schema = any_object(asked)
+        else:
+            if wanted.schema is UNSET or wanted.name is UNSET:
+                missing = "text.format.schema" if wanted.schema is UNSET else "text.format.name"
+                raise BadRequestError(f"'{missing}' is required.", missing)
+            schema = bytes(wanted.schema)
+    return shapes(asked, 1, called, places, schema, place)
+
+
+def _choice(request: ResponseRequest) -> Choice:
+    several = request.parallel_tool_calls is True
+    chosen = request.tool_choice
+    if isinstance(chosen, ChosenTool):
+        if chosen.type == "allowed_tools":
+            return Choice(chosen.mode, [tool.name for tool in chosen.tools or ()], several)
+        return Choice("required", (chosen.name or "",))
+    return Choice(chosen or "auto", None, several)
