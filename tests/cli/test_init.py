@@ -202,6 +202,7 @@ def test_an_endpoint_that_tells_no_models_is_told_so(
 
 
 def test_an_endpoint_that_is_down_is_named(apxm: Apxm, models: Models) -> None:
+    models.server.shutdown()  # else its thread may still take the connection
     models.server.server_close()
     ended = apxm("init", "--endpoint", models.endpoint)
     assert (ended.status, FILE.exists()) == (1, False)

@@ -102,7 +102,7 @@ def _settings(endpoint: str | None, model: str | None, key_env: str | None) -> O
         model = model or os.environ.get(env.MODEL)
         key = key or f"env:{env.KEY}"
     parsed = parse_endpoint(endpoint)
-    if parsed.secrets:
+    if parsed.keys or parsed.secrets:
         raise ConfigurationError(
             "the endpoint holds a password or a query, which would stand in the file",
             hint="name a variable that holds the key with --key-env, or write the file by hand",
