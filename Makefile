@@ -1,4 +1,4 @@
-# Everything lives in .venv (and .venv-real): nothing else on this machine is touched. `make clean` takes it all away again.
+# Everything lives in .venv (and .venv-real, .venv-clients): nothing else on this machine is touched. `make clean` takes it all away again.
 
 PYTHON ?=
 PYTEST_ARGS ?= -n 2
@@ -6,6 +6,7 @@ CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 
 BENCH_ARGS ?= -o benchmarks/results
 VENV := .venv
 REAL := .venv-real
+CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -30,8 +31,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: $(VENV)/.installed-clients
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak
+soak: $(VENV)/.installed-dev $(CLIENTS)/.installed
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak --ignore tests/simulator/test_frameworks.py
+	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) -m soak tests/simulator/test_frameworks.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -55,7 +57,7 @@ bench-real: $(VENV)/.installed-dev $(REAL)/.installed
 	@$(BIN)/python -m benchmarks.real_engine $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(REAL) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(REAL) $(CLIENTS) build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a second call finds them newer than what they depend on, and does nothing.
@@ -68,9 +70,12 @@ $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing apxm and its development tools into $(VENV)" >&2
 	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,plots]' && touch $(VENV)/.installed $@
 
-$(VENV)/.installed-clients: $(VENV)/.installed-dev
-	@echo "installing the clients that the simulator is tested on into $(VENV)" >&2
-	@$(PIP) install --quiet -c constraints.txt -e '.[clients]' && touch $@
+# The clients that the simulator is tested on need other versions of what `bench` measures: an environment of their own.
+$(CLIENTS)/.installed: $(VENV)/.created pyproject.toml constraints-clients.txt
+	@echo "installing the clients that the simulator is tested on into $(CLIENTS)" >&2
+	@$(BIN)/python -m venv --clear $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-clients.txt \
+	    -e '.[clients]' pytest pytest-xdist hypothesis trustme && touch $@
 
 $(REAL)/.installed: $(VENV)/.created benchmarks/real/install.py pyproject.toml constraints.txt
 	@$(BIN)/python benchmarks/real/install.py $(REAL) && touch $@

@@ -49,8 +49,9 @@ def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path, arguments: list[st
     assert result.stdout.splitlines()[0] == str(tmp_path / "site/apxm/__init__.py")
 
 
-def test_constraints_are_exact_and_hold_no_address() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-clients.txt"])
+def test_constraints_are_exact_and_hold_no_address(name: str) -> None:
+    lines = (ROOT / name).read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert pins
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+", pin) for pin in pins)

@@ -136,3 +136,11 @@ def test_it_says_that_it_is_no_model() -> None:
     info = SimulatedBackend(seed=3, slowdown="usl:0.1,0").info
     assert info.simulated
     assert info.description == "simulated, no real model: latency constant:1000, slowdown usl:0.1,0, seed 3"
+
+
+def test_what_the_system_text_says_changes_the_answer() -> None:
+    """As it would with a model: two agents that are told something else do not say the same."""
+    texts = {echo("Hello", system) for system in (None, "", "Be brief.", "Be long.")}
+    assert len(texts) == 4
+    assert all(text.endswith(": Hello") for text in texts)
+    assert echo("Hello", "Be brief.") == echo("Hello", "Be brief.")

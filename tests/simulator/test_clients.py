@@ -13,7 +13,7 @@ from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
 from apxm.simulator.process import SimulatorProcess, start_simulator
 
-HELLO = "Simulated answer ef15eaf9: Hello"
+HELLO = "Simulated answer a1779243: Hello"  # what it is told by its system text is in the digest
 MESSAGES = [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hello"}]
 NOT_INSTALLED = "not installed: pip install 'apxm[bench]'"
 
@@ -28,9 +28,11 @@ def test_our_own_backend(simulator: SimulatorProcess) -> None:
     async def scenario() -> None:
         settings = OpenAISettings(model="m", endpoint=simulator.endpoint, api_key="any")
         backend = OpenAIBackend("local", settings, {})
-        answers = await asyncio.gather(*(backend.call(ModelRequest(prompt="Hello")) for _ in range(20)))
+        answers = await asyncio.gather(
+            *(backend.call(ModelRequest(prompt="Hello", system="Be terse.")) for _ in range(20))
+        )
         for answer in answers:
-            assert (answer.text, answer.model, answer.usage) == (HELLO, "m", Usage(2, 8))
+            assert (answer.text, answer.model, answer.usage) == (HELLO, "m", Usage(3 + 2, 8))
             assert answer.service_ns is not None
             assert answer.service_ns >= 2_000_000
         with pytest.raises(BackendError, match=r"400 Bad Request.*'max_tokens'"):

@@ -1,6 +1,6 @@
 """The frameworks that people use, each with what it is used for: words, streams, shapes, tools, vectors.
 
-They come with the extra `clients`, which `make soak` installs.
+They come with the extra `clients`, which `make soak` installs into an environment of their own.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def test_openai_tools(openai_client: Any) -> None:
 
 
 def test_openai_responses(openai_client: Any) -> None:
-    assert openai_client.responses.create(model="m", input="Hello", instructions="Be brief.").output_text == HELLO
+    assert openai_client.responses.create(model="m", input="Hello").output_text == HELLO
+    told = openai_client.responses.create(model="m", input="Hello", instructions="Be brief.").output_text
+    assert told.endswith(": Hello")
+    assert told != HELLO, "what it is told counts"
     with openai_client.responses.stream(model="m", input="Hello") as stream:
         assert "".join(event.delta for event in stream if event.type == "response.output_text.delta") == HELLO
         assert stream.get_final_response().usage.output_tokens == 8

@@ -197,7 +197,8 @@ def test_a_response(serve: Serve) -> None:
     answer = good(serve(), "responses", instructions="Be terse.")
     (message,) = answer["output"]
     assert (answer["object"], answer["status"], message["role"]) == ("response", "completed", "assistant")
-    assert message["content"] == [{"type": "output_text", "text": HELLO, "annotations": [], "logprobs": []}]
+    text = "Simulated answer a1779243: Hello"  # what it is told is in the digest
+    assert message["content"] == [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
     assert (answer["usage"]["input_tokens"], answer["usage"]["output_tokens"]) == (3 + 2, 8)
 
 

@@ -1,8 +1,9 @@
 """A model that is not one: it answers after a set time, and always the same to the same prompt.
 
 Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
-digits of the BLAKE2b digest of the prompt, and its first 60 characters on one line. Tokens are counted as a quarter of
-the characters, rounded up; an answer is cut to `max_tokens` of them.
+digits of the BLAKE2b digest of the prompt, behind the system text and a NUL where there is one, and the first 60
+characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up; an answer is cut to
+`max_tokens` of them.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class SimulatedBackend:
         one."""
         text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
         if text is None:
-            text = echo(request.prompt, choice)
+            text = echo(request.prompt, request.system_text(), choice)
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
@@ -148,10 +149,12 @@ class _Drip:
         self._stage.cancel()
 
 
-def echo(prompt: str, choice: int = 0) -> str:
-    """The answer to a prompt that no pattern matches. Each of several choices has a digest of its own."""
+def echo(prompt: str, system: str | None = None, choice: int = 0) -> str:
+    """The answer to a prompt that no pattern matches. What the system's message says changes its digest, and each of
+    several choices has one of its own."""
     salt = choice.to_bytes(4, "little") if choice else b""
-    digest = blake2b(prompt.encode(errors="surrogatepass"), salt=salt).hexdigest()[:8]
+    asked = prompt if system is None else f"{system}\0{prompt}"
+    digest = blake2b(asked.encode(errors="surrogatepass"), salt=salt).hexdigest()[:8]
     line = " ".join(prompt[: 4 * _BEGINNING].split())
     beginning = line if len(line) <= _BEGINNING else line[:_BEGINNING].rstrip() + "…"
     return f"Simulated answer {digest}: {beginning}"
