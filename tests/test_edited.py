@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import apxm
 from apxm.analysis.static import Range
 from apxm.backends.protocol import ModelRequest, Price
-from apxm.errors import BackendError, UsageError
+from apxm.errors import BackendError, JournalError, UsageError
 from apxm.journal.format import FORMAT_VERSION
 from apxm.journal.reading import read
 from apxm.journal.runs import find_run
@@ -172,6 +172,22 @@ def test_a_journal_of_the_version_before_is_one_of_this_version_when_it_was_writ
     go_on(tmp_path, run_id, 'return ask("b")')
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT_VERSION,)
+
+
+def test_a_program_that_was_compiled_from_a_file_goes_on_as_the_file_is_now(tmp_path: Path) -> None:
+    file = tmp_path / "w.ais"
+    file.write_text(f"{HEAD}{THREE}}} }}")
+    run_id = begin(tmp_path, apxm.compile(file), answering(fail="third"))
+    plain = apxm.compile_text(file.read_text(), name="w.ais")
+    assert (apxm.compile(file) == plain, plain.origin) == (True, None), "where it comes from is no part of it"
+    file.write_text(f"{HEAD}{THREE.replace('third', 'drittens')}}} }}")
+    with pytest.raises(JournalError, match="the program has changed since the run began"):
+        go_on(tmp_path, run_id, None)
+    found = apxm.preview_resume(run_id, edited=True, backends=pool(answering()), journal_dir=tmp_path)
+    assert (found.reused, found.asked) == (2, ("ask#1",))
+    backend = answering()
+    assert apxm.resume(run_id, edited=True, backends=pool(backend), journal_dir=tmp_path).trace.reused == 2
+    assert len(backend.prompts) == 1
 
 
 def test_inputs_are_kept_by_name(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ def compile(path: Path, *, level: int = 1) -> Program:
     """
     from apxm.language.parser import read_source
 
-    return _compile(read_source(os.fspath(path)), level)
+    program = _compile(read_source(os.fspath(path)), level)
+    program.came_from(os.fspath(path), "source")
+    return program
 
 
 def compile_text(text: str, *, name: str = "<text>", level: int = 1) -> Program:
@@ -144,7 +146,9 @@ def compile_text(text: str, *, name: str = "<text>", level: int = 1) -> Program:
 def load(path: Path) -> Program:
     """The program in the artifact at `path`. Executes nothing. Raises `ArtifactError`, and `UsageError` where the file
     cannot be read."""
-    return codec.read(path)
+    program = codec.read(path)
+    program.came_from(os.fspath(path), "artifact")
+    return program
 
 
 def save(program: Program, path: Path) -> None:
@@ -224,7 +228,9 @@ async def run_async(
         if backends is None:
             stack.push_async_callback(pool.close)
         run = Run(loaded, chosen, inputs, pool, options)
-        recorder = journal_of(journaling, run_id, None, loaded, chosen, inputs, pool, selection, options, warn)
+        recorder = journal_of(
+            journaling, run_id, program.origin, loaded, chosen, inputs, pool, selection, options, warn
+        )
         if recorder is not None:
             logger.info(
                 "run %s is journaled in %s; %s goes on with it", run_id, recorder.path, _resuming(run_id, journaling)

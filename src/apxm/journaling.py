@@ -19,14 +19,14 @@ from apxm.config.runs import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, UsageError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Edited, Header, History, Kind, Record, Result, edited, header_of
+from apxm.journal.model import Edited, Header, History, Record, Result, edited, header_of
 from apxm.journal.runs import find_run, prune
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program import codec
 from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Flow, Program
+from apxm.program.model import Flow, Origin, Program
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -43,9 +43,6 @@ PRUNED_EACH_S = 60
 """To look at ten thousand runs takes as long as a short one."""
 _pruned: dict[Path, float] = {}
 """When this process did, by folder."""
-
-Origin = tuple[str, Kind]
-"""The absolute path of a program, and what is there."""
 
 
 class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -147,6 +147,8 @@ FINE = answer({"content": "fine, \u00e4 \U0001f600"}, usage={"prompt_tokens": 3,
         FINE.replace(b'"message": {', b'"message": {"refusal": false, "tool_calls": 0, "audio": [], "role": 7, '),
         FINE.replace(b'"choices": [', b'"error": {}, "id": {}, "created": "soon", "choices": ['),
         FINE.replace(b"}]", b'}, 5, {"message": []}]'),
+        FINE.replace(b'"stop"', b'"stop", "logprobs": {"content": [{"token": "\xe2\x82", "logprob": NaN}]}'),
+        FINE.replace(b'"message": {', b'"message": {"reasoning_content": "cut \xe2\x82", "tool_calls": ["\xff"], '),
     ],
 )
 def test_what_nobody_needs_costs_no_answer(body: bytes) -> None:

@@ -159,3 +159,40 @@ def test_without_text_there_is_no_answer(message: Any) -> None:
 def test_halves_of_surrogate_pairs_become_what_can_be_printed_and_stored() -> None:
     content = b'{"choices": [{"message": {"content": "a\\ud800b\\udc00\\ud83d\\ude00"}}]}'
     assert decode_answer(content, None).text == "a\ufffdb\ufffd\U0001f600"
+
+
+THOUGHTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": ""}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": THOUGHTS},
+        {"content": [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": ""}]},
+        {"content": "", "reasoning_details": [{"text": "hm"}]},
+        {"content": "", "thinking": "hm"},
+    ],
+)
+def test_thoughts_beside_an_empty_text_are_no_answer(message: dict[str, Any]) -> None:
+    assert "only thoughts" in str(refused(body(message, "stop")))
+
+
+@pytest.mark.parametrize("reason", [{"type": "length"}, ["length"], {"reason": "max_tokens"}])
+def test_a_reason_may_be_wrapped(reason: Any) -> None:
+    assert "limit of tokens" in str(refused(body({"content": ""}, reason)))
+    assert decode_answer(body({"content": "half"}, reason), None).cut_off
+
+
+def test_an_unknown_wrapped_reason_is_no_end_that_the_model_chose() -> None:
+    assert refused(body({"content": ""}, {"code": 7})).retryable
+
+
+@pytest.mark.parametrize("refusal", [{"reason": "policy"}, ["no"], True])
+def test_a_refusal_without_words_is_one(refusal: Any) -> None:
+    error = refused(body({"content": "Well,", "refusal": refusal}, "stop"))
+    assert (error.kind, error.retryable) == ("refused", False)
+    assert refused(body({"content": [{"type": "refusal", "refusal": {"a": 1}}]}, "stop")).kind == "refused"
+
+
+def test_an_error_within_the_message_is_one() -> None:
+    assert "boom" in str(refused(body({"content": "half", "error": {"message": "boom"}}, "stop")))

@@ -39,6 +39,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "some escaped": lambda key: "".join(f"\\u{ord(c):04X}" if not c.isalnum() else c for c in key),
     "JSON in JSON": lambda key: json.dumps(json.dumps("\\/".join(key.split("/"))))[1:-1],
     "escaped twice": lambda key: key.replace("-", "\\\\u002d").replace("e", "\\\\u0065"),
+    "braced": lambda key: key.replace("-", "\\u{2d}").replace("e", "\\u{65}"),
+    "bytes between colons": lambda key: key.encode().hex(":"),
     "escaped for C": lambda key: "".join(f"\\x{ord(c):02x}" for c in key),
     "percent-encoded": lambda key: quote(key, safe=""),
     "percent-encoded in lower case": lambda key: "".join(f"%{ord(c):02x}" for c in key),

@@ -38,6 +38,8 @@ def test_the_message_in_an_error_body(body: bytes, text: str) -> None:
         ({"code": "insufficient-quota", "message": "m"}, True),
         ([{"error": {"code": "insufficient_quota"}}], True),
         ({"error": "insufficient_quota"}, True),
+        ({"errors": [{"code": "insufficient_quota"}]}, True),
+        ({"error": {"message": '429: {"error": {"message": "m", "code": "insufficient_quota"}}'}}, True),
         ({"error": {"message": "m", "type": "requests", "code": "rate_limit_exceeded"}}, False),
         ({"error": {"message": "insufficient_quota is not the matter here", "code": 429}}, False),
         ({"error": [], "code": ["insufficient_quota"]}, False),

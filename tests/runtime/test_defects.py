@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ import pytest
 
 import apxm
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
-from apxm.errors import BackendError, OperationError
+from apxm.errors import BackendError, ConfigurationError, OperationError
 from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -311,3 +312,40 @@ def test_other_operations_go_on() -> None:
     trace = virtually(program(plan(ask("x"), ask("y"), give(1))), Callback(partial(next, answers)))
     assert [failure.operation for failure in trace.failures] == ["n0"]
     assert trace.executed == 2
+
+
+@pytest.mark.parametrize("patience", ["x", float("nan"), float("inf")])
+def test_an_error_that_hopes_in_vain_is_a_defect(patience: Any) -> None:
+    def act() -> Any:
+        raise BackendError("u", "x", retryable=True, patience_s=patience)
+
+    [failure] = virtually(ONE, Coroutine(act)).failures
+    assert failure.kind == "backend_defect"
+    assert "patience_s" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"limits": Limits(max_concurrency=0)}, "limits.max_concurrency must be at least 1, not 0"),
+        ({"limits": Limits(tokens_per_minute="many")}, "limits.tokens_per_minute must be"),  # type: ignore[arg-type]
+        ({"limits": Limits(timeout_s=float("nan"))}, "limits.timeout_s must be a number"),
+        ({"limits": None}, "its limits are a NoneType"),
+        ({"info": None}, "its info is a NoneType"),
+        ({"call": None}, "neither a method begin nor a method call"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_before_there_is_one(attributes: dict[str, Any], message: str) -> None:
+    backend = Coroutine(gives(ModelAnswer("x")))
+    for name, value in attributes.items():
+        setattr(backend, name, value)
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        BackendPool({"b": backend}, "b")
+
+
+def test_a_begin_that_nobody_would_await_is_refused() -> None:
+    class Awaited(Mine):
+        async def begin(self, *_: object) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="its begin is an async function"):
+        BackendPool({"b": Awaited(gives(ModelAnswer("x")))}, "b")  # type: ignore[dict-item]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, cast
 
 import msgspec
@@ -82,6 +84,10 @@ class _Completion(Struct):
 _decode = msgspec.json.Decoder(_Completion).decode
 
 
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+"""What `load_json` makes of bytes that are no text."""
+
+
 class NoCompletionError(UnreadableAnswerError):
     """There is not even a choice."""
 
@@ -114,7 +120,7 @@ def _read(body: bytes | bytearray) -> _Completion:
         why = str(error)
     try:
         return _built(load_json(body))
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise MalformedAnswerError("the answer is not UTF-8") from None
     except (ValueError, RecursionError):
         raise MalformedAnswerError(f"the answer is not a chat completion in JSON ({why})") from None
@@ -129,6 +135,8 @@ def _built(found: object) -> _Completion:
     built: list[Choice] = []
     for choice in map(_fields, cast(list[object], choices or [])):
         message = _fields(choice.get("message"))
+        if _NO_TEXT.search(json.dumps(message.get("content"), ensure_ascii=False)):
+            raise UnicodeError
         reply = Reply(**{name: message.get(name) for name in Reply.__struct_fields__})
         built.append(Choice(reply, choice.get("finish_reason"), choice.get("error")))
     return _Completion(built, fields.get("usage"), fields.get("model"), fields.get("error"))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from msgspec import Struct
 
-from apxm.backends.said import read_error
+from apxm.backends.said import NOTHING, read_error
 from apxm.source import as_utf8
 
 
@@ -26,6 +26,9 @@ class Reply(Struct):
     function_call: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
+    reasoning_details: Any = None
+    thinking: Any = None
+    error: Any = None
 
 
 class Choice(Struct):
@@ -89,10 +92,8 @@ _NO_LETTER = re.compile(r"[^a-z]+")
 def text_of(choice: Choice, error: object) -> Text:
     """The answer. `error` is what stands beside the choices. Raises `UnreadableAnswerError`."""
     reply, reason = choice.message, _reason(choice.finish_reason)
-    text, refusal = _said(reply)
-    failed = read_error(choice.error)
-    if not failed.error:
-        failed = read_error(error)
+    text, refusal, thoughts = _said(reply)
+    failed = next((said for said in map(read_error, (choice.error, reply.error, error)) if said.error), NOTHING)
     if failed.error or reason in _FAILED:
         raise UnreadableAnswerError(
             f"the answer failed (finish_reason {choice.finish_reason})" + (f": {failed.words}" if failed.words else ""),
@@ -118,7 +119,7 @@ def text_of(choice: Choice, error: object) -> Text:
     if text is None:
         held = "null" if reply.content is None else "without any"
         raise UnreadableAnswerError(f"the answer holds no text (its content is {held})")
-    if reply.reasoning_content or reply.reasoning:
+    if thoughts or reply.reasoning_content or reply.reasoning or reply.reasoning_details or reply.thinking:
         raise UnreadableAnswerError("the answer holds no text, only thoughts")
     if reason not in _ENDED:
         raise UnreadableAnswerError(f"the answer holds no text (finish_reason {choice.finish_reason})")
@@ -126,26 +127,36 @@ def text_of(choice: Choice, error: object) -> Text:
 
 
 def _reason(given: object) -> str:
-    """``MAX_TOKENS``, ``FinishReason.maxTokens`` and ``max-tokens`` are the same."""
+    """``MAX_TOKENS``, ``FinishReason.maxTokens`` and ``max-tokens`` are the same; so is an object with that as its
+    `type`, or a list of one."""
+    if isinstance(given, list):
+        given = next(iter(cast(list[object], given)), None)
+    if isinstance(given, dict):
+        fields = cast(dict[str, object], given)
+        given = fields.get("type") or fields.get("reason") or "unknown"
     return _NO_LETTER.sub("", given.lower()).removeprefix("finishreason") if isinstance(given, str) else ""
 
 
-def _said(reply: Reply) -> tuple[str | None, str]:
-    """The text, None where there is not even an empty one, and the words of a refusal."""
-    refusal = reply.refusal if isinstance(reply.refusal, str) else ""
+def _said(reply: Reply) -> tuple[str | None, str, bool]:
+    """The text, None where there is not even an empty one; the words of a refusal; and whether there is anything else,
+    such as thoughts."""
+    refusal = reply.refusal if isinstance(reply.refusal, str) else "it does not say why" if reply.refusal else ""
     if isinstance(reply.content, str):
-        return as_utf8(reply.content), refusal
+        return as_utf8(reply.content), refusal, False
     texts: list[str] = []
+    others = False
     for kind, part in _parts(reply.content):
         if kind == "refusal":
-            refusal = part
+            refusal = part or "it does not say why"
         elif kind in ("text", "output_text"):
             texts.append(part)
-    return as_utf8("".join(texts)) if texts else None, refusal
+        else:
+            others = True
+    return as_utf8("".join(texts)) if texts else None, refusal, others
 
 
 def _parts(content: object) -> Iterator[tuple[str, str]]:
-    """Kind and words of each part that has words of its own."""
+    """Kind and words of each part; those of one that is neither text nor a refusal are not looked for."""
     for part in cast(list[object], content) if isinstance(content, list) else [content]:
         if isinstance(part, str):
             yield "text", part
@@ -155,3 +166,5 @@ def _parts(content: object) -> Iterator[tuple[str, str]]:
             words = fields.get("refusal") or fields.get("text") if kind == "refusal" else fields.get("text")
             if isinstance(kind, str) and isinstance(words, str):
                 yield kind, words
+            elif isinstance(kind, str) and kind not in ("text", "output_text"):
+                yield kind, ""

@@ -81,7 +81,9 @@ def load_json(content: bytes | bytearray) -> Any:
 
     Raises `ValueError` (`UnicodeDecodeError` is one) or `RecursionError`.
     """
-    return json.loads(content, strict=False, parse_int=_whole)
+    # Bytes that are no text become halves of surrogate pairs: most stand where nobody looks, and whoever looks sees.
+    text = bytes(content).decode(json.detect_encoding(content), "surrogateescape")
+    return json.loads(text.removeprefix("\ufeff"), strict=False, parse_int=_whole)
 
 
 def _whole(digits: str) -> int | float:

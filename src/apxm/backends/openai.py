@@ -76,6 +76,7 @@ class OpenAIBackend:
         response, content = await self._received(partial(self._client.post, encode_call(request, self._settings)))
         headers = response.headers
         service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
+        asked_again = should_retry(headers.get("x-should-retry")) is not False
         try:
             answer = decode_answer(content, service_ns)
         except NoCompletionError as error:
@@ -83,10 +84,11 @@ class OpenAIBackend:
                 raise self._failed(response, content if len(content) <= _MAX_ERROR_BODY else _TOO_LONG) from None
             kind = f"; its content type is {headers.get('content-type') or 'not given'}"
             words = f"answered 200, but {error}{kind if isinstance(error, MalformedAnswerError) else ''}"
-            raise self._error(error.kind, words, retryable=error.retryable) from None
+            raise self._error(error.kind, words, retryable=error.retryable and asked_again) from None
         except UnreadableAnswerError as error:
             words = f"answered {response.status}, but {error}"
-            raise self._error(error.kind, words, retryable=error.retryable, hint=error.hint) from None
+            retryable = error.retryable and asked_again
+            raise self._error(error.kind, words, retryable=retryable, hint=error.hint) from None
         if answer.model is not None and (shown := self._shown_model(answer.model)) != answer.model:
             answer = msgspec.structs.replace(answer, model=shown)  # its text is left as it is
         return answer

@@ -7,6 +7,7 @@ task.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Annotated, Protocol, SupportsIndex, cast
@@ -128,10 +129,13 @@ def _sound_error(error: OperationError) -> OperationError:
     for name in ("kind", "message"):
         if not isinstance(getattr(error, name, None), str):
             raise TypeError(f"a {type(error).__name__} whose {name} is no str")
-    pause: object = getattr(error, "retry_after_s", None)
-    if not isinstance(pause, int | float | None):
-        found = type(pause).__name__
-        raise TypeError(f"a {type(error).__name__} whose retry_after_s is a {found}, expected a number or None")
+    for name in ("retry_after_s", "patience_s"):
+        pause: object = getattr(error, name, None)
+        if not isinstance(pause, int | float | None):
+            found = type(pause).__name__
+            raise TypeError(f"a {type(error).__name__} whose {name} is a {found}, expected a number or None")
+        if pause is not None and not math.isfinite(pause):
+            raise TypeError(f"a {type(error).__name__} whose {name} is {pause}, expected a number or None")
     return error
 
 

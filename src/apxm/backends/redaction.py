@@ -7,6 +7,7 @@ The text is looked at as it is, and then again and again with its escapes undone
 from __future__ import annotations
 
 import re
+import sys
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from html import unescape
@@ -25,12 +26,12 @@ _READINGS = 6
 """Escapes within escapes. Each reading takes as long as the text, whatever is in it."""
 
 _ESCAPE = re.compile(
-    r"\\{1,9}(?:u(?P<u>[0-9a-f]{4})|x(?P<x>[0-9a-f]{2})|(?P<c>[^ux0-9a-z\\])|(?P<space>[nrt]))"
+    r"\\{1,9}(?:u(?:(?P<u>[0-9a-f]{4})|\{(?P<braced>[0-9a-f]{1,6})\})|x(?P<x>[0-9a-f]{2})|(?P<c>[^ux0-9a-z\\])|(?P<space>[nrt]))"
     r"|%(?P<percent>[0-9a-f]{2})|&(?P<entity>#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,31});",
     re.IGNORECASE,
 )
-_IGNORED = frozenset(" \t\n\r\v\f\u00a0\u200b\u2028\u2029+")
-"""Between the characters of a long secret. A plus is a space in a URL."""
+_IGNORED = frozenset(" \t\n\r\v\f\u00a0\u200b\u2028\u2029\ufeff+:")
+"""Between the characters of a long secret. A plus is a space in a URL, and colons stand between bytes."""
 _MASK = re.compile(r"[*•●·…]+|\.{2,}|#{2,}|x{3,}|_{3,}|(?:\[|<)?(?:redacted|hidden|masked|omitted)(?:\]|>)?")
 
 
@@ -153,6 +154,9 @@ def _unescaped(reading: _Reading) -> _Reading:
 def _meaning(match: re.Match[str]) -> str:
     if digits := match["u"] or match["x"] or match["percent"]:
         return _lower(chr(int(digits, 16)))
+    if match["braced"]:
+        number = int(match["braced"], 16)
+        return _lower(chr(number)) if number <= sys.maxunicode else " "
     if match["entity"]:
         return _lower(unescape(match[0]))
     return match["c"] or " "

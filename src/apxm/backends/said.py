@@ -19,6 +19,10 @@ _OUT_OF_MONEY = frozenset(
 """Codes and types of errors that no waiting ends, without what is no letter."""
 
 
+_QUOTED_CODE = re.compile(r"""["'](?:code|type)["']\s*:\s*["'](?:insufficient_quota|billing_hard_limit_reached)["']""")
+"""In the words of a gateway that passes on the whole error of another endpoint."""
+
+
 class Said(NamedTuple):
     words: str
     """Empty where there are none."""
@@ -28,13 +32,13 @@ class Said(NamedTuple):
     """Whether somebody has to pay, or to raise a limit, before such a call succeeds."""
 
 
-_NOTHING = Said("", False, False)
+NOTHING = Said("", False, False)
 
 
 def read_error(error: object) -> Said:
     """`error` is anything that JSON can hold."""
     if not error:
-        return _NOTHING
+        return NOTHING
     found, words, out_of_money = False, "", False
     for _ in range(_DEEPEST):
         if isinstance(error, list):
@@ -44,9 +48,9 @@ def read_error(error: object) -> Said:
         fields = cast(dict[str, object], error)
         found = found or any(fields.values())
         out_of_money = out_of_money or any(map(_means_money, (fields.get("code"), fields.get("type"))))
-        error = next((fields[name] for name in ("error", "message", "detail") if fields.get(name)), None)
+        error = next((fields[name] for name in ("error", "errors", "message", "detail") if fields.get(name)), None)
     if isinstance(error, str):
-        words, out_of_money = error, out_of_money or _means_money(error)
+        words, out_of_money = error, out_of_money or _means_money(error) or _QUOTED_CODE.search(error) is not None
     return Said(words, found or bool(error), out_of_money)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,11 +16,10 @@ from msgspec.structs import replace
 
 from apxm.operations.types import Value
 from apxm.program.codec import encode
-from apxm.program.model import Program
+from apxm.program.model import Kind, Program
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Kind = Literal["source", "artifact"]
 Time = Annotated[float, Meta(ge=0, lt=253_402_300_800)]
 """Unix time; until the year 9999, so that it can be shown."""
 

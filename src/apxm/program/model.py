@@ -18,6 +18,8 @@ one, then order ports. `Enter.port` and `Exit.port` count from 0 in the opened p
 from __future__ import annotations
 
 import json
+import os
+import typing
 
 from msgspec import Struct
 
@@ -236,7 +238,12 @@ class Names(Struct, frozen=True, array_like=True, kw_only=True):
     plans: tuple[PlanNames, ...]
 
 
-class Program(Struct, frozen=True, array_like=True, kw_only=True):
+Kind = typing.Literal["source", "artifact"]
+Origin = tuple[str, Kind]
+"""The absolute path of a program's file, and what is there."""
+
+
+class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     plans: tuple[Plan, ...]
     """No plan opens itself, directly or through others."""
     flows: tuple[Flow, ...]
@@ -245,6 +252,15 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True):
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int
     names: Names
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where this process has it from; no part of the program, nor of its artifact. None where it was made."""
+        return vars(self).get("_origin")
+
+    def came_from(self, path: str, kind: Kind) -> None:
+        """Tells of its `origin`, so that a run of it can go on after an edit of that file."""
+        vars(self)["_origin"] = os.path.abspath(path), kind
 
     def __repr__(self) -> str:
         # On one line, whatever it holds: tracebacks and notebooks show it.

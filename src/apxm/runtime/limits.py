@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
-from itertools import count
+from inspect import iscoroutinefunction
+from itertools import count as numbers
 from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
+from apxm.backends.numbers import count, seconds, whole
 from apxm.backends.protocol import AnyBackend, BackendInfo, Handle, Limits
-from apxm.errors import ConfigurationError
+from apxm.errors import ConfigurationError, UsageError
 from apxm.runtime.gates import NOT_YET, REFUSED, Gate, Ticket
 from apxm.runtime.loops import START, RankedClock
 from apxm.runtime.open_files import most_connections
@@ -42,6 +44,8 @@ class BackendPool:
         """What is simulated shares nothing: each such backend is an endpoint of its own."""
         self.backends = dict(backends)
         self.default = default
+        for name, backend in self.backends.items():
+            _check(name, backend)
         self.gates = {
             name: shared.gate(backend) if shared and not backend.info.simulated else Gate(name, _limits(backend))
             for name, backend in self.backends.items()
@@ -75,6 +79,34 @@ class BackendPool:
 
     def _known(self) -> str:
         return f"configured: {', '.join(sorted(self.backends))}"
+
+
+def _check(name: str, backend: object) -> None:
+    """Of a backend that somebody wrote in Python, what else would be found out by a run that waits for ever. Raises
+    `ConfigurationError`."""
+
+    def refuse(what: str) -> ConfigurationError:
+        return ConfigurationError(f"backend {name!r} is none: {what}")
+
+    info, limits = getattr(backend, "info", None), getattr(backend, "limits", None)
+    if not isinstance(info, BackendInfo):
+        raise refuse(f"its info is a {type(info).__name__}, expected a BackendInfo")
+    if not isinstance(limits, Limits):
+        raise refuse(f"its limits are a {type(limits).__name__}, expected Limits")
+    try:
+        for field in ("max_concurrency", "requests_per_minute", "tokens_per_minute", "max_tokens"):
+            if (number := getattr(limits, field)) is not None:
+                count(number, f"limits.{field}")
+        if limits.timeout_s is not None:
+            seconds(limits.timeout_s, "limits.timeout_s")
+        whole(limits.retries, "limits.retries")
+    except UsageError as error:
+        raise refuse(error.message) from None
+    begin, call = getattr(backend, "begin", None), getattr(backend, "call", None)
+    if begin is None and call is None:
+        raise refuse("it has neither a method begin nor a method call")
+    if begin is not None and iscoroutinefunction(begin):
+        raise refuse("its begin is an async function, which nobody awaits; such a backend has a method call")
 
 
 def _limits(backend: AnyBackend) -> Limits:
@@ -140,7 +172,7 @@ class RunSlots(Generic[W]):
         self._queues: dict[Gate, list[tuple[int, int, W]]] = {}
         self._returned: list[tuple[Gate, Ticket, int | None]] = []
         """Since the last `grant`."""
-        self._sequence = count()
+        self._sequence = numbers()
         self._timers: dict[Gate, tuple[int, Handle]] = {}
 
     def request(self, waiter: W) -> None:
