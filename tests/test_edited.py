@@ -282,7 +282,7 @@ def test_at_least_95_percent_are_kept_after_one_prompt_was_edited(tmp_path: Path
     assert len(backend.prompts) == 40 - result.trace.reused
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 2**32), st.booleans())
 def test_exactly_the_requests_that_are_new_are_made(
     tmp_path_factory: pytest.TempPathFactory, seed: int, other: int, unrelated: bool

@@ -17,7 +17,7 @@ from msgspec import Struct
 from apxm.config.files import Scope
 from apxm.config.runs import Journaling
 from apxm.config.selection import Selection
-from apxm.errors import JournalError, UsageError
+from apxm.errors import JournalError, SourceError, UsageError
 from apxm.journal.journal import Journal
 from apxm.journal.model import Edited, Header, History, Record, Result, edited, header_of
 from apxm.journal.runs import find_run, prune
@@ -66,6 +66,8 @@ class Earlier:
     selection: Selection
     began_with: Kept
     recorder: Recorder
+    path: str
+    """The file of its program, as the journal has it."""
     warnings: tuple[Diagnostic, ...] = ()
     """Of the compiler, where the program was edited."""
 
@@ -184,6 +186,7 @@ def reopen(
             selection,
             began_with,
             Recorder(journal, apxm, history, edited=change, required=journaling.required),
+            header.path,
             warnings,
         )
     except BaseException:
@@ -260,13 +263,24 @@ def _refuse_another_program(header: Header, recorded: Program) -> None:
     path = Path(header.path)
     if not path.is_absolute() or not path.exists():
         return  # then there is no other one
-    now, _ = _program_now(header)
+    hint = (
+        "--edited goes on with it as it is now, and keeps every answer to a request that is still the same; "
+        "--as-recorded goes on with it as it was"
+    )
+    try:
+        now, _ = _program_now(header)
+    except SourceError as error:
+        changed = f"it has errors now, the first: {error.message}"
+        raise JournalError(
+            f"the program has changed since the run began: {changed}",
+            where=printable(error.where or path.name),
+            hint=hint,
+        ) from None
     if not same_meaning(recorded, now):
         raise JournalError(
             f"the program has changed since the run began: {difference(recorded, now)}",
             where=printable(header.path),
-            hint="--edited goes on with it as it is now, and keeps every answer to a request that is still the same; "
-            "--as-recorded goes on with it as it was",
+            hint=hint,
         )
 
 

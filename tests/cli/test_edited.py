@@ -40,6 +40,11 @@ def test_the_refusal_says_how_to_go_on(apxm: Apxm, tmp_path: Path, run_id: str) 
     refused = apxm("resume", run_id, *JOURNAL)
     assert refused.status == 1
     assert "--edited goes on with it as it is now" in refused.err
+    (tmp_path / "a.ais").write_text(SOURCE.replace("return", "retrun"))
+    refused = apxm("resume", run_id, *JOURNAL)
+    assert (refused.status, "a.ais:6:" in refused.err) == (1, True)
+    assert "the program has changed since the run began: it has errors now, the first: " in refused.err
+    assert "--as-recorded goes on with it as it was" in refused.err
 
 
 def test_an_edited_run_says_what_it_asks_before_it_does(apxm: Apxm, tmp_path: Path, run_id: str) -> None:

@@ -147,3 +147,30 @@ def test_the_file_that_a_stream_goes_to_is_not_replaced(tmp_path: Path, script: 
     assert result.returncode == 2
     said = result.stderr + (tmp_path / "m").read_text()
     assert said == f"error: --emit-metrics m is {name} itself: name another file\n"
+
+
+def test_nothing_that_a_command_reads_is_written_over(apxm: Apxm, tmp_path: Path) -> None:
+    """Found where it is, without an option that names it: the configuration, a run's program and its journal."""
+    config = tmp_path / ".apxm/config.toml"
+    config.parent.mkdir()
+    config.write_text('[backends.dry]\nkind = "simulated"\nlatency = "constant:1"\n')
+    assert apxm("execute", "a.ais", "hello", "--journal", "--journal-dir", "runs").status == 0
+    [journal] = (tmp_path / "runs").glob("*.journal")
+    link = tmp_path / "link.json"
+    link.symlink_to(config)
+    kept = {path: path.read_bytes() for path in (config, tmp_path / "a.ais", journal)}
+    resume = ("resume", "last", "--journal-dir", "runs", "--emit-metrics")
+    for arguments, what in (
+        ((*RUN, "--emit-metrics", ".apxm/config.toml"), "the configuration itself"),
+        ((*RUN, "--emit-metrics", "link.json"), "the configuration itself"),
+        (("compile", "a.ais", "-o", ".apxm/config.toml"), "the configuration itself"),
+        (("compile", "a.ais", "--emit-diagnostics", ".apxm/config.toml"), "the configuration itself"),
+        (("calibrate", "-o", ".apxm/config.toml"), "the configuration itself"),
+        ((*resume, ".apxm/config.toml"), "the configuration itself"),
+        ((*resume, "a.ais"), "the run's program itself"),
+        ((*resume, str(journal)), "the run's journal itself"),
+    ):
+        ended = apxm(*arguments)
+        assert (ended.status, ended.out) == (2, ""), arguments
+        assert what in ended.err
+        assert {path: path.read_bytes() for path in kept} == kept

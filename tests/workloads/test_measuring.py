@@ -18,6 +18,12 @@ from apxm.workloads.systems import Sample, Span, WorkloadFailed, most_in_flight
 MS = 1_000_000
 
 
+@pytest.fixture(autouse=True)
+def without_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cost a third of a second each beside all that a run of the tests has loaded, and virtual time sees none."""
+    monkeypatch.setattr("gc.collect", lambda: 0)
+
+
 def compare_virtually(backend: SimulatedBackend, schedule: Schedule) -> dict[int, Measured]:
     async def compare() -> dict[int, Measured]:
         system = ApxmSystem(programs([*schedule.widths, schedule.isolated_width]), backend)

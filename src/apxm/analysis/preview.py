@@ -15,15 +15,15 @@ from apxm.analysis.branches import SCENARIOS, Branches, Scenario, unfold
 from apxm.analysis.static import Range
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.backends.protocol import AnyBackend
-from apxm.errors import OperationError
+from apxm.journal.model import Result
 from apxm.operations.types import Value
 from apxm.program.model import Flow, Operate
-from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Find
-from apxm.runtime.state import Frame, State
+from apxm.runtime.replay import replay
+from apxm.runtime.state import Frame
 from apxm.runtime.trace import FrameRecord, Trace
 
 Place = tuple[int, int]
@@ -61,9 +61,8 @@ def preview(
 
     Raises `JournalError` where `find` does, and `UsageError` where the flow is too large to unfold.
     """
-    replay = _Replay(program, flow, pool, find)
-    replay.run(arguments)
-    graph = Branches(program.program, replay.unfolded())
+    replayed = _Replay(program, flow, arguments, pool, find)
+    graph = Branches(program.program, replayed.unfolded())
     named = Trace(program.program, flow, started=0, frames=list(graph.frames))
     operations = [
         ((frame, number), node)
@@ -71,65 +70,53 @@ def preview(
         for number, node in enumerate(program.program.plans[record.plan].nodes)
         if isinstance(node, Operate) and calls_model(node)
     ]
-    left = {place: node for place, node in operations if replay.is_left(*place)}
-    calls = _Calls(graph, left, pool, arguments, replay.answers, default_max_tokens)
+    left = {place: node for place, node in operations if replayed.is_left(*place)}
+    calls = _Calls(graph, left, pool, arguments, replayed.answers, default_max_tokens)
     return Preview(
-        reused=len(replay.answers),
-        unused=tuple(sorted(set(recorded) - replay.found)),
-        asked=tuple(named.path_of(*place) for place in replay.asked),
-        dependent=tuple(named.path_of(*place) for place in left if place not in replay.asked),
+        reused=len(replayed.answers),
+        unused=tuple(sorted(set(recorded) - replayed.found)),
+        asked=tuple(named.path_of(*place) for place in replayed.asked),
+        dependent=tuple(named.path_of(*place) for place in left if place not in replayed.asked),
         tokens=calls.tokens(),
         cost=calls.cost(),
     )
 
 
 class _Replay:
-    """A run without time, calls and output."""
+    """What a flow comes to with the answers that there are."""
 
-    def __init__(self, program: LoadedProgram, flow: Flow, pool: BackendPool, find: Find) -> None:
+    def __init__(
+        self, program: LoadedProgram, flow: Flow, arguments: Sequence[Value], pool: BackendPool, find: Find
+    ) -> None:
         self._program = program
         self._flow = flow
         self._pool = pool
         self._find = find
-        self._state = State(program.plans)
-        self._trace = Trace(program.program, flow, started=0, frames=self._state.frames)
-        self._live: dict[int, Frame] = {}
-        """The frames that are not over, by index."""
         self.answers: dict[Place, str] = {}
         self.found: set[str] = set()
         """The paths under which the journal had them."""
         self.asked: dict[Place, None] = {}
         """In the order in which they become ready."""
-
-    def run(self, arguments: Sequence[Value]) -> None:
-        state = self._state
-        frames = [state.start(self._flow.plan, arguments)]
-        while (item := state.take()) is not None:
-            frame, node = item
-            handler = self._program.handlers[frame.plan.index][node]
-            try:
-                if isinstance(handler, ModelCall):
-                    self._call(frame, node, handler)
-                elif isinstance(handler, InlineOperation):
-                    state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
-            except OperationError as error:
-                state.broke(frame, node, error)
+        self._state, first = replay(program, flow, arguments, self._answer)
+        self._live: dict[int, Frame] = {}
+        """The frames that are not over, by index."""
+        frames = [first]
         for frame in frames:  # it grows while it is read
             if frame.remaining:
                 self._live[frame.index] = frame
                 frames += [child for child in frame.children.values() if child is not None]
 
-    def _call(self, frame: Frame, node: int, handler: ModelCall) -> None:
+    def _answer(self, trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Result | None:
         backend, _ = self._pool.get(handler.backend)
         request = handler.request(frame.values, backend.can_reason)
-        path = self._trace.path_of(frame.index, node)
+        path = trace.path_of(frame.index, node)
         result = self._find(path, request, backend.info.name, request.model or backend.info.model)
         if result is None:
             self.asked[frame.index, node] = None
-            return
-        self.found.add(result.path)
-        self.answers[frame.index, node] = str(result.value)
-        self._state.succeed(frame, node, result.value)
+        else:
+            self.found.add(result.path)
+            self.answers[frame.index, node] = str(result.value)
+        return result
 
     def unfolded(self) -> list[FrameRecord]:
         """The frames that it has, and those that may follow."""

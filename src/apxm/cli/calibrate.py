@@ -71,7 +71,7 @@ def calibrate(
     from apxm.runtime.loops import VirtualLoop, real_loop
     from apxm.source import printable
 
-    refuse_overwriting({"the file of --config": config}, {"-o": output})
+    refuse_overwriting({}, {"-o": output}, config)
     concurrencies = read_counts("--c", c)
     resolved = resolve(
         Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)

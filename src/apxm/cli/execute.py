@@ -57,8 +57,7 @@ def execute(
     from apxm.runtime.options import RunOptions
 
     refuse_overwriting(
-        {"the input": file, "the file of --config": config},
-        {"--emit-metrics": emit_metrics, "--emit-diagnostics": emit_diagnostics},
+        {"the input": file}, {"--emit-metrics": emit_metrics, "--emit-diagnostics": emit_diagnostics}, config
     )
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
@@ -128,7 +127,7 @@ def run(
     from apxm.runtime.options import RunOptions
 
     refuse_source(file, "execute")
-    refuse_overwriting({"the input": file, "the file of --config": config}, {"--emit-metrics": emit_metrics})
+    refuse_overwriting({"the input": file}, {"--emit-metrics": emit_metrics}, config)
     selection = Selection(
         backend=backend, model=model, latency=latency, slowdown=slowdown, faults=faults, seed=seed, file=config
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from apxm.errors import UsageError
 from apxm.program.codec import MAGIC
@@ -35,12 +36,19 @@ def refuse_source(path: str, instead: str) -> None:
         raise UsageError("this is a source, not an artifact", where=path, hint=f"apxm {instead} {path}")
 
 
-def refuse_overwriting(inputs: Mapping[str, str | None], outputs: Mapping[str, str | None]) -> None:
+def refuse_overwriting(
+    inputs: Mapping[str, str | None], outputs: Mapping[str, str | None], config: str | None = None
+) -> None:
     """Raises `UsageError` where a file to write is one that is read, or one that something else is written to too.
 
-    `inputs` are named in words, `outputs` by their options; None is one that was not given.
+    `inputs` are named in words, `outputs` by their options; None is one that was not given. So is the configuration
+    that was chosen; without one it is the file that counts here.
     """
     taken = {_identity(path): name for name, path in inputs.items() if path}
+    if all(path is None for path in outputs.values()):
+        return
+    for path, name in _configurations(config):
+        taken.setdefault(_identity(str(path)), name)
     for number, name in ((1, "standard output"), (2, "standard error")):
         with suppress(OSError):
             taken.setdefault(_number(os.fstat(number)), name)
@@ -55,6 +63,16 @@ def refuse_overwriting(inputs: Mapping[str, str | None], outputs: Mapping[str, s
         if found in taken:
             raise UsageError(f"{option} {printable(path)} is {taken[found]} itself: name another file")
         taken[found] = f"the file of {option}"
+
+
+def _configurations(chosen: str | None) -> Iterator[tuple[str | Path, str]]:
+    from apxm.config.files import find_project_file, user_file
+
+    yield user_file(), "your own configuration"
+    if chosen is not None:
+        yield chosen, "the file of --config"
+    elif (project := find_project_file()) is not None:
+        yield project.path, "the configuration"
 
 
 def _identity(path: str) -> object:

@@ -82,14 +82,12 @@ def resume(
     from apxm.runtime.scheduler import Run
     from apxm.version import VERSION
 
-    refuse_overwriting({"the file of --config": config}, {"--emit-metrics": emit_metrics})
+    refuse_overwriting({}, {"--emit-metrics": emit_metrics}, config)
     begun = perf_counter()
     journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
     assumed = read_assumed(assume or [])
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
-        metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
-        shown = Shown(json, quiet, verbose, metrics)
         earlier = reopen(
             journaling,
             run,
@@ -102,7 +100,10 @@ def resume(
         )
         recorder = earlier.recorder
         stack.callback(recorder.close)
-        terminal = Terminal(shown)
+        read = {"the run's program": earlier.path, "the run's journal": str(recorder.path)}
+        refuse_overwriting(read, {"--emit-metrics": emit_metrics})
+        metrics = stack.enter_context(OutputFile(emit_metrics)) if emit_metrics else None
+        terminal = Terminal(Shown(json, quiet, verbose, metrics))
         kept = earlier.kept(
             max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
         )

@@ -139,7 +139,7 @@ def run(
     schedule = Schedule(parse_widths(n), iterations, warmup)
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
-    refuse_overwriting({"the file of --config": config}, {"-o": output, "--plot": plot})
+    refuse_overwriting({}, {"-o": output, "--plot": plot}, config)
     if plot:
         check_plotting(plot)
     progress = ProgressLine(wanted=not quiet)

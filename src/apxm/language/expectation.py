@@ -210,7 +210,8 @@ def _advice(
         return f"{inside}; is there a `}}` too many above?" if values else inside
     closes_another = kind in _OPENERS.values() and opener is not None and _OPENERS[opener.type] != kind
     if opener is not None and (closes_another or (kind in _OUTER and "RBRACE" in expected)):
-        return f"the `{opener}` on line {source.position(opener.start_pos or 0)[0]} is not closed"
+        # By its kind: what recovery put in has no text.
+        return f"the {_SIGNS[opener.type]} on line {source.position(opener.start_pos or 0)[0]} is not closed"
     if kind == "NAME" and token.lower() in RESERVED_WORDS and token not in RESERVED_WORDS:
         return _SMALL_LETTERS.format(token.lower())
     return foreign_advice(token, values, expected, source)

@@ -45,7 +45,8 @@ def match(flow: Flow, positional: Sequence[T], named: Mapping[str, T]) -> dict[s
     names = [parameter.name for parameter in flow.parameters]
     if len(positional) > len(names):
         takes = f"takes {len(names)} value{'' if len(names) == 1 else 's'}" if names else "takes no values"
-        raise UsageError(f"{flow.name} {takes}, and {len(positional)} were given", hint=_signature(flow))
+        given_ = f"{len(positional)} {'was' if len(positional) == 1 else 'were'} given"
+        raise UsageError(f"{flow.name} {takes}, and {given_}", hint=_signature(flow))
     given = dict(zip(names, positional, strict=False))
     for name, thing in named.items():
         if name not in names:

@@ -24,7 +24,7 @@ def preview_lines(preview: Preview) -> list[str]:
     gone = [path for path in preview.unused if path not in left]
     lines = [f"{count(preview.reused, 'answer')} kept"]
     lines += _naming("asked again, with another request", again)
-    lines += _naming("asked for the first time", first)
+    lines += _naming("asked, as there is no answer yet", first)
     lines += _naming("then, as these answer", preview.dependent)
     lines += _naming("not asked for any more", gone)
     if preview.asked:

@@ -7,14 +7,16 @@ is the request itself: the digest of the one that was answered tells whether it 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import OperationError
 from apxm.journal.model import History, Result
+from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
-from apxm.program.model import Operate
+from apxm.program.model import Flow, Operate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
@@ -47,26 +49,42 @@ def replayed_calls(history: History) -> list[ReplayedCall]:
     header = history.header
     program = codec.decode(header.program)
     flow = select_flow(program, header.flow)
-    loaded = LoadedProgram(program)
-    state = State(loaded.plans)
-    trace = Trace(program, flow, started=0, frames=state.frames)
     found: list[tuple[tuple[int, ...], ReplayedCall]] = []
-    state.start(flow.plan, header.inputs)
+
+    def answer(trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Result | None:
+        call = _replayed(trace, history, handler, frame, node)
+        found.append((_place(frame, node), call))
+        return call.result
+
+    replay(LoadedProgram(program), flow, header.inputs, answer)
+    return [call for _, call in sorted(found, key=lambda entry: entry[0])]
+
+
+def replay(
+    program: LoadedProgram,
+    flow: Flow,
+    inputs: Sequence[Value],
+    answer: Callable[[Trace, Frame, int, ModelCall], Result | None],
+) -> tuple[State, Frame]:
+    """Runs a flow without time, calls and output, as far as `answer` has results of its calls: for the operation at a
+    node of a frame; the trace knows what they are called. Gives what is left, and the flow's own frame."""
+    state = State(program.plans)
+    trace = Trace(program.program, flow, started=0, frames=state.frames)
+    first = state.start(flow.plan, inputs)
     while (item := state.take()) is not None:
         frame, node = item
-        handler = loaded.handlers[frame.plan.index][node]
+        handler = program.handlers[frame.plan.index][node]
         try:
             if isinstance(handler, ModelCall):
-                call = _replayed(trace, history, handler, frame, node)
-                found.append((_place(frame, node), call))
-                if call.result is not None:
-                    state.succeed(frame, node, call.result.value)
+                result = answer(trace, frame, node, handler)
+                if result is not None:
+                    state.succeed(frame, node, result.value)
             else:
                 assert handler is not None
                 state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
         except OperationError as error:
             state.broke(frame, node, error)
-    return [call for _, call in sorted(found, key=lambda entry: entry[0])]
+    return state, first
 
 
 def _place(frame: Frame, node: int) -> tuple[int, ...]:
