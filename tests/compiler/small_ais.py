@@ -328,7 +328,9 @@ class Checker:
         if called in self.flows:
             flow, run_flow = self.flows[called]
             given = [self.fitted(a, type_) for a, (_, type_, _) in zip(arguments, flow.parameters, strict=False)]
-            defaults = [default for _, _, default in flow.parameters[len(given) :]]
+            # What JSON would write as whole numbers are floats where those are declared.
+            left = flow.parameters[len(given) :]
+            defaults = [converted(default, type_.replace("float", "int"), type_) for _, type_, default in left]
             return flow.result, lambda run, names: run_flow(run, [*(g(run, names) for g in given), *defaults])
         meanings = [self.meaning(argument) for argument in arguments]
         texts = all(found == "str" for found, _ in meanings)
