@@ -5,20 +5,20 @@ import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from pathlib import Path
 
 import lark
 import pytest
 from lark import Lark
 
 from apxm.errors import SourceError
-from apxm.language import parser as parser_module
+from apxm.language import grammar
 from apxm.language.expectation import RESERVED_WORDS
+from apxm.language.lalr import TABLES
 from apxm.language.parser import parse
 from apxm.language.syntax import Identifier, Syntax, SyntaxTree
 from apxm.source import SourceFile, Span
 
-GRAMMAR = Path(parser_module.__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+GRAMMAR = grammar.GRAMMAR.read_text(encoding="utf-8")
 
 
 def tree_of(text: str) -> SyntaxTree:
@@ -172,6 +172,10 @@ def test_the_grammar_has_no_conflict(caplog: pytest.LogCaptureFixture):
     """Where two readings are possible lark takes the first, and says so in its log only."""
     assert "conflict" in conflicts('start: "if" start ("else" start)? | "x"', caplog).lower()
     assert conflicts(GRAMMAR, caplog) == ""
+
+
+def test_the_tables_are_those_of_the_grammar():
+    assert TABLES.read_text(encoding="utf-8") == grammar.tables(), "grammar.lark has changed: run `make grammar`"
 
 
 def test_the_reserved_words_are_those_of_the_grammar():

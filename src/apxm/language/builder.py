@@ -1,4 +1,4 @@
-"""What each rule of grammar.lark becomes. Lark calls the method named like the rule, with tokens and finished parts."""
+"""What each rule of grammar.lark becomes: the method named like the rule is given its tokens and finished parts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from lark import Token
-
 from apxm.language.elsewhere import method_advice
 from apxm.language.expectation import RESERVED_WORDS
+from apxm.language.lalr import Parts, Token
 from apxm.language.report import Report
 from apxm.language.syntax import (
     Addition,
@@ -41,9 +40,6 @@ from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
-Parts = list[Any]
-"""Tokens, and what the rules inside gave."""
-
 
 @dataclass(frozen=True)
 class _Parameters:
@@ -54,12 +50,9 @@ class _Parameters:
 
 
 class Builder:
-    """Lark keeps one of these for good, so what it works on changes with each parse."""
+    """Builds the tree of one source."""
 
-    def __init__(self) -> None:
-        self.begin(SourceFile("", ""), Report())
-
-    def begin(self, source: SourceFile, report: Report) -> None:
+    def __init__(self, source: SourceFile, report: Report) -> None:
         self.source = source
         self.report = report
         self._refused: set[str] = set()
@@ -95,7 +88,7 @@ class Builder:
         )
 
     def annotation(self, parts: Parts) -> Identifier:
-        return Identifier(span=self._span(parts), text=parts[1].value)
+        return Identifier(span=self._span(parts), text=parts[1].text)
 
     def capability(self, parts: Parts) -> Capability:
         return Capability(
@@ -118,7 +111,7 @@ class Builder:
 
     def type_name(self, parts: Parts) -> TypeName:
         element = parts[2] if len(parts) > 1 else None
-        return TypeName(span=self._span(parts), name=parts[0].value, element=element)
+        return TypeName(span=self._span(parts), name=parts[0].text, element=element)
 
     # --- statements
 
@@ -221,7 +214,7 @@ class Builder:
         return Comparison(span=self._span(parts), operator="not", operands=_without_tokens(parts))
 
     def comparison(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator=parts[1].value, operands=_without_tokens(parts))
+        return Comparison(span=self._span(parts), operator=parts[1].text, operands=_without_tokens(parts))
 
     def addition(self, parts: Parts) -> Addition:
         return Addition(span=self._span(parts), operands=_without_tokens(parts))
@@ -247,7 +240,7 @@ class Builder:
             self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
         given = _without_tokens(parts[1:])
         return CallExpression(
-            span=Span(self.source, start, parts[-1].end_pos),
+            span=Span(self.source, start, parts[-1].end),
             callee=tuple(callee[:2]),
             arguments=tuple(p for p in given if not isinstance(p, NamedArgument)),
             named=tuple(p for p in given if isinstance(p, NamedArgument)),
@@ -280,11 +273,10 @@ class Builder:
 
     def text(self, parts: Parts) -> Expression:
         token: Token = parts[0]
-        assert token.start_pos is not None
-        return read_text(self.source, token.start_pos, token.value, self.report)
+        return read_text(self.source, token.start, token.text, self.report)
 
     def number(self, parts: Parts) -> Constant:
-        span, digits = self._span(parts), parts[0].value
+        span, digits = self._span(parts), parts[0].text
         value = float(digits) if any(mark in digits for mark in ".eE") else _whole_number(digits)
         if value is None:
             self.report.error("bad-number", "whole numbers go from -2^63 to 2^63-1", span)
@@ -293,19 +285,18 @@ class Builder:
         return Constant(span=span, value=0 if value is None else value)
 
     def truth(self, parts: Parts) -> Constant:
-        return Constant(span=self._span(parts), value=parts[0].value == "true")
+        return Constant(span=self._span(parts), value=parts[0].text == "true")
 
     # --- helpers
 
     def _span(self, parts: Parts) -> Span:
         first, last = parts[0], parts[-1]
-        start: Any = first.start_pos if isinstance(first, Token) else first.span.start
-        end: Any = last.end_pos if isinstance(last, Token) else last.span.end
+        start: int = first.start if isinstance(first, Token) else first.span.start
+        end: int = last.end if isinstance(last, Token) else last.span.end
         return Span(self.source, start, end)
 
     def _identifier(self, token: Token) -> Identifier:
-        start: Any = token.start_pos
-        return Identifier(span=Span(self.source, start, start + len(token)), text=token.value)
+        return Identifier(span=Span(self.source, token.start, token.end), text=token.text)
 
     def _declared(self, token: Token) -> Identifier:
         """A name that is declared or bound here. The lexer takes a reserved word for a name where only a name fits."""
