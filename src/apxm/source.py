@@ -48,6 +48,10 @@ class Span:
     start: int
     end: int
 
+    def first(self, length: int) -> Span:
+        """Its first `length` characters."""
+        return Span(self.source, self.start, self.start + length)
+
     @property
     def line(self) -> int:
         return self.source.position(self.start)[0]

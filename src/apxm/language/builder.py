@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 from apxm.language.elsewhere import method_advice
 from apxm.language.expectation import RESERVED_WORDS
@@ -25,16 +25,21 @@ from apxm.language.syntax import (
     DictDisplay,
     Expression,
     Flow,
+    For,
     Identifier,
-    LaterConstruct,
+    If,
     Let,
     ListDisplay,
+    Loop,
     NamedArgument,
+    Next,
     Parameter,
     Return,
     Switch,
     SyntaxTree,
+    Try,
     TypeName,
+    Until,
 )
 from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
@@ -47,6 +52,13 @@ class _Parameters:
 
     span: Span
     items: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """What stands in the parentheses of a `loop` or a `for`."""
+
+    items: tuple[NamedArgument, ...]
 
 
 class Builder:
@@ -153,54 +165,52 @@ class Builder:
     def default(self, parts: Parts) -> Block:
         return parts[2]
 
-    # --- constructs that later versions run
+    def branch(self, parts: Parts) -> If:
+        bodies = [part for part in parts if isinstance(part, Block)]
+        conditions = tuple(part for part in parts if isinstance(part, Expression))
+        return If(
+            span=self._span(parts),
+            conditions=conditions,
+            bodies=tuple(bodies[: len(conditions)]),
+            otherwise=bodies[-1] if len(bodies) > len(conditions) else None,
+            target=_target(parts),
+        )
 
-    def branch(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
+    def loop(self, parts: Parts) -> Loop:
+        arguments = parts[1].items if isinstance(parts[1], _Arguments) else ()
+        body = next(part for part in parts if isinstance(part, Block))
+        return Loop(span=self._span(parts), arguments=arguments, body=body, target=_target(parts))
 
-    def loop(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
-
-    def each(self, parts: Parts) -> LaterConstruct:
-        source = parts[3]
-        if isinstance(source, CallExpression) and not source.arguments and _only_limits(source.named):
+    def each(self, parts: Parts) -> For:
+        items, arguments = parts[3], parts[4].items if isinstance(parts[4], _Arguments) else ()
+        if isinstance(items, CallExpression) and not items.arguments and _only_limits(items.named):
             # `for x in items (max: 3)` looks like a call of `items`
-            items = reference(list(source.callee), self.report)
-            parts = [*parts[:3], items, list(source.named), *parts[4:]]
-        return self._later(parts, (self._declared(parts[1]),))
+            items, arguments = reference(list(items.callee), self.report), items.named + arguments
+        return For(
+            span=self._span(parts),
+            item=self._declared(parts[1]),
+            items=items,
+            arguments=arguments,
+            body=next(part for part in parts if isinstance(part, Block)),
+            target=_target(parts),
+        )
 
-    def attempt(self, parts: Parts) -> LaterConstruct:
-        caught = parts[3]
-        return self._later(parts, (self._declared(caught),) if isinstance(caught, Token) else ())
+    def attempt(self, parts: Parts) -> Try:
+        body, handler = (part for part in parts if isinstance(part, Block))
+        error = self._declared(parts[3]) if isinstance(parts[3], Token) else None
+        return Try(span=self._span(parts), body=body, error=error, handler=handler, target=_target(parts))
 
-    def until(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
+    def until(self, parts: Parts) -> Until:
+        return Until(span=self._span(parts), condition=parts[1])
 
-    def carry(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
+    def carry(self, parts: Parts) -> Next:
+        return Next(span=self._span(parts), arguments=_without_tokens(parts))
 
-    def options(self, parts: Parts) -> list[NamedArgument]:
+    def options(self, parts: Parts) -> _Arguments:
         for part in parts:
             if isinstance(part, Expression):
                 self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
-        return [part for part in parts if isinstance(part, NamedArgument)]
-
-    def _later(self, parts: Parts, bindings: tuple[Identifier, ...] = ()) -> LaterConstruct:
-        options: list[NamedArgument] = []
-        for part in parts:
-            if isinstance(part, list):
-                options += cast(list[NamedArgument], part)
-            elif isinstance(part, NamedArgument):
-                options.append(part)
-        return LaterConstruct(
-            span=self._span(parts),
-            keyword=self._identifier(parts[0]),
-            expressions=tuple(p for p in parts if isinstance(p, Expression)),
-            options=tuple(options),
-            bindings=bindings,
-            blocks=tuple(p for p in parts if isinstance(p, Block)),
-            target=_target(parts),
-        )
+        return _Arguments(tuple(part for part in parts if isinstance(part, NamedArgument)))
 
     # --- expressions
 
@@ -269,7 +279,7 @@ class Builder:
         return self._plain(parts[0], "a key"), parts[2]
 
     def parentheses(self, parts: Parts) -> Expression:
-        return replace(parts[1], span=self._span(parts))
+        return parts[1].at(self._span(parts))
 
     def text(self, parts: Parts) -> Expression:
         token: Token = parts[0]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from apxm.garbage import without_collector
-from apxm.language.calls import Resolved, is_literal
+from apxm.language.calls import FlowCalls, Resolved, is_literal
+from apxm.language.constructs import FlowConstructs
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
 from apxm.language.flow_graph import callees_first
+from apxm.language.later import refuse_later
 from apxm.language.report import Report
-from apxm.language.statements import Constructs, FlowStatements
+from apxm.language.statements import Constructs
 from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
 from apxm.language.unused import flows_with_effects, warn_of_unused
 from apxm.operations.types import STR, Type
@@ -29,6 +31,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True, removes_unused: bool = 
 
 def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> CheckedTree:
     report = Report()
+    refuse_later(tree, report)
     types: dict[Expression, Type] = {}
     resolved = Resolved()
     constructs = Constructs()
@@ -36,10 +39,10 @@ def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> Checked
     known = by_name(agents)
     for agent in agents:
         for declared in agent.flows:
-            expressions = FlowExpressions(known, agent, declared.flow, types, resolved, report)
+            expressions = FlowCalls(known, agent, declared.flow, types, resolved, report)
             _check_parameters(declared, expressions, report)
-            statements = FlowStatements(expressions, constructs, report)
-            statements.check_body(declared.flow.body, declared.flow.name.text, declared.result)
+            statements = FlowConstructs(expressions, constructs, report)
+            statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
         _check_agent_defaults(agent, types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
     ordered = callees_first(resolved.flow_calls, report)
@@ -61,7 +64,7 @@ def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> Checked
 def _check_parameters(declared: DeclaredFlow, expressions: FlowExpressions, report: Report) -> None:
     """Binds the parameters of a flow, and checks their defaults."""
     expressions.scopes.enter()
-    declared_types = {parameter.name: parameter.type for parameter in declared.signature.parameters}
+    declared_types = {parameter.name: parameter.type for parameter in declared.callee.parameters}
     for parameter in declared.flow.parameters:
         name = parameter.name.text
         if expressions.is_bound(name):

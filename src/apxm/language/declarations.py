@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
-from apxm.language.elsewhere import LATER_DEFAULTS, TYPES
-from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN, Signature
+from apxm.language.elsewhere import TYPES
+from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
-from apxm.language.syntax import Parameter as ParameterSyntax
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.definition import Parameter
+from apxm.operations.definition import Callee, Parameter
 from apxm.operations.model import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
@@ -25,25 +23,15 @@ DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model
 class DeclaredFlow:
     agent: Agent
     flow: Flow
-    signature: Signature
-    result: Type
-    """`NONE` for a flow without a result type."""
-
-
-@dataclass(frozen=True, eq=False)
-class DeclaredCapability:
-    signature: Signature
-    result: Type
+    callee: Callee
 
 
 @dataclass(frozen=True, eq=False)
 class DeclaredAgent:
     agent: Agent
     flows: list[DeclaredFlow] = field(default_factory=list["DeclaredFlow"])
-    callables: dict[str, DeclaredFlow | DeclaredCapability] = field(
-        default_factory=dict[str, "DeclaredFlow | DeclaredCapability"]
-    )
-    """By name; of two with the same name, the first."""
+    callables: dict[str, DeclaredFlow | Callee] = field(default_factory=dict[str, "DeclaredFlow | Callee"])
+    """Its flows and capabilities, by name; of two with the same name, the first."""
     defaults: dict[str, Expression] = field(default_factory=dict[str, Expression])
 
 
@@ -65,9 +53,9 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
     seen: dict[str, Identifier] = {}
     for default in agent.defaults:
         name = default.name.text
-        if name in LATER_DEFAULTS:
-            report.not_yet(name, default.name.span)
-        elif name not in DEFAULTS:
+        if name in later.DEFAULTS:
+            continue
+        if name not in DEFAULTS:
             known = ", ".join(f"`{known}`" for known in DEFAULTS)
             more = f"; {DEFAULT_ADVICE[name]}" if name in DEFAULT_ADVICE else ""
             advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}{more}"
@@ -82,7 +70,7 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
             callable_ = _declare_flow(agent, member, report)
             declared.flows.append(callable_)
         else:
-            callable_ = _declare_capability(member, report)
+            callable_ = _callee(member, JSON, report)
         if member.name.text in OPERATIONS:
             message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
             report.error("operation-name", message, member.name.span)
@@ -94,16 +82,7 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
 
 def _declare_flow(agent: Agent, flow: Flow, report: Report) -> DeclaredFlow:
     _check_annotations(flow, report)
-    result = resolve(flow.result, report) if flow.result else NONE
-    return DeclaredFlow(agent, flow, _signature(flow.name, flow.parameters, result, report), result)
-
-
-def _declare_capability(capability: Capability, report: Report) -> DeclaredCapability:
-    result = resolve(capability.result, report) if capability.result else JSON
-    signature = _signature(capability.name, capability.parameters, result, report)
-    message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
-    report.error("not-yet", message, capability.name.span)
-    return DeclaredCapability(signature, result)
+    return DeclaredFlow(agent, flow, _callee(flow, NONE, report))
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:
@@ -117,11 +96,12 @@ def _check_annotations(flow: Flow, report: Report) -> None:
             seen[annotation.text] = annotation
 
 
-def _signature(name: Identifier, parameters: Iterable[ParameterSyntax], result: Type, report: Report) -> Signature:
+def _callee(declared_as: Flow | Capability, without_result: Type, report: Report) -> Callee:
+    result = resolve(declared_as.result, report) if declared_as.result else without_result
     declared: list[Parameter] = []
     seen: dict[str, Identifier] = {}
     shown: list[str] = []
-    for parameter in parameters:
+    for parameter in declared_as.parameters:
         parameter_type = resolve(parameter.type, report)
         if _is_new(parameter.name, "parameter", seen, report):
             seen[parameter.name.text] = parameter.name
@@ -130,15 +110,15 @@ def _signature(name: Identifier, parameters: Iterable[ParameterSyntax], result: 
             span = parameter.span
             shown.append(span.source.text[span.start : span.end])
     arrow = f" -> {result}" if result != NONE else ""
-    return Signature(name.text, tuple(declared), shown=f"{name.text}({', '.join(shown)}){arrow}")
+    name = declared_as.name.text
+    declaration = f"{name}({', '.join(shown)}){arrow}"
+    return Callee(name=name, parameters=tuple(declared), result=result, declaration=declaration)
 
 
 def resolve(name: TypeName, report: Report) -> Type:
     """The type that `name` writes."""
     known = (*SCALARS, "list", *LATER_TYPES)
     if name.name in LATER_TYPES:
-        message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
-        report.error("not-yet", message, name.span)
         return UNKNOWN
     if name.name == "list":
         if name.element is None:

@@ -1,17 +1,14 @@
-"""The types of expressions."""
+"""The types of expressions. `apxm.language.calls` has those of calls."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
 
 from apxm.language.blank import is_blank
-from apxm.language.calls import Calls, Resolved
 from apxm.language.declarations import DeclaredAgent
 from apxm.language.elsewhere import field_advice
-from apxm.language.report import Report
+from apxm.language.report import UNKNOWN, Report
 from apxm.language.scopes import Scopes
-from apxm.language.signatures import UNKNOWN
 from apxm.language.syntax import (
     Addition,
     CallExpression,
@@ -20,11 +17,9 @@ from apxm.language.syntax import (
     DictDisplay,
     Expression,
     FieldOf,
-    Flow,
     FormatText,
     ListDisplay,
     Name,
-    Syntax,
 )
 from apxm.operations.types import (
     BOOL,
@@ -41,34 +36,29 @@ from apxm.operations.types import (
     common_type,
     list_of,
 )
+from apxm.source import Span
 
 
-class FlowExpressions:
+class FlowExpressions(ABC):
     """The expressions of one flow."""
 
-    def __init__(
-        self,
-        agents: dict[str, DeclaredAgent],
-        agent: DeclaredAgent,
-        flow: Flow,
-        types: dict[Expression, Type],
-        resolved: Resolved,
-        report: Report,
-    ) -> None:
+    def __init__(self, agents: dict[str, DeclaredAgent], types: dict[Expression, Type], report: Report) -> None:
         self.scopes = Scopes(report)
         self._agents = agents
         self._types = types
-        self._calls = Calls(agents, agent, flow, resolved, self, report)
         self._report = report
-        self._refused_above = False
         self._written_out = False
+
+    @abstractmethod
+    def _call(self, call: CallExpression) -> Type:
+        """The type of what a call gives, `NONE` included."""
 
     def value(self, expression: Expression) -> Type:
         """The type of something that must give a value."""
         found = self.any(expression)
         if found == NONE and isinstance(expression, CallExpression):
-            name = ".".join(part.text for part in expression.callee)
-            self._report.error("no-value", f"`{name}` gives no value, and one is needed here", expression.span)
+            message = f"`{expression.written}` gives no value, and one is needed here"
+            self._report.error("no-value", message, expression.span)
             return UNKNOWN
         return found
 
@@ -105,15 +95,6 @@ class FlowExpressions:
         self._types[expression] = found
         return found
 
-    @contextmanager
-    def within_refused(self) -> Generator[None]:
-        """For the parts of something that is refused as a whole: what they hold is checked, and not refused again."""
-        refused, self._refused_above = self._refused_above, True
-        try:
-            yield
-        finally:
-            self._refused_above = refused
-
     def gave_value(self, expression: Expression) -> bool:
         """Of an expression that was looked at already."""
         return self._types[expression] != NONE
@@ -148,7 +129,9 @@ class FlowExpressions:
             case Comparison():
                 return self._comparison(expression)
             case CallExpression():
-                return self._calls.type_of(expression)
+                return self._call(expression)
+            case _:
+                raise AssertionError(f"no type for {type(expression).__name__}")
 
     def _warn_of_placeholder(self, text: Constant) -> None:
         if self._written_out:
@@ -175,15 +158,15 @@ class FlowExpressions:
             return list_of(JSON)
         if UNKNOWN in items:
             return UNKNOWN
-        return self.list_type(common_type(items) or JSON, display)
+        return self.list_type(common_type(items) or JSON, display.span)
 
-    def list_type(self, element: Type, display: Syntax) -> Type:
+    def list_type(self, element: Type, place: Span) -> Type:
         """The type of lists of `element`, if it can be one: names let a type nest deeper than any brackets do."""
         if element.depth < DEEPEST_TYPE:
             return list_of(element)
         message = f"the type of this list nests deeper than {DEEPEST_TYPE} lists, counting those its names stand for"
         advice = 'an object, as in `{"items": x}`, has the type json whatever it holds'
-        self._report.error("too-deep", message, display.span, advice)
+        self._report.error("too-deep", message, place, advice)
         return UNKNOWN
 
     def _field(self, field: FieldOf) -> Type:
@@ -218,14 +201,11 @@ class FlowExpressions:
 
     def _comparison(self, comparison: Comparison) -> Type:
         operator = comparison.operator
-        with self.within_refused():
-            if operator in ("and", "or", "not"):
-                for operand in comparison.operands:
-                    self.fit(operand, BOOL, f"`{operator}`")
-            else:
-                self._compare(operator, *comparison.operands)
-        if not self._refused_above:
-            self._report.not_yet(operator, comparison.span)
+        if operator in ("and", "or", "not"):
+            for operand in comparison.operands:
+                self.fit(operand, BOOL, f"`{operator}`")
+        else:
+            self._compare(operator, *comparison.operands)
         return BOOL
 
     def _compare(self, operator: str, first: Expression, second: Expression) -> None:

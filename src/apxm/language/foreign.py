@@ -6,7 +6,8 @@ import re
 import unicodedata
 from typing import Any, TypeGuard, cast
 
-from apxm.language.elsewhere import LATER_WORDS, TYPES, method_advice, word_advice
+from apxm.language import later
+from apxm.language.elsewhere import TYPES, method_advice, word_advice
 from apxm.language.lalr import Token
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Identifier
@@ -62,10 +63,10 @@ def describe_foreign(token: Token, values: list[Any], expected: set[str], source
         name = Span(source, method.start(1), method.end(1))
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
     elif (word := _later_word(before, token, expected, source)) is not None:
-        report.not_yet(LATER_WORDS.get(word.text, "x not in xs"), word.span)
-    elif kind == "NAME" and token.text in LATER_WORDS and expected & {"AGENT", "CASE", "LET"}:
+        report.not_yet(later.WORDS.get(word.text, "x not in xs"), word.span)
+    elif kind == "NAME" and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
         advice = "the result of a call is bound by `->`" if token.text == "as" and "ARROW" in expected else None
-        report.not_yet(LATER_WORDS[token.text], Span(source, start, end), advice)
+        report.not_yet(later.WORDS[token.text], Span(source, start, end), advice)
     elif _is_name(before) and expected == {"COLON"} and not _is_in_parameters(values):
         return _describe_member(before, token, source, report)
     elif (name := _misused_type(token, values, expected)) is not None:
@@ -94,7 +95,7 @@ def _later_word(before: Any, token: Token, expected: set[str], source: SourceFil
     else:
         return None
     binds = token.kind in BINDING and not (word.text == "in" and token.kind == "LSQB")
-    return word if word.text in ("not", *LATER_WORDS) and not binds else None
+    return word if word.text in ("not", *later.WORDS) and not binds else None
 
 
 def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
@@ -108,8 +109,8 @@ def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
 
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
-    if word.text in LATER_WORDS and token.kind not in BINDING:
-        report.not_yet(LATER_WORDS[word.text], _span(source, word))
+    if word.text in later.WORDS and token.kind not in BINDING:
+        report.not_yet(later.WORDS[word.text], _span(source, word))
         return True
     advice = word_advice(word.text)
     if word.text == "agent":

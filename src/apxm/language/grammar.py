@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from apxm.language.lalr import END, TABLES
 
@@ -66,9 +66,10 @@ def _rule(rule: Any) -> tuple[str, int, str | None, list[int]]:
 
 def _lines(value: Any) -> str:
     """JSON with a row on each line, so that changes of the grammar can be reviewed."""
-    if isinstance(value, list):
-        return "[\n" + ",\n".join(json.dumps(item, separators=(",", ":")) for item in value) + "\n]"
-    return json.dumps(value)
+    if not isinstance(value, list):
+        return json.dumps(value)
+    rows = cast(list[Any], value)
+    return "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]"
 
 
 if __name__ == "__main__":

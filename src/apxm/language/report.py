@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from apxm.errors import SourceError
 from apxm.language.codes import CODES
+from apxm.operations.types import Type
 from apxm.source import Diagnostic, Span
 
 MOST_ERRORS = 20
@@ -22,6 +23,10 @@ def reject(code: str, message: str, span: Span, help: str | None = None) -> NoRe
     """For an error that nothing can follow."""
     assert code in CODES, code
     raise SourceError((Diagnostic("error", code, message, span, help),))
+
+
+UNKNOWN = Type("?")
+"""The type of something that has been reported as wrong already. It fits everywhere, so one mistake is one error."""
 
 
 class Report:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from apxm.language.elsewhere import LATER_VALUES, VALUES
-from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN
-from apxm.language.syntax import Block, CallStatement, Identifier, LaterConstruct, Let, Name, Switch
+from apxm.language import later
+from apxm.language.elsewhere import VALUES
+from apxm.language.report import UNKNOWN, Report
+from apxm.language.syntax import Block, Identifier, Name
 from apxm.operations.types import Type
 
 
@@ -30,8 +30,9 @@ class Scopes:
 
     def enter(self, block: Block | None = None) -> None:
         coming: dict[str, Identifier] = {}
-        for target in _targets(block) if block else ():
-            coming.setdefault(target.text, target)
+        for statement in block.statements if block else ():
+            if statement.target is not None:
+                coming.setdefault(statement.target.text, statement.target)
         self._blocks.append(_Block(coming))
 
     def leave(self) -> None:
@@ -60,7 +61,7 @@ class Scopes:
         return UNKNOWN
 
     def _undefined(self, name: Name) -> None:
-        if name.text in LATER_VALUES:
+        if name.text in later.VALUES:
             self._report.not_yet(name.text, name.span)
             return
         advice = VALUES.get(name.text.lower()) or self._report.near(name.text, self.visible())
@@ -82,9 +83,3 @@ class Scopes:
             if (found := block.bound.get(name)) is not None:
                 return found
         return None
-
-
-def _targets(block: Block) -> Iterable[Identifier]:
-    for statement in block.statements:
-        if isinstance(statement, CallStatement | Let | Switch | LaterConstruct) and statement.target is not None:
-            yield statement.target
