@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,7 @@ class SourceFile:
         return self.text[starts[number - 1] : end].rstrip("\r")
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Characters `start` to `end` (exclusive) of one file."""
 
     source: SourceFile

@@ -11,10 +11,9 @@ from lark import Lark
 
 from apxm.errors import SourceError
 from apxm.language import grammar
-from apxm.language.expectation import RESERVED_WORDS
 from apxm.language.lalr import TABLES
 from apxm.language.parser import parse
-from apxm.language.syntax import Identifier, Syntax, SyntaxTree
+from apxm.language.syntax import RESERVED_WORDS, Identifier, Syntax, SyntaxTree
 from apxm.source import SourceFile, Span
 
 GRAMMAR = grammar.GRAMMAR.read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from apxm.errors import SourceError
 from apxm.language.checker import check
-from apxm.language.expectation import RESERVED_WORDS
 from apxm.language.parser import DEEPEST_NESTING, parse
 from apxm.language.report import UNKNOWN
+from apxm.language.syntax import RESERVED_WORDS
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import DEEPEST_TYPE
 from apxm.source import Diagnostic, SourceFile

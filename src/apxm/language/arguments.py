@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from apxm.language import later
 from apxm.language.elsewhere import ARGUMENTS, SAME_ARGUMENTS
@@ -12,8 +12,7 @@ from apxm.language.syntax import CallExpression, Expression, NamedArgument
 from apxm.operations.definition import Callee, Parameter
 
 
-@dataclass(frozen=True)
-class Matched:
+class Matched(NamedTuple):
     """The arguments of one call, sorted out."""
 
     given: dict[str, Expression]

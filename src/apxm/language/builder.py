@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from apxm.language.elsewhere import method_advice
-from apxm.language.expectation import RESERVED_WORDS
 from apxm.language.lalr import Parts, Token
 from apxm.language.report import Report
 from apxm.language.syntax import (
+    RESERVED_WORDS,
     Addition,
     Agent,
     AgentDefault,

@@ -10,17 +10,9 @@ from apxm.language.elsewhere import VALUES, word_advice
 from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
 from apxm.language.lalr import END, Machine, Token
 from apxm.language.report import Report
-from apxm.language.syntax import Identifier
+from apxm.language.syntax import RESERVED_WORDS, Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
-
-RESERVED_WORDS = frozenset(
-    {
-        *("agent", "flow", "capability", "readonly", "let", "return"),
-        *("switch", "case", "default", "if", "else", "loop", "for", "in", "until", "next", "try", "catch"),
-        *("true", "false", "and", "or", "not"),
-    }
-)
 
 _SIGNS = {
     "ARROW": "`->`",

@@ -12,7 +12,6 @@ from apxm.errors import UsageError
 from apxm.garbage import without_collector
 from apxm.language.builder import Builder
 from apxm.language.lalr import Machine, Tables
-from apxm.language.recovery import Recovery
 from apxm.language.report import Report, reject
 from apxm.language.syntax import SyntaxTree
 from apxm.source import SourceFile, Span
@@ -61,12 +60,12 @@ def parse(source: SourceFile) -> SyntaxTree:
     _check_size(source)
     _check_depth(source)
     report = Report()
-    recovery = Recovery(source, report)
     with without_collector():
         machine = Machine(_tables(), Builder(source, report), source.text)
-        while not machine.run():
-            if not recovery.recover(machine):
-                break  # beyond recovery; the report says why
+        if not machine.run():
+            from apxm.language.recovery import Recovery  # most sources are right
+
+            Recovery(source, report).finish(machine)
     report.raise_errors()
     tree = machine.values[0]
     assert isinstance(tree, SyntaxTree)

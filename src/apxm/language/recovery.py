@@ -1,6 +1,6 @@
 """From one syntax error to the next: what to say, and where to go on.
 
-The machine stops at a token that fits nowhere, and `Recovery.recover` is asked. If one missing token explains the
+The machine stops at a token that fits nowhere, and `Recovery` says what to do. If one missing token explains the
 error, it is put in. Otherwise the statement or declaration in hand is given up, and parsing goes on at the first token
 of a later line that can start one. The tree is lost either way; only further errors are of interest, and one mistake
 should give one.
@@ -62,7 +62,12 @@ class Recovery:
         self._report = report
         self._resumed_at = -1
 
-    def recover(self, machine: Machine) -> bool:
+    def finish(self, machine: Machine) -> None:
+        """Runs the machine, which has stopped, as far as it can be brought."""
+        while self._recover(machine) and not machine.run():
+            pass
+
+    def _recover(self, machine: Machine) -> bool:
         """Reports what the machine stopped at, and moves it behind that; false where there is nothing to go on with."""
         token = machine.misfit
         offset = machine.offset if token is None else token.start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 from typing import NoReturn
 
@@ -57,6 +56,8 @@ class Report:
         """A help line with the name that was perhaps meant."""
         if self.full:
             return None
+        from difflib import get_close_matches  # most sources are right
+
         matches = get_close_matches(name, islice(known, _MOST_CANDIDATES), n=1, cutoff=0.6)
         return f"did you mean `{matches[0]}`?" if matches else None
 
