@@ -91,17 +91,18 @@ def _require(
     rest: tuple[Expression, ...],
     report: Report,
 ) -> None:
-    lacking = ", ".join(f"`{p.name}`" for p in callee.parameters if p.required and p.name not in meant)
-    chosen = [given[name] for name in callee.alternatives if name in given]
-    names = " or ".join(f"`{name}`" for name in callee.alternatives)
-    if names and not chosen:
-        lacking = f"{lacking}, and {names}" if lacking else names
-    if len(chosen) > 1:
-        message = f"`{callee.name}` takes either {names}, and this is the second of them"
-        surplus = max(chosen, key=lambda argument: argument.span.start)
-        report.error("duplicate-argument", message, surplus.span, f"the call is {callee.signature}")
+    lacking = [f"`{name}`" for name in callee.required if name not in meant]
+    if callee.alternatives:
+        chosen = [given[name] for name in callee.alternatives if name in given]
+        names = " or ".join(f"`{name}`" for name in callee.alternatives)
+        if not chosen:
+            lacking.append(f"and {names}" if lacking else names)
+        if len(chosen) > 1:
+            message = f"`{callee.name}` takes either {names}, and this is the second of them"
+            surplus = max(chosen, key=lambda argument: argument.span.start)
+            report.error("duplicate-argument", message, surplus.span, f"the call is {callee.signature}")
     if lacking:
-        message = f"this call of `{callee.name}` lacks {lacking}"
+        message = f"this call of `{callee.name}` lacks {', '.join(lacking)}"
         report.error("missing-argument", message, call.callee[-1].span, f"the call is {callee.signature}")
     elif callee.variadic and len(rest) < callee.variadic.minimum:
         message = f"`{callee.name}` needs at least one argument"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from apxm.language.elsewhere import method_advice
 from apxm.language.lalr import Parts, Token
@@ -46,16 +45,14 @@ from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
 
-@dataclass(frozen=True)
-class _Parameters:
+class _Parameters(NamedTuple):
     """A list of parameters, with its parentheses."""
 
     span: Span
     items: tuple[Parameter, ...]
 
 
-@dataclass(frozen=True)
-class _Arguments:
+class _Arguments(NamedTuple):
     """What stands in the parentheses of a `loop` or a `for`."""
 
     items: tuple[NamedArgument, ...]
@@ -248,12 +245,18 @@ class Builder:
             span = Span(self.source, start, callee[-1].span.end)
             message = f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`"
             self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
-        given = _without_tokens(parts[1:])
+        arguments: list[Expression] = []
+        named: list[NamedArgument] = []
+        for part in parts[2:-1]:
+            if isinstance(part, Expression):
+                arguments.append(part)
+            elif isinstance(part, NamedArgument):
+                named.append(part)
         return CallExpression(
             span=Span(self.source, start, parts[-1].end),
             callee=tuple(callee[:2]),
-            arguments=tuple(p for p in given if not isinstance(p, NamedArgument)),
-            named=tuple(p for p in given if isinstance(p, NamedArgument)),
+            arguments=tuple(arguments),
+            named=tuple(named),
         )
 
     def named(self, parts: Parts) -> NamedArgument:
@@ -263,7 +266,7 @@ class Builder:
         return ListDisplay(span=self._span(parts), items=_without_tokens(parts))
 
     def dict_display(self, parts: Parts) -> DictDisplay:
-        entries: list[tuple[Constant, Expression]] = [part for part in parts if isinstance(part, tuple)]
+        entries: list[tuple[Constant, Expression]] = list(_without_tokens(parts))
         seen: set[object] = set()
         for key, _ in entries:
             if key.value in seen:
@@ -306,7 +309,8 @@ class Builder:
         return Span(self.source, start, end)
 
     def _identifier(self, token: Token) -> Identifier:
-        return Identifier(span=Span(self.source, token.start, token.end), text=token.text)
+        text = token.text
+        return Identifier(span=Span(self.source, token.start, token.start + len(text)), text=text)
 
     def _declared(self, token: Token) -> Identifier:
         """A name that is declared or bound here. The lexer takes a reserved word for a name where only a name fits."""
@@ -337,7 +341,7 @@ def _whole_number(digits: str) -> int | None:
 
 
 def _without_tokens(parts: Parts) -> tuple[Any, ...]:
-    return tuple(part for part in parts if not isinstance(part, Token))
+    return tuple([part for part in parts if not isinstance(part, Token)])
 
 
 def _target(parts: Parts) -> Identifier | None:

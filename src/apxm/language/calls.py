@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from apxm.language.arguments import Matched, match_arguments
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.expressions import FlowExpressions
+from apxm.language.findings import Findings
 from apxm.language.later import FUNCTIONS
-from apxm.language.report import UNKNOWN, Report
+from apxm.language.report import UNKNOWN
 from apxm.language.syntax import (
     CallExpression,
     Constant,
@@ -28,38 +27,14 @@ from apxm.operations.types import Type
 from apxm.source import Span
 
 
-@dataclass
-class Resolved:
-    """What the calls of a program turned out to be."""
-
-    calls: dict[CallExpression, OperationCall | FlowCall] = field(
-        default_factory=dict[CallExpression, OperationCall | FlowCall]
-    )
-    flow_calls: dict[Flow, list[tuple[CallExpression, DeclaredFlow]]] = field(
-        default_factory=dict[Flow, list[tuple[CallExpression, DeclaredFlow]]]
-    )
-    """The calls of other flows in each flow, those with wrong arguments too."""
-    with_effects: set[Flow] = field(default_factory=set[Flow])
-    """The flows that hold an operation with an effect."""
-
-
 class FlowCalls(FlowExpressions):
     """The expressions of one flow, calls included."""
 
-    def __init__(
-        self,
-        agents: dict[str, DeclaredAgent],
-        agent: DeclaredAgent,
-        flow: Flow,
-        types: dict[Expression, Type],
-        resolved: Resolved,
-        report: Report,
-    ) -> None:
-        super().__init__(agents, types, report)
+    def __init__(self, findings: Findings, agent: DeclaredAgent, flow: Flow) -> None:
+        super().__init__(findings)
         self._agent = agent
-        self._resolved = resolved
         self._flow_itself = flow
-        self._callees = resolved.flow_calls.setdefault(flow, [])
+        self._callees = findings.flow_calls.setdefault(flow, [])
 
     def _call(self, call: CallExpression) -> Type:
         callee = self._find(call)
@@ -86,7 +61,9 @@ class FlowCalls(FlowExpressions):
             return operation
         if (found := self._agent.callables.get(name.text)) is not None:
             return found
-        owner = next((a for a in self._agents.values() if isinstance(a.callables.get(name.text), DeclaredFlow)), None)
+        owner = next(
+            (a for a in self._findings.agents.values() if isinstance(a.callables.get(name.text), DeclaredFlow)), None
+        )
         if self.is_bound(name.text):
             message = f"`{name.text}` is a value, and only operations and flows can be called"
             self._report.error("unknown-operation", message, name.span)
@@ -103,7 +80,7 @@ class FlowCalls(FlowExpressions):
         return None
 
     def _find_elsewhere(self, agent_name: Identifier, flow_name: Identifier) -> DeclaredFlow | None:
-        agent = self._agents.get(agent_name.text)
+        agent = self._findings.agents.get(agent_name.text)
         if agent is None and self.is_bound(agent_name.text):
             span = Span(agent_name.span.source, agent_name.span.start, flow_name.span.end)
             message = f"`{agent_name.text}` is a value, and only agents have something that can be called"
@@ -111,7 +88,7 @@ class FlowCalls(FlowExpressions):
             self._report.error("unknown-operation", message, span, advice)
             return None
         if agent is None:
-            advice = self._report.near(agent_name.text, self._agents) or AGENTS.get(agent_name.text.lower())
+            advice = self._report.near(agent_name.text, self._findings.agents) or AGENTS.get(agent_name.text.lower())
             self._report.error("unknown-agent", f"there is no agent `{agent_name.text}`", agent_name.span, advice)
             return None
         found = agent.callables.get(flow_name.text)
@@ -130,16 +107,14 @@ class FlowCalls(FlowExpressions):
         self._check_emptiness(operation, matched)
         defaults = self._agent.defaults
         options = {
-            p.name: value
-            for p in operation.parameters
-            if not p.by_position and (value := given.get(p.name) or defaults.get(p.name)) is not None
+            name: value for name in operation.options if (value := given.get(name) or defaults.get(name)) is not None
         }
-        positional = tuple(given[p.name] for p in operation.positional if p.name in given)
-        self._resolved.calls[call] = OperationCall(
+        positional = tuple([given[p.name] for p in operation.positional if p.name in given])
+        self._findings.calls[call] = OperationCall(
             operation=operation, arguments=positional + matched.variadic, options=options
         )
         if has_effect(operation):
-            self._resolved.with_effects.add(self._flow_itself)
+            self._findings.with_effects.add(self._flow_itself)
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
@@ -149,7 +124,7 @@ class FlowCalls(FlowExpressions):
     def _flow(self, call: CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.callee)
         arguments = [matched.given.get(p.name.text, p.default) for p in callee.flow.parameters]
-        self._resolved.calls[call] = FlowCall(
+        self._findings.calls[call] = FlowCall(
             agent=callee.agent, flow=callee.flow, arguments=tuple(a for a in arguments if a is not None)
         )
         self._callees.append((call, callee))
@@ -158,9 +133,8 @@ class FlowCalls(FlowExpressions):
     def _check(self, call: CallExpression, callee: Callee) -> tuple[Matched, list[Type]]:
         """The arguments by parameter, and the types of the variadic ones."""
         matched = match_arguments(call, callee, self._report)
-        for parameter in callee.parameters:
-            if (argument := matched.given.get(parameter.name)) is not None:
-                self._check_argument(argument, parameter, callee.name)
+        for name, argument in matched.given.items():
+            self._check_argument(argument, callee.by_name[name], callee.name)
         operands = [self.value(argument) for argument in matched.variadic]
         for argument in matched.others:
             self.value(argument)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from apxm.garbage import without_collector
-from apxm.language.calls import FlowCalls, Resolved, is_literal
+from apxm.language.calls import FlowCalls, is_literal
 from apxm.language.constructs import FlowConstructs
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
+from apxm.language.findings import Findings
 from apxm.language.flow_graph import callees_first
 from apxm.language.later import refuse_later
 from apxm.language.report import Report
-from apxm.language.statements import Constructs
 from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
 from apxm.language.unused import flows_with_effects, warn_of_unused
 from apxm.operations.types import STR, Type
@@ -32,30 +32,27 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True, removes_unused: bool = 
 def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> CheckedTree:
     report = Report()
     refuse_later(tree, report)
-    types: dict[Expression, Type] = {}
-    resolved = Resolved()
-    constructs = Constructs()
     agents = declare(tree, report)
-    known = by_name(agents)
+    findings = Findings(by_name(agents), report)
     for agent in agents:
         for declared in agent.flows:
-            expressions = FlowCalls(known, agent, declared.flow, types, resolved, report)
+            expressions = FlowCalls(findings, agent, declared.flow)
             _check_parameters(declared, expressions, report)
-            statements = FlowConstructs(expressions, constructs, report)
+            statements = FlowConstructs(expressions, findings)
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
-        _check_agent_defaults(agent, types, report)
+        _check_agent_defaults(agent, findings.types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
-    ordered = callees_first(resolved.flow_calls, report)
+    ordered = callees_first(findings.flow_calls, report)
     report.raise_errors()
-    with_effects = flows_with_effects(ordered, resolved)
+    with_effects = flows_with_effects(ordered, findings)
     for flow in ordered:
-        warn_of_unused(flow, resolved.calls, constructs.tail, with_effects, report, removed=removes_unused)
+        warn_of_unused(flow, findings.calls, findings.tail, with_effects, report, removed=removes_unused)
     return CheckedTree(
         tree=tree,
-        types=types,
-        calls=resolved.calls,
-        results=constructs.results,
-        tail=frozenset(constructs.tail),
+        types=findings.types,
+        calls=findings.calls,
+        results=findings.results,
+        tail=frozenset(findings.tail),
         entry=entry,
         warnings=report.warnings,
     )

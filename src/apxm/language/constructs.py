@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from apxm.language.expressions import FlowExpressions
-from apxm.language.report import UNKNOWN, Report
-from apxm.language.statements import Constructs, Destination, FlowStatements, Place
+from apxm.language.findings import Findings
+from apxm.language.report import UNKNOWN
+from apxm.language.statements import Destination, FlowStatements, Place
 from apxm.language.syntax import (
     Block,
     Constant,
@@ -35,8 +36,8 @@ Bindings = Iterable[tuple[Identifier, Type]]
 class FlowConstructs(FlowStatements):
     """The statements of one flow, those included that hold blocks. Each construct has a method."""
 
-    def __init__(self, expressions: FlowExpressions, constructs: Constructs, report: Report) -> None:
-        super().__init__(expressions, constructs, report)
+    def __init__(self, expressions: FlowExpressions, findings: Findings) -> None:
+        super().__init__(expressions, findings)
         self._carried: list[dict[str, Type]] = []
         """By loop, from the outermost: the names it carries."""
 
@@ -69,7 +70,7 @@ class FlowConstructs(FlowStatements):
         if place.is_last:
             place.destination.through.append(construct)
             if place.destination.takes_value:
-                self._constructs.tail.add(construct)
+                self._findings.tail.add(construct)
             return place
         return place._replace(inside=place.inside or construct.keyword)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from apxm.language.blank import is_blank
-from apxm.language.declarations import DeclaredAgent
 from apxm.language.elsewhere import field_advice
-from apxm.language.report import UNKNOWN, Report
+from apxm.language.findings import Findings
+from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
 from apxm.language.syntax import (
     Addition,
@@ -42,11 +42,11 @@ from apxm.source import Span
 class FlowExpressions(ABC):
     """The expressions of one flow."""
 
-    def __init__(self, agents: dict[str, DeclaredAgent], types: dict[Expression, Type], report: Report) -> None:
-        self.scopes = Scopes(report)
-        self._agents = agents
-        self._types = types
-        self._report = report
+    def __init__(self, findings: Findings) -> None:
+        self.scopes = Scopes(findings.report)
+        self._findings = findings
+        self._types = findings.types
+        self._report = findings.report
         self._written_out = False
 
     @abstractmethod
@@ -146,7 +146,7 @@ class FlowExpressions(ABC):
                 return
 
     def _name(self, name: Name) -> Type:
-        if name.text in self._agents and not self.is_bound(name.text):
+        if name.text in self._findings.agents and not self.is_bound(name.text):
             message = f"`{name.text}` is an agent, and a value is needed here"
             self._report.error("undefined-name", message, name.span, f"call one of its flows: `{name.text}.flow(…)`")
             return UNKNOWN

@@ -59,6 +59,7 @@ class Tables:
         self.next_token = re.compile(tables["token"]).match
         """Also skips what stands in front of the token."""
         self.skip = re.compile(tables["skipped"]).match
+        self.passed: dict[tuple[int, int, str], int] = {}
         self.rules = [_rule(builder, *rule) for rule in tables["rules"]]
 
 
@@ -79,15 +80,18 @@ def _splicing(build: Build, spliced: set[int]) -> Build:
     def from_parts(builder: Any, parts: Parts) -> Any:
         flat: Parts = []
         for position, part in enumerate(parts):
-            if position not in spliced:
-                flat.append(part)
-            elif flat:
+            if position in spliced:
                 flat += part
             else:
-                flat = part  # grows in place: a copy for each item would make long lists quadratic
+                flat.append(part)
         return build(builder, flat)
 
-    return from_parts
+    def from_growing(builder: Any, parts: Parts) -> Any:
+        flat: Parts = parts[0]  # grows in place: a copy for each item would make long lists quadratic
+        flat += parts[1:]
+        return build(builder, flat)
+
+    return from_growing if spliced == {0} else from_parts
 
 
 class Machine:
@@ -107,49 +111,63 @@ class Machine:
 
     def run(self) -> bool:
         """Goes on to the end of the text, where `values` begins with what the whole is; false where it stops before."""
-        tables, text, states = self._tables, self._text, self.states
-        next_token, keywords, rows = tables.next_token, tables.keywords, tables.rows
-        while (found := next_token(text, self.offset)) is not None:
+        text, states, take = self._text, self.states, self.take
+        next_token, keywords, rows = self._tables.next_token, self._tables.keywords, self._tables.rows
+        offset = self.offset
+        while (found := next_token(text, offset)) is not None:
             kind = found.lastgroup
             assert kind is not None
-            written = found[kind]
-            self.offset = end = found.end()
+            start, offset = found.span(kind)
+            written = text[start:offset]
             if kind == "NAME" and (word := keywords.get(written)) is not None:
                 row = rows[states[-1]]
                 if word in row or kind not in row:
                     kind = word
-            token = Token(kind, written, end - len(written))
-            if not self.take(token):
-                self.misfit = token
+            token = Token(kind, written, start)
+            if not take(token):
+                self.offset, self.misfit = offset, token
                 return False
-        skipped = tables.skip(text, self.offset)
+        skipped = self._tables.skip(text, offset)
         assert skipped is not None
         self.offset = skipped.end()
         at_end = self.offset == len(text)
         self.misfit = Token(END, "", self.offset) if at_end else None
-        return self.misfit is not None and self.take(self.misfit)
+        return self.misfit is not None and take(self.misfit)
 
     def take(self, token: Token) -> bool:
         """Goes on behind `token`, if it fits."""
         rows, rules, states, values = self._tables.rows, self._tables.rules, self.states, self.values
-        kind = token.kind
-        while (action := rows[states[-1]].get(kind)) is not None and action < 0:
+        kind, state = token.kind, self.states[-1]
+        while (action := rows[state].get(kind)) is not None and action < 0:
             origin, size, build = rules[~action]
             if build is None:
-                states[-1] = rows[states[-2]][origin]
-                continue
-            if size:
-                parts = values[-size:]
-                del values[-size:], states[-size:]
+                state = states[-1] = self._passed_on(states[-2], state, kind)
             else:
-                parts = []
-            states.append(rows[states[-1]][origin])
-            values.append(build(self._builder, parts))
+                if size:
+                    parts = values[-size:]
+                    del values[-size:], states[-size:]
+                else:
+                    parts = []
+                state = rows[states[-1]][origin]
+                states.append(state)
+                values.append(build(self._builder, parts))
         if action is None:
             return False
         states.append(action)
         values.append(token)
         return True
+
+    def _passed_on(self, below: int, state: int, kind: str) -> int:
+        """The state instead of `state`, on top of `below`, once all rules have ended that only pass on their one part.
+        Most values go through seven of them, one for each level of operators, so the way is remembered."""
+        key = below, state, kind
+        found = self._tables.passed.get(key)
+        if found is None:
+            found, rows, rules = state, self._tables.rows, self._tables.rules
+            while (action := rows[found].get(kind, 0)) < 0 and rules[~action].build is None:
+                found = rows[below][rules[~action].origin]
+            self._tables.passed[key] = found
+        return found
 
     def shifts(self, state: int) -> set[str]:
         """The kinds of tokens that go on from `state` without ending a rule first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from apxm.language import later
 from apxm.language.elsewhere import VALUES
@@ -12,13 +11,13 @@ from apxm.language.syntax import Block, Identifier, Name
 from apxm.operations.types import Type
 
 
-@dataclass(frozen=True)
 class _Block:
-    coming: dict[str, Identifier]
-    """Every name that the block binds somewhere, at its first place."""
-    bound: dict[str, tuple[Identifier, Type]] = field(default_factory=dict[str, tuple[Identifier, Type]])
-    blank: set[str] = field(default_factory=set[str])
-    """Those whose value is blank text in every run."""
+    def __init__(self, coming: dict[str, Identifier]) -> None:
+        self.coming = coming
+        """Every name that the block binds somewhere, at its first place."""
+        self.bound: dict[str, tuple[Identifier, Type]] = {}
+        self.blank: set[str] = set()
+        """Those whose value is blank text in every run."""
 
 
 class Scopes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from apxm.language.expressions import FlowExpressions
-from apxm.language.report import UNKNOWN, Report
+from apxm.language.findings import Findings
+from apxm.language.report import UNKNOWN
 from apxm.language.syntax import (
     Block,
     CallExpression,
@@ -20,14 +21,6 @@ from apxm.language.syntax import (
 )
 from apxm.operations.types import NONE, Type, common_type
 from apxm.source import Span
-
-
-@dataclass
-class Constructs:
-    """What the checker finds out about the constructs of a program."""
-
-    results: dict[Construct, Type] = field(default_factory=dict[Construct, Type])
-    tail: set[Construct] = field(default_factory=set[Construct])
 
 
 @dataclass
@@ -70,11 +63,11 @@ class Place(NamedTuple):
 class FlowStatements(ABC):
     """The statements of one flow."""
 
-    def __init__(self, expressions: FlowExpressions, constructs: Constructs, report: Report) -> None:
+    def __init__(self, expressions: FlowExpressions, findings: Findings) -> None:
         self._expressions = expressions
         self._scopes = expressions.scopes
-        self._constructs = constructs
-        self._report = report
+        self._findings = findings
+        self._report = findings.report
 
     @abstractmethod
     def _construct(self, statement: Statement, place: Place) -> None:
@@ -92,7 +85,7 @@ class FlowStatements(ABC):
             destination.joined = self._join(destination.arms)
         if destination.takes_value:
             for construct in destination.through:
-                self._constructs.results[construct] = destination.type
+                self._findings.results[construct] = destination.type
 
     def _join(self, arms: list[tuple[Expression, Type]]) -> Type:
         types = [found for _, found in arms]

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from apxm.language.calls import Resolved, has_effect
+from apxm.language.calls import has_effect
+from apxm.language.findings import Findings
 from apxm.language.report import Report
 from apxm.language.syntax import (
     Addition,
@@ -38,11 +39,11 @@ from apxm.language.syntax import (
 Calls = Mapping[CallExpression, OperationCall | FlowCall]
 
 
-def flows_with_effects(callees_first: list[Flow], resolved: Resolved) -> set[Flow]:
+def flows_with_effects(callees_first: list[Flow], findings: Findings) -> set[Flow]:
     """The flows that do something, themselves or through those they call."""
     found: set[Flow] = set()
     for flow in callees_first:
-        if flow in resolved.with_effects or any(callee.flow in found for _, callee in resolved.flow_calls[flow]):
+        if flow in findings.with_effects or any(callee.flow in found for _, callee in findings.flow_calls[flow]):
             found.add(flow)
     return found
 

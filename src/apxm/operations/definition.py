@@ -73,6 +73,16 @@ class Callee:
         return tuple(p for p in self.parameters if p.by_position)
 
     @cached_property
+    def options(self) -> tuple[str, ...]:
+        """The names of those that are given by name alone."""
+        return tuple(p.name for p in self.parameters if not p.by_position)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The names of those that every call gives."""
+        return tuple(p.name for p in self.parameters if p.required)
+
+    @cached_property
     def by_name(self) -> dict[str, Parameter]:
         """All parameters."""
         return {p.name: p for p in self.parameters}

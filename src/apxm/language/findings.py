@@ -1,0 +1,26 @@
+"""What the checker finds out about a program."""
+
+from __future__ import annotations
+
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow
+from apxm.language.report import Report
+from apxm.language.syntax import CallExpression, Construct, Expression, Flow, FlowCall, OperationCall
+from apxm.operations.types import Type
+
+
+class Findings:
+    """What is known of one program so far: filled in flow by flow."""
+
+    def __init__(self, agents: dict[str, DeclaredAgent], report: Report) -> None:
+        self.agents = agents
+        self.report = report
+        self.types: dict[Expression, Type] = {}
+        self.calls: dict[CallExpression, OperationCall | FlowCall] = {}
+        self.flow_calls: dict[Flow, list[tuple[CallExpression, DeclaredFlow]]] = {}
+        """The calls of other flows in each flow, those with wrong arguments too."""
+        self.with_effects: set[Flow] = set()
+        """The flows that hold an operation with an effect."""
+        self.results: dict[Construct, Type] = {}
+        """The types of the constructs that give a value."""
+        self.tail: set[Construct] = set()
+        """The unbound constructs whose value is that of what stands around them."""
