@@ -33,6 +33,8 @@ from apxm.language.syntax import (
     NamedArgument,
     Next,
     Parameter,
+    Record,
+    RecordField,
     Return,
     Switch,
     SyntaxTree,
@@ -71,7 +73,22 @@ class Builder:
 
     def start(self, parts: Parts) -> SyntaxTree:
         span = Span(self.source, 0, len(self.source.text))
-        return SyntaxTree(span=span, source=self.source, agents=tuple(parts))
+        agents = tuple(part for part in parts if isinstance(part, Agent))
+        records = tuple(part for part in parts if isinstance(part, Record))
+        return SyntaxTree(span=span, source=self.source, agents=agents, records=records)
+
+    def record(self, parts: Parts) -> Record:
+        return Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
+
+    def record_field(self, parts: Parts) -> RecordField:
+        described = len(parts) in (4, 6)
+        return RecordField(
+            span=self._span(parts),
+            name=self._declared(parts[0]),
+            type=parts[2],
+            description=self._plain(parts[3], "a description") if described else None,
+            default=parts[-1] if len(parts) > 4 else None,
+        )
 
     def agent(self, parts: Parts) -> Agent:
         return Agent(

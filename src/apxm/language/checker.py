@@ -5,14 +5,14 @@ from __future__ import annotations
 from apxm.garbage import without_collector
 from apxm.language.calls import FlowCalls, is_literal
 from apxm.language.constructs import FlowConstructs
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare, declare_records
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
 from apxm.language.findings import Findings
 from apxm.language.flow_graph import callees_first
 from apxm.language.later import refuse_later
-from apxm.language.report import Report
+from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
 from apxm.language.unused import flows_with_effects, warn_of_unused
 from apxm.operations.types import STR, Type
@@ -32,8 +32,13 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True, removes_unused: bool = 
 def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> CheckedTree:
     report = Report()
     refuse_later(tree, report)
-    agents = declare(tree, report)
-    findings = Findings(by_name(agents), report)
+    records = declare_records(tree, report)
+    agents = declare(tree, records, report)
+    findings = Findings(by_name(agents), records, report)
+    for record in tree.records:
+        for field in record.fields:
+            found = records.get(record.name.text, {}).get(field.name.text, UNKNOWN)
+            _check_default(field.name.text, field.default, found, FlowExpressions(findings), report)
     for agent in agents:
         for declared in agent.flows:
             expressions = FlowCalls(findings, agent, declared.flow)
@@ -67,13 +72,17 @@ def _check_parameters(declared: DeclaredFlow, expressions: FlowExpressions, repo
         if expressions.is_bound(name):
             continue  # the second with this name, which is reported already
         expressions.scopes.bind(parameter.name, declared_types[name])
-        if parameter.default is None:
-            continue
-        if is_literal(parameter.default):
-            expressions.fit_literal(parameter.default, declared_types[name], f"the default of `{name}`")
-        else:
-            advice = VALUES.get(parameter.default.text.lower()) if isinstance(parameter.default, Name) else None
-            report.error("not-literal", f"the default of `{name}` is not a literal", parameter.default.span, advice)
+        _check_default(name, parameter.default, declared_types[name], expressions, report)
+
+
+def _check_default(
+    name: str, default: Expression | None, expected: Type, expressions: FlowExpressions, report: Report
+) -> None:
+    if default is not None and is_literal(default):
+        expressions.fit_literal(default, expected, f"the default of `{name}`")
+    elif default is not None:
+        advice = VALUES.get(default.text.lower()) if isinstance(default, Name) else None
+        report.error("not-literal", f"the default of `{name}` is not a literal", default.span, advice)
 
 
 def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], report: Report) -> None:

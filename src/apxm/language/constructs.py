@@ -125,6 +125,10 @@ class FlowConstructs(FlowStatements):
         inside = self._inside(branch, place)
         for block in branch.blocks:
             self._block(block, inside)
+        destination = inside.destination
+        if branch.otherwise is None and inside.is_last and destination.takes_value and destination.required:
+            message = f"{destination.name} gives a value, and there is none where no condition holds"
+            self._report.error("missing-return", message, branch.span.first(len("if")), "add `else { return … }`")
         self._bind_result(branch, inside)
 
     def _condition(self, condition: Expression, keyword: str) -> None:

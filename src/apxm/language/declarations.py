@@ -35,12 +35,37 @@ class DeclaredAgent:
     defaults: dict[str, Expression] = field(default_factory=dict[str, Expression])
 
 
-def declare(tree: SyntaxTree, report: Report) -> list[DeclaredAgent]:
+Records = dict[str, dict[str, Type]]
+"""The records of a program, and their fields, by name."""
+
+
+def declare_records(tree: SyntaxTree, report: Report) -> Records:
+    """Of two with the same name, the first."""
+    records: Records = {}
+    first: dict[str, Identifier] = {}
+    for record in tree.records:
+        if record.name.text in (*SCALARS, "list", *LATER_TYPES):
+            message = f"`{record.name.text}` is a type of the language, so it cannot name a record"
+            report.error("duplicate-name", message, record.name.span)
+        elif _is_new(record.name, "record", first, report):
+            first[record.name.text] = record.name
+            records[record.name.text] = {}
+    for record in tree.records:
+        fields: dict[str, Identifier] = {}
+        for member in record.fields:
+            found = resolve(member.type, records, report)
+            if _is_new(member.name, "field", fields, report):
+                fields[member.name.text] = member.name
+                records.get(record.name.text, {}).setdefault(member.name.text, found)
+    return records
+
+
+def declare(tree: SyntaxTree, records: Records, report: Report) -> list[DeclaredAgent]:
     seen: dict[str, Identifier] = {}
     for agent in tree.agents:
         if _is_new(agent.name, "agent", seen, report):
             seen[agent.name.text] = agent.name
-    return [_declare_agent(agent, report) for agent in tree.agents]
+    return [_declare_agent(agent, records, report) for agent in tree.agents]
 
 
 def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
@@ -48,7 +73,7 @@ def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
     return {declared.agent.name.text: declared for declared in reversed(agents)}
 
 
-def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
+def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
     declared = DeclaredAgent(agent)
     seen: dict[str, Identifier] = {}
     for default in agent.defaults:
@@ -67,10 +92,10 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):
-            callable_ = _declare_flow(agent, member, report)
+            callable_ = _declare_flow(agent, member, records, report)
             declared.flows.append(callable_)
         else:
-            callable_ = _callee(member, JSON, report)
+            callable_ = _callee(member, JSON, records, report)
         if member.name.text in OPERATIONS:
             message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
             report.error("operation-name", message, member.name.span)
@@ -80,9 +105,9 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
     return declared
 
 
-def _declare_flow(agent: Agent, flow: Flow, report: Report) -> DeclaredFlow:
+def _declare_flow(agent: Agent, flow: Flow, records: Records, report: Report) -> DeclaredFlow:
     _check_annotations(flow, report)
-    return DeclaredFlow(agent, flow, _callee(flow, NONE, report))
+    return DeclaredFlow(agent, flow, _callee(flow, NONE, records, report))
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:
@@ -96,13 +121,13 @@ def _check_annotations(flow: Flow, report: Report) -> None:
             seen[annotation.text] = annotation
 
 
-def _callee(declared_as: Flow | Capability, without_result: Type, report: Report) -> Callee:
-    result = resolve(declared_as.result, report) if declared_as.result else without_result
+def _callee(declared_as: Flow | Capability, without_result: Type, records: Records, report: Report) -> Callee:
+    result = resolve(declared_as.result, records, report) if declared_as.result else without_result
     declared: list[Parameter] = []
     seen: dict[str, Identifier] = {}
     shown: list[str] = []
     for parameter in declared_as.parameters:
-        parameter_type = resolve(parameter.type, report)
+        parameter_type = resolve(parameter.type, records, report)
         if _is_new(parameter.name, "parameter", seen, report):
             seen[parameter.name.text] = parameter.name
             required = parameter.default is None
@@ -115,7 +140,7 @@ def _callee(declared_as: Flow | Capability, without_result: Type, report: Report
     return Callee(name=name, parameters=tuple(declared), result=result, declaration=declaration)
 
 
-def resolve(name: TypeName, report: Report) -> Type:
+def resolve(name: TypeName, records: Records, report: Report) -> Type:
     """The type that `name` writes."""
     known = (*SCALARS, "list", *LATER_TYPES)
     if name.name in LATER_TYPES:
@@ -125,12 +150,12 @@ def resolve(name: TypeName, report: Report) -> Type:
             message = "`list` needs the type of its elements"
             report.error("unknown-type", message, name.span, "write `list[str]`, or `json` for values of any type")
             return UNKNOWN
-        element = resolve(name.element, report)
+        element = resolve(name.element, records, report)
         return UNKNOWN if element == UNKNOWN else list_of(element)
-    if name.name not in SCALARS:
+    if name.name not in SCALARS and name.name not in records:
         listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
         small = name.name.lower()
-        advice = TYPES.get(small)
+        advice = TYPES.get(small) or report.near(name.name, records)
         if advice is None and name.name[0].isupper() and small not in known:
             advice = TYPES["record"]  # `Person` is no misspelt `json`
         advice = advice or report.near(name.name, known) or listed
@@ -140,7 +165,7 @@ def resolve(name: TypeName, report: Report) -> Type:
     if name.element is not None:
         report.error("unknown-type", f"`{name.name}` has no elements, expected `{name.name}` alone", name.span)
         return UNKNOWN
-    return SCALARS[name.name]
+    return SCALARS.get(name.name) or Type(name.name)
 
 
 def _is_new(name: Identifier, kind: str, seen: dict[str, Identifier], report: Report) -> bool:

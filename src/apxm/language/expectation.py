@@ -39,6 +39,8 @@ _EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPA
 _STATEMENT = {"NAME", "LET", "SWITCH", "IF", "LOOP", "FOR", "TRY", "UNTIL", "NEXT", "RETURN"}
 _CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
 """What may follow any expression: true, and no help."""
+_REFUSED = {"TYPE"}
+"""Nobody is led to what this version refuses."""
 
 _BOUND_ONCE = "a name is bound once, and its value never changes: `let other = …`"
 _STATEMENTS = {
@@ -173,7 +175,7 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
 
 
 def _in_words(expected: set[str]) -> str:
-    rest = set(expected)
+    rest = expected - _REFUSED
     words: list[str] = []
     if rest >= _STATEMENT:
         rest -= _STATEMENT | {"NAME"}

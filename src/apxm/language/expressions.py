@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 from apxm.language.blank import is_blank
 from apxm.language.elsewhere import field_advice
 from apxm.language.findings import Findings
@@ -39,8 +37,8 @@ from apxm.operations.types import (
 from apxm.source import Span
 
 
-class FlowExpressions(ABC):
-    """The expressions of one flow."""
+class FlowExpressions:
+    """The expressions of one flow, or the literals outside of flows: calls have a class of their own."""
 
     def __init__(self, findings: Findings) -> None:
         self.scopes = Scopes(findings.report)
@@ -49,9 +47,9 @@ class FlowExpressions(ABC):
         self._report = findings.report
         self._written_out = False
 
-    @abstractmethod
     def _call(self, call: CallExpression) -> Type:
         """The type of what a call gives, `NONE` included."""
+        raise AssertionError(f"{call.span.place}: a call outside of a flow")
 
     def value(self, expression: Expression) -> Type:
         """The type of something that must give a value."""
@@ -175,6 +173,12 @@ class FlowExpressions(ABC):
             return owner
         if owner.name in LATER_TYPES:
             return UNKNOWN  # their fields come with them
+        if (fields := self._findings.records.get(owner.name)) is not None:
+            if field.name.text not in fields:
+                advice = self._report.near(field.name.text, fields)
+                message = f"`{owner}` has no field `{field.name.text}`"
+                self._report.error("no-field", message, field.name.span, advice)
+            return fields.get(field.name.text, UNKNOWN)
         message = f"only json has fields, and this is `{owner}`"
         self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
         return UNKNOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Records
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Construct, Expression, Flow, FlowCall, OperationCall
 from apxm.operations.types import Type
@@ -11,8 +11,9 @@ from apxm.operations.types import Type
 class Findings:
     """What is known of one program so far: filled in flow by flow."""
 
-    def __init__(self, agents: dict[str, DeclaredAgent], report: Report) -> None:
+    def __init__(self, agents: dict[str, DeclaredAgent], records: Records, report: Report) -> None:
         self.agents = agents
+        self.records = records
         self.report = report
         self.types: dict[Expression, Type] = {}
         self.calls: dict[CallExpression, OperationCall | FlowCall] = {}

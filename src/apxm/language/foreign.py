@@ -64,7 +64,7 @@ def describe_foreign(token: Token, values: list[Any], expected: set[str], source
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
     elif (word := _later_word(before, token, expected, source)) is not None:
         report.not_yet(later.WORDS.get(word.text, "x not in xs"), word.span)
-    elif kind == "NAME" and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
+    elif kind in ("NAME", "TYPE") and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
         advice = "the result of a call is bound by `->`" if token.text == "as" and "ARROW" in expected else None
         report.not_yet(later.WORDS[token.text], Span(source, start, end), advice)
     elif _is_name(before) and expected == {"COLON"} and not _is_in_parameters(values):

@@ -52,6 +52,10 @@ WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x
 def refuse_later(tree: SyntaxTree, report: Report) -> None:
     """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with it,
     and what belongs in a `loop` with that."""
+    for record in tree.records:
+        report.not_yet(WORDS["type"], record.span.first(len("type")))
+        for field in record.fields:
+            _refuse_type(field.type, report)
     for agent in tree.agents:
         for default in agent.defaults:
             if default.name.text in DEFAULTS:

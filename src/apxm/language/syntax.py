@@ -343,11 +343,29 @@ class Agent(Syntax):
     flows: tuple[Flow, ...]
 
 
+class RecordField(Syntax):
+    """``name: type "description" = default``"""
+
+    name: Identifier
+    type: TypeName
+    description: Constant | None
+    """For the model that is asked for such a record."""
+    default: Expression | None
+
+
+class Record(Syntax):
+    """``type Name { … }``"""
+
+    name: Identifier
+    fields: tuple[RecordField, ...]
+
+
 class SyntaxTree(Syntax):
     """All of one file."""
 
     source: SourceFile
     agents: tuple[Agent, ...]
+    records: tuple[Record, ...]
 
 
 # --- what the checker adds -----------------------------------------------------------------------------------------
