@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any, TypeGuard, cast
 
 from apxm.language import later
-from apxm.language.elsewhere import TYPES, method_advice, word_advice
+from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
 from apxm.language.lalr import Token
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Identifier
@@ -24,6 +24,7 @@ _METHOD_BEFORE = re.compile(r"[)\]}\"][ \t]*\.[ \t]*(\w+)[ \t]*\Z")
 _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
 _SIGN = re.compile(r"[-*/%&|?!<>=.:~^]+")
+_LAMBDA = re.compile(r"\blambda[ \t]*\Z")
 _LABELS = "a case has one label: write one `case` for each"
 _SEVERAL = 'several values are a list, `[a, b]`, or an object, `{"a": a, "b": b}`'
 _PARAMETER = 'a parameter is written with its type, `x: str` or `x: str = "default"`'
@@ -39,7 +40,7 @@ _OPERATORS = {
     "?": "there is no `a ? b : c`; `switch text { … } -> x` chooses, and `if … else … -> x` with a later version",
     "**": "there is no power",
     "*": "arguments are written one by one",
-    "-": "only a number has a sign, as in `-1`",
+    "-": "only a number that is written out has a sign, as in `-1`; `0 - x` comes with a later version",
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
     "$": 'values are put into text by `f"…{name}…"`',
     "\\": "nothing is needed: a statement may go on in the next line",
@@ -117,6 +118,7 @@ def _describe_member(word: Token, token: Token, source: SourceFile, report: Repo
         advice = "an agent holds no agents; is a `}` missing above?"
     elif word.text in ("let", "return", "switch", "if", "for", "loop", "try") or token.kind == "LPAR":
         advice = advice or "statements stand inside a flow: `flow name() { … }`"
+    advice = report.near(word.text, ("flow", "capability")) or advice
     if advice is None:
         return False
     report.error(
@@ -167,7 +169,8 @@ def _span(source: SourceFile, token: Token) -> Span:
 
 def foreign_advice(token: Token, values: list[Any], expected: set[str], source: SourceFile) -> str | None:
     return (
-        _advice_in_switch(token, expected)
+        (WORDS["lambda"] if _LAMBDA.search(source.text, max(0, token.start - _WINDOW), token.start) else None)
+        or _advice_in_switch(token, expected)
         or _advice_in_declaration(token, values, expected)
         or _advice_on_binding(token, values, expected)
         or _advice_on_text(token, values, expected, source)
