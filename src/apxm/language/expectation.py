@@ -75,7 +75,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
         pass
     elif isinstance(before, Token) and before.kind == "NAME" and before.text in RESERVED_WORDS:
         message = f"`{before.text}` is a word of the language, expected a name"
-        report.error("reserved-word", message, _span(source, before))
+        report.error("reserved-word", message, before.span(source))
     elif expected <= {"LPAR", "DOT"} and token.kind != "TEXT" and (name := _name_at(before, source)) is not None:
         # a name where a statement starts, and nothing after it that makes one
         written = source.text[name.start : name.end]
@@ -89,7 +89,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
             advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
         elif advice is None and expected <= {"LPAR", "DOT"} and (name := _name_at(before, source)) is not None:
             advice = report.near(source.text[name.start : name.end], _STATEMENT_WORDS)
-        report.error("syntax", message, _span(source, token), advice)
+        report.error("syntax", message, token.span(source), advice)
 
 
 def _statement_advice(name: Span, token: Token, source: SourceFile, report: Report) -> str:
@@ -114,21 +114,17 @@ def _statement_advice(name: Span, token: Token, source: SourceFile, report: Repo
 def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
     if opener is not None:
         message = f"the file ends before this `{opener.text}` is closed"
-        report.error("unclosed-bracket", message, _span(source, opener), f"add {_SIGNS[_OPENERS[opener.kind]]}")
+        report.error("unclosed-bracket", message, opener.span(source), f"add {_SIGNS[_OPENERS[opener.kind]]}")
     else:
         end = len(source.text.rstrip())
         message = f"the file ends here, expected {_in_words(expected)}"
         report.error("syntax", message, Span(source, max(0, end - 1), end))
 
 
-def _span(source: SourceFile, token: Token) -> Span:
-    return Span(source, token.start, token.end)
-
-
 def _name_at(value: Any, source: SourceFile) -> Span | None:
     """The place of a name or path that the parser has just read."""
     if isinstance(value, Token):
-        return _span(source, value) if value.kind == "NAME" else None
+        return value.span(source) if value.kind == "NAME" else None
     if isinstance(value, list):
         path = cast(list[Identifier], value)
         return Span(source, path[0].span.start, path[-1].span.end)

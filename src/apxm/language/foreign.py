@@ -74,7 +74,7 @@ def describe_foreign(token: Token, values: list[Any], expected: set[str], source
         advice = "a list of such values is `list[T]`" if kind == "RSQB" else TYPES.get(name.text.lower())
         advice = advice or "a list is `list[str]`, with one type for all its items"
         written = source.text[name.start : end] + ("" if kind == "RSQB" else "…")
-        report.error("unknown-type", f"there is no type `{written}`", _span(source, name), advice)
+        report.error("unknown-type", f"there is no type `{written}`", name.span(source), advice)
     else:
         return False
     return True
@@ -90,7 +90,7 @@ def _later_word(before: Any, token: Token, expected: set[str], source: SourceFil
     if not expected <= {"LPAR", "DOT"}:
         return None
     if _is_name(before):
-        word = Identifier(span=_span(source, before), text=before.text)
+        word = Identifier(span=before.span(source), text=before.text)
     elif isinstance(before, list):
         word = cast(list[Identifier], before)[0]
     else:
@@ -111,7 +111,7 @@ def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
     if word.text in later.WORDS and token.kind not in BINDING:
-        report.not_yet(later.WORDS[word.text], _span(source, word))
+        report.not_yet(later.WORDS[word.text], word.span(source))
         return True
     advice = word_advice(word.text)
     if word.text == "agent":
@@ -121,9 +121,7 @@ def _describe_member(word: Token, token: Token, source: SourceFile, report: Repo
     advice = report.near(word.text, ("flow", "capability")) or advice
     if advice is None:
         return False
-    report.error(
-        "syntax", f"found `{word.text}`, expected a flow or a default of the agent", _span(source, word), advice
-    )
+    report.error("syntax", f"found `{word.text}`, expected a flow or a default of the agent", word.span(source), advice)
     return True
 
 
@@ -158,10 +156,6 @@ def _is_in_parameters(values: list[Any]) -> bool:
 
 
 _OPEN = ("LPAR", "LBRACE", "LSQB")
-
-
-def _span(source: SourceFile, token: Token) -> Span:
-    return Span(source, token.start, token.end)
 
 
 # --- help beside what was expected -----------------------------------------------------------------------------------
