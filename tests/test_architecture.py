@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [{"source", "frozen", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
