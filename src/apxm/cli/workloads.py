@@ -120,9 +120,6 @@ def run(
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.errors import UsageError
-    from apxm.reports.comparison import comparison_json
-    from apxm.reports.comparison_tables import comparison_text
-    from apxm.reports.curve import check_plotting, draw_curve, terminal_curve
     from apxm.reports.files import OutputFile
     from apxm.reports.output import write, write_json
     from apxm.reports.progress import ProgressLine
@@ -131,6 +128,9 @@ def run(
     from apxm.source import printable
     from apxm.workloads.catalog import find
     from apxm.workloads.comparing import Comparing
+    from apxm.workloads.comparison import comparison_json
+    from apxm.workloads.comparison_tables import comparison_text
+    from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
     from apxm.workloads.langgraph_system import load_peer
     from apxm.workloads.measuring import Schedule
     from apxm.workloads.scalability import parse_widths

@@ -7,8 +7,8 @@ from statistics import fmean, median
 from typing import Any
 
 from apxm.analysis.bootstrap import mean_interval
-from apxm.reports.comparison import Ladder, Measured, MeasuredApxm, Overhead
 from apxm.runtime.trace import Overhead as OverheadSamples
+from apxm.workloads.comparison import Ladder, Measured, MeasuredApxm, Overhead
 from apxm.workloads.systems import Sample, most_in_flight
 
 
