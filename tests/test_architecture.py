@@ -37,7 +37,7 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 2492,
     "apxm": 1485,  # the files of the package itself
-    "backends": 2933,
+    "backends": 2978,
     "cli": 2808,
     "compiler": 757,
     "config": 966,
@@ -49,7 +49,7 @@ BUDGETS = {
     "program": 1105,
     "reports": 1641,
     "runtime": 4047,
-    "simulator": 3602,
+    "simulator": 3473,
     "workloads": 1369,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Limit = Annotated[int, Meta(ge=1)] | None
 Unserved: TypeAlias = None
@@ -25,6 +26,11 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
 class StreamOptions(Struct):
     include_usage: bool | None = None
     include_obfuscation: Unheeded = None
+
+
+def wants_usage(options: StreamOptions | None) -> bool:
+    """Whether the stream shall end with the usage."""
+    return options is not None and bool(options.include_usage)
 
 
 class BadRequestError(Exception):
@@ -49,6 +55,12 @@ def reader(kind: type[T]) -> Callable[[bytes], T]:
             raise BadRequestError(f"The body could not be read as JSON: {error}") from None
 
     return read
+
+
+def understood(kind: type[T], call: Callable[[T], U]) -> Callable[[bytes], U]:
+    """What reads a body as a `kind`, and understands that as a `call`. It raises `BadRequestError`, as `call` may."""
+    read = reader(kind)
+    return lambda body: call(read(body))
 
 
 def explained(error: msgspec.ValidationError) -> tuple[str, str | None]:
