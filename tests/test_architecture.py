@@ -36,9 +36,9 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 2492,
-    "apxm": 1485,  # the files of the package itself
-    "backends": 2978,
-    "cli": 2808,
+    "apxm": 1494,  # the files of the package itself
+    "backends": 2991,
+    "cli": 2802,
     "compiler": 757,
     "config": 966,
     "ir": 1582,
@@ -46,11 +46,11 @@ BUDGETS = {
     "language": 3839,
     "operations": 863,
     "passes": 885,
-    "program": 1105,
-    "reports": 1641,
-    "runtime": 4047,
+    "program": 1106,
+    "reports": 1628,
+    "runtime": 4046,
     "simulator": 3473,
-    "workloads": 1369,
+    "workloads": 1356,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 

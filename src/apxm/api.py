@@ -37,7 +37,7 @@ from apxm.runtime.options import OnError, RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
-from apxm.source import SourceFile
+from apxm.source import SourceFile, shortened
 from apxm.version import VERSION
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ class Result:
     """Of this run; `apxm.resume` takes it where the run was journaled."""
 
     def __repr__(self) -> str:
-        value = _SHORT.repr(self.value)  # never all of it: it may be large
-        short = value if len(value) <= _SHORT.maxother else f"{value[: _SHORT.maxother - 1]}…"
+        short = shortened(_SHORT.repr(self.value), _SHORT.maxother)  # never all of it: it may be large
         return f"Result({self.run_id!r}, {self.status.value}, value={short})"
 
     @property

@@ -116,6 +116,7 @@ def run(
     from contextlib import ExitStack
     from pathlib import PurePath
 
+    from apxm.backends.numbers import counts
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
@@ -133,10 +134,10 @@ def run(
     from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
     from apxm.workloads.langgraph_system import load_peer
     from apxm.workloads.measuring import Schedule
-    from apxm.workloads.scalability import parse_widths
+    from apxm.workloads.scalability import WIDEST
 
     workload = find(name)
-    schedule = Schedule(parse_widths(n), iterations, warmup)
+    schedule = Schedule(counts(n, "--n", WIDEST), iterations, warmup)
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
     refuse_overwriting({}, {"-o": output, "--plot": plot}, config)
