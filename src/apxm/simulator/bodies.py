@@ -17,7 +17,7 @@ Unserved: TypeAlias = None
 """The type of a field that changes what an answer has to be, in a way that the simulator does not know: anything but
 `null` is refused."""
 Unheeded: TypeAlias = Any
-"""The type of a field that a simulated answer does not depend on."""
+"""The type of a field that an answer repeats at most."""
 
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
@@ -26,6 +26,11 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
 class StreamOptions(Struct):
     include_usage: bool | None = None
     include_obfuscation: Unheeded = None
+
+
+def passing_over(names: str) -> type[Struct]:
+    """A request that knows these fields, on which no simulated answer depends, and refuses all others."""
+    return msgspec.defstruct("PassingOver", [(name, Any, None) for name in names.split()], forbid_unknown_fields=True)
 
 
 def wants_usage(options: StreamOptions | None) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, understood, wants_usage
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
 from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
@@ -91,7 +91,14 @@ class ChosenTool(Struct):
     allowed_tools: AllowedTools | None = None
 
 
-class ChatRequest(Struct, forbid_unknown_fields=True):
+_OF_OPENAI = (
+    "frequency_penalty logit_bias metadata presence_penalty prompt_cache_key prompt_cache_options "
+    "prompt_cache_retention reasoning_effort safety_identifier seed service_tier store temperature top_p user verbosity"
+)
+_OF_OTHER_SERVERS = "cache_prompt chat_template_kwargs min_p repetition_penalty top_k typical_p"
+
+
+class ChatRequest(passing_over(f"{_OF_OPENAI} {_OF_OTHER_SERVERS}"), forbid_unknown_fields=True):
     messages: list[Message] | None = None
     model: str | None = None
     stream: bool | None = None
@@ -114,30 +121,6 @@ class ChatRequest(Struct, forbid_unknown_fields=True):
     moderation: Unserved = None
     prediction: Unserved = None
     web_search_options: Unserved = None
-
-    frequency_penalty: Unheeded = None
-    logit_bias: Unheeded = None
-    metadata: Unheeded = None
-    presence_penalty: Unheeded = None
-    prompt_cache_key: Unheeded = None
-    prompt_cache_options: Unheeded = None
-    prompt_cache_retention: Unheeded = None
-    reasoning_effort: Unheeded = None
-    safety_identifier: Unheeded = None
-    seed: Unheeded = None
-    service_tier: Unheeded = None
-    store: Unheeded = None
-    temperature: Unheeded = None
-    top_p: Unheeded = None
-    user: Unheeded = None
-    verbosity: Unheeded = None
-    # Of other servers:
-    cache_prompt: Unheeded = None
-    chat_template_kwargs: Unheeded = None
-    min_p: Unheeded = None
-    repetition_penalty: Unheeded = None
-    top_k: Unheeded = None
-    typical_p: Unheeded = None
 
     @property
     def max_output_tokens(self) -> int | None:

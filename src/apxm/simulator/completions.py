@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, understood, wants_usage
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
 from apxm.simulator.chat import Choices, Stop, listed
 from apxm.simulator.choices import ChoicesAnswer
 from apxm.simulator.logprobs import logprobs_of
@@ -18,7 +18,10 @@ from apxm.simulator.outputs import FinishReason, Output, Sampling, Say, outputs,
 _MOST_ALTERNATIVES = 5
 
 
-class CompletionRequest(Struct, forbid_unknown_fields=True):
+_UNHEEDED = "frequency_penalty logit_bias presence_penalty seed temperature top_p user"
+
+
+class CompletionRequest(passing_over(_UNHEEDED), forbid_unknown_fields=True, kw_only=True):
     prompt: str | list[str]
     model: str | None = None
     stream: bool | None = None
@@ -30,14 +33,6 @@ class CompletionRequest(Struct, forbid_unknown_fields=True):
     logprobs: Annotated[int, Meta(ge=0, le=_MOST_ALTERNATIVES)] | None = None
     echo: bool | None = None
     suffix: Unserved = None
-
-    frequency_penalty: Unheeded = None
-    logit_bias: Unheeded = None
-    presence_penalty: Unheeded = None
-    seed: Unheeded = None
-    temperature: Unheeded = None
-    top_p: Unheeded = None
-    user: Unheeded = None
 
 
 class TextLogprobs(Struct):

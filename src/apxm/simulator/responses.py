@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, understood
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, passing_over, understood
 from apxm.simulator.chat import Message, Named, any_object, as_model_request
 from apxm.simulator.chat import Part as ChatPart
 from apxm.simulator.logprobs import MOST_ALTERNATIVES, logprobs_of
@@ -78,7 +78,10 @@ class ChosenTool(Struct, omit_defaults=True):
     tools: list[NamedTool] | None = None
 
 
-class ResponseRequest(Struct, forbid_unknown_fields=True):
+_UNHEEDED = "prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier service_tier store user"
+
+
+class ResponseRequest(passing_over(_UNHEEDED), forbid_unknown_fields=True):
     input: str | list[Item] | None = None
     model: str | None = None
     instructions: str | None = None
@@ -101,17 +104,10 @@ class ResponseRequest(Struct, forbid_unknown_fields=True):
     prompt: Unserved = None
 
     metadata: Unheeded = None
-    prompt_cache_key: Unheeded = None
-    prompt_cache_options: Unheeded = None
-    prompt_cache_retention: Unheeded = None
     reasoning: Unheeded = None
-    safety_identifier: Unheeded = None
-    service_tier: Unheeded = None
-    store: Unheeded = None
     temperature: Unheeded = None
     top_p: Unheeded = None
     truncation: Unheeded = None
-    user: Unheeded = None
 
 
 class ResponseCall:
