@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from xdsl.ir import SSAValue
-
 from apxm.errors import InternalError
+from apxm.ir.literals import size
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp
 from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
 
@@ -40,7 +39,7 @@ class Folded:
 
 
 def folded_constant(op: ConstantOp) -> Folded:
-    return Folded(Literal(op.data.value), weight=1 + len(op.data.data) // _CHARACTERS_PER_WEIGHT)
+    return Folded(Literal(op.constant), weight=1 + size(op.constant) // _CHARACTERS_PER_WEIGHT)
 
 
 def folded(op: ValueOp, operands: Sequence[Folded]) -> Folded:
@@ -71,11 +70,6 @@ def _expression(op: ValueOp, parts: tuple[Expression, ...]) -> Expression:
             return ToFloat(parts[0])
         case _:
             raise InternalError(f"{op.name} has no form in a program")
-
-
-def use_count(value: SSAValue) -> int:
-    """0, 1, or 2 for more."""
-    return 2 if value.has_more_than_one_use() else int(bool(value.uses))
 
 
 def place(expressions: Iterable[Expression]) -> tuple[tuple[int, ...], tuple[Expression, ...]]:

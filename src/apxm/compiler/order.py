@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from apxm.ir.effects import union
+from apxm.ir.summary import union
 from apxm.operations.effects import Access, Order, order_between, rule_between
 
 _MODES: tuple[Literal["read", "write"], ...] = ("read", "write")
