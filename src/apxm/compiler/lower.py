@@ -148,8 +148,9 @@ class _PlanBuilder:
             found = self.values[value] = folded_constant(value.owner)
         return found
 
-    def expression(self, value: SSAValue) -> Expression:
-        return self.folded(value).expression
+    def placed(self, values: Iterable[SSAValue]) -> tuple[tuple[int, ...], tuple[Expression, ...]]:
+        """The operands of a node that takes `values`, and its expressions for them."""
+        return place([self.folded(value).expression for value in values])
 
     def value_op(self, op: ValueOp) -> None:
         uses = len(op.result.uses)
@@ -164,30 +165,36 @@ class _PlanBuilder:
     # --- operations ------------------------------------------------------------------------------------------------
 
     def operate(self, op: OperateOp) -> None:
-        operands, placed = place([self.expression(value) for value in op.operands])
+        operation = op.OPERATION
+        operands, placed = self.placed(op.operands)
         count = len(placed) - len(op.names)
-        options: dict[str, Expression] = {name: Literal(value) for name, value in op.literals.items()}
-        options.update(zip(op.names, placed[count:], strict=True))
+        options: dict[str, Expression] = {}
+        if op.literals or op.names:
+            options.update({name: Literal(value) for name, value in op.literals.items()})
+            options.update(zip(op.names, placed[count:], strict=True))
+            ordered = [parameter.name for parameter in operation.parameters if parameter.name in options]
+            options = {name: options[name] for name in (*ordered, *options)}
         accesses = self.lowering.summary.accesses(op)
-        edges = self.tracker.edges_to(accesses)
+        edges = self.tracker.edges_to(accesses) if accesses else ()
         node = self.add(
             Operate(
-                operation=op.OPERATION.name,
+                operation=operation.name,
                 operands=operands,
                 arguments=placed[:count],
-                options={p.name: options.pop(p.name) for p in op.OPERATION.parameters if p.name in options} | options,
-                after=_nodes(edges, Order.SETTLED),
-                requires=_nodes(edges, Order.SUCCEEDED),
-                result=str(NONE if op.value is None else op.value.type),
+                options=options,
+                after=_nodes(edges, Order.SETTLED) if edges else (),
+                requires=_nodes(edges, Order.SUCCEEDED) if edges else (),
+                result=str(op.results[0].type if op.results else NONE),
                 priority=op.attributes.get(PRIORITY, 0),
             ),
             op,
             named=True,
         )
-        self.tracker.add(dict.fromkeys(accesses, node), node, edges)
-        self.explain(edges, node)
-        if op.value is not None:
-            self.values[op.value] = Folded(Operand(node))
+        if accesses:
+            self.tracker.add(dict.fromkeys(accesses, node), node, edges)
+            self.explain(edges, node)
+        for result in op.results:
+            self.values[result] = Folded(Operand(node))
 
     def explain(self, edges: Iterable[Edge], target: int) -> None:
         for edge in edges:
@@ -209,7 +216,7 @@ class _PlanBuilder:
             plans.append(plan)
             path = arm_path(f"{self.path.partition('/')[0]}/{op.path}", labels[index] if index < len(labels) else None)
             _PlanBuilder(lowering, path, plan, arm, captured, order_in, accesses).build()
-        operands, (selector,) = place((self.expression(op.selector),))
+        operands, (selector,) = self.placed((op.selector,))
         node = Switch(
             operands=operands,
             selector=selector,
@@ -228,7 +235,7 @@ class _PlanBuilder:
         """The opener, what enters its frame, and what leaves it."""
         opener = self.add(node, op, named=True)
         for port, value in enumerate(delivered):
-            operands, (expression,) = place((self.expression(value),))
+            operands, (expression,) = self.placed((value,))
             self.add(Enter(operands=operands, opener=opener, port=port, value=expression), op)
         order_in = self.lowering.inputs_for(accesses)
         self.explain(self.tracker.edges_to(accesses), opener)
@@ -265,7 +272,7 @@ class _PlanBuilder:
         given = self.block.given
         outputs: list[int] = []
         if given is not None:
-            operands, (expression,) = place((self.expression(given),))
+            operands, (expression,) = self.placed((given,))
             outputs.append(self.add(Output(operands=operands, port=0, value=expression), op))
         for access in self.order_out:
             after, requires = self.leaving(access)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TypeVar
 
 from apxm.errors import InternalError
@@ -136,7 +137,7 @@ class _FlowBuilder:
         """None for a call of something that gives nothing."""
         match expression:
             case syntax.Constant(value=value):
-                return self.add(ConstantOp(value, _type_of_constant(value)), expression).result
+                return self.add(ConstantOp(value, _TYPES[type(value)]), expression).result
             case syntax.Name(text=text):
                 return self.values[text]
             case syntax.FormatText(parts=parts):
@@ -210,8 +211,8 @@ def _type(name: syntax.TypeName) -> Type:
     return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
 
 
-def _type_of_constant(value: str | int | float | bool) -> Type:
-    return {str: STR, bool: BOOL, int: INT, float: FLOAT}[type(value)]
+_TYPES: Mapping[type, Type] = {str: STR, bool: BOOL, int: INT, float: FLOAT}
+"""The types of constants as the source writes them."""
 
 
 def _constant(expression: syntax.Expression, expected: Type) -> Value:

@@ -39,7 +39,7 @@ class _Merging:
             if op.regions:
                 for region in op.regions:
                     self.visit_block(region)
-            elif not op.ends and not self.summary.accesses(op) and self.summary.repeatable(op):
+            elif not op.ends and self.summary.repeatable(op) and not self.summary.accesses(op):
                 key = _key(op)
                 earlier = self.available.get(key)
                 if earlier is not None:
@@ -63,4 +63,4 @@ class _Merging:
 def _key(op: Op) -> Hashable:
     """Equal for operations that give the same value."""
     literals = tuple([(name, identity(value)) for name, value in op.literals.items()])
-    return type(op), op.callee, tuple(op.operands), op.names, literals, *(result.type for result in op.results)
+    return type(op), op.callee, tuple(op.operands), op.names, literals, tuple([result.type for result in op.results])

@@ -21,7 +21,7 @@ This saves calls, and gives up what a second look at a written answer may add: h
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from apxm.ir.core import NO_FUSE, Block, Op, SSAValue
 from apxm.ir.literals import identity
@@ -38,8 +38,7 @@ MOST_LITERAL = 2_000
 """Characters of literal text in the steps after the first, together."""
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """One call of a chain."""
 
     call: OperateOp

@@ -33,8 +33,10 @@ class _Paths:
         rest = self.rest
         longest = behind
         for op in reversed(block.ops):
-            after = max([rest.get(result, 0) for result in op.results], default=0)
-            whole = after = max(after, behind)
+            after = behind
+            for result in op.results:
+                after = max(after, rest.get(result, 0))
+            whole = after
             if isinstance(op, OperateOp):
                 whole += op.OPERATION.typical_ms
                 op.attributes[PRIORITY] = whole - behind
@@ -44,7 +46,8 @@ class _Paths:
             for operand in op.operands:
                 if rest.get(operand, 0) < whole:
                     rest[operand] = whole
-            longest = max(longest, whole)
+            if whole > longest:
+                longest = whole
         return longest - behind
 
     def inside(self, op: Op, after: int) -> int:
