@@ -33,7 +33,6 @@ class FlowCalls(FlowExpressions):
     def __init__(self, findings: Findings, agent: DeclaredAgent, flow: Flow) -> None:
         super().__init__(findings)
         self._agent = agent
-        self._flow_itself = flow
         self._callees = findings.flow_calls.setdefault(flow, [])
 
     def _call(self, call: CallExpression) -> Type:
@@ -113,8 +112,6 @@ class FlowCalls(FlowExpressions):
         self._findings.calls[call] = OperationCall(
             operation=operation, arguments=positional + matched.variadic, options=options
         )
-        if has_effect(operation):
-            self._findings.with_effects.add(self._flow_itself)
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
@@ -182,11 +179,6 @@ class FlowCalls(FlowExpressions):
             self._report.error("empty-prompt", message, first.span)
         elif operation.family is Family.TOOL and isinstance(first, Constant):
             self._report.error("empty-name", "the name of a capability is empty", first.span)
-
-
-def has_effect(operation: Operation) -> bool:
-    """Whether more than its result would be missing without it."""
-    return operation.effect not in (Effect.NONE, Effect.MODEL, Effect.READ)
 
 
 def is_literal(expression: Expression) -> bool:

@@ -19,8 +19,6 @@ class Findings:
         self.calls: dict[CallExpression, OperationCall | FlowCall] = {}
         self.flow_calls: dict[Flow, list[tuple[CallExpression, DeclaredFlow]]] = {}
         """The calls of other flows in each flow, those with wrong arguments too."""
-        self.with_effects: set[Flow] = set()
-        """The flows that hold an operation with an effect."""
         self.results: dict[Construct, Type] = {}
         """The types of the constructs that give a value."""
         self.tail: set[Construct] = set()
