@@ -22,7 +22,6 @@ EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api
 ONLY_IN = {
     "wcwidth": {"source"},
     "lark": {"language"},
-    "xdsl": {"ir", "passes", "compiler"},
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
     "jsonschema": {"simulator"},

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,16 @@ class SourceFile:
         return self.text[starts[number - 1] : end].rstrip("\r")
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Characters `start` to `end` (exclusive) of one file."""
 
     source: SourceFile
     start: int
     end: int
+
+    def first(self, length: int) -> Span:
+        """Its first `length` characters."""
+        return Span(self.source, self.start, self.start + length)
 
     @property
     def line(self) -> int:
