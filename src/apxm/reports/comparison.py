@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from apxm.analysis.losses import Losses
+
 
 class Overhead(Struct, frozen=True, kw_only=True):
     """The scheduler's own time per operation, in µs: medians of a run's operations, then of the runs."""
@@ -13,18 +15,6 @@ class Overhead(Struct, frozen=True, kw_only=True):
     dispatch: float
     token_routing: float
     total: float
-
-
-class Ladder(Struct, frozen=True, kw_only=True):
-    """Where the time of a run went, in ms: means over the runs, which sum to the duration."""
-
-    isolated: float
-    contention: float
-    variation: float
-    transport: float
-    retries: float
-    waiting: float
-    runtime: float
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -51,7 +41,7 @@ class MeasuredApxm(Measured, frozen=True, kw_only=True):
     predicted_ms: float
     prediction_error: float
     """(predicted − measured) / measured."""
-    losses_ms: Ladder
+    losses_ms: Losses
     processor_us: float | None = None
     """Processor time of the whole process per operation: event loop, client library and handlers included, of which
     the clocks of `overhead_us` see nothing. None in results from before it was measured."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log10
 
-from apxm.reports.comparison import Comparison, Ladder, Measured, MeasuredApxm
+from apxm.analysis.losses import TERMS
+from apxm.reports.comparison import Comparison, Measured, MeasuredApxm
 from apxm.reports.summary import count
 from apxm.reports.tables import markdown
 
@@ -150,9 +151,8 @@ def _predicted(apxm: Sequence[tuple[int, MeasuredApxm]], guesses: Guesses) -> li
 
 
 def _losses(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
-    terms = Ladder.__struct_fields__
-    rows = [[str(n), *(_ms(getattr(m.losses_ms, term)) for term in terms), _ms(m.duration_ms)] for n, m in apxm]
-    return markdown(("N", *terms, "= Duration"), rows)
+    rows = [[str(n), *map(_ms, m.losses_ms.terms.values()), _ms(m.duration_ms)] for n, m in apxm]
+    return markdown(("N", *TERMS, "= Duration"), rows)
 
 
 def _notes(comparison: Comparison) -> list[str]:

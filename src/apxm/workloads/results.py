@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
+from msgspec import convert
+
 from apxm.analysis.bootstrap import mean_interval
-from apxm.reports.comparison import Ladder, Measured, MeasuredApxm, Overhead
+from apxm.analysis.losses import TERMS, Losses
+from apxm.reports.comparison import Measured, MeasuredApxm, Overhead
 from apxm.runtime.trace import Overhead as OverheadSamples
 from apxm.workloads.systems import Sample, most_in_flight
 
@@ -23,7 +26,7 @@ def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> Measu
 
 
 def measured_apxm(
-    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, ladders: Sequence[Ladder]
+    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, losses: Sequence[Losses]
 ) -> MeasuredApxm:
     fields = _fields(width, samples, t1_isolated)
     return MeasuredApxm(
@@ -31,7 +34,7 @@ def measured_apxm(
         overhead_us=_overhead([sample.trace.overhead for sample in samples if sample.trace is not None]),
         predicted_ms=predicted_ms,
         prediction_error=predicted_ms / fields["duration_ms"] - 1,
-        losses_ms=_mean_ladder(ladders),
+        losses_ms=_mean(losses),
         processor_us=median(s.trace.processor_ns / s.trace.executed for s in samples if s.trace is not None) / 1e3,
     )
 
@@ -72,5 +75,5 @@ def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
     return Overhead(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)
 
 
-def _mean_ladder(ladders: Sequence[Ladder]) -> Ladder:
-    return Ladder(**{term: fmean(getattr(ladder, term) for ladder in ladders) for term in Ladder.__struct_fields__})
+def _mean(losses: Sequence[Losses]) -> Losses:
+    return convert({term: fmean(getattr(each, term) for each in losses) for term in TERMS}, Losses)
