@@ -75,7 +75,7 @@ $(CLIENTS)/.installed: $(VENV)/.created pyproject.toml constraints-clients.txt
 	@echo "installing the clients that the simulator is tested on into $(CLIENTS)" >&2
 	@$(BIN)/python -m venv --clear $(CLIENTS)
 	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-clients.txt \
-	    -e '.[clients]' pytest pytest-xdist hypothesis trustme && touch $@
+	    -e '.[clients]' pytest pytest-timeout pytest-xdist hypothesis trustme && touch $@
 
 $(REAL)/.installed: $(VENV)/.created benchmarks/real/install.py pyproject.toml constraints.txt
 	@$(BIN)/python benchmarks/real/install.py $(REAL) && touch $@

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, median, quantiles
 
 from apxm.analysis.losses import TERMS
-from apxm.reports.comparison import Measured, MeasuredApxm
-from apxm.reports.comparison_tables import APXM, LANGGRAPH
 from apxm.reports.tables import markdown
+from apxm.workloads.comparison import APXM, LANGGRAPH, Measured, MeasuredApxm
 from benchmarks.real.results import Discipline, Results, Round
 
 WITHIN = 0.20

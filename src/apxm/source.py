@@ -98,6 +98,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """`text`, or of a longer one its first `most` characters and an ellipsis."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def shortened_left(text: str, most: int) -> str:
+    """`text`, or of a longer one an ellipsis and its last `most` characters."""
+    return text if len(text) <= most else f"…{text[-most:]}"
+
+
 def is_utf8(text: str) -> bool:
     """Whether UTF-8 can hold it. Half of a surrogate pair it cannot: Python reads a file's name with other bytes as
     such, and JSON can write one."""

@@ -29,7 +29,7 @@ from apxm.backends.secrets import is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import Client
 from apxm.errors import BackendError, ConfigurationError
-from apxm.source import printable
+from apxm.source import printable, shortened
 
 _MIB = 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
@@ -211,9 +211,7 @@ class OpenAIBackend:
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact.beginning(words).replace("\n", " ")).split())
-        if len(text) > _SHOWN:
-            text = text[:_SHOWN] + "…"
-        message = f"{self.info.name} ({self._shown}) {text}"
+        message = f"{self.info.name} ({self._shown}) {shortened(text, _SHOWN)}"
         return BackendError(
             kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s, patience_s=patience_s
         )

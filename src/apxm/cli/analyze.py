@@ -57,14 +57,16 @@ def analyze(
       apxm analyze workflow.apxmobj --profile local --p 1,4,16 --json
     """
     from apxm.analysis.static import analyze as analyze_flow
+    from apxm.backends.numbers import counts
     from apxm.cli.programs import load_program
-    from apxm.cli.values import read_counts, read_known
+    from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
-    from apxm.reports.analysis import analysis_text, as_json
+    from apxm.reports.analysis import analysis_text
     from apxm.reports.output import write, write_json
+    from apxm.reports.structs import as_json
 
-    slots = read_counts("--p", p)
+    slots = counts(p, "--p")
     known = known_profile(profile, config)
     program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
     chosen = select_flow(program, flow)
@@ -105,8 +107,9 @@ def simulate(
     from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
-    from apxm.reports.analysis import as_json, prediction_text
+    from apxm.reports.analysis import prediction_text
     from apxm.reports.output import write, write_json
+    from apxm.reports.structs import as_json
     from apxm.reports.terminal import note
     from apxm.source import printable
 

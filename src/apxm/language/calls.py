@@ -50,8 +50,6 @@ class Resolved:
         default_factory=dict[Flow, list[tuple[CallExpression, DeclaredFlow]]]
     )
     """The calls of other flows in each flow, those with wrong arguments too."""
-    with_effects: set[Flow] = field(default_factory=set[Flow])
-    """The flows that hold an operation with an effect."""
 
 
 class Calls:
@@ -69,7 +67,6 @@ class Calls:
         self._agents = agents
         self._agent = agent
         self._resolved = resolved
-        self._flow_itself = flow
         self._callees = resolved.flow_calls.setdefault(flow, [])
         self._expressions = expressions
         self._report = report
@@ -153,8 +150,6 @@ class Calls:
         self._resolved.calls[call] = OperationCall(
             operation=operation, arguments=positional + matched.variadic, options=options
         )
-        if has_effect(operation):
-            self._resolved.with_effects.add(self._flow_itself)
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
@@ -223,11 +218,6 @@ class Calls:
             self._report.error("empty-prompt", message, first.span)
         elif operation.family is Family.TOOL and isinstance(first, Constant):
             self._report.error("empty-name", "the name of a capability is empty", first.span)
-
-
-def has_effect(operation: Operation) -> bool:
-    """Whether more than its result would be missing without it."""
-    return operation.effect not in (Effect.NONE, Effect.MODEL, Effect.READ)
 
 
 def is_literal(expression: Expression) -> bool:

@@ -12,22 +12,20 @@ from apxm.language.flow_graph import callees_first
 from apxm.language.report import Report
 from apxm.language.statements import Constructs, FlowStatements
 from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
-from apxm.language.unused import flows_with_effects, warn_of_unused
 from apxm.operations.types import STR, Type
 
 
-def check(tree: SyntaxTree, *, needs_entry: bool = True, removes_unused: bool = True) -> CheckedTree:
+def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
     """The tree with what its names, calls and types turned out to be, and with warnings.
 
     Raises `SourceError` with all errors, at most 20. `needs_entry` false is for a caller who names the flow to run: a
-    program without an entry, or with several, is no error then. `removes_unused` false is for a compilation that keeps
-    the calls nothing needs: the warning of them says so.
+    program without an entry, or with several, is no error then.
     """
     with without_collector():
-        return _check(tree, needs_entry, removes_unused)
+        return _check(tree, needs_entry)
 
 
-def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> CheckedTree:
+def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
     report = Report()
     types: dict[Expression, Type] = {}
     resolved = Resolved()
@@ -42,11 +40,8 @@ def _check(tree: SyntaxTree, needs_entry: bool, removes_unused: bool) -> Checked
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.result)
         _check_agent_defaults(agent, types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
-    ordered = callees_first(resolved.flow_calls, report)
+    callees_first(resolved.flow_calls, report)
     report.raise_errors()
-    with_effects = flows_with_effects(ordered, resolved)
-    for flow in ordered:
-        warn_of_unused(flow, resolved.calls, constructs.tail, with_effects, report, removed=removes_unused)
     return CheckedTree(
         tree=tree,
         types=types,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from apxm.errors import OperationError
+from apxm.source import shortened
 
 Value = Any
 """What flows along an edge at run time: str, int, float, bool, None, list or dict with str keys, nested."""
@@ -76,7 +77,7 @@ def parse_type(text: str) -> Type:
         inner, depth = inner[5:-1], depth + 1
     result = NONE if inner == "none" and depth == 0 else SCALARS.get(inner)
     if result is None:
-        raise ValueError(f"unknown type {text if len(text) <= 60 else text[:60] + '…'!r}")
+        raise ValueError(f"unknown type {shortened(text, 60)!r}")
     for _ in range(depth):
         result = list_of(result)
     return result

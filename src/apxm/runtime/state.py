@@ -38,6 +38,7 @@ from apxm.program.model import (
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
+from apxm.source import shortened
 
 Chooser = Callable[[int, int, Opener, Evaluate], Evaluate]
 """What computes the value by which an opener chooses, given its plan, its node, itself, and what the program says."""
@@ -347,7 +348,7 @@ class State:
         arm = switch.default if label is None else switch.arms[switch.labels.index(label)]
         if arm is None:
             known = ", ".join(f'"{label}"' for label in switch.labels)
-            error = OperationError("no_match", f'no case matches "{_shortened(selector)}"; the cases are {known}')
+            error = OperationError("no_match", f'no case matches "{shortened(selector, 80)}"; the cases are {known}')
             self._refuse(frame, node, error)
             return
         self._open_child(frame, node, arm, switch.priority)
@@ -423,7 +424,3 @@ def _cause(frame: Frame, node: int) -> Failed:
     skipped = frame.plan.nodes[node]
     needed = [value for p in (*skipped.operands, *skipped.requires) if isinstance(value := frame.values[p], Failed)]
     return next((failed for failed in needed if not failed.is_value), needed[0])
-
-
-def _shortened(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[:limit] + "…"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from apxm.analysis.losses import Losses
-from apxm.reports.comparison import Comparison, Measured, MeasuredApxm, Overhead, Width
+from apxm.workloads.comparison import Comparison, Measured, MeasuredApxm, Overhead, Width
 
 
 def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgraph: bool = True) -> Comparison:
