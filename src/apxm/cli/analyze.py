@@ -57,12 +57,12 @@ def analyze(
       apxm analyze workflow.apxmobj --profile local --p 1,4,16 --json
     """
     from apxm.analysis.static import analyze as analyze_flow
+    from apxm.cli.output import write, write_json
     from apxm.cli.programs import load_program
     from apxm.cli.values import read_counts, read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import analysis_text, as_json
-    from apxm.reports.output import write, write_json
     from apxm.runtime.handlers.table import LoadedProgram
 
     slots = read_counts("--p", p)
@@ -102,13 +102,13 @@ def simulate(
     """
     from apxm.analysis.predict import predict
     from apxm.analysis.static import latencies, with_stand_ins
+    from apxm.cli.output import write, write_json
     from apxm.cli.programs import load_program
+    from apxm.cli.terminal import note
     from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import as_json, prediction_text
-    from apxm.reports.output import write, write_json
-    from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
     from apxm.source import printable
 

@@ -24,13 +24,13 @@ def check(
     """
     from apxm.cli import exits
     from apxm.cli.inputs import refuse_artifact
+    from apxm.cli.output import write_json
+    from apxm.cli.terminal import note, show_diagnostics, show_error
     from apxm.errors import SourceError, UsageError
     from apxm.language import checker
     from apxm.language.parser import parse, read_source
     from apxm.reports.diagnostics import as_json
-    from apxm.reports.output import write_json
     from apxm.reports.summary import count
-    from apxm.reports.terminal import note, show_diagnostics, show_error
     from apxm.source import Diagnostic
 
     found: list[Diagnostic] = []

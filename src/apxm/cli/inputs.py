@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from apxm.errors import UsageError
+from apxm.files import own_descriptor
 from apxm.program.codec import MAGIC
-from apxm.reports.files import own_descriptor
 from apxm.source import printable
 
 

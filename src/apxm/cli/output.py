@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import sys
 from collections.abc import Callable
 
+from apxm.cli.progress import ProgressLine
 from apxm.errors import ApxmError
-from apxm.reports.progress import ProgressLine
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -40,6 +41,11 @@ def write_json(text: str) -> None:
     if sys.stdout.isatty():
         text = _CONTROL.sub(_json_escape, text)
     write(text)
+
+
+def write_object(value: object) -> None:
+    """Writes a value as JSON, on several lines; as `write_json`."""
+    write_json(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def _json_escape(found: re.Match[str]) -> str:
