@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import asynccontextmanager, closing
 from functools import wraps
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
@@ -118,7 +118,7 @@ async def run_async(
     max_cost: float | None = None,
     journal: bool | None = None,
     journal_dir: Path | None = None,
-    journal_sync: Literal["full", "normal"] = "full",
+    journal_sync: str = "full",
     require_journal: bool = False,
     config: Path | None = None,
     backends: BackendPool | None = None,
@@ -163,7 +163,7 @@ async def resume_async(
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
     journal_dir: Path | None = None,
-    journal_sync: Literal["full", "normal"] = "full",
+    journal_sync: str = "full",
     require_journal: bool = False,
     config: Path | None = None,
     as_recorded: bool = False,
