@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import fmean, median, quantiles
 
-from apxm.reports.comparison import Ladder, Measured, MeasuredApxm
-from apxm.reports.comparison_tables import APXM, LANGGRAPH
 from apxm.reports.tables import markdown
+from apxm.workloads.comparison import APXM, LANGGRAPH, Ladder, Measured, MeasuredApxm
 from benchmarks.real.results import Discipline, Results, Round
 
 WITHIN = 0.20

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from apxm.analysis.metrics import BackendUsed, LinkPhases, Metrics
+from apxm.analysis.metrics import LinkPhases, Metrics
+from apxm.backends.protocol import BackendInfo
 from apxm.config.invocation import Invocation
 from apxm.errors import ConfigurationError, JournalError
 from apxm.journal.ids import new_run_id
@@ -24,6 +25,7 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.scheduler import Run
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
+from apxm.source import shortened
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
@@ -43,13 +45,12 @@ class Result:
     trace: Trace
     """Everything that happened, with its instants."""
     link_phases: LinkPhases
-    backend: BackendUsed
+    backend: BackendInfo
     run_id: str
     """The run's own; `apxm.resume` takes it where the run was journaled."""
 
     def __repr__(self) -> str:
-        value = _SHORT.repr(self.value)  # never all of it: it may be large
-        short = value if len(value) <= _SHORT.maxother else f"{value[: _SHORT.maxother - 1]}…"
+        short = shortened(_SHORT.repr(self.value), _SHORT.maxother)  # never all of it: it may be large
         return f"Result({self.run_id!r}, {self.status.value}, value={short})"
 
     @property
@@ -171,9 +172,7 @@ class Session:
             validation_ms=milliseconds(self._validated - self._begun),
             runtime_ms=milliseconds(perf_counter() - self._validated),
         )
-        info = self.pool.info
-        backend = BackendUsed(info.name, info.kind, info.model, info.simulated, info.endpoint)
-        return Result(trace, phases, backend, self.run_id)
+        return Result(trace, phases, self.pool.info, self.run_id)
 
     def close(self) -> JournalError | None:
         """Closes the journal, which waits for the disk. Returns why it lacks the end of the run, where that is so and

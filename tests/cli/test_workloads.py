@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from apxm.reports.comparison import Measured, MeasuredApxm, read_comparison
 from apxm.simulator.process import SimulatorProcess, start_simulator
+from apxm.workloads.comparison import Measured, MeasuredApxm, read_comparison
 from apxm.workloads.langgraph_system import missing_packages
 from tests.cli.conftest import Apxm, Start
 

@@ -57,15 +57,17 @@ def analyze(
       apxm analyze workflow.apxmobj --profile local --p 1,4,16 --json
     """
     from apxm.analysis.static import analyze as analyze_flow
+    from apxm.backends.numbers import counts
     from apxm.cli.output import write, write_json
     from apxm.cli.programs import load_program
-    from apxm.cli.values import read_counts, read_known
+    from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
-    from apxm.reports.analysis import analysis_text, as_json
+    from apxm.reports.analysis import analysis_text
+    from apxm.reports.structs import as_json
     from apxm.runtime.handlers.table import LoadedProgram
 
-    slots = read_counts("--p", p)
+    slots = counts(p, "--p")
     known = known_profile(profile, config)
     program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
     chosen = select_flow(program, flow)
@@ -108,7 +110,8 @@ def simulate(
     from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
-    from apxm.reports.analysis import as_json, prediction_text
+    from apxm.reports.analysis import prediction_text
+    from apxm.reports.structs import as_json
     from apxm.runtime.handlers.table import LoadedProgram
     from apxm.source import printable
 

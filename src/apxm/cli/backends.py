@@ -49,12 +49,14 @@ def list_backends(json: JSON = False, config: Config = None) -> None:
     Example:
       apxm backends list --json
     """
-    from apxm.cli.output import write, write_object
+    from apxm.cli.output import write, write_json
     from apxm.config.inventory import Inventory
 
     inventory = Inventory(config)
     if json:
-        write_object(backend_entries(inventory))
+        from apxm.reports.structs import indented
+
+        write_json(indented(backend_entries(inventory)))
     else:
         for line in backend_lines(inventory):
             write(line)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from apxm.backends.protocol import Limits
     from apxm.config.inventory import Inventory
 
-_LIBRARIES = ("lark", "msgspec", "pyqwest", "typer", "uvloop", "xdsl")
+_LIBRARIES = ("msgspec", "pyqwest", "typer", "uvloop")
 
 
 def doctor(json: JSON = False, config: Config = None) -> None:
@@ -31,7 +31,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
 
     from apxm import __version__
     from apxm.cli.backends import backend_entries
-    from apxm.cli.output import write, write_object
+    from apxm.cli.output import write, write_json
     from apxm.config.files import Scope, find_file
     from apxm.config.inventory import Inventory
     from apxm.config.runs import runs_folder
@@ -68,7 +68,9 @@ def doctor(json: JSON = False, config: Config = None) -> None:
         refused = error
         found["error"] = {"where": error.where, "message": error.message, "hint": error.hint}
     if json:
-        write_object(found)
+        from apxm.reports.structs import indented
+
+        write_json(indented(found))
     else:
         write("\n".join(_lines(found, looked, inventory)))
     if refused is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -41,11 +40,6 @@ def write_json(text: str) -> None:
     if sys.stdout.isatty():
         text = _CONTROL.sub(_json_escape, text)
     write(text)
-
-
-def write_object(value: object) -> None:
-    """Writes a value as JSON, on several lines; as `write_json`."""
-    write_json(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def _json_escape(found: re.Match[str]) -> str:

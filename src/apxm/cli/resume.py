@@ -67,7 +67,8 @@ def resume(
     from apxm.config.selection import resolve
     from apxm.files import OutputFile
     from apxm.journaling import reopen
-    from apxm.reports.preview import preview_json, preview_lines
+    from apxm.reports.preview import preview_lines
+    from apxm.reports.structs import as_json
     from apxm.reports.summary import count
     from apxm.runtime.limits import BackendPool
     from apxm.session import Session
@@ -101,7 +102,7 @@ def resume(
                     note(line)
             if dry_run:
                 if shown.json:
-                    terminal.output.json(preview_json(found))
+                    terminal.output.json(as_json(found))
                 raise typer.Exit
         stack.enter_context(closing(session))
         if not shown.quiet:

@@ -20,12 +20,13 @@ workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is
 @workloads_app.command("list")
 def list_workloads(json: JSON = False) -> None:
     """List the workloads: number, name, and what each is about."""
-    from apxm.cli.output import write, write_object
+    from apxm.cli.output import write, write_json
+    from apxm.reports.structs import indented
     from apxm.reports.tables import aligned
     from apxm.workloads.catalog import WORKLOADS
 
     if json:
-        write_object([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS])
+        write_json(indented([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS]))
         return
     for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
         write(line)
@@ -34,7 +35,8 @@ def list_workloads(json: JSON = False) -> None:
 @workloads_app.command("check")
 def check(json: JSON = False) -> None:
     """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
-    from apxm.cli.output import write, write_object
+    from apxm.cli.output import write, write_json
+    from apxm.reports.structs import indented
     from apxm.reports.tables import aligned
     from apxm.workloads import checks
     from apxm.workloads.catalog import WORKLOADS
@@ -42,7 +44,7 @@ def check(json: JSON = False) -> None:
     found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
     if json:
         fields = ("workload", "subject", "outcome", "detail")
-        write_object([{field: getattr(entry, field) for field in fields} for entry in found])
+        write_json(indented([{field: getattr(entry, field) for field in fields} for entry in found]))
     else:
         for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
             write(line)
@@ -116,6 +118,7 @@ def run(
     from contextlib import ExitStack
     from pathlib import PurePath
 
+    from apxm.backends.numbers import counts
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
@@ -124,19 +127,19 @@ def run(
     from apxm.cli.terminal import note
     from apxm.errors import UsageError
     from apxm.files import OutputFile
-    from apxm.reports.comparison import comparison_json
-    from apxm.reports.comparison_tables import comparison_text
-    from apxm.reports.curve import check_plotting, draw_curve, terminal_curve
     from apxm.runtime.loops import real_loop
     from apxm.source import printable
     from apxm.workloads.catalog import find
     from apxm.workloads.comparing import Comparing
+    from apxm.workloads.comparison import comparison_json
+    from apxm.workloads.comparison_tables import comparison_text
+    from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
     from apxm.workloads.langgraph_system import load_peer
     from apxm.workloads.measuring import Schedule
-    from apxm.workloads.scalability import parse_widths
+    from apxm.workloads.scalability import WIDEST
 
     workload = find(name)
-    schedule = Schedule(parse_widths(n), iterations, warmup)
+    schedule = Schedule(counts(n, "--n", WIDEST), iterations, warmup)
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
     refuse_overwriting({}, {"-o": output, "--plot": plot}, config)

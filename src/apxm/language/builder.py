@@ -1,18 +1,16 @@
-"""What each rule of grammar.lark becomes. Lark calls the method named like the rule, with tokens and finished parts."""
+"""What each rule of grammar.lark becomes: the method named like the rule is given its tokens and finished parts."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
-from typing import Any, cast
-
-from lark import Token
+from typing import Any, NamedTuple
 
 from apxm.language.elsewhere import method_advice
-from apxm.language.expectation import RESERVED_WORDS
+from apxm.language.lalr import Parts, Token
 from apxm.language.report import Report
 from apxm.language.syntax import (
+    RESERVED_WORDS,
     Addition,
     Agent,
     AgentDefault,
@@ -26,40 +24,46 @@ from apxm.language.syntax import (
     DictDisplay,
     Expression,
     Flow,
+    For,
     Identifier,
-    LaterConstruct,
+    If,
     Let,
     ListDisplay,
+    Loop,
     NamedArgument,
+    Next,
     Parameter,
+    Record,
+    RecordField,
     Return,
     Switch,
     SyntaxTree,
+    Try,
     TypeName,
+    Until,
 )
 from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
-Parts = list[Any]
-"""Tokens, and what the rules inside gave."""
 
-
-@dataclass(frozen=True)
-class _Parameters:
+class _Parameters(NamedTuple):
     """A list of parameters, with its parentheses."""
 
     span: Span
     items: tuple[Parameter, ...]
 
 
+class _Arguments(NamedTuple):
+    """What stands in the parentheses of a `loop` or a `for`."""
+
+    items: tuple[NamedArgument, ...]
+
+
 class Builder:
-    """Lark keeps one of these for good, so what it works on changes with each parse."""
+    """Builds the tree of one source."""
 
-    def __init__(self) -> None:
-        self.begin(SourceFile("", ""), Report())
-
-    def begin(self, source: SourceFile, report: Report) -> None:
+    def __init__(self, source: SourceFile, report: Report) -> None:
         self.source = source
         self.report = report
         self._refused: set[str] = set()
@@ -69,7 +73,22 @@ class Builder:
 
     def start(self, parts: Parts) -> SyntaxTree:
         span = Span(self.source, 0, len(self.source.text))
-        return SyntaxTree(span=span, source=self.source, agents=tuple(parts))
+        agents = tuple(part for part in parts if isinstance(part, Agent))
+        records = tuple(part for part in parts if isinstance(part, Record))
+        return SyntaxTree(span=span, source=self.source, agents=agents, records=records)
+
+    def record(self, parts: Parts) -> Record:
+        return Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
+
+    def record_field(self, parts: Parts) -> RecordField:
+        described = len(parts) in (4, 6)
+        return RecordField(
+            span=self._span(parts),
+            name=self._declared(parts[0]),
+            type=parts[2],
+            description=self._plain(parts[3], "a description") if described else None,
+            default=parts[-1] if len(parts) > 4 else None,
+        )
 
     def agent(self, parts: Parts) -> Agent:
         return Agent(
@@ -95,7 +114,7 @@ class Builder:
         )
 
     def annotation(self, parts: Parts) -> Identifier:
-        return Identifier(span=self._span(parts), text=parts[1].value)
+        return Identifier(span=self._span(parts), text=parts[1].text)
 
     def capability(self, parts: Parts) -> Capability:
         return Capability(
@@ -118,7 +137,7 @@ class Builder:
 
     def type_name(self, parts: Parts) -> TypeName:
         element = parts[2] if len(parts) > 1 else None
-        return TypeName(span=self._span(parts), name=parts[0].value, element=element)
+        return TypeName(span=self._span(parts), name=parts[0].text, element=element)
 
     # --- statements
 
@@ -160,54 +179,52 @@ class Builder:
     def default(self, parts: Parts) -> Block:
         return parts[2]
 
-    # --- constructs that later versions run
+    def branch(self, parts: Parts) -> If:
+        bodies = [part for part in parts if isinstance(part, Block)]
+        conditions = tuple(part for part in parts if isinstance(part, Expression))
+        return If(
+            span=self._span(parts),
+            conditions=conditions,
+            bodies=tuple(bodies[: len(conditions)]),
+            otherwise=bodies[-1] if len(bodies) > len(conditions) else None,
+            target=_target(parts),
+        )
 
-    def branch(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
+    def loop(self, parts: Parts) -> Loop:
+        arguments = parts[1].items if isinstance(parts[1], _Arguments) else ()
+        body = next(part for part in parts if isinstance(part, Block))
+        return Loop(span=self._span(parts), arguments=arguments, body=body, target=_target(parts))
 
-    def loop(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
-
-    def each(self, parts: Parts) -> LaterConstruct:
-        source = parts[3]
-        if isinstance(source, CallExpression) and not source.arguments and _only_limits(source.named):
+    def each(self, parts: Parts) -> For:
+        items, arguments = parts[3], parts[4].items if isinstance(parts[4], _Arguments) else ()
+        if isinstance(items, CallExpression) and not items.arguments and _only_limits(items.named):
             # `for x in items (max: 3)` looks like a call of `items`
-            items = reference(list(source.callee), self.report)
-            parts = [*parts[:3], items, list(source.named), *parts[4:]]
-        return self._later(parts, (self._declared(parts[1]),))
+            items, arguments = reference(list(items.callee), self.report), items.named + arguments
+        return For(
+            span=self._span(parts),
+            item=self._declared(parts[1]),
+            items=items,
+            arguments=arguments,
+            body=next(part for part in parts if isinstance(part, Block)),
+            target=_target(parts),
+        )
 
-    def attempt(self, parts: Parts) -> LaterConstruct:
-        caught = parts[3]
-        return self._later(parts, (self._declared(caught),) if isinstance(caught, Token) else ())
+    def attempt(self, parts: Parts) -> Try:
+        body, handler = (part for part in parts if isinstance(part, Block))
+        error = self._declared(parts[3]) if isinstance(parts[3], Token) else None
+        return Try(span=self._span(parts), body=body, error=error, handler=handler, target=_target(parts))
 
-    def until(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
+    def until(self, parts: Parts) -> Until:
+        return Until(span=self._span(parts), condition=parts[1])
 
-    def carry(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
+    def carry(self, parts: Parts) -> Next:
+        return Next(span=self._span(parts), arguments=_without_tokens(parts))
 
-    def options(self, parts: Parts) -> list[NamedArgument]:
+    def options(self, parts: Parts) -> _Arguments:
         for part in parts:
             if isinstance(part, Expression):
                 self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
-        return [part for part in parts if isinstance(part, NamedArgument)]
-
-    def _later(self, parts: Parts, bindings: tuple[Identifier, ...] = ()) -> LaterConstruct:
-        options: list[NamedArgument] = []
-        for part in parts:
-            if isinstance(part, list):
-                options += cast(list[NamedArgument], part)
-            elif isinstance(part, NamedArgument):
-                options.append(part)
-        return LaterConstruct(
-            span=self._span(parts),
-            keyword=self._identifier(parts[0]),
-            expressions=tuple(p for p in parts if isinstance(p, Expression)),
-            options=tuple(options),
-            bindings=bindings,
-            blocks=tuple(p for p in parts if isinstance(p, Block)),
-            target=_target(parts),
-        )
+        return _Arguments(tuple(part for part in parts if isinstance(part, NamedArgument)))
 
     # --- expressions
 
@@ -221,7 +238,7 @@ class Builder:
         return Comparison(span=self._span(parts), operator="not", operands=_without_tokens(parts))
 
     def comparison(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator=parts[1].value, operands=_without_tokens(parts))
+        return Comparison(span=self._span(parts), operator=parts[1].text, operands=_without_tokens(parts))
 
     def addition(self, parts: Parts) -> Addition:
         return Addition(span=self._span(parts), operands=_without_tokens(parts))
@@ -245,12 +262,18 @@ class Builder:
             span = Span(self.source, start, callee[-1].span.end)
             message = f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`"
             self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
-        given = _without_tokens(parts[1:])
+        arguments: list[Expression] = []
+        named: list[NamedArgument] = []
+        for part in parts[2:-1]:
+            if isinstance(part, Expression):
+                arguments.append(part)
+            elif isinstance(part, NamedArgument):
+                named.append(part)
         return CallExpression(
-            span=Span(self.source, start, parts[-1].end_pos),
+            span=Span(self.source, start, parts[-1].end),
             callee=tuple(callee[:2]),
-            arguments=tuple(p for p in given if not isinstance(p, NamedArgument)),
-            named=tuple(p for p in given if isinstance(p, NamedArgument)),
+            arguments=tuple(arguments),
+            named=tuple(named),
         )
 
     def named(self, parts: Parts) -> NamedArgument:
@@ -260,7 +283,7 @@ class Builder:
         return ListDisplay(span=self._span(parts), items=_without_tokens(parts))
 
     def dict_display(self, parts: Parts) -> DictDisplay:
-        entries: list[tuple[Constant, Expression]] = [part for part in parts if isinstance(part, tuple)]
+        entries: list[tuple[Constant, Expression]] = list(_without_tokens(parts))
         seen: set[object] = set()
         for key, _ in entries:
             if key.value in seen:
@@ -276,15 +299,14 @@ class Builder:
         return self._plain(parts[0], "a key"), parts[2]
 
     def parentheses(self, parts: Parts) -> Expression:
-        return replace(parts[1], span=self._span(parts))
+        return parts[1].at(self._span(parts))
 
     def text(self, parts: Parts) -> Expression:
         token: Token = parts[0]
-        assert token.start_pos is not None
-        return read_text(self.source, token.start_pos, token.value, self.report)
+        return read_text(self.source, token.start, token.text, self.report)
 
     def number(self, parts: Parts) -> Constant:
-        span, digits = self._span(parts), parts[0].value
+        span, digits = self._span(parts), parts[0].text
         value = float(digits) if any(mark in digits for mark in ".eE") else _whole_number(digits)
         if value is None:
             self.report.error("bad-number", "whole numbers go from -2^63 to 2^63-1", span)
@@ -293,19 +315,19 @@ class Builder:
         return Constant(span=span, value=0 if value is None else value)
 
     def truth(self, parts: Parts) -> Constant:
-        return Constant(span=self._span(parts), value=parts[0].value == "true")
+        return Constant(span=self._span(parts), value=parts[0].text == "true")
 
     # --- helpers
 
     def _span(self, parts: Parts) -> Span:
         first, last = parts[0], parts[-1]
-        start: Any = first.start_pos if isinstance(first, Token) else first.span.start
-        end: Any = last.end_pos if isinstance(last, Token) else last.span.end
+        start: int = first.start if isinstance(first, Token) else first.span.start
+        end: int = last.end if isinstance(last, Token) else last.span.end
         return Span(self.source, start, end)
 
     def _identifier(self, token: Token) -> Identifier:
-        start: Any = token.start_pos
-        return Identifier(span=Span(self.source, start, start + len(token)), text=token.value)
+        text = token.text
+        return Identifier(span=Span(self.source, token.start, token.start + len(text)), text=text)
 
     def _declared(self, token: Token) -> Identifier:
         """A name that is declared or bound here. The lexer takes a reserved word for a name where only a name fits."""
@@ -336,7 +358,7 @@ def _whole_number(digits: str) -> int | None:
 
 
 def _without_tokens(parts: Parts) -> tuple[Any, ...]:
-    return tuple(part for part in parts if not isinstance(part, Token))
+    return tuple([part for part in parts if not isinstance(part, Token)])
 
 
 def _target(parts: Parts) -> Identifier | None:

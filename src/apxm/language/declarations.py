@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
-from apxm.language.elsewhere import LATER_DEFAULTS, TYPES
-from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN, Signature
+from apxm.language.elsewhere import TYPES
+from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
-from apxm.language.syntax import Parameter as ParameterSyntax
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.definition import Parameter
+from apxm.operations.definition import Callee, Parameter
 from apxm.operations.model import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
@@ -25,34 +23,49 @@ DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model
 class DeclaredFlow:
     agent: Agent
     flow: Flow
-    signature: Signature
-    result: Type
-    """`NONE` for a flow without a result type."""
-
-
-@dataclass(frozen=True, eq=False)
-class DeclaredCapability:
-    signature: Signature
-    result: Type
+    callee: Callee
 
 
 @dataclass(frozen=True, eq=False)
 class DeclaredAgent:
     agent: Agent
     flows: list[DeclaredFlow] = field(default_factory=list["DeclaredFlow"])
-    callables: dict[str, DeclaredFlow | DeclaredCapability] = field(
-        default_factory=dict[str, "DeclaredFlow | DeclaredCapability"]
-    )
-    """By name; of two with the same name, the first."""
+    callables: dict[str, DeclaredFlow | Callee] = field(default_factory=dict[str, "DeclaredFlow | Callee"])
+    """Its flows and capabilities, by name; of two with the same name, the first."""
     defaults: dict[str, Expression] = field(default_factory=dict[str, Expression])
 
 
-def declare(tree: SyntaxTree, report: Report) -> list[DeclaredAgent]:
+Records = dict[str, dict[str, Type]]
+"""The records of a program, and their fields, by name."""
+
+
+def declare_records(tree: SyntaxTree, report: Report) -> Records:
+    """Of two with the same name, the first."""
+    records: Records = {}
+    first: dict[str, Identifier] = {}
+    for record in tree.records:
+        if record.name.text in (*SCALARS, "list", *LATER_TYPES):
+            message = f"`{record.name.text}` is a type of the language, so it cannot name a record"
+            report.error("duplicate-name", message, record.name.span)
+        elif _is_new(record.name, "record", first, report):
+            first[record.name.text] = record.name
+            records[record.name.text] = {}
+    for record in tree.records:
+        fields: dict[str, Identifier] = {}
+        for member in record.fields:
+            found = resolve(member.type, records, report)
+            if _is_new(member.name, "field", fields, report):
+                fields[member.name.text] = member.name
+                records.get(record.name.text, {}).setdefault(member.name.text, found)
+    return records
+
+
+def declare(tree: SyntaxTree, records: Records, report: Report) -> list[DeclaredAgent]:
     seen: dict[str, Identifier] = {}
     for agent in tree.agents:
         if _is_new(agent.name, "agent", seen, report):
             seen[agent.name.text] = agent.name
-    return [_declare_agent(agent, report) for agent in tree.agents]
+    return [_declare_agent(agent, records, report) for agent in tree.agents]
 
 
 def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
@@ -60,14 +73,14 @@ def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
     return {declared.agent.name.text: declared for declared in reversed(agents)}
 
 
-def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
+def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
     declared = DeclaredAgent(agent)
     seen: dict[str, Identifier] = {}
     for default in agent.defaults:
         name = default.name.text
-        if name in LATER_DEFAULTS:
-            report.not_yet(name, default.name.span)
-        elif name not in DEFAULTS:
+        if name in later.DEFAULTS:
+            continue
+        if name not in DEFAULTS:
             known = ", ".join(f"`{known}`" for known in DEFAULTS)
             more = f"; {DEFAULT_ADVICE[name]}" if name in DEFAULT_ADVICE else ""
             advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}{more}"
@@ -79,10 +92,10 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):
-            callable_ = _declare_flow(agent, member, report)
+            callable_ = _declare_flow(agent, member, records, report)
             declared.flows.append(callable_)
         else:
-            callable_ = _declare_capability(member, report)
+            callable_ = _callee(member, JSON, records, report)
         if member.name.text in OPERATIONS:
             message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
             report.error("operation-name", message, member.name.span)
@@ -92,18 +105,9 @@ def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
     return declared
 
 
-def _declare_flow(agent: Agent, flow: Flow, report: Report) -> DeclaredFlow:
+def _declare_flow(agent: Agent, flow: Flow, records: Records, report: Report) -> DeclaredFlow:
     _check_annotations(flow, report)
-    result = resolve(flow.result, report) if flow.result else NONE
-    return DeclaredFlow(agent, flow, _signature(flow.name, flow.parameters, result, report), result)
-
-
-def _declare_capability(capability: Capability, report: Report) -> DeclaredCapability:
-    result = resolve(capability.result, report) if capability.result else JSON
-    signature = _signature(capability.name, capability.parameters, result, report)
-    message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
-    report.error("not-yet", message, capability.name.span)
-    return DeclaredCapability(signature, result)
+    return DeclaredFlow(agent, flow, _callee(flow, NONE, records, report))
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:
@@ -117,12 +121,13 @@ def _check_annotations(flow: Flow, report: Report) -> None:
             seen[annotation.text] = annotation
 
 
-def _signature(name: Identifier, parameters: Iterable[ParameterSyntax], result: Type, report: Report) -> Signature:
+def _callee(declared_as: Flow | Capability, without_result: Type, records: Records, report: Report) -> Callee:
+    result = resolve(declared_as.result, records, report) if declared_as.result else without_result
     declared: list[Parameter] = []
     seen: dict[str, Identifier] = {}
     shown: list[str] = []
-    for parameter in parameters:
-        parameter_type = resolve(parameter.type, report)
+    for parameter in declared_as.parameters:
+        parameter_type = resolve(parameter.type, records, report)
         if _is_new(parameter.name, "parameter", seen, report):
             seen[parameter.name.text] = parameter.name
             required = parameter.default is None
@@ -130,27 +135,27 @@ def _signature(name: Identifier, parameters: Iterable[ParameterSyntax], result: 
             span = parameter.span
             shown.append(span.source.text[span.start : span.end])
     arrow = f" -> {result}" if result != NONE else ""
-    return Signature(name.text, tuple(declared), shown=f"{name.text}({', '.join(shown)}){arrow}")
+    name = declared_as.name.text
+    declaration = f"{name}({', '.join(shown)}){arrow}"
+    return Callee(name=name, parameters=tuple(declared), result=result, declaration=declaration)
 
 
-def resolve(name: TypeName, report: Report) -> Type:
+def resolve(name: TypeName, records: Records, report: Report) -> Type:
     """The type that `name` writes."""
     known = (*SCALARS, "list", *LATER_TYPES)
     if name.name in LATER_TYPES:
-        message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
-        report.error("not-yet", message, name.span)
         return UNKNOWN
     if name.name == "list":
         if name.element is None:
             message = "`list` needs the type of its elements"
             report.error("unknown-type", message, name.span, "write `list[str]`, or `json` for values of any type")
             return UNKNOWN
-        element = resolve(name.element, report)
+        element = resolve(name.element, records, report)
         return UNKNOWN if element == UNKNOWN else list_of(element)
-    if name.name not in SCALARS:
+    if name.name not in SCALARS and name.name not in records:
         listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
         small = name.name.lower()
-        advice = TYPES.get(small)
+        advice = TYPES.get(small) or report.near(name.name, records)
         if advice is None and name.name[0].isupper() and small not in known:
             advice = TYPES["record"]  # `Person` is no misspelt `json`
         advice = advice or report.near(name.name, known) or listed
@@ -160,7 +165,7 @@ def resolve(name: TypeName, report: Report) -> Type:
     if name.element is not None:
         report.error("unknown-type", f"`{name.name}` has no elements, expected `{name.name}` alone", name.span)
         return UNKNOWN
-    return SCALARS[name.name]
+    return SCALARS.get(name.name) or Type(name.name)
 
 
 def _is_new(name: Identifier, kind: str, seen: dict[str, Identifier], report: Report) -> bool:

@@ -24,6 +24,7 @@ import typing
 from msgspec import Struct
 
 from apxm.operations.types import Value
+from apxm.source import shortened_left
 
 # --- expressions: values computed where they are used, at no node's cost -------------------------------------------
 
@@ -265,5 +266,5 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     def __repr__(self) -> str:
         # On one line, whatever it holds: tracebacks and notebooks show it.
         entry = "none" if self.entry is None else self.flows[self.entry].qualified_name
-        file, entry = (name if len(name) <= 24 else f"…{name[-23:]}" for name in (self.names.file, entry))
+        file, entry = (shortened_left(name, 24) for name in (self.names.file, entry))
         return f"Program({file!r}, entry={entry!r}, flows={len(self.flows)}, level={self.optimization_level})"

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-
-import msgspec
 
 from apxm.analysis.predict import Prediction
 from apxm.analysis.static import Analysis, AtConcurrency, Range
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned, markdown, paragraph
-
-
-def as_json(found: msgspec.Struct) -> str:
-    return json.dumps(msgspec.to_builtins(found), ensure_ascii=False, indent=2)
 
 
 def analysis_text(found: Analysis) -> str:

@@ -25,6 +25,7 @@ from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Opera
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
 from apxm.runtime.trace import CLOCKED_INLINE, FrameRecord
+from apxm.source import shortened
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,7 @@ class State:
         arm = switch.default if label is None else switch.arms[switch.labels.index(label)]
         if arm is None:
             known = ", ".join(f'"{label}"' for label in switch.labels)
-            error = OperationError("no_match", f'no case matches "{_shortened(selector)}"; the cases are {known}')
+            error = OperationError("no_match", f'no case matches "{shortened(selector, 80)}"; the cases are {known}')
             self._refuse(frame, node, error)
             return
         self._open_child(frame, node, arm, switch.priority)
@@ -392,7 +393,3 @@ def _cause(frame: Frame, node: int) -> Failed:
     skipped = frame.plan.nodes[node]
     needed = [value for p in (*skipped.operands, *skipped.requires) if isinstance(value := frame.values[p], Failed)]
     return next((failed for failed in needed if not failed.is_value), needed[0])
-
-
-def _shortened(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[:limit] + "…"

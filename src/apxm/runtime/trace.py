@@ -19,6 +19,7 @@ from apxm.operations.types import Value
 from apxm.program.model import Call, Flow, Operate, Program
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped
+from apxm.source import shortened_left
 
 CLOCKED_EACH = 16
 """So many operations that wait have the scheduler's own time for them measured, each"""
@@ -158,8 +159,7 @@ class Trace:
     """Operations that never started because something they need failed, or because the run was ended."""
 
     def __repr__(self) -> str:
-        flow = self.flow.qualified_name
-        name = flow if len(flow) <= 30 else f"…{flow[-29:]}"
+        name = shortened_left(self.flow.qualified_name, 30)
         return f"Trace({name!r}, {self.status.value}, executed={self.executed}, failed={self.failed})"
 
     @property

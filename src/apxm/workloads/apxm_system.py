@@ -10,13 +10,13 @@ from apxm.analysis.profile import Profile
 from apxm.backends.protocol import AnyBackend
 from apxm.config.invocation import Invocation
 from apxm.program.model import Flow, Program
-from apxm.reports.comparison_tables import APXM
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.session import Session
+from apxm.workloads.comparison import APXM
 from apxm.workloads.systems import Sample, Span, WorkloadFailed
 
 

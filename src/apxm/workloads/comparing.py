@@ -14,11 +14,10 @@ from apxm.analysis.calibrate import calibrate, most_calls
 from apxm.analysis.losses import losses
 from apxm.analysis.profile import Profile
 from apxm.backends.openai import OpenAIBackend
-from apxm.reports.comparison import Comparison, Ladder, Width
-from apxm.reports.comparison_tables import APXM, LANGGRAPH, Guesses
 from apxm.runtime.open_files import raise_limit
 from apxm.workloads.apxm_system import ApxmSystem
 from apxm.workloads.catalog import SCALABILITY
+from apxm.workloads.comparison import APXM, LANGGRAPH, Comparison, Guesses, Ladder, Width
 from apxm.workloads.endpoints import Endpoint
 from apxm.workloads.langgraph_system import PACKAGES, LangGraphSystem
 from apxm.workloads.measuring import FailedRuns, Report, Schedule, interleaved, isolated_latencies

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from apxm.reports.comparison import Comparison, Ladder, Measured, MeasuredApxm, Overhead, Width
+from apxm.workloads.comparison import Comparison, Ladder, Measured, MeasuredApxm, Overhead, Width
 
 
 def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgraph: bool = True) -> Comparison:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Struct
+
+APXM, LANGGRAPH = "A-PXM", "LangGraph"
+
+Guesses = Mapping[str, Mapping[int, float]]
+"""What simpler models than ours predict: by their name and by width, in ms."""
 
 
 class Overhead(Struct, frozen=True, kw_only=True):
@@ -62,6 +69,12 @@ class Width(Struct, frozen=True, kw_only=True):
     apxm: MeasuredApxm | None
     langgraph: Measured | None
 
+    @property
+    def systems(self) -> dict[str, Measured]:
+        """The systems that were measured at this width, by name."""
+        both = {APXM: self.apxm, LANGGRAPH: self.langgraph}
+        return {name: measured for name, measured in both.items() if measured is not None}
+
 
 class Comparison(Struct, frozen=True, kw_only=True):
     workload: str
@@ -74,6 +87,15 @@ class Comparison(Struct, frozen=True, kw_only=True):
     results: tuple[Width, ...]
     failed_runs: int = 0
     """Of both systems, warm-ups and isolated ones included: they are left out of everything."""
+
+    @property
+    def systems(self) -> dict[str, list[tuple[int, Measured]]]:
+        """Each system that was measured, by name, with its results by width."""
+        found: dict[str, list[tuple[int, Measured]]] = {}
+        for result in self.results:
+            for name, measured in result.systems.items():
+                found.setdefault(name, []).append((result.n, measured))
+        return found
 
 
 def comparison_json(comparison: Comparison) -> str:
