@@ -49,8 +49,8 @@ class Unused:
         return [inner for op in self.ops for inner in op.walk()]
 
     def _look(self, block: Block, *, gives: bool) -> None:
-        """From the last to the first: an operation is looked at when all its users have been. `gives` says whether
-        anything uses what the block gives."""
+        """Goes from the last operation to the first, so that each comes when all its users have been. `gives` says
+        whether anything uses what the block gives."""
         used = self._used
         kept: list[Op] = []
         for op in reversed(block.ops):
