@@ -44,7 +44,7 @@ BUDGETS = {
     "journal": 1329,
     "language": 4079,
     "operations": 883,
-    "passes": 822,
+    "passes": 813,
     "program": 1110,
     "reports": 1632,
     "runtime": 4046,
