@@ -248,10 +248,6 @@ class Repetition(Construct):
     """What stands in its parentheses: the limit `max`, and the start of each name that it carries."""
     body: Block
 
-    @property
-    def carried(self) -> tuple[NamedArgument, ...]:
-        return tuple(argument for argument in self.arguments if argument.name.text != "max")
-
 
 class Loop(Repetition):
     """``loop (max: 4, name: start) { …  until condition  …  next name: value } -> name``"""
