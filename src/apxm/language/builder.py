@@ -8,9 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from apxm.language import syntax
 from apxm.language.elsewhere import method_advice
-from apxm.language.lalr import Parts, Token
+from apxm.language.lalr import RESERVED_WORDS, Parts, Token
 from apxm.language.report import Report
-from apxm.language.syntax import RESERVED_WORDS
 from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span

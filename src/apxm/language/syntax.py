@@ -10,15 +10,6 @@ from apxm.operations.definition import Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
 
-RESERVED_WORDS = frozenset(
-    {
-        *("agent", "flow", "capability", "readonly", "let", "return"),
-        *("switch", "case", "default", "if", "else", "loop", "for", "in", "until", "next", "try", "catch"),
-        *("true", "false", "and", "or", "not"),
-    }
-)
-"""Those that can name nothing."""
-
 T = TypeVar("T")
 
 
