@@ -48,7 +48,7 @@ BUDGETS = {
     "program": 1110,
     "reports": 1632,
     "runtime": 4046,
-    "simulator": 3447,
+    "simulator": 3449,
     "workloads": 1354,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

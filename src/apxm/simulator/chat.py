@@ -67,7 +67,7 @@ class ResponseFormat(Struct, forbid_unknown_fields=True):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
     schema: Raw = Raw()
-    """Of a ``json_object``, as some servers take it."""
+    """The schema of a ``json_object``, as some servers take it."""
 
 
 class Tool(Struct):

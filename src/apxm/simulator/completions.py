@@ -95,7 +95,7 @@ class CompletionAnswer(ChoicesAnswer, frozen=True, kw_only=True):
         yield False, TextChoice("", index, None, output.finish_reason)
 
     def _logprobs(self, text: str, of: slice = slice(None)) -> TextLogprobs | None:
-        """Those of some of the tokens of `text`, or of all."""
+        """The probabilities of some of the tokens of `text`, or of all."""
         if self.alternatives is None:
             return None
         made = logprobs_of(text, self.alternatives)[of]

@@ -59,8 +59,10 @@ class Sampling(Struct, frozen=True):
 def shapes(
     asked: ModelRequest, choices: int, called: Sequence[Offered], schema: bytes | None, place: str
 ) -> tuple[Shape, ...]:
-    """Those of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none. Raises
-    `BadRequestError` for a schema that no value is made for."""
+    """The shapes of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none.
+
+    Raises `BadRequestError` for a schema that no value is made for.
+    """
     if called:
         return tuple(
             Shape(calls=tuple((f.name, _arguments(f, asked, f"{choice} {f.name}", where)) for f, where in called))

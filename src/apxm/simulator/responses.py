@@ -25,7 +25,7 @@ class Part(Struct):
 
 
 class Item(Struct):
-    """Of the input. What a model has thought before is passed over."""
+    """One item of the input. What a model has thought before is passed over."""
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     role: str | None = None
