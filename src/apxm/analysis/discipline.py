@@ -28,7 +28,7 @@ _TIED = 0.001
 
 
 def better_fit(sharing: Profile, queue: Profile, levels: Levels, bursts: Bursts) -> Profile:
-    """The better of two profiles that differ in their discipline: the queue where the measurements clearly speak for it.
+    """The better of two profiles that differ in discipline: the queue where the measurements clearly speak for it.
 
     Three things tell them apart. The calls of a burst end one after the other in a queue, and together where they share
     a processor. A queue knows no slowdown before its servers are busy, and a straight line behind. And it lets those
