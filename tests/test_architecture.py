@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [{"source", "frozen", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
@@ -21,7 +21,7 @@ EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api
 
 ONLY_IN = {
     "wcwidth": {"source"},
-    "lark": {"language"},
+    "lark": set(),  # a tool of development: the tables it makes are part of the package
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
     "jsonschema": {"simulator"},
