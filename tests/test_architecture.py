@@ -30,6 +30,7 @@ ONLY_IN = {
     "rich": {"reports", "cli"},
     "platformdirs": {"config"},
     "sqlite3": {"journal"},
+    "matplotlib": {"workloads"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
