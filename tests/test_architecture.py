@@ -44,26 +44,27 @@ ONLY_IN = {
     "rich": {"cli"},
     "platformdirs": {"config"},
     "sqlite3": {"journal"},
+    "matplotlib": {"workloads"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 2485,
-    "apxm": 1493,  # the files of the package itself
+    "analysis": 2375,
+    "apxm": 1509,  # the files of the package itself
     "backends": 2984,
-    "cli": 2804,
+    "cli": 2802,
     "compiler": 807,
     "config": 966,
-    "ir": 1192,
+    "ir": 1198,
     "journal": 1329,
-    "language": 4079,
-    "operations": 883,
-    "passes": 813,
-    "program": 1110,
-    "reports": 1632,
-    "runtime": 4046,
-    "simulator": 3452,
-    "workloads": 1354,
+    "language": 3966,
+    "operations": 877,
+    "passes": 821,
+    "program": 1337,
+    "reports": 1642,
+    "runtime": 4066,
+    "simulator": 3449,
+    "workloads": 1347,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 
