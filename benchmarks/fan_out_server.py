@@ -14,9 +14,9 @@ from pathlib import Path
 from apxm.backends.simulated import SimulatedBackend
 from apxm.runtime.loops import clock_of, real_loop
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.lifetime import told_to_end
 from apxm.simulator.reading import Limits
+from apxm.simulator.routes import SimulatedEndpoint
 from apxm.simulator.server import BACKLOG, prepare_process
 
 

@@ -23,7 +23,7 @@ from time import perf_counter, process_time, time
 from apxm.errors import JournalError
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
-from apxm.journal.model import Result, header_of
+from apxm.journal.rows import Result, header_of
 from apxm.journal.store import Sync
 from apxm.runtime.loops import real_loop
 from benchmarks.graphs import fan_out

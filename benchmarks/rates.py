@@ -24,11 +24,11 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of, real_loop
 from apxm.runtime.scheduler import Run
-from apxm.simulator.calls import Client
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
+from apxm.simulator.generator import Client
 from apxm.simulator.reading import Limits as ReadingLimits
 from apxm.simulator.replies import Reply
+from apxm.simulator.routes import SimulatedEndpoint
 from benchmarks.graphs import fan_out
 from benchmarks.report import Claim, Section, caveats, standalone, tell
 

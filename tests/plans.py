@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Flow,
     Input,

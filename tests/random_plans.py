@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from apxm.operations.types import Value
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Call,
     Compute,

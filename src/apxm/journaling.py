@@ -14,19 +14,19 @@ import msgspec
 
 from apxm.config.files import Scope
 from apxm.config.invocation import Invocation
-from apxm.config.runs import Journaling
+from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, SourceError, UsageError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Edited, Header, History, Record, Result, header_of
-from apxm.journal.model import edited as edited_row
+from apxm.journal.rows import Edited, Header, History, Record, Result, header_of
+from apxm.journal.rows import edited as edited_row
 from apxm.journal.runs import find_run, prune
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program import codec
 from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Flow, Program
+from apxm.program.program import Flow, Program
 from apxm.runtime.options import RunLimits, RunOptions
 from apxm.runtime.recording import Recorder
 from apxm.source import Diagnostic, is_utf8, printable

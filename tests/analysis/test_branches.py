@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from apxm.analysis.branches import Branches
 from apxm.program.frames import SCENARIOS
-from apxm.program.model import AnyNode, Call, Enter, Exit, Input, Opener, Operand, Operate, Program
+from apxm.program.program import AnyNode, Call, Enter, Exit, Input, Opener, Operand, Operate, Program
 from apxm.program.unfolding import unfold
 from tests.plans import ask, give, plan, program
 from tests.random_plans import random_program

@@ -12,7 +12,7 @@ from apxm.analysis.metrics import LinkPhases
 from apxm.analysis.work_span import longest_path, work
 from apxm.backends.protocol import BackendInfo, ModelRequest
 from apxm.errors import BackendError
-from apxm.program.model import Call, Enter, Exit, Input, Literal, Operand, Switch
+from apxm.program.program import Call, Enter, Exit, Input, Literal, Operand, Switch
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Trace
 from apxm.testing import ScriptedBackend, execute_virtually

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, Record, Started, header_of
 from apxm.journal.reading import read
+from apxm.journal.rows import Ended, Record, Started, header_of
 from apxm.journal.store import Store
 from apxm.operations.types import Value
 from apxm.program import codec

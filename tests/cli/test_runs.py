@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from apxm.cli.runs import parse_size
-from apxm.config.runs import Journaling, runs_folder
+from apxm.config.journal_settings import Journaling, runs_folder
 from apxm.errors import ConfigurationError, UsageError
-from apxm.journal.model import Ended, Printed, Reserved, Result, Settled, Started
-from apxm.reports.runs import size
+from apxm.journal.rows import Ended, Printed, Reserved, Result, Settled, Started
+from apxm.reports.journaled_runs import size
 from tests.cli.conftest import Apxm
 from tests.journal.journals import HEADER, RUN_ID, write
 

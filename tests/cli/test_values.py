@@ -8,7 +8,7 @@ import pytest
 
 from apxm.cli.values import read_arguments
 from apxm.errors import UsageError
-from apxm.program.model import Flow, Parameter
+from apxm.program.program import Flow, Parameter
 
 
 def flow(**types: str) -> Flow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apxm.compiler.pipeline import compile_source
 from apxm.program.codec import decode, encode
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Call,
     Compute,

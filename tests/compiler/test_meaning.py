@@ -15,7 +15,7 @@ from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.passes.pipeline import LEVELS
 from apxm.program.codec import decode, encode
-from apxm.program.model import Call, Operate, Program, Switch
+from apxm.program.program import Call, Operate, Program, Switch
 from apxm.runtime.trace import Status
 from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually

@@ -17,7 +17,7 @@ from apxm.ir.structure import Module, SwitchOp
 from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value
-from apxm.program.model import Call, Program
+from apxm.program.program import Call, Program
 from apxm.runtime.state import Failed, Frame, State, load
 from apxm.source import SourceFile
 from tests.compiler.reference import FAILED, Machine

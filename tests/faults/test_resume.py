@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from apxm.journal.model import Result
 from apxm.journal.reading import read
+from apxm.journal.rows import Result
 from tests.servers import HANG, Received, Reply, Server, completion
 
 if sys.platform == "win32":

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Header, Result, Row, header_of
+from apxm.journal.rows import Header, Result, Row, header_of
 from tests.plans import ask, give, plan, program
 
 RUN_ID = "20260131-235959-k3vd"

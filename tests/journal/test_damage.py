@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from apxm.errors import JournalDamagedError, JournalError, JournalVersionError
 from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, encode
 from apxm.journal.journal import Journal
-from apxm.journal.model import Printed, Record
 from apxm.journal.reading import read
+from apxm.journal.rows import Printed, Record
 from apxm.journal.runs import list_runs
 from tests.journal.journals import HEADER, RUN_ID, Watched, contents, names, result, write
 

@@ -17,8 +17,8 @@ import pytest
 from apxm.errors import InternalError, JournalBusyError, JournalError, UsageError
 from apxm.journal import writer
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, Printed, Record, Resumed
 from apxm.journal.reading import read
+from apxm.journal.rows import Ended, Printed, Record, Resumed
 from apxm.journal.store import Store, Sync
 from tests.journal.journals import HEADER, RUN_ID, STARTED, Watched, header, names, result, unexpected, write
 

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from apxm.errors import JournalError
 from apxm.journal.format import APPLICATION_ID, SCHEMA, decode_header, encode
-from apxm.journal.model import (
+from apxm.journal.reading import read
+from apxm.journal.rows import (
     Ended,
     History,
     Printed,
@@ -27,7 +28,6 @@ from apxm.journal.model import (
     Started,
     digest_of,
 )
-from apxm.journal.reading import read
 from apxm.program.codec import decode
 from tests.journal.journals import HEADER, SMALL, write
 

@@ -15,7 +15,7 @@ from apxm.journal.folder import Stored
 from apxm.journal.ids import is_run_id, new_run_id, start_of
 from apxm.journal.journal import Journal
 from apxm.journal.lock import RunLock
-from apxm.journal.model import Ended
+from apxm.journal.rows import Ended
 from apxm.journal.runs import find_run, list_runs, prunable, prune, show_run
 from tests.journal.journals import RUN_ID, STARTED, header, names, result, write
 

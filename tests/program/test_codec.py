@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
 from apxm.program.codec import MAGIC, decode, encode
-from apxm.program.model import Input, Literal, Operate, Text
+from apxm.program.program import Input, Literal, Operate, Text
 from apxm.program.verify import DEEPEST_EXPRESSION
 from tests.plans import ask, give, merge, plan, program
 from tests.random_plans import random_program

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, SOURCE, FrameGraph
-from apxm.program.model import Call, Literal, Opening, Switch
+from apxm.program.program import Call, Literal, Opening, Switch
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import FRAME_WORK, unfolded_work
 from apxm.reports.inspection import as_json, as_text, inspect

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from apxm.errors import ArtifactError
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Call,
     Compute,

@@ -22,9 +22,9 @@ from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Result, header_of
 from apxm.journal.reading import read
-from apxm.program.model import Program
+from apxm.journal.rows import Result, header_of
+from apxm.program.program import Program
 from apxm.reports.calibration import calibration_text
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool

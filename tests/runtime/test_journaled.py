@@ -13,9 +13,9 @@ from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError, JournalError, UsageError
 from apxm.journal import writer
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, History, Printed, Result, header_of
 from apxm.journal.reading import read
-from apxm.program.model import Program
+from apxm.journal.rows import Ended, History, Printed, Result, header_of
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apxm
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import BackendError
-from apxm.journal.model import Result
+from apxm.journal.rows import Result
 from apxm.program.invocation import select_flow
 from apxm.runtime.call import Call, Outcome
 from apxm.runtime.calls import Calls

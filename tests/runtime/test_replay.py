@@ -10,8 +10,8 @@ import pytest
 
 import apxm
 from apxm.errors import BackendError
-from apxm.journal.model import History, Record, Result
 from apxm.journal.reading import read
+from apxm.journal.rows import History, Record, Result
 from apxm.runtime.replay import replayed_calls
 from apxm.testing import ScriptedBackend
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest, Price
 from apxm.errors import BackendError, ConfigurationError, UsageError
-from apxm.program.model import (
+from apxm.program.program import (
     Call,
     Compute,
     Enter,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Call, Enter, Exit, Input, Literal, Operand, Output, Program, Switch
+from apxm.program.program import AnyNode, Call, Enter, Exit, Input, Literal, Operand, Output, Program, Switch
 from apxm.program.verify import verify
 from apxm.runtime.state import Failed, Frame, State, load
 from tests.plans import ask, give, merge, plan, program, show

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from apxm.backends.simulated import SimulatedBackend
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.reading import Limits
+from apxm.simulator.routes import SimulatedEndpoint
 from apxm.simulator.server import simulator
 from tests.backends.clock import FakeClock
 from tests.simulator.conftest import Serve

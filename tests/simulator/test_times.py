@@ -9,8 +9,8 @@ import pytest
 
 from apxm.backends.latency import Draws, parse_latency
 from apxm.backends.simulated import SimulatedBackend
-from apxm.simulator.calls import Generator
 from apxm.simulator.chat import ChatCall, ChatRequest, Message
+from apxm.simulator.generator import Generator
 from apxm.simulator.metrics import Metrics
 from apxm.simulator.replies import Reply
 from tests.backends.clock import FakeClock

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 
 from apxm.program.frames import LOW, FrameGraph, Scenario, in_order
-from apxm.program.model import Enter, Exit, Opener, Opening, Program
+from apxm.program.program import Enter, Exit, Opener, Opening, Program
 from apxm.program.unfolding import FrameRecord, Unfolding
 
 

@@ -8,11 +8,11 @@ from statistics import fmean, pstdev
 
 from msgspec.structs import replace
 
-from apxm.analysis.endpoint import Queue
 from apxm.analysis.fitting import Bursts, Levels, in_order_of_end
 from apxm.analysis.predict import Predictor
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Profile
+from apxm.analysis.station import Queue
 from apxm.runtime.trace import Trace
 
 _SIMULATED_BURSTS = 100

@@ -16,12 +16,12 @@ from typing import TypeVar
 from msgspec import Struct
 
 from apxm.analysis.bootstrap import mean_interval
-from apxm.analysis.endpoint import ANSWER, PredictedBackend
 from apxm.analysis.profile import Profile, assumed
+from apxm.analysis.station import ANSWER, PredictedBackend
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Flow, Opener, Operate, Program
+from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler

@@ -15,10 +15,10 @@ from apxm.analysis.branches import Branches
 from apxm.analysis.static import Range
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.backends.protocol import AnyBackend
-from apxm.journal.model import Result
+from apxm.journal.rows import Result
 from apxm.operations.types import Value
 from apxm.program.frames import SCENARIOS, Scenario
-from apxm.program.model import Flow, Operate
+from apxm.program.program import Flow, Operate
 from apxm.program.unfolding import FrameRecord, unfold
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram

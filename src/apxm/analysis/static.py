@@ -8,18 +8,18 @@ from math import inf
 from msgspec import Struct
 
 from apxm.analysis.branches import Branches
-from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
+from apxm.analysis.station import ANSWER
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
-from apxm.program.model import Flow, Literal, Operate, Program
+from apxm.program.program import Flow, Literal, Operate, Program
 from apxm.program.unfolding import unfold
 from apxm.runtime.trace import Trace
 

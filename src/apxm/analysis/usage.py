@@ -11,7 +11,7 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.types import Value, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Compute,
     DictOf,

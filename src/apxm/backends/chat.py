@@ -12,8 +12,8 @@ from msgspec import UNSET, Struct, UnsetType
 from apxm.backends.choice import Choice, Reply, UnreadableAnswerError, text_of
 from apxm.backends.completion import ChatMessage
 from apxm.backends.content import load_json
+from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
-from apxm.backends.said import read_error
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
 

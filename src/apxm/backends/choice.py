@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from msgspec import Struct
 
-from apxm.backends.said import NOTHING, read_error
+from apxm.backends.error_report import NOTHING, read_error
 from apxm.source import as_utf8
 
 

@@ -46,7 +46,7 @@ def run_ids(context: typer.Context, incomplete: str) -> list[str]:
     """The newest first, by the names of the files alone."""
     from pathlib import Path
 
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
     from apxm.errors import ApxmError
     from apxm.journal.folder import runs_in
 

@@ -34,7 +34,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
     from apxm.cli.output import write, write_json
     from apxm.config.files import Scope, find_file
     from apxm.config.inventory import Inventory
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
     from apxm.config.trust import is_trusted
     from apxm.errors import ConfigurationError
 

@@ -23,8 +23,8 @@ from apxm.errors import ApxmError, OutputClosedError, UsageError
 from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
-from apxm.program.model import Program
-from apxm.reports.calls import CallLines
+from apxm.program.program import Program
+from apxm.reports.call_log import CallLines
 from apxm.reports.structs import run_json
 from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS

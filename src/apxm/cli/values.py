@@ -10,7 +10,7 @@ from typing import NoReturn
 from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.invocation import arguments_for, assign, match
-from apxm.program.model import Flow, Parameter
+from apxm.program.program import Flow, Parameter
 from apxm.source import is_utf8, shortened
 
 

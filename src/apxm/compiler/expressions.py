@@ -14,7 +14,7 @@ from msgspec import Struct
 from apxm.errors import InternalError
 from apxm.ir.literals import size
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp
-from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
 
 MOST_LEAVES = 64
 """How many operands and constants an expression may hold that folds into its user; a `Compute` node holds others."""

@@ -18,7 +18,7 @@ from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order
 from apxm.operations.types import NONE
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Call,
     Compute,

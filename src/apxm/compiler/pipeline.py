@@ -20,7 +20,7 @@ from apxm.ir.verify import verify_module
 from apxm.language.checker import check
 from apxm.language.parser import parse
 from apxm.passes.pipeline import LEVELS, REMOVE_UNUSED
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.program.verify import MOST_WORK, unfolded_work
 from apxm.source import Diagnostic, SourceFile, printable
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from apxm.config.runs import Journaling
+from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.runtime.options import RunOptions
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from apxm.errors import JournalError, OperationError
-from apxm.journal.model import Edited, Header, Record, Result
+from apxm.journal.rows import Edited, Header, Record, Result
 from apxm.operations.types import JSON, Value, check_size, conforms
 from apxm.regular import NotRegularError
 from apxm.source import printable

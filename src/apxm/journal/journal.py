@@ -16,8 +16,8 @@ from apxm.errors import InternalError, JournalError, UsageError
 from apxm.forks import tell_of_forks
 from apxm.journal.folder import RunFiles, check_folder, files_of
 from apxm.journal.lock import RunLock
-from apxm.journal.model import Header, History, Record, Row
 from apxm.journal.reading import read_to_end
+from apxm.journal.rows import Header, History, Record, Row
 from apxm.journal.store import Store, Sync
 from apxm.journal.writer import Committed, OnFailure, Writer
 from apxm.source import printable

@@ -20,7 +20,7 @@ from apxm.journal.format import (
     decode_record,
     failing,
 )
-from apxm.journal.model import History
+from apxm.journal.rows import History
 from apxm.source import printable
 
 _OF_THE_PLACE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)

@@ -13,8 +13,8 @@ from apxm.errors import JournalBusyError, JournalError, JournalVersionError, Usa
 from apxm.journal.folder import RunFiles, Stored, runs_in, unusable
 from apxm.journal.ids import start_of
 from apxm.journal.lock import RunLock, is_held
-from apxm.journal.model import History
 from apxm.journal.reading import read
+from apxm.journal.rows import History
 from apxm.source import printable
 
 KEEP_DAYS = 30.0

@@ -13,7 +13,7 @@ from zlib import crc32
 from apxm.errors import JournalError
 from apxm.journal.folder import RunFiles, unusable
 from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, End, connect, encode, failing
-from apxm.journal.model import Header, Record
+from apxm.journal.rows import Header, Record
 from apxm.source import printable
 
 Sync = Literal["full", "normal"]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from apxm.errors import JournalError
 from apxm.journal.format import reason_of
-from apxm.journal.model import Record
+from apxm.journal.rows import Record
 from apxm.journal.store import Store
 
 Committed = Callable[[], object]

@@ -10,7 +10,7 @@ from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Parameter
-from apxm.operations.model import OPTIONS
+from apxm.operations.model_operations import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
 

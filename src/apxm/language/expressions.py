@@ -1,4 +1,4 @@
-"""The types of expressions. `apxm.language.calls` has those of calls."""
+"""The types of expressions. `apxm.language.flow_calls` has those of calls."""
 
 from __future__ import annotations
 

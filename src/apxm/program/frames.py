@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from apxm.errors import ArtifactError
-from apxm.program.model import Opening, Plan
+from apxm.program.program import Opening, Plan
 
 
 class Scenario(NamedTuple):

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from apxm.errors import UsageError
-from apxm.program.model import AnyNode, Enter, Exit, Flow, Input, Opener, Program
+from apxm.program.program import AnyNode, Enter, Exit, Flow, Input, Opener, Program
 
 MOST_NODES = 10_000_000
 """As many as one run may unfold into."""

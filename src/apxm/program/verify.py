@@ -7,7 +7,7 @@ from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
 from apxm.operations.types import JSON, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     DictOf,
     Enter,

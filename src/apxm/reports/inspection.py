@@ -7,7 +7,7 @@ import json
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from apxm.program.model import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
+from apxm.program.program import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
 from apxm.program.statistics import PlanStatistics, flow_statistics
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned

@@ -7,10 +7,10 @@ import json
 import msgspec
 
 from apxm.backends.protocol import Usage
-from apxm.journal.model import History, Result
+from apxm.journal.rows import History, Result
 from apxm.operations.types import Value
-from apxm.reports.calls import request_lines, text_lines, tokens
-from apxm.reports.runs import time_text
+from apxm.reports.call_log import request_lines, text_lines, tokens
+from apxm.reports.journaled_runs import time_text
 from apxm.runtime.replay import ReplayedCall
 from apxm.source import printable
 

@@ -8,7 +8,7 @@ from typing import assert_never, cast
 
 from apxm.errors import OperationError
 from apxm.operations.types import LARGEST_TEXT, Value, add_up, text_form
-from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
 from apxm.source import shortened
 
 Evaluate = Callable[[list[Value]], Value]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
-from apxm.journal.model import Result
+from apxm.journal.rows import Result
 from apxm.runtime.call import Call, Outcome
 from apxm.runtime.calls import Calls
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Answers, Edited, Ended, History, Printed, Reserved, Result, Resumed, Settled
+from apxm.journal.rows import Answers, Edited, Ended, History, Printed, Reserved, Result, Resumed, Settled
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.trace import Trace
 from apxm.source import as_utf8, printable

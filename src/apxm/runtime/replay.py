@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import OperationError
-from apxm.journal.model import History, Result
+from apxm.journal.rows import History, Result
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
-from apxm.program.model import Flow, Operate
+from apxm.program.program import Flow, Operate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from apxm.backends.protocol import BackendInfo, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, InternalError, OperationError, UsageError
 from apxm.operations.types import Value
-from apxm.program.model import Flow
+from apxm.program.program import Flow
 from apxm.runtime.budget import Budget, Tariff, money
 from apxm.runtime.call import BoundBackend, Call, Outcome
 from apxm.runtime.calls import Calls

@@ -21,7 +21,7 @@ from itertools import repeat
 from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
+from apxm.program.program import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from apxm.operations.types import Value
-from apxm.program.model import Flow, Opener, Operate, Program
+from apxm.program.program import Flow, Opener, Operate, Program
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped

@@ -11,9 +11,9 @@ from time import monotonic
 from typing import cast
 
 from apxm.backends.protocol import Handle
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.reading import Limits, Request, RequestReader
 from apxm.simulator.replies import STATUS_LINES, Reply, error
+from apxm.simulator.routes import SimulatedEndpoint
 
 _MAX_WAITING = 16
 """Requests sent ahead of the answers to those before them; while there are more, nothing is read."""

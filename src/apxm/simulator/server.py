@@ -18,10 +18,10 @@ from apxm.errors import UsageError
 from apxm.runtime.loops import clock_of
 from apxm.runtime.open_files import raise_limit
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.faults import bomb
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.reading import Limits
+from apxm.simulator.routes import SimulatedEndpoint
 
 BACKLOG = 4096
 """Connections that wait to be accepted. More arriving at once than fit would be tried again by their clients a second

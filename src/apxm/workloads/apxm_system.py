@@ -9,7 +9,7 @@ from apxm.analysis.predict import predict
 from apxm.analysis.profile import Profile
 from apxm.backends.protocol import AnyBackend
 from apxm.config.invocation import Invocation
-from apxm.program.model import Flow, Program
+from apxm.program.program import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of

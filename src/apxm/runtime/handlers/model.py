@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from apxm.backends.protocol import ModelRequest
 from apxm.operations.definition import Operation
 from apxm.operations.types import Value, text_form
-from apxm.program.model import Literal, Operate
+from apxm.program.program import Literal, Operate
 from apxm.runtime.deadlines import limit_ns
 from apxm.runtime.expressions import collector, evaluator, joined
 

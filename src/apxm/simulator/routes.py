@@ -12,10 +12,10 @@ from apxm.backends.protocol import Clock, Handle
 from apxm.backends.simulated import SimulatedBackend
 from apxm.simulator.answers import Call
 from apxm.simulator.bodies import BadRequestError, reader
-from apxm.simulator.calls import Client, Generator
 from apxm.simulator.chat import decode_request
 from apxm.simulator.completions import decode_completion
 from apxm.simulator.embeddings import decode_embeddings
+from apxm.simulator.generator import Client, Generator
 from apxm.simulator.metrics import Metrics
 from apxm.simulator.replies import PLAIN_TEXT, Reply, as_json, error
 from apxm.simulator.responses import decode_response

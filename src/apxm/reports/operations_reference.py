@@ -10,7 +10,7 @@ from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.types import STR
-from apxm.program.model import Literal, Operate
+from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.handlers.model import ModelCall
 

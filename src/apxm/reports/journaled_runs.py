@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from apxm.journal.model import Edited, Header, History, Record, Result, Row
+from apxm.journal.rows import Edited, Header, History, Record, Result, Row
 from apxm.journal.runs import Run, Stored
 from apxm.operations.types import Value
 from apxm.reports.structs import indented

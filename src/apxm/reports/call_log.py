@@ -9,7 +9,7 @@ from time import perf_counter
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
-from apxm.journal.model import Result
+from apxm.journal.rows import Result
 from apxm.reports.summary import count, duration
 from apxm.runtime.call import Call, Outcome
 from apxm.source import printable

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from apxm.operations.types import Value
 from apxm.program.codec import encode
-from apxm.program.model import Kind, Program
+from apxm.program.program import Kind, Program
 
 _encode = msgspec.msgpack.Encoder().encode
 
