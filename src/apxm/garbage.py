@@ -27,7 +27,7 @@ def without_collector() -> Generator[None]:
             gc.enable()
 
 
-class _Off:
+class _Pauses:
     def __init__(self) -> None:
         self.threads: set[int] = set()
         """Those that turned it off, and will turn it on again."""
@@ -39,4 +39,4 @@ class _Off:
         self.threads &= {get_ident()}
 
 
-_off = _Off()
+_off = _Pauses()

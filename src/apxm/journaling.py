@@ -18,7 +18,7 @@ from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, SourceError, UsageError
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Edited, Header, History, Record, Result, header_of
+from apxm.journal.rows import Answered, Edited, Header, History, TimedRow, header_of
 from apxm.journal.rows import edited as edited_row
 from apxm.journal.runs import find_run, prune
 from apxm.operations.plain import plain
@@ -129,7 +129,7 @@ def reopen(
         if edited:
             program, warnings = (edited, ()) if isinstance(edited, Program) else _program_now(history.header)
             change = edited_row(program, _inputs_now(history.header, recorded, program))
-            history.add(Record(time.time(), change))
+            history.add(TimedRow(time.time(), change))
         elif not as_recorded:
             _refuse_another_program(history.header, recorded)
         header = history.header
@@ -245,7 +245,7 @@ def _decide(history: History, redo: Sequence[str], assume: Mapping[str, Value]) 
             value = plain(assumed, JSON, f"what is assumed of {path}")
         except ValueError as unfit:
             raise UsageError(str(unfit)) from None
-        history.results[path] = Result(path, history.unknown[path].digest, value)
+        history.results[path] = Answered(path, history.unknown[path].digest, value)
     if left := sorted(history.unknown.keys() - {*redo, *assume}):
         raise JournalError(
             f"{left[0]} began and nobody knows whether it ended"

@@ -83,7 +83,7 @@ class OperationClass(Struct, frozen=True):
 def losses(trace: Trace, profile: Profile | None = None) -> Losses:
     """Explains the duration of a run that is over, however it ended; linear in the nodes of its frames."""
     answered = [(record, record.attempts[-1]) for record in trace.operations if record.succeeded]
-    expected = _Expected(trace, answered, profile)
+    expected = _ExpectedDurations(trace, answered, profile)
     rungs = _Rungs(trace)
     for record, attempt in answered:
         isolated, loaded = expected.of(record, attempt)
@@ -98,7 +98,7 @@ def losses(trace: Trace, profile: Profile | None = None) -> Losses:
     )
 
 
-class _Expected:
+class _ExpectedDurations:
     """What an operation would have taken had it been like the others of its class."""
 
     def __init__(

@@ -15,7 +15,7 @@ from apxm.analysis.branches import Branches
 from apxm.analysis.static import Range
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.backends.protocol import AnyBackend
-from apxm.journal.rows import Result
+from apxm.journal.rows import Answered
 from apxm.operations.types import Value
 from apxm.program.frames import SCENARIOS, Scenario
 from apxm.program.program import Flow, Operate
@@ -108,7 +108,7 @@ class _Replay:
                 self._live[frame.index] = frame
                 frames += [child for child in frame.children.values() if child is not None]
 
-    def _answer(self, trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Result | None:
+    def _answer(self, trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Answered | None:
         backend, _ = self._pool.get(handler.backend)
         request = handler.request(frame.values, backend.can_reason)
         path = trace.path_of(frame.index, node)

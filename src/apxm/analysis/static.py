@@ -38,7 +38,7 @@ class Range(Struct, frozen=True):
     """None where nothing limits it."""
 
 
-class AtConcurrency(Struct, frozen=True):
+class ConcurrencyEstimate(Struct, frozen=True):
     """How long the flow takes with at most `slots` calls in flight."""
 
     slots: int
@@ -66,7 +66,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
     """`high` counts all retries that the program allows."""
     input_tokens: Range
     output_tokens: Range
-    at: tuple[AtConcurrency, ...]
+    at: tuple[ConcurrencyEstimate, ...]
     unknown: tuple[str, ...]
     """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
 
@@ -85,7 +85,7 @@ def analyze(
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
     arguments, unknown = with_stand_ins(flow, given or {})
-    static = _Static(program, flow, profile)
+    static = _FlowAnalysis(program, flow, profile)
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
     prompts, answers = static.tokens(known)
@@ -93,11 +93,11 @@ def analyze(
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
     predictor = Predictor(program, profile, seed)
 
-    def at(p: int) -> AtConcurrency:
+    def at(p: int) -> ConcurrencyEstimate:
         lower = max(t1.low / p, t_inf.low)
         upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
         found = predictor.predict(flow, arguments, p, runs)
-        return AtConcurrency(p, lower, upper, found.mean_ms, found.ci95_ms)
+        return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms)
 
     return Analysis(
         flow=flow.qualified_name,
@@ -114,7 +114,7 @@ def analyze(
     )
 
 
-class _Static:
+class _FlowAnalysis:
     """The sums and paths of one flow."""
 
     def __init__(self, program: Program, flow: Flow, profile: Profile | None) -> None:

@@ -26,7 +26,7 @@ from apxm.program.program import (
     Operate,
     Output,
     Sum,
-    Text,
+    TextOf,
     ToFloat,
 )
 
@@ -128,7 +128,7 @@ class Sizes:
                 return len(text_form(value))
             case Operand(index=index):
                 return self._found[self._graph.number(frame, node.operands[index])]
-            case Text(parts=parts):
+            case TextOf(parts=parts):
                 return sum(self._of(part, frame, node) for part in parts)
             case Sum():
                 return _NUMBER

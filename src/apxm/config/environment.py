@@ -15,13 +15,13 @@ KEY, ENDPOINT, MODEL = "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"
 
 
 @dataclass(frozen=True)
-class FromEnvironment:
+class EnvironmentBackend:
     settings: OpenAISettings
     origin: str
     """What made it, in words."""
 
 
-def openai_from(environment: Mapping[str, str]) -> FromEnvironment | None:
+def openai_from(environment: Mapping[str, str]) -> EnvironmentBackend | None:
     """None where OPENAI_API_KEY is not set."""
     if not environment.get(KEY, "").strip():
         return None
@@ -34,7 +34,7 @@ def openai_from(environment: Mapping[str, str]) -> FromEnvironment | None:
         max_tokens_field="max_tokens" if endpoint else "max_completion_tokens",
     )
     default_model = "" if model else f"; {MODEL} chooses another model"
-    return FromEnvironment(settings, f"{KEY} is set{default_model}")
+    return EnvironmentBackend(settings, f"{KEY} is set{default_model}")
 
 
 SIMULATED_SETTINGS = SimulatedSettings()

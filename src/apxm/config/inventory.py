@@ -35,7 +35,7 @@ def _whose(file: ConfigFile) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownBackend:
     """A backend that could be made."""
 
     name: str
@@ -97,11 +97,11 @@ class Inventory:
     ) -> None:
         """The arguments are those of `find_file`. Raises `ConfigurationError`; a key that is missing, or a file that is
         not trusted, is no error yet."""
-        self._built_in = {SIMULATED: Known(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
+        self._built_in = {SIMULATED: KnownBackend(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
         if found := env.openai_from(os.environ):
             parse_endpoint(found.settings.endpoint, setting=env.ENDPOINT)
-            self._built_in[env.OPENAI] = Known(env.OPENAI, found.settings, found.origin)
-        self._configured: dict[str, Known] = {}
+            self._built_in[env.OPENAI] = KnownBackend(env.OPENAI, found.settings, found.origin)
+        self._configured: dict[str, KnownBackend] = {}
         self._document: Document | None = None
         self.path: str | None = None
         """Of the file that counts."""
@@ -116,7 +116,7 @@ class Inventory:
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
         self.backends = {**self._built_in, **self._configured}
 
-    def get(self, name: str) -> Known:
+    def get(self, name: str) -> KnownBackend:
         """Raises `UsageError` where there is none of that name."""
         if name in self.backends:
             return self.backends[name]
@@ -157,4 +157,4 @@ class Inventory:
         trusted = trusted_backends(file, backends)
         for name, settings in backends.items():
             where = document.place("backends", name)
-            self._configured[name] = Known(name, settings, where, where, name in trusted, file)
+            self._configured[name] = KnownBackend(name, settings, where, where, name in trusted, file)

@@ -28,7 +28,7 @@ NO_FUSE = "no_fuse"
 _NO_LITERALS: Mapping[str, Value] = MappingProxyType({})
 
 
-class Invalid(Exception):  # noqa: N818  # a verdict
+class InvalidModule(Exception):  # noqa: N818  # a verdict
     """The module breaks a rule of the IR, which is a defect of what built or changed it."""
 
 
@@ -161,7 +161,7 @@ class Op:
         return span.source.position(span.start)
 
     def verify(self) -> None:
-        """Raises `Invalid` where the operation by itself breaks a rule; `ir.verify` sees to what is around it."""
+        """Raises `InvalidModule` where the operation by itself breaks a rule; `ir.verify` sees to what is around it."""
 
     def walk(self) -> Iterator[Op]:
         """The operation, and all that it holds behind it."""

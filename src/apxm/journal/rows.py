@@ -1,4 +1,4 @@
-"""What a journal holds: a header, rows in the order in which they happened, and what they add up to.
+"""What a journal holds: a header, rows, which are events and named in the past tense, and what they add up to.
 
 All are MessagePack arrays in the order of their fields, so a later version may add fields with defaults at the end.
 """
@@ -50,7 +50,7 @@ class Header(Struct, frozen=True, array_like=True, kw_only=True):
     """Whatever else the caller needs to go on: backend, model, …"""
 
 
-class Result(Struct, frozen=True, array_like=True, tag="result"):
+class Answered(Struct, frozen=True, array_like=True, tag="result"):
     """An operation has ended well."""
 
     path: str
@@ -66,7 +66,7 @@ class Result(Struct, frozen=True, array_like=True, tag="result"):
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
-    """An operation with an outside effect is about to begin. Without a `Result` behind it, nobody knows what it did."""
+    """An operation with an outside effect is about to begin. Without an `Answered` behind it, its effect is unknown."""
 
     path: str
     digest: bytes
@@ -123,10 +123,10 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     message: str = ""
 
 
-Row = Result | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
+Row = Answered | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
 
 
-class Record(Struct, frozen=True, array_like=True):
+class TimedRow(Struct, frozen=True, array_like=True):
     time: Time
     """When the row was appended."""
     row: Row
@@ -136,12 +136,12 @@ class Answers:
     """Answers by what they are answers to. Each is given away once: two equal requests are two samples."""
 
     def __init__(self) -> None:
-        self._by_digest: dict[bytes, dict[str, Result]] = {}
+        self._by_digest: dict[bytes, dict[str, Answered]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_digest)
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Iterator[Answered]:
         return (result for results in self._by_digest.values() for result in results.values())
 
     def copy(self) -> Answers:
@@ -151,10 +151,10 @@ class Answers:
             copied.add(result)
         return copied
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Answered) -> None:
         self._by_digest.setdefault(result.digest, {})[result.path] = result
 
-    def take(self, path: str, digest: bytes) -> Result | None:
+    def take(self, path: str, digest: bytes) -> Answered | None:
         """An answer to this request: that of the operation at `path` if it made it, else the one that came first."""
         results = self._by_digest.get(digest)
         if results is None:
@@ -171,9 +171,9 @@ class History:
 
     header: Header
     """With the program and the inputs that the run now has."""
-    records: list[Record] = field(default_factory=list[Record])
+    records: list[TimedRow] = field(default_factory=list[TimedRow])
     """All rows. Their numbers are their places here, from 1."""
-    results: dict[str, Result] = field(default_factory=dict[str, Result])
+    results: dict[str, Answered] = field(default_factory=dict[str, Answered])
     """By path; since the program was edited, where it was."""
     spare: Answers = field(default_factory=Answers)
     """Those that the program got before it was edited, and that no operation of it has yet as it is now."""
@@ -194,10 +194,10 @@ class History:
         """The attempts that count with all that was reserved for them."""
         return [*self.lost, *self.pending.values()]
 
-    def add(self, record: Record) -> None:
+    def add(self, record: TimedRow) -> None:
         self.records.append(record)
         match record.row:
-            case Result() as result:
+            case Answered() as result:
                 self.results[result.path] = result
                 self.spare.take(result.path, result.digest)  # nobody asks for what is there to take
                 self.unknown.pop(result.path, None)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from apxm.errors import JournalError
 from apxm.journal.format import reason_of
-from apxm.journal.rows import Record
+from apxm.journal.rows import TimedRow
 from apxm.journal.store import Store
 
 Committed = Callable[[], object]
@@ -29,7 +29,7 @@ unless somebody knows that there will be none."""
 
 
 class _Entry(NamedTuple):
-    record: Record
+    record: TimedRow
     committed: Committed | None
 
 
@@ -51,7 +51,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="apxm-journal", daemon=True)
         self._thread.start()
 
-    def append(self, record: Record, committed: Committed | None, urgent: bool) -> None:
+    def append(self, record: TimedRow, committed: Committed | None, urgent: bool) -> None:
         self._queue.put(_Entry(record, committed))
         if urgent:
             self._urgent.set()

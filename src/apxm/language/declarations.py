@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apxm.frozen import Frozen
+from apxm.frozen import FrozenRecord
 from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.elsewhere import TYPES
@@ -18,13 +18,13 @@ ANNOTATIONS = ("entry", "no_fuse")
 DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
 
 
-class DeclaredFlow(Frozen):
+class DeclaredFlow(FrozenRecord):
     agent: Agent
     flow: Flow
     callee: Callee
 
 
-class DeclaredAgent(Frozen):
+class DeclaredAgent(FrozenRecord):
     agent: Agent
     flows: list[DeclaredFlow]
     callables: dict[str, DeclaredFlow | Callee]

@@ -7,7 +7,7 @@ import json
 import msgspec
 
 from apxm.backends.protocol import Usage
-from apxm.journal.rows import History, Result
+from apxm.journal.rows import Answered, History
 from apxm.operations.types import Value
 from apxm.reports.call_log import request_lines, text_lines, tokens
 from apxm.reports.journaled_runs import time_text
@@ -77,7 +77,7 @@ def _facts(call: ReplayedCall, answered: dict[str, float]) -> list[str]:
 
 def _answered(history: History) -> dict[str, float]:
     """When the journal got each answer, by path."""
-    return {record.row.path: record.time for record in history.records if isinstance(record.row, Result)}
+    return {record.row.path: record.time for record in history.records if isinstance(record.row, Answered)}
 
 
 def _text(value: Value) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
-from apxm.journal.rows import Result
+from apxm.journal.rows import Answered
 from apxm.runtime.call import Call, Outcome
 from apxm.runtime.calls import Calls
 
@@ -27,7 +27,7 @@ class CallObserver(Protocol):
         """What ended last was in vain, and is tried again after so many ns at the earliest."""
         ...
 
-    def reused(self, path: str, request: ModelRequest, result: Result) -> None:
+    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         """An earlier process made this call: nothing is sent, its answer is taken from the journal."""
         ...
 

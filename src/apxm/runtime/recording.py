@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answers, Edited, Ended, History, Printed, Reserved, Result, Resumed, Settled
+from apxm.journal.rows import Answered, Answers, Edited, Ended, History, Printed, Reserved, Resumed, Settled
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.trace import Trace
 from apxm.source import as_utf8, printable
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Find = Callable[[str, ModelRequest, str, str], Result | None]
+Find = Callable[[str, ModelRequest, str, str], Answered | None]
 """From an operation's path, request, backend and model to its answer."""
 Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
@@ -95,7 +95,7 @@ class Recorder:
         if self._edited is not None:
             self._journal.append(self._edited)
 
-    def recorded(self, path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
+    def recorded(self, path: str, request: ModelRequest, backend: str, model: str) -> Answered | None:
         """The answer that an earlier process got. Raises `JournalError` where it is one to another request."""
         if self._history is None:
             return None
@@ -109,12 +109,12 @@ class Recorder:
         """As `recorded`, to see what there is: it leaves the journal as it is, and everything to be found again."""
         spare = Answers() if self._history is None else self._history.spare.copy()
 
-        def find(path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
+        def find(path: str, request: ModelRequest, backend: str, model: str) -> Answered | None:
             return self._find(spare, path, request, backend, model)
 
         return find
 
-    def _find(self, spare: Answers, path: str, request: ModelRequest, backend: str, model: str) -> Result | None:
+    def _find(self, spare: Answers, path: str, request: ModelRequest, backend: str, model: str) -> Answered | None:
         result = None if self._history is None else self._history.results.get(path)
         if result is None and not spare:
             return None
@@ -136,7 +136,7 @@ class Recorder:
         """`urgent` as for `Journal.append`."""
         usage = answer.usage
         digest = request_digest(request, backend, model)
-        row = Result(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens, model)
+        row = Answered(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens, model)
         self._journal.append(row, then, urgent=urgent)
 
     def printed(self, number: int, line: str) -> None:

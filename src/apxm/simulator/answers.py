@@ -53,7 +53,7 @@ class Answer(Protocol):
     def events_without_choices(self) -> bytes: ...
 
 
-class Call(Protocol):
+class ServedCall(Protocol):
     """A body that was understood as a call."""
 
     @property

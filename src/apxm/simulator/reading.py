@@ -18,7 +18,7 @@ from apxm.simulator.replies import Reply, error
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
-class Limits(Struct, frozen=True):
+class HttpLimits(Struct, frozen=True):
     """Times in seconds, sizes in bytes."""
 
     request_s: float = 30.0
@@ -45,7 +45,7 @@ class Request(NamedTuple):
 class RequestReader:
     """What comes in, in order: requests, and as the last of them perhaps the refusal of what followed."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
         self.arrived: deque[Request | Reply] = deque()
         self.receiving = False

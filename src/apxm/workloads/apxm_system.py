@@ -17,7 +17,7 @@ from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.session import Session
 from apxm.workloads.comparison import APXM
-from apxm.workloads.systems import Sample, Span, WorkloadFailed
+from apxm.workloads.systems import Sample, TimedCall, WorkloadFailed
 
 
 class ApxmSystem:
@@ -59,10 +59,10 @@ class ApxmSystem:
         return Sample(duration, _calls(trace), str(trace.value), trace)
 
 
-def _calls(trace: Trace) -> tuple[Span, ...]:
+def _calls(trace: Trace) -> tuple[TimedCall, ...]:
     """In the order of the text."""
     records = sorted(trace.operations, key=lambda record: record.node)
-    return tuple(Span(attempt.sent, attempt.received) for record in records for attempt in record.attempts)
+    return tuple(TimedCall(attempt.sent, attempt.received) for record in records for attempt in record.attempts)
 
 
 def _must_have_succeeded(trace: Trace) -> None:
