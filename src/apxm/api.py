@@ -228,7 +228,7 @@ _STOPPED_ITERATION = ("coroutine raised StopIteration",)
 
 
 def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
-    """The same for callers without an event loop. It raises `UsageError` inside of one."""
+    """A function for callers without an event loop; it raises `UsageError` inside of one."""
     name = function.__name__.removesuffix("_async")
 
     @wraps(function)
@@ -280,7 +280,7 @@ async def _executed(session: Session) -> Result:
 
 
 def _watched(told: Invocation, run_id: str) -> Invocation:
-    """With each call logged, where somebody reads the log at DEBUG."""
+    """The invocation, with each call logged where somebody reads the log at DEBUG."""
     if not logger.isEnabledFor(logging.DEBUG):
         return told
     from apxm.reports.call_log import CallLog

@@ -35,9 +35,9 @@ from apxm.version import VERSION
 logger = logging.getLogger("apxm")
 
 PRUNED_EACH_S = 60
-"""To look at ten thousand runs takes as long as a short one."""
+"""How rarely a folder is pruned, as looking at ten thousand runs takes as long as a short run."""
 _pruned: dict[Path, float] = {}
-"""When this process did, by folder."""
+"""When this process last pruned each folder."""
 _KEPT = ("max_concurrency", "on_error", "max_total_tokens", "max_cost")
 """The limits that a run keeps when it goes on; its time counts anew."""
 

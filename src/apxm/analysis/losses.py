@@ -55,7 +55,7 @@ class Losses(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def terms(self) -> dict[str, float]:
-        """By name, in the order of the ladder; they sum to the duration."""
+        """The terms by name, in the order of the ladder; they sum to the duration."""
         return {name: getattr(self, name) for name in TERMS}
 
 
@@ -64,7 +64,7 @@ class OperationClass(Struct, frozen=True):
 
     backend: str
     model: str | None
-    """None is the backend's own."""
+    """The model that was asked for; None is the backend's own."""
     operation: str
     output_bits: int | None
     """Binary digits of the number of output tokens; None where they were not counted."""
@@ -116,7 +116,7 @@ class _ExpectedDurations:
         self._slowdowns = slowdowns(trace, profile) if profile and len(unknown) < len(samples) else {}
 
     def of(self, record: OperationRecord, attempt: Attempt) -> tuple[int, int]:
-        """Its expected service in ns: alone, and under the load it met."""
+        """The attempt's expected service in ns: alone, and under the load it met."""
         found = self._class(record, attempt)
         if self._profile is None or not self._covers(found):
             return self._means[found], self._means[found]

@@ -44,7 +44,7 @@ def specified_profile(name: str, settings: SimulatedSettings) -> Profile:
 
 
 def _services(latency: LatencyModel) -> Sequence[float]:
-    """Of calls that are alone, in ms, rising and equally likely."""
+    """The service times of calls that are alone, in ms, rising and equally likely."""
     match latency:
         case LogNormalLatency():
             normal = NormalDist()

@@ -35,7 +35,7 @@ class Range(Struct, frozen=True):
     low: float
     expected: float
     high: float | None
-    """None where nothing limits it."""
+    """The largest value; None where nothing limits it."""
 
 
 class ConcurrencyEstimate(Struct, frozen=True):
@@ -55,7 +55,7 @@ class ConcurrencyEstimate(Struct, frozen=True):
 class Analysis(Struct, frozen=True, kw_only=True):
     flow: str
     latencies: str
-    """Where they come from."""
+    """The source of the numbers."""
     t1_ms: Range
     t_inf_ms: Range
     parallelism: float
@@ -126,7 +126,7 @@ class _FlowAnalysis:
             [node for node in self._program.plans[frame.plan].nodes if isinstance(node, Operate) and calls_model(node)]
             for frame in graph.frames
         ]
-        """By frame."""
+        """The model calls of each frame."""
         self._weights = [0] * graph.size
         for frame, record in enumerate(graph.frames):
             for i, node in enumerate(self._program.plans[record.plan].nodes):
@@ -143,7 +143,7 @@ class _FlowAnalysis:
         return self._range(lambda _frame, node, scenario: _attempts(node, scenario))
 
     def tokens(self, arguments: Sequence[Value]) -> tuple[Range, Range]:
-        """Of all prompts, and of all answers."""
+        """The tokens of all prompts, and of all answers."""
         typical = self._profile.output_tokens if self._profile else None
         sizes = {scenario: Sizes(self.branches, scenario, arguments, typical) for scenario in SCENARIOS}
         return (
@@ -175,7 +175,7 @@ def _range(found: Callable[[Scenario], float]) -> Range:
 
 
 def _attempts(node: Operate, scenario: Scenario) -> int:
-    """Of one operation: one, or at worst all that its retries allow."""
+    """The attempts of one operation: one, or at worst all that its retries allow."""
     retries = node.options.get("retries")
     return 1 + (retries.value if scenario is HIGH and isinstance(retries, Literal) else 0)
 
@@ -197,7 +197,7 @@ def _stand_in(expected: Type) -> Value:
 
 
 def latencies(profile: Profile | None) -> str:
-    """Where they come from, in words."""
+    """The source of the numbers, in words."""
     if profile is not None and profile.specification is not None:
         return f"those of backend {profile.backend}: {profile.specification}"
     if profile is not None:

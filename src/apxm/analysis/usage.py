@@ -52,7 +52,7 @@ def _unlimited(_node: Operate) -> float:
 
 
 def answer_tokens(node: Operate, scenario: Scenario, typical: float | None, limit: Limit = _unlimited) -> float:
-    """Of one answer: one token at least, `max_tokens` at most, or else its `limit`."""
+    """The tokens of one answer: one at least, `max_tokens` at most, or else its `limit`."""
     own = node.options.get("max_tokens")
     most = float(own.value) if isinstance(own, Literal) else limit(node)
     if scenario is LOW:
@@ -84,7 +84,7 @@ class Sizes:
             self._found[number] = self._size(number)
 
     def prompt_tokens(self, frame: int, node: Operate) -> float:
-        """Of all that one call sends."""
+        """The tokens of all that one call sends."""
         instruction = OPERATIONS[node.operation].instruction
         system = node.options.get("system")
         length = sum(self._of(argument, frame, node) for argument in node.arguments)

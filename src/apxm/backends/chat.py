@@ -89,7 +89,7 @@ class NoCompletionError(UnreadableAnswerError):
 
 
 class MalformedAnswerError(NoCompletionError):
-    """It is not the JSON of a completion."""
+    """An answer is not the JSON of a completion."""
 
 
 def decode_answer(body: bytes | bytearray, service_ns: int | None) -> ModelAnswer:

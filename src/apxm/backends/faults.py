@@ -59,7 +59,7 @@ class Faults:
     calls: Mapping[int, FaultKind]
     """The faults of single calls, by their number from 1; these go before what is drawn."""
     seed: int | None
-    """Where none is given, that of the latencies counts; the numbers drawn are others all the same."""
+    """The seed; None is that of the latencies, and the numbers drawn are others all the same."""
     text: str
 
     @property

@@ -103,7 +103,7 @@ class OpenAIBackend:
         return found
 
     async def close(self) -> None:
-        """Its connections stay with the process, for whoever calls the same endpoint next."""
+        """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""
 
     async def _received(self, send: Callable[[], Awaitable[Response]]) -> tuple[Response, bytes | bytearray]:
         """An answer with a status of success, and what it holds, unpacked. Raises `BackendError`."""

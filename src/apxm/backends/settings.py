@@ -26,7 +26,7 @@ class _Settings(Struct, frozen=True, kw_only=True):
     prices: dict[str, Price] = {}
     """What a million tokens cost, by model."""
     retries: Retries | None = None
-    """Where none is given, as many as `Limits` has, and fewer where nobody listens on this machine."""
+    """The most retries; None is as many as `Limits` has, and fewer where nobody listens on this machine."""
 
     @property
     def limits(self) -> Limits:

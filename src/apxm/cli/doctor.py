@@ -110,7 +110,7 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
 
 
 def _configuration(entry: dict[str, Any] | None, inventory: Inventory | None) -> str:
-    """Its place, and whether a project's own, which needs trust, has it for all of its backends."""
+    """The configuration's place, and whether a project's own, which needs trust, has it for all of its backends."""
     from apxm.config.files import user_file
 
     if entry is None:

@@ -1,4 +1,4 @@
-"""From a file of AIS to a program, for the commands that compile."""
+"""Makes a program of a file of AIS, for the commands that compile."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str]) -> l
 
 
 def read_known(flow: Flow, values: Sequence[str], named: Sequence[str]) -> dict[str, Value]:
-    """The same where some may be left out: by name, those that are given."""
+    """The values that are given, by name, where some may be left out."""
     return _read_all(flow, match(flow, values, _by_name(named)))
 
 

@@ -22,7 +22,7 @@ class EnvironmentBackend:
 
 
 def openai_from(environment: Mapping[str, str]) -> EnvironmentBackend | None:
-    """None where OPENAI_API_KEY is not set."""
+    """The backend that the environment sets up; None where OPENAI_API_KEY is not set."""
     if not environment.get(KEY, "").strip():
         return None
     endpoint, model = environment.get(ENDPOINT), environment.get(MODEL)

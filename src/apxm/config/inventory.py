@@ -43,11 +43,11 @@ class KnownBackend:
     origin: str
     """A file and line, or what in the environment made it, in words."""
     where: str | None = None
-    """Its place in a file."""
+    """The backend's place in a file."""
     trusted: bool = True
     """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
     file: ConfigFile | None = None
-    """Where it comes from one."""
+    """The file that it comes from, where it comes from one."""
 
     @property
     def info(self) -> BackendInfo:
@@ -104,7 +104,7 @@ class Inventory:
         self._configured: dict[str, KnownBackend] = {}
         self._document: Document | None = None
         self.path: str | None = None
-        """Of the file that counts."""
+        """The path of the file that counts."""
         self.warnings: list[str] = []
         path, start = (None if given is None else Path(given) for given in (chosen, directory))
         if file := find_file(path, start, scope):

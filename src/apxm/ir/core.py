@@ -110,7 +110,7 @@ class Op:
         for index, value in enumerate(operands):
             value.uses[self, index] = None
         self.results: tuple[SSAValue, ...] = () if result is None else (SSAValue(result, self),)
-        """At most one today."""
+        """The values that the operation gives: at most one today."""
         self.names = names
         """The names of the last operands, where they have names."""
         self.literals = literals
@@ -149,7 +149,7 @@ class Op:
 
     @property
     def path(self) -> str:
-        """Its stable name within the flow; empty for what has none."""
+        """The operation's stable name within the flow; empty for what has none."""
         return self.attributes.get(PATH, "")
 
     @property

@@ -149,7 +149,7 @@ class SwitchOp(Op):
 
 
 def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None:
-    """That `block` ends with an operation of this kind, which gives what the operation around it says."""
+    """Checks that `block` ends with an operation of this kind, which gives what the operation around it says."""
     end = block.ops[-1] if block.ops else None
     if end is None or type(end) is not kind:
         raise InvalidModule(f"expected {kind.name} at the end of a block, found {end.name if end else 'nothing'}")

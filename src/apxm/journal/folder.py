@@ -67,7 +67,7 @@ class KeptRun:
     has_journal: bool = False
     size_bytes: int = 0
     written: float = 0.0
-    """When the last of them was, in unix time."""
+    """When the last of the files was written, in unix time."""
     ours: bool = True
     """Whether all of them are regular files, as those of a run are."""
 

@@ -40,7 +40,7 @@ class End(NamedTuple):
     """Where a journal ends, for whoever goes on with it."""
 
     number: int
-    """Of the last row; the header is row 0."""
+    """The number of the last row; the header is row 0."""
     checksum: int
 
 

@@ -56,13 +56,13 @@ class Answered(Struct, frozen=True, array_like=True, tag="result"):
     path: str
     """The operation's stable path, as `Trace.path_of` writes it."""
     digest: bytes
-    """Of the resolved request that it answers."""
+    """The digest of the resolved request that this answers."""
     value: Value
     backend: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     model: str | None = None
-    """That was asked for; None where the version that wrote the row did not say."""
+    """The model that was asked for; None where the version that wrote the row did not say."""
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
@@ -75,7 +75,7 @@ class Started(Struct, frozen=True, array_like=True, tag="started"):
 
 class Printed(Struct, frozen=True, array_like=True, tag="printed"):
     number: int
-    """Of the line, in program order, from 0."""
+    """The number of the line, in program order, from 0."""
     line: str
 
 
@@ -109,7 +109,7 @@ class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
     """The run goes on with another program. The answers so far count for whatever makes the same request in it."""
 
     program: bytes
-    """As in the header, like the three below: from here on they stand for those there."""
+    """The new program; like the three below, it stands in place of the header's from here on."""
     program_digest: str
     inputs: tuple[Value, ...]
     inputs_digest: str
@@ -119,7 +119,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     """A process has let go of the run in order."""
 
     status: str
-    """As everywhere: ``succeeded``, ``failed``, ``interrupted``, ``paused`` or ``stopped``."""
+    """How the run ended: ``succeeded``, ``failed``, ``interrupted``, ``paused`` or ``stopped``."""
     message: str = ""
 
 
@@ -128,7 +128,7 @@ Row = Answered | Started | Printed | Reserved | Settled | Resumed | Edited | End
 
 class TimedRow(Struct, frozen=True, array_like=True):
     time: Time
-    """When the row was appended."""
+    """The instant at which the row was appended."""
     row: Row
 
 
@@ -170,13 +170,13 @@ class History:
     """What the rows of a journal add up to."""
 
     header: Header
-    """With the program and the inputs that the run now has."""
+    """The header, with the program and the inputs that the run now has."""
     records: list[TimedRow] = field(default_factory=list[TimedRow])
     """All rows. Their numbers are their places here, from 1."""
     results: dict[str, Answered] = field(default_factory=dict[str, Answered])
-    """By path; since the program was edited, where it was."""
+    """The answers by their operations' paths, since the last edit of the program if there was one."""
     spare: Answers = field(default_factory=Answers)
-    """Those that the program got before it was edited, and that no operation of it has yet as it is now."""
+    """Answers from before the program was edited that no operation of it has yet as it is now."""
     unknown: dict[str, Started] = field(default_factory=dict[str, Started])
     """Operations that began, with an outside effect that nobody knows the end of; by path."""
     printed: dict[int, str] = field(default_factory=dict[int, str])

@@ -22,7 +22,7 @@ KEEP_BYTES = 1024**3
 _DAY_S = 86_400.0
 
 Begun = tuple[str, float, str]
-"""When a run did: the second in its id, the unix time in its journal, its id."""
+"""When a run began: the second in its id, the unix time in its journal, its id."""
 
 
 class RunSummary(Struct, frozen=True):
@@ -30,7 +30,7 @@ class RunSummary(Struct, frozen=True):
 
     id: str
     program: str | None
-    """Its file, as it was given; None where the journal cannot be read."""
+    """The program's file, as it was given; None where the journal cannot be read."""
     flow: str | None
     started: str
     """ISO 8601, UTC."""
@@ -38,7 +38,7 @@ class RunSummary(Struct, frozen=True):
     """``running`` where a process owns it, ``interrupted`` where none does though it is not over, else how it ended;
     ``damaged`` or, written by a later version, ``unreadable``."""
     operations: int | None
-    """Those with a result."""
+    """How many operations have a result."""
     size_bytes: int
 
 
@@ -114,7 +114,7 @@ def prune(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes:
 
 
 def _remove(files: RunFiles) -> bool:
-    """With the run's lock, so that nobody takes it over meanwhile."""
+    """Removes a run's files under the run's lock, so that nobody takes it over meanwhile."""
     try:
         lock = RunLock(files.lock, files.run_id)
     except JournalBusyError:
@@ -131,7 +131,7 @@ def _remove(files: RunFiles) -> bool:
 
 
 def _listed(run: KeptRun) -> tuple[Begun, RunSummary] | None:
-    """With what it is ordered by; None where it is being removed."""
+    """The run's entry in a list, and what it is ordered by; None where it is being removed."""
     try:
         history = read(run.files.journal)
         return _order(run, history.header.started), _describe(run, history)

@@ -42,9 +42,9 @@ class Writer:
         self.failure: JournalError | None = None
         """Why nothing is written any more; set by the thread alone, to be read by others when it has ended."""
         self._committed = 0.0
-        """When, by `perf_counter`; read and set by the thread alone."""
+        """The instant of the last commit, by `perf_counter`; read and set by the thread alone."""
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
-        """None ends the thread."""
+        """The entries still to be written; None ends the thread."""
         self._urgent = threading.Event()
         """Whether the thread need not wait for more rows."""
         # A disk that hangs must not hold the process: whatever is committed is safe without us.
@@ -103,7 +103,7 @@ class Writer:
                 raise
 
     def _tell(self, failure: JournalError | None, callbacks: list[Committed]) -> None:
-        """On the loop."""
+        """Tells whoever waits, on the loop, that their rows are committed or why not."""
         if failure:
             self._call(self._on_failure, failure)
         for committed in callbacks:

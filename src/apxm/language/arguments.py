@@ -16,7 +16,7 @@ class MatchedArguments(NamedTuple):
     """The arguments of one call, sorted out."""
 
     given: dict[str, Expression]
-    """By parameter; what is missing or wrong is absent."""
+    """The arguments by parameter; what is missing or wrong is absent."""
     variadic: tuple[Expression, ...]
     others: tuple[Expression, ...]
     """Arguments without a parameter: reported, or allowed by `open_arguments`."""

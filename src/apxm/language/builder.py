@@ -294,7 +294,7 @@ class Builder:
 
 
 def _whole_number(digits: str) -> int | None:
-    """None for one beyond 64 bits, which an artifact could not hold."""
+    """The number; None for one beyond 64 bits, which an artifact could not hold."""
     if len(digits.lstrip("-0")) > 19:  # Python refuses to convert thousands of digits
         return None
     value = int(digits)

@@ -28,7 +28,7 @@ class DeclaredAgent(FrozenRecord):
     agent: Agent
     flows: list[DeclaredFlow]
     callables: dict[str, DeclaredFlow | Callee]
-    """Its flows and capabilities, by name; of two with the same name, the first."""
+    """The agent's flows and capabilities, by name; of two with the same name, the first."""
     defaults: dict[str, Expression]
 
 
@@ -53,7 +53,7 @@ Records = dict[str, dict[str, Type]]
 
 
 def declare_records(tree: SyntaxTree, report: Report) -> Records:
-    """Of two with the same name, the first."""
+    """The records of a file by name; of two with the same name, the first."""
     records: Records = {}
     names = _Names(report)
     for record in tree.records:
@@ -79,7 +79,7 @@ def declare(tree: SyntaxTree, records: Records, report: Report) -> list[Declared
 
 
 def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
-    """Of two with the same name, the first."""
+    """The agents by name; of two with the same name, the first."""
     return {declared.agent.name.text: declared for declared in reversed(agents)}
 
 

@@ -68,7 +68,7 @@ class FlowExpressions:
         return f"`x as {expected}` comes with a later version" if found == JSON else None
 
     def fit_literal(self, expression: syntax.Expression, expected: Type, what: str) -> Type:
-        """As `fit`, for something that must be written out."""
+        """Does as `fit`, for something that must be written out."""
         written_out, self._written_out = self._written_out, True
         try:
             return self.fit(expression, expected, what)
@@ -82,7 +82,7 @@ class FlowExpressions:
         return found
 
     def gave_value(self, expression: syntax.Expression) -> bool:
-        """Of an expression that was looked at already."""
+        """Whether an expression that was looked at already gave a value."""
         return self._types[expression] != NONE
 
     def is_bound(self, name: str) -> bool:

@@ -17,7 +17,7 @@ class Syntax(FrozenRecord):
     """A node of the tree. What goes through all of it asks for `expressions` and `blocks`, not for kinds of nodes."""
 
     span: Span
-    """All of its text."""
+    """All of the node's text."""
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -33,7 +33,7 @@ class Syntax(FrozenRecord):
                     yield from item._inside(kind)
 
     def at(self, span: Span) -> Self:
-        """The same with another place."""
+        """The same node with another place."""
         return type(self)(**(self.__dict__ | {"span": span}))
 
 
@@ -328,7 +328,7 @@ class RecordField(Syntax):
     name: Identifier
     type: TypeName
     description: Constant | None
-    """For the model that is asked for such a record."""
+    """What the model is told that is asked for such a record."""
     default: Expression | None
 
 
@@ -371,7 +371,7 @@ class FlowCall(FrozenRecord):
 
 
 class CheckedTree(FrozenRecord):
-    """The same tree, with what the checker found out. Only a tree without errors becomes one."""
+    """A syntax tree, with what the checker found out. Only a tree without errors becomes one."""
 
     tree: SyntaxTree
     types: Mapping[Expression, Type]

@@ -13,7 +13,7 @@ _LONGEST_PLACE = 80
 
 _items: Callable[[object], Iterator[object]] = cast(Any, list).__iter__
 _entries: Callable[[object], Iterable[tuple[object, object]]] = cast(Any, dict).items
-"""Those of `list` and `dict` themselves: a subclass may have others."""
+"""The iterators of `list` and `dict` themselves: a subclass may have others."""
 
 
 def plain(value: object, expected: Type, name: str) -> Value:
@@ -39,7 +39,7 @@ class _Misfit(Exception):  # noqa: N818  # it never leaves this file
     def __init__(self, found: str) -> None:
         self.found = found
         self.steps: list[str] = []
-        """From the inside: how the part that does not fit is reached."""
+        """How the part that does not fit is reached, from the inside."""
 
 
 class _Copy:
@@ -55,7 +55,7 @@ class _Copy:
         return self._copy(value, expected, DEEPEST_VALUE)[0]
 
     def _copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
-        """And how many levels of json it nests, of at most `levels`."""
+        """The copy, and how many levels of json it nests, of at most `levels`."""
         if expected.name == "list" and isinstance(value, list):
             return self._once(cast(object, value), expected, levels)
         if expected == JSON and isinstance(value, list | dict):
@@ -135,7 +135,7 @@ def _text(value: str) -> str:
 
 
 def kind_of(value: object) -> str:
-    """As messages call it; a number by itself."""
+    """The kind of a value as messages call it; a number by itself."""
     if isinstance(value, bool | float | None):
         return repr(value)
     if isinstance(value, int):

@@ -201,7 +201,7 @@ def _part(value: SSAValue) -> Part:
 
 
 def _total(numbers: Sequence[Value]) -> Value | None:
-    """Their sum; None where there are none, or it cannot be computed: then it fails at run time, and is left to."""
+    """The sum; None where there are no numbers, or it cannot be computed and so is left to fail at run time."""
     try:
         return add_up(numbers) if numbers else None
     except OperationError:

@@ -117,13 +117,13 @@ class Operate(Node, frozen=True, array_like=True, tag="operate", kw_only=True):
     """An operation that the source wrote: the only kind that counts as one, takes time and can hold a slot."""
 
     operation: str
-    """Its name in `apxm.operations`."""
+    """The operation's name in `apxm.operations`."""
     arguments: tuple[Expression, ...] = ()
-    """By position: the operation's positional parameters, then the variadic ones."""
+    """The arguments by position: the operation's positional parameters, then the variadic ones."""
     options: dict[str, Expression] = {}
-    """By name, absent ones left out; those the operation calls literal hold a `Literal`."""
+    """The arguments by name, absent ones left out; those the operation calls literal hold a `Literal`."""
     result: str = "none"
-    """Its type: what `merge` does follows from the types of its operands, not from their values."""
+    """The result's type: what `merge` does follows from the types of its operands, not from their values."""
     priority: int = 0
     """Longest path from here to the end of the plan, in ms of `Operation.typical_ms`; higher runs first."""
 
@@ -147,7 +147,7 @@ class Opening(NamedTuple):
     plans: tuple[int, ...]
     least: int = 1
     most: int | None = 1
-    """None where nothing limits how many there are."""
+    """The most frames that there can be; None where nothing limits them."""
 
     @property
     def is_exact(self) -> bool:
@@ -217,7 +217,7 @@ class Subflow(Opener, frozen=True, array_like=True, tag="call", kw_only=True):
 
     plan: int
     priority: int = 0
-    """As for `Switch`."""
+    """The priority of all that the frame holds, as for `Switch`."""
 
     @property
     def opening(self) -> Opening:
@@ -263,7 +263,7 @@ class Plan(Struct, frozen=True, array_like=True, kw_only=True):
 class FlowParameter(Struct, frozen=True, array_like=True, kw_only=True):
     name: str
     type: str
-    """As `str` writes an `apxm.operations.types.Type`: ``list[str]``."""
+    """The type as `str` writes an `apxm.operations.types.Type`: ``list[str]``."""
     required: bool = True
     default: Value = None
 
@@ -289,7 +289,7 @@ class Flow(Struct, frozen=True, array_like=True, kw_only=True):
 
     @property
     def signature(self) -> str:
-        """As the source declares it: ``research(topic: str, depth: int = 2) -> str``."""
+        """The flow's signature as the source declares it: ``research(topic: str, depth: int = 2) -> str``."""
         arguments = ", ".join(p.declaration for p in self.parameters)
         return f"{self.name}({arguments})" + (f" -> {self.result}" if self.result else "")
 
@@ -336,7 +336,7 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     plans: tuple[Plan, ...]
     """No plan opens itself, directly or through others."""
     flows: tuple[Flow, ...]
-    """In the order of the source."""
+    """The flows in the order of the source."""
     entry: int | None
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int

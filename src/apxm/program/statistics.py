@@ -26,9 +26,9 @@ unfolded, and each counts as one operation."""
 class PlanStatistics(Struct, frozen=True, kw_only=True):
     total_nodes: int
     entry_nodes: int
-    """Those that wait for no other."""
+    """How many operations wait for no other."""
     exit_nodes: int
-    """Those that no other waits for."""
+    """How many operations no other waits for."""
     total_edges: int
     critical_path_length: int
     """Operations on the longest path."""

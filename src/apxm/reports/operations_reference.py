@@ -65,7 +65,7 @@ def as_json(name: str | None) -> str:
 
 
 def markdown() -> str:
-    """docs/operations.md."""
+    """The text of docs/operations.md."""
     available = [operation for operation in OPERATIONS.values() if operation.available]
     later = [operation for operation in OPERATIONS.values() if not operation.available]
     parts = [_HEADER, *(_section(operation) for operation in available)]

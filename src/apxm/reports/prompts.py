@@ -34,7 +34,7 @@ def prompts_text(calls: list[ReplayedCall], history: History) -> list[str]:
 
 
 def prompts_builtins(calls: list[ReplayedCall], history: History) -> list[dict[str, object]]:
-    """For ``--json``. `answer` is null where the journal has none, `exact` where nobody knows."""
+    """The calls for ``--json``. `answer` is null where the journal has none, `exact` where nobody knows."""
     answered = _answered(history)
     return [_entry(call, answered) for call in calls]
 
@@ -76,7 +76,7 @@ def _facts(call: ReplayedCall, answered: dict[str, float]) -> list[str]:
 
 
 def _answered(history: History) -> dict[str, float]:
-    """When the journal got each answer, by path."""
+    """The instants at which the journal got each answer, by path."""
     return {record.row.path: record.time for record in history.records if isinstance(record.row, Answered)}
 
 

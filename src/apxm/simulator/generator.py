@@ -16,7 +16,7 @@ from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.replies import EVENT_STREAM, JSON, Reply, server_timing
 
 _RESET_AFTER_NS = 20_000_000
-"""So long the first half of an answer has to arrive before the connection is reset: a reset overtakes it."""
+"""The time that the first half of an answer has to arrive before the connection is reset: a reset overtakes it."""
 
 
 class Receiver(Protocol):
@@ -56,8 +56,8 @@ class Generator:
 
 
 class _RunningCall:
-    """With a rate of tokens, the first one is there after the latency, and the further ones are more work, so that load
-    slows them too. What a late timer lost, the next piece of work makes up for.
+    """A call in flight. With a rate of tokens, the first is there after the latency, and the others are more work, so
+    that load slows them too. What a late timer lost, the next piece of work makes up for.
 
     Streamed or not, an answer takes the same time, and so does what comes in its place where the call meets a fault.
     """

@@ -22,7 +22,7 @@ class HttpLimits(Struct, frozen=True):
     """Times in seconds, sizes in bytes."""
 
     request_s: float = 30.0
-    """From the first byte of a request to its last."""
+    """The time from the first byte of a request to its last, at most."""
     idle_s: float = 120.0
     """Between requests. Clients give up idle connections sooner, so that none is closed under a request."""
     linger_s: float = 2.0
@@ -51,7 +51,7 @@ class RequestReader:
         self.receiving = False
         """Whether a request has begun and is not complete."""
         self.began = 0.0
-        """When it did, by `monotonic`."""
+        """When the request began to arrive, by `monotonic`."""
         self.refused = False
         """Nothing is read any more."""
         self._expects_continue = False

@@ -21,7 +21,7 @@ from apxm.workloads.systems import Sample, TimedCall, WorkloadFailed
 
 
 class ApxmSystem:
-    """In this process, with the backend that any run would use; programs are compiled and loaded beforehand."""
+    """A-PXM in this process, with the backend that any run would use; programs are compiled and loaded beforehand."""
 
     name = APXM
 
@@ -60,7 +60,7 @@ class ApxmSystem:
 
 
 def _calls(trace: Trace) -> tuple[TimedCall, ...]:
-    """In the order of the text."""
+    """The calls of a run, in the order of the text."""
     records = sorted(trace.operations, key=lambda record: record.node)
     return tuple(TimedCall(attempt.sent, attempt.received) for record in records for attempt in record.attempts)
 

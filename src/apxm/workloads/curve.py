@@ -61,7 +61,7 @@ def terminal_curve(comparison: ComparisonResults) -> str:
 
 
 class _Axis:
-    """From values to `steps` cells; logarithmic where the largest value is large."""
+    """A scale from values to `steps` cells; logarithmic where the largest value is large."""
 
     def __init__(self, low: float, high: float, steps: int) -> None:
         self._logarithmic = high > _LINEAR_UP_TO

@@ -22,14 +22,14 @@ from apxm.workloads.environment import bare_environment
 @dataclass(frozen=True)
 class SharedEndpoint:
     settings: OpenAISettings
-    """As both systems use it."""
+    """The settings with which both systems use the endpoint."""
     description: str
     begin_iteration: Callable[[int], None]
     """Called before each run, so that all runs of an iteration meet the same draws."""
     seed: int | None = None
-    """Of its draws; None where it is not simulated."""
+    """The seed of the endpoint's draws; None where it is not simulated."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """In which the keys, proxies and certificates are that the settings speak of."""
+    """The variables with the keys, proxies and certificates that the settings speak of."""
 
 
 @contextmanager

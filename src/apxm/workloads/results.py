@@ -1,4 +1,4 @@
-"""From samples to the numbers of a comparison; docs/workloads.md defines each."""
+"""Turns samples into the numbers of a comparison; docs/workloads.md defines each."""
 
 from __future__ import annotations
 
