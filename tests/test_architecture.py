@@ -13,10 +13,24 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "frozen", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [
+    {"source", "frozen", "forks", "regular", "version", "writing"},
+    {"garbage"},
+    {"errors"},
+    {"operations", "files"},
+    {"program"},
+]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
-EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
+EDGE = [
+    {"config"},
+    {"simulator", "testing", "journaling"},
+    {"session"},
+    {"workloads", "api"},
+    {"apxm"},
+    {"cli"},
+    {"__main__"},
+]
 """Lowest first. ``apxm`` is the package's own __init__.py."""
 
 ONLY_IN = {
@@ -27,7 +41,7 @@ ONLY_IN = {
     "jsonschema": {"simulator"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
-    "rich": {"reports", "cli"},
+    "rich": {"cli"},
     "platformdirs": {"config"},
     "sqlite3": {"journal"},
     "matplotlib": {"workloads"},
