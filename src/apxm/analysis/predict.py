@@ -25,7 +25,7 @@ from apxm.operations.types import Value
 from apxm.program.model import AnyNode, Flow, Operate, Switch
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.handlers.table import Handler, LoadedProgram, named_backends
+from apxm.runtime.handlers.table import Handler, LoadedProgram, first_of_each_provider
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
@@ -114,7 +114,7 @@ class _Prepared:
                 name: assumed(OPERATIONS[name]) for name in dict.fromkeys(["ask", *(name for _, name in calls)])
             }
             self.program.handlers = _by_operation(program)
-            self.program.backends = named_backends(self.program.handlers)
+            self.program.waiting = first_of_each_provider(self.program.handlers)
 
     @property
     def random(self) -> bool:
@@ -187,7 +187,7 @@ def _by_operation(program: LoadedProgram) -> tuple[tuple[Handler | None, ...], .
         if handler.backend is None and node.operation == "ask":
             return handler  # it is the default: most calls of a large program need no copy
         handler = copy.copy(handler)
-        handler.backend = node.operation
+        handler.provider = node.operation
         return handler
 
     return tuple(

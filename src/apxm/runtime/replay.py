@@ -17,6 +17,7 @@ from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.program.model import Flow, Operate
+from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
@@ -79,8 +80,7 @@ def replay(
                 result = answer(trace, frame, node, handler)
                 if result is not None:
                     state.succeed(frame, node, result.value)
-            else:
-                assert handler is not None
+            elif isinstance(handler, InlineOperation):
                 state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
         except OperationError as error:
             state.broke(frame, node, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
@@ -11,8 +11,9 @@ from apxm.program.model import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.state import LoadedPlan, load
+from apxm.runtime.waiting import WaitingOperation
 
-Handler = InlineOperation | ModelCall
+Handler = InlineOperation | WaitingOperation
 
 
 def handler(node: Operate) -> Handler:
@@ -29,18 +30,28 @@ def handler(node: Operate) -> Handler:
 class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, choose: Callable[[Operate], Handler] = handler) -> None:
+        """`choose` gives the handler of an operation."""
         self.program = program
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(handler(node) if isinstance(node, Operate) else None for node in plan.nodes) for plan in program.plans
+            tuple(choose(node) if isinstance(node, Operate) else None for node in plan.nodes) for plan in program.plans
         )
         """By plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
         self.plans: tuple[LoadedPlan, ...] = load(program, inline)
-        self.backends = named_backends(self.handlers)
+        self.waiting = first_of_each_provider(self.handlers)
+
+    @property
+    def backends(self) -> tuple[str | None, ...]:
+        """The backends that its calls name, each once and in their order; None is the default one."""
+        return tuple(call.backend for call in self.waiting.values() if isinstance(call, ModelCall))
 
 
-def named_backends(handlers: Sequence[Sequence[Handler | None]]) -> tuple[str | None, ...]:
-    """Those that the calls name, each once and in their order; None is the default one."""
-    calls = (found for plan in handlers for found in plan if isinstance(found, ModelCall))
-    return tuple(dict.fromkeys(call.backend for call in calls))
+def first_of_each_provider(handlers: Sequence[Sequence[Handler | None]]) -> dict[Hashable, WaitingOperation]:
+    """By the key of its provider, in their order: any of those that share one can bind it."""
+    found: dict[Hashable, WaitingOperation] = {}
+    for plan in handlers:
+        for operation in plan:
+            if isinstance(operation, WaitingOperation):
+                found.setdefault(operation.provider, operation)
+    return found
