@@ -65,12 +65,17 @@ class ToolCall(WaitingOperation):
         return answer.value
 
 
+MOVED: set[tuple[Phase, Phase]] = set()
+"""All moves that any `CheckedCall` made."""
+
+
 class CheckedCall(Call, eq=False, gc=False):
     """A call that asserts that each of its moves is in the table."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "phase":
             assert value in MOVES[self.phase].values(), f"{self.phase.value} → {value.value}"
+            MOVED.add((self.phase, value))
         super().__setattr__(name, value)
 
 
@@ -140,8 +145,3 @@ class ManualClock:
             self.instant = max(self.instant, entry[0])
             entry[2]()
         self.instant = to
-
-
-def phase_of(call: Call) -> Phase:
-    """Read anew: type checkers believe that nothing but an assignment changes it."""
-    return call.phase

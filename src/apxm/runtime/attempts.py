@@ -139,7 +139,7 @@ class Attempts:
                     outcome = await provider.call(call.request)
                 except asyncio.CancelledError:
                     if call.phase is EXPIRED:
-                        outcome = provider.timeout((call.limit or 0) / 1e9)
+                        outcome = call.timeout()
                     elif call.phase is SENT:
                         outcome = OperationError("cancelled", f"the {provider.kind} cancelled the call")
                     else:

@@ -69,7 +69,7 @@ class Calls:
         self._abort = abort
         self._running = Deadlines(clock, self._expire)
         self._aside: dict[Call, None] = {}  # in order, so that all ends are deterministic
-        """Those that pause, are being committed, or have expired."""
+        """Those that pause, and those whose answers are being committed."""
         self.unaffordable: list[Call] = []
         """Those that the budget cannot pay for any more."""
         self._committing = 0
@@ -183,12 +183,13 @@ class Calls:
         """Starts the calls that can have their slots now, those with the longest path to the end first."""
         left, self._left = self._left, []
         for phase, call in self._slots.turn(left):
-            call.phase = phase
             if phase is STARTING:
                 call.slot_from = self._released
                 call.granted = call.since = self._now()
                 self._start(call)
-            elif phase is UNAFFORDABLE:
+                continue
+            call.phase = phase
+            if phase is UNAFFORDABLE:
                 self.unaffordable.append(call)
             else:
                 self._refused = True
@@ -294,7 +295,6 @@ class Calls:
         if pause is not None:
             self._pause(call, error, pause)
             return
-        self._aside.pop(call, None)
         call.phase = OVER
         self._state.broke(call.frame, call.node, error)
         self.routed = routed = self._now()
@@ -318,14 +318,13 @@ class Calls:
 
     def _expire(self, call: Call) -> None:
         """The time of its attempt is over."""
-        provider = call.provider
-        if provider.begin is not None:
+        if call.provider.begin is None:
+            call.phase, call.limit = EXPIRED, None
+            self._running.add(call)  # until its task has ended
             self._stop(call)
-            self.received(call, provider.timeout((call.limit or 0) / 1e9))
         else:
-            call.phase = EXPIRED
-            self._aside[call] = None
             self._stop(call)
+            self.received(call, call.timeout())
 
     def _stop(self, call: Call) -> None:
         try:

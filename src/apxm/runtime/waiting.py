@@ -209,7 +209,7 @@ class Call(Struct, eq=False, gc=False):
     """When the answer was there, once there is one."""
     answer: Answer | None = None
     limit: int | None = None
-    """The time limit of the running attempt, in ns."""
+    """The time limit of the running attempt, in ns; None where there is none, or it is over."""
     handle: Handle | None = None
     """What gives up the running attempt, or the pause before the next one."""
     hoping_since: int | None = None
@@ -233,6 +233,11 @@ class Call(Struct, eq=False, gc=False):
     def rank(self) -> int:
         """The longest path from it to the end of the run, in ms; the highest goes first."""
         return self.frame.base + self.operation.priority
+
+    def timeout(self) -> OperationError:
+        """Why its attempt failed, where its time is over."""
+        limit = self.operation.timeout_ns or self.provider.timeout_ns or 0
+        return self.provider.timeout(limit / 1e9)
 
     def first_ended(self, outcome: object) -> None:
         """Its provider says that the first attempt is over. A `partial` of `ended` takes twice as long to make."""
