@@ -30,7 +30,7 @@ class CallObserver(Protocol):
         """What ended last was in vain, and is tried again after so many ns at the earliest."""
         ...
 
-    def reused(self, path: str, request: object, result: Result) -> None:
+    def reused(self, path: str, request: Any, result: Result) -> None:
         """An earlier process made this call: nothing is sent, its answer is taken from the journal."""
         ...
 
