@@ -127,7 +127,9 @@ class BarePyqwest:
 
         self._url = f"{where.base}/chat/completions"
         self._headers = [("content-type", "application/json")]
-        self._transport = transport.shared_transport(os.environ, tls=where.authority is not None)
+        self._transport = transport.shared_transport(
+            transport.read_certificates(os.environ) if where.authority else None, None, tls=where.authority is not None
+        )
         self._client = Client(self._transport)
 
     def prepare(self, width: int) -> None:

@@ -16,7 +16,7 @@ from statistics import median
 
 from apxm.reports.tables import markdown
 
-PACKAGES = ("apxm", "apache-hamilton", "langchain-openai", "langgraph", "openai", "pyqwest", "uvloop", "xdsl")
+PACKAGES = ("apxm", "apache-hamilton", "langchain-openai", "langgraph", "openai", "pyqwest", "uvloop")
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from statistics import median
 
 import msgspec
 
-from apxm.reports.comparison import Comparison
-from apxm.reports.comparison_tables import comparison_text
 from apxm.reports.tables import markdown
 from apxm.runtime.loops import real_loop
 from apxm.workloads.catalog import SCALABILITY
 from apxm.workloads.comparing import Compared, Comparing
+from apxm.workloads.comparison import Comparison
+from apxm.workloads.comparison_tables import comparison_text
 from apxm.workloads.endpoints import simulated
 from apxm.workloads.langgraph_system import load_peer
 from apxm.workloads.measuring import Schedule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 LOOPBACK = ("127.", "::1", "localhost")
 NOWHERE = "http://127.0.0.1:9"
+SOAK_S = 900
 OURS = ("APXM_TRUST", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "REQUEST_METHOD", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 
@@ -23,6 +25,27 @@ def _refuse_network(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_refuse_network)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.timeout(SOAK_S))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_in_the_foreground() -> Iterator[None]:
+    """A shell in the background ignores SIGINT, and nohup SIGHUP, which every process that a test starts would inherit;
+    what has a handler here is at its default there."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    if sys.platform != "win32":
+        handlers[signal.SIGHUP] = lambda *_: None  # these tests still outlive the terminal
+    before = {number: handler for number in handlers if (handler := signal.getsignal(number)) == signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handlers[number])
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

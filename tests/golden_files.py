@@ -1,4 +1,4 @@
-"""Golden files of the compiler: cases of a text and what becomes of it, in one readable file.
+"""Golden files of the compiler: cases of an AIS text and what becomes of it, in one readable file.
 
     // ===== the name of a case
     the text before
@@ -15,6 +15,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+
+from apxm.ir.build import build_module
+from apxm.ir.structure import Module
+from apxm.ir.verify import verify_module
+from apxm.language.checker import check
+from apxm.language.parser import parse
+from apxm.source import SourceFile
 
 FOLDER = Path(__file__).parent / "golden"
 _CASE = re.compile(
@@ -41,3 +48,10 @@ def inside_module(text: str) -> str:
     lines = text.splitlines()
     assert lines[0] == "builtin.module {"
     return dedent("\n".join(lines[1:-1]))
+
+
+def built(text: str) -> Module:
+    """The module of an AIS text, before any pass."""
+    module = build_module(check(parse(SourceFile("test.ais", text))))
+    verify_module(module)
+    return module

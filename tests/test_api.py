@@ -180,8 +180,9 @@ def test_without_other_backends_the_environment_decides(
     result = apxm.run(program, topic="bees", latency="constant:0")
     assert result.metrics.backend.simulated
     assert result.value.endswith(": bees to depth 2")
+    once = apxm.compile_text('agent A { @entry flow f() -> str { ask("a", retries: 0) -> a return a } }')
     with pytest.raises(apxm.RunFailed, match="redirect"):
-        apxm.run(program, topic="bees", faults="redirect:1", latency="constant:0")
+        apxm.run(once, faults="redirect:1", latency="constant:0")
 
 
 def test_backends_and_a_configuration_exclude_each_other(program: apxm.Program) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [{"source", "frozen", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
@@ -21,8 +21,7 @@ EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api
 
 ONLY_IN = {
     "wcwidth": {"source"},
-    "lark": {"language"},
-    "xdsl": {"ir", "passes", "compiler"},
+    "lark": set(),  # a tool of development: the tables it makes are part of the package
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
     "jsonschema": {"simulator"},
@@ -33,6 +32,26 @@ ONLY_IN = {
     "sqlite3": {"journal"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
+
+BUDGETS = {
+    "analysis": 2485,
+    "apxm": 1493,  # the files of the package itself
+    "backends": 2984,
+    "cli": 2804,
+    "compiler": 805,
+    "config": 966,
+    "ir": 1192,
+    "journal": 1329,
+    "language": 4079,
+    "operations": 883,
+    "passes": 828,
+    "program": 1110,
+    "reports": 1632,
+    "runtime": 4046,
+    "simulator": 3452,
+    "workloads": 1354,
+}
+"""The most lines that the Python files of a room may have together, blank ones and comments included."""
 
 
 def layers_below() -> dict[str, set[str]]:
@@ -112,6 +131,16 @@ def test_no_import_cycle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
+
+
+def test_every_room_keeps_to_its_budget_of_lines() -> None:
+    lines = dict.fromkeys(BUDGETS, 0)
+    for path in MODULES.values():
+        room = (PACKAGE.name, *path.relative_to(PACKAGE).parent.parts)[:2][-1]
+        assert room in lines, f"{room}: a new room needs a budget"
+        lines[room] += path.read_bytes().count(b"\n")
+    over = {room: f"{count} lines of {BUDGETS[room]}" for room, count in lines.items() if count > BUDGETS[room]}
+    assert not over, "look for what can go; where nothing can, raising a budget is a decision to be named in the commit"
 
 
 def test_importing_the_package_loads_nothing_else() -> None:

@@ -146,12 +146,11 @@ def test_the_demo_ends_in_silence_when_nobody_reads_on(checkout: Path, environme
 
 
 def test_the_examples_of_the_language_in_the_readme_compile() -> None:
-    from apxm.language.checker import check
-    from apxm.language.parser import parse
+    from apxm.compiler.check import check_source
     from apxm.source import SourceFile
 
     (example,) = [block for block in blocks(README, "") if block.startswith("agent")]
-    assert check(parse(SourceFile("README.md", example))).warnings == ()
+    assert check_source(SourceFile("README.md", example)) == ()
 
 
 def test_every_measured_number_is_one_that_a_benchmark_printed() -> None:

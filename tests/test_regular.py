@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apxm.backends.transport import shared_transport
+from apxm.backends.transport import read_certificates
 from apxm.config.files import read_file
 from apxm.config.trust import list_trusted
 from apxm.errors import ConfigurationError, JournalError
@@ -106,7 +106,7 @@ def test_a_link_in_a_circle_keeps_no_run_from_being_listed(tmp_path: Path) -> No
 def test_a_pipe_of_certificates_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
     with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE.*not a regular file"):
-        shared_transport({"SSL_CERT_FILE": str(tmp_path / "x")}, tls=True)
+        read_certificates({"SSL_CERT_FILE": str(tmp_path / "x")})
 
 
 def test_a_pipe_among_what_is_trusted_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apxm.source import Diagnostic, SourceFile, Span
+from apxm.source import Diagnostic, SourceFile, Span, shortened, shortened_left
 
 CHARACTERS = st.sampled_from("a \té\u0301日語ｶＡ　🎉❤\ufe0f\u200d👩💻🏽\u202e\u2066\u200b\u3164\x1b\x9b\u0e33한")
 
@@ -49,3 +49,8 @@ def test_a_combining_character_is_underlined_where_it_is_drawn(joined: str) -> N
     _, whole = drawn(f"ab{joined}cd", 2, 2 + len(joined))
     _, last = drawn(f"ab{joined}cd", 1 + len(joined), 2 + len(joined))
     assert last == whole
+
+
+def test_a_longer_text_is_shortened_at_either_end() -> None:
+    assert (shortened("abc", 3), shortened_left("abc", 3)) == ("abc", "abc")
+    assert (shortened("abcd", 3), shortened_left("abcd", 3)) == ("abc…", "…bcd")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from apxm.analysis.profile import Profile
-from apxm.reports.comparison import Comparison
-from apxm.reports.comparison_tables import Guesses
+from apxm.workloads.comparison import Comparison, Guesses
 
 
 class Round(Struct, frozen=True):

@@ -20,7 +20,7 @@ from reprlib import Repr
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from apxm.analysis.metrics import BackendUsed, LinkPhases, Metrics
+from apxm.analysis.metrics import LinkPhases, Metrics
 from apxm.backends.protocol import BackendInfo
 from apxm.config.runs import Journaling
 from apxm.config.selection import Selection, resolve
@@ -37,7 +37,7 @@ from apxm.runtime.options import OnError, RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
-from apxm.source import SourceFile
+from apxm.source import SourceFile, shortened
 from apxm.version import VERSION
 
 if TYPE_CHECKING:
@@ -62,13 +62,12 @@ class Result:
     trace: Trace
     """Everything that happened, with its instants."""
     link_phases: LinkPhases
-    backend: BackendUsed
+    backend: BackendInfo
     run_id: str
     """Of this run; `apxm.resume` takes it where the run was journaled."""
 
     def __repr__(self) -> str:
-        value = _SHORT.repr(self.value)  # never all of it: it may be large
-        short = value if len(value) <= _SHORT.maxother else f"{value[: _SHORT.maxother - 1]}…"
+        short = shortened(_SHORT.repr(self.value), _SHORT.maxother)  # never all of it: it may be large
         return f"Result({self.run_id!r}, {self.status.value}, value={short})"
 
     @property
@@ -374,7 +373,7 @@ async def _executed(
     phases = LinkPhases(
         validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
     )
-    result = Result(trace, phases, backend_used(pool.info), run_id)
+    result = Result(trace, phases, pool.info, run_id)
     if result.status is not Status.SUCCEEDED:
         raise RunFailed(result)
     return result
@@ -429,10 +428,6 @@ def _watched(options: RunOptions, run_id: str) -> RunOptions:
 
 def warn(text: str) -> None:
     logger.warning("%s", text)
-
-
-def backend_used(info: BackendInfo) -> BackendUsed:
-    return BackendUsed(info.name, info.kind, info.model, info.simulated, info.endpoint)
 
 
 def milliseconds(seconds: float) -> float:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apxm.analysis.measure import measure
-from apxm.analysis.metrics import BackendUsed, LinkPhases
+from apxm.analysis.metrics import LinkPhases
 from apxm.analysis.work_span import longest_path, work
-from apxm.backends.protocol import ModelRequest
+from apxm.backends.protocol import BackendInfo, ModelRequest
 from apxm.errors import BackendError
 from apxm.program.model import Call, Enter, Exit, Input, Literal, Operand, Switch
 from apxm.runtime.options import RunOptions
@@ -20,7 +20,7 @@ from tests.plans import ask, give, merge, plan, program, show
 from tests.random_plans import random_program
 
 MS = 1_000_000
-USED = BackendUsed(name="scripted", kind="scripted", model="m", simulated=True)
+USED = BackendInfo(name="scripted", kind="scripted", model="m", simulated=True)
 
 
 def timed(latencies: dict[str, float]) -> ScriptedBackend:

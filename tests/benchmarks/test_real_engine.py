@@ -13,9 +13,9 @@ from benchmarks.real.results import Discipline, Machine, Results, Round
 from benchmarks.real.tables import results_text
 
 from apxm.errors import ApxmError
-from apxm.reports.comparison import Comparison
+from apxm.workloads.comparison import Comparison
 from tests.analysis.endpoints import profile
-from tests.reports.comparisons import comparison
+from tests.workloads.comparisons import comparison
 
 
 def predicted_with(*errors: float) -> Results:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
-
-from apxm.ir.base import type_of
+from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp, flows_of
+from apxm.ir.structure import CallOp, FlowOp, Module, SwitchOp
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
 from apxm.operations.types import STR, Value, text_form
 
@@ -24,7 +21,7 @@ class Failed:
 FAILED = Failed()
 
 
-def run(module: ModuleOp, flow: str, arguments: list[Value], answer: Answer) -> tuple[Value, list[str], bool]:
+def run(module: Module, flow: str, arguments: list[Value], answer: Answer) -> tuple[Value, list[str], bool]:
     """The flow's result, the printed lines, and whether anything failed: a value that cannot be computed is no failure
     before something needs it."""
     machine = Machine(module, answer)
@@ -33,8 +30,8 @@ def run(module: ModuleOp, flow: str, arguments: list[Value], answer: Answer) -> 
 
 
 class Machine:
-    def __init__(self, module: ModuleOp, answer: Answer) -> None:
-        self.flows = flows_of(module)
+    def __init__(self, module: Module, answer: Answer) -> None:
+        self.flows = module.flows
         self.answer = answer
         self.printed: list[str] = []
         self.failed = False
@@ -42,18 +39,18 @@ class Machine:
         """The paths of the calls around the current place."""
 
     def call(self, flow: FlowOp, arguments: list[Value]) -> Value:
-        return self.block(flow.body, dict(zip(flow.body.args, arguments, strict=True)))
+        return self.block(flow.body, dict(zip(flow.body.arguments, arguments, strict=True)))
 
     def block(self, block: Block, values: dict[SSAValue, Value]) -> Value:
         for op in block.ops:
-            if isinstance(op, ReturnOp | YieldOp):
-                return None if op.given is None else values[op.given]
+            if op.ends:
+                return None if block.given is None else values[block.given]
             result = self.do(op, [values[operand] for operand in op.operands], values)
             if op.results:
                 values[op.results[0]] = result
         raise AssertionError("a block without an end")
 
-    def do(self, op: Operation, operands: list[Value], values: dict[SSAValue, Value]) -> Value:
+    def do(self, op: Op, operands: list[Value], values: dict[SSAValue, Value]) -> Value:
         if isinstance(op, CallOp):
             self.calls.append(op.path)
             result = self.call(self.flows[op.callee], operands)
@@ -70,7 +67,7 @@ class Machine:
             case OperateOp():
                 return self.operate(op, operands)
             case ConstantOp():
-                return op.data.value
+                return op.constant
             case TextOp():
                 return "".join(map(text_form, operands))
             case SumOp():
@@ -93,9 +90,9 @@ class Machine:
             return None
         if not op.is_model_call:
             assert op.value is not None
-            return "\n".join(arguments) if type_of(op.value) == STR else arguments
+            return "\n".join(arguments) if op.value.type == STR else arguments
         prompt, *context = map(text_form, arguments)
         parts = [prompt] * bool(prompt) + [f"Context {k}: {value}" for k, value in enumerate(context, 1)]
-        named = dict(zip(op.named_operands, operands[len(op.arguments) :], strict=True))
+        named = dict(zip(op.options, operands[len(op.arguments) :], strict=True))
         system = "\n\n".join(filter(None, (named.get("system"), op.OPERATION.instruction))) or None
         return self.answer("\n\n".join(parts), system)

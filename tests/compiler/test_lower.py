@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from apxm.compiler.lower import lower
 from apxm.compiler.pipeline import compile_source
-from apxm.ir.text import parse_module
 from apxm.program.codec import decode, encode
 from apxm.program.model import (
     AnyNode,
@@ -30,10 +28,6 @@ from apxm.source import SourceFile
 def compiled(text: str, level: int = 0) -> Program:
     """Through the codec, which verifies it."""
     return decode(encode(compile_source(SourceFile("dir/test.ais", text), level=level).program))
-
-
-def lowered(text: str) -> Program:
-    return decode(encode(lower(parse_module(text), file="test.ais", optimization_level=0)))
 
 
 def kinds(plan: Plan) -> list[type[AnyNode]]:
@@ -163,14 +157,15 @@ def test_a_program_with_several_flows_and_no_entry_has_none() -> None:
 
 def test_a_large_value_with_several_users_is_computed_once() -> None:
     long = "x" * 1000
-    program = lowered(f"""
-        ais.flow entry @A.main(t %t: str) -> str {{
-          %0 = ais.constant "{long}" : str
-          %1 = ais.text(%0, %t) : str
-          %a = ais.ask(%1) : str {{path: "a"}}
-          %b = ais.ask(%1) : str {{path: "b"}}
-          %r = ais.merge(%a, %b) : str {{path: "r"}}
-          ais.return(%r)
+    program = compiled(f"""
+        agent A {{
+            @entry flow main(t: str) -> str {{
+                let prompt = "{long}" + t
+                ask(prompt) -> a
+                ask(prompt) -> b
+                merge(a, b) -> r
+                return r
+            }}
         }}
     """)
     plan = program.plans[0]
@@ -184,18 +179,13 @@ def test_a_large_constant_with_one_user_folds() -> None:
 
 
 def test_a_large_constant_is_delivered_into_arms_and_a_small_one_copied() -> None:
-    program = lowered(f"""
-        ais.flow entry @A.main(t %t: str) {{
-          %small = ais.constant "s" : str
-          %large = ais.constant "{"x" * 1000}" : str
-          ais.switch(%t) {{path: "switch#1"}} case "a" {{
-            ais.print(%small, %large) {{path: "switch#1/a/print#1"}}
-            ais.yield()
-          }} case "b" {{
-            ais.print(%large) {{path: "switch#1/b/print#1"}}
-            ais.yield()
-          }}
-          ais.return()
+    program = compiled(f"""
+        agent A {{
+            @entry flow main(t: str) {{
+                let small = "s"
+                let large = "{"x" * 1000}"
+                switch t {{ case "a" => print(small, large)  case "b" => print(large) }}
+            }}
         }}
     """)
     assert [type(node) for node in program.plans[0].nodes].count(Enter) == 2

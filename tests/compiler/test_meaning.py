@@ -49,7 +49,7 @@ def compiled(text: str, level: int) -> Program:
 @given(sources(), st.integers(0, 9), st.sampled_from([0, 1]))
 def test_a_run_prints_and_gives_what_the_text_says_line_by_line(text: str, seed: int, level: int) -> None:
     module = compile_source(SourceFile("test.ais", text), level=0).module
-    entry = next(flow for flow in reference.flows_of(module) if flow.endswith(".main"))
+    entry = next(flow for flow in module.flows if flow.endswith(".main"))
     value, printed, failed = reference.run(module, entry, [], answer)
     trace = execute_virtually(compiled(text, level), backend(seed))
     assert trace.printed == printed

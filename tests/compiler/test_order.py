@@ -7,15 +7,13 @@ from random import Random
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
 
 from apxm.compiler.order import OrderTracker, input_ports
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import OperationError
-from apxm.ir.base import AisOperation
+from apxm.ir.core import Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import SwitchOp
+from apxm.ir.structure import Module, SwitchOp
 from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value
@@ -112,7 +110,7 @@ TABLE = {
 def _more_effects() -> object:
     accesses_of = Summary.accesses
 
-    def patched(self: Summary, op: Operation) -> tuple[Access, ...]:
+    def patched(self: Summary, op: Op) -> tuple[Access, ...]:
         known = TABLE.get(op.OPERATION.name) if isinstance(op, OperateOp) else None
         return accesses_of(self, op) if known is None else known
 
@@ -124,7 +122,7 @@ def _more_effects() -> object:
 class LineByLine(Machine):
     """Runs a module in the order of its text, and knows what has to happen if some operations fail."""
 
-    def __init__(self, module: ModuleOp, failing: set[str]) -> None:
+    def __init__(self, module: Module, failing: set[str]) -> None:
         super().__init__(module, lambda _prompt, _system: "")
         self.summary = Summary(module)
         self.failing = failing
@@ -133,8 +131,7 @@ class LineByLine(Machine):
         self.missing: list[tuple[Access, ...]] = []
         """The accesses of those that did not."""
 
-    def do(self, op: Operation, operands: list[Value], values: dict[SSAValue, Value]) -> Value:
-        assert isinstance(op, AisOperation)
+    def do(self, op: Op, operands: list[Value], values: dict[SSAValue, Value]) -> Value:
         path = "/".join([*self.calls, op.path])
         if isinstance(op, SwitchOp) and (operands[0] is FAILED or op.arm_for(operands[0]) is None):
             self.note(path, self.summary.accesses(op), False)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from apxm.compiler.check import check_source
 from apxm.compiler.diagnostics import compiler_diagnostics
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import SourceError, UsageError
-from apxm.ir.text import parse_module, print_module
+from apxm.ir.text import print_module
 from apxm.operations.types import DEEPEST_TYPE
 from apxm.program.model import Call, Operate
 from apxm.program.statistics import flow_statistics
@@ -94,6 +95,11 @@ def test_the_warning_of_an_unused_call_says_what_this_level_does(level: int, sai
     assert flow_statistics(compilation.program)["ScalabilityTest.unused"].total_nodes == (level == 0)
 
 
+def test_checking_and_compiling_warn_of_the_same() -> None:
+    seed = source(SEED)
+    assert check_source(seed) == compile_source(seed).warnings
+
+
 def test_the_ir_is_kept_as_a_pass_left_it() -> None:
     built = compile_source(source(SEED), keep_ir_after="build")
     removed = compile_source(source(SEED), keep_ir_after="remove-unused")
@@ -103,7 +109,7 @@ def test_the_ir_is_kept_as_a_pass_left_it() -> None:
     assert "no one wants it" in built.ir
     assert "no one wants it" not in removed.ir
     assert "priority" not in removed.ir
-    assert last.ir == print_module(last.module) == print_module(parse_module(last.ir or ""))
+    assert last.ir == print_module(last.module)
     assert compile_source(source(SEED)).ir is None
 
 
@@ -204,4 +210,4 @@ def test_the_deepest_type_compiles(level: int) -> None:
     text = f"agent A {{ flow main(a0: json) -> json {{ {wrapped} print(a{DEEPEST_TYPE}) return a{DEEPEST_TYPE} }} }}"
     compilation = compile_source(source(text), level=level)
     verify(compilation.program)
-    assert print_module(parse_module(print_module(compilation.module))) == print_module(compilation.module)
+    assert "list[" * DEEPEST_TYPE in print_module(compilation.module)

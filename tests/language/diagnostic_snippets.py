@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from apxm.compiler.check import check_source
 from apxm.errors import SourceError
-from apxm.language.checker import check
-from apxm.language.parser import parse
 from apxm.source import Diagnostic, SourceFile
 
 FOLDER = Path(__file__).with_name("diagnostics")
@@ -41,7 +40,7 @@ def snippets() -> Iterator[Snippet]:
 def diagnose(source: str) -> tuple[Diagnostic, ...]:
     """Errors, or else warnings."""
     try:
-        return check(parse(SourceFile("w.ais", source))).warnings
+        return check_source(SourceFile("w.ais", source))
     except SourceError as error:
         return error.diagnostics
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from apxm.compiler.check import check_source
 from apxm.errors import SourceError
 from apxm.language.checker import check
 from apxm.language.parser import parse, read_source
@@ -44,7 +45,7 @@ def call_in(statement: Statement) -> CallExpression:
 
 @pytest.mark.parametrize("name", ["scalability.ais", "researcher.ais"])
 def test_the_example_programs_are_correct(name: str):
-    assert check(parse(read_source(PROGRAMS / name))).warnings == ()
+    assert check_source(read_source(PROGRAMS / name)) == ()
 
 
 def test_the_entry_of_the_scalability_workload():
@@ -200,4 +201,5 @@ def test_a_chain_of_flows_may_be_as_long_as_the_file():
 def test_a_result_that_crosses_many_flows_has_its_effects_found():
     flows = "\n".join(f"flow f{i}() -> str {{ return f{i + 1}() }}" for i in range(300))
     last = 'flow f300() -> str { print("x")  return "x" }'
-    assert checked(f"agent A {{ @entry flow main() {{ f0() }} {flows} {last} }}").warnings == ()
+    source = SourceFile("t.ais", f"agent A {{ @entry flow main() {{ f0() }} {flows} {last} }}")
+    assert check_source(source) == ()

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apxm.compiler.check import warnings_of
 from apxm.errors import SourceError
+from apxm.ir.build import build_module
 from apxm.language.checker import check
-from apxm.language.expectation import RESERVED_WORDS
 from apxm.language.parser import DEEPEST_NESTING, parse
-from apxm.language.signatures import UNKNOWN
+from apxm.language.report import UNKNOWN
+from apxm.language.syntax import RESERVED_WORDS
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import DEEPEST_TYPE
 from apxm.source import Diagnostic, SourceFile
@@ -28,7 +30,7 @@ def diagnose(text: str) -> tuple[Diagnostic, ...]:
     except SourceError as error:
         return error.diagnostics
     assert UNKNOWN not in tree.types.values()
-    return tree.warnings
+    return warnings_of(tree, build_module(tree))
 
 
 def examine(text: str) -> tuple[Diagnostic, ...]:

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from apxm.analysis.calibrate import calibrate
 from apxm.analysis.measure import measure
-from apxm.analysis.metrics import BackendUsed, LinkPhases
+from apxm.analysis.metrics import LinkPhases
 from apxm.backends.openai import OpenAIBackend
-from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest, Price, Usage
+from apxm.backends.protocol import BackendInfo, Clock, Handle, ModelAnswer, ModelRequest, Price, Usage
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
@@ -127,7 +127,7 @@ def test_of_what_cannot_be_the_endpoint_says_nothing(count: Any) -> None:
     assert trace.budget.spent == trace.budget.charged != 0
     attempts = [attempt for record in trace.operations for attempt in record.attempts]
     assert {(attempt.service_ns, attempt.usage) for attempt in attempts} == {(None, Usage())}
-    metrics = measure(trace, LinkPhases(), BackendUsed("scripted", "scripted", "scripted", simulated=True))
+    metrics = measure(trace, LinkPhases(), BackendInfo("scripted", "scripted", "scripted", simulated=True))
     assert metrics.llm.total_output_tokens is None
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import apxm
 from apxm.analysis.measure import measure
-from apxm.analysis.metrics import BackendUsed, LinkPhases
+from apxm.analysis.metrics import LinkPhases
 from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest, Price, Usage
 from apxm.errors import BackendError
 from apxm.journal.store import Store
@@ -86,7 +86,7 @@ def test_the_exception_and_the_numbers_say_so_too() -> None:
     assert isinstance(stopped, apxm.Stopped)
     assert (stopped.kind, stopped.limit, stopped.pending) == ("timeout", 0.01, ("n0", "n1"))
     assert failed.value.result.stopped is stopped
-    metrics = measure(failed.value.result.trace, LinkPhases(), BackendUsed("b", "mine", "m", False))
+    metrics = measure(failed.value.result.trace, LinkPhases(), BackendInfo("b", "mine", "m", False))
     assert metrics.execution.stopped == stopped
 
 

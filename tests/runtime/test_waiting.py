@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from apxm.analysis.measure import measure
-from apxm.analysis.metrics import BackendUsed, LinkPhases
-from apxm.backends.protocol import Clock, Handle
+from apxm.analysis.metrics import LinkPhases
+from apxm.backends.protocol import BackendInfo, Clock, Handle
 from apxm.errors import OperationError
 from apxm.journal.journal import Journal
 from apxm.journal.model import Ended, Result, Started, header_of
@@ -86,14 +86,14 @@ class ByCoroutine(Tool):
 
 
 def loaded(p: Program, tool: Tool) -> LoadedProgram:
-    def choose(node: Operate) -> Handler:
+    def handler_of(node: Operate) -> Handler:
         if node.operation != "use":
             return table.handler(node)
         found = ToolCall(tool, node.operands, str(node.arguments[0].value) if not node.operands else "")  # type: ignore[union-attr]
         found.priority = node.priority
         return found
 
-    return LoadedProgram(p, choose)
+    return LoadedProgram(p, handler_of)
 
 
 def run(p: Program, tool: Tool, backend: ScriptedBackend | None = None, **options: Any) -> Trace:
@@ -118,7 +118,7 @@ def test_it_waits_between_model_calls_at_exact_instants(style: Style) -> None:
     [attempt] = trace.operations[1].attempts
     assert (attempt.outcome, attempt.usage.total, attempt.service_ns, attempt.first) == ("ok", None, None, None)
     assert trace.executed == 3
-    metrics = measure(trace, LinkPhases(), BackendUsed("scripted", "scripted", "scripted", simulated=True))
+    metrics = measure(trace, LinkPhases(), BackendInfo("scripted", "scripted", "scripted", simulated=True))
     assert metrics.work_span.t1_ms == 230
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
-from apxm.reports.comparison import Measured
 from apxm.runtime.loops import run_virtually
 from apxm.testing import ScriptedBackend
 from apxm.workloads.apxm_system import ApxmSystem
+from apxm.workloads.comparison import Measured
 from apxm.workloads.measuring import FailedRuns, Schedule, interleaved, isolated_latencies
 from apxm.workloads.results import isolated_t1, measured
 from apxm.workloads.scalability import programs, prompts

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from apxm.backends.numbers import counts
 from apxm.errors import UsageError
 from apxm.program.model import Operate
 from apxm.workloads.catalog import SCALABILITY
-from apxm.workloads.scalability import WRITTEN, parse_widths, programs, prompts, source_text
+from apxm.workloads.scalability import WIDEST, WRITTEN, programs, prompts, source_text
 
 
 def test_what_is_generated_for_the_seeds_widths_is_the_seeds_file() -> None:
@@ -44,10 +45,10 @@ def test_a_width_that_the_file_holds_is_run_from_the_file() -> None:
 
 
 def test_widths_are_read_in_rising_order_each_once() -> None:
-    assert parse_widths("8, 1,2,2") == (1, 2, 8)
+    assert counts("8, 1,2,2", "--n", WIDEST) == (1, 2, 8)
 
 
 @pytest.mark.parametrize("text", ["", "two", "1,,2", "0", "-1", "4097", "1.5"])
 def test_widths_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--n"):
-        parse_widths(text)
+        counts(text, "--n", WIDEST)

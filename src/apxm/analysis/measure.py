@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from apxm.analysis.metrics import (
-    BackendUsed,
     BudgetUsed,
     Execution,
     LinkPhases,
@@ -18,11 +17,12 @@ from apxm.analysis.metrics import (
     WorkSpan,
 )
 from apxm.analysis.work_span import longest_path, work
+from apxm.backends.protocol import BackendInfo
 from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.trace import Overhead, Trace
 
 
-def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metrics:
+def measure(trace: Trace, link_phases: LinkPhases, backend: BackendInfo) -> Metrics:
     """The metrics of a run that is over; docs/metrics.md defines each."""
     duration = trace.duration
     t1 = work(trace)
@@ -39,7 +39,7 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendUsed) -> Metr
         llm=_llm(trace),
         link_phases=link_phases,
         work_span=_work_span(trace, t1),
-        backend=backend,
+        backend=BackendInfo(backend.name, backend.kind, backend.model, backend.simulated, backend.endpoint),
         budget=None if trace.budget is None else _budget(trace.budget),
     )
 

@@ -7,6 +7,7 @@ import json
 import msgspec
 from msgspec import Struct
 
+from apxm.backends.protocol import BackendInfo
 from apxm.runtime.stopped import Stopped
 
 
@@ -80,14 +81,6 @@ class WorkSpan(Struct, frozen=True):
         return f"WorkSpan(t1_ms={self.t1_ms}, t_inf_ms={self.t_inf_ms}, speedup={self.speedup}, …)"
 
 
-class BackendUsed(Struct, frozen=True):
-    name: str
-    kind: str
-    model: str
-    simulated: bool
-    endpoint: str | None = None
-
-
 class BudgetUsed(Struct, frozen=True):
     """What a run with a budget cost, over all processes that carried it."""
 
@@ -106,7 +99,7 @@ class Metrics(Struct, frozen=True):
     llm: LlmMetrics
     link_phases: LinkPhases
     work_span: WorkSpan
-    backend: BackendUsed
+    backend: BackendInfo
     budget: BudgetUsed | None = None
     """None where the run has none."""
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.choice import Choice, Reply, UnreadableAnswerError, text_of
+from apxm.backends.completion import ChatMessage
 from apxm.backends.content import load_json
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
 from apxm.backends.said import read_error
@@ -19,14 +20,9 @@ from apxm.errors import BackendError
 # --- what is sent --------------------------------------------------------------------------------------------------
 
 
-class Message(Struct, frozen=True):
-    role: str
-    content: str
-
-
 class ChatCall(Struct, frozen=True, omit_defaults=True):
     model: str
-    messages: tuple[Message, ...]
+    messages: tuple[ChatMessage, ...]
     temperature: float | UnsetType = UNSET
     max_tokens: int | UnsetType = UNSET
     max_completion_tokens: int | UnsetType = UNSET
@@ -39,9 +35,9 @@ _encode = msgspec.json.Encoder().encode
 def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
     """The body of one call. Raises `BackendError` for text that no encoding of Unicode can carry."""
     system = request.system_text(settings.system)
-    messages = (Message("user", request.prompt),)
+    messages = (ChatMessage("user", request.prompt),)
     if system:
-        messages = (Message("system", system), *messages)
+        messages = (ChatMessage("system", system), *messages)
     temperature = request.temperature if request.temperature is not None else settings.temperature
     limit = request.max_tokens if request.max_tokens is not None else settings.max_tokens
     older = settings.max_tokens_field == "max_tokens"

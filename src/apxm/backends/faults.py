@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
+from apxm.backends.completion import ChatChoice, ChatMessage, Completion, TokenCounts
 from apxm.backends.latency import Draws
 from apxm.backends.protocol import ModelAnswer
 from apxm.errors import BackendError, UsageError
@@ -191,13 +192,7 @@ def body_size(answer: ModelAnswer) -> int:
     make it a little longer."""
     given, taken = answer.usage.input_tokens or 0, answer.usage.output_tokens or 0
     text = answer.text.encode(errors="replace").decode()  # half of a surrogate pair could not be sent at all
-    message = {"role": "assistant", "content": text}
-    body = {
-        "id": "chatcmpl-simulated-1",
-        "object": "chat.completion",
-        "created": 1_000_000_000,
-        "model": answer.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-        "usage": {"prompt_tokens": given, "completion_tokens": taken, "total_tokens": given + taken},
-    }
+    choice = ChatChoice(0, ChatMessage("assistant", text), "stop")
+    counts = TokenCounts(given, taken, given + taken)
+    body = Completion("chatcmpl-simulated-1", "chat.completion", 1_000_000_000, answer.model or "", (choice,), counts)
     return len(msgspec.json.encode(body))

@@ -33,6 +33,22 @@ def count(number: int, what: str, unit: str = "") -> int:
     return found
 
 
+def counts(text: str, option: str, most: int = _LARGEST) -> tuple[int, ...]:
+    """`1,2,4,8` as an option has them: in rising order, each once. Raises `UsageError`."""
+    bounded = most < _LARGEST
+    why = f"expected {'whole numbers' if bounded else 'numbers of at least 1'} with commas, such as 1,2,4,8"
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+        outside = [number for number in found if not 1 <= number <= most]
+        if outside and bounded:
+            why = f"{outside[0]} is not between 1 and {most:,}"
+    except ValueError:
+        found = outside = [0]
+    if outside:
+        raise UsageError(f"{option} {text!r}: {why}")
+    return tuple(found)
+
+
 def whole(number: int, what: str) -> int:
     """A whole number of 64 bits, such as a `Seed`; as `count`."""
     try:

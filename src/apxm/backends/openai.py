@@ -29,7 +29,7 @@ from apxm.backends.secrets import is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import Client
 from apxm.errors import BackendError, ConfigurationError
-from apxm.source import printable
+from apxm.source import printable, shortened
 
 _MIB = 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
@@ -184,16 +184,15 @@ class OpenAIBackend:
                 hint="ulimit -n raises how many may be, --max-concurrency lowers how many are needed",
             )  # fmt: skip
         reason = detail.removeprefix(_CONNECTING)
+        through = self._proxy and f"it is called through {self._proxy.shown}, as {self._proxy.variable} says"
         if reason == detail:
-            return self._error("connection", f"was lost: {detail}", retryable=True)
+            return self._error("connection", f"was lost: {detail}", retryable=True, hint=through)
         untrusted = "certificate" in reason
         refused = reason.endswith(_REFUSED)
         if untrusted:
             hint = "SSL_CERT_FILE names a file of further authorities to trust"
-        elif self._proxy:
-            hint = f"it is called through {self._proxy.shown}, as {self._proxy.variable} says"
         else:
-            hint = "nothing listens at that port: is the server running?" if refused else None
+            hint = through or ("nothing listens at that port: is the server running?" if refused else None)
         return self._error(
             "unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint,
             patience_s=self._patience_s if refused else None,
@@ -211,9 +210,7 @@ class OpenAIBackend:
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact.beginning(words).replace("\n", " ")).split())
-        if len(text) > _SHOWN:
-            text = text[:_SHOWN] + "…"
-        message = f"{self.info.name} ({self._shown}) {text}"
+        message = f"{self.info.name} ({self._shown}) {shortened(text, _SHOWN)}"
         return BackendError(
             kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s, patience_s=patience_s
         )

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Protocol, SupportsIndex, cast
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from apxm.errors import BackendError, OperationError
@@ -174,17 +174,17 @@ class Handle(Protocol):
         ...
 
 
-class BackendInfo(Struct, frozen=True):
-    """What the user is told about a backend. Never holds a key."""
+class BackendInfo(Struct, frozen=True, omit_defaults=True):
+    """What the user is told about a backend, and what the metrics of a run say of it. Never holds a key."""
 
     name: str
     """As configured."""
     kind: str
     model: str
-    endpoint: str | None = None
-    simulated: bool = False
+    simulated: bool = field(default_factory=bool)  # made, so that it is not omitted from metrics; likewise below
+    endpoint: str | None = field(default_factory=lambda: None)
     description: str = ""
-    """For people: ``qwen3-8b at http://127.0.0.1:8000/v1``."""
+    """For people: ``qwen3-8b at http://127.0.0.1:8000/v1``. Metrics leave it out."""
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):

@@ -84,19 +84,10 @@ class Client:
         self._library = library = client_library()
         self._request = library.Request
         self._headers = library.Headers(self._fields)
-        self._execute = _transport(self._certificates, self._proxy, tls=self._tls).execute
+        self._execute = shared_transport(self._certificates, self._proxy, tls=self._tls).execute
         self.unreadable: type[Exception] = library.ReadError
         self.lost = (OSError, RuntimeError, RemoteProtocolError, library.ReadError, library.WriteError)
         """What the HTTP client raises; its builder errors are RuntimeErrors."""
-
-
-def shared_transport(environment: Mapping[str, str], *, tls: bool) -> HTTPTransport:
-    """The process's transport for these certificates, without a proxy: what comes next finds the connections still
-    open, whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call.
-
-    Raises `ConfigurationError` where the environment names certificates that cannot be read.
-    """
-    return _transport(read_certificates(environment) if tls else None, None, tls=tls)
 
 
 def forget_transports() -> None:
@@ -110,7 +101,9 @@ def _let_go() -> None:
     time.sleep(_LET_GO_S)
 
 
-def _transport(certificates: bytes | None, proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
+def shared_transport(certificates: bytes | None, proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
+    """The process's transport for these certificates and this proxy: what comes next finds the connections still open,
+    whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call."""
     library = client_library()
     key = library, tls, certificates, proxy
     if key not in _shared:

@@ -57,20 +57,21 @@ def analyze(
       apxm analyze workflow.apxmobj --profile local --p 1,4,16 --json
     """
     from apxm.analysis.static import analyze as analyze_flow
+    from apxm.backends.numbers import counts
     from apxm.cli.programs import load_program
-    from apxm.cli.values import read_counts, read_known
+    from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
-    from apxm.reports.analysis import analysis_text, as_json
+    from apxm.reports.analysis import analysis_text
     from apxm.reports.output import write, write_json
-    from apxm.runtime.handlers.table import LoadedProgram
+    from apxm.reports.structs import as_json
 
-    slots = read_counts("--p", p)
+    slots = counts(p, "--p")
     known = known_profile(profile, config)
     program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
     chosen = select_flow(program, flow)
     given = read_known(chosen, values or [], arg or [])
-    found = analyze_flow(LoadedProgram(program), chosen, slots, known, given, seed)
+    found = analyze_flow(program, chosen, slots, known, given, seed)
     if json:
         write_json(as_json(found))
     else:
@@ -106,10 +107,10 @@ def simulate(
     from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
-    from apxm.reports.analysis import as_json, prediction_text
+    from apxm.reports.analysis import prediction_text
     from apxm.reports.output import write, write_json
+    from apxm.reports.structs import as_json
     from apxm.reports.terminal import note
-    from apxm.runtime.handlers.table import LoadedProgram
     from apxm.source import printable
 
     known = known_profile(profile, config)
@@ -120,7 +121,7 @@ def simulate(
         note(printable(f"latencies: {latencies(known)}"))
         if unknown:
             note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
-    found = predict(LoadedProgram(program), chosen, arguments, known, max_concurrency, runs, seed)
+    found = predict(program, chosen, arguments, known, max_concurrency, runs, seed)
     if json:
         write_json(as_json(found))
     else:

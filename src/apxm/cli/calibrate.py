@@ -55,11 +55,11 @@ def calibrate(
     from apxm.analysis.calibrate import calibrate as measure
     from apxm.analysis.calibrate import most_calls
     from apxm.analysis.profile import Profile, encode_profile
+    from apxm.backends.numbers import counts
     from apxm.backends.simulated import SimulatedBackend
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.values import read_counts
     from apxm.config.profiles import make_room
     from apxm.config.selection import Selection, resolve
     from apxm.errors import UsageError
@@ -72,7 +72,7 @@ def calibrate(
     from apxm.source import printable
 
     refuse_overwriting({}, {"-o": output}, config)
-    concurrencies = read_counts("--c", c)
+    concurrencies = counts(c, "--c")
     resolved = resolve(
         Selection(backend=backend, model=model, latency=latency, slowdown=slowdown, seed=seed, file=config)
     )

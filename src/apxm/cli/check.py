@@ -24,11 +24,9 @@ def check(
     """
     from apxm.cli import exits
     from apxm.cli.inputs import refuse_artifact
+    from apxm.compiler.check import check_source
     from apxm.errors import SourceError, UsageError
-    from apxm.language import checker
-    from apxm.language.parser import parse, read_source
-    from apxm.reports.diagnostics import as_json
-    from apxm.reports.output import write_json
+    from apxm.language.parser import read_source
     from apxm.reports.summary import count
     from apxm.reports.terminal import note, show_diagnostics, show_error
     from apxm.source import Diagnostic
@@ -38,7 +36,7 @@ def check(
     for path in files:
         try:
             refuse_artifact(path)
-            found += checker.check(parse(read_source(path))).warnings
+            found += check_source(read_source(path))
         except SourceError as error:
             found += error.diagnostics
         except UsageError as error:
@@ -46,6 +44,9 @@ def check(
             unreadable.append(error)
     errors = sum(diagnostic.severity == "error" for diagnostic in found)
     if json:
+        from apxm.reports.diagnostics import as_json
+        from apxm.reports.output import write_json
+
         write_json(as_json(len(files), found, unreadable))
     else:
         show_diagnostics(found)

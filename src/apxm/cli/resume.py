@@ -73,7 +73,8 @@ def resume(
     from apxm.config.selection import resolve
     from apxm.journaling import reopen
     from apxm.reports.files import OutputFile
-    from apxm.reports.preview import preview_json, preview_lines
+    from apxm.reports.preview import preview_lines
+    from apxm.reports.structs import as_json
     from apxm.reports.summary import count
     from apxm.reports.terminal import note
     from apxm.runtime.handlers.table import LoadedProgram
@@ -124,7 +125,7 @@ def resume(
                     note(line)
             if dry_run:
                 if json:
-                    terminal.output.json(preview_json(found))
+                    terminal.output.json(as_json(found))
                 raise typer.Exit
         stack.enter_context(closing(recorder, journaling))
         if not quiet:

@@ -193,7 +193,7 @@ def show_run(
     with asyncio.Runner(loop_factory=real_loop) as runner:
         trace, signal_number = runner.run(_execute(run, recorder, pool, terminal.progress))
     phases = msgspec.structs.replace(phases, runtime_ms=api.milliseconds(perf_counter() - begun))
-    metrics = measure(trace, phases, api.backend_used(pool.info))
+    metrics = measure(trace, phases, pool.info)
     _report(trace, signal_number, metrics, run_id, terminal, recorder)
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 

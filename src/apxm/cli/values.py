@@ -11,7 +11,7 @@ from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.invocation import arguments_for, assign, match
 from apxm.program.model import Flow, Parameter
-from apxm.source import is_utf8
+from apxm.source import is_utf8, shortened
 
 
 def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str]) -> list[Value]:
@@ -27,17 +27,6 @@ def read_known(flow: Flow, values: Sequence[str], named: Sequence[str]) -> dict[
 def _read_all(flow: Flow, given: Mapping[str, str]) -> dict[str, Value]:
     parameters = {parameter.name: parameter for parameter in flow.parameters}
     return {name: _read(parameters[name], text, flow) for name, text in given.items()}
-
-
-def read_counts(option: str, text: str) -> list[int]:
-    """``1,2,4,8`` in rising order, each once. Raises `UsageError`."""
-    try:
-        counts = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        counts = [0]
-    if counts[0] < 1:
-        raise UsageError(f"{option} {text!r}: expected numbers of at least 1 with commas, such as 1,2,4,8")
-    return counts
 
 
 def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
@@ -71,7 +60,7 @@ def _read(parameter: Parameter, text: str, flow: Flow) -> Value:
     try:
         return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
-        shown = text if len(text) <= 60 else text[:60] + "…"
+        shown = shortened(text, 60)
         raise UsageError(
             f"{parameter.name} is of type {parameter.type}, and {shown!r} is not one; values other than str are JSON",
             hint=f"its signature is {flow.signature}",

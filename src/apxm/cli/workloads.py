@@ -116,13 +116,11 @@ def run(
     from contextlib import ExitStack
     from pathlib import PurePath
 
+    from apxm.backends.numbers import counts
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.errors import UsageError
-    from apxm.reports.comparison import comparison_json
-    from apxm.reports.comparison_tables import comparison_text
-    from apxm.reports.curve import check_plotting, draw_curve, terminal_curve
     from apxm.reports.files import OutputFile
     from apxm.reports.output import write, write_json
     from apxm.reports.progress import ProgressLine
@@ -131,12 +129,15 @@ def run(
     from apxm.source import printable
     from apxm.workloads.catalog import find
     from apxm.workloads.comparing import Comparing
+    from apxm.workloads.comparison import comparison_json
+    from apxm.workloads.comparison_tables import comparison_text
+    from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
     from apxm.workloads.langgraph_system import load_peer
     from apxm.workloads.measuring import Schedule
-    from apxm.workloads.scalability import parse_widths
+    from apxm.workloads.scalability import WIDEST
 
     workload = find(name)
-    schedule = Schedule(parse_widths(n), iterations, warmup)
+    schedule = Schedule(counts(n, "--n", WIDEST), iterations, warmup)
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
     refuse_overwriting({}, {"-o": output, "--plot": plot}, config)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, SSAValue
-
-from apxm.compiler.expressions import MOST_SHARED, Folded, folded, folded_constant, place, use_count
+from apxm.compiler.expressions import MOST_SHARED, Folded, folded, folded_constant, place
 from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
 from apxm.errors import InternalError
-from apxm.ir.base import AisOperation, type_of
+from apxm.ir.core import PRIORITY, Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.paths import arm_path
-from apxm.ir.structure import CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp, flows_of
+from apxm.ir.structure import FlowOp, Module, SwitchOp
 from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order
@@ -45,7 +42,7 @@ from apxm.program.model import (
 )
 
 
-def lower(module: ModuleOp, *, file: str, optimization_level: int) -> Program:
+def lower(module: Module, *, file: str, optimization_level: int) -> Program:
     """`file` is the base name of the source, for people."""
     return _Lowering(module).program(file, optimization_level)
 
@@ -53,8 +50,8 @@ def lower(module: ModuleOp, *, file: str, optimization_level: int) -> Program:
 class _Lowering:
     """The plans of a program: one per flow, in order, then one per arm of a construct, as they are met."""
 
-    def __init__(self, module: ModuleOp) -> None:
-        self.flows = flows_of(module)
+    def __init__(self, module: Module) -> None:
+        self.flows = module.flows
         self.summary = Summary(module)
         self.anywhere = self.summary.of_module()
         self.plan_of_flow = {symbol: index for index, symbol in enumerate(self.flows)}
@@ -64,7 +61,7 @@ class _Lowering:
     def program(self, file: str, optimization_level: int) -> Program:
         for index, flow in enumerate(self.flows.values()):
             ports = self.inputs_for(self.summary.of_flow(flow.symbol)), self.summary.of_flow(flow.symbol)
-            _PlanBuilder(self, flow.symbol, index, flow.body, flow.body.args, *ports).build()
+            _PlanBuilder(self, flow.symbol, index, flow.body, flow.body.arguments, *ports).build()
         entry = next((index for index, flow in enumerate(self.flows.values()) if flow.is_entry), None)
         return Program(
             plans=tuple(plan for plan in self.plans if plan is not None),
@@ -86,8 +83,8 @@ class _Lowering:
 def _flow(flow: FlowOp, plan: int) -> Flow:
     defaults = flow.defaults
     parameters = tuple(
-        Parameter(name=name, type=str(type_of(argument)), required=name not in defaults, default=defaults.get(name))
-        for name, argument in zip(flow.parameters, flow.body.args, strict=True)
+        Parameter(name=name, type=str(argument.type), required=name not in defaults, default=defaults.get(name))
+        for name, argument in zip(flow.parameters, flow.body.arguments, strict=True)
     )
     result = None if flow.result is None else str(flow.result)
     return Flow(agent=flow.agent, name=flow.flow, parameters=parameters, result=result, plan=plan)
@@ -122,21 +119,20 @@ class _PlanBuilder:
 
     def build(self) -> None:
         for op in self.block.ops:
-            match op:
-                case OperateOp():  # the most frequent ones first: an `isinstance` of xDSL's abstract classes is slow
-                    self.operate(op)
-                case ValueOp():
-                    self.value_op(op)
-                case SwitchOp():
-                    self.switch(op)
-                case CallOp():
-                    self.call(op)
-                case ReturnOp() | YieldOp():
-                    self.end(op)
-                case _:
-                    raise InternalError(f"{op.name} has no form in a program")
+            if isinstance(op, ValueOp):
+                self.value_op(op)
+            elif isinstance(op, OperateOp):
+                self.operate(op)
+            elif isinstance(op, SwitchOp):
+                self.switch(op)
+            elif op.callee is not None:
+                self.call(op, op.callee)
+            elif op.ends:
+                self.end(op)
+            else:
+                raise InternalError(f"{op.name} has no form in a program")
 
-    def add(self, node: AnyNode, op: AisOperation | None = None, *, named: bool = False) -> int:
+    def add(self, node: AnyNode, op: Op | None = None, *, named: bool = False) -> int:
         line, column = op.position if op is not None else (0, 0)
         self.nodes.append(node)
         self.node_names.append(NodeName(path=op.path if op is not None and named else "", line=line, column=column))
@@ -152,11 +148,12 @@ class _PlanBuilder:
             found = self.values[value] = folded_constant(value.owner)
         return found
 
-    def expression(self, value: SSAValue) -> Expression:
-        return self.folded(value).expression
+    def placed(self, values: Iterable[SSAValue]) -> tuple[tuple[int, ...], tuple[Expression, ...]]:
+        """The operands of a node that takes `values`, and its expressions for them."""
+        return place([self.folded(value).expression for value in values])
 
     def value_op(self, op: ValueOp) -> None:
-        uses = use_count(op.result)
+        uses = len(op.result.uses)
         if not uses:
             return
         value = folded(op, [self.folded(operand) for operand in op.operands])
@@ -168,30 +165,36 @@ class _PlanBuilder:
     # --- operations ------------------------------------------------------------------------------------------------
 
     def operate(self, op: OperateOp) -> None:
-        arguments, named = op.arguments, op.named_operands
-        operands, placed = place(self.expression(value) for value in (*arguments, *named.values()))
-        literals: dict[str, Expression] = {name: Literal(literal.value) for name, literal in op.literals.items()}
-        options = literals | dict(zip(named, placed[len(arguments) :], strict=True))
+        operation = op.OPERATION
+        operands, placed = self.placed(op.operands)
+        count = len(placed) - len(op.names)
+        options: dict[str, Expression] = {}
+        if op.literals or op.names:
+            options.update({name: Literal(value) for name, value in op.literals.items()})
+            options.update(zip(op.names, placed[count:], strict=True))
+            ordered = [parameter.name for parameter in operation.parameters if parameter.name in options]
+            options = {name: options[name] for name in (*ordered, *options)}
         accesses = self.lowering.summary.accesses(op)
-        edges = self.tracker.edges_to(accesses)
+        edges = self.tracker.edges_to(accesses) if accesses else ()
         node = self.add(
             Operate(
-                operation=op.OPERATION.name,
+                operation=operation.name,
                 operands=operands,
-                arguments=placed[: len(arguments)],
-                options={p.name: options.pop(p.name) for p in op.OPERATION.parameters if p.name in options} | options,
-                after=_nodes(edges, Order.SETTLED),
-                requires=_nodes(edges, Order.SUCCEEDED),
-                result=str(NONE if op.value is None else type_of(op.value)),
-                priority=op.priority,
+                arguments=placed[:count],
+                options=options,
+                after=_nodes(edges, Order.SETTLED) if edges else (),
+                requires=_nodes(edges, Order.SUCCEEDED) if edges else (),
+                result=str(op.results[0].type if op.results else NONE),
+                priority=op.attributes.get(PRIORITY, 0),
             ),
             op,
             named=True,
         )
-        self.tracker.add(dict.fromkeys(accesses, node), node, edges)
-        self.explain(edges, node)
-        if op.value is not None:
-            self.values[op.value] = Folded(Operand(node))
+        if accesses:
+            self.tracker.add(dict.fromkeys(accesses, node), node, edges)
+            self.explain(edges, node)
+        for result in op.results:
+            self.values[result] = Folded(Operand(node))
 
     def explain(self, edges: Iterable[Edge], target: int) -> None:
         for edge in edges:
@@ -208,33 +211,31 @@ class _PlanBuilder:
         order_in = lowering.inputs_for(accesses)
         labels = op.labels
         plans: list[int] = []
-        for index, arm in enumerate(op.arms):
+        for index, arm in enumerate(op.regions):
             plan = lowering.new_plan()
             plans.append(plan)
             path = arm_path(f"{self.path.partition('/')[0]}/{op.path}", labels[index] if index < len(labels) else None)
             _PlanBuilder(lowering, path, plan, arm, captured, order_in, accesses).build()
-        operands, (selector,) = place((self.expression(op.selector),))
+        operands, (selector,) = self.placed((op.selector,))
         node = Switch(
             operands=operands,
             selector=selector,
             labels=labels,
             arms=tuple(plans[: len(labels)]),
-            default=plans[-1] if op.default is not None else None,
-            priority=op.priority,
+            default=plans[-1] if op.has_default else None,
+            priority=op.attributes.get(PRIORITY, 0),
         )
         self.frame(op, node, captured, accesses)
 
-    def call(self, op: CallOp) -> None:
-        node = Call(plan=self.lowering.plan_of_flow[op.callee], priority=op.priority)
-        self.frame(op, node, tuple(op.operands), self.lowering.summary.of_flow(op.callee))
+    def call(self, op: Op, callee: str) -> None:
+        node = Call(plan=self.lowering.plan_of_flow[callee], priority=op.attributes.get(PRIORITY, 0))
+        self.frame(op, node, op.operands, self.lowering.summary.of_flow(callee))
 
-    def frame(
-        self, op: AisOperation, node: Switch | Call, delivered: Sequence[SSAValue], accesses: tuple[Access, ...]
-    ) -> None:
+    def frame(self, op: Op, node: Switch | Call, delivered: Sequence[SSAValue], accesses: tuple[Access, ...]) -> None:
         """The opener, what enters its frame, and what leaves it."""
         opener = self.add(node, op, named=True)
         for port, value in enumerate(delivered):
-            operands, (expression,) = place((self.expression(value),))
+            operands, (expression,) = self.placed((value,))
             self.add(Enter(operands=operands, opener=opener, port=port, value=expression), op)
         order_in = self.lowering.inputs_for(accesses)
         self.explain(self.tracker.edges_to(accesses), opener)
@@ -242,7 +243,7 @@ class _PlanBuilder:
         for port, access in enumerate(order_in, len(delivered)):
             before = tuple(p.node for p in self.tracker.pending if same_kind(p.access, access))
             enters[access] = self.add(Enter(opener=opener, port=port, requires=before), op)
-        if op.value is not None and use_count(op.value):
+        if op.value is not None and op.value.uses:
             self.values[op.value] = Folded(Operand(self.add(Exit(opener=opener, port=0), op)))
         exits: dict[Access, int] = {}
         for port, access in enumerate(accesses, 0 if op.value is None else 1):
@@ -250,15 +251,15 @@ class _PlanBuilder:
             exits[access] = self.add(Exit(opener=opener, port=port, after=after), op)
         self.tracker.add(exits, opener)
 
-    def captures(self, op: SwitchOp) -> tuple[SSAValue, ...]:
-        """The values of this plan that the arms use, in order of appearance. Constants that are cheap to copy are not
-        among them."""
+    def captures(self, op: Op) -> tuple[SSAValue, ...]:
+        """The values of this plan that the regions use, in order of appearance. Constants that are cheap to copy are
+        not among them."""
         inner: set[SSAValue] = set()
         found: dict[SSAValue, None] = {}
         for used in op.walk():
+            inner.update(used.results, *(region.arguments for region in used.regions))
             if used is op:
                 continue
-            inner.update(used.results)
             for value in used.operands:
                 if value in inner or value in found:
                     continue
@@ -269,11 +270,11 @@ class _PlanBuilder:
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    def end(self, op: ReturnOp | YieldOp) -> None:
-        given = op.given
+    def end(self, op: Op) -> None:
+        given = self.block.given
         outputs: list[int] = []
         if given is not None:
-            operands, (expression,) = place((self.expression(given),))
+            operands, (expression,) = self.placed((given,))
             outputs.append(self.add(Output(operands=operands, port=0, value=expression), op))
         for access in self.order_out:
             after, requires = self.leaving(access)

@@ -10,10 +10,11 @@ decides, by the rule, whether a failure matters to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
-from apxm.ir.effects import union
+from msgspec import Struct
+
+from apxm.ir.summary import union
 from apxm.operations.effects import Access, Order, order_between, rule_between
 
 _MODES: tuple[Literal["read", "write"], ...] = ("read", "write")
@@ -38,8 +39,7 @@ def same_kind(access: Access, port: Access) -> bool:
     return access.mode == port.mode and access.resource.may_alias(port.resource)
 
 
-@dataclass(frozen=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """An access that later ones may have to wait for."""
 
     node: int
@@ -49,8 +49,7 @@ class Pending:
     input port, whose access is not of this plan."""
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """What a new access owes to a pending one."""
 
     pending: Pending

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from time import perf_counter_ns
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.utils.exceptions import VerifyException
-
+from apxm.compiler.check import warnings_of
 from apxm.compiler.lower import lower
 from apxm.errors import CompileError, InternalError, UsageError
 from apxm.garbage import without_collector
 from apxm.ir.build import build_module
+from apxm.ir.core import Invalid
+from apxm.ir.structure import Module
 from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.language.checker import check
@@ -45,7 +45,7 @@ class Compilation:
     phases: Mapping[str, int]
     """ns of ``parse check build passes lower``; what verifies a result is part of the phase that made it."""
     passes: tuple[PassReport, ...]
-    module: ModuleOp
+    module: Module
     """As the last pass left it."""
     ir: str | None
     """The textual form after what `keep_ir_after` named."""
@@ -69,10 +69,12 @@ def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_en
     with clock.phase("parse"):
         tree = parse(source)
     with clock.phase("check"):
-        checked = check(tree, needs_entry=needs_entry, removes_unused=REMOVE_UNUSED in LEVELS[level])
+        checked = check(tree, needs_entry=needs_entry)
     with clock.phase("build"):
         module = build_module(checked)
         _verify(module, BUILD)
+    with clock.phase("check"):
+        warnings = warnings_of(checked, module, removed=REMOVE_UNUSED in LEVELS[level])
     ir = print_module(module) if keep_ir_after == BUILD else None
     reports: list[PassReport] = []
     for pass_ in LEVELS[level]:
@@ -87,7 +89,7 @@ def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_en
     with clock.phase("lower"):
         program = lower(module, file=printable(PurePath(source.path).name), optimization_level=level)
         _check_work(program)
-    return Compilation(program, checked.warnings, clock.phases, tuple(reports), module, ir)
+    return Compilation(program, warnings, clock.phases, tuple(reports), module, ir)
 
 
 def _check_request(level: int, keep_ir_after: str | None) -> None:
@@ -100,10 +102,10 @@ def _check_request(level: int, keep_ir_after: str | None) -> None:
         raise UsageError(f"-O{level} has no pass {keep_ir_after!r}", hint=f"its passes are {', '.join(names)}")
 
 
-def _verify(module: ModuleOp, step: str) -> None:
+def _verify(module: Module, step: str) -> None:
     try:
         verify_module(module)
-    except VerifyException as error:
+    except Invalid as error:
         raise InternalError(f"{step} left a module that is not valid: {error}") from error
 
 

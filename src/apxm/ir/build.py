@@ -1,34 +1,27 @@
-"""Checked tree → module of the AIS dialect."""
+"""Checked tree → module."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePath
+from collections.abc import Mapping
 from typing import TypeVar
 
-from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
-from xdsl.ir import Block, Region, SSAValue
-
 from apxm.errors import InternalError
-from apxm.ir.attributes import LiteralAttr
-from apxm.ir.base import NO_FUSE, AisOperation, type_of
+from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.paths import arm_path
-from apxm.ir.structure import ENTRY, CallOp, FlowOp, ReturnOp, SwitchOp, YieldOp
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
 from apxm.operations.labels import fold_label
 from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, list_of, parse_type
-from apxm.source import SourceFile
 
-AnyOperation = TypeVar("AnyOperation", bound=AisOperation)
+AnyOp = TypeVar("AnyOp", bound=Op)
 
 
-def build_module(checked: CheckedTree) -> ModuleOp:
-    return ModuleOp(
-        [_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows]
-    )
+def build_module(checked: CheckedTree) -> Module:
+    return Module([_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows])
 
 
 class _FlowBuilder:
@@ -38,7 +31,6 @@ class _FlowBuilder:
         self.checked = checked
         self.agent = agent
         self.flow = flow
-        self.place = _Places(checked.tree.source)
         self.values: dict[str, SSAValue] = {}
         """By name. No name shadows another, so one table does for all blocks."""
         self.block = Block()
@@ -47,8 +39,6 @@ class _FlowBuilder:
 
     def build(self) -> FlowOp:
         flow = self.flow
-        flags = [ENTRY] if flow is self.checked.entry else []
-        flags += [NO_FUSE for annotation in flow.annotations if annotation.text == NO_FUSE]
         result = None if flow.result is None else _type(flow.result)
         parameters = {parameter.name.text: _type(parameter.type) for parameter in flow.parameters}
         defaults = {
@@ -56,28 +46,35 @@ class _FlowBuilder:
             for parameter in flow.parameters
             if parameter.default is not None
         }
-        built = FlowOp.of(self.agent.name.text, flow.name.text, parameters, defaults, result, flags)
-        built.location = self.place.of(flow)
-        self.values.update(zip(parameters, built.body.args, strict=True))
+        built = FlowOp(
+            self.agent.name.text,
+            flow.name.text,
+            parameters,
+            defaults,
+            result,
+            is_entry=flow is self.checked.entry,
+            may_fuse=all(annotation.text != NO_FUSE for annotation in flow.annotations),
+        )
+        self.values.update(zip(parameters, built.body.arguments, strict=True))
         self.block = built.body
         given = self.statements(flow.body, result)
-        self.add(ReturnOp.of(given), flow.body.statements[-1] if flow.body.statements else flow)
+        self.add(ReturnOp(given), flow.body.statements[-1] if flow.body.statements else flow)
         return built
 
-    def add(self, operation: AnyOperation, syntax: syntax.Syntax) -> AnyOperation:
-        operation.location = self.place.of(syntax)
-        self.block.add_op(operation)
-        return operation
+    def add(self, op: AnyOp, origin: syntax.Syntax) -> AnyOp:
+        op.origin = origin
+        self.block.ops.append(op)
+        return op
 
-    def name(self, operation: AisOperation, called: str, target: syntax.Identifier | None) -> None:
-        """Gives `operation` its path: the name it is bound to, else which of its kind it is in the block."""
+    def name(self, op: Op, called: str, target: syntax.Identifier | None) -> None:
+        """Gives `op` its path: the name it is bound to, else which of its kind it is in the block."""
         if target is None:
             self.occurrences[called] += 1
-            operation.path = f"{self.prefix}{called}#{self.occurrences[called]}"
+            op.attributes[PATH] = f"{self.prefix}{called}#{self.occurrences[called]}"
             return
-        operation.path = self.prefix + target.text
-        if operation.value is not None:
-            operation.value.name_hint = target.text
+        op.attributes[PATH] = self.prefix + target.text
+        if op.value is not None:
+            op.value.hint = target.text
 
     # --- statements ------------------------------------------------------------------------------------------------
 
@@ -100,8 +97,8 @@ class _FlowBuilder:
                     self.bind(statement.target, value)
                     if statement in self.checked.tail:
                         given = value
-                case syntax.LaterConstruct():
-                    raise InternalError(f"`{statement.keyword.text}` passed the checker")
+                case _:
+                    raise InternalError(f"{statement.span.place}: {type(statement).__name__} passed the checker")
         if result is None:
             return None
         if given is None:
@@ -119,13 +116,12 @@ class _FlowBuilder:
         bodies = [case.body for case in switch.cases]
         if switch.default is not None:
             bodies.append(switch.default)
-        regions = [Region(Block()) for _ in bodies]
-        built = self.add(SwitchOp.of(selector, labels, regions, result), switch)
+        built = self.add(SwitchOp(selector, labels, [Block() for _ in bodies], result), switch)
         self.name(built, "switch", switch.target)
         around = self.block, self.prefix, self.occurrences
-        for arm, body, label in zip(built.arms, bodies, [*labels, None], strict=False):
+        for arm, body, label in zip(built.regions, bodies, [*labels, None], strict=False):
             self.block, self.prefix, self.occurrences = arm, arm_path(built.path, label) + "/", Counter()
-            self.add(YieldOp.of(self.statements(body, result)), body)
+            self.add(YieldOp(self.statements(body, result)), body)
         self.block, self.prefix, self.occurrences = around
         return built.value
 
@@ -141,33 +137,33 @@ class _FlowBuilder:
         """None for a call of something that gives nothing."""
         match expression:
             case syntax.Constant(value=value):
-                return self.add(ConstantOp.of(value, _type_of_constant(value)), expression).result
+                return self.add(ConstantOp(value, _TYPES[type(value)]), expression).result
             case syntax.Name(text=text):
                 return self.values[text]
             case syntax.FormatText(parts=parts):
-                return self.add(TextOp.of([self.value(part) for part in parts]), expression).result
+                return self.add(TextOp([self.value(part) for part in parts]), expression).result
             case syntax.ListDisplay(items=items):
                 element = self.checked.types[expression].element or JSON
                 built = [self.fitted(self.value(item), element, item) for item in items]
-                return self.add(ListOp.of(built, element), expression).result
+                return self.add(ListOp(built, element), expression).result
             case syntax.DictDisplay(keys=keys, values=values):
                 built = [self.value(value) for value in values]
-                return self.add(DictOp.of([str(key.value) for key in keys], built), expression).result
+                return self.add(DictOp([str(key.value) for key in keys], built), expression).result
             case syntax.FieldOf(value=value, name=name):
-                return self.add(FieldOp.of(self.value(value), name.text), expression).result
+                return self.add(FieldOp(self.value(value), name.text), expression).result
             case syntax.Addition(operands=operands):
                 return self.addition([self.value(operand) for operand in operands], expression)
             case syntax.CallExpression():
                 return self.call(expression, None)
-            case syntax.Comparison():
-                raise InternalError(f"`{expression.operator}` passed the checker")
+            case _:
+                raise InternalError(f"{expression.span.place}: {type(expression).__name__} passed the checker")
 
     def addition(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
         """From left to right: numbers add up until the first operand that is no number; from there on all is text."""
-        numbers = next((i for i, operand in enumerate(operands) if not type_of(operand).is_number), len(operands))
+        numbers = next((i for i, operand in enumerate(operands) if not operand.type.is_number), len(operands))
         if numbers > 1:
-            operands = [self.add(SumOp.of(operands[:numbers]), place).result, *operands[numbers:]]
-        return operands[0] if len(operands) == 1 else self.add(TextOp.of(operands), place).result
+            operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]
+        return operands[0] if len(operands) == 1 else self.add(TextOp(operands), place).result
 
     def call(self, call: syntax.CallExpression, target: syntax.Identifier | None) -> SSAValue | None:
         match self.checked.calls[call]:
@@ -182,14 +178,14 @@ class _FlowBuilder:
         operation = found.operation
         arguments = [self.value(argument) for argument in found.arguments]
         options: dict[str, SSAValue] = {}
-        literals: dict[str, LiteralAttr] = {}
+        literals: dict[str, Value] = {}
         for name, expression in found.options.items():
             parameter = operation.parameter(name)
             if parameter is not None and parameter.literal:
-                literals[name] = LiteralAttr.of(_constant(expression, parameter.type))
+                literals[name] = _constant(expression, parameter.type)
             else:
                 options[name] = self.value(expression)
-        built = self.add(OPERATE_OPS[operation.name].call(arguments, options, literals), call)
+        built = self.add(OPERATE_OPS[operation.name](arguments, options, literals), call)
         self.name(built, operation.name, target)
         return built.value
 
@@ -202,7 +198,7 @@ class _FlowBuilder:
         ]
         agent, flow = found.agent.name.text, found.flow.name.text
         result = None if found.flow.result is None else _type(found.flow.result)
-        built = self.add(CallOp.of(f"{agent}.{flow}", arguments, result), call)
+        built = self.add(CallOp(f"{agent}.{flow}", arguments, result), call)
         self.name(built, flow if found.agent is self.agent else f"{agent}.{flow}", target)
         return built.value
 
@@ -211,26 +207,12 @@ class _FlowBuilder:
         return value if conversion is None else self.add(conversion, place).result
 
 
-class _Places:
-    """Source positions as locations of the IR."""
-
-    def __init__(self, source: SourceFile) -> None:
-        name = PurePath(source.path).name
-        # Locations hold xDSL's own text attribute, which reads back ASCII alone.
-        self._file = StringAttr(name.encode("ascii", "backslashreplace").decode("ascii"))
-        self._source = source
-
-    def of(self, syntax: syntax.Syntax) -> FileLineColLoc:
-        line, column = self._source.position(syntax.span.start)
-        return FileLineColLoc(self._file, IntAttr(line), IntAttr(column))
-
-
 def _type(name: syntax.TypeName) -> Type:
     return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
 
 
-def _type_of_constant(value: str | int | float | bool) -> Type:
-    return {str: STR, bool: BOOL, int: INT, float: FLOAT}[type(value)]
+_TYPES: Mapping[type, Type] = {str: STR, bool: BOOL, int: INT, float: FLOAT}
+"""The types of constants as the source writes them."""
 
 
 def _constant(expression: syntax.Expression, expected: Type) -> Value:

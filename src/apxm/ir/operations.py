@@ -6,104 +6,124 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
-from xdsl.ir import SSAValue
-from xdsl.irdl import traits_def
-from xdsl.utils.exceptions import VerifyException
-
-from apxm.ir.attributes import LiteralAttr
-from apxm.ir.base import AisOperation, type_of
-from apxm.ir.effects import Effects
+from apxm.ir.core import Invalid, Op, SSAValue
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation, Parameter
-from apxm.operations.effects import Effect
-from apxm.operations.types import NONE, Type, Value, assignable, conforms
+from apxm.operations.effects import OUTPUT, Access, Effect
+from apxm.operations.types import JSON, NONE, Type, Value, assignable, conforms
 
 
-class OperateOp(AisOperation):
+class OperateOp(Op):
     """An operation that the source wrote."""
 
+    __slots__ = ()
     OPERATION: ClassVar[Operation]
+    is_model_call: ClassVar[bool]
 
-    @classmethod
-    def call(
-        cls, arguments: Sequence[SSAValue], options: Mapping[str, SSAValue], literals: Mapping[str, LiteralAttr]
-    ) -> OperateOp:
+    def __init__(
+        self, arguments: Sequence[SSAValue], options: Mapping[str, SSAValue], literals: Mapping[str, Value]
+    ) -> None:
         """`options` are those given as values, `literals` those written out."""
-        rest = [type_of(argument) for argument in arguments[len(cls.OPERATION.positional) :]]
-        result = cls.OPERATION.result_for(rest)
-        return cls.make(arguments, None if result == NONE else result, named=options, literals=literals)
+        operation = self.OPERATION
+        rest = [argument.type for argument in arguments[len(operation.positional) :]]
+        result = operation.result_for(rest)
+        operands = [*arguments, *options.values()] if options else arguments
+        super().__init__(operands, None if result is NONE else result, names=tuple(options), literals=literals)
 
     @property
-    def is_model_call(self) -> bool:
-        return self.OPERATION.effect is Effect.MODEL
+    def arguments(self) -> list[SSAValue]:
+        """The operands without names."""
+        return self.operands[: len(self.operands) - len(self.names)]
 
-    def verify_(self) -> None:
-        super().verify_()
-        types = [type_of(argument) for argument in self.arguments]
-        self._verify_arguments(types)
-        self._verify_result(types)
+    @property
+    def options(self) -> dict[str, SSAValue]:
+        """The operands with names."""
+        return dict(zip(self.names, self.operands[len(self.operands) - len(self.names) :], strict=True))
+
+    @property
+    def repeatable(self) -> bool:
+        # A model's answer is a sample, unless the source asks for the most likely one.
+        return self.literals.get("temperature") == 0 if self.is_model_call else not self.touches
+
+    def verify(self) -> None:
         operation = self.OPERATION
-        for name, operand in self.named_operands.items():
-            parameter = operation.parameter(name)
-            if parameter is None and not operation.open_arguments:
-                raise VerifyException(f"{operation.name} has no option {name!r}; it is {operation.signature}")
-            if parameter is not None and parameter.literal:
-                raise VerifyException(f"the option {name!r} is a literal, found a value")
-            if parameter is not None:
-                _verify_type(parameter.name, type_of(operand), parameter.type)
-        for name, literal in self.literals.items():
+        arguments = self.arguments
+        self._verify_arguments(arguments)
+        # Inlining may narrow an operand from json to str; the result stays what the source made of it.
+        found = self.results[0].type if self.results else NONE
+        if found is not operation.result:
+            expected = operation.result_for([argument.type for argument in arguments[len(operation.positional) :]])
+            if found not in (operation.result, expected):
+                raise Invalid(f"expected the result {expected}, found {found}")
+        if self.names:
+            self._verify_options()
+        for name, value in self.literals.items():
             parameter = operation.parameter(name)
             if parameter is None or not parameter.literal:
-                raise VerifyException(f"{operation.name} has no literal option {name!r}; it is {operation.signature}")
-            _verify_literal(parameter, literal.value)
+                raise Invalid(f"{operation.name} has no literal option {name!r}; it is {operation.signature}")
+            _verify_literal(parameter, value)
 
-    def _verify_arguments(self, found: list[Type]) -> None:
+    def _verify_arguments(self, arguments: list[SSAValue]) -> None:
         operation = self.OPERATION
         positional, variadic = operation.positional, operation.variadic
-        if len(found) < operation.least_operands:
-            raise VerifyException(f"expected at least {operation.least_operands} operands, found {len(found)}")
-        if variadic is None and len(found) > len(positional):
-            raise VerifyException(f"expected at most {len(positional)} operands, found {len(found)}")
-        for parameter, type_ in zip(positional, found, strict=False):
-            _verify_type(parameter.name, type_, parameter.type)
+        if len(arguments) < operation.least_operands:
+            raise Invalid(f"expected at least {operation.least_operands} operands, found {len(arguments)}")
+        if variadic is None and len(arguments) > len(positional):
+            raise Invalid(f"expected at most {len(positional)} operands, found {len(arguments)}")
+        for parameter, argument in zip(positional, arguments, strict=False):
+            _verify_type(parameter.name, argument.type, parameter.type)
         if variadic is not None:
-            for type_ in found[len(positional) :]:
-                _verify_type(variadic.name, type_, variadic.type)
+            for argument in arguments[len(positional) :]:
+                _verify_type(variadic.name, argument.type, variadic.type)
 
-    def _verify_result(self, arguments: list[Type]) -> None:
-        # Inlining may narrow an operand from json to str; the result stays what the source made of it.
+    def _verify_options(self) -> None:
         operation = self.OPERATION
-        expected = operation.result_for(arguments[len(operation.positional) :])
-        found = type_of(self.results[0]) if self.results else NONE
-        if found not in (operation.result, expected):
-            raise VerifyException(f"expected the result {expected}, found {found}")
+        for name, option in self.options.items():
+            parameter = operation.parameter(name)
+            if parameter is None:
+                if not operation.open_arguments:
+                    raise Invalid(f"{operation.name} has no option {name!r}; it is {operation.signature}")
+                continue
+            if parameter.literal:
+                raise Invalid(f"the option {name!r} is a literal, found a value")
+            _verify_type(name, option.type, parameter.type)
 
 
 def _verify_type(name: str, found: Type, expected: Type) -> None:
-    if not assignable(found, expected):
-        raise VerifyException(f"{name} is {expected}, found {found}")
+    # Nearly all are one of these, and every pass that changes something has the module verified again.
+    if found is not expected and expected is not JSON and not assignable(found, expected):
+        raise Invalid(f"{name} is {expected}, found {found}")
 
 
 def _verify_literal(parameter: Parameter, value: Value) -> None:
     name = parameter.name
     if not conforms(value, parameter.type):
-        raise VerifyException(f"the option {name!r} is {parameter.type}, found {value!r}")
+        raise Invalid(f"the option {name!r} is {parameter.type}, found {value!r}")
     if parameter.choices and value not in parameter.choices:
-        raise VerifyException(f"the option {name!r} is one of {', '.join(parameter.choices)}, found {value!r}")
+        raise Invalid(f"the option {name!r} is one of {', '.join(parameter.choices)}, found {value!r}")
     if parameter.minimum is not None and value < parameter.minimum:
-        raise VerifyException(f"the option {name!r} is at least {parameter.minimum:g}, found {value!r}")
+        raise Invalid(f"the option {name!r} is at least {parameter.minimum:g}, found {value!r}")
     if parameter.maximum is not None and value > parameter.maximum:
-        raise VerifyException(f"the option {name!r} is at most {parameter.maximum:g}, found {value!r}")
+        raise Invalid(f"the option {name!r} is at most {parameter.maximum:g}, found {value!r}")
     if parameter.above is not None and value <= parameter.above:
-        raise VerifyException(f"the option {name!r} is above {parameter.above:g}, found {value!r}")
+        raise Invalid(f"the option {name!r} is above {parameter.above:g}, found {value!r}")
+
+
+_TOUCHES: Mapping[Effect, tuple[Access, ...]] = {
+    Effect.NONE: (),
+    Effect.MODEL: (),
+    Effect.OUTPUT: (Access("write", OUTPUT),),
+}
 
 
 def _class_of(operation: Operation) -> type[OperateOp]:
     class Made(OperateOp):
+        __slots__ = ()
         __doc__ = operation.summary
         name = f"ais.{operation.name}"
         OPERATION = operation
-        traits = traits_def(Effects(operation.effect))
+        is_model_call = operation.effect is Effect.MODEL
+        touches = _TOUCHES[operation.effect]
 
     Made.__name__ = Made.__qualname__ = f"{operation.name.title().replace('_', '')}Op"
     return Made
@@ -112,4 +132,4 @@ def _class_of(operation: Operation) -> type[OperateOp]:
 OPERATE_OPS: MappingProxyType[str, type[OperateOp]] = MappingProxyType(
     {name: _class_of(operation) for name, operation in AVAILABLE.items()}
 )
-"""By the operation's name."""
+"""The classes, by the operation's name."""

@@ -1,50 +1,51 @@
-"""Effects of operations with everything inside them: the arms of a construct, the body of a called flow."""
+"""What operations do with everything inside them: the regions of a construct, the body of a called flow."""
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation
+from collections.abc import Iterable
 
-from apxm.ir.effects import effects_of, union
-from apxm.ir.structure import CallOp, flows_of
-from apxm.ir.verify import callees_first
+from apxm.ir.core import Op
+from apxm.ir.structure import Module
 from apxm.operations.effects import Access
 
 
-class Summary:
-    """Of a module as it is now; a pass that adds operations with effects makes a new one."""
+def union(groups: Iterable[tuple[Access, ...]]) -> tuple[Access, ...]:
+    """All accesses once, in order of appearance."""
+    return tuple(dict.fromkeys(access for group in groups for access in group))
 
-    def __init__(self, module: ModuleOp) -> None:
+
+class Summary:
+    """The effects of a module as it is now; a pass that adds operations with effects makes a new one."""
+
+    def __init__(self, module: Module) -> None:
         self._accesses: dict[str, tuple[Access, ...]] = {}
         self._repeatable: dict[str, bool] = {}
-        self._constructs: dict[Operation, tuple[Access, ...]] = {}
-        for flow in callees_first(flows_of(module)):
+        self._constructs: dict[Op, tuple[Access, ...]] = {}
+        for flow in module.callees_first():
             self._accesses[flow.symbol] = self._inside(flow)
-            self._repeatable[flow.symbol] = all(self.repeatable(op) for op in flow.body.ops)
+            self._repeatable[flow.symbol] = all(map(self.repeatable, flow.body.ops))
 
-    def accesses(self, op: Operation) -> tuple[Access, ...]:
+    def accesses(self, op: Op) -> tuple[Access, ...]:
         """Everything outside the graph that `op` can touch, each once, in order of appearance."""
-        if isinstance(op, CallOp):
+        if op.callee is not None:
             return self._accesses[op.callee]
         if not op.regions:
-            return effects_of(op).accesses
+            return op.touches
         if op not in self._constructs:
             self._constructs[op] = self._inside(op)
         return self._constructs[op]
 
-    def repeatable(self, op: Operation) -> bool:
+    def repeatable(self, op: Op) -> bool:
         """Whether doing `op` again with equal operands gives the same value."""
-        if isinstance(op, CallOp):
+        if op.callee is not None:
             return self._repeatable[op.callee]
-        return effects_of(op).repeatable(op) and all(
-            self.repeatable(inner) for region in op.regions for inner in region.block.ops
-        )
-
-    def _inside(self, op: Operation) -> tuple[Access, ...]:
-        return union(self.accesses(inner) for region in op.regions for inner in region.block.ops)
+        return op.repeatable and all(self.repeatable(inner) for region in op.regions for inner in region.ops)
 
     def of_flow(self, symbol: str) -> tuple[Access, ...]:
         return self._accesses[symbol]
 
     def of_module(self) -> tuple[Access, ...]:
         return union(self._accesses.values())
+
+    def _inside(self, op: Op) -> tuple[Access, ...]:
+        return union(self.accesses(inner) for region in op.regions for inner in region.ops)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from apxm.operations.types import DEEPEST_VALUE, JSON, Type, Value, fits_int
-from apxm.source import is_utf8
+from apxm.source import is_utf8, shortened
 
 _LONGEST_PLACE = 80
 
@@ -30,8 +30,7 @@ def plain(value: object, expected: Type, name: str) -> Value:
         return _Copy().made(value, expected)
     except _Unfit as unfit:
         wanted = {"json": f"a JSON value of at most {DEEPEST_VALUE} levels", "int": "an int"}
-        place = name + "".join(reversed(unfit.steps))
-        place = place if len(place) <= _LONGEST_PLACE else place[:_LONGEST_PLACE] + "…"
+        place = shortened(name + "".join(reversed(unfit.steps)), _LONGEST_PLACE)
         found = f", and {place} is {unfit.found}" if unfit.steps else f", not {unfit.found}"
         raise ValueError(f"{name} must be {wanted.get(str(expected), f'a {expected}')}{found}") from None
 

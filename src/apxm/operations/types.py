@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from apxm.errors import OperationError
+from apxm.source import shortened
 
 Value = Any
 """What flows along an edge at run time: str, int, float, bool, None, list or dict with str keys, nested."""
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(NamedTuple):
     """A type of AIS. Use the constants below and `list_of`; `parse_type` reads back what `str` writes."""
 
     name: str
@@ -76,7 +75,7 @@ def parse_type(text: str) -> Type:
         inner, depth = inner[5:-1], depth + 1
     result = NONE if inner == "none" and depth == 0 else SCALARS.get(inner)
     if result is None:
-        raise ValueError(f"unknown type {text if len(text) <= 60 else text[:60] + '…'!r}")
+        raise ValueError(f"unknown type {shortened(text, 60)!r}")
     for _ in range(depth):
         result = list_of(result)
     return result

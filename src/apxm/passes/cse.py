@@ -6,25 +6,21 @@ every time (``temperature: 0``). An operation that touches anything outside the 
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation
-from xdsl.traits import IsTerminator
+from collections.abc import Hashable
 
+from apxm.ir.core import Block, Op
+from apxm.ir.literals import identity
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import SwitchOp, flows_of
+from apxm.ir.structure import Module
 from apxm.ir.summary import Summary
-from apxm.passes.rewriting import Outcome, Replacements
-
-Key = tuple[object, ...]
+from apxm.passes.rewriting import Outcome
 
 
-def cse(module: ModuleOp) -> Outcome:
+def cse(module: Module) -> Outcome:
     statistics = {"operations_merged": 0, "model_calls_merged": 0}
-    summary = Summary(module)
-    for flow in flows_of(module).values():
-        pass_ = _Merging(summary, statistics)
-        pass_.visit_block(flow.body)
-        pass_.replacements.finish()
+    merging = _Merging(Summary(module), statistics)
+    for flow in module.flows.values():
+        merging.visit_block(flow.body)
     return Outcome(statistics["operations_merged"] > 0, statistics)
 
 
@@ -32,33 +28,39 @@ class _Merging:
     def __init__(self, summary: Summary, statistics: dict[str, int]) -> None:
         self.summary = summary
         self.statistics = statistics
-        self.replacements = Replacements()
-        self.available: list[dict[Key, Operation]] = []
-        """What has been computed, one table per block around the current place: an arm sees what stands above its
-        construct, and nothing of another arm."""
+        self.available: dict[Hashable, Op] = {}
+        """What has been computed in the blocks around the current place: a region sees what stands above its construct,
+        and nothing of another region, which may not have run."""
 
     def visit_block(self, block: Block) -> None:
-        self.available.append({})
-        for op in list(block.ops):
-            self.replacements.refresh(op)
-            if isinstance(op, SwitchOp):
-                for arm in op.arms:
-                    self.visit_block(arm)
-            elif self.may_merge(op):
-                self.merge(op)
-        self.available.pop()
+        kept: list[Op] = []
+        added: list[Hashable] = []
+        for op in block.ops:
+            if op.regions:
+                for region in op.regions:
+                    self.visit_block(region)
+            elif not op.ends and self.summary.repeatable(op) and not self.summary.accesses(op):
+                key = _key(op)
+                earlier = self.available.get(key)
+                if earlier is not None:
+                    self.merge(op, earlier)
+                    continue
+                self.available[key] = op
+                added.append(key)
+            kept.append(op)
+        block.ops = kept
+        for key in added:
+            del self.available[key]
 
-    def may_merge(self, op: Operation) -> bool:
-        return not op.has_trait(IsTerminator) and not self.summary.accesses(op) and self.summary.repeatable(op)
-
-    def merge(self, op: Operation) -> None:
-        key = (type(op), tuple(op.operands), frozenset(op.properties.items()), tuple(op.result_types))
-        earlier = next((table[key] for table in self.available if key in table), None)
-        if earlier is None:
-            self.available[-1][key] = op
-            return
+    def merge(self, op: Op, earlier: Op) -> None:
         for old, new in zip(op.results, earlier.results, strict=True):
-            self.replacements.add(old, new)
-        self.replacements.retire(op)
+            old.replace_by(new)
+        op.drop()
         self.statistics["operations_merged"] += 1
         self.statistics["model_calls_merged"] += isinstance(op, OperateOp) and op.is_model_call
+
+
+def _key(op: Op) -> Hashable:
+    """Equal for operations that give the same value."""
+    literals = tuple([(name, identity(value)) for name, value in op.literals.items()])
+    return type(op), op.callee, tuple(op.operands), op.names, literals, tuple([result.type for result in op.results])

@@ -20,28 +20,25 @@ This saves calls, and gives up what a second look at a written answer may add: h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from typing import NamedTuple
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
-
-from apxm.ir.attributes import LiteralAttr
-from apxm.ir.base import NO_FUSE
+from apxm.ir.core import NO_FUSE, Block, Op, SSAValue
+from apxm.ir.literals import identity
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import SwitchOp, flows_of
+from apxm.ir.structure import Module
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
 from apxm.passes.rewriting import Outcome, drop_unused_values
-from apxm.passes.texts import Part, join_literals, literal_text, text_of_parts
+from apxm.passes.texts import Above, Part, join_literals, literal_text
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
 """Characters of literal text in the steps after the first, together."""
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """One call of a chain."""
 
     call: OperateOp
@@ -53,10 +50,10 @@ class _Step:
         return sum(len(part) for part in self.parts if isinstance(part, str))
 
 
-def fuse_asks(module: ModuleOp) -> Outcome:
+def fuse_asks(module: Module) -> Outcome:
     statistics = {"chains_fused": 0, "calls_saved": 0}
     dropped = False
-    for flow in flows_of(module).values():
+    for flow in module.flows.values():
         if flow.may_fuse:
             _fuse_block(flow.body, statistics)
             dropped |= drop_unused_values(flow.body)
@@ -67,10 +64,9 @@ def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
     chains: dict[OperateOp, list[_Step]] = {}
     """By its last call so far."""
     for op in block.ops:
-        if isinstance(op, SwitchOp):
-            for arm in op.arms:
-                _fuse_block(arm, statistics)
-        elif isinstance(op, OperateOp) and _is_plain(op):
+        for region in op.regions:
+            _fuse_block(region, statistics)
+        if isinstance(op, OperateOp) and _is_plain(op):
             earlier, step = _next_step(op) or (None, None)
             chain = chains.get(earlier, []) if earlier is not None else []
             if earlier is not None and step is not None and chain and _fits(chain, step):
@@ -78,11 +74,19 @@ def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
                 chains[op] = [*chain, step]
             else:
                 chains[op] = [_first_step(op)]
-    for chain in chains.values():
-        if len(chain) > 1:
-            _fuse(chain)
-            statistics["chains_fused"] += 1
-            statistics["calls_saved"] += len(chain) - 1
+    fused = {op: chain for op, chain in chains.items() if len(chain) > 1}
+    if not fused:
+        return
+    dropped = {step.call for chain in fused.values() for step in chain[:-1]}
+    ops: list[Op] = []
+    for op in block.ops:
+        if isinstance(op, OperateOp) and op in fused:
+            _fuse(fused[op], Above(ops, op))
+        if op not in dropped:
+            ops.append(op)
+    block.ops = ops
+    statistics["chains_fused"] += len(fused)
+    statistics["calls_saved"] += len(dropped)
 
 
 # --- what belongs together -----------------------------------------------------------------------------------------
@@ -119,31 +123,30 @@ def _next_step(op: OperateOp) -> tuple[OperateOp, _Step] | None:
     if len(values) != 1 or not any(part for part in _parts(prompt) if isinstance(part, str)):
         return None
     answer, earlier = values[0], values[0].owner
-    if not isinstance(earlier, OperateOp) or not answer.has_one_use() or not _alike(earlier, op):
+    if not isinstance(earlier, OperateOp) or len(answer.uses) != 1 or not _alike(earlier, op):
         return None
     return earlier, _Step(op, tuple(part if isinstance(part, str) else None for part in parts))
 
 
 def _parts(value: SSAValue) -> list[Part]:
     """A prompt as literal text and values, as far as it is there for this one use."""
-    whole = isinstance(value.owner, TextOp) and value.has_one_use()
-    operands = value.owner.operands if whole and isinstance(value.owner, TextOp) else (value,)
+    owner = value.owner
+    operands = owner.operands if isinstance(owner, TextOp) and len(value.uses) == 1 else [value]
     literals = ((operand, literal_text(operand)) for operand in operands)
     return [operand if text is None else text for operand, text in literals]
 
 
 def _alike(first: OperateOp, second: OperateOp) -> bool:
     """Whether one call can stand for both, as far as all but the prompt goes."""
-    return (
-        type(first) is type(second)
-        and first.parent_block() is second.parent_block()
-        and first.literals == second.literals
-        and _options(first) == _options(second)
-    )
+    return type(first) is type(second) and _options(first) == _options(second)
 
 
-def _options(op: OperateOp) -> dict[str, LiteralAttr | SSAValue]:
-    return {name: constant_of(value) or value for name, value in op.named_operands.items()}
+def _options(op: OperateOp) -> dict[str, Hashable]:
+    options: dict[str, Hashable] = {name: identity(value) for name, value in op.literals.items()}
+    for name, value in op.options.items():
+        found = constant_of(value)
+        options[name] = value if found is None else identity(found.constant)
+    return options
 
 
 def _fits(chain: list[_Step], step: _Step) -> bool:
@@ -154,8 +157,8 @@ def _fits(chain: list[_Step], step: _Step) -> bool:
 # --- the fused call ------------------------------------------------------------------------------------------------
 
 
-def _fuse(chain: list[_Step]) -> None:
-    """The last call gets the prompt of all, and keeps its name, its place and its options."""
+def _fuse(chain: list[_Step], above: Above) -> None:
+    """The last call gets the prompt of all, and keeps its name, its place and its options; the others end."""
     count = len(chain)
     parts: list[Part] = [
         f"Work through these {count} steps in order. A step may refer to the answer to an earlier one. "
@@ -165,22 +168,10 @@ def _fuse(chain: list[_Step]) -> None:
         parts.append(f"\n\nStep {number}:\n")
         parts += [f"[the answer to step {number - 1}]" if part is None else part for part in step.parts]
     last = chain[-1].call
-    prompt = text_of_parts(join_literals(parts), last)
-    old = last.arguments
-    last.operands = [prompt, *last.named_operands.values()]
-    for step in reversed(chain[:-1]):
-        for value in old:
-            _erase_unused(value)
-        old = step.call.arguments
-        _erase(step.call)
-
-
-def _erase_unused(value: SSAValue) -> None:
-    if isinstance(value.owner, TextOp) and not value.uses:
-        _erase(value.owner)
-
-
-def _erase(op: Operation) -> None:
-    block = op.parent_block()
-    assert block is not None
-    block.erase_op(op)
+    prompts = [step.call.operands[0] for step in chain]
+    last.set_operands([above.text(join_literals(parts)), *last.options.values()])
+    for step in chain[:-1]:
+        step.call.drop()
+    for prompt in prompts:
+        if isinstance(prompt.owner, TextOp) and not prompt.uses:
+            prompt.owner.set_operands(())  # `drop_unused_values` takes it out

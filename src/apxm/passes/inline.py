@@ -7,15 +7,10 @@ that the call would have had around it.
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
-
-from apxm.ir.attributes import LiteralAttr
-from apxm.ir.base import NO_FUSE, AisOperation
+from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import CallOp, FlowOp, ReturnOp, SwitchOp, flows_of
-from apxm.ir.verify import callees_first
-from apxm.passes.rewriting import Outcome, Replacements
+from apxm.ir.structure import FlowOp, Module
+from apxm.passes.rewriting import Outcome
 
 LARGEST_BODY = 1_000
 """Operations of a flow that may be copied."""
@@ -24,66 +19,66 @@ LEAST_GROWTH = 2_000
 MOST_GROWTH = 4
 """How many operations may be added for each that the module has."""
 DEEPEST = 64
-"""Nesting of constructs, as in the source: xDSL walks regions by recursion."""
+"""Nesting of constructs, as in the source: regions are walked by recursion."""
 
 
-def inline(module: ModuleOp) -> Outcome:
-    flows = flows_of(module)
-    sizes = {symbol: sum(1 for _ in flow.walk()) - 2 for symbol, flow in flows.items()}
-    heights: dict[str, int] = {}
-    budget = max(LEAST_GROWTH, MOST_GROWTH * sum(sizes.values()))
-    statistics = {"calls_inlined": 0, "calls_kept": 0}
-    for flow in callees_first(flows):
-        replacements = Replacements()
-        for op in list(flow.walk()):
-            replacements.refresh(op)
-            if not isinstance(op, CallOp):
-                continue
-            callee = flows[op.callee]
-            size = sizes[callee.symbol]
-            if size > min(LARGEST_BODY, budget) or _depth(op) + heights[callee.symbol] > DEEPEST:
-                statistics["calls_kept"] += 1
-                continue
-            _insert_body(callee, op, replacements)
-            replacements.retire(op)
-            budget -= size
-            sizes[flow.symbol] += size - 1
-            statistics["calls_inlined"] += 1
-        replacements.finish()
-        heights[flow.symbol] = max((_depth(op) + 1 for op in flow.walk() if isinstance(op, SwitchOp)), default=0)
-    return Outcome(statistics["calls_inlined"] > 0, statistics)
+def inline(module: Module) -> Outcome:
+    inliner = _Inliner(module)
+    for flow in module.callees_first():
+        inliner.visit_flow(flow)
+    return Outcome(inliner.inlined > 0, {"calls_inlined": inliner.inlined, "calls_kept": inliner.kept})
 
 
-def _insert_body(callee: FlowOp, call: CallOp, replacements: Replacements) -> None:
-    """Copies the body of `callee` above `call`, and notes what replaces the call's result."""
-    block = call.parent_block()
-    assert block is not None
-    values: dict[SSAValue, SSAValue] = dict(zip(callee.body.args, call.operands, strict=True))
-    for op in callee.body.ops:
-        if isinstance(op, ReturnOp):
-            if op.given is not None and call.value is not None:
-                replacements.add(call.value, values.get(op.given, op.given))
-            return
-        copy = op.clone(values)
-        for inner in copy.walk():
-            _adopt(inner, call.path, callee.may_fuse)
-        block.insert_op_before(copy, call)
+class _Inliner:
+    def __init__(self, module: Module) -> None:
+        self.flows = module.flows
+        self.sizes = {symbol: sum(1 for _ in flow.body.walk()) - 1 for symbol, flow in self.flows.items()}
+        """The operations of each flow, its end left out."""
+        self.heights: dict[str, int] = {}
+        """How deep constructs nest in each flow that is complete."""
+        self.budget = max(LEAST_GROWTH, MOST_GROWTH * sum(self.sizes.values()))
+        self.inlined = 0
+        self.kept = 0
+
+    def visit_flow(self, flow: FlowOp) -> None:
+        before = self.inlined, self.budget
+        self.heights[flow.symbol] = self.visit_block(flow.body, 0)
+        self.sizes[flow.symbol] += (before[1] - self.budget) - (self.inlined - before[0])
+
+    def visit_block(self, block: Block, depth: int) -> int:
+        """Inlines the calls of a block that stands in `depth` constructs, and says how deep constructs nest in it."""
+        ops: list[Op] = []
+        height = 0
+        for op in block.ops:
+            if op.callee is not None:
+                if self.fits(op.callee, depth):
+                    height = max(height, self.heights[op.callee])
+                    ops += _body_for(op, self.flows[op.callee])
+                    self.budget -= self.sizes[op.callee]
+                    self.inlined += 1
+                    continue
+                self.kept += 1
+            for region in op.regions:
+                height = max(height, 1 + self.visit_block(region, depth + 1))
+            ops.append(op)
+        block.ops = ops
+        return height
+
+    def fits(self, symbol: str, depth: int) -> bool:
+        return self.sizes[symbol] <= min(LARGEST_BODY, self.budget) and depth + self.heights[symbol] <= DEEPEST
 
 
-def _adopt(op: Operation, prefix: str, may_fuse: bool) -> None:
-    if not isinstance(op, AisOperation):
-        return
-    if op.path:
-        op.path = f"{prefix}/{op.path}"
-    if not may_fuse and isinstance(op, OperateOp):
-        op.attributes[NO_FUSE] = LiteralAttr.of(True)
-
-
-def _depth(op: Operation) -> int:
-    """How many constructs stand around `op`."""
-    depth = 0
-    parent = op.parent_op()
-    while isinstance(parent, SwitchOp):
-        depth += 1
-        parent = parent.parent_op()
-    return depth
+def _body_for(call: Op, callee: FlowOp) -> list[Op]:
+    """A copy of the body of `callee` that gives what `call` gave."""
+    body = callee.body
+    values: dict[SSAValue, SSAValue] = dict(zip(body.arguments, call.operands, strict=True))
+    copies = [op.copy(values) for op in body.ops[:-1]]
+    for op in (inner for copy in copies for inner in copy.walk()):
+        if op.path:
+            op.attributes[PATH] = f"{call.path}/{op.path}"
+        if not callee.may_fuse and isinstance(op, OperateOp):
+            op.attributes[NO_FUSE] = True
+    if body.given is not None and call.value is not None:
+        call.value.replace_by(values.get(body.given, body.given))
+    call.drop()
+    return copies

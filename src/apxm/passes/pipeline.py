@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xdsl.dialects.builtin import ModuleOp
-
+from apxm.ir.structure import Module
 from apxm.passes.canonicalize import canonicalize
 from apxm.passes.cse import cse
 from apxm.passes.fuse_asks import fuse_asks
@@ -23,7 +22,7 @@ class Pass:
 
     name: str
     """On the command line and in diagnostics."""
-    run: Callable[[ModuleOp], Outcome]
+    run: Callable[[Module], Outcome]
     """Changes the module in place."""
 
 

@@ -1,26 +1,22 @@
 """``priorities``: how long, typically, it takes from the start of an operation to the end of the plan around it.
 
-Where slots are scarce, the longest path goes first. A path goes through what uses a value: into the arms of a `switch`
-(the longest counts) and through calls (the callee's longest path). It ends where its block ends: the construct around
-it carries what comes behind, and the run adds the two up.
+Where slots are scarce, the longest path goes first. A path goes through what uses a value: into the regions of a
+construct (the longest counts; one that runs again counts once, so that the path is the shortest that the construct can
+take) and through calls (the callee's longest path). It ends where its block ends: the construct around it carries what
+comes behind, and the run adds the two up.
 """
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValue
-
-from apxm.ir.attributes import LiteralAttr
-from apxm.ir.base import PRIORITY
+from apxm.ir.core import PRIORITY, Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import CallOp, SwitchOp, flows_of
-from apxm.ir.verify import callees_first
+from apxm.ir.structure import Module
 from apxm.passes.rewriting import Outcome
 
 
-def priorities(module: ModuleOp) -> Outcome:
+def priorities(module: Module) -> Outcome:
     lengths: dict[str, int] = {}
-    for flow in callees_first(flows_of(module)):
+    for flow in module.callees_first():
         lengths[flow.symbol] = _Paths(lengths).longest(flow.body, 0)
     return Outcome(True, {"longest_path_ms": max(lengths.values(), default=0)})
 
@@ -28,30 +24,33 @@ def priorities(module: ModuleOp) -> Outcome:
 class _Paths:
     def __init__(self, lengths: dict[str, int]) -> None:
         self.lengths = lengths
-        """Of the flows that can be called from here."""
-        self.rest: dict[Operation, int] = {}
-        """From the start of an operation to the end of the flow."""
+        """The longest paths of the flows that can be called from here."""
+        self.rest: dict[SSAValue, int] = {}
+        """The longest path from the start of what uses a value to the end of the flow."""
 
     def longest(self, block: Block, behind: int) -> int:
         """The longest path through `block`, given what comes `behind` it up to the end of the flow."""
-        longest = 0
-        for op in reversed(list(block.ops)):
-            after = max((self.after(result) for result in op.results), default=behind)
-            after = max(after, behind)
-            match op:
-                case OperateOp():
-                    self.rest[op] = after + op.OPERATION.typical_ms
-                    op.attributes[PRIORITY] = LiteralAttr.of(self.rest[op] - behind)
-                case SwitchOp():
-                    self.rest[op] = after + max(self.longest(arm, after) for arm in op.arms)
-                    op.attributes[PRIORITY] = LiteralAttr.of(after - behind)
-                case CallOp():
-                    self.rest[op] = after + self.lengths[op.callee]
-                    op.attributes[PRIORITY] = LiteralAttr.of(after - behind)
-                case _:
-                    self.rest[op] = after
-            longest = max(longest, self.rest[op] - behind)
-        return longest
+        rest = self.rest
+        longest = behind
+        for op in reversed(block.ops):
+            after = behind
+            for result in op.results:
+                after = max(after, rest.get(result, 0))
+            whole = after
+            if isinstance(op, OperateOp):
+                whole += op.OPERATION.typical_ms
+                op.attributes[PRIORITY] = whole - behind
+            elif op.opens:
+                whole += self.inside(op, after)
+                op.attributes[PRIORITY] = after - behind
+            for operand in op.operands:
+                if rest.get(operand, 0) < whole:
+                    rest[operand] = whole
+            if whole > longest:
+                longest = whole
+        return longest - behind
 
-    def after(self, value: SSAValue) -> int:
-        return max((self.rest[use.operation] for use in value.uses), default=0)
+    def inside(self, op: Op, after: int) -> int:
+        if op.callee is not None:
+            return self.lengths[op.callee]
+        return max(self.longest(region, after) for region in op.regions)

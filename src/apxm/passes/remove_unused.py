@@ -5,50 +5,71 @@ Failure is not an effect: a `switch` that could fail goes too, if its arms touch
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, SSAValues
-from xdsl.traits import IsTerminator
-
+from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import SwitchOp, YieldOp, flows_of
+from apxm.ir.structure import Module
 from apxm.ir.summary import Summary
 from apxm.passes.rewriting import Outcome
 
 
-def remove_unused(module: ModuleOp) -> Outcome:
-    statistics = {"operations_removed": 0, "model_calls_removed": 0}
-    summary = Summary(module)
-    changed = [_remove(flow.body, summary, statistics) for flow in flows_of(module).values()]
-    return Outcome(any(changed), statistics)
+def remove_unused(module: Module) -> Outcome:
+    unused = Unused(module)
+    for op in unused.ops:
+        op.drop()
+    for op in unused.without_value:
+        op.results = ()
+        for region in op.regions:
+            region.ops[-1].set_operands(())
+    for block, kept in unused.kept:
+        block.ops = kept
+    statistics = {
+        "operations_removed": len(unused.ops),
+        "model_calls_removed": sum(isinstance(op, OperateOp) and op.is_model_call for op in unused.walk()),
+    }
+    return Outcome(bool(unused.ops or unused.without_value), statistics)
 
 
-def _remove(block: Block, summary: Summary, statistics: dict[str, int]) -> bool:
-    """From the last to the first: an operation is looked at when all its users have been. Says whether anything
-    changed."""
-    changed = False
-    for op in reversed(list(block.ops)):
-        used = any(result.uses for result in op.results)
-        if not used and not op.has_trait(IsTerminator) and not summary.accesses(op):
-            statistics["operations_removed"] += 1
-            statistics["model_calls_removed"] += sum(_is_model_call(inner) for inner in op.walk())
-            block.erase_op(op)
-            changed = True
-        elif isinstance(op, SwitchOp):
-            if not used and op.results:
-                _drop_result(op)
-                changed = True
-            for arm in op.arms:
-                changed |= _remove(arm, summary, statistics)
-    return changed
+class Unused:
+    """What a module could do without."""
 
+    def __init__(self, module: Module) -> None:
+        self.ops: list[Op] = []
+        """The operations to leave out, with all that they hold."""
+        self.without_value: list[Op] = []
+        """The constructs that stay for the effects inside, and whose value need not be computed."""
+        self.kept: list[tuple[Block, list[Op]]] = []
+        """The blocks that lose operations, each with those that stay."""
+        self._summary = Summary(module)
+        self._used: set[SSAValue] = set()
+        for flow in module.flows.values():
+            self._look(flow.body, gives=True)
 
-def _is_model_call(op: Operation) -> bool:
-    return isinstance(op, OperateOp) and op.is_model_call
+    def walk(self) -> list[Op]:
+        """The operations to leave out and those that they hold."""
+        return [inner for op in self.ops for inner in op.walk()]
 
-
-def _drop_result(switch: SwitchOp) -> None:
-    """The construct stays for the effects of its arms; what they would give need not be computed."""
-    switch.results = SSAValues()
-    for arm in switch.arms:
-        if isinstance(arm.last_op, YieldOp):
-            arm.last_op.operands = ()
+    def _look(self, block: Block, *, gives: bool) -> None:
+        """From the last to the first: an operation is looked at when all its users have been. `gives` says whether
+        anything uses what the block gives."""
+        used = self._used
+        kept: list[Op] = []
+        for op in reversed(block.ops):
+            if op.ends:
+                if gives:
+                    used.update(op.operands)
+                kept.append(op)
+                continue
+            has_use = bool(op.results) and op.results[0] in used
+            if not has_use and not self._summary.accesses(op):
+                self.ops.append(op)
+                continue
+            kept.append(op)
+            used.update(op.operands)
+            # What a region gives that runs again may be for the next time.
+            if op.regions and op.results and not has_use and not op.loops:
+                self.without_value.append(op)
+            for region in op.regions:
+                self._look(region, gives=has_use or op.loops)
+        if len(kept) < len(block.ops):
+            kept.reverse()
+            self.kept.append((block, kept))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xdsl.ir import Block, Operation, SSAValue
-
-from apxm.ir.base import AisOperation, type_of
+from apxm.ir.core import Op, SSAValue
 from apxm.ir.values import ConstantOp, TextOp, ValueOp, constant_of
-from apxm.operations.types import STR, text_form
+from apxm.operations.types import STR, Type, Value, text_form
 
 Part = str | SSAValue
 """Literal text, or a value whose text form is meant."""
@@ -16,8 +14,8 @@ Part = str | SSAValue
 
 def literal_text(value: SSAValue) -> str | None:
     """The text form of a constant; None for any other value."""
-    constant = constant_of(value)
-    return None if constant is None else text_form(constant.value)
+    found = constant_of(value)
+    return None if found is None else text_form(found.constant)
 
 
 def join_literals(parts: Iterable[Part]) -> list[Part]:
@@ -37,30 +35,26 @@ def join_literals(parts: Iterable[Part]) -> list[Part]:
     return joined
 
 
-def constants_for(parts: Iterable[Part], before: AisOperation) -> list[SSAValue]:
-    """The parts as values; strings become constants above `before`."""
-    block = before.parent_block()
-    assert block is not None
-    return [_constant(part, block, before) if isinstance(part, str) else part for part in parts]
+class Above:
+    """Makes values for the operation `below`; they go to the end of `ops`, which stands above it."""
 
+    def __init__(self, ops: list[Op], below: Op) -> None:
+        self.ops = ops
+        self.below = below
 
-def text_of_parts(parts: list[Part], before: AisOperation) -> SSAValue:
-    """One value, a str, that is all parts joined; made above `before`."""
-    block = before.parent_block()
-    assert block is not None
-    if not parts:
-        return _constant("", block, before)
-    values = constants_for(parts, before)
-    if len(values) == 1 and type_of(values[0]) == STR:
-        return values[0]
-    return _insert(TextOp.of(values), block, before)
+    def constant(self, value: Value, type_: Type) -> SSAValue:
+        return self._add(ConstantOp(value, type_))
 
+    def values(self, parts: Iterable[Part]) -> list[SSAValue]:
+        """The parts as values; strings become constants."""
+        return [self.constant(part, STR) if isinstance(part, str) else part for part in parts]
 
-def _constant(text: str, block: Block, before: AisOperation) -> SSAValue:
-    return _insert(ConstantOp.of(text, STR), block, before)
+    def text(self, parts: list[Part]) -> SSAValue:
+        """One value, a str, that is all parts joined."""
+        values = self.values(parts or [""])
+        return values[0] if len(values) == 1 and values[0].type == STR else self._add(TextOp(values))
 
-
-def _insert(op: ValueOp, block: Block, before: Operation) -> SSAValue:
-    op.location = before.location
-    block.insert_op_before(op, before)
-    return op.result
+    def _add(self, op: ValueOp) -> SSAValue:
+        op.origin = self.below.origin
+        self.ops.append(op)
+        return op.results[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from apxm.errors import ApxmError
+from apxm.reports.structs import indented
 from apxm.source import Diagnostic
 
 
@@ -19,7 +19,7 @@ def as_json(files: int, diagnostics: Sequence[Diagnostic], unreadable: Sequence[
         "unreadable": [{"file": error.where, "message": error.message} for error in unreadable],
         "diagnostics": [_entry(diagnostic) for diagnostic in diagnostics],
     }
-    return json.dumps(found, ensure_ascii=False, indent=2)
+    return indented(found)
 
 
 def _entry(diagnostic: Diagnostic) -> dict[str, object]:

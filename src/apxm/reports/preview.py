@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-
-import msgspec
 
 from apxm.analysis.preview import Preview
 from apxm.analysis.static import Range
@@ -30,11 +27,6 @@ def preview_lines(preview: Preview) -> list[str]:
     if preview.asked:
         lines.append(_takes(preview))
     return lines
-
-
-def preview_json(preview: Preview) -> str:
-    """The one object that ``--dry-run --json`` prints."""
-    return json.dumps(msgspec.to_builtins(preview), ensure_ascii=False, indent=2)
 
 
 def _naming(what: str, paths: Sequence[str]) -> list[str]:

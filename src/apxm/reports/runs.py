@@ -11,8 +11,10 @@ import msgspec
 from apxm.journal.model import Edited, Header, History, Record, Result, Row
 from apxm.journal.runs import Run, Stored
 from apxm.operations.types import Value
+from apxm.reports.structs import indented
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
+from apxm.source import shortened
 
 _LONGEST = 60
 """Characters of a text that others are shown beside."""
@@ -20,7 +22,7 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 def runs_json(runs: Sequence[Run]) -> str:
-    return _dump(msgspec.to_builtins(runs))
+    return indented(msgspec.to_builtins(runs))
 
 
 def runs_text(runs: Sequence[Run]) -> list[str]:
@@ -42,7 +44,7 @@ def runs_text(runs: Sequence[Run]) -> list[str]:
 def run_json(run: Run, history: History, calls: Sequence[dict[str, object]] | None = None) -> str:
     """All but the program itself; `rows` as they were appended, and `calls` where they were asked for."""
     header = history.header
-    return _dump(
+    return indented(
         {
             **msgspec.structs.asdict(run),
             "message": history.ended.message if history.ended else None,
@@ -76,7 +78,7 @@ def run_text(run: Run, history: History) -> list[str]:
     )
     lines += _block(f"{count(len(history.results), 'operation')} finished:", map(_result, history.results.values()))
     lines += _block("outcome unknown:", [[s.path, f"key {s.idempotency_key}"] for s in history.unknown.values()])
-    lines += _block("printed:", [[_cut(line)] for _, line in sorted(history.printed.items())])
+    lines += _block("printed:", [[shortened(line, _LONGEST)] for _, line in sorted(history.printed.items())])
     spent = [[s.path, f"attempt {s.attempt}", count(s.tokens, "token"), _cost(s.cost)] for s in history.settled]
     lines += _block("spent:", spent)
     held = [[r.path, f"attempt {r.attempt}", count(r.tokens, "token"), _cost(r.cost)] for r in history.unsettled]
@@ -89,7 +91,7 @@ def pruned_text(runs: Sequence[Stored]) -> list[str]:
 
 
 def pruned_json(runs: Sequence[Stored]) -> str:
-    return _dump(
+    return indented(
         [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
     )
 
@@ -152,12 +154,4 @@ def _number(tokens: int | None) -> str:
 
 
 def _short(value: Value) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)
+    return shortened(json.dumps(value, ensure_ascii=False), _LONGEST)

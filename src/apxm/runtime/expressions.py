@@ -9,6 +9,7 @@ from typing import assert_never, cast
 from apxm.errors import OperationError
 from apxm.operations.types import LARGEST_TEXT, Value, add_up, text_form
 from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+from apxm.source import shortened
 
 Evaluate = Callable[[list[Value]], Value]
 """From the values of a frame, by node, to one value. Raises `OperationError`."""
@@ -75,7 +76,7 @@ def _field(of: Evaluate, name: str) -> Evaluate:
     def get(values: list[Value]) -> Value:
         value = of(values)
         if not isinstance(value, dict):
-            found = text_form(value)[:40]
+            found = shortened(text_form(value), 40)
             raise OperationError("missing_field", f"expected an object with a field {name!r}, found {found}")
         entries = cast(dict[str, Value], value)
         if name not in entries:

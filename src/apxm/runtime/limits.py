@@ -13,6 +13,7 @@ from apxm.errors import ConfigurationError, UsageError
 from apxm.runtime.gates import Gate
 from apxm.runtime.open_files import most_connections
 from apxm.runtime.retries import RetryBudget
+from apxm.source import shortened
 
 
 class Gates:
@@ -51,8 +52,8 @@ class BackendPool:
             raise ConfigurationError(f"the default backend {default!r} is not configured", hint=self._known())
 
     def __repr__(self) -> str:
-        names = ", ".join(sorted(self.backends))
-        return f"BackendPool(default={self.default!r}, backends={names if len(names) <= 60 else f'{names[:59]}…'!r})"
+        names = shortened(", ".join(sorted(self.backends)), 60)
+        return f"BackendPool(default={self.default!r}, backends={names!r})"
 
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""

@@ -17,7 +17,6 @@ from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.program.model import Flow, Operate
-from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
@@ -76,12 +75,8 @@ def replay(
         frame, node = item
         handler = program.handlers[frame.plan.index][node]
         try:
-            if isinstance(handler, ModelCall):
-                result = answer(trace, frame, node, handler)
-                if result is not None:
-                    state.succeed(frame, node, result.value)
-            elif isinstance(handler, InlineOperation):
-                state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
+            if isinstance(handler, ModelCall) and (result := answer(trace, frame, node, handler)) is not None:
+                state.succeed(frame, node, result.value)
         except OperationError as error:
             state.broke(frame, node, error)
     return state, first

@@ -26,7 +26,7 @@ from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
 from apxm.runtime.state import Frame, State
 from apxm.runtime.stopped import StopKind, Stopped
-from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Status, Trace
+from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 from apxm.runtime.watch import WATCH
 
@@ -55,7 +55,7 @@ class Run:
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.plans, self._emit)
+        self._state = State(program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         binding = Binding(pool, self._options.seed, self._warn_of)
         self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}

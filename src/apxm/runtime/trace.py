@@ -17,9 +17,11 @@ from typing import NamedTuple
 
 from apxm.backends.protocol import Usage
 from apxm.operations.types import Value
-from apxm.program.model import Call, Flow, Operate, Program
+from apxm.program.model import Flow, Opener, Operate, Program
+from apxm.program.unfolding import FrameRecord
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped
+from apxm.source import shortened_left
 
 CLOCKED_EACH = 16
 """So many operations that wait have the scheduler's own time for them measured, each"""
@@ -84,16 +86,6 @@ class OperationRecord(NamedTuple):
     @property
     def succeeded(self) -> bool:
         return bool(self.attempts) and self.attempts[-1].outcome == "ok"
-
-
-class FrameRecord(NamedTuple):
-    """One frame: which plan it ran, and who opened it. Frame 0 is the flow itself."""
-
-    plan: int
-    parent: int
-    """Index of the frame around it, -1 for the first."""
-    opener: int
-    """The `Switch` or `Call` node in the parent's plan, -1 for the first."""
 
 
 RawAttempt = tuple[int, int, int, int, str, int | None, Usage, Place | None, int | None]
@@ -166,8 +158,7 @@ class Trace:
     """Operations that never started because something they need failed, or because the run was ended."""
 
     def __repr__(self) -> str:
-        flow = self.flow.qualified_name
-        name = flow if len(flow) <= 30 else f"…{flow[-29:]}"
+        name = shortened_left(self.flow.qualified_name, 30)
         return f"Trace({name!r}, {self.status.value}, executed={self.executed}, failed={self.failed})"
 
     @property
@@ -192,7 +183,8 @@ class Trace:
         parts = [names[record.plan].nodes[node].path or "return"]
         while record.parent >= 0:
             parent = self.frames[record.parent]
-            if isinstance(self.program.plans[parent.plan].nodes[record.opener], Call):
+            opener = self.program.plans[parent.plan].nodes[record.opener]
+            if isinstance(opener, Opener) and opener.leaves_flow:
                 parts.append(names[parent.plan].nodes[record.opener].path)
             record = parent
         return "/".join(reversed(parts))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
 
+from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.simulator.outputs import Say
-
-
-class AnswerUsage(Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
 
 
 class Stream(NamedTuple):
@@ -28,10 +23,22 @@ class Stream(NamedTuple):
     def all(self) -> bytes:
         return b"".join((self.first, *self.tokens, self.last))
 
+    @staticmethod
+    def of(first: bytes, events: Iterable[tuple[bool, bytes]]) -> Stream:
+        """`events` come each with whether it is a token; what is none is sent with the next token, or at the end."""
+        tokens: list[bytes] = []
+        pending = b""
+        for is_token, written in events:
+            pending += written
+            if is_token:
+                tokens.append(pending)
+                pending = b""
+        return Stream(first, tokens, pending)
+
 
 class Answer(Protocol):
     @property
-    def usage(self) -> AnswerUsage: ...
+    def usage(self) -> TokenCounts: ...
 
     def whole(self) -> bytes: ...
 
@@ -64,7 +71,6 @@ class Call(Protocol):
         ...
 
 
-DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
 
 

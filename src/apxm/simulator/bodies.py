@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Limit = Annotated[int, Meta(ge=1)] | None
 Unserved: TypeAlias = None
 """The type of a field that changes what an answer has to be, in a way that the simulator does not know: anything but
 `null` is refused."""
 Unheeded: TypeAlias = Any
-"""The type of a field that a simulated answer does not depend on."""
+"""The type of a field that an answer repeats at most."""
 
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
@@ -25,6 +26,16 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
 class StreamOptions(Struct):
     include_usage: bool | None = None
     include_obfuscation: Unheeded = None
+
+
+def passing_over(names: str) -> type[Struct]:
+    """A request that knows these fields, on which no simulated answer depends, and refuses all others."""
+    return msgspec.defstruct("PassingOver", [(name, Any, None) for name in names.split()], forbid_unknown_fields=True)
+
+
+def wants_usage(options: StreamOptions | None) -> bool:
+    """Whether the stream shall end with the usage."""
+    return options is not None and bool(options.include_usage)
 
 
 class BadRequestError(Exception):
@@ -49,6 +60,12 @@ def reader(kind: type[T]) -> Callable[[bytes], T]:
             raise BadRequestError(f"The body could not be read as JSON: {error}") from None
 
     return read
+
+
+def understood(kind: type[T], call: Callable[[T], U]) -> Callable[[bytes], U]:
+    """What reads a body as a `kind`, and understands that as a `call`. It raises `BadRequestError`, as `call` may."""
+    read = reader(kind)
+    return lambda body: call(read(body))
 
 
 def explained(error: msgspec.ValidationError) -> tuple[str, str | None]:

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, reader
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
 from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
 from apxm.simulator.prompted import schema_among
-from apxm.simulator.tools import Choice, Function, Mode, functions_to_call
+from apxm.simulator.tools import Function, Mode, Offered, ToolChoice, functions_to_call
 
 _MOST_CHOICES = 128
 _ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
@@ -91,7 +91,14 @@ class ChosenTool(Struct):
     allowed_tools: AllowedTools | None = None
 
 
-class ChatRequest(Struct, forbid_unknown_fields=True):
+_OF_OPENAI = (
+    "frequency_penalty logit_bias metadata presence_penalty prompt_cache_key prompt_cache_options "
+    "prompt_cache_retention reasoning_effort safety_identifier seed service_tier store temperature top_p user verbosity"
+)
+_OF_OTHER_SERVERS = "cache_prompt chat_template_kwargs min_p repetition_penalty top_k typical_p"
+
+
+class ChatRequest(passing_over(f"{_OF_OPENAI} {_OF_OTHER_SERVERS}"), forbid_unknown_fields=True):
     messages: list[Message] | None = None
     model: str | None = None
     stream: bool | None = None
@@ -115,38 +122,9 @@ class ChatRequest(Struct, forbid_unknown_fields=True):
     prediction: Unserved = None
     web_search_options: Unserved = None
 
-    frequency_penalty: Unheeded = None
-    logit_bias: Unheeded = None
-    metadata: Unheeded = None
-    presence_penalty: Unheeded = None
-    prompt_cache_key: Unheeded = None
-    prompt_cache_options: Unheeded = None
-    prompt_cache_retention: Unheeded = None
-    reasoning_effort: Unheeded = None
-    safety_identifier: Unheeded = None
-    seed: Unheeded = None
-    service_tier: Unheeded = None
-    store: Unheeded = None
-    temperature: Unheeded = None
-    top_p: Unheeded = None
-    user: Unheeded = None
-    verbosity: Unheeded = None
-    # Of other servers:
-    cache_prompt: Unheeded = None
-    chat_template_kwargs: Unheeded = None
-    min_p: Unheeded = None
-    repetition_penalty: Unheeded = None
-    top_k: Unheeded = None
-    typical_p: Unheeded = None
-
     @property
     def max_output_tokens(self) -> int | None:
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-
-    @property
-    def wants_usage(self) -> bool:
-        """Whether the stream shall end with the usage."""
-        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
 class ChatCall:
@@ -156,6 +134,11 @@ class ChatCall:
 
     def __init__(self, request: ChatRequest) -> None:
         """Raises `BadRequestError`."""
+        if not request.messages:
+            found = "an empty one" if request.messages == [] else "none"
+            raise BadRequestError(
+                f"'messages' is required: expected a list of at least one message, found {found}.", "messages"
+            )
         self._request = request
         self.stream = bool(request.stream)
         self.asked = _as_model_request(request)
@@ -173,23 +156,13 @@ class ChatCall:
             outputs=outputs(self.asked, self._sampling, said, say, number),
             prompt_tokens=said.usage.input_tokens or 0,
             alternatives=self._alternatives,
-            wants_usage=request.wants_usage,
+            wants_usage=wants_usage(request.stream_options),
             older=bool(request.functions),
         )
 
 
-_read = reader(ChatRequest)
-
-
-def decode_request(body: bytes) -> ChatCall:
-    """Raises `BadRequestError`."""
-    request = _read(body)
-    if not request.messages:
-        found = "an empty one" if request.messages == [] else "none"
-        raise BadRequestError(
-            f"'messages' is required: expected a list of at least one message, found {found}.", "messages"
-        )
-    return ChatCall(request)
+decode_request = understood(ChatRequest, ChatCall)
+"""Reads a body. Raises `BadRequestError`."""
 
 
 def any_object(asked: ModelRequest) -> bytes:
@@ -229,43 +202,38 @@ def _alternatives(request: ChatRequest) -> int | None:
 
 
 def _shapes(request: ChatRequest, asked: ModelRequest) -> Sequence[Shape]:
-    if not (request.tools or request.functions or request.tool_choice or request.function_call):
-        schema, place = _schema(request.response_format, asked)
-        return () if schema is None else shapes(asked, request.n or 1, (), (), schema, place)
-    functions, field = request.functions or [], "functions"
+    offers = request.tools or request.functions or request.tool_choice or request.function_call
+    called = _called(request) if offers else ()
+    return shapes(asked, request.n or 1, called, *_schema(request.response_format, asked))
+
+
+def _called(request: ChatRequest) -> Sequence[Offered]:
+    offered = [Offered(f, f"functions[{i}].parameters") for i, f in enumerate(request.functions or ())]
     if request.tools:
-        if functions:
+        if offered:
             raise BadRequestError("'functions' is the older name of 'tools': expected one of the two.", "functions")
-        functions, field = [tool.function for tool in request.tools], "tools"
-    called = functions_to_call(functions, _choice(request), request.messages or ())
-    places = [_place(functions, function, field) for function in called]
-    schema, place = _schema(request.response_format, asked)
-    return shapes(asked, request.n or 1, called, places, schema, place)
+        offered = [Offered(t.function, f"tools[{i}].function.parameters") for i, t in enumerate(request.tools)]
+    return functions_to_call(offered, _choice(request), request.messages or ())
 
 
-def _place(functions: Sequence[Function], function: Function, field: str) -> str:
-    inner = ".function" if field == "tools" else ""
-    return f"{field}[{functions.index(function)}]{inner}.parameters"
-
-
-def _choice(request: ChatRequest) -> Choice:
+def _choice(request: ChatRequest) -> ToolChoice:
     several = request.parallel_tool_calls is True
     chosen = request.tool_choice
     if request.functions:
         older = request.function_call
         if isinstance(older, Named):
-            return Choice("required", (older.name or "",), place="function_call")
-        return Choice(older or "auto")
+            return ToolChoice("required", (older.name or "",), place="function_call")
+        return ToolChoice(older or "auto")
     if isinstance(chosen, ChosenTool):
         if chosen.type == "allowed_tools":
             if chosen.allowed_tools is None:
                 raise BadRequestError("'tool_choice.allowed_tools' is required.", "tool_choice.allowed_tools")
             names = [tool.function.name or "" for tool in chosen.allowed_tools.tools]
-            return Choice(chosen.allowed_tools.mode, names, several)
+            return ToolChoice(chosen.allowed_tools.mode, names, several)
         if chosen.function is None:
             raise BadRequestError("'tool_choice.function' is required.", "tool_choice.function")
-        return Choice("required", (chosen.function.name or "",))
-    return Choice(chosen or "auto", None, several)
+        return ToolChoice("required", (chosen.function.name or "",))
+    return ToolChoice(chosen or "auto", None, several)
 
 
 def _schema(wanted: ResponseFormat | None, asked: ModelRequest) -> tuple[bytes | None, str]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
-from apxm.simulator.answers import DONE, AnswerUsage, Stream, event
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, reader
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
 from apxm.simulator.chat import Choices, Stop, listed
+from apxm.simulator.choices import ChoicesAnswer
 from apxm.simulator.logprobs import logprobs_of
 from apxm.simulator.outputs import FinishReason, Output, Sampling, Say, outputs, pieces
 
 _MOST_ALTERNATIVES = 5
 
 
-class CompletionRequest(Struct, forbid_unknown_fields=True):
+_UNHEEDED = "frequency_penalty logit_bias presence_penalty seed temperature top_p user"
+
+
+class CompletionRequest(passing_over(_UNHEEDED), forbid_unknown_fields=True, kw_only=True):
     prompt: str | list[str]
     model: str | None = None
     stream: bool | None = None
@@ -31,14 +33,6 @@ class CompletionRequest(Struct, forbid_unknown_fields=True):
     logprobs: Annotated[int, Meta(ge=0, le=_MOST_ALTERNATIVES)] | None = None
     echo: bool | None = None
     suffix: Unserved = None
-
-    frequency_penalty: Unheeded = None
-    logit_bias: Unheeded = None
-    presence_penalty: Unheeded = None
-    seed: Unheeded = None
-    temperature: Unheeded = None
-    top_p: Unheeded = None
-    user: Unheeded = None
 
 
 class TextLogprobs(Struct):
@@ -53,18 +47,6 @@ class TextChoice(Struct):
     index: int
     logprobs: TextLogprobs | None = None
     finish_reason: FinishReason | None = None
-
-
-class TextCompletion(Struct):
-    id: str
-    object: str
-    created: int
-    model: str
-    choices: Sequence[TextChoice]
-
-
-class TextCompletionWithUsage(TextCompletion):
-    usage: AnswerUsage | None = None
 
 
 class CompletionCall:
@@ -89,67 +71,42 @@ class CompletionCall:
             asked = ModelRequest(prompt, model=request.model, max_tokens=request.max_tokens)
             first = said if len(self.prompts) == 1 else say(asked, 0)
             made += outputs(asked, self._sampling, first, say, number)
-        given = sum(map(count_tokens, self.prompts))
-        return CompletionAnswer(f"cmpl-simulated-{number}", created, said.model or "", request, made, given)
-
-
-def decode_completion(body: bytes) -> CompletionCall:
-    """Raises `BadRequestError`."""
-    return CompletionCall(_read(body))
-
-
-_read = reader(CompletionRequest)
-
-
-class CompletionAnswer:
-    def __init__(
-        self, name: str, created: int, model: str, request: CompletionRequest, outputs: Sequence[Output], given: int
-    ) -> None:
-        """`given`: the tokens of the prompts."""
-        self._head = (name, "text_completion", created, model)
-        self._outputs = outputs
-        self._alternatives = request.logprobs
-        self._wants_usage = request.stream_options is not None and bool(request.stream_options.include_usage)
-        taken = sum(output.tokens for output in outputs)
-        self.usage = AnswerUsage(given, taken, given + taken)
-
-    def whole(self) -> bytes:
-        choices = [
-            TextChoice(output.text, index, self._logprobs(output.text, 0, None), output.finish_reason)
-            for index, output in enumerate(self._outputs)
-        ]
-        return msgspec.json.encode(TextCompletionWithUsage(*self._head, choices, self.usage))
-
-    def without_choices(self) -> bytes:
-        return msgspec.json.encode(TextCompletionWithUsage(*self._head, (), self.usage))
-
-    def stream(self, *, by_token: bool) -> Stream:
-        tokens: list[bytes] = []
-        pending = b""
-        for index, output in enumerate(self._outputs):
-            for place, text in enumerate(pieces(output.text) if by_token else [output.text]):
-                logprobs = self._logprobs(output.text, place, place + 1 if by_token else None)
-                tokens.append(pending + self._chunk(TextChoice(text, index, logprobs)))
-                pending = b""
-            pending += self._chunk(TextChoice("", index, None, output.finish_reason))
-        if self._wants_usage:
-            pending += event(TextCompletionWithUsage(*self._head, (), self.usage))
-        return Stream(b"", tokens, pending + DONE)
-
-    def events_without_choices(self) -> bytes:
-        return event(TextCompletion(*self._head, ())) + DONE
-
-    def _chunk(self, choice: TextChoice) -> bytes:
-        return event((TextCompletionWithUsage if self._wants_usage else TextCompletion)(*self._head, (choice,)))
-
-    def _logprobs(self, text: str, first: int, end: int | None) -> TextLogprobs | None:
-        """Of the tokens from the `first` to before the `end`."""
-        if self._alternatives is None:
-            return None
-        made = logprobs_of(text, self._alternatives)
-        return TextLogprobs(
-            [token.token for token in made[first:end]],
-            [token.logprob for token in made[first:end]],
-            [{other.token: other.logprob for other in token.top_logprobs} for token in made[first:end]],
-            list(range(0, len(text), CHARACTERS_PER_TOKEN))[first:end],
+        return CompletionAnswer(
+            number=number,
+            created=created,
+            model=said.model or "",
+            outputs=made,
+            prompt_tokens=sum(map(count_tokens, self.prompts)),
+            alternatives=request.logprobs,
+            wants_usage=wants_usage(request.stream_options),
         )
+
+
+class CompletionAnswer(ChoicesAnswer, frozen=True, kw_only=True):
+    prefix = "cmpl"
+    kinds = "text_completion", "text_completion"
+
+    def choice(self, index: int, output: Output) -> TextChoice:
+        return TextChoice(output.text, index, self._logprobs(output.text), output.finish_reason)
+
+    def chunks(self, index: int, output: Output, *, by_token: bool) -> Iterator[tuple[bool, TextChoice]]:
+        for place, text in enumerate(pieces(output.text, by_token=by_token)):
+            own = self._logprobs(output.text, slice(place, place + 1) if by_token else slice(None))
+            yield True, TextChoice(text, index, own)
+        yield False, TextChoice("", index, None, output.finish_reason)
+
+    def _logprobs(self, text: str, of: slice = slice(None)) -> TextLogprobs | None:
+        """Those of some of the tokens of `text`, or of all."""
+        if self.alternatives is None:
+            return None
+        made = logprobs_of(text, self.alternatives)[of]
+        return TextLogprobs(
+            [token.token for token in made],
+            [token.logprob for token in made],
+            [{other.token: other.logprob for other in token.top_logprobs} for token in made],
+            list(range(0, len(text), CHARACTERS_PER_TOKEN))[of],
+        )
+
+
+decode_completion = understood(CompletionRequest, CompletionCall)
+"""Reads a body. Raises `BadRequestError`."""

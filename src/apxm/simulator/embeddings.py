@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import count_tokens
-from apxm.simulator.answers import AnswerUsage, Stream
-from apxm.simulator.bodies import BadRequestError, Unheeded, reader
+from apxm.simulator.answers import Stream
+from apxm.simulator.bodies import BadRequestError, Unheeded, understood
 from apxm.simulator.outputs import Say
 
 DIMENSIONS = 1536
@@ -34,24 +35,6 @@ class EmbeddingsRequest(Struct, forbid_unknown_fields=True):
     user: Unheeded = None
 
 
-class Embedding(Struct):
-    object: str
-    index: int
-    embedding: Sequence[float] | str
-
-
-class EmbeddingsUsage(Struct):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingList(Struct):
-    object: str
-    data: Sequence[Embedding]
-    model: str
-    usage: EmbeddingsUsage
-
-
 class EmbeddingsCall:
     stream = False
 
@@ -66,12 +49,8 @@ class EmbeddingsCall:
         return EmbeddingsAnswer(self._request, self.inputs, said.model or "")
 
 
-def decode_embeddings(body: bytes) -> EmbeddingsCall:
-    """Raises `BadRequestError`."""
-    return EmbeddingsCall(_read(body))
-
-
-_read = reader(EmbeddingsRequest)
+decode_embeddings = understood(EmbeddingsRequest, EmbeddingsCall)
+"""Reads a body. Raises `BadRequestError`."""
 
 
 def _inputs(given: str | list[str | int | Tokens]) -> Sequence[str | Tokens]:
@@ -93,21 +72,22 @@ def _spelled(tokens: Tokens) -> str:
     return " ".join(map(str, tokens))
 
 
-class EmbeddingsAnswer:
-    def __init__(self, request: EmbeddingsRequest, inputs: Sequence[str | Tokens], model: str) -> None:
-        self._request = request
-        self._inputs = inputs
-        self._model = model
-        given = sum(count_tokens(item) if isinstance(item, str) else len(item) for item in inputs)
-        self.usage = AnswerUsage(given, 0, given)
+class EmbeddingsAnswer(Struct, frozen=True):
+    request: EmbeddingsRequest
+    inputs: Sequence[str | Tokens]
+    model: str
+
+    @property
+    def usage(self) -> TokenCounts:
+        given = sum([count_tokens(item) if isinstance(item, str) else len(item) for item in self.inputs])
+        return TokenCounts(given, 0, given)
 
     def whole(self) -> bytes:
-        return self._list(
-            [Embedding("embedding", index, self._written(item)) for index, item in enumerate(self._inputs)]
-        )
+        vectors = [self._written(item) for item in self.inputs]
+        return self._list([{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors)])
 
     def without_choices(self) -> bytes:
-        return self._list(())
+        return self._list([])
 
     def stream(self, *, by_token: bool) -> Stream:  # noqa: ARG002
         """Never asked for: there are no events of embeddings."""
@@ -116,13 +96,13 @@ class EmbeddingsAnswer:
     def events_without_choices(self) -> bytes:
         return self.without_choices()
 
-    def _list(self, data: Sequence[Embedding]) -> bytes:
-        usage = EmbeddingsUsage(self.usage.prompt_tokens, self.usage.total_tokens)
-        return msgspec.json.encode(EmbeddingList("list", data, self._model, usage))
+    def _list(self, data: list[dict[str, object]]) -> bytes:
+        usage = {"prompt_tokens": self.usage.prompt_tokens, "total_tokens": self.usage.total_tokens}
+        return msgspec.json.encode({"object": "list", "data": data, "model": self.model, "usage": usage})
 
     def _written(self, item: str | Tokens) -> Sequence[float] | str:
-        vector = unit_vector(item if isinstance(item, str) else _spelled(item), self._request.dimensions or DIMENSIONS)
-        if self._request.encoding_format != "base64":
+        vector = unit_vector(item if isinstance(item, str) else _spelled(item), self.request.dimensions or DIMENSIONS)
+        if self.request.encoding_format != "base64":
             return vector
         numbers = array("f", vector)
         if sys.byteorder == "big":

@@ -8,7 +8,8 @@ for a few levels and then takes the shortest way to an end. Keywords that no val
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from random import Random
 from typing import Any, TypeVar, cast
@@ -52,23 +53,23 @@ def example(schema: Schema, seed: int) -> Any:
     """A value that fits. Raises `SchemaError`."""
     wrong = ""
     for attempt in range(_WHOLE_ATTEMPTS):
-        value = _attempted(
-            lambda attempt=attempt: _Writer(schema, Random(seed + attempt)).value(schema.root, "value", 0)
-        )
-        if _attempted(lambda value=value: schema.fits(value)):
-            return value
-        wrong = wrong or schema.what_is_wrong(value)
+        with _as_schema_errors():
+            value = _Writer(schema, Random(seed + attempt)).value(schema.root, "value", 0)
+            if schema.fits(value):
+                return value
+            wrong = wrong or schema.what_is_wrong(value)
     raise SchemaError(f"no value was found that fits it; one that was tried: {wrong}")
 
 
-def _attempted(step: Callable[[], T]) -> T:
+@contextmanager
+def _as_schema_errors() -> Generator[None]:
     import re
 
     from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
     try:
-        return step()
+        yield
     except RecursionError:
         raise SchemaError("it is nested too deeply") from None
     except re.error as unreadable:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from time import process_time
 
+from apxm.backends.completion import TokenCounts
 from apxm.backends.faults import FaultKind
-from apxm.simulator.answers import AnswerUsage
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60)
-_PREFIX = "apxm_simulator"
+
+Samples = Sequence[tuple[str, float]]
+"""What stands behind the name, and the value."""
 
 
 class Metrics:
@@ -52,7 +55,7 @@ class Metrics:
         self.in_flight -= 1
         self._cancelled += 1
 
-    def call_answered(self, usage: AnswerUsage, service_ns: int, late_ns: int) -> None:
+    def call_answered(self, usage: TokenCounts, service_ns: int, late_ns: int) -> None:
         self.in_flight -= 1
         self._input_tokens += usage.prompt_tokens
         self._output_tokens += usage.completion_tokens
@@ -63,47 +66,31 @@ class Metrics:
 
     def text(self) -> str:
         lines: list[str] = []
-
-        def family(name: str, kind: str, meaning: str, *samples: tuple[str, float]) -> None:
-            lines.append(f"# HELP {name} {meaning}")
-            lines.append(f"# TYPE {name} {kind}")
-            lines.extend(f"{name}{suffix} {value}" for suffix, value in samples)
-
-        family(
-            f"{_PREFIX}_requests_total", "counter", "Requests answered, by status.",
-            *((f'{{status="{status}"}}', count) for status, count in sorted(self._requests.items())),
-        )  # fmt: skip
-        family(
-            f"{_PREFIX}_calls_cancelled_total", "counter", "Calls whose client left before the answer.",
-            ("", self._cancelled),
-        )  # fmt: skip
-        family(
-            f"{_PREFIX}_faults_total", "counter", "Faults given, by kind.",
-            *((f'{{kind="{kind}"}}', count) for kind, count in sorted(self._faults.items())),
-        )  # fmt: skip
-        family(f"{_PREFIX}_in_flight", "gauge", "Calls being worked on.", ("", self.in_flight))
-        family(
-            f"{_PREFIX}_in_flight_max", "gauge", "Most calls in flight at one moment of this iteration.",
-            ("", self._most_in_flight),
-        )  # fmt: skip
-        family(f"{_PREFIX}_connections", "gauge", "Open connections.", ("", self.connections))
-        family(
-            f"{_PREFIX}_tokens_total", "counter", "LLM tokens of the calls answered.",
-            ('{kind="input"}', self._input_tokens), ('{kind="output"}', self._output_tokens),
-        )  # fmt: skip
-        family(f"{_PREFIX}_service_seconds", "histogram", "Time worked on a call.", *self._histogram())
-        family(
-            f"{_PREFIX}_late_seconds_total", "counter", "Time by which answers left later than they were meant to.",
-            ("", self._late_ns / 1e9),
-        )  # fmt: skip
-        family(
-            f"{_PREFIX}_late_seconds_max", "gauge", "The same, of the latest answer of this iteration.",
-            ("", self._latest_ns / 1e9),
-        )  # fmt: skip
-        family("process_cpu_seconds_total", "counter", "Processor time of the simulator.", ("", process_time()))
+        for name, kind, meaning, samples in self._families():
+            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+            lines += [f"{name}{suffix} {value}" for suffix, value in samples]
         return "\n".join(lines) + "\n"
 
-    def _histogram(self) -> list[tuple[str, float]]:
+    def _families(self) -> Iterator[tuple[str, str, str, Samples]]:
+        ours = "apxm_simulator"
+        requests = [(f'{{status="{status}"}}', count) for status, count in sorted(self._requests.items())]
+        faults = [(f'{{kind="{kind}"}}', count) for kind, count in sorted(self._faults.items())]
+        tokens = [('{kind="input"}', self._input_tokens), ('{kind="output"}', self._output_tokens)]
+        late, latest = [("", self._late_ns / 1e9)], [("", self._latest_ns / 1e9)]
+        cancelled, most = [("", self._cancelled)], [("", self._most_in_flight)]
+        yield f"{ours}_requests_total", "counter", "Requests answered, by status.", requests
+        yield f"{ours}_calls_cancelled_total", "counter", "Calls whose client left before the answer.", cancelled
+        yield f"{ours}_faults_total", "counter", "Faults given, by kind.", faults
+        yield f"{ours}_in_flight", "gauge", "Calls being worked on.", [("", self.in_flight)]
+        yield f"{ours}_in_flight_max", "gauge", "Most calls in flight at one moment of this iteration.", most
+        yield f"{ours}_connections", "gauge", "Open connections.", [("", self.connections)]
+        yield f"{ours}_tokens_total", "counter", "LLM tokens of the calls answered.", tokens
+        yield f"{ours}_service_seconds", "histogram", "Time worked on a call.", self._histogram()
+        yield f"{ours}_late_seconds_total", "counter", "Time by which answers left later than they were meant to.", late
+        yield f"{ours}_late_seconds_max", "gauge", "The same, of the latest answer of this iteration.", latest
+        yield "process_cpu_seconds_total", "counter", "Processor time of the simulator.", [("", process_time())]
+
+    def _histogram(self) -> Samples:
         samples: list[tuple[str, float]] = []
         total = 0
         for bound, count in zip((*_BOUNDS_S, "+Inf"), self._buckets, strict=True):

@@ -12,7 +12,7 @@ from msgspec import Struct
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
 from apxm.simulator.bodies import BadRequestError
-from apxm.simulator.tools import Function
+from apxm.simulator.tools import Function, Offered
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 Say = Callable[[ModelRequest, int], ModelAnswer]
@@ -56,21 +56,13 @@ class Sampling(Struct, frozen=True):
 
 
 def shapes(
-    asked: ModelRequest,
-    choices: int,
-    called: Sequence[Function],
-    places: Sequence[str],
-    schema: bytes | None,
-    place: str,
+    asked: ModelRequest, choices: int, called: Sequence[Offered], schema: bytes | None, place: str
 ) -> tuple[Shape, ...]:
-    """Those of all choices: calls of `called`, else a value of `schema`, else none.
-
-    `places` and `place` name the schemas in the body. Raises `BadRequestError` for one that no value is made for.
-    """
+    """Those of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none. Raises
+    `BadRequestError` for a schema that no value is made for."""
     if called:
-        placed = list(zip(called, places, strict=True))
         return tuple(
-            Shape(calls=tuple((f.name, _arguments(f, asked, f"{choice} {f.name}", where)) for f, where in placed))
+            Shape(calls=tuple((f.name, _arguments(f, asked, f"{choice} {f.name}", where)) for f, where in called))
             for choice in range(choices)
         )
     if schema is not None:
@@ -149,7 +141,9 @@ def _shaped(shape: Shape, sampling: Sampling, call_id: str) -> Output:
     return Output("", tuple(calls), "tool_calls")
 
 
-def pieces(text: str) -> list[str]:
-    """The text, token by token."""
+def pieces(text: str, *, by_token: bool = True) -> list[str]:
+    """The text, token by token or at once."""
+    if not by_token:
+        return [text]
     step = CHARACTERS_PER_TOKEN
     return [text[start : start + step] for start in range(0, len(text), step)]

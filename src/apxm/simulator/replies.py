@@ -24,17 +24,6 @@ class Reply(Struct, frozen=True):
     """Further lines, each with its end."""
 
 
-class _Error(Struct):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class _ErrorBody(Struct):
-    error: _Error
-
-
 def as_json(value: object) -> Reply:
     return Reply(200, msgspec.json.encode(value))
 
@@ -44,7 +33,8 @@ def error(
 ) -> Reply:
     """An error as OpenAI writes it; the status says whose fault it is."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    return Reply(status, msgspec.json.encode(_ErrorBody(_Error(message, kind, param, code))), headers=headers)
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return Reply(status, msgspec.json.encode(body), headers=headers)
 
 
 def server_timing(service_ns: int) -> bytes:

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
-from apxm.simulator.answers import AnswerUsage, Stream
-from apxm.simulator.logprobs import TokenLogprob, logprobs_of
+from apxm.backends.completion import TokenCounts
+from apxm.simulator.answers import Stream
+from apxm.simulator.logprobs import TokenLogprob
 from apxm.simulator.outputs import Output, ToolCall, pieces
 
 Json = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
 
 
-class ResponseAnswer:
-    def __init__(
-        self,
-        *,
-        number: int,
-        created: int,
-        model: str,
-        output: Output,
-        prompt_tokens: int,
-        alternatives: int | None,
-        echoed: Mapping[str, Any],
-    ) -> None:
-        """`alternatives` are those of each token, None for no probabilities; `echoed` is what an answer repeats of the
-        request."""
-        self._number = number
-        self._created = created
-        self._model = model
-        self._output = output
-        self._echoed = echoed
-        self._cut = output.finish_reason == "length"
-        self._logprobs = [] if alternatives is None or output.calls else logprobs_of(output.text, alternatives)
-        self.usage = AnswerUsage(prompt_tokens, output.tokens, prompt_tokens + output.tokens)
+class ResponseAnswer(Struct, frozen=True, kw_only=True):
+    number: int
+    created: int
+    model: str
+    output: Output
+    prompt_tokens: int
+    logprobs: list[TokenLogprob]
+    """None where none are asked for."""
+    echoed: Mapping[str, Any]
+    """What an answer repeats of the request."""
+
+    @property
+    def usage(self) -> TokenCounts:
+        taken = self.output.tokens
+        return TokenCounts(self.prompt_tokens, taken, self.prompt_tokens + taken)
+
+    @property
+    def _cut(self) -> bool:
+        return self.output.finish_reason == "length"
 
     # --- whole -----------------------------------------------------------------------------------------------------
 
@@ -50,17 +48,17 @@ class ResponseAnswer:
     def _response(self, output: list[Json], *, over: bool) -> Json:
         status = "in_progress" if not over else "incomplete" if self._cut else "completed"
         return {
-            "id": f"resp_simulated_{self._number}",
+            "id": f"resp_simulated_{self.number}",
             "object": "response",
-            "created_at": self._created,
+            "created_at": self.created,
             "status": status,
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if over and self._cut else None,
-            "model": self._model,
+            "model": self.model,
             "output": output,
             "previous_response_id": None,
             "usage": self._usage() if over else None,
-            **self._echoed,
+            **self.echoed,
         }
 
     def _usage(self) -> Json:
@@ -73,21 +71,19 @@ class ResponseAnswer:
         }
 
     def _items(self) -> list[Json]:
-        output = self._output
+        status = "incomplete" if self._cut else "completed"
+        output = self.output
         if not output.calls:
-            return [self._message(self._status(), [_text_part(output.text, self._logprobs)])]
-        return [self._call(index, call, call.arguments, self._status()) for index, call in enumerate(output.calls)]
-
-    def _status(self) -> str:
-        return "incomplete" if self._cut else "completed"
+            return [self._message(status, [_text_part(output.text, self.logprobs)])]
+        return [self._call(index, call, call.arguments, status) for index, call in enumerate(output.calls)]
 
     def _message(self, status: str, content: list[Json]) -> Json:
-        name = f"msg_simulated_{self._number}"
+        name = f"msg_simulated_{self.number}"
         return {"id": name, "type": "message", "role": "assistant", "status": status, "content": content}
 
     def _call(self, index: int, call: ToolCall, arguments: str, status: str) -> Json:
         return {
-            "id": f"fc_simulated_{self._number}_{index}",
+            "id": f"fc_simulated_{self.number}_{index}",
             "type": "function_call",
             "call_id": call.id,
             "name": call.name,
@@ -98,60 +94,52 @@ class ResponseAnswer:
     # --- as events -------------------------------------------------------------------------------------------------
 
     def stream(self, *, by_token: bool) -> Stream:
-        events = _Events()
-        first = events.made("response.created", {"response": self._response([], over=False)})
-        first += events.made("response.in_progress", {"response": self._response([], over=False)})
-        tokens: list[bytes] = []
-        pending = b""
-        parts = self._call_events if self._output.calls else self._text_events
-        for is_token, written in parts(events, by_token):
-            pending += written
-            if is_token:
-                tokens.append(pending)
-                pending = b""
-        end = "response.incomplete" if self._cut else "response.completed"
-        return Stream(first, tokens, pending + events.made(end, {"response": self._response(self._items(), over=True)}))
+        events = self._numbered_events(by_token=by_token)
+        return Stream.of(next(events)[1] + next(events)[1], events)
 
     def events_without_choices(self) -> bytes:
-        return _Events().made("response.completed", {"response": self._response([], over=True)})
+        return _event(0, "response.completed", {"response": self._response([], over=True)})
 
-    def _text_events(self, events: _Events, by_token: bool) -> Iterator[tuple[bool, bytes]]:
-        """Each with whether it is a token."""
+    def _numbered_events(self, *, by_token: bool) -> Iterator[tuple[bool, bytes]]:
+        for number, (kind, data) in enumerate(self._events(by_token=by_token)):
+            yield kind.endswith(".delta"), _event(number, kind, data)
+
+    def _events(self, *, by_token: bool) -> Iterator[tuple[str, Json]]:
+        begun = {"response": self._response([], over=False)}
+        yield "response.created", begun
+        yield "response.in_progress", begun
+        yield from self._call_events(by_token=by_token) if self.output.calls else self._text_events(by_token=by_token)
+        end = "response.incomplete" if self._cut else "response.completed"
+        yield end, {"response": self._response(self._items(), over=True)}
+
+    def _text_events(self, *, by_token: bool) -> Iterator[tuple[str, Json]]:
         message = self._message("in_progress", [])
         place = {"item_id": message["id"], "output_index": 0, "content_index": 0}
-        yield False, events.made("response.output_item.added", {"output_index": 0, "item": message})
-        yield False, events.made("response.content_part.added", {**place, "part": _text_part("", [])})
-        text, probabilities = self._output.text, self._logprobs
-        for index, piece in enumerate(pieces(text) if by_token else [text]):
-            own = probabilities[index : index + 1] if by_token else probabilities
-            yield True, events.made("response.output_text.delta", {**place, "delta": piece, "logprobs": own})
-        yield False, events.made("response.output_text.done", {**place, "text": text, "logprobs": probabilities})
-        yield False, events.made("response.content_part.done", {**place, "part": _text_part(text, probabilities)})
-        done = {"output_index": 0, "item": self._items()[0]}
-        yield False, events.made("response.output_item.done", done)
+        yield "response.output_item.added", {"output_index": 0, "item": message}
+        yield "response.content_part.added", {**place, "part": _text_part("", [])}
+        text, logprobs = self.output.text, self.logprobs
+        for index, piece in enumerate(pieces(text, by_token=by_token)):
+            own = logprobs[index : index + 1] if by_token else logprobs
+            yield "response.output_text.delta", {**place, "delta": piece, "logprobs": own}
+        yield "response.output_text.done", {**place, "text": text, "logprobs": logprobs}
+        yield "response.content_part.done", {**place, "part": _text_part(text, logprobs)}
+        yield "response.output_item.done", {"output_index": 0, "item": self._items()[0]}
 
-    def _call_events(self, events: _Events, by_token: bool) -> Iterator[tuple[bool, bytes]]:
-        for index, call in enumerate(self._output.calls):
+    def _call_events(self, *, by_token: bool) -> Iterator[tuple[str, Json]]:
+        for index, (call, done) in enumerate(zip(self.output.calls, self._items(), strict=True)):
+            place = {"item_id": done["id"], "output_index": index}
             item = self._call(index, call, "", "in_progress")
-            place = {"item_id": item["id"], "output_index": index}
-            yield False, events.made("response.output_item.added", {"output_index": index, "item": item})
-            for piece in pieces(call.arguments) if by_token else [call.arguments]:
-                yield True, events.made("response.function_call_arguments.delta", {**place, "delta": piece})
-            done = {**place, "name": call.name, "arguments": call.arguments}
-            yield False, events.made("response.function_call_arguments.done", done)
-            yield False, events.made("response.output_item.done", {"output_index": index, "item": self._items()[index]})
+            yield "response.output_item.added", {"output_index": index, "item": item}
+            for piece in pieces(call.arguments, by_token=by_token):
+                yield "response.function_call_arguments.delta", {**place, "delta": piece}
+            whole = {**place, "name": call.name, "arguments": call.arguments}
+            yield "response.function_call_arguments.done", whole
+            yield "response.output_item.done", {"output_index": index, "item": done}
 
 
 def _text_part(text: str, logprobs: list[TokenLogprob]) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
-class _Events:
-    """Numbers the events of one stream."""
-
-    def __init__(self) -> None:
-        self._numbers = count()
-
-    def made(self, kind: str, data: Json) -> bytes:
-        body = _encode({"type": kind, "sequence_number": next(self._numbers), **data})
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), body)
+def _event(number: int, kind: str, data: Json) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode({"type": kind, "sequence_number": number, **data}))

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, reader
+from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, passing_over, understood
 from apxm.simulator.chat import Message, Named, any_object, as_model_request
 from apxm.simulator.chat import Part as ChatPart
-from apxm.simulator.logprobs import MOST_ALTERNATIVES
+from apxm.simulator.logprobs import MOST_ALTERNATIVES, logprobs_of
 from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
 from apxm.simulator.response_answer import ResponseAnswer
-from apxm.simulator.tools import Choice, Function, Mode, functions_to_call
+from apxm.simulator.tools import Function, Mode, Offered, ToolChoice, functions_to_call
 
 LOGPROBS = "message.output_text.logprobs"
 
@@ -78,7 +78,10 @@ class ChosenTool(Struct, omit_defaults=True):
     tools: list[NamedTool] | None = None
 
 
-class ResponseRequest(Struct, forbid_unknown_fields=True):
+_UNHEEDED = "prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier service_tier store user"
+
+
+class ResponseRequest(passing_over(_UNHEEDED), forbid_unknown_fields=True):
     input: str | list[Item] | None = None
     model: str | None = None
     instructions: str | None = None
@@ -101,17 +104,10 @@ class ResponseRequest(Struct, forbid_unknown_fields=True):
     prompt: Unserved = None
 
     metadata: Unheeded = None
-    prompt_cache_key: Unheeded = None
-    prompt_cache_options: Unheeded = None
-    prompt_cache_retention: Unheeded = None
     reasoning: Unheeded = None
-    safety_identifier: Unheeded = None
-    service_tier: Unheeded = None
-    store: Unheeded = None
     temperature: Unheeded = None
     top_p: Unheeded = None
     truncation: Unheeded = None
-    user: Unheeded = None
 
 
 class ResponseCall:
@@ -134,14 +130,14 @@ class ResponseCall:
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ResponseAnswer:
         request = self._request
         (output,) = outputs(self.asked, self._sampling, said, say, number)
-        wanted = LOGPROBS in (request.include or ())
+        wanted = LOGPROBS in (request.include or ()) and not output.calls
         return ResponseAnswer(
             number=number,
             created=created,
             model=said.model or "",
             output=output,
             prompt_tokens=said.usage.input_tokens or 0,
-            alternatives=(request.top_logprobs or 0) if wanted else None,
+            logprobs=logprobs_of(output.text, request.top_logprobs or 0) if wanted else [],
             echoed={
                 "instructions": request.instructions,
                 "max_output_tokens": request.max_output_tokens,
@@ -159,12 +155,8 @@ class ResponseCall:
         )
 
 
-def decode_response(body: bytes) -> ResponseCall:
-    """Raises `BadRequestError`."""
-    return ResponseCall(_read(body))
-
-
-_read = reader(ResponseRequest)
+decode_response = understood(ResponseRequest, ResponseCall)
+"""Reads a body. Raises `BadRequestError`."""
 
 
 def _text(content: str | list[Part] | None) -> str | list[ChatPart]:
@@ -172,10 +164,11 @@ def _text(content: str | list[Part] | None) -> str | list[ChatPart]:
 
 
 def _shapes(request: ResponseRequest, asked: ModelRequest, messages: Sequence[Message]) -> Sequence[Shape]:
-    tools = request.tools or []
-    functions = [Function(tool.name, parameters=tool.parameters) for tool in tools]
-    called = functions_to_call(functions, _choice(request), messages)
-    places = [f"tools[{functions.index(function)}].parameters" for function in called]
+    offered = [
+        Offered(Function(tool.name, parameters=tool.parameters), f"tools[{index}].parameters")
+        for index, tool in enumerate(request.tools or ())
+    ]
+    called = functions_to_call(offered, _choice(request), messages)
     schema, place = None, "text.format.schema"
     wanted = request.text and request.text.format
     if wanted and wanted.type != "text":
@@ -186,14 +179,14 @@ def _shapes(request: ResponseRequest, asked: ModelRequest, messages: Sequence[Me
                 missing = "text.format.schema" if wanted.schema is UNSET else "text.format.name"
                 raise BadRequestError(f"'{missing}' is required.", missing)
             schema = bytes(wanted.schema)
-    return shapes(asked, 1, called, places, schema, place)
+    return shapes(asked, 1, called, schema, place)
 
 
-def _choice(request: ResponseRequest) -> Choice:
+def _choice(request: ResponseRequest) -> ToolChoice:
     several = request.parallel_tool_calls is True
     chosen = request.tool_choice
     if isinstance(chosen, ChosenTool):
         if chosen.type == "allowed_tools":
-            return Choice(chosen.mode, [tool.name for tool in chosen.tools or ()], several)
-        return Choice("required", (chosen.name or "",))
-    return Choice(chosen or "auto", None, several)
+            return ToolChoice(chosen.mode, [tool.name for tool in chosen.tools or ()], several)
+        return ToolChoice("required", (chosen.name or "",))
+    return ToolChoice(chosen or "auto", None, several)

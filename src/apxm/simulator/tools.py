@@ -8,7 +8,7 @@ last one from then on: a loop that ends with a function of its own, listed last,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Raw, Struct
 
@@ -25,7 +25,14 @@ class Function(Struct):
     strict: bool | None = None
 
 
-class Choice(Struct, frozen=True):
+class Offered(NamedTuple):
+    """A function that may be called, and where its schema stands in the body."""
+
+    function: Function
+    place: str
+
+
+class ToolChoice(Struct, frozen=True):
     """Whether a function may, must or must not be called, and which ones may be."""
 
     mode: Mode = "auto"
@@ -49,18 +56,18 @@ class Turned(Protocol):
         ...
 
 
-def functions_to_call(functions: Sequence[Function], choice: Choice, messages: Iterable[Turned]) -> list[Function]:
+def functions_to_call(offered: Sequence[Offered], choice: ToolChoice, messages: Iterable[Turned]) -> list[Offered]:
     """Those that the answer calls, none for an answer in words.
 
     Raises `BadRequestError` where the choice is of a function that there is not.
     """
-    open_to = list(functions)
+    open_to = list(offered)
     if choice.names is not None:
-        known = {function.name for function in functions}
+        known = {function.name for function, _ in offered}
         for name in choice.names:
             if name not in known:
                 raise BadRequestError(f"'{choice.place}' names {name!r}, which is not among them.", choice.place)
-        open_to = [function for function in functions if function.name in choice.names]
+        open_to = [entry for entry in offered if entry.function.name in choice.names]
     if choice.mode == "required" and not open_to:
         raise BadRequestError("'tool_choice' wants a tool called, and there is none in 'tools'.", "tool_choice")
     if choice.mode == "none" or not open_to:
@@ -68,7 +75,7 @@ def functions_to_call(functions: Sequence[Function], choice: Choice, messages: I
     called, answered = _turn(list(messages))
     if choice.mode == "auto" and answered:
         return []
-    left = [function for function in open_to if function.name not in called] or open_to[-1:]
+    left = [entry for entry in open_to if entry.function.name not in called] or open_to[-1:]
     return left if choice.several else left[:1]
 
 

@@ -9,13 +9,13 @@ from apxm.analysis.predict import predict
 from apxm.analysis.profile import Profile
 from apxm.backends.protocol import AnyBackend
 from apxm.program.model import Flow, Program
-from apxm.reports.comparison_tables import APXM
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
+from apxm.workloads.comparison import APXM
 from apxm.workloads.systems import Sample, Span, WorkloadFailed
 
 
@@ -41,7 +41,7 @@ class ApxmSystem:
     def predicted_ms(self, width: int, profile: Profile) -> float:
         """How long a run will take on an endpoint like that of the profile."""
         program, flow = self._flows[width]
-        return predict(program, flow, profile=profile, runs=max(20, min(200, 4000 // width))).mean_ms
+        return predict(program.program, flow, profile=profile, runs=max(20, min(200, 4000 // width))).mean_ms
 
     async def close(self) -> None:
         await self._pool.close()

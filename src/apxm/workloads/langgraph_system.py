@@ -19,7 +19,7 @@ from apxm.backends.openai import redactor
 from apxm.backends.secrets import read_value
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import UsageError
-from apxm.reports.comparison_tables import LANGGRAPH
+from apxm.workloads.comparison import LANGGRAPH
 from apxm.workloads.scalability import prompts
 from apxm.workloads.systems import Sample, Span, WorkloadFailed
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean, median
-from typing import Any
+
+from msgspec import convert
+from msgspec.structs import asdict
 
 from apxm.analysis.bootstrap import mean_interval
-from apxm.reports.comparison import Ladder, Measured, MeasuredApxm, Overhead
+from apxm.analysis.losses import TERMS, Losses
 from apxm.runtime.trace import Overhead as OverheadSamples
+from apxm.workloads.comparison import Measured, MeasuredApxm, Overhead
 from apxm.workloads.systems import Sample, most_in_flight
 
 
@@ -19,44 +22,41 @@ def isolated_t1(latencies: Sequence[float], width: int) -> float:
 
 
 def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> Measured:
-    return Measured(**_fields(width, samples, t1_isolated))
-
-
-def measured_apxm(
-    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, ladders: Sequence[Ladder]
-) -> MeasuredApxm:
-    fields = _fields(width, samples, t1_isolated)
-    return MeasuredApxm(
-        **fields,
-        overhead_us=_overhead([sample.trace.overhead for sample in samples if sample.trace is not None]),
-        predicted_ms=predicted_ms,
-        prediction_error=predicted_ms / fields["duration_ms"] - 1,
-        losses_ms=_mean_ladder(ladders),
-        processor_us=median(s.trace.processor_ns / s.trace.executed for s in samples if s.trace is not None) / 1e3,
-    )
-
-
-def _fields(width: int, samples: Sequence[Sample], t1_isolated: float) -> dict[str, Any]:
     durations = [sample.duration / 1e6 for sample in samples]
     interval = mean_interval(durations)
     latency = fmean(sample.latency for sample in samples) / 1e6
     speedup_estimated = width * latency / interval.mean
     speedup = t1_isolated / 1e6 / interval.mean
-    return {
-        "duration_ms": interval.mean,
-        "duration_ci95_ms": (interval.low, interval.high),
-        "samples_ms": tuple(durations),
-        "llm_calls": len(samples[0].calls),
-        "avg_latency_ms": latency,
-        "max_parallelism": max(most_in_flight(sample.calls) for sample in samples),
-        "t1_estimated_ms": width * latency,
-        "t1_isolated_ms": t1_isolated / 1e6,
-        "speedup_estimated": speedup_estimated,
-        "efficiency_estimated": speedup_estimated / width,
-        "speedup": speedup,
-        "theoretical_speedup": float(width),  # N equal calls over one of them: T1 / T_inf of the graph
-        "efficiency": speedup / width,
-    }
+    return Measured(
+        duration_ms=interval.mean,
+        duration_ci95_ms=(interval.low, interval.high),
+        samples_ms=tuple(durations),
+        llm_calls=len(samples[0].calls),
+        avg_latency_ms=latency,
+        max_parallelism=max(most_in_flight(sample.calls) for sample in samples),
+        t1_estimated_ms=width * latency,
+        t1_isolated_ms=t1_isolated / 1e6,
+        speedup_estimated=speedup_estimated,
+        efficiency_estimated=speedup_estimated / width,
+        speedup=speedup,
+        theoretical_speedup=float(width),  # N equal calls over one of them: T1 / T_inf of the graph
+        efficiency=speedup / width,
+    )
+
+
+def measured_apxm(
+    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, losses: Sequence[Losses]
+) -> MeasuredApxm:
+    as_any = measured(width, samples, t1_isolated)
+    traces = [sample.trace for sample in samples if sample.trace is not None]
+    return MeasuredApxm(
+        **asdict(as_any),
+        overhead_us=_overhead([trace.overhead for trace in traces]),
+        predicted_ms=predicted_ms,
+        prediction_error=predicted_ms / as_any.duration_ms - 1,
+        losses_ms=_mean(losses),
+        processor_us=median(trace.processor_ns / trace.executed for trace in traces) / 1e3,
+    )
 
 
 def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
@@ -72,5 +72,5 @@ def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
     return Overhead(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)
 
 
-def _mean_ladder(ladders: Sequence[Ladder]) -> Ladder:
-    return Ladder(**{term: fmean(getattr(ladder, term) for ladder in ladders) for term in Ladder.__struct_fields__})
+def _mean(losses: Sequence[Losses]) -> Losses:
+    return convert({term: fmean(getattr(each, term) for each in losses) for term in TERMS}, Losses)

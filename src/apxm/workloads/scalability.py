@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from apxm.compiler.pipeline import compile_source
-from apxm.errors import UsageError
 from apxm.language.parser import read_source
 from apxm.program.model import Flow, Program
 from apxm.source import SourceFile
@@ -44,18 +43,6 @@ def programs(widths: Sequence[int]) -> dict[int, tuple[Program, Flow]]:
             program = compile_source(generated).program
             found[width] = program, program.flows[0]
     return found
-
-
-def parse_widths(text: str) -> tuple[int, ...]:
-    """`1,2,4,8` in rising order, each once. Raises `UsageError`."""
-    try:
-        widths = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise UsageError(f"--n {text!r}: expected whole numbers with commas, such as 1,2,4,8") from None
-    for width in widths:
-        if not 1 <= width <= WIDEST:
-            raise UsageError(f"--n {text!r}: {width} is not between 1 and {WIDEST:,}")
-    return widths
 
 
 def _flow(width: int, mark: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
+from itertools import chain
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
@@ -10,7 +11,7 @@ from apxm.operations.definition import Family
 from apxm.program.model import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import LoadedPlan, load
+from apxm.runtime.state import Chooser, LoadedPlan, load
 from apxm.runtime.waiting import WaitingOperation
 
 Handler = InlineOperation | WaitingOperation
@@ -30,28 +31,25 @@ def handler(node: Operate) -> Handler:
 class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
-    def __init__(self, program: Program, choose: Callable[[Operate], Handler] = handler) -> None:
-        """`choose` gives the handler of an operation."""
+    def __init__(
+        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, chooser: Chooser | None = None
+    ) -> None:
+        """Predictions have handlers of their own, and choose by no answer."""
         self.program = program
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(choose(node) if isinstance(node, Operate) else None for node in plan.nodes) for plan in program.plans
+            tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
+            for plan in program.plans
         )
         """By plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
-        self.plans: tuple[LoadedPlan, ...] = load(program, inline)
-        self.waiting = first_of_each_provider(self.handlers)
+        self.plans: tuple[LoadedPlan, ...] = load(program, inline, chooser)
+        self.waiting: dict[Hashable, WaitingOperation] = {}
+        """By the key of its provider the first of those that share it: any of them can bind it."""
+        for found in chain.from_iterable(self.handlers):
+            if isinstance(found, WaitingOperation):
+                self.waiting.setdefault(found.provider, found)
 
     @property
     def backends(self) -> tuple[str | None, ...]:
-        """The backends that its calls name, each once and in their order; None is the default one."""
+        """Those that the calls name, each once and in their order; None is the default one."""
         return tuple(call.backend for call in self.waiting.values() if isinstance(call, ModelCall))
-
-
-def first_of_each_provider(handlers: Sequence[Sequence[Handler | None]]) -> dict[Hashable, WaitingOperation]:
-    """By the key of its provider, in their order: any of those that share one can bind it."""
-    found: dict[Hashable, WaitingOperation] = {}
-    for plan in handlers:
-        for operation in plan:
-            if isinstance(operation, WaitingOperation):
-                found.setdefault(operation.provider, operation)
-    return found

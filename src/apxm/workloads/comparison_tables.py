@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import log10
 
-from apxm.reports.comparison import Comparison, Ladder, Measured, MeasuredApxm
+from apxm.analysis.losses import TERMS
 from apxm.reports.summary import count
 from apxm.reports.tables import markdown
-
-APXM, LANGGRAPH = "A-PXM", "LangGraph"
-
-Guesses = Mapping[str, Mapping[int, float]]
-"""What simpler models than ours predict: by their name and by width, in ms."""
+from apxm.workloads.comparison import Comparison, Guesses, Measured, MeasuredApxm
 
 
 def comparison_text(comparison: Comparison, guesses: Guesses) -> str:
@@ -31,24 +27,11 @@ def comparison_text(comparison: Comparison, guesses: Guesses) -> str:
     return "\n".join([*sections, *_notes(comparison)])
 
 
-def systems_of(comparison: Comparison) -> Iterator[tuple[str, list[tuple[int, Measured]]]]:
-    """Each system that was measured, with its results by width."""
-    readers: dict[str, Callable[[int], Measured | None]] = {
-        APXM: lambda i: comparison.results[i].apxm,
-        LANGGRAPH: lambda i: comparison.results[i].langgraph,
-    }
-    for name, read in readers.items():
-        found = [(r.n, measured) for i, r in enumerate(comparison.results) if (measured := read(i)) is not None]
-        if found:
-            yield name, found
-
-
 def _rows(comparison: Comparison) -> Iterator[tuple[int, str, Measured]]:
     """By width, then by system: what is to be compared stands together."""
     for result in comparison.results:
-        for name, measured in ((APXM, result.apxm), (LANGGRAPH, result.langgraph)):
-            if measured is not None:
-                yield result.n, name, measured
+        for name, measured in result.systems.items():
+            yield result.n, name, measured
 
 
 def _apxm(comparison: Comparison) -> list[tuple[int, MeasuredApxm]]:
@@ -123,7 +106,7 @@ def _overhead(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
 
 
 def _latency(comparison: Comparison) -> list[str]:
-    systems = dict(systems_of(comparison))
+    systems = comparison.systems
     first = comparison.results[0].n
     rows: list[list[str]] = []
     for i, result in enumerate(comparison.results):
@@ -150,9 +133,8 @@ def _predicted(apxm: Sequence[tuple[int, MeasuredApxm]], guesses: Guesses) -> li
 
 
 def _losses(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
-    terms = Ladder.__struct_fields__
-    rows = [[str(n), *(_ms(getattr(m.losses_ms, term)) for term in terms), _ms(m.duration_ms)] for n, m in apxm]
-    return markdown(("N", *terms, "= Duration"), rows)
+    rows = [[str(n), *map(_ms, m.losses_ms.terms.values()), _ms(m.duration_ms)] for n, m in apxm]
+    return markdown(("N", *TERMS, "= Duration"), rows)
 
 
 def _notes(comparison: Comparison) -> list[str]:

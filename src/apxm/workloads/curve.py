@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from importlib import import_module
+from math import exp, log
 from pathlib import PurePath
 from typing import Any
 
 from apxm.errors import UsageError
-from apxm.reports.comparison import Comparison, Measured
-from apxm.reports.comparison_tables import APXM, LANGGRAPH, systems_of
+from apxm.workloads.comparison import APXM, LANGGRAPH, Comparison, Measured
 
 _WIDTH, _HEIGHT = 56, 14
 _LINEAR_UP_TO = 16
@@ -29,15 +30,15 @@ _FORMATS = (".svg", ".png")
 def terminal_curve(comparison: Comparison) -> str:
     """Speedup over N as in the seed, with the characters every terminal has."""
     widths = [result.n for result in comparison.results]
-    systems = list(systems_of(comparison))
-    top = max([*widths, *(m.speedup for _, found in systems for _, m in found)])
+    systems = comparison.systems
+    top = max([*widths, *(m.speedup for found in systems.values() for _, m in found)])
     across, up = _Axis(1, widths[-1], _WIDTH), _Axis(1, top, _HEIGHT)
     canvas = [[" "] * (_WIDTH + 1) for _ in range(_HEIGHT + 1)]
     for column in range(_WIDTH + 1):
         row = up.position(across.value(column))
         if 0 <= row <= _HEIGHT:
             canvas[row][column] = _THEORETICAL
-    for name, found in systems:
+    for name, found in systems.items():
         for n, m in found:
             row, column = max(0, up.position(m.speedup)), across.position(n)
             canvas[row][column] = _MARKS[name] if canvas[row][column] in " ." else _BOTH
@@ -53,7 +54,7 @@ def terminal_curve(comparison: Comparison) -> str:
         if all(tick == " " for tick in ticks[max(0, column - 1) : column + len(text) + 1]):
             ticks[column : column + len(text)] = text
     lines.append(f"{'':9}{''.join(ticks)}".rstrip())
-    legend = [f"{_MARKS[name]} {name}" for name, _ in systems]
+    legend = [f"{_MARKS[name]} {name}" for name in systems]
     both = [f"{_BOTH} both"] if len(systems) > 1 else []
     lines.append(f"{'':9}{'   '.join([*legend, *both, f'{_THEORETICAL} theoretical (y = x)'])}")
     return "\n".join(lines)
@@ -72,14 +73,10 @@ class _Axis:
         return round((self._scaled(value) - self._low) / self._range * self._steps)
 
     def value(self, position: int) -> float:
-        from math import exp
-
         scaled = self._low + self._range * position / self._steps
         return exp(scaled) if self._logarithmic else scaled
 
     def _scaled(self, value: float) -> float:
-        from math import log
-
         return log(max(value, 1e-3)) if self._logarithmic else value
 
 
@@ -95,8 +92,6 @@ def check_plotting(path: str) -> None:
 
 def draw_curve(comparison: Comparison, suffix: str) -> bytes:
     """The curve as a file of this kind, `.svg` or `.png`."""
-    import io
-
     matplotlib: Any = import_module("matplotlib")
     figure_module: Any = import_module("matplotlib.figure")  # without pyplot: no window system, no global state
     widths = [result.n for result in comparison.results]
@@ -104,7 +99,7 @@ def draw_curve(comparison: Comparison, suffix: str) -> bytes:
         figure: Any = figure_module.Figure(figsize=(6.4, 4.8), layout="constrained")
         axes: Any = figure.add_subplot()
         axes.plot(widths, widths, color="#555555", linestyle="--", linewidth=1.2, zorder=3, label="Theoretical (y = x)")
-        for name, found in systems_of(comparison):
+        for name, found in comparison.systems.items():
             _draw_system(axes, name, found)
         if widths[-1] > _LINEAR_UP_TO:
             axes.set_xscale("log", base=2)

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from apxm.errors import UsageError
-from apxm.reports.comparison import Comparison, comparison_json, read_comparison
-from apxm.reports.comparison_tables import comparison_text
-from apxm.reports.curve import check_plotting, draw_curve, terminal_curve
 from apxm.reports.tables import markdown
-from tests.reports.comparisons import comparison
+from apxm.workloads.comparison import Comparison, comparison_json, read_comparison
+from apxm.workloads.comparison_tables import comparison_text
+from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
+from tests.workloads.comparisons import comparison
 
 GOLDEN = Path(__file__).parent / "comparison.golden"
 

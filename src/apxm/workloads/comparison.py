@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Struct
+
+from apxm.analysis.losses import Losses
+
+APXM, LANGGRAPH = "A-PXM", "LangGraph"
+
+Guesses = Mapping[str, Mapping[int, float]]
+"""What simpler models than ours predict: by their name and by width, in ms."""
 
 
 class Overhead(Struct, frozen=True, kw_only=True):
@@ -13,18 +22,6 @@ class Overhead(Struct, frozen=True, kw_only=True):
     dispatch: float
     token_routing: float
     total: float
-
-
-class Ladder(Struct, frozen=True, kw_only=True):
-    """Where the time of a run went, in ms: means over the runs, which sum to the duration."""
-
-    isolated: float
-    contention: float
-    variation: float
-    transport: float
-    retries: float
-    waiting: float
-    runtime: float
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -51,7 +48,7 @@ class MeasuredApxm(Measured, frozen=True, kw_only=True):
     predicted_ms: float
     prediction_error: float
     """(predicted − measured) / measured."""
-    losses_ms: Ladder
+    losses_ms: Losses
     processor_us: float | None = None
     """Processor time of the whole process per operation: event loop, client library and handlers included, of which
     the clocks of `overhead_us` see nothing. None in results from before it was measured."""
@@ -61,6 +58,12 @@ class Width(Struct, frozen=True, kw_only=True):
     n: int
     apxm: MeasuredApxm | None
     langgraph: Measured | None
+
+    @property
+    def systems(self) -> dict[str, Measured]:
+        """The systems that were measured at this width, by name."""
+        both = {APXM: self.apxm, LANGGRAPH: self.langgraph}
+        return {name: measured for name, measured in both.items() if measured is not None}
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -74,6 +77,15 @@ class Comparison(Struct, frozen=True, kw_only=True):
     results: tuple[Width, ...]
     failed_runs: int = 0
     """Of both systems, warm-ups and isolated ones included: they are left out of everything."""
+
+    @property
+    def systems(self) -> dict[str, list[tuple[int, Measured]]]:
+        """Each system that was measured, by name, with its results by width."""
+        found: dict[str, list[tuple[int, Measured]]] = {}
+        for result in self.results:
+            for name, measured in result.systems.items():
+                found.setdefault(name, []).append((result.n, measured))
+        return found
 
 
 def comparison_json(comparison: Comparison) -> str:

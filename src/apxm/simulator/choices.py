@@ -1,0 +1,78 @@
+"""An answer that is a list of choices, whole or as a stream of chunks: what chat and the older completions share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from apxm.backends.completion import Completion, TokenCounts
+from apxm.simulator.answers import Stream, event
+from apxm.simulator.outputs import Output
+
+_DONE = b"data: [DONE]\n\n"
+_encode = msgspec.json.Encoder().encode
+
+
+class ChoicesAnswer(Struct, frozen=True, kw_only=True):
+    prefix: ClassVar[str]
+    """Of its `id`."""
+    kinds: ClassVar[tuple[str, str]]
+    """What a whole one and a chunk are called."""
+    has_beginning: ClassVar[bool] = False
+    """Whether there is a chunk to send before the first token."""
+
+    number: int
+    created: int
+    model: str
+    outputs: Sequence[Output]
+    prompt_tokens: int
+    alternatives: int | None
+    """With each token; None for no probabilities."""
+    wants_usage: bool
+    """Whether the stream ends with the usage."""
+
+    def choice(self, index: int, output: Output) -> Struct:
+        """A whole choice."""
+        raise NotImplementedError
+
+    def chunks(self, index: int, output: Output, *, by_token: bool) -> Iterator[tuple[bool, Struct]]:
+        """A choice in parts, from its beginning to its end, each with whether it is a token."""
+        raise NotImplementedError
+
+    @property
+    def usage(self) -> TokenCounts:
+        taken = sum([output.tokens for output in self.outputs])
+        return TokenCounts(self.prompt_tokens, taken, self.prompt_tokens + taken)
+
+    def whole(self) -> bytes:
+        choices = [self.choice(index, output) for index, output in enumerate(self.outputs)]
+        return _encode(self._completion(self.kinds[0], choices, self.usage))
+
+    def without_choices(self) -> bytes:
+        return _encode(self._completion(self.kinds[0], (), self.usage))
+
+    def stream(self, *, by_token: bool) -> Stream:
+        """One choice after the other."""
+        events = self._events(by_token=by_token)
+        return Stream.of(next(events)[1] if self.has_beginning else b"", events)
+
+    def events_without_choices(self) -> bytes:
+        return self._chunk((), UNSET) + _DONE
+
+    def _events(self, *, by_token: bool) -> Iterator[tuple[bool, bytes]]:
+        usage = None if self.wants_usage else UNSET
+        for index, output in enumerate(self.outputs):
+            for is_token, chunk in self.chunks(index, output, by_token=by_token):
+                yield is_token, self._chunk((chunk,), usage)
+        if self.wants_usage:
+            yield False, self._chunk((), self.usage)
+        yield False, _DONE
+
+    def _chunk(self, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> bytes:
+        return event(self._completion(self.kinds[1], choices, usage))
+
+    def _completion(self, kind: str, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> Completion:
+        return Completion(f"{self.prefix}-simulated-{self.number}", kind, self.created, self.model, choices, usage)
