@@ -199,3 +199,12 @@ def test_the_journal_knows_that_it_starts_before_it_does_and_answers_for_it_late
     assert (result.value, result.backend, result.usage.total, result.model) == ("([a])", "counter", None, None)
     again = go_on(*Journal.reopen(tmp_path, RUN))
     assert (again.value, again.reused, len(tool.log)) == ("[([a])]", 3, 1)
+
+
+def test_nothing_but_its_own_file_the_table_and_what_is_about_prompts_knows_the_model_call() -> None:
+    room = Path(table.__file__).parent.parent
+    names = ("ModelCall", "ModelProvider", "ModelRequest", "ModelAnswer", "sound_outcome")
+    knowing = {
+        path.relative_to(room).as_posix() for path in room.rglob("*.py") if any(n in path.read_text() for n in names)
+    }
+    assert knowing == {"handlers/model.py", "handlers/table.py", "budget.py", "replay.py"}

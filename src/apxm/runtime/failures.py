@@ -21,7 +21,7 @@ class EndpointFailures:
         """Whether the caller knows that attempts fail there: whoever waits shall know why, once."""
 
     def retry(self, call: Call, error: OperationError, now: int) -> int | None:
-        """As `Provider.retry`, for a call that failed at `now`."""
+        """When an attempt that failed at `now` is made again, as `Provider.retry` has it."""
         if not isinstance(error, BackendError):
             return None
         patience = self._patience(call, error, now)
@@ -39,7 +39,7 @@ class EndpointFailures:
         return pause
 
     def delay(self, call: Call, now: int) -> int:
-        """As `Provider.delay`: a retry waits until the process can afford it."""
+        """How much longer a pause lasts, as `Provider.delay` has it: a retry waits until the process can afford it."""
         # What was one call too many for the endpoint has been no burden to it, and comes again as slowly as it bears.
         # Where nobody listens there is nobody to be burdened.
         free = call.earlier[-1][4] == RATE_LIMITED or call.hoping_since is not None

@@ -26,26 +26,11 @@ class Records:
         sent, received = call.sent, call.received
         if service is not None and service > received - sent:
             service = received - sent
-        self._raw.append(
-            (
-                call.frame.index,
-                call.node,
-                call.provider.name,
-                call.ready,
-                routed,
-                call.earlier,
-                # From here on as in `attempt`, which to call would cost more than the whole tuple.
-                call.asked,
-                call.granted,
-                sent,
-                received,
-                outcome,
-                service,
-                usage,
-                call.slot_from,
-                call.first,
-            )
-        )
+        # From the second line on as in `failed_attempt`, which to call would cost more than the whole tuple.
+        self._raw.append((
+            call.frame.index, call.node, call.provider.name, call.ready, routed, call.earlier,
+            call.asked, call.granted, sent, received, outcome, service, usage, call.slot_from, call.first,
+        ))  # fmt: skip
         if call.clocked:
             overhead = self._trace.overhead
             overhead.input_collection.append(call.input_collection)

@@ -264,22 +264,10 @@ class Run:
                     # What ran inline on the way to this operation is no part of its dispatch.
                     taking = taken - last if state.ran_inline == inline_before else 0
                     collection = collected - taken
-                    calls.add(
-                        Call(
-                            ended,
-                            frame,
-                            node,
-                            operation,
-                            provider,
-                            request,
-                            ready,
-                            ready,
-                            clocked,
-                            collected,
-                            collection,
-                            taking,
-                        )
-                    )
+                    calls.add(Call(
+                        ended, frame, node, operation, provider, request, ready, ready,
+                        clocked, collected, collection, taking,
+                    ))  # fmt: skip
                 else:
                     assert operation is not None
                     self._run_clocked(frame, node, operation)

@@ -125,47 +125,40 @@ class Provider:
         """Why an attempt failed whose time is over."""
         return OperationError("timeout", f"no answer from {self.title} within {limit_s:g} s")
 
-    def variant(self, request: Any) -> str | None:
+    def variant(self, _request: Any, /) -> str | None:
         """Which of several that it has is asked, such as a backend's model; digests and rows of the journal name it."""
-        del request
         return None
 
     # --- trying again ----------------------------------------------------------------------------------------------
 
-    def retry(self, call: Call, error: OperationError, now: int) -> int | None:
-        """In how many ns an attempt that failed at `now` may be made again; None for never."""
-        del call, error, now
+    def retry(self, _call: Call, _error: OperationError, _now: int, /) -> int | None:
+        """In how many ns an attempt that has just failed may be made again; None for never."""
         return None
 
-    def delay(self, call: Call, now: int) -> int:
+    def delay(self, _call: Call, _now: int, /) -> int:
         """How many ns more a pause has to last that is over; 0 where the next attempt may go."""
-        del call, now
         return 0
 
     # --- what it uses ----------------------------------------------------------------------------------------------
 
-    def most_tokens(self, request: Any) -> int:
+    def most_tokens(self, _request: Any, /) -> int:
         """The most tokens that an attempt takes of its gate's minute."""
-        del request
         return 0
 
-    def bounded(self, request: Any) -> tuple[Any, Cost]:
+    def bounded(self, request: Any, /) -> tuple[Any, Cost]:
         """The request as a run with a budget makes it, and the most that an attempt then costs."""
         return request, NOTHING
 
-    def cost(self, operation: Any, usage: Usage) -> Cost | None:
+    def cost(self, _operation: Any, _usage: Usage, /) -> Cost | None:
         """What an attempt cost that used so much; None where nobody knows."""
-        del operation, usage
         return NOTHING
 
-    def unpriced(self, operation: Any) -> str | None:
+    def unpriced(self, _operation: Any, /) -> str | None:
         """What nobody wrote down a price for, where it is not known what attempts cost in money."""
-        del operation
         return None
 
-    def bounds(self, operation: Any) -> bool:
+    def bounds(self, _operation: Any, /) -> bool:
         """Whether `bounded` limits what neither the program nor anything else does."""
-        del operation
         return False
 
 
