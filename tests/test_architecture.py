@@ -51,18 +51,18 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 2348,
     "apxm": 1733,  # the files of the package itself
-    "backends": 2984,
+    "backends": 2999,
     "cli": 2963,
     "compiler": 807,
     "config": 990,
     "ir": 1192,
-    "journal": 1329,
+    "journal": 1335,
     "language": 3827,
     "operations": 877,
     "passes": 813,
     "program": 1313,
     "reports": 1162,
-    "runtime": 4057,
+    "runtime": 4345,
     "simulator": 3449,
     "workloads": 1349,
 }
