@@ -21,9 +21,9 @@ from types import ModuleType
 import msgspec
 
 from apxm.backends.settings import OpenAISettings
+from apxm.cli.progress import ProgressLine
+from apxm.cli.terminal import show_error
 from apxm.errors import ApxmError
-from apxm.reports.progress import ProgressLine
-from apxm.reports.terminal import show_error
 from apxm.runtime.loops import real_loop
 from apxm.workloads.catalog import SCALABILITY
 from apxm.workloads.comparing import Comparing

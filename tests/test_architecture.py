@@ -13,10 +13,24 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "frozen", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [
+    {"source", "frozen", "forks", "regular", "version", "writing"},
+    {"garbage"},
+    {"errors"},
+    {"operations", "files"},
+    {"program"},
+]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
-EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
+EDGE = [
+    {"config"},
+    {"simulator", "testing", "journaling"},
+    {"session"},
+    {"workloads", "api"},
+    {"apxm"},
+    {"cli"},
+    {"__main__"},
+]
 """Lowest first. ``apxm`` is the package's own __init__.py."""
 
 ONLY_IN = {
@@ -27,29 +41,30 @@ ONLY_IN = {
     "jsonschema": {"simulator"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
-    "rich": {"reports", "cli"},
+    "rich": {"cli"},
     "platformdirs": {"config"},
     "sqlite3": {"journal"},
+    "matplotlib": {"workloads"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 2485,
-    "apxm": 1493,  # the files of the package itself
+    "analysis": 2375,
+    "apxm": 1509,  # the files of the package itself
     "backends": 2984,
-    "cli": 2804,
-    "compiler": 805,
+    "cli": 2802,
+    "compiler": 807,
     "config": 966,
-    "ir": 1192,
+    "ir": 1198,
     "journal": 1329,
-    "language": 4079,
-    "operations": 883,
-    "passes": 828,
-    "program": 1110,
-    "reports": 1632,
-    "runtime": 4046,
-    "simulator": 3452,
-    "workloads": 1354,
+    "language": 3966,
+    "operations": 877,
+    "passes": 821,
+    "program": 1337,
+    "reports": 1642,
+    "runtime": 4066,
+    "simulator": 3449,
+    "workloads": 1347,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from apxm.analysis.metrics import Metrics
     from apxm.analysis.preview import Preview
     from apxm.api import (
-        Result,
         RunFailed,
         compile,
         compile_text,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.stopped import Stopped
     from apxm.runtime.trace import Failure, Status, Trace
+    from apxm.session import Result
 
 __version__ = VERSION
 
@@ -89,7 +89,6 @@ _HOMES = {
     "apxm.analysis.metrics": ("Metrics",),
     "apxm.analysis.preview": ("Preview",),
     "apxm.api": (
-        "Result",
         "RunFailed",
         "compile",
         "compile_text",
@@ -121,6 +120,7 @@ _HOMES = {
     "apxm.runtime.limits": ("BackendPool",),
     "apxm.runtime.stopped": ("Stopped",),
     "apxm.runtime.trace": ("Failure", "Status", "Trace"),
+    "apxm.session": ("Result",),
 }
 
 

@@ -12,94 +12,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property, wraps
-from reprlib import Repr
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from functools import wraps
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
-from apxm.analysis.metrics import LinkPhases, Metrics
-from apxm.backends.protocol import BackendInfo
-from apxm.config.runs import Journaling
+from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError, ConfigurationError, JournalError, UsageError
+from apxm.errors import ApxmError, UsageError
+from apxm.files import OutputFile
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Flow, Program
+from apxm.program.model import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.options import OnError, RunOptions
-from apxm.runtime.scheduler import Run
+from apxm.runtime.options import OnError
 from apxm.runtime.stopped import Stopped
-from apxm.runtime.trace import Failure, Status, Trace
-from apxm.source import SourceFile, shortened
-from apxm.version import VERSION
+from apxm.runtime.trace import Status
+from apxm.session import Result, Session
+from apxm.source import SourceFile
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
-    from apxm.runtime.recording import Recorder
 
 logger = logging.getLogger("apxm")
 P = ParamSpec("P")
 
 Path = str | os.PathLike[str]
-
-_SHORT = Repr()
-"""Of a value: on the rest of a line, however large it is."""
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 34
-_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 1, 2, 3
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What a run leaves behind."""
-
-    trace: Trace
-    """Everything that happened, with its instants."""
-    link_phases: LinkPhases
-    backend: BackendInfo
-    run_id: str
-    """Of this run; `apxm.resume` takes it where the run was journaled."""
-
-    def __repr__(self) -> str:
-        short = shortened(_SHORT.repr(self.value), _SHORT.maxother)  # never all of it: it may be large
-        return f"Result({self.run_id!r}, {self.status.value}, value={short})"
-
-    @property
-    def status(self) -> Status:
-        return self.trace.status
-
-    @property
-    def value(self) -> Value:
-        """What the flow returned; None unless the run succeeded, or where the flow has no result."""
-        return self.trace.value
-
-    @property
-    def printed(self) -> list[str]:
-        """The lines that the program printed, in program order."""
-        return self.trace.printed
-
-    @property
-    def failures(self) -> list[Failure]:
-        """The operations that failed."""
-        return self.trace.failures
-
-    @property
-    def stopped(self) -> Stopped | None:
-        """Why the run ended before its end, by a limit for instance; None where it did not."""
-        return self.trace.stopped
-
-    @cached_property
-    def metrics(self) -> Metrics:
-        """The run in numbers; docs/metrics.md defines them."""
-        from apxm.analysis.measure import measure
-
-        return measure(self.trace, self.link_phases, self.backend)
 
 
 class RunFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mistake of the caller
@@ -152,8 +95,6 @@ def load(path: Path) -> Program:
 
 def save(program: Program, path: Path) -> None:
     """Writes `program` as an artifact, in one step: `path` holds what it held before, or all of it."""
-    from apxm.reports.files import OutputFile
-
     with OutputFile(os.fspath(path)) as file:
         file.write(codec.encode(program))
 
@@ -197,44 +138,20 @@ async def run_async(
     _refuse_misuse(program, arguments)
     chosen = select_flow(program, flow)
     inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
-    options = RunOptions(
-        max_concurrency=max_concurrency,
-        timeout_s=timeout_s,
-        on_error=on_error,
-        max_total_tokens=max_total_tokens,
-        max_cost=max_cost,
-        seed=0 if seed is None else seed,
-        output=output,
-        warn=warn,
-    )
-    selection = Selection(
-        backend=backend,
-        model=model,
-        latency=latency,
-        slowdown=slowdown,
-        faults=faults,
-        seed=seed,
-        file=None if config is None else os.fspath(config),
-    )
-    if backends is not None and selection != Selection(seed=seed):
+    told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
+    if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
-    journaling = Journaling(wanted=journal, folder=journal_dir, sync=journal_sync, required=require_journal)
-    pool = backends or _configured(selection)
-    loaded = LoadedProgram(program)
     run_id = new_run_id(time())
-    options = _watched(options, run_id)
-    async with AsyncExitStack() as stack:
-        if backends is None:
-            stack.push_async_callback(pool.close)
-        run = Run(loaded, chosen, inputs, pool, options)
-        recorder = journal_of(
-            journaling, run_id, program.origin, loaded, chosen, inputs, pool, selection, options, warn
+    async with _pool(backends, told.selection) as pool:
+        session = Session(
+            LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool, run_id=run_id, begun=begun
         )
-        if recorder is not None:
-            logger.info(
-                "run %s is journaled in %s; %s goes on with it", run_id, recorder.path, _resuming(run_id, journaling)
-            )
-        return await _executed(run, pool, run_id, recorder, journaling, begun)
+        session.open_journal(warn)
+        if session.recorder is not None:
+            folder = "" if journal_dir is None else f", journal_dir={os.fspath(journal_dir)!r}"
+            again = f"apxm.resume({run_id!r}{folder})"
+            logger.info("run %s is journaled in %s; %s goes on with it", run_id, session.recorder.path, again)
+        return await _executed(session)
 
 
 async def resume_async(
@@ -267,37 +184,19 @@ async def resume_async(
     """
     from apxm.journaling import reopen
 
-    begun = perf_counter()
-    journaling = Journaling(folder=journal_dir, sync=journal_sync, required=require_journal)
+    begun, said = perf_counter(), {**locals(), "warn": warn}
     earlier = reopen(
-        journaling,
-        run_id,
-        VERSION,
-        config=config,
-        as_recorded=as_recorded,
-        as_edited=edited,
-        redo=redo,
-        assume=assume,
-    )
-    recorder = earlier.recorder
-    for warning in earlier.warnings:
-        warn(warning.render())
-    try:
-        kept = earlier.kept(
-            max_concurrency=max_concurrency, on_error=on_error, max_total_tokens=max_total_tokens, max_cost=max_cost
-        )
-        options = _watched(RunOptions(timeout_s=timeout_s, output=output, warn=warn, **kept), recorder.run_id)
-        pool = backends or _configured(earlier.selection)
-        earlier.refuse_another_backend(pool.default)
-        run = Run(LoadedProgram(earlier.program), earlier.flow, earlier.inputs, pool, options)
-    except BaseException:
-        recorder.close()
-        raise
-    logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
-    async with AsyncExitStack() as stack:
-        if backends is None:
-            stack.push_async_callback(pool.close)
-        return await _executed(run, pool, recorder.run_id, recorder, journaling, begun)
+        run_id, Invocation.of(said).journaling,
+        config=config, as_recorded=as_recorded, edited=edited, redo=redo, assume=assume,
+    )  # fmt: skip
+    with closing(earlier.recorder) as recorder:
+        for warning in earlier.warnings:
+            warn(warning.render())
+        told = _watched(earlier.told.but(said), recorder.run_id)
+        async with _pool(backends, told.selection) as pool:
+            session = Session.resumed(earlier, told, pool, begun)
+            logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
+            return await _executed(session)
 
 
 def preview_resume(
@@ -317,15 +216,11 @@ def preview_resume(
     """
     from apxm.journaling import reopen
 
-    journaling = Journaling(folder=journal_dir)
-    earlier = reopen(journaling, run_id, VERSION, config=config, as_recorded=as_recorded, as_edited=edited)
-    try:
-        pool = backends or _configured(earlier.selection)
-        earlier.refuse_another_backend(pool.default)
-        options = RunOptions(**earlier.kept(max_total_tokens=max_total_tokens, max_cost=max_cost))
-        return earlier.preview(LoadedProgram(earlier.program), pool, options)
-    finally:
-        earlier.recorder.close()
+    said = locals()
+    earlier = reopen(run_id, Invocation.of(said).journaling, config=config, as_recorded=as_recorded, edited=edited)
+    with closing(earlier.recorder):
+        told = earlier.told.but(said)
+        return Session.resumed(earlier, told, backends or _configured(told.selection)).preview()
 
 
 _STOPPED_ITERATION = ("coroutine raised StopIteration",)
@@ -355,83 +250,46 @@ run = _blocking(run_async)
 resume = _blocking(resume_async)
 
 
-async def _executed(
-    run: Run, pool: BackendPool, run_id: str, recorder: Recorder | None, journaling: Journaling, begun: float
-) -> Result:
-    validated = perf_counter()
+@asynccontextmanager
+async def _pool(given: BackendPool | None, selection: Selection) -> AsyncGenerator[BackendPool]:
+    """The backends that are `given`, else those that are configured, which are closed at the end."""
+    if given is not None:
+        yield given
+        return
+    pool = _configured(selection)
     try:
-        trace = await run.execute(recorder)
+        yield pool
     finally:
-        if recorder is not None:
-            from apxm.journaling import finish
+        await pool.close()
 
-            if lost := await asyncio.to_thread(finish, recorder, journaling):  # it waits for the disk
-                warn(str(lost))
-    if recorder is not None and recorder.required and recorder.failure is not None and trace.stopped is None:
+
+async def _executed(session: Session) -> Result:
+    session.prepared()
+    try:
+        trace = await session.execute()
+    finally:
+        if session.recorder is not None and (lost := await asyncio.to_thread(session.close)):
+            warn(str(lost))
+    if session.lost and trace.stopped is None:
         # Lost with its very last rows. What the run has given is kept, and so is its value.
-        trace.status, trace.stopped = Status.STOPPED, Stopped("journal", reason=str(recorder.failure))
-    phases = LinkPhases(
-        validation_ms=milliseconds(validated - begun), runtime_ms=milliseconds(perf_counter() - validated)
-    )
-    result = Result(trace, phases, pool.info, run_id)
+        trace.status, trace.stopped = Status.STOPPED, Stopped("journal", reason=str(session.lost))
+    result = session.result(trace)
     if result.status is not Status.SUCCEEDED:
         raise RunFailed(result)
     return result
 
 
-def journal_of(
-    journaling: Journaling,
-    run_id: str,
-    origin: tuple[str, Literal["source", "artifact"]] | None,
-    loaded: LoadedProgram,
-    flow: Flow,
-    inputs: Sequence[Value],
-    pool: BackendPool,
-    selection: Selection,
-    options: RunOptions,
-    warn: Callable[[str], None],
-) -> Recorder | None:
-    """The journal of a new run; None where it has none. `origin` is the program's absolute path and kind; `warn` is
-    told where there should be one and cannot be."""
-    wanted = journaling.wanted
-    if wanted is None:
-        wanted = journaling.required or any(not pool.get(name)[0].info.simulated for name in loaded.backends)
-    if not wanted:
-        return None
-    from apxm.journaling import begin  # loads SQLite
-
-    try:
-        return begin(
-            journaling, run_id, origin, loaded.program, flow, inputs, selection, options, pool.default, VERSION
-        )
-    except (JournalError, ConfigurationError) as error:
-        if journaling.required:
-            raise
-        warn(f"this run has no journal, so nothing of it can be resumed: {error}")
-        return None
-
-
-def _resuming(run_id: str, journaling: Journaling) -> str:
-    """The call that goes on with a run."""
-    folder = "" if journaling.folder is None else f", journal_dir={os.fspath(journaling.folder)!r}"
-    return f"apxm.resume({run_id!r}{folder})"
-
-
-def _watched(options: RunOptions, run_id: str) -> RunOptions:
+def _watched(told: Invocation, run_id: str) -> Invocation:
     """With each call logged, where somebody reads the log at DEBUG."""
     if not logger.isEnabledFor(logging.DEBUG):
-        return options
+        return told
     from apxm.reports.calls import CallLog
 
-    return replace(options, observer=CallLog(logger, run_id))
+    return told.but({"observer": CallLog(logger, run_id)})
 
 
 def warn(text: str) -> None:
     logger.warning("%s", text)
-
-
-def milliseconds(seconds: float) -> float:
-    return round(seconds * 1e3, 3)
 
 
 def _refuse_a_running_loop(name: str) -> None:

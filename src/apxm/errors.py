@@ -131,6 +131,16 @@ class JournalVersionError(JournalError):
     """A journal is of a format that this version does not read."""
 
 
+class OutputClosedError(ApxmError):
+    """Nobody reads standard output any more.
+
+    Unlike `BrokenPipeError` no library on the way takes it for its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("nobody reads standard output any more")
+
+
 class InternalError(ApxmError):
     """A defect of A-PXM itself, never the user's."""
 

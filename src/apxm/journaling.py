@@ -6,36 +6,31 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
 from apxm.config.files import Scope
+from apxm.config.invocation import Invocation
 from apxm.config.runs import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, SourceError, UsageError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Edited, Header, History, Record, Result, edited, header_of
+from apxm.journal.model import Edited, Header, History, Record, Result, header_of
+from apxm.journal.model import edited as edited_row
 from apxm.journal.runs import find_run, prune
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program import codec
 from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Flow, Origin, Program
-from apxm.runtime.budget import DEFAULT_MAX_TOKENS
-from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.limits import BackendPool
-from apxm.runtime.options import RunOptions
+from apxm.program.model import Flow, Program
+from apxm.runtime.options import RunLimits, RunOptions
 from apxm.runtime.recording import Recorder
 from apxm.source import Diagnostic, is_utf8, printable
-
-if TYPE_CHECKING:
-    from apxm.analysis.preview import Preview
+from apxm.version import VERSION
 
 logger = logging.getLogger("apxm")
 
@@ -43,105 +38,71 @@ PRUNED_EACH_S = 60
 """To look at ten thousand runs takes as long as a short one."""
 _pruned: dict[Path, float] = {}
 """When this process did, by folder."""
-
-
-class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The options in the header of a journal, beside those of the `Selection`."""
-
-    max_concurrency: int | None = None
-    on_error: str = "finish"
-    max_total_tokens: int | None = None
-    max_cost: float | None = None
-    default: str | None = None
-    """The backend that answered where the program names none, whatever chose it."""
+_KEPT = ("max_concurrency", "on_error", "max_total_tokens", "max_cost")
+"""The limits that a run keeps when it goes on; its time counts anew."""
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A run that another process began."""
+class JournaledRun:
+    """A run that another process began, taken over with its journal."""
 
     program: Program
     flow: Flow
     inputs: tuple[Value, ...]
-    selection: Selection
-    began_with: Kept
+    told: Invocation
+    default: str | None
+    """The backend that answered where the program names none, whatever chose it; None: the journal does not say."""
     recorder: Recorder
     path: str
     """The file of its program, as the journal has it."""
     warnings: tuple[Diagnostic, ...] = ()
-    """Of the compiler, where the program was edited."""
-
-    def kept(self, **given: object) -> dict[str, Any]:
-        """The options of a run that it goes on with: those that are `given`, and else those it had."""
-        before = self.began_with
-        return {
-            "seed": self.selection.seed or 0,
-            **{name: getattr(before, name) if value is None else value for name, value in given.items()},
-        }
-
-    def preview(self, loaded: LoadedProgram, pool: BackendPool, options: RunOptions) -> Preview:
-        """What it will ask, and what that may cost. Asks nothing, and changes nothing."""
-        from apxm.analysis.preview import preview  # what every other run can do without
-
-        recorder = self.recorder
-        most = DEFAULT_MAX_TOKENS if options.has_budget else inf
-        return preview(loaded, self.flow, self.inputs, pool, recorder.preview(), recorder.answered, most)
+    """What the compiler says, where the program was edited."""
 
     def refuse_another_backend(self, default: str) -> None:
         """Raises `JournalError` where `default` is not the backend that it began with: a key that is not set any more
         would have its other half simulated."""
-        before = self.began_with.default
-        if before is not None and before != default:
+        if self.default is not None and self.default != default:
             raise JournalError(
-                f"the run began with backend {printable(before)!r}, and now {default!r} would answer",
+                f"the run began with backend {printable(self.default)!r}, and now {default!r} would answer",
                 hint="set its key or its configuration as they were; apxm doctor shows what there is",
             )
 
 
 def begin(
-    journaling: Journaling,
-    run_id: str,
-    origin: Origin | None,
-    program: Program,
-    flow: Flow,
-    inputs: Sequence[Value],
-    selection: Selection,
-    options: RunOptions,
-    default: str,
-    apxm: str,
+    run_id: str, program: Program, flow: Flow, inputs: Sequence[Value], told: Invocation, default: str
 ) -> Recorder:
     """The journal of a new run; `default` is the backend that answers by default. Raises `JournalError`, and
     `ConfigurationError` where its folder cannot be made."""
-    folder = journaling.make_folder()
+    folder = told.journaling.make_folder()
     # A program without a file has a name only, which is no absolute path: nothing to compare with when it goes on.
-    path, kind = origin or (program.names.file, "source")
+    path, kind = program.origin or (program.names.file, "source")
     if not is_utf8(path):  # as a row is
         path = program.names.file
     header = header_of(
         program,
-        apxm=apxm,
+        apxm=VERSION,
         run_id=run_id,
         started=time.time(),
         path=path,
         kind=kind,
         flow=flow.qualified_name,
         inputs=inputs,
-        options=_stored(selection, options, default),
+        options=_stored(told, default),
     )
-    return Recorder(Journal.create(folder, header, sync=journaling.mode), apxm, required=journaling.required)
+    journal = Journal.create(folder, header, sync=told.journaling.journal_sync)
+    return Recorder(journal, VERSION, required=told.journaling.require_journal)
 
 
 def reopen(
-    journaling: Journaling,
     wanted: str,
-    apxm: str,
+    journaling: Journaling,
     *,
     config: str | os.PathLike[str] | None = None,
     as_recorded: bool = False,
-    as_edited: bool | Program = False,
+    edited: bool | Program = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
-) -> Earlier:
+) -> JournaledRun:
     """Takes a run over that no process owns any more; `wanted` names it.
 
     It is configured by the file that `config` names, and else by the one it began with. Anybody may have written a
@@ -150,45 +111,34 @@ def reopen(
     An operation with an outside effect that began, and of which nobody knows whether it ended, is made again where
     `redo` names its path, and has the value that `assume` gives it; else the run does not go on.
 
-    Where the program has changed since, it can run `as_recorded`, or `as_edited`: as its file is now, or as another
+    Where the program has changed since, it can run `as_recorded`, or `edited`: as its file is now, or as another
     `Program`. The answers that the run has count for whatever makes the same request in it.
 
     Raises `UsageError` where there is no such run, `JournalError`, also where the program has changed since and nothing
     is said of it, and `SourceError` where the edited one has errors.
     """
-    if as_recorded and as_edited:
+    if as_recorded and edited:
         raise UsageError("a run goes on either as recorded or as edited")
-    folder = journaling.path
-    journal, history = Journal.reopen(folder, find_run(folder, wanted).files.run_id, sync=journaling.mode)
+    folder = journaling.folder
+    journal, history = Journal.reopen(folder, find_run(folder, wanted).files.run_id, sync=journaling.journal_sync)
     try:
-        recorded = codec.decode(history.header.program)
+        program = recorded = codec.decode(history.header.program)
         _decide(history, redo, assume or {})
         change: Edited | None = None
         warnings: tuple[Diagnostic, ...] = ()
-        if as_edited:
-            program, warnings = (as_edited, ()) if isinstance(as_edited, Program) else _program_now(history.header)
-            change = edited(program, _inputs_now(history.header, recorded, program))
+        if edited:
+            program, warnings = (edited, ()) if isinstance(edited, Program) else _program_now(history.header)
+            change = edited_row(program, _inputs_now(history.header, recorded, program))
             history.add(Record(time.time(), change))
-        else:
-            program = recorded
-            if not as_recorded:
-                _refuse_another_program(history.header, recorded)
+        elif not as_recorded:
+            _refuse_another_program(history.header, recorded)
         header = history.header
-        if config is not None:
-            selection, began_with = _restored(history, file=os.fspath(config), scope=Scope.CHOSEN)
-        else:
-            scope = Scope.CHOSEN if journaling.folder is None else Scope.JOURNAL
-            selection, began_with = _restored(history, scope=scope)
-        return Earlier(
-            program,
-            select_flow(program, header.flow),
-            header.inputs,
-            selection,
-            began_with,
-            Recorder(journal, apxm, history, edited=change, required=journaling.required),
-            header.path,
-            warnings,
-        )
+        named = {} if config is None else {"file": os.fspath(config)}
+        scope = Scope.CHOSEN if named or journaling.journal_dir is None else Scope.JOURNAL
+        told, default = _restored(header, journaling, **named, scope=scope)
+        recorder = Recorder(journal, VERSION, history, edited=change, required=journaling.require_journal)
+        flow = select_flow(program, header.flow)
+        return JournaledRun(program, flow, header.inputs, told, default, recorder, header.path, warnings)
     except BaseException:
         journal.close()
         raise
@@ -198,7 +148,7 @@ def finish(recorder: Recorder, journaling: Journaling) -> JournalError | None:
     """Closes the journal, and now and then removes those that are old or too many. Returns why the journal lacks the
     end of the run, where that is so and nobody has been told."""
     lost = recorder.close()
-    folder, now = journaling.path, time.time()
+    folder, now = journaling.folder, time.time()
     if now - _pruned.get(folder, -inf) < PRUNED_EACH_S:
         return lost
     _pruned[folder] = now
@@ -209,28 +159,28 @@ def finish(recorder: Recorder, journaling: Journaling) -> JournalError | None:
     return lost
 
 
-def _stored(selection: Selection, options: RunOptions, default: str) -> dict[str, Value]:
+def _stored(told: Invocation, default: str) -> dict[str, Value]:
     """What the next process needs besides the program and its inputs."""
+    selection, options = told.selection, told.options
     file = None if selection.file is None else os.path.abspath(selection.file)
-    chosen = msgspec.to_builtins(replace(selection, file=file, directory=os.getcwd()))
-    del chosen["scope"]  # for the next process to judge
-    kept = Kept(
-        max_concurrency=options.max_concurrency,
-        on_error=options.on_error,
-        max_total_tokens=options.max_total_tokens,
-        max_cost=options.max_cost,
-        default=default,
-    )
-    return {name: value for name, value in chosen.items() if value is not None} | msgspec.to_builtins(kept)
+    said = {**vars(selection), "file": file, "directory": os.getcwd()}
+    del said["scope"]  # for the next process to judge
+    said |= {name: value for name in _KEPT if (value := getattr(options, name)) != getattr(RunLimits, name)}
+    said["default"] = default
+    return {name: value for name, value in said.items() if value is not None}
 
 
-def _restored(history: History, **named: object) -> tuple[Selection, Kept]:
-    """What `_stored` made of them, but for what is `named`. Raises `JournalError`."""
-    header = history.header
+def _restored(header: Header, journaling: Journaling, **named: object) -> tuple[Invocation, str | None]:
+    """What `_stored` was given, but for what is `named`. Raises `JournalError`."""
+    stored = header.options
     try:
-        return msgspec.convert(header.options | named, Selection), msgspec.convert(header.options, Kept)
+        selection = msgspec.convert(stored | named, Selection)
+        default = msgspec.convert(stored.get("default"), str | None)
+        limits = msgspec.convert({name: stored[name] for name in _KEPT if name in stored}, RunLimits)
     except msgspec.ValidationError as error:
         raise JournalError(f"the options of run {header.run_id} are damaged: {error}") from None
+    options = RunOptions(**vars(limits), seed=selection.seed or 0)
+    return Invocation(flow=header.flow, selection=selection, options=options, journaling=journaling), default
 
 
 def _program_now(header: Header) -> tuple[Program, tuple[Diagnostic, ...]]:

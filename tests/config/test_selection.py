@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from apxm.backends.protocol import AnyBackend, ModelRequest
-from apxm.config.selection import Described, Selection, describe, resolve
+from apxm.config.inventory import Inventory
+from apxm.config.selection import Selection, resolve
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.runtime.limits import BackendPool
 from tests.servers import Server, completion
@@ -251,16 +252,15 @@ def test_a_list_says_where_each_comes_from_and_whether_its_key_is_there(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-HIDDEN")
     file.write_text(LOCAL + FAKE)
 
-    def brief(entry: Described) -> tuple[str, str, str, bool]:
-        return entry.info.name, entry.origin, entry.key, entry.default
-
-    assert [brief(entry) for entry in describe(file)] == [
-        ("simulated", "built in", "none", False),
-        ("openai", "OPENAI_API_KEY is set; OPENAI_MODEL chooses another model", "set", False),
-        ("local", f"{file}:1", "missing", False),
-        ("fake", f"{file}:6", "none", False),
+    inventory = Inventory(file)
+    assert [(known.info.name, known.origin, known.key) for known in inventory.backends.values()] == [
+        ("simulated", "built in", "none"),
+        ("openai", "OPENAI_API_KEY is set; OPENAI_MODEL chooses another model", "set"),
+        ("local", f"{file}:1", "missing"),
+        ("fake", f"{file}:6", "none"),
     ]
-    assert "HIDDEN" not in repr(describe(file))
+    assert inventory.chosen is None  # two are configured, and neither is the default
+    assert "HIDDEN" not in repr(inventory.backends)
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(file: Path) -> None:

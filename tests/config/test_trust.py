@@ -11,7 +11,8 @@ import pytest
 
 from apxm.backends.protocol import ModelRequest
 from apxm.config.files import Scope
-from apxm.config.selection import Selection, describe, resolve
+from apxm.config.inventory import Inventory
+from apxm.config.selection import Selection, resolve
 from apxm.config.trust import is_trusted, list_trusted, trust
 from apxm.errors import BackendError, ConfigurationError, UntrustedConfigurationError
 
@@ -50,6 +51,10 @@ def project(text: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
+
+
+def trust_of_each() -> dict[str, bool]:
+    return {name: known.trusted for name, known in Inventory().backends.items()}
 
 
 def test_a_project_that_would_send_prompts_or_keys_is_refused_loudly() -> None:
@@ -106,7 +111,8 @@ def test_answers_need_trust_because_matching_them_may_never_end() -> None:
         resolve(Selection())
     assert caught.value.where == f"{path}:2"
     assert "apxm trust" in (caught.value.hint or "")
-    assert [(d.info.name, d.trusted) for d in describe() if d.default] == [("fake", False)]
+    inventory = Inventory()
+    assert (inventory.chosen, inventory.get("fake").trusted) == ("fake", False)
     trust()
     assert resolve(Selection()).default == "fake"
 
@@ -167,7 +173,7 @@ def test_at_its_place_a_backend_that_sends_the_same_to_the_same_needs_no_trust_a
     trust()
     text, trusted = EDITED[edit]
     project(text)
-    described = {d.info.name: d.trusted for d in describe() if not d.info.simulated}
+    described = {name: known.trusted for name, known in Inventory().backends.items() if not known.info.simulated}
     assert described.pop("openai")
     assert list(described.values()) == [trusted]
 
@@ -176,10 +182,10 @@ def test_what_is_new_beside_it_needs_trust_of_its_own() -> None:
     project(HOSTILE)
     trust()
     project(HOSTILE + ENDLESS + HOSTILE.replace("local", "other").replace("evil", "worse"))
-    trusted = {d.info.name: d.trusted for d in describe()}
+    trusted = trust_of_each()
     assert (trusted["local"], trusted["fake"], trusted["other"]) == (True, False, False)
     trust()
-    assert all(d.trusted for d in describe())
+    assert all(trust_of_each().values())
 
 
 @pytest.mark.parametrize("edited", [True, False])
@@ -191,7 +197,7 @@ def test_elsewhere_only_the_same_content_is_trusted(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     project(HOSTILE + ("# more" if edited else ""))
-    assert {d.info.name: d.trusted for d in describe()}["local"] != edited
+    assert trust_of_each()["local"] != edited
 
 
 def test_a_place_is_the_same_through_links_and_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,4 +261,4 @@ def test_a_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 def test_a_list_shows_what_is_not_trusted() -> None:
     project(HOSTILE)
-    assert {d.info.name: d.trusted for d in describe()} == {"simulated": True, "openai": True, "local": False}
+    assert trust_of_each() == {"simulated": True, "openai": True, "local": False}

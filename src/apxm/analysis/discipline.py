@@ -27,7 +27,7 @@ _TIED = 0.001
 
 
 def better_fit(sharing: Profile, queue: Profile, levels: Levels, bursts: Bursts) -> Profile:
-    """Of two profiles, alike but for their discipline, the queue where the measurements clearly speak for it.
+    """The better of two profiles that differ in discipline: the queue where the measurements clearly speak for it.
 
     Three things tell them apart. The calls of a burst end one after the other in a queue, and together where they share
     a processor. A queue knows no slowdown before its servers are busy, and a straight line behind. And it lets those
@@ -89,7 +89,7 @@ def _rank_correlation(services: Sequence[float]) -> float:
 
 
 def _ranks(services: Sequence[float]) -> list[float]:
-    """Of each its place among all by size, from 0; those that are tied share the mean of their places."""
+    """The place of each among all by size, from 0; those that are tied share the mean of their places."""
     found = [0.0] * len(services)
     order = sorted(range(len(services)), key=services.__getitem__)
     first = 0

@@ -58,12 +58,12 @@ def analyze(
     """
     from apxm.analysis.static import analyze as analyze_flow
     from apxm.backends.numbers import counts
+    from apxm.cli.output import write, write_json
     from apxm.cli.programs import load_program
     from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import analysis_text
-    from apxm.reports.output import write, write_json
     from apxm.reports.structs import as_json
 
     slots = counts(p, "--p")
@@ -103,14 +103,14 @@ def simulate(
     """
     from apxm.analysis.predict import predict
     from apxm.analysis.static import latencies, with_stand_ins
+    from apxm.cli.output import write, write_json
     from apxm.cli.programs import load_program
+    from apxm.cli.terminal import note
     from apxm.cli.values import read_known
     from apxm.config.profiles import known_profile
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import prediction_text
-    from apxm.reports.output import write, write_json
     from apxm.reports.structs import as_json
-    from apxm.reports.terminal import note
     from apxm.source import printable
 
     known = known_profile(profile, config)

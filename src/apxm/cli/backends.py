@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apxm.cli import completion
-from apxm.cli.options import JSON, Config, Model
+from apxm.cli.options import JSON, AnyRun, Config, Inputs, Model
 
 if TYPE_CHECKING:
-    from apxm.config.selection import Described
+    from apxm.config.inventory import Inventory
 
 backends_app = typer.Typer(help="List the backends, or ask one for an answer.", rich_markup_mode=None)
 
@@ -49,16 +49,16 @@ def list_backends(json: JSON = False, config: Config = None) -> None:
     Example:
       apxm backends list --json
     """
-    from json import dumps
+    from apxm.cli.output import write, write_json
+    from apxm.config.inventory import Inventory
 
-    from apxm.config.selection import describe
-    from apxm.reports.output import write, write_json
-
-    described = describe(config)
+    inventory = Inventory(config)
     if json:
-        write_json(dumps([backend_entry(backend) for backend in described], ensure_ascii=False, indent=2))
+        from apxm.reports.structs import indented
+
+        write_json(indented(backend_entries(inventory)))
     else:
-        for line in backend_lines(described):
+        for line in backend_lines(inventory):
             write(line)
 
 
@@ -92,19 +92,12 @@ def ask_backend(
       apxm backends test local
     """
     from apxm import api
-    from apxm.cli.session import Invocation, Linked, run_program
-    from apxm.config.runs import Journaling
-    from apxm.config.selection import Selection
+    from apxm.cli.session import run_program
+    from apxm.config.invocation import Invocation
 
-    invocation = Invocation(
-        [prompt],
-        [],
-        Selection(backend=name, model=model, file=config),
-        journaling=Journaling(wanted=False),
-        json=json,
-    )
     source = _ONE_CALL.format(timeout_s=timeout, max_tokens=max_tokens)
-    run_program(Linked(api.compile_text(source, name="test")), invocation)
+    told = Invocation.of({"backend": name, "model": model, "config": config, "journal": False})
+    run_program(api.compile_text(source, name="test"), Inputs(values=[prompt]), told, AnyRun(json=json))
 
 
 def trust(
@@ -124,46 +117,51 @@ def trust(
     """
     from pathlib import Path
 
-    from apxm.config.selection import describe
+    from apxm.cli.output import write
+    from apxm.config.inventory import Inventory
     from apxm.config.trust import trust as trust_file
-    from apxm.reports.output import write
     from apxm.source import printable
 
     trusted = trust_file(Path(file) if file else None)
     write(f"trusted: {printable(str(trusted.path))}")
-    for line in backend_lines(describe(trusted.path)):
+    for line in backend_lines(Inventory(trusted.path)):
         write(line)
 
 
-def backend_lines(described: list[Described], indent: str = "") -> list[str]:
+def backend_lines(inventory: Inventory, indent: str = "") -> list[str]:
     """One line per backend; the default one is marked."""
     from apxm.reports.tables import aligned
 
+    default = inventory.chosen
     rows = [
         [
-            "*" if backend.default else "",
-            backend.info.name,
-            backend.info.kind,
-            backend.info.description,
-            "" if backend.key == "none" else f"key {backend.key}",
-            "" if backend.trusted else "not trusted: apxm trust",
-            f"({backend.origin})",
+            "*" if name == default else "",
+            name,
+            known.info.kind,
+            known.info.description,
+            "" if known.key == "none" else f"key {known.key}",
+            "" if known.trusted else "not trusted: apxm trust",
+            f"({known.origin})",
         ]
-        for backend in described
+        for name, known in inventory.backends.items()
     ]
     return [*aligned(rows, indent), "", f"{indent}* answers by default"]
 
 
-def backend_entry(backend: Described) -> dict[str, object]:
-    """For ``--json``."""
-    return {
-        "name": backend.info.name,
-        "kind": backend.info.kind,
-        "model": backend.info.model,
-        "endpoint": backend.info.endpoint,
-        "simulated": backend.info.simulated,
-        "default": backend.default,
-        "key": backend.key,
-        "trusted": backend.trusted,
-        "origin": backend.origin,
-    }
+def backend_entries(inventory: Inventory) -> list[dict[str, object]]:
+    """The same for ``--json``. Never shows a key."""
+    default = inventory.chosen
+    return [
+        {
+            "name": name,
+            "kind": known.info.kind,
+            "model": known.info.model,
+            "endpoint": known.info.endpoint,
+            "simulated": known.info.simulated,
+            "default": name == default,
+            "key": known.key,
+            "trusted": known.trusted,
+            "origin": known.origin,
+        }
+        for name, known in inventory.backends.items()
+    ]

@@ -60,14 +60,14 @@ def calibrate(
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.output import write, write_json
+    from apxm.cli.progress import ProgressLine
+    from apxm.cli.terminal import note, show_warning
     from apxm.config.profiles import make_room
     from apxm.config.selection import Selection, resolve
     from apxm.errors import UsageError
+    from apxm.files import OutputFile
     from apxm.reports.calibration import calibration_text
-    from apxm.reports.files import OutputFile
-    from apxm.reports.output import write, write_json
-    from apxm.reports.progress import ProgressLine
-    from apxm.reports.terminal import note, show_warning
     from apxm.runtime.loops import VirtualLoop, real_loop
     from apxm.source import printable
 

@@ -38,13 +38,13 @@ def compile_source(
     """
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.output import write
     from apxm.cli.sources import compile_file, diagnostics_json
+    from apxm.cli.terminal import note, show_diagnostics
     from apxm.errors import UsageError
+    from apxm.files import OutputFile
     from apxm.ir.text import print_module
     from apxm.program.codec import encode
-    from apxm.reports.files import OutputFile
-    from apxm.reports.output import write
-    from apxm.reports.terminal import note, show_diagnostics
     from apxm.source import printable
 
     if emit_ir and emit_ir_after is not None:

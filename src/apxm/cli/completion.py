@@ -58,11 +58,11 @@ def run_ids(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def backend_names(context: typer.Context, incomplete: str) -> list[str]:
-    from apxm.config.selection import describe
+    from apxm.config.inventory import Inventory
     from apxm.errors import ApxmError
 
     with suppress(ApxmError, OSError):
-        return [b.info.name for b in describe(context.params.get("config")) if b.info.name.startswith(incomplete)]
+        return [name for name in Inventory(context.params.get("config")).backends if name.startswith(incomplete)]
     return []
 
 

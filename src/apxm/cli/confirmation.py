@@ -6,8 +6,8 @@ import sys
 
 import typer
 
+from apxm.cli.terminal import note, tell
 from apxm.errors import UsageError
-from apxm.reports.terminal import note, tell
 
 
 def confirm_calls(calls: int, who: str, yes: bool) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from apxm.cli.options import JSON, Config
 from apxm.source import printable
 
 if TYPE_CHECKING:
     from apxm.backends.protocol import Limits
+    from apxm.config.inventory import Inventory
 
 _LIBRARIES = ("msgspec", "pyqwest", "typer", "uvloop")
 
@@ -25,61 +24,21 @@ def doctor(json: JSON = False, config: Config = None) -> None:
       apxm doctor
       apxm doctor --json
     """
-    if json:
-        _print_json(config)
-        return
     import platform
+    from pathlib import Path
+
+    from msgspec import to_builtins
 
     from apxm import __version__
-    from apxm.cli import exits
-    from apxm.cli.backends import backend_lines
+    from apxm.cli.backends import backend_entries
+    from apxm.cli.output import write, write_json
+    from apxm.config.files import Scope, find_file
+    from apxm.config.inventory import Inventory
     from apxm.config.runs import runs_folder
-    from apxm.config.selection import describe
+    from apxm.config.trust import is_trusted
     from apxm.errors import ConfigurationError
-    from apxm.reports.output import write
-    from apxm.reports.tables import aligned
-    from apxm.reports.terminal import show_error
 
-    rows = [
-        ["apxm", __version__],
-        ["python", f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform()})"],
-        ["libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)],
-        ["event loop", _event_loop()],
-        ["open files", _open_files()],
-    ]
-    try:
-        path, is_projects = _configuration(config)
-        rows += [["configuration", path], ["journals", str(runs_folder())]]
-        described = describe(config)
-        if is_projects:
-            trusted = all(each.trusted for each in described)
-            rows[-2][1] += " (trusted)" if trusted else " (not trusted: read it, then run apxm trust)"
-        backends = backend_lines(described, indent="  ")
-        limits = aligned([[printable(each.info.name), _limits(each.limits)] for each in described])
-        ways = [[printable(each.info.name), _way(each.info.endpoint)] for each in described if each.info.endpoint]
-    except ConfigurationError as error:
-        write("\n".join(aligned(rows, indent="")))
-        show_error(error)
-        raise typer.Exit(exits.USAGE) from None
-    sections = ["", "backends:", *backends, "", "limits:", *limits]
-    if ways:
-        sections += ["", "proxies:", *aligned(ways)]
-    write("\n".join(line.rstrip() for line in [*aligned(rows, indent=""), *sections]))
-
-
-def _print_json(config: str | None) -> None:
-    """The same as one object. A configuration that cannot be read is an `error` in it, and an error as usual."""
-    import platform
-    from json import dumps
-
-    from apxm import __version__
-    from apxm.cli.backends import backend_entry
-    from apxm.config.runs import runs_folder
-    from apxm.config.selection import describe
-    from apxm.errors import ConfigurationError
-    from apxm.reports.output import write_json
-
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "apxm": __version__,
         "python": {
             "version": platform.python_version(),
@@ -88,28 +47,78 @@ def _print_json(config: str | None) -> None:
         },
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "event_loop": _event_loop(),
-        "open_files": _open_file_limits(),
+        "open_files": _open_files(),
         "journals": str(runs_folder()),
         "configuration": None,
         "backends": None,
         "error": None,
     }
-    refused: ConfigurationError | None = None
+    inventory: Inventory | None = None
+    looked, refused = False, None
     try:
-        found["configuration"] = _configuration_entry(config)
-        found["backends"] = [backend_entry(each) | {"limits": _limits_entry(each.limits)} for each in describe(config)]
+        file = find_file(Path(config) if config else None)
+        looked = True
+        if file is not None:
+            trusted = is_trusted(file.scope, file.content) if file.scope is Scope.PROJECT else None
+            found["configuration"] = {"path": str(file.path), "scope": file.scope.name.lower(), "trusted": trusted}
+        inventory = Inventory(config)
+        limits = [{"limits": to_builtins(known.settings.limits)} for known in inventory.backends.values()]
+        found["backends"] = [a | b for a, b in zip(backend_entries(inventory), limits, strict=True)]
     except ConfigurationError as error:
         refused = error
         found["error"] = {"where": error.where, "message": error.message, "hint": error.hint}
-    write_json(dumps(found, ensure_ascii=False, indent=2))
+    if json:
+        from apxm.reports.structs import indented
+
+        write_json(indented(found))
+    else:
+        write("\n".join(_lines(found, looked, inventory)))
     if refused is not None:
         raise refused
 
 
-def _limits_entry(limits: Limits) -> dict[str, object]:
-    from msgspec import to_builtins
+def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> list[str]:
+    """What was `found`, for people. `looked` says whether it is known which configuration counts; there is no
+    `inventory` where that cannot be read."""
+    from apxm.cli.backends import backend_lines
+    from apxm.reports.tables import aligned
 
-    return to_builtins(limits)
+    python, files = found["python"], found["open_files"]
+    rows = [
+        ["apxm", found["apxm"]],
+        ["python", f"{python['version']} ({python['implementation']}, {python['platform']})"],
+        ["libraries", ", ".join(f"{name} {version}" for name, version in found["libraries"].items())],
+        ["event loop", found["event_loop"]],
+        [
+            "open files",
+            f"{files['soft']} (may be raised to {files['hard']}); each call in flight needs one"
+            if files
+            else "no limit",
+        ],
+    ]
+    if looked:
+        rows += [["configuration", _configuration(found["configuration"], inventory)], ["journals", found["journals"]]]
+    lines = aligned(rows, indent="")
+    if inventory is None:
+        return lines
+    backends = inventory.backends.values()
+    lines += ["", "backends:", *backend_lines(inventory, indent="  "), "", "limits:"]
+    lines += aligned([[printable(known.name), _limits(known.settings.limits)] for known in backends])
+    if ways := [[printable(k.name), _way(k.info.endpoint)] for k in backends if k.info.endpoint]:
+        lines += ["", "proxies:", *aligned(ways)]
+    return [line.rstrip() for line in lines]
+
+
+def _configuration(entry: dict[str, Any] | None, inventory: Inventory | None) -> str:
+    """Its place, and whether a project's own, which needs trust, has it for all of its backends."""
+    from apxm.config.files import user_file
+
+    if entry is None:
+        return f"none; looked for .apxm/config.toml here and above, and for {user_file()}"
+    if entry["trusted"] is None or inventory is None:
+        return entry["path"]
+    trusted = all(known.trusted for known in inventory.backends.values())
+    return f"{entry['path']} ({'trusted' if trusted else 'not trusted: read it, then run apxm trust'})"
 
 
 def _limits(limits: Limits) -> str:
@@ -163,44 +172,10 @@ def _event_loop() -> str:
     return f"{type(loop).__module__}.{type(loop).__qualname__}"
 
 
-def _open_files() -> str:
-    limits = _open_file_limits()
-    if limits is None:
-        return "no limit"
-    return f"{limits['soft']} (may be raised to {limits['hard']}); each call in flight needs one"
-
-
-def _open_file_limits() -> dict[str, int] | None:
+def _open_files() -> dict[str, int] | None:
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return {"soft": soft, "hard": hard}
-
-
-def _configuration_entry(chosen: str | None) -> dict[str, object] | None:
-    """None where there is no file. `trusted` is null where a file needs no trust."""
-    from pathlib import Path
-
-    from apxm.config.files import Scope, find_file
-    from apxm.config.trust import is_trusted
-
-    file = find_file(Path(chosen) if chosen else None)
-    if file is None:
-        return None
-    of_a_project = file.scope is Scope.PROJECT
-    trusted = is_trusted(file.scope, file.content) if of_a_project else None
-    return {"path": str(file.path), "scope": file.scope.name.lower(), "trusted": trusted}
-
-
-def _configuration(chosen: str | None) -> tuple[str, bool]:
-    """Its place, and whether it is a project's own, which needs trust."""
-    from pathlib import Path
-
-    from apxm.config.files import Scope, find_file, user_file
-
-    file = find_file(Path(chosen) if chosen else None)
-    if file is None:
-        return f"none; looked for .apxm/config.toml here and above, and for {user_file()}", False
-    return str(file.path), file.scope is Scope.PROJECT

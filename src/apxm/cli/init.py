@@ -52,11 +52,11 @@ def init(
     """
     from msgspec.structs import replace
 
+    from apxm.cli.terminal import note
     from apxm.config.initial import initial_file, initial_text, refuse_existing
     from apxm.config.trust import trust
     from apxm.errors import ConfigurationError
-    from apxm.reports.files import OutputFile
-    from apxm.reports.terminal import note
+    from apxm.files import OutputFile
     from apxm.source import printable
 
     path = initial_file()
@@ -170,8 +170,8 @@ def _choose(models: list[str], wanted: str) -> str:
     import sys
     from difflib import get_close_matches
 
+    from apxm.cli.terminal import show_warning
     from apxm.errors import ApxmError, UsageError
-    from apxm.reports.terminal import show_warning
 
     if wanted:
         if wanted not in models:
@@ -191,8 +191,8 @@ def _choose(models: list[str], wanted: str) -> str:
 def _prompt(models: list[str]) -> str:
     import sys
 
+    from apxm.cli.terminal import note, tell
     from apxm.errors import UsageError
-    from apxm.reports.terminal import note, tell
     from apxm.source import printable
 
     for number, model in enumerate(models, 1):

@@ -17,8 +17,8 @@ def inspect(file: Artifact, json: JSON = False) -> None:
     """
     from apxm import api
     from apxm.cli.inputs import refuse_source
+    from apxm.cli.output import write, write_json
     from apxm.reports import inspection
-    from apxm.reports.output import write, write_json
 
     refuse_source(file, "compile")
     found = inspection.inspect(api.load(file))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Runs the command line of this process and leaves with its exit status (docs/cli.md)."""
     leave_on_signals()
-    from apxm.reports.streams import prepare_streams
+    from apxm.cli.streams import prepare_streams
 
     prepare_streams()
     try:
@@ -36,8 +36,7 @@ def main() -> None:
 
 def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
     from apxm.cli import exits
-    from apxm.errors import ApxmError, ConfigurationError, InternalError, UsageError
-    from apxm.reports.streams import OutputClosedError
+    from apxm.errors import ApxmError, ConfigurationError, InternalError, OutputClosedError, UsageError
 
     match _explained(error):
         case KeyboardInterrupt():
@@ -75,8 +74,8 @@ def _explained(error: BaseException) -> BaseException:
 
 
 def _show(error: ApxmError) -> None:
+    from apxm.cli.terminal import show_diagnostics, show_error
     from apxm.errors import SourceError
-    from apxm.reports.terminal import show_diagnostics, show_error
 
     if isinstance(error, SourceError):
         show_diagnostics(error.diagnostics)

@@ -25,8 +25,8 @@ def ops(
       apxm ops
       apxm ops ask
     """
+    from apxm.cli.output import write, write_json
     from apxm.reports import operations as report
-    from apxm.reports.output import write, write_json
 
     if json and not markdown:
         write_json(report.as_json(name))

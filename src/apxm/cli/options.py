@@ -1,8 +1,12 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and groups of them that a command takes as one parameter."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -121,3 +125,70 @@ Verbose = Annotated[
 Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Use this configuration file and no other.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Which flow to run, and with which values."""
+
+    values: Values = None
+    arg: Named = None
+    flow: FlowName = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun:
+    """What a run is told when it begins, and keeps when it goes on."""
+
+    backend: BackendName = None
+    model: Model = None
+    latency: Latency = None
+    slowdown: Slowdown = None
+    faults: Faults = None
+    seed: Seed = None
+    max_concurrency: MaxConcurrency = None
+    timeout_s: Timeout = None
+    on_error: OnError = "finish"
+    max_total_tokens: MaxTotalTokens = None
+    max_cost: MaxCost = None
+    journal: Journal = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyRun:
+    """What each process that carries a run is told: of its journal, its configuration, and how it is shown."""
+
+    journal_dir: JournalDir = None
+    journal_sync: JournalSync = "full"
+    require_journal: RequireJournal = False
+    emit_metrics: EmitMetrics = None
+    json: JSON = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    config: Config = None
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as typer reads it: in place of each parameter that is a group, the options of that group."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[Parameter] = []
+    for name, parameter in signature(command).parameters.items():
+        if name in groups:
+            options = get_type_hints(groups[name], include_extras=True)
+            parameters += [
+                Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=options[field.name])
+                for field in fields(groups[name])
+            ]
+        else:
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    with_options.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from apxm import api
 from apxm.cli.inputs import is_artifact
+from apxm.cli.terminal import show_diagnostics
 from apxm.program.model import Program
-from apxm.reports.terminal import show_diagnostics
 
 
 def load_program(path: str, level: int, *, flow_named: bool, quiet: bool) -> Program:

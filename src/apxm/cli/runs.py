@@ -23,8 +23,8 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
       apxm runs list
       apxm runs list --json --journal-dir ./runs
     """
+    from apxm.cli.output import write, write_json
     from apxm.journal import runs
-    from apxm.reports.output import write, write_json
     from apxm.reports.runs import runs_json, runs_text
 
     found = runs.list_runs(_folder(journal_dir))
@@ -52,8 +52,8 @@ def show(
       apxm runs show k3vd --json
       apxm runs show last --prompts
     """
+    from apxm.cli.output import write, write_json
     from apxm.journal import runs
-    from apxm.reports.output import write, write_json
     from apxm.reports.runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
@@ -92,12 +92,12 @@ def prune(
     import time
     from math import isnan
 
+    from apxm.cli.output import write, write_json
+    from apxm.cli.terminal import note
     from apxm.errors import UsageError
     from apxm.journal import runs
-    from apxm.reports.output import write, write_json
     from apxm.reports.runs import pruned_json, pruned_text, size
     from apxm.reports.summary import count
-    from apxm.reports.terminal import note
 
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")

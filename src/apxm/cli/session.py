@@ -5,45 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from time import perf_counter, time
-from typing import TYPE_CHECKING, Literal
+from time import perf_counter
 
-import msgspec
 import typer
 
-from apxm import api
-from apxm.analysis.measure import measure
-from apxm.analysis.metrics import LinkPhases, Metrics
+from apxm.analysis.metrics import LinkPhases
 from apxm.cli import exits
 from apxm.cli.interruption import Interruption
+from apxm.cli.options import AnyRun, Inputs
+from apxm.cli.output import ProgramOutput
+from apxm.cli.progress import INTERVAL_S, ProgressLine
+from apxm.cli.terminal import note, show_diagnostics, show_warning
 from apxm.cli.values import read_arguments
-from apxm.config.runs import Journaling
-from apxm.config.selection import Resolved, Selection, resolve
-from apxm.errors import ApxmError, UsageError
-from apxm.journal.ids import new_run_id
+from apxm.config.invocation import Invocation
+from apxm.config.selection import Resolved, resolve
+from apxm.errors import ApxmError, OutputClosedError, UsageError
+from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.model import Program
 from apxm.reports.calls import CallLines
-from apxm.reports.files import OutputFile
-from apxm.reports.output import ProgramOutput
-from apxm.reports.progress import INTERVAL_S, ProgressLine
-from apxm.reports.streams import OutputClosedError
 from apxm.reports.structs import run_json
 from apxm.reports.summary import failure_lines, stopped_lines, summary_line
-from apxm.reports.terminal import note, show_diagnostics, show_warning
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
-from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
+from apxm.session import Result, Session
 from apxm.source import Diagnostic, printable
-
-if TYPE_CHECKING:
-    from apxm.runtime.recording import Recorder
 
 _EXIT_STATUS = {
     Status.SUCCEEDED: 0,
@@ -53,59 +44,28 @@ _EXIT_STATUS = {
 }
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """What the command line says about a run, whatever it runs."""
-
-    values: list[str]
-    named: list[str]
-    selection: Selection
-    flow: str | None = None
-    options: RunOptions = field(default_factory=RunOptions)
-    """All but what the terminal adds."""
-    journaling: Journaling = field(default_factory=Journaling)
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-
-
-@dataclass(frozen=True)
-class Linked:
-    """A program, and what it took to get it."""
-
-    program: Program
-    origin: tuple[str, Literal["source", "artifact"]] | None = None
-    """Its absolute path, and what is there."""
-    warnings: tuple[Diagnostic, ...] = ()
-    compile_ms: float = 0.0
-    artifact_ms: float = 0.0
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How a run is shown, whatever it runs. Raises `UsageError` for what contradicts itself."""
-
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    """Whether each call is told of."""
-    metrics_file: OutputFile | None = None
-
-    def __post_init__(self) -> None:
-        if self.quiet and self.verbose:
-            raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
-
-
 class Terminal:
     """The output of a run, and what is said beside it."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: AnyRun, metrics_file: OutputFile | None = None) -> None:
+        """Raises `UsageError` for what contradicts itself."""
+        if shown.quiet and shown.verbose:
+            raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
         self.shown = shown
+        self.metrics_file = metrics_file
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.output = ProgramOutput(self.progress)
         self.run: Run | None = None
-        self.emit = None if shown.json else self._emit
-        self.observer = CallLines(self._tell) if shown.verbose else None
+
+    def listening(self, told: Invocation) -> Invocation:
+        """The same, with this terminal as the one that listens to the run."""
+        return told.but(
+            {
+                "output": None if self.shown.json else self._emit,
+                "warn": self._warn,
+                "observer": CallLines(self._tell) if self.shown.verbose else None,
+            }
+        )
 
     def _emit(self, line: str) -> None:
         self.output.line(line)
@@ -117,139 +77,118 @@ class Terminal:
         self.progress.clear()
         note(text)
 
-    def warn(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         if not self.shown.quiet:
             self.progress.clear()
             show_warning(text)
 
 
-def run_program(linked: Linked, invocation: Invocation, metrics_file: OutputFile | None = None) -> None:
-    """Runs a flow to its end, reports, and leaves with the exit status."""
+def run_program(
+    program: Program,
+    inputs: Inputs,
+    told: Invocation,
+    shown: AnyRun,
+    metrics_file: OutputFile | None = None,
+    phases: LinkPhases | None = None,
+    warnings: tuple[Diagnostic, ...] = (),
+) -> None:
+    """Runs a flow to its end, reports, and leaves with the exit status. `phases` and `warnings` are of what gave the
+    program."""
     begun = perf_counter()
-    flow = select_flow(linked.program, invocation.flow)
-    arguments = read_arguments(flow, invocation.values, invocation.named)
-    loaded = LoadedProgram(linked.program)
-    configured = resolve(invocation.selection)
-    terminal = Terminal(Shown(invocation.json, invocation.quiet, invocation.verbose, metrics_file))
-    seed = invocation.selection.seed or 0
-    options = replace(
-        invocation.options, seed=seed, output=terminal.emit, warn=terminal.warn, observer=terminal.observer
-    )
+    flow = select_flow(program, told.flow)
+    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [])
+    loaded = LoadedProgram(program)
+    configured = resolve(told.selection)
+    terminal = Terminal(shown, metrics_file)
     pool = BackendPool(configured.backends, configured.default)
-    run = Run(loaded, flow, arguments, pool, options)
-    run_id = new_run_id(time())
-    recorder = api.journal_of(
-        invocation.journaling,
-        run_id,
-        linked.origin,
-        loaded,
-        flow,
-        arguments,
-        pool,
-        invocation.selection,
-        options,
-        show_warning,
-    )
-    with closing(recorder, invocation.journaling):
-        if not invocation.quiet:
-            announce(configured, run, linked.warnings)
-            if recorder:
-                note(f"run {run_id} is journaled")
-        validation_ms = api.milliseconds(perf_counter() - begun)
-        phases = LinkPhases(linked.compile_ms, linked.artifact_ms, validation_ms)
-        status = show_run(run, recorder, pool, phases, run_id, terminal)
-    raise typer.Exit(exit_status(status, recorder))
+    session = Session(loaded, flow, arguments, terminal.listening(told), pool, begun=begun, phases=phases)
+    session.open_journal(show_warning)
+    with closing(session):
+        if not shown.quiet:
+            announce(configured, session, warnings)
+            if session.recorder:
+                note(f"run {session.run_id} is journaled")
+        status = show(session, terminal)
+    leave(session, status)
 
 
 @contextmanager
-def closing(recorder: Recorder | None, journaling: Journaling) -> Generator[None]:
+def closing(session: Session) -> Generator[None]:
     """Closes the journal at the end, and says so where that fails."""
     try:
         yield
     finally:
-        if recorder is not None:
-            from apxm.journaling import finish
-
-            if lost := finish(recorder, journaling):
-                if journaling.required:
-                    note(str(lost), "error")
-                else:
-                    show_warning(str(lost))
+        if lost := session.close():
+            if session.lost:
+                note(str(lost), "error")
+            else:
+                show_warning(str(lost))
 
 
-def exit_status(status: int, recorder: Recorder | None) -> int:
-    """That of a run which ended with `status`, once its journal is closed: without one that is required it is
-    stopped."""
-    lost = recorder is not None and recorder.required and recorder.failure is not None
-    return exits.STOPPED if lost and not status else status
+def leave(session: Session, status: int) -> None:
+    """Leaves with the `status` of the run, once its journal is closed: without one that is required it is stopped."""
+    raise typer.Exit(status or (exits.STOPPED if session.lost else 0))
 
 
-def show_run(
-    run: Run, recorder: Recorder | None, pool: BackendPool, phases: LinkPhases, run_id: str, terminal: Terminal
-) -> int:
+def show(session: Session, terminal: Terminal) -> int:
     """Runs it to its end and reports. Returns the exit status."""
-    terminal.run = run
-    begun = perf_counter()
+    terminal.run = session.run
+    session.prepared()
     with asyncio.Runner(loop_factory=real_loop) as runner:
-        trace, signal_number = runner.run(_execute(run, recorder, pool, terminal.progress))
-    phases = msgspec.structs.replace(phases, runtime_ms=api.milliseconds(perf_counter() - begun))
-    metrics = measure(trace, phases, pool.info)
-    _report(trace, signal_number, metrics, run_id, terminal, recorder)
+        trace, signal_number = runner.run(_execute(session, terminal.progress))
+    _report(session, session.result(trace), signal_number, terminal)
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
 
-def announce(configured: Resolved, run: Run, warnings: tuple[Diagnostic, ...]) -> None:
+def announce(configured: Resolved, session: Session, warnings: tuple[Diagnostic, ...]) -> None:
     for notice in configured.notices:
         note(notice)
-    default = configured.backends[configured.default].info.name
-    for info in dict.fromkeys(info for info in run.backends if info.name != default):
+    default = session.pool.info.name
+    for info in dict.fromkeys(info for info in session.run.backends if info.name != default):
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
-    if run.limits_answers:
+    if session.run.limits_answers:
         note(f"budget: answers to calls without a max_tokens have at most {DEFAULT_MAX_TOKENS:,} tokens")
     for warning in configured.warnings:
         show_warning(warning)
     show_diagnostics(warnings)
 
 
-def _report(
-    trace: Trace, signal_number: int, metrics: Metrics, run_id: str, terminal: Terminal, recorder: Recorder | None
-) -> None:
+def _report(session: Session, result: Result, signal_number: int, terminal: Terminal) -> None:
     """The result first, as it is what was paid for; then, even where that failed, whatever else there is."""
-    output, shown = terminal.output, terminal.shown
+    output, shown, trace = terminal.output, terminal.shown, result.trace
+    recorder = session.recorder
     failure = recorder.failure if recorder else None
     if shown.json:
-        output.json(run_json(trace, metrics, run_id))
+        output.json(run_json(trace, result.metrics, result.run_id))
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
         output.line(text_form(trace.value))
     unwritten = output.failure
-    if shown.metrics_file:
+    if terminal.metrics_file:
         try:
-            shown.metrics_file.write(metrics.to_json().encode())
+            terminal.metrics_file.write(result.metrics.to_json().encode())
         except ApxmError as error:
             unwritten = unwritten or error
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten
-    for line in failure_lines(trace):
-        note(line, "error")
-    for line in stopped_lines(trace):
+    for line in (*failure_lines(trace), *stopped_lines(trace)):
         note(line, "error")
     if failure is not None and not (trace.stopped and trace.stopped.kind == "journal"):
         note(str(failure), "error")
     if not shown.quiet:
-        note(summary_line(metrics))
+        note(summary_line(result.metrics))
         if recorder and not failure and trace.status is not Status.SUCCEEDED:
-            note(f"`apxm resume {run_id}` goes on from here")
+            note(f"`apxm resume {result.run_id}` goes on from here")
     if unwritten is not None and not isinstance(unwritten, OutputClosedError):
         raise unwritten
 
 
-async def _execute(run: Run, recorder: Recorder | None, pool: BackendPool, progress: ProgressLine) -> tuple[Trace, int]:
+async def _execute(session: Session, progress: ProgressLine) -> tuple[Trace, int]:
     """The trace, and the signal that ended the run early, or 0."""
     try:
-        with _drawn(run, progress), Interruption(run) as interruption:
-            return await run.execute(recorder), interruption.signal_number
+        with _drawn(session.run, progress), Interruption(session.run) as interruption:
+            return await session.execute(), interruption.signal_number
     finally:
-        await pool.close()
+        await session.pool.close()
 
 
 @contextmanager

@@ -90,8 +90,8 @@ def _announce(listening: Listening, *, json: bool, quiet: bool) -> None:
     from json import dumps
     from os import getpid
 
-    from apxm.reports.output import write, write_json
-    from apxm.reports.terminal import note, show_warning
+    from apxm.cli.output import write, write_json
+    from apxm.cli.terminal import note, show_warning
 
     program = {"endpoint": listening.endpoint, "port": listening.port, "pid": getpid()}
     if json:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import perf_counter
 
-from apxm import api
 from apxm.cli.inputs import refuse_artifact
 from apxm.compiler.diagnostics import compiler_diagnostics
 from apxm.compiler.pipeline import Compilation, compile_source
 from apxm.language.parser import read_source
 from apxm.reports.structs import json_file
+from apxm.session import milliseconds
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ def compile_file(path: str, level: int, *, flow_named: bool = False, keep_ir_aft
     refuse_artifact(path)
     source = read_source(path)
     compilation = compile_source(source, level=level, needs_entry=not flow_named, keep_ir_after=keep_ir_after)
-    return Compiled(path, compilation, api.milliseconds(perf_counter() - begun))
+    compilation.program.came_from(path, "source")
+    return Compiled(path, compilation, milliseconds(perf_counter() - begun))
 
 
 def diagnostics_json(compiled: Compiled, flow: str | None = None, encoding_ns: int = 0) -> bytes:

@@ -20,12 +20,13 @@ workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is
 @workloads_app.command("list")
 def list_workloads(json: JSON = False) -> None:
     """List the workloads: number, name, and what each is about."""
-    from apxm.reports.output import write, write_json
+    from apxm.cli.output import write, write_json
+    from apxm.reports.structs import indented
     from apxm.reports.tables import aligned
     from apxm.workloads.catalog import WORKLOADS
 
     if json:
-        write_json(_json([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS]))
+        write_json(indented([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS]))
         return
     for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
         write(line)
@@ -34,7 +35,8 @@ def list_workloads(json: JSON = False) -> None:
 @workloads_app.command("check")
 def check(json: JSON = False) -> None:
     """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
-    from apxm.reports.output import write, write_json
+    from apxm.cli.output import write, write_json
+    from apxm.reports.structs import indented
     from apxm.reports.tables import aligned
     from apxm.workloads import checks
     from apxm.workloads.catalog import WORKLOADS
@@ -42,7 +44,7 @@ def check(json: JSON = False) -> None:
     found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
     if json:
         fields = ("workload", "subject", "outcome", "detail")
-        write_json(_json([{field: getattr(entry, field) for field in fields} for entry in found]))
+        write_json(indented([{field: getattr(entry, field) for field in fields} for entry in found]))
     else:
         for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
             write(line)
@@ -120,11 +122,11 @@ def run(
     from apxm.cli.confirmation import confirm_calls
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.output import write, write_json
+    from apxm.cli.progress import ProgressLine
+    from apxm.cli.terminal import note
     from apxm.errors import UsageError
-    from apxm.reports.files import OutputFile
-    from apxm.reports.output import write, write_json
-    from apxm.reports.progress import ProgressLine
-    from apxm.reports.terminal import note
+    from apxm.files import OutputFile
     from apxm.runtime.loops import real_loop
     from apxm.source import printable
     from apxm.workloads.catalog import find
@@ -172,12 +174,6 @@ def run(
         else:
             curve = terminal_curve(compared.comparison)
             write(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
-
-
-def _json(entries: list[dict[str, object]]) -> str:
-    from json import dumps
-
-    return dumps(entries, ensure_ascii=False, indent=2)
 
 
 def _endpoint(

@@ -93,7 +93,7 @@ class Known:
 
 class Inventory:
     def __init__(
-        self, chosen: str | os.PathLike[str] | None, directory: str | None = None, scope: Scope = Scope.CHOSEN
+        self, chosen: str | os.PathLike[str] | None = None, directory: str | None = None, scope: Scope = Scope.CHOSEN
     ) -> None:
         """The arguments are those of `find_file`. Raises `ConfigurationError`; a key that is missing, or a file that is
         not trusted, is no error yet."""
@@ -143,6 +143,14 @@ class Inventory:
                 hint='add default_backend = "NAME" at the top, or give --backend NAME',
             )
         return next(iter(self._configured), env.OPENAI if env.OPENAI in self._built_in else SIMULATED)
+
+    @property
+    def chosen(self) -> str | None:
+        """`default`, or None where a run would refuse: whoever only looks at what there is need not."""
+        try:
+            return self.default()
+        except ConfigurationError:
+            return None
 
     def _read(self, document: Document, file: ConfigFile) -> None:
         backends = document.config.backends

@@ -36,9 +36,8 @@ def known_profile(chosen: str | None, config: str | None) -> Profile | None:
     if chosen is not None:
         return load_profile(chosen)
     inventory = Inventory(config)
-    try:
-        name = inventory.default()
-    except ConfigurationError:  # several and none chosen: a run would refuse, an estimate need not
+    name = inventory.chosen
+    if name is None:
         return None
     settings = inventory.get(name).settings
     return specified_profile(name, settings) if isinstance(settings, SimulatedSettings) else None

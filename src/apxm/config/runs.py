@@ -1,4 +1,5 @@
-"""Where the journals of runs lie unless a folder is named: in the user's data directory."""
+"""What is said about the journal of a run, and where journals lie unless a folder is named: in the user's data
+directory."""
 
 from __future__ import annotations
 
@@ -15,43 +16,39 @@ from apxm.source import printable
 class Journaling:
     """What the caller of a run says about its journal."""
 
-    wanted: bool | None = None
+    journal: bool | None = None
     """None: where a backend that the program calls is real."""
-    folder: str | os.PathLike[str] | None = None
+    journal_dir: str | os.PathLike[str] | None = None
     """None: the user's own."""
-    sync: str = "full"
-    required: bool = False
+    journal_sync: Literal["full", "normal"] = "full"
+    require_journal: bool = False
     """Whether the run must not go on without."""
 
     def __post_init__(self) -> None:
-        if self.sync not in ("full", "normal"):
-            raise UsageError(f"a journal is written full or normal, not {self.sync!r}")
-        if self.required and self.wanted is False:
+        if self.journal_sync not in ("full", "normal"):
+            raise UsageError(f"a journal is written full or normal, not {self.journal_sync!r}")
+        if self.require_journal and self.journal is False:
             raise UsageError("a journal cannot be required and not be wanted")
 
     @property
-    def path(self) -> Path:
-        """The folder, whether or not it exists."""
-        return runs_folder() if self.folder is None else Path(self.folder)
+    def folder(self) -> Path:
+        """The folder of the journals, whether or not it exists."""
+        return runs_folder() if self.journal_dir is None else Path(self.journal_dir)
 
     def make_folder(self) -> Path:
-        """`path`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
+        """`folder`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            where = printable(str(self.path))
+            where = printable(str(self.folder))
             raise ConfigurationError(
                 f"the folder of the journals cannot be made: {error.strerror}", where=where
             ) from None
-        return self.path
-
-    @property
-    def mode(self) -> Literal["full", "normal"]:
-        return "normal" if self.sync == "normal" else "full"
+        return self.folder
 
 
 def runs_folder() -> Path:
-    """The folder, whether or not it exists."""
+    """The user's own folder of journals, whether or not it exists."""
     from platformdirs import user_data_path  # not needed where a folder is named
 
     return user_data_path("apxm", appauthor=False) / "runs"

@@ -19,7 +19,7 @@ from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
-from apxm.config.inventory import Inventory, KeyStatus, Known
+from apxm.config.inventory import Inventory, Known
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.source import printable
 
@@ -39,12 +39,15 @@ class Selection:
     faults: str | None = None
     seed: int | None = None
     file: str | None = None
+    """The configuration to use and no other, which a caller calls `config`; from Python it may be any path."""
     directory: str | None = None
     """Where to look for a project's configuration; None: in the working directory."""
     scope: Scope = Scope.CHOSEN
     """Who named `file`."""
 
     def __post_init__(self) -> None:
+        if self.file is not None:
+            object.__setattr__(self, "file", os.fspath(self.file))
         if self.seed is not None:
             object.__setattr__(self, "seed", whole(self.seed, "the seed"))
 
@@ -56,20 +59,6 @@ class Resolved:
     notices: tuple[str, ...]
     """The first says which model answers."""
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Described:
-    """A backend as ``apxm backends`` and ``apxm doctor`` show it. Never holds a key."""
-
-    info: BackendInfo
-    origin: str
-    """A file and line, or what in the environment made it, in words."""
-    key: KeyStatus
-    trusted: bool
-    """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
-    default: bool
-    limits: Limits
 
 
 def resolve(selection: Selection) -> Resolved:
@@ -90,19 +79,6 @@ def resolve(selection: Selection) -> Resolved:
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
     return Resolved(backends, chosen.name, (notice,), warnings)
-
-
-def describe(file: str | os.PathLike[str] | None = None) -> list[Described]:
-    """All backends that a run could use here, those that could not answer included."""
-    inventory = Inventory(file)
-    try:
-        default = inventory.default()
-    except ConfigurationError:  # several and none chosen: a run would refuse, a list need not
-        default = None
-    return [
-        Described(known.info, known.origin, known.key, known.trusted, known.name == default, known.settings.limits)
-        for known in inventory.backends.values()
-    ]
 
 
 def _changed(known: Known, selection: Selection) -> Known:

@@ -16,8 +16,8 @@ OnError = Literal["finish", "cancel"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Raises `UsageError` for a number or a word that makes no sense."""
+class RunLimits:
+    """What a run may use. Raises `UsageError` for a number or a word that makes no sense."""
 
     max_concurrency: int | None = None
     """Most model calls in flight at once; None is no limit."""
@@ -30,18 +30,10 @@ class RunOptions:
     """Most tokens that its calls may use, input and output, retries included; it then ends as `stopped`."""
     max_cost: float | None = None
     """The same of money, in the unit of the configured prices."""
-    seed: int = 0
-    """Of the pauses between retries."""
-    output: Callable[[str], None] | None = None
-    """Called with each line the program prints, in program order, as soon as it is printed."""
-    warn: Callable[[str], None] | None = None
-    """Called with what is wrong, but does not keep the run from going on."""
-    observer: CallObserver | None = None
-    """Told of each call as it happens."""
 
     def __post_init__(self) -> None:
         for name, read in _NUMBERS.items():
-            given = getattr(self, name)
+            given = getattr(self, name, None)
             if given is not None:
                 object.__setattr__(self, name, read(given))
         if self.on_error not in ("finish", "cancel"):
@@ -50,6 +42,20 @@ class RunOptions:
     @property
     def has_budget(self) -> bool:
         return self.max_total_tokens is not None or self.max_cost is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(RunLimits):
+    """What a caller says about a run: its limits, and who listens."""
+
+    seed: int = 0
+    """Draws the pauses between retries."""
+    output: Callable[[str], None] | None = None
+    """Called with each line the program prints, in program order, as soon as it is printed."""
+    warn: Callable[[str], None] | None = None
+    """Called with what is wrong, but does not keep the run from going on."""
+    observer: CallObserver | None = None
+    """Told of each call as it happens."""
 
 
 _NUMBERS: dict[str, Callable[[Any], int | float]] = {

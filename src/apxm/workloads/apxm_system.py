@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from apxm.analysis.predict import predict
 from apxm.analysis.profile import Profile
 from apxm.backends.protocol import AnyBackend
+from apxm.config.invocation import Invocation
 from apxm.program.model import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of
 from apxm.runtime.options import RunOptions
-from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
+from apxm.session import Session
 from apxm.workloads.comparison import APXM
 from apxm.workloads.systems import Sample, Span, WorkloadFailed
 
@@ -51,7 +52,8 @@ class ApxmSystem:
         now = clock_of(asyncio.get_running_loop()).now
         begun = now()
         # What prepares a run is part of the system's work, as it is inside LangGraph's one call.
-        trace = await Run(program, flow, (), self._pool, RunOptions(max_concurrency=max_concurrency)).execute()
+        told = Invocation(options=RunOptions(max_concurrency=max_concurrency))
+        trace = await Session(program, flow, (), told, self._pool).execute()
         duration = now() - begun
         _must_have_succeeded(trace)
         return Sample(duration, _calls(trace), str(trace.value), trace)

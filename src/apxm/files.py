@@ -11,9 +11,9 @@ import stat
 from contextlib import suppress
 from types import TracebackType
 
-from apxm.errors import ApxmError, UsageError
-from apxm.reports.streams import OutputClosedError, write_all
+from apxm.errors import ApxmError, OutputClosedError, UsageError
 from apxm.source import printable
+from apxm.writing import write_all
 
 _MOST_LINKS = 40
 """As Linux has it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from apxm.cli.terminal import is_terminal, tell
 from apxm.reports.summary import count
-from apxm.reports.terminal import is_terminal, tell
 from apxm.runtime.progress import Progress
 
 INTERVAL_S = 0.1

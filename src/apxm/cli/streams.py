@@ -14,34 +14,11 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from apxm.errors import ApxmError
+from apxm.errors import ApxmError, OutputClosedError
+from apxm.writing import write_all
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-
-class OutputClosedError(ApxmError):
-    """Nobody reads standard output any more.
-
-    Unlike `BrokenPipeError` no library on the way takes it for its own.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("nobody reads standard output any more")
-
-
-def write_all(descriptor: int, data: ReadableBuffer) -> int:
-    """Writes every byte of `data` and returns how many; waits where the descriptor does not block. Raises `OSError`."""
-    rest = memoryview(data).cast("B")
-    size = len(rest)
-    while rest:
-        try:
-            rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:
-            from select import select
-
-            select([], [descriptor], [])
-    return size
 
 
 def prepare_streams() -> None:

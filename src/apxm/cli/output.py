@@ -7,8 +7,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from apxm.cli.progress import ProgressLine
 from apxm.errors import ApxmError
-from apxm.reports.progress import ProgressLine
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")

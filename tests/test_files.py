@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from apxm.errors import ApxmError, UsageError
-from apxm.reports.files import OutputFile
+from apxm.files import OutputFile
 
 
 def test_the_file_appears_when_it_is_complete_and_nothing_else_is_left(tmp_path: Path) -> None:

@@ -1,0 +1,195 @@
+"""One run from what it was told to what came of it: it runs, is journaled and measured here, whoever began it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from reprlib import Repr
+from time import perf_counter, time
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from apxm.analysis.metrics import LinkPhases, Metrics
+from apxm.backends.protocol import BackendInfo
+from apxm.config.invocation import Invocation
+from apxm.errors import ConfigurationError, JournalError
+from apxm.journal.ids import new_run_id
+from apxm.operations.types import Value
+from apxm.program.model import Flow
+from apxm.runtime.budget import DEFAULT_MAX_TOKENS
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.scheduler import Run
+from apxm.runtime.stopped import Stopped
+from apxm.runtime.trace import Failure, Status, Trace
+from apxm.source import shortened
+
+if TYPE_CHECKING:
+    from apxm.analysis.preview import Preview
+    from apxm.journaling import JournaledRun
+    from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
+
+_SHORT = Repr()
+"""Shows a value on the rest of a line, however large it is."""
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 34
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 1, 2, 3
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a run leaves behind."""
+
+    trace: Trace
+    """Everything that happened, with its instants."""
+    link_phases: LinkPhases
+    backend: BackendInfo
+    run_id: str
+    """The run's own; `apxm.resume` takes it where the run was journaled."""
+
+    def __repr__(self) -> str:
+        short = shortened(_SHORT.repr(self.value), _SHORT.maxother)  # never all of it: it may be large
+        return f"Result({self.run_id!r}, {self.status.value}, value={short})"
+
+    @property
+    def status(self) -> Status:
+        return self.trace.status
+
+    @property
+    def value(self) -> Value:
+        """What the flow returned; None unless the run succeeded, or where the flow has no result."""
+        return self.trace.value
+
+    @property
+    def printed(self) -> list[str]:
+        """The lines that the program printed, in program order."""
+        return self.trace.printed
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The operations that failed."""
+        return self.trace.failures
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why the run ended before its end, by a limit for instance; None where it did not."""
+        return self.trace.stopped
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The run in numbers; docs/metrics.md defines them."""
+        from apxm.analysis.measure import measure
+
+        return measure(self.trace, self.link_phases, self.backend)
+
+
+class Session:
+    """A run that is ready to be executed, with its backends and its journal. Closing the backends is left to whoever
+    has them from a configuration."""
+
+    def __init__(
+        self,
+        program: LoadedProgram,
+        flow: Flow,
+        inputs: Sequence[Value],
+        told: Invocation,
+        pool: BackendPool,
+        *,
+        run_id: str | None = None,
+        recorder: Recorder | None = None,
+        begun: float | None = None,
+        phases: LinkPhases | None = None,
+    ) -> None:
+        """`recorder` is the journal of a run that goes on; a new one gets its own by `open_journal`. `begun` is the
+        `perf_counter` at which somebody began to check what is given here, `phases` what came before that.
+
+        Raises what `Run` raises.
+        """
+        self.program = program
+        self.flow = flow
+        self.inputs = inputs
+        self.told = told
+        self.pool = pool
+        self.recorder = recorder
+        self.run_id = run_id or new_run_id(time())
+        self.run = Run(program, flow, inputs, pool, told.options)
+        self._phases = phases or LinkPhases()
+        self._begun = perf_counter() if begun is None else begun
+        self._validated = self._begun
+
+    @classmethod
+    def resumed(cls, earlier: JournaledRun, told: Invocation, pool: BackendPool, begun: float | None = None) -> Session:
+        """A run that goes on. Raises `JournalError` too, where another backend than before would answer."""
+        earlier.refuse_another_backend(pool.default)
+        program, recorder = LoadedProgram(earlier.program), earlier.recorder
+        return cls(
+            program, earlier.flow, earlier.inputs, told, pool, run_id=recorder.run_id, recorder=recorder, begun=begun
+        )
+
+    def open_journal(self, warn: Callable[[str], None]) -> None:
+        """Begins the journal of a new run, where it has one. `warn` is told where there should be one and cannot be.
+        Raises `JournalError`, and `ConfigurationError`, where the run must not go on without."""
+        journaling = self.told.journaling
+        wanted = journaling.journal
+        if wanted is None:
+            wanted = journaling.require_journal or not all(backend.simulated for backend in self.run.backends)
+        if not wanted:
+            return
+        from apxm.journaling import begin
+
+        try:
+            self.recorder = begin(
+                self.run_id, self.program.program, self.flow, self.inputs, self.told, self.pool.default
+            )
+        except (JournalError, ConfigurationError) as error:
+            if journaling.require_journal:
+                raise
+            warn(f"this run has no journal, so nothing of it can be resumed: {error}")
+
+    def preview(self) -> Preview:
+        """What a run that goes on will ask, and what that may cost. Asks nothing, and changes nothing."""
+        from apxm.analysis.preview import preview  # what every other run can do without
+
+        recorder = self.recorder
+        assert recorder is not None
+        most = DEFAULT_MAX_TOKENS if self.told.options.has_budget else inf
+        return preview(self.program, self.flow, self.inputs, self.pool, recorder.preview(), recorder.answered, most)
+
+    def prepared(self) -> None:
+        """What takes time from here on is the run itself."""
+        self._validated = perf_counter()
+
+    async def execute(self) -> Trace:
+        """Runs to the end, once. Raises what `Run.execute` raises."""
+        return await self.run.execute(self.recorder)
+
+    def result(self, trace: Trace) -> Result:
+        """What came of the run; its time ends here."""
+        phases = replace(
+            self._phases,
+            validation_ms=milliseconds(self._validated - self._begun),
+            runtime_ms=milliseconds(perf_counter() - self._validated),
+        )
+        return Result(trace, phases, self.pool.info, self.run_id)
+
+    def close(self) -> JournalError | None:
+        """Closes the journal, which waits for the disk. Returns why it lacks the end of the run, where that is so and
+        nobody has been told."""
+        if self.recorder is None:
+            return None
+        from apxm.journaling import finish
+
+        return finish(self.recorder, self.told.journaling)
+
+    @property
+    def lost(self) -> JournalError | None:
+        """Why a journal that is required lacks what the run did; None where there is no such failure."""
+        recorder = self.recorder
+        return recorder.failure if recorder is not None and recorder.required else None
+
+
+def milliseconds(seconds: float) -> float:
+    """A duration as `LinkPhases` has it."""
+    return round(seconds * 1e3, 3)
