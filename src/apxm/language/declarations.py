@@ -57,7 +57,7 @@ Records = dict[str, dict[str, Type]]
 
 
 def declare_records(tree: SyntaxTree, report: Report) -> Records:
-    """Of two with the same name, the first."""
+    """The records and the types of their fields; of two records with the same name, the first."""
     records: Records = {}
     names = _Names(report)
     for record in tree.records:
