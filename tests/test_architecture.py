@@ -49,22 +49,22 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 2375,
-    "apxm": 1509,  # the files of the package itself
+    "analysis": 2348,
+    "apxm": 1733,  # the files of the package itself
     "backends": 2984,
-    "cli": 2802,
+    "cli": 2963,
     "compiler": 807,
-    "config": 966,
-    "ir": 1198,
+    "config": 990,
+    "ir": 1192,
     "journal": 1329,
-    "language": 3966,
+    "language": 3827,
     "operations": 877,
-    "passes": 821,
-    "program": 1337,
-    "reports": 1642,
-    "runtime": 4066,
+    "passes": 813,
+    "program": 1313,
+    "reports": 1162,
+    "runtime": 4057,
     "simulator": 3449,
-    "workloads": 1347,
+    "workloads": 1349,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 
