@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format docs bench bench-real clean
+.PHONY: help demo test soak check format grammar docs bench bench-real clean
 
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
@@ -20,6 +20,7 @@ help:
 	@echo "make soak        the tests that take long: kills, faults, fuzzing, other clients (up to twenty minutes)"
 	@echo "make check       formatting, lint, types, architecture, then the tests"
 	@echo "make format      rewrite the sources as 'make check' wants them"
+	@echo "make grammar     rewrite the parser's tables from src/apxm/language/grammar.lark"
 	@echo "make docs        rewrite docs/operations.md from the table of operations"
 	@echo "make bench       every performance claim, beside its peers (twenty minutes; writes benchmarks/results.md)"
 	@echo "make bench-real  workload 4 on a real engine on this machine's CPU (installs torch: 1.3 GB; ten minutes)"
@@ -45,6 +46,9 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+grammar: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.language.grammar_tables
 
 docs: $(VENV)/.installed
 	$(BIN)/apxm ops --markdown > docs/operations.md

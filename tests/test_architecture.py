@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
-GROUND = [{"source", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
+GROUND = [{"source", "frozen", "forks", "regular", "version"}, {"garbage"}, {"errors"}, {"operations"}, {"program"}]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
 RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api"}, {"apxm"}, {"cli"}, {"__main__"}]
@@ -21,7 +21,7 @@ EDGE = [{"config"}, {"simulator", "testing"}, {"workloads", "journaling"}, {"api
 
 ONLY_IN = {
     "wcwidth": {"source"},
-    "lark": {"language"},
+    "lark": set(),  # a tool of development: the tables it makes are part of the package
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
     "jsonschema": {"simulator"},
@@ -35,19 +35,19 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 2350,
-    "apxm": 1490,  # the files of the package itself
-    "backends": 2991,
-    "cli": 2802,
-    "compiler": 757,
+    "apxm": 1493,  # the files of the package itself
+    "backends": 2984,
+    "cli": 2804,
+    "compiler": 805,
     "config": 966,
-    "ir": 1582,
+    "ir": 1192,
     "journal": 1329,
-    "language": 3839,
-    "operations": 863,
-    "passes": 885,
-    "program": 1310,
-    "reports": 1628,
-    "runtime": 4046,
+    "language": 4079,
+    "operations": 883,
+    "passes": 828,
+    "program": 1313,
+    "reports": 1642,
+    "runtime": 4051,
     "simulator": 3452,
     "workloads": 1354,
 }

@@ -152,7 +152,6 @@ must_be(len(list(Path("runs").glob("*.apxmlog")) or list(Path("runs").glob("*.lo
     "locks and the collector held by other threads": """
 import gc
 from apxm.garbage import without_collector
-from apxm.language import parser
 from apxm.runtime import limits
 from apxm.runtime.watch import WATCH
 
@@ -160,7 +159,7 @@ ask("a")
 held, let_go = threading.Event(), threading.Event()
 def hold():
     (gate,) = limits.PROCESS._gates.values()
-    with without_collector(), parser._parsing, WATCH._lock, gate._lock, limits.PROCESS.retries._lock:
+    with without_collector(), WATCH._lock, gate._lock, limits.PROCESS.retries._lock:
         held.set()
         let_go.wait()
 thread = threading.Thread(target=hold)

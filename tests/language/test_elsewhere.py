@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from apxm.language import elsewhere
-from apxm.language.expectation import RESERVED_WORDS
+from apxm.language import elsewhere, later
+from apxm.language.syntax import RESERVED_WORDS
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import LATER_TYPES, SCALARS
 
@@ -18,10 +18,10 @@ HELP = sorted({advice for table in TABLES.values() for advice in table.values() 
 
 def test_no_table_explains_away_what_is_correct() -> None:
     assert not elsewhere.TYPES.keys() & {*SCALARS, *LATER_TYPES, "list"}
-    assert not (elsewhere.WORDS.keys() | elsewhere.LATER_WORDS.keys()) & (RESERVED_WORDS - {"in"} | OPERATIONS.keys())
-    assert not (elsewhere.CALLS.keys() | elsewhere.LATER_FUNCTIONS) & OPERATIONS.keys()
-    assert not elsewhere.CALLS.keys() & elsewhere.LATER_FUNCTIONS
-    for operation, name in elsewhere.LATER_ARGUMENTS | elsewhere.SAME_ARGUMENTS.keys():
+    assert not (elsewhere.WORDS.keys() | later.WORDS.keys()) & (RESERVED_WORDS - {"in"} | OPERATIONS.keys())
+    assert not (elsewhere.CALLS.keys() | later.FUNCTIONS) & OPERATIONS.keys()
+    assert not elsewhere.CALLS.keys() & later.FUNCTIONS
+    for operation, name in later.ARGUMENTS | elsewhere.SAME_ARGUMENTS.keys():
         assert OPERATIONS[operation].parameter(name) is None
 
 
@@ -30,5 +30,5 @@ def test_help_quotes_what_it_names_and_is_one_line(advice: str) -> None:
     assert advice.count("`") % 2 == 0
     assert "\n" not in advice
     called = set(re.findall(r"`(\w+)\([^`]*\)`", advice))
-    later = elsewhere.LATER_FUNCTIONS if "later version" in advice else set()
-    assert called <= OPERATIONS.keys() | later | {"flow"}
+    coming = later.FUNCTIONS if "later version" in advice else set()
+    assert called <= OPERATIONS.keys() | coming | {"flow"}

@@ -184,16 +184,15 @@ class OpenAIBackend:
                 hint="ulimit -n raises how many may be, --max-concurrency lowers how many are needed",
             )  # fmt: skip
         reason = detail.removeprefix(_CONNECTING)
+        through = self._proxy and f"it is called through {self._proxy.shown}, as {self._proxy.variable} says"
         if reason == detail:
-            return self._error("connection", f"was lost: {detail}", retryable=True)
+            return self._error("connection", f"was lost: {detail}", retryable=True, hint=through)
         untrusted = "certificate" in reason
         refused = reason.endswith(_REFUSED)
         if untrusted:
             hint = "SSL_CERT_FILE names a file of further authorities to trust"
-        elif self._proxy:
-            hint = f"it is called through {self._proxy.shown}, as {self._proxy.variable} says"
         else:
-            hint = "nothing listens at that port: is the server running?" if refused else None
+            hint = through or ("nothing listens at that port: is the server running?" if refused else None)
         return self._error(
             "unreachable", f"could not be reached: {reason}", retryable=not untrusted, hint=hint,
             patience_s=self._patience_s if refused else None,

@@ -27,8 +27,6 @@ def check(
     from apxm.compiler.check import check_source
     from apxm.errors import SourceError, UsageError
     from apxm.language.parser import read_source
-    from apxm.reports.diagnostics import as_json
-    from apxm.reports.output import write_json
     from apxm.reports.summary import count
     from apxm.reports.terminal import note, show_diagnostics, show_error
     from apxm.source import Diagnostic
@@ -46,6 +44,9 @@ def check(
             unreadable.append(error)
     errors = sum(diagnostic.severity == "error" for diagnostic in found)
     if json:
+        from apxm.reports.diagnostics import as_json
+        from apxm.reports.output import write_json
+
         write_json(as_json(len(files), found, unreadable))
     else:
         show_diagnostics(found)

@@ -12,7 +12,7 @@ from apxm.source import printable
 if TYPE_CHECKING:
     from apxm.backends.protocol import Limits
 
-_LIBRARIES = ("lark", "msgspec", "pyqwest", "typer", "uvloop")
+_LIBRARIES = ("msgspec", "pyqwest", "typer", "uvloop")
 
 
 def doctor(json: JSON = False, config: Config = None) -> None:

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from apxm.errors import UsageError
-from apxm.program.codec import MAGIC
-from apxm.reports.files import own_descriptor
+from apxm.program.magic import MAGIC
 from apxm.source import printable
 
 
@@ -44,6 +43,8 @@ def refuse_overwriting(
     `inputs` are named in words, `outputs` by their options; None is one that was not given. So is the configuration
     that was chosen; without one it is the file that counts here.
     """
+    from apxm.reports.files import own_descriptor
+
     taken = {_identity(path): name for name, path in inputs.items() if path}
     if all(path is None for path in outputs.values()):
         return

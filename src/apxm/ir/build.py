@@ -97,8 +97,8 @@ class _FlowBuilder:
                     self.bind(statement.target, value)
                     if statement in self.checked.tail:
                         given = value
-                case syntax.LaterConstruct():
-                    raise InternalError(f"`{statement.keyword.text}` passed the checker")
+                case _:
+                    raise InternalError(f"{statement.span.place}: {type(statement).__name__} passed the checker")
         if result is None:
             return None
         if given is None:
@@ -155,8 +155,8 @@ class _FlowBuilder:
                 return self.addition([self.value(operand) for operand in operands], expression)
             case syntax.CallExpression():
                 return self.call(expression, None)
-            case syntax.Comparison():
-                raise InternalError(f"`{expression.operator}` passed the checker")
+            case _:
+                raise InternalError(f"{expression.span.place}: {type(expression).__name__} passed the checker")
 
     def addition(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
         """From left to right: numbers add up until the first operand that is no number; from there on all is text."""

@@ -1,18 +1,16 @@
-"""What each rule of grammar.lark becomes. Lark calls the method named like the rule, with tokens and finished parts."""
+"""What each rule of grammar.lark becomes: the method named like the rule is given its tokens and finished parts."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
-from typing import Any, cast
-
-from lark import Token
+from typing import Any, NamedTuple, TypeVar
 
 from apxm.language.elsewhere import method_advice
-from apxm.language.expectation import RESERVED_WORDS
+from apxm.language.lalr import Parts, Token
 from apxm.language.report import Report
 from apxm.language.syntax import (
+    RESERVED_WORDS,
     Addition,
     Agent,
     AgentDefault,
@@ -26,40 +24,42 @@ from apxm.language.syntax import (
     DictDisplay,
     Expression,
     Flow,
+    For,
     Identifier,
-    LaterConstruct,
+    If,
     Let,
     ListDisplay,
+    Loop,
     NamedArgument,
+    Next,
     Parameter,
+    Record,
+    RecordField,
     Return,
     Switch,
     SyntaxTree,
+    Try,
     TypeName,
+    Until,
 )
 from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
-Parts = list[Any]
-"""Tokens, and what the rules inside gave."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class _Parameters:
-    """A list of parameters, with its parentheses."""
+class _Listed(NamedTuple):
+    """What stands in parentheses, with these."""
 
     span: Span
-    items: tuple[Parameter, ...]
+    items: tuple[Any, ...]
 
 
 class Builder:
-    """Lark keeps one of these for good, so what it works on changes with each parse."""
+    """Builds the tree of one source."""
 
-    def __init__(self) -> None:
-        self.begin(SourceFile("", ""), Report())
-
-    def begin(self, source: SourceFile, report: Report) -> None:
+    def __init__(self, source: SourceFile, report: Report) -> None:
         self.source = source
         self.report = report
         self._refused: set[str] = set()
@@ -69,15 +69,28 @@ class Builder:
 
     def start(self, parts: Parts) -> SyntaxTree:
         span = Span(self.source, 0, len(self.source.text))
-        return SyntaxTree(span=span, source=self.source, agents=tuple(parts))
+        return SyntaxTree(span=span, source=self.source, agents=_all(Agent, parts), records=_all(Record, parts))
+
+    def record(self, parts: Parts) -> Record:
+        return Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
+
+    def record_field(self, parts: Parts) -> RecordField:
+        described = len(parts) in (4, 6)
+        return RecordField(
+            span=self._span(parts),
+            name=self._declared(parts[0]),
+            type=parts[2],
+            description=self._plain(parts[3], "a description") if described else None,
+            default=parts[-1] if len(parts) > 4 else None,
+        )
 
     def agent(self, parts: Parts) -> Agent:
         return Agent(
             span=self._span(parts),
             name=self._declared(parts[1]),
-            defaults=tuple(p for p in parts if isinstance(p, AgentDefault)),
-            capabilities=tuple(p for p in parts if isinstance(p, Capability)),
-            flows=tuple(p for p in parts if isinstance(p, Flow)),
+            defaults=_all(AgentDefault, parts),
+            capabilities=_all(Capability, parts),
+            flows=_all(Flow, parts),
         )
 
     def agent_default(self, parts: Parts) -> AgentDefault:
@@ -89,25 +102,25 @@ class Builder:
             span=self._span(parts),
             annotations=tuple(parts[:keyword]),
             name=self._declared(parts[keyword + 1]),
-            parameters=next((p.items for p in parts if isinstance(p, _Parameters)), ()),
-            result=next((p for p in parts if isinstance(p, TypeName)), None),
+            parameters=next((listed.items for listed in _all(_Listed, parts)), ()),
+            result=_first(TypeName, parts),
             body=parts[-1],
         )
 
     def annotation(self, parts: Parts) -> Identifier:
-        return Identifier(span=self._span(parts), text=parts[1].value)
+        return Identifier(span=self._span(parts), text=parts[1].text)
 
     def capability(self, parts: Parts) -> Capability:
         return Capability(
             span=self._span(parts),
             name=self._declared(parts[1]),
             parameters=parts[2].items,
-            result=next((p for p in parts if isinstance(p, TypeName)), None),
+            result=_first(TypeName, parts),
             readonly=isinstance(parts[-1], Token),
         )
 
-    def parameters(self, parts: Parts) -> _Parameters:
-        return _Parameters(span=self._span(parts), items=tuple(p for p in parts if isinstance(p, Parameter)))
+    def parameters(self, parts: Parts) -> _Listed:
+        return _Listed(self._span(parts), _all(Parameter, parts))
 
     def parameter(self, parts: Parts) -> Parameter:
         default = parts[4] if len(parts) > 3 else None
@@ -118,7 +131,7 @@ class Builder:
 
     def type_name(self, parts: Parts) -> TypeName:
         element = parts[2] if len(parts) > 1 else None
-        return TypeName(span=self._span(parts), name=parts[0].value, element=element)
+        return TypeName(span=self._span(parts), name=parts[0].text, element=element)
 
     # --- statements
 
@@ -140,17 +153,16 @@ class Builder:
         return Let(span=self._span(parts), target=self._declared(parts[1]), value=parts[3])
 
     def return_value(self, parts: Parts) -> Return:
-        return Return(span=self._span(parts), value=parts[1])
+        return Return(span=self._span(parts), value=parts[1] if len(parts) > 1 else None)
 
-    def bare_return(self, parts: Parts) -> Return:
-        return Return(span=self._span(parts), value=None)
+    bare_return = return_value
 
     def switch(self, parts: Parts) -> Switch:
         return Switch(
             span=self._span(parts),
             selector=parts[1],
-            cases=tuple(p for p in parts if isinstance(p, Case)),
-            default=next((p for p in parts if isinstance(p, Block)), None),
+            cases=_all(Case, parts),
+            default=_first(Block, parts),
             target=_target(parts),
         )
 
@@ -160,71 +172,57 @@ class Builder:
     def default(self, parts: Parts) -> Block:
         return parts[2]
 
-    # --- constructs that later versions run
-
-    def branch(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
-
-    def loop(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
-
-    def each(self, parts: Parts) -> LaterConstruct:
-        source = parts[3]
-        if isinstance(source, CallExpression) and not source.arguments and _only_limits(source.named):
-            # `for x in items (max: 3)` looks like a call of `items`
-            items = reference(list(source.callee), self.report)
-            parts = [*parts[:3], items, list(source.named), *parts[4:]]
-        return self._later(parts, (self._declared(parts[1]),))
-
-    def attempt(self, parts: Parts) -> LaterConstruct:
-        caught = parts[3]
-        return self._later(parts, (self._declared(caught),) if isinstance(caught, Token) else ())
-
-    def until(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
-
-    def carry(self, parts: Parts) -> LaterConstruct:
-        return self._later(parts)
-
-    def options(self, parts: Parts) -> list[NamedArgument]:
-        for part in parts:
-            if isinstance(part, Expression):
-                self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
-        return [part for part in parts if isinstance(part, NamedArgument)]
-
-    def _later(self, parts: Parts, bindings: tuple[Identifier, ...] = ()) -> LaterConstruct:
-        options: list[NamedArgument] = []
-        for part in parts:
-            if isinstance(part, list):
-                options += cast(list[NamedArgument], part)
-            elif isinstance(part, NamedArgument):
-                options.append(part)
-        return LaterConstruct(
+    def branch(self, parts: Parts) -> If:
+        conditions, blocks = _all(Expression, parts), _all(Block, parts)
+        return If(
             span=self._span(parts),
-            keyword=self._identifier(parts[0]),
-            expressions=tuple(p for p in parts if isinstance(p, Expression)),
-            options=tuple(options),
-            bindings=bindings,
-            blocks=tuple(p for p in parts if isinstance(p, Block)),
+            conditions=conditions,
+            bodies=blocks[: len(conditions)],
+            otherwise=blocks[-1] if len(blocks) > len(conditions) else None,
             target=_target(parts),
         )
 
+    def loop(self, parts: Parts) -> Loop:
+        (body,) = _all(Block, parts)
+        return Loop(span=self._span(parts), arguments=_listed(parts[1]), body=body, target=_target(parts))
+
+    def each(self, parts: Parts) -> For:
+        items, arguments = parts[3], _listed(parts[4])
+        if isinstance(items, CallExpression) and not items.arguments and _only_limits(items.named):
+            # `for x in items (max: 3)` looks like a call of `items`
+            items, arguments = reference(list(items.callee), self.report), items.named + arguments
+        (body,) = _all(Block, parts)
+        item = self._declared(parts[1])
+        return For(
+            span=self._span(parts), item=item, items=items, arguments=arguments, body=body, target=_target(parts)
+        )
+
+    def attempt(self, parts: Parts) -> Try:
+        body, handler = _all(Block, parts)
+        error = self._declared(parts[3]) if isinstance(parts[3], Token) else None
+        return Try(span=self._span(parts), body=body, error=error, handler=handler, target=_target(parts))
+
+    def until(self, parts: Parts) -> Until:
+        return Until(span=self._span(parts), condition=parts[1])
+
+    def carry(self, parts: Parts) -> Next:
+        return Next(span=self._span(parts), arguments=_all(NamedArgument, parts))
+
+    def options(self, parts: Parts) -> _Listed:
+        for part in _all(Expression, parts):
+            self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
+        return _Listed(self._span(parts), _all(NamedArgument, parts))
+
     # --- expressions
 
-    def expression(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator="or", operands=_without_tokens(parts))
-
-    def conjunction(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator="and", operands=_without_tokens(parts))
-
-    def negation(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator="not", operands=_without_tokens(parts))
-
     def comparison(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator=parts[1].value, operands=_without_tokens(parts))
+        operator = next(part.text for part in parts if isinstance(part, Token))
+        return Comparison(span=self._span(parts), operator=operator, operands=_all(Expression, parts))
+
+    expression = conjunction = negation = comparison
 
     def addition(self, parts: Parts) -> Addition:
-        return Addition(span=self._span(parts), operands=_without_tokens(parts))
+        return Addition(span=self._span(parts), operands=_all(Expression, parts))
 
     def variable(self, parts: Parts) -> Expression:
         self._check_used(parts[0][0])
@@ -245,22 +243,21 @@ class Builder:
             span = Span(self.source, start, callee[-1].span.end)
             message = f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`"
             self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
-        given = _without_tokens(parts[1:])
         return CallExpression(
-            span=Span(self.source, start, parts[-1].end_pos),
+            span=Span(self.source, start, parts[-1].end),
             callee=tuple(callee[:2]),
-            arguments=tuple(p for p in given if not isinstance(p, NamedArgument)),
-            named=tuple(p for p in given if isinstance(p, NamedArgument)),
+            arguments=_all(Expression, parts),
+            named=_all(NamedArgument, parts),
         )
 
     def named(self, parts: Parts) -> NamedArgument:
         return NamedArgument(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
 
     def list_display(self, parts: Parts) -> ListDisplay:
-        return ListDisplay(span=self._span(parts), items=_without_tokens(parts))
+        return ListDisplay(span=self._span(parts), items=_all(Expression, parts))
 
     def dict_display(self, parts: Parts) -> DictDisplay:
-        entries: list[tuple[Constant, Expression]] = [part for part in parts if isinstance(part, tuple)]
+        entries = [part for part in parts if not isinstance(part, Token)]
         seen: set[object] = set()
         for key, _ in entries:
             if key.value in seen:
@@ -276,15 +273,14 @@ class Builder:
         return self._plain(parts[0], "a key"), parts[2]
 
     def parentheses(self, parts: Parts) -> Expression:
-        return replace(parts[1], span=self._span(parts))
+        return parts[1].at(self._span(parts))
 
     def text(self, parts: Parts) -> Expression:
         token: Token = parts[0]
-        assert token.start_pos is not None
-        return read_text(self.source, token.start_pos, token.value, self.report)
+        return read_text(self.source, token.start, token.text, self.report)
 
     def number(self, parts: Parts) -> Constant:
-        span, digits = self._span(parts), parts[0].value
+        span, digits = self._span(parts), parts[0].text
         value = float(digits) if any(mark in digits for mark in ".eE") else _whole_number(digits)
         if value is None:
             self.report.error("bad-number", "whole numbers go from -2^63 to 2^63-1", span)
@@ -293,19 +289,19 @@ class Builder:
         return Constant(span=span, value=0 if value is None else value)
 
     def truth(self, parts: Parts) -> Constant:
-        return Constant(span=self._span(parts), value=parts[0].value == "true")
+        return Constant(span=self._span(parts), value=parts[0].text == "true")
 
     # --- helpers
 
     def _span(self, parts: Parts) -> Span:
         first, last = parts[0], parts[-1]
-        start: Any = first.start_pos if isinstance(first, Token) else first.span.start
-        end: Any = last.end_pos if isinstance(last, Token) else last.span.end
+        start: int = first.start if isinstance(first, Token) else first.span.start
+        end: int = last.end if isinstance(last, Token) else last.span.end
         return Span(self.source, start, end)
 
     def _identifier(self, token: Token) -> Identifier:
-        start: Any = token.start_pos
-        return Identifier(span=Span(self.source, start, start + len(token)), text=token.value)
+        text = token.text
+        return Identifier(span=Span(self.source, token.start, token.start + len(text)), text=text)
 
     def _declared(self, token: Token) -> Identifier:
         """A name that is declared or bound here. The lexer takes a reserved word for a name where only a name fits."""
@@ -335,12 +331,20 @@ def _whole_number(digits: str) -> int | None:
     return value if fits_int(value) else None
 
 
-def _without_tokens(parts: Parts) -> tuple[Any, ...]:
-    return tuple(part for part in parts if not isinstance(part, Token))
+def _all(kind: type[T], parts: Parts) -> tuple[T, ...]:
+    return tuple([part for part in parts if isinstance(part, kind)])
+
+
+def _first(kind: type[T], parts: Parts) -> T | None:
+    return next(iter(_all(kind, parts)), None)
 
 
 def _target(parts: Parts) -> Identifier | None:
     return parts[-1] if isinstance(parts[-1], Identifier) else None
+
+
+def _listed(part: object) -> tuple[Any, ...]:
+    return part.items if isinstance(part, _Listed) else ()
 
 
 def _only_limits(named: tuple[NamedArgument, ...]) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from apxm.garbage import without_collector
-from apxm.language.calls import Resolved, is_literal
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare
+from apxm.language.calls import FlowCalls, is_literal
+from apxm.language.constructs import FlowConstructs
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare, declare_records
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
+from apxm.language.findings import Findings
 from apxm.language.flow_graph import callees_first
-from apxm.language.report import Report
-from apxm.language.statements import Constructs, FlowStatements
+from apxm.language.later import refuse_later
+from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
 from apxm.operations.types import STR, Type
 
@@ -27,27 +29,30 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
 
 def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
     report = Report()
-    types: dict[Expression, Type] = {}
-    resolved = Resolved()
-    constructs = Constructs()
-    agents = declare(tree, report)
-    known = by_name(agents)
+    refuse_later(tree, report)
+    records = declare_records(tree, report)
+    agents = declare(tree, records, report)
+    findings = Findings(by_name(agents), records, report)
+    for record in tree.records:
+        for field in record.fields:
+            found = records.get(record.name.text, {}).get(field.name.text, UNKNOWN)
+            _check_default(field.name.text, field.default, found, FlowExpressions(findings), report)
     for agent in agents:
         for declared in agent.flows:
-            expressions = FlowExpressions(known, agent, declared.flow, types, resolved, report)
+            expressions = FlowCalls(findings, agent, declared.flow)
             _check_parameters(declared, expressions, report)
-            statements = FlowStatements(expressions, constructs, report)
-            statements.check_body(declared.flow.body, declared.flow.name.text, declared.result)
-        _check_agent_defaults(agent, types, report)
+            statements = FlowConstructs(expressions, findings)
+            statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
+        _check_agent_defaults(agent, findings.types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
-    callees_first(resolved.flow_calls, report)
+    callees_first(findings.flow_calls, report)
     report.raise_errors()
     return CheckedTree(
         tree=tree,
-        types=types,
-        calls=resolved.calls,
-        results=constructs.results,
-        tail=frozenset(constructs.tail),
+        types=findings.types,
+        calls=findings.calls,
+        results=findings.results,
+        tail=frozenset(findings.tail),
         entry=entry,
         warnings=report.warnings,
     )
@@ -56,19 +61,23 @@ def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
 def _check_parameters(declared: DeclaredFlow, expressions: FlowExpressions, report: Report) -> None:
     """Binds the parameters of a flow, and checks their defaults."""
     expressions.scopes.enter()
-    declared_types = {parameter.name: parameter.type for parameter in declared.signature.parameters}
+    declared_types = {parameter.name: parameter.type for parameter in declared.callee.parameters}
     for parameter in declared.flow.parameters:
         name = parameter.name.text
         if expressions.is_bound(name):
             continue  # the second with this name, which is reported already
         expressions.scopes.bind(parameter.name, declared_types[name])
-        if parameter.default is None:
-            continue
-        if is_literal(parameter.default):
-            expressions.fit_literal(parameter.default, declared_types[name], f"the default of `{name}`")
-        else:
-            advice = VALUES.get(parameter.default.text.lower()) if isinstance(parameter.default, Name) else None
-            report.error("not-literal", f"the default of `{name}` is not a literal", parameter.default.span, advice)
+        _check_default(name, parameter.default, declared_types[name], expressions, report)
+
+
+def _check_default(
+    name: str, default: Expression | None, expected: Type, expressions: FlowExpressions, report: Report
+) -> None:
+    if default is not None and is_literal(default):
+        expressions.fit_literal(default, expected, f"the default of `{name}`")
+    elif default is not None:
+        advice = VALUES.get(default.text.lower()) if isinstance(default, Name) else None
+        report.error("not-literal", f"the default of `{name}` is not a literal", default.span, advice)
 
 
 def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], report: Report) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-
+from apxm.frozen import Frozen
+from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
-from apxm.language.elsewhere import LATER_DEFAULTS, TYPES
-from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN, Signature
+from apxm.language.elsewhere import TYPES
+from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
-from apxm.language.syntax import Parameter as ParameterSyntax
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.definition import Parameter
+from apxm.operations.definition import Callee, Parameter
 from apxm.operations.model import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
@@ -21,38 +18,64 @@ ANNOTATIONS = ("entry", "no_fuse")
 DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
 
 
-@dataclass(frozen=True, eq=False)
-class DeclaredFlow:
+class DeclaredFlow(Frozen):
     agent: Agent
     flow: Flow
-    signature: Signature
-    result: Type
-    """`NONE` for a flow without a result type."""
+    callee: Callee
 
 
-@dataclass(frozen=True, eq=False)
-class DeclaredCapability:
-    signature: Signature
-    result: Type
-
-
-@dataclass(frozen=True, eq=False)
-class DeclaredAgent:
+class DeclaredAgent(Frozen):
     agent: Agent
-    flows: list[DeclaredFlow] = field(default_factory=list["DeclaredFlow"])
-    callables: dict[str, DeclaredFlow | DeclaredCapability] = field(
-        default_factory=dict[str, "DeclaredFlow | DeclaredCapability"]
-    )
-    """By name; of two with the same name, the first."""
-    defaults: dict[str, Expression] = field(default_factory=dict[str, Expression])
+    flows: list[DeclaredFlow]
+    callables: dict[str, DeclaredFlow | Callee]
+    """Its flows and capabilities, by name; of two with the same name, the first."""
+    defaults: dict[str, Expression]
 
 
-def declare(tree: SyntaxTree, report: Report) -> list[DeclaredAgent]:
-    seen: dict[str, Identifier] = {}
+class _Names:
+    """The names that are declared in one place, each once."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._first: dict[str, Identifier] = {}
+
+    def add(self, name: Identifier, kind: str) -> bool:
+        """Whether it is new; where not, that is reported."""
+        first = self._first.setdefault(name.text, name)
+        if first is not name:
+            message = f"the {kind} `{name.text}` is declared twice; the first is on line {first.span.line}"
+            self._report.error("duplicate-name", message, name.span)
+        return first is name
+
+
+Records = dict[str, dict[str, Type]]
+"""The records of a program, and their fields, by name."""
+
+
+def declare_records(tree: SyntaxTree, report: Report) -> Records:
+    """Of two with the same name, the first."""
+    records: Records = {}
+    names = _Names(report)
+    for record in tree.records:
+        if record.name.text in (*SCALARS, "list", *LATER_TYPES):
+            message = f"`{record.name.text}` is a type of the language, so it cannot name a record"
+            report.error("duplicate-name", message, record.name.span)
+        elif names.add(record.name, "record"):
+            records[record.name.text] = {}
+    for record in tree.records:
+        fields = _Names(report)
+        for member in record.fields:
+            found = resolve(member.type, records, report)
+            if fields.add(member.name, "field"):
+                records.get(record.name.text, {}).setdefault(member.name.text, found)
+    return records
+
+
+def declare(tree: SyntaxTree, records: Records, report: Report) -> list[DeclaredAgent]:
+    names = _Names(report)
     for agent in tree.agents:
-        if _is_new(agent.name, "agent", seen, report):
-            seen[agent.name.text] = agent.name
-    return [_declare_agent(agent, report) for agent in tree.agents]
+        names.add(agent.name, "agent")
+    return [_declare_agent(agent, records, report) for agent in tree.agents]
 
 
 def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
@@ -60,97 +83,85 @@ def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
     return {declared.agent.name.text: declared for declared in reversed(agents)}
 
 
-def _declare_agent(agent: Agent, report: Report) -> DeclaredAgent:
-    declared = DeclaredAgent(agent)
-    seen: dict[str, Identifier] = {}
+def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
+    declared = DeclaredAgent(agent=agent, flows=[], callables={}, defaults={})
+    defaults, names = _Names(report), _Names(report)
     for default in agent.defaults:
         name = default.name.text
-        if name in LATER_DEFAULTS:
-            report.not_yet(name, default.name.span)
-        elif name not in DEFAULTS:
+        if name in later.DEFAULTS:
+            continue
+        if name not in DEFAULTS:
             known = ", ".join(f"`{known}`" for known in DEFAULTS)
             more = f"; {DEFAULT_ADVICE[name]}" if name in DEFAULT_ADVICE else ""
             advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}{more}"
             report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
-        elif _is_new(default.name, "default", seen, report):
-            seen[name] = default.name
+        elif defaults.add(default.name, "default"):
             declared.defaults[name] = default.value
-    names: dict[str, Identifier] = {}
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):
-            callable_ = _declare_flow(agent, member, report)
+            callable_ = _declare_flow(agent, member, records, report)
             declared.flows.append(callable_)
         else:
-            callable_ = _declare_capability(member, report)
+            callable_ = _callee(member, JSON, records, report)
         if member.name.text in OPERATIONS:
             message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
             report.error("operation-name", message, member.name.span)
-        if _is_new(member.name, kind, names, report):
-            names[member.name.text] = member.name
+        if names.add(member.name, kind):
             declared.callables[member.name.text] = callable_
     return declared
 
 
-def _declare_flow(agent: Agent, flow: Flow, report: Report) -> DeclaredFlow:
+def _declare_flow(agent: Agent, flow: Flow, records: Records, report: Report) -> DeclaredFlow:
     _check_annotations(flow, report)
-    result = resolve(flow.result, report) if flow.result else NONE
-    return DeclaredFlow(agent, flow, _signature(flow.name, flow.parameters, result, report), result)
-
-
-def _declare_capability(capability: Capability, report: Report) -> DeclaredCapability:
-    result = resolve(capability.result, report) if capability.result else JSON
-    signature = _signature(capability.name, capability.parameters, result, report)
-    message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
-    report.error("not-yet", message, capability.name.span)
-    return DeclaredCapability(signature, result)
+    return DeclaredFlow(agent=agent, flow=flow, callee=_callee(flow, NONE, records, report))
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:
-    seen: dict[str, Identifier] = {}
+    names = _Names(report)
     for annotation in flow.annotations:
         if annotation.text not in ANNOTATIONS:
             known = [f"@{name}" for name in ANNOTATIONS]
             advice = report.near(f"@{annotation.text}", known) or "there are " + " and ".join(f"`{n}`" for n in known)
             report.error("unknown-annotation", f"there is no annotation `@{annotation.text}`", annotation.span, advice)
-        elif _is_new(annotation, "annotation", seen, report):
-            seen[annotation.text] = annotation
+        else:
+            names.add(annotation, "annotation")
 
 
-def _signature(name: Identifier, parameters: Iterable[ParameterSyntax], result: Type, report: Report) -> Signature:
+def _callee(declared_as: Flow | Capability, without_result: Type, records: Records, report: Report) -> Callee:
+    result = resolve(declared_as.result, records, report) if declared_as.result else without_result
     declared: list[Parameter] = []
-    seen: dict[str, Identifier] = {}
+    names = _Names(report)
     shown: list[str] = []
-    for parameter in parameters:
-        parameter_type = resolve(parameter.type, report)
-        if _is_new(parameter.name, "parameter", seen, report):
-            seen[parameter.name.text] = parameter.name
+    for parameter in declared_as.parameters:
+        parameter_type = resolve(parameter.type, records, report)
+        if names.add(parameter.name, "parameter"):
             required = parameter.default is None
             declared.append(Parameter(parameter.name.text, parameter_type, "", required=required, by_position=True))
             span = parameter.span
             shown.append(span.source.text[span.start : span.end])
     arrow = f" -> {result}" if result != NONE else ""
-    return Signature(name.text, tuple(declared), shown=f"{name.text}({', '.join(shown)}){arrow}")
+    name = declared_as.name.text
+    declaration = f"{name}({', '.join(shown)}){arrow}"
+    return Callee(name=name, parameters=tuple(declared), result=result, declaration=declaration)
 
 
-def resolve(name: TypeName, report: Report) -> Type:
+def resolve(name: TypeName, records: Records, report: Report) -> Type:
     """The type that `name` writes."""
     known = (*SCALARS, "list", *LATER_TYPES)
     if name.name in LATER_TYPES:
-        message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
-        report.error("not-yet", message, name.span)
         return UNKNOWN
     if name.name == "list":
         if name.element is None:
             message = "`list` needs the type of its elements"
             report.error("unknown-type", message, name.span, "write `list[str]`, or `json` for values of any type")
             return UNKNOWN
-        element = resolve(name.element, report)
+        element = resolve(name.element, records, report)
         return UNKNOWN if element == UNKNOWN else list_of(element)
-    if name.name not in SCALARS:
+    if name.name not in SCALARS and name.name not in records:
         listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
         small = name.name.lower()
-        advice = TYPES.get(small)
+        advice = TYPES.get(small) or report.near(name.name, records)
         if advice is None and name.name[0].isupper() and small not in known:
             advice = TYPES["record"]  # `Person` is no misspelt `json`
         advice = advice or report.near(name.name, known) or listed
@@ -160,13 +171,4 @@ def resolve(name: TypeName, report: Report) -> Type:
     if name.element is not None:
         report.error("unknown-type", f"`{name.name}` has no elements, expected `{name.name}` alone", name.span)
         return UNKNOWN
-    return SCALARS[name.name]
-
-
-def _is_new(name: Identifier, kind: str, seen: dict[str, Identifier], report: Report) -> bool:
-    first = seen.get(name.text)
-    if first is None:
-        return True
-    message = f"the {kind} `{name.text}` is declared twice; the first is on line {first.span.line}"
-    report.error("duplicate-name", message, name.span)
-    return False
+    return SCALARS.get(name.name) or Type(name.name)

@@ -97,9 +97,6 @@ WORDS = _each(
 )
 """By a word where a statement or a declaration starts, or that stands before one."""
 
-LATER_WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x as T"})
-"""What comes with a later version, as it is written then, by a word that stands where it would."""
-
 VALUES = _each(
     ("null none nil undefined", _NULL),
     ("true", "it is written `true`"),
@@ -111,17 +108,6 @@ VALUES = _each(
     ("typeof delete", _CONSTANT),
 )
 """By names that nothing binds."""
-
-LATER_VALUES = frozenset({"null"})
-
-LATER_FUNCTIONS = frozenset(
-    {
-        *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
-        *("matches", "parse_json", "to_json", "number", "range", "unique", "sort", "zip"),
-        *("first", "image", "file"),
-    }
-)
-"""What a later version calls by these names. A flow may have one of them until then, so they are no operations yet."""
 
 CALLS = _each(
     ("llm exec chat complete completion generate call_llm query prompt", _ASK),
@@ -172,18 +158,13 @@ _OTHER_METHODS = _each(
     ("then", _WAIT),
 )
 AGENTS = _each(
-    ("console", _PRINT),
+    ("console logging logger log", _PRINT),
     ("self this", "a flow of the same agent is called by `flow(…)`"),
     ("math os sys re random time datetime np pd", "there are no libraries; " + _OUTSIDE),
     ("json yaml", "`to_json` and `parse_json` come with a later version; " + _TEXT),
     ("asyncio promise", _WAIT),
 )
 """By what stands before the point of a call, where it is neither an agent nor a value."""
-
-LATER_ARGUMENTS = frozenset(
-    {*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")}
-)
-"""Operations and arguments of theirs that come with a later version."""
 
 ARGUMENTS = _each(
     ("context contexts", 'context stands behind the prompt, `ask("…", x)`; ' + _SYSTEM),
@@ -207,8 +188,6 @@ DEFAULTS = _each(
     ("llm engine", "it is said by `model:`"),
 )
 """By the names of defaults that an agent does not have."""
-
-LATER_DEFAULTS = ("beliefs", "goals", "tools")
 
 
 def method_advice(value: str, method: str) -> str:

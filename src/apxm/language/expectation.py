@@ -6,22 +6,13 @@ import re
 import unicodedata
 from typing import Any, cast
 
-from lark import Token
-
-from apxm.language.elsewhere import VALUES, word_advice
+from apxm.language.elsewhere import VALUES, WORDS, word_advice
 from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
+from apxm.language.lalr import END, Machine, Token
 from apxm.language.report import Report
-from apxm.language.syntax import Identifier
+from apxm.language.syntax import RESERVED_WORDS, Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
-
-RESERVED_WORDS = frozenset(
-    {
-        *("agent", "flow", "capability", "readonly", "let", "return"),
-        *("switch", "case", "default", "if", "else", "loop", "for", "in", "until", "next", "try", "catch"),
-        *("true", "false", "and", "or", "not"),
-    }
-)
 
 _SIGNS = {
     "ARROW": "`->`",
@@ -42,12 +33,15 @@ _SIGNS = {
     "NAME": "a name",
     "TEXT": "a text",
     "NUMBER": "a number",
-    "$END": "the end of the file",
+    END: "the end of the file",
 }
 _EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
 _STATEMENT = {"NAME", "LET", "SWITCH", "IF", "LOOP", "FOR", "TRY", "UNTIL", "NEXT", "RETURN"}
+_STATEMENT_WORDS = sorted(kind.lower() for kind in _STATEMENT - {"NAME"})
 _CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
 """What may follow any expression: true, and no help."""
+_REFUSED = {"TYPE"}
+"""Nobody is led to what this version refuses."""
 
 _BOUND_ONCE = "a name is bound once, and its value never changes: `let other = …`"
 _STATEMENTS = {
@@ -70,35 +64,41 @@ _SINGLE_QUOTED = re.compile(r"'[^'\n]*'?")
 _STRANGE_WORD = re.compile(r"[^\W\d]\w*|.", re.DOTALL)
 
 
-def describe_token(token: Token, parser: Any, source: SourceFile, report: Report) -> None:
+def describe_token(token: Token, machine: Machine, source: SourceFile, report: Report) -> None:
     """Reports that `token` does not fit where it stands."""
-    values: list[Any] = parser.parser_state.value_stack
-    expected: set[str] = parser.accepts()
-    opener = next((v for v in reversed(values) if isinstance(v, Token) and v.type in _OPENERS), None)
+    values, expected = machine.values, machine.accepts()
+    opener = next((v for v in reversed(values) if isinstance(v, Token) and v.kind in _OPENERS), None)
     before: Any = values[-1] if values else None
-    if token.type == "$END":
+    if token.kind == END:
         _describe_end(opener, expected, source, report)
     elif describe_foreign(token, values, expected, source, report):
         pass
-    elif isinstance(before, Token) and before.type == "NAME" and before.value in RESERVED_WORDS:
-        message = f"`{before}` is a word of the language, expected a name"
-        report.error("reserved-word", message, _span(source, before))
-    elif expected <= {"LPAR", "DOT"} and token.type != "TEXT" and (name := _name_at(before, source)) is not None:
+    elif isinstance(before, Token) and before.kind == "NAME" and before.text in RESERVED_WORDS:
+        message = f"`{before.text}` is a word of the language, expected a name"
+        report.error("reserved-word", message, before.span(source))
+    elif expected <= {"LPAR", "DOT"} and token.kind != "TEXT" and (name := _name_at(before, source)) is not None:
         # a name where a statement starts, and nothing after it that makes one
         written = source.text[name.start : name.end]
-        advice = _statement_advice(name, token, source)
+        advice = _statement_advice(name, token, source, report)
         report.error("syntax", f"found `{written}`, expected a statement", name, advice)
     else:
-        found = "a text" if token.type == "TEXT" else f"`{token}`"
+        found = "a text" if token.kind == "TEXT" else f"`{token.text}`"
         message = f"found {found}, expected {_in_words(expected)}"
-        report.error("syntax", message, _span(source, token), _advice(token, values, opener, expected, source))
+        advice = _advice(token, values, opener, expected, source)
+        if advice is None and token.kind == "NAME":
+            advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
+        elif advice is None and expected <= {"LPAR", "DOT"} and (name := _name_at(before, source)) is not None:
+            advice = report.near(source.text[name.start : name.end], _STATEMENT_WORDS)
+        report.error("syntax", message, token.span(source), advice)
 
 
-def _statement_advice(name: Span, token: Token, source: SourceFile) -> str:
+def _statement_advice(name: Span, token: Token, source: SourceFile, report: Report) -> str:
     written = source.text[name.start : name.end]
     before = _WORD_BEFORE.search(source.text, max(source.line_starts[name.line - 1], name.start - 100), name.start)
-    if token.type in BINDING:
-        return _STATEMENTS[token.type]
+    if before and before[1] == "lambda":
+        return WORDS["lambda"]
+    if token.kind in BINDING:
+        return _STATEMENTS[token.kind]
     advice = word_advice(written) or (VALUES.get(before[1]) if before else None)
     if advice is not None:
         return advice
@@ -108,37 +108,33 @@ def _statement_advice(name: Span, token: Token, source: SourceFile) -> str:
         return _SMALL_LETTERS.format(written.lower())
     if written in OPERATIONS:
         return f"a call has parentheses: `{written}(…)`"
-    return _STATEMENTS.get(token.type, _STATEMENTS["NAME"])
+    return report.near(written, _STATEMENT_WORDS) or _STATEMENTS.get(token.kind, _STATEMENTS["NAME"])
 
 
 def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
     if opener is not None:
-        message = f"the file ends before this `{opener}` is closed"
-        report.error("unclosed-bracket", message, _span(source, opener), f"add {_SIGNS[_OPENERS[opener.type]]}")
+        message = f"the file ends before this `{opener.text}` is closed"
+        report.error("unclosed-bracket", message, opener.span(source), f"add {_SIGNS[_OPENERS[opener.kind]]}")
     else:
         end = len(source.text.rstrip())
         message = f"the file ends here, expected {_in_words(expected)}"
         report.error("syntax", message, Span(source, max(0, end - 1), end))
 
 
-def _span(source: SourceFile, token: Token) -> Span:
-    return Span(source, token.start_pos or 0, token.end_pos or 0)
-
-
 def _name_at(value: Any, source: SourceFile) -> Span | None:
     """The place of a name or path that the parser has just read."""
     if isinstance(value, Token):
-        return _span(source, value) if value.type == "NAME" else None
+        return value.span(source) if value.kind == "NAME" else None
     if isinstance(value, list):
         path = cast(list[Identifier], value)
         return Span(source, path[0].span.start, path[-1].span.end)
     return None
 
 
-def describe_character(offset: int, parser: Any, source: SourceFile, report: Report) -> None:
+def describe_character(offset: int, machine: Machine, source: SourceFile, report: Report) -> None:
     """Reports that no token starts at `offset`."""
     text = source.text
-    expected: set[str] = parser.accepts()
+    expected = machine.accepts()
     character = text[offset]
     if text.startswith('"""', offset) or text.startswith('f"""', offset):
         length = 4 if character == "f" else 3
@@ -183,7 +179,7 @@ def describe_character(offset: int, parser: Any, source: SourceFile, report: Rep
 
 
 def _in_words(expected: set[str]) -> str:
-    rest = set(expected)
+    rest = expected - _REFUSED
     words: list[str] = []
     if rest >= _STATEMENT:
         rest -= _STATEMENT | {"NAME"}
@@ -202,16 +198,16 @@ def _in_words(expected: set[str]) -> str:
 def _advice(
     token: Token, values: list[Any], opener: Token | None, expected: set[str], source: SourceFile
 ) -> str | None:
-    kind = token.type
+    kind = token.kind
     if kind in ("CASE", "DEFAULT") and expected == {"RBRACE"}:
         return "`default` is the last arm"
     if kind in ("FLOW", "AT", "CAPABILITY") and "AGENT" in expected:
         inside = "flows stand inside an agent: `agent Name { … }`"
         return f"{inside}; is there a `}}` too many above?" if values else inside
-    closes_another = kind in _OPENERS.values() and opener is not None and _OPENERS[opener.type] != kind
+    closes_another = kind in _OPENERS.values() and opener is not None and _OPENERS[opener.kind] != kind
     if opener is not None and (closes_another or (kind in _OUTER and "RBRACE" in expected)):
         # By its kind: what recovery put in has no text.
-        return f"the {_SIGNS[opener.type]} on line {source.position(opener.start_pos or 0)[0]} is not closed"
-    if kind == "NAME" and token.lower() in RESERVED_WORDS and token not in RESERVED_WORDS:
-        return _SMALL_LETTERS.format(token.lower())
+        return f"the {_SIGNS[opener.kind]} on line {source.position(opener.start)[0]} is not closed"
+    if kind == "NAME" and token.text.lower() in RESERVED_WORDS and token.text not in RESERVED_WORDS:
+        return _SMALL_LETTERS.format(token.text.lower())
     return foreign_advice(token, values, expected, source)

@@ -1,17 +1,11 @@
-"""The types of expressions."""
+"""The types of expressions. `apxm.language.calls` has those of calls."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
-from apxm.language.blank import is_blank
-from apxm.language.calls import Calls, Resolved
-from apxm.language.declarations import DeclaredAgent
 from apxm.language.elsewhere import field_advice
-from apxm.language.report import Report
+from apxm.language.findings import Findings
+from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
-from apxm.language.signatures import UNKNOWN
 from apxm.language.syntax import (
     Addition,
     CallExpression,
@@ -20,11 +14,9 @@ from apxm.language.syntax import (
     DictDisplay,
     Expression,
     FieldOf,
-    Flow,
     FormatText,
     ListDisplay,
     Name,
-    Syntax,
 )
 from apxm.operations.types import (
     BOOL,
@@ -41,34 +33,29 @@ from apxm.operations.types import (
     common_type,
     list_of,
 )
+from apxm.source import Span
 
 
 class FlowExpressions:
-    """The expressions of one flow."""
+    """The expressions of one flow, or the literals outside of flows: calls have a class of their own."""
 
-    def __init__(
-        self,
-        agents: dict[str, DeclaredAgent],
-        agent: DeclaredAgent,
-        flow: Flow,
-        types: dict[Expression, Type],
-        resolved: Resolved,
-        report: Report,
-    ) -> None:
-        self.scopes = Scopes(report)
-        self._agents = agents
-        self._types = types
-        self._calls = Calls(agents, agent, flow, resolved, self, report)
-        self._report = report
-        self._refused_above = False
+    def __init__(self, findings: Findings) -> None:
+        self.scopes = Scopes(findings.report)
+        self._findings = findings
+        self._types = findings.types
+        self._report = findings.report
         self._written_out = False
+
+    def _call(self, call: CallExpression) -> Type:
+        """The type of what a call gives, `NONE` included."""
+        raise AssertionError(f"{call.span.place}: a call outside of a flow")
 
     def value(self, expression: Expression) -> Type:
         """The type of something that must give a value."""
         found = self.any(expression)
         if found == NONE and isinstance(expression, CallExpression):
-            name = ".".join(part.text for part in expression.callee)
-            self._report.error("no-value", f"`{name}` gives no value, and one is needed here", expression.span)
+            message = f"`{expression.written}` gives no value, and one is needed here"
+            self._report.error("no-value", message, expression.span)
             return UNKNOWN
         return found
 
@@ -105,15 +92,6 @@ class FlowExpressions:
         self._types[expression] = found
         return found
 
-    @contextmanager
-    def within_refused(self) -> Generator[None]:
-        """For the parts of something that is refused as a whole: what they hold is checked, and not refused again."""
-        refused, self._refused_above = self._refused_above, True
-        try:
-            yield
-        finally:
-            self._refused_above = refused
-
     def gave_value(self, expression: Expression) -> bool:
         """Of an expression that was looked at already."""
         return self._types[expression] != NONE
@@ -122,7 +100,18 @@ class FlowExpressions:
         return self.scopes.holds(name)
 
     def is_blank(self, expression: Expression) -> bool:
-        return is_blank(expression, self.scopes.is_blank)
+        """Whether this is text of blanks alone, or none, in every run.
+
+        It asks for no more than that, and never for the text itself, which forty lines of `let b = a + a` make too long
+        to hold: a joined text is blank if all its parts are.
+        """
+        match expression:
+            case Constant(value=value):
+                return isinstance(value, str) and not value.strip()
+            case FormatText() | Addition():
+                return all(map(self.is_blank, expression.expressions))
+            case _:
+                return isinstance(expression, Name) and self.scopes.is_blank(expression.text)
 
     def _infer(self, expression: Expression) -> Type:
         match expression:
@@ -148,7 +137,9 @@ class FlowExpressions:
             case Comparison():
                 return self._comparison(expression)
             case CallExpression():
-                return self._calls.type_of(expression)
+                return self._call(expression)
+            case _:
+                raise AssertionError(f"no type for {type(expression).__name__}")
 
     def _warn_of_placeholder(self, text: Constant) -> None:
         if self._written_out:
@@ -163,7 +154,7 @@ class FlowExpressions:
                 return
 
     def _name(self, name: Name) -> Type:
-        if name.text in self._agents and not self.is_bound(name.text):
+        if name.text in self._findings.agents and not self.is_bound(name.text):
             message = f"`{name.text}` is an agent, and a value is needed here"
             self._report.error("undefined-name", message, name.span, f"call one of its flows: `{name.text}.flow(…)`")
             return UNKNOWN
@@ -175,15 +166,15 @@ class FlowExpressions:
             return list_of(JSON)
         if UNKNOWN in items:
             return UNKNOWN
-        return self.list_type(common_type(items) or JSON, display)
+        return self.list_type(common_type(items) or JSON, display.span)
 
-    def list_type(self, element: Type, display: Syntax) -> Type:
+    def list_type(self, element: Type, place: Span) -> Type:
         """The type of lists of `element`, if it can be one: names let a type nest deeper than any brackets do."""
         if element.depth < DEEPEST_TYPE:
             return list_of(element)
         message = f"the type of this list nests deeper than {DEEPEST_TYPE} lists, counting those its names stand for"
         advice = 'an object, as in `{"items": x}`, has the type json whatever it holds'
-        self._report.error("too-deep", message, display.span, advice)
+        self._report.error("too-deep", message, place, advice)
         return UNKNOWN
 
     def _field(self, field: FieldOf) -> Type:
@@ -192,6 +183,12 @@ class FlowExpressions:
             return owner
         if owner.name in LATER_TYPES:
             return UNKNOWN  # their fields come with them
+        if (fields := self._findings.records.get(owner.name)) is not None:
+            if field.name.text not in fields:
+                advice = self._report.near(field.name.text, fields)
+                message = f"`{owner}` has no field `{field.name.text}`"
+                self._report.error("no-field", message, field.name.span, advice)
+            return fields.get(field.name.text, UNKNOWN)
         message = f"only json has fields, and this is `{owner}`"
         self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
         return UNKNOWN
@@ -218,14 +215,11 @@ class FlowExpressions:
 
     def _comparison(self, comparison: Comparison) -> Type:
         operator = comparison.operator
-        with self.within_refused():
-            if operator in ("and", "or", "not"):
-                for operand in comparison.operands:
-                    self.fit(operand, BOOL, f"`{operator}`")
-            else:
-                self._compare(operator, *comparison.operands)
-        if not self._refused_above:
-            self._report.not_yet(operator, comparison.span)
+        if operator in ("and", "or", "not"):
+            for operand in comparison.operands:
+                self.fit(operand, BOOL, f"`{operator}`")
+        else:
+            self._compare(operator, *comparison.operands)
         return BOOL
 
     def _compare(self, operator: str, first: Expression, second: Expression) -> None:

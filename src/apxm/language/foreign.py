@@ -6,9 +6,9 @@ import re
 import unicodedata
 from typing import Any, TypeGuard, cast
 
-from lark import Token
-
-from apxm.language.elsewhere import LATER_WORDS, TYPES, method_advice, word_advice
+from apxm.language import later
+from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
+from apxm.language.lalr import Token
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Identifier
 from apxm.operations.catalog import OPERATIONS
@@ -24,6 +24,7 @@ _METHOD_BEFORE = re.compile(r"[)\]}\"][ \t]*\.[ \t]*(\w+)[ \t]*\Z")
 _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
 _SIGN = re.compile(r"[-*/%&|?!<>=.:~^]+")
+_LAMBDA = re.compile(r"\blambda[ \t]*\Z")
 _LABELS = "a case has one label: write one `case` for each"
 _SEVERAL = 'several values are a list, `[a, b]`, or an object, `{"a": a, "b": b}`'
 _PARAMETER = 'a parameter is written with its type, `x: str` or `x: str = "default"`'
@@ -39,7 +40,7 @@ _OPERATORS = {
     "?": "there is no `a ? b : c`; `switch text { … } -> x` chooses, and `if … else … -> x` with a later version",
     "**": "there is no power",
     "*": "arguments are written one by one",
-    "-": "only a number has a sign, as in `-1`",
+    "-": "only a number that is written out has a sign, as in `-1`; `0 - x` comes with a later version",
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
     "$": 'values are put into text by `f"…{name}…"`',
     "\\": "nothing is needed: a statement may go on in the next line",
@@ -49,31 +50,31 @@ _ASCII = {"→": "->", "⇒": "=>", "–": "-", "—": "-", "−": "-", "。": "
 
 def describe_foreign(token: Token, values: list[Any], expected: set[str], source: SourceFile, report: Report) -> bool:
     """Reports what can be named better than by what was expected; whether `token` is that."""
-    kind, text = token.type, source.text
-    start, end = token.start_pos or 0, token.end_pos or 0
+    kind, text = token.kind, source.text
+    start, end = token.start, token.end
     before: Any = values[-1] if values else None
     if kind == "LSQB" and _follows_value(expected):
         inside = _SUBSCRIPT.match(text, start)
         form = "xs[a:b]" if inside and ":" in inside[0] else "xs[i]"
         advice = "a field of json is read by `x.name`, and a list goes on as a whole"
         report.not_yet(form, Span(source, start, inside.end() if inside else end), advice)
-    elif kind == "NUMBER" and token.startswith("-") and _follows_value(expected):
+    elif kind == "NUMBER" and token.text.startswith("-") and _follows_value(expected):
         report.not_yet("-", Span(source, start, start + 1))
     elif method := _called_method(token, source):
         name = Span(source, method.start(1), method.end(1))
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
     elif (word := _later_word(before, token, expected, source)) is not None:
-        report.not_yet(LATER_WORDS.get(word.text, "x not in xs"), word.span)
-    elif kind == "NAME" and token in LATER_WORDS and expected & {"AGENT", "CASE", "LET"}:
-        advice = "the result of a call is bound by `->`" if token == "as" and "ARROW" in expected else None
-        report.not_yet(LATER_WORDS[token], Span(source, start, end), advice)
+        report.not_yet(later.WORDS.get(word.text, "x not in xs"), word.span)
+    elif kind in ("NAME", "TYPE") and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
+        advice = "the result of a call is bound by `->`" if token.text == "as" and "ARROW" in expected else None
+        report.not_yet(later.WORDS[token.text], Span(source, start, end), advice)
     elif _is_name(before) and expected == {"COLON"} and not _is_in_parameters(values):
         return _describe_member(before, token, source, report)
     elif (name := _misused_type(token, values, expected)) is not None:
-        advice = "a list of such values is `list[T]`" if kind == "RSQB" else TYPES.get(name.lower())
+        advice = "a list of such values is `list[T]`" if kind == "RSQB" else TYPES.get(name.text.lower())
         advice = advice or "a list is `list[str]`, with one type for all its items"
-        written = source.text[name.start_pos or 0 : end] + ("" if kind == "RSQB" else "…")
-        report.error("unknown-type", f"there is no type `{written}`", _span(source, name), advice)
+        written = source.text[name.start : end] + ("" if kind == "RSQB" else "…")
+        report.error("unknown-type", f"there is no type `{written}`", name.span(source), advice)
     else:
         return False
     return True
@@ -89,53 +90,54 @@ def _later_word(before: Any, token: Token, expected: set[str], source: SourceFil
     if not expected <= {"LPAR", "DOT"}:
         return None
     if _is_name(before):
-        word = Identifier(span=_span(source, before), text=str(before))
+        word = Identifier(span=before.span(source), text=before.text)
     elif isinstance(before, list):
         word = cast(list[Identifier], before)[0]
     else:
         return None
-    binds = token.type in BINDING and not (word.text == "in" and token.type == "LSQB")
-    return word if word.text in ("not", *LATER_WORDS) and not binds else None
+    binds = token.kind in BINDING and not (word.text == "in" and token.kind == "LSQB")
+    return word if word.text in ("not", *later.WORDS) and not binds else None
 
 
 def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
     """Of what is no name: ``name.method()`` looks like a flow of an agent, and is refused where names are known."""
-    start = token.start_pos or 0
+    start = token.start
     line = max(0, start - _WINDOW)
-    if token.type == "DOT" and _VALUE_END.search(source.text, line, start):
+    if token.kind == "DOT" and _VALUE_END.search(source.text, line, start):
         return _METHOD.match(source.text, start)
-    return _METHOD_BEFORE.search(source.text, line, start) if token.type == "LPAR" else None
+    return _METHOD_BEFORE.search(source.text, line, start) if token.kind == "LPAR" else None
 
 
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
-    if word in LATER_WORDS and token.type not in BINDING:
-        report.not_yet(LATER_WORDS[word], _span(source, word))
+    if word.text in later.WORDS and token.kind not in BINDING:
+        report.not_yet(later.WORDS[word.text], word.span(source))
         return True
-    advice = word_advice(word)
-    if word == "agent":
+    advice = word_advice(word.text)
+    if word.text == "agent":
         advice = "an agent holds no agents; is a `}` missing above?"
-    elif word in ("let", "return", "switch", "if", "for", "loop", "try") or token.type == "LPAR":
+    elif word.text in ("let", "return", "switch", "if", "for", "loop", "try") or token.kind == "LPAR":
         advice = advice or "statements stand inside a flow: `flow name() { … }`"
+    advice = report.near(word.text, ("flow", "capability")) or advice
     if advice is None:
         return False
-    report.error("syntax", f"found `{word}`, expected a flow or a default of the agent", _span(source, word), advice)
+    report.error("syntax", f"found `{word.text}`, expected a flow or a default of the agent", word.span(source), advice)
     return True
 
 
 def _misused_type(token: Token, values: list[Any], expected: set[str]) -> Token | None:
     """The name in ``dict[str, int]``, ``Literal["a"]``, ``string[]`` and ``list<str>``."""
     before = values[-1] if values else None
-    if token.type == "COMPARE" and _is_name(before) and "LSQB" in expected and "PLUS" not in expected:
+    if token.kind == "COMPARE" and _is_name(before) and "LSQB" in expected and "PLUS" not in expected:
         return before
-    if (token.type == "COMMA" and expected == {"RSQB"}) or (expected == {"NAME"} and _is(before, "LSQB")):
+    if (token.kind == "COMMA" and expected == {"RSQB"}) or (expected == {"NAME"} and _is(before, "LSQB")):
         opener = max(i for i, value in enumerate(values) if _is(value, "LSQB"))
         return values[opener - 1] if _is_name(values[opener - 1]) else None
     return None
 
 
 def _is(value: Any, kind: str) -> bool:
-    return isinstance(value, Token) and value.type == kind
+    return isinstance(value, Token) and value.kind == kind
 
 
 def _is_name(value: Any) -> TypeGuard[Token]:
@@ -144,7 +146,7 @@ def _is_name(value: Any) -> TypeGuard[Token]:
 
 def _is_in_parameters(values: list[Any]) -> bool:
     opener = next(
-        (i for i in reversed(range(len(values))) if isinstance(values[i], Token) and values[i].type in _OPEN), 1
+        (i for i in reversed(range(len(values))) if isinstance(values[i], Token) and values[i].kind in _OPEN), 1
     )
     return (
         _is(values[opener], "LPAR")
@@ -156,26 +158,23 @@ def _is_in_parameters(values: list[Any]) -> bool:
 _OPEN = ("LPAR", "LBRACE", "LSQB")
 
 
-def _span(source: SourceFile, token: Token) -> Span:
-    return Span(source, token.start_pos or 0, token.end_pos or 0)
-
-
 # --- help beside what was expected -----------------------------------------------------------------------------------
 
 
 def foreign_advice(token: Token, values: list[Any], expected: set[str], source: SourceFile) -> str | None:
     return (
-        _advice_in_switch(token, expected)
+        (WORDS["lambda"] if _LAMBDA.search(source.text, max(0, token.start - _WINDOW), token.start) else None)
+        or _advice_in_switch(token, expected)
         or _advice_in_declaration(token, values, expected)
         or _advice_on_binding(token, values, expected)
         or _advice_on_text(token, values, expected, source)
         or _advice_on_value(token, values, expected)
-        or (word_advice(token) if token.type == "NAME" and expected & {"AGENT", "FLOW", "CATCH", "CASE"} else None)
+        or (word_advice(token.text) if token.kind == "NAME" and expected & {"AGENT", "FLOW", "CATCH", "CASE"} else None)
     )
 
 
 def _advice_in_switch(token: Token, expected: set[str]) -> str | None:
-    kind = token.type
+    kind = token.kind
     if "ARM" in expected:
         if kind in ("OR", "COMMA"):
             return _LABELS
@@ -183,16 +182,16 @@ def _advice_in_switch(token: Token, expected: set[str]) -> str | None:
     if "CASE" in expected:
         if kind in ("TEXT", "NUMBER"):
             return 'an arm is written `case "label" => …`'
-        if kind == "ELSE" or token in ("_", "otherwise", "else"):
+        if kind == "ELSE" or token.text in ("_", "otherwise", "else"):
             return "`default => …` takes what no case matches"
-        return "an arm ends by itself" if token == "break" else None
+        return "an arm ends by itself" if token.text == "break" else None
     if kind == "NAME" and {"TEXT", "NUMBER", "TRUE"} <= expected and "LSQB" not in expected:
-        return "`default => …` takes what no case matches" if token == "_" else "a label is a text in quotes"
+        return "`default => …` takes what no case matches" if token.text == "_" else "a label is a text in quotes"
     return None
 
 
 def _advice_in_declaration(token: Token, values: list[Any], expected: set[str]) -> str | None:
-    kind, before = token.type, values[-1] if values else None
+    kind, before = token.kind, values[-1] if values else None
     if "COLON" in expected and _is_in_parameters(values):
         return _PARAMETER
     if kind == "EQUAL" and "COLON" in expected:
@@ -215,7 +214,7 @@ def _advice_in_declaration(token: Token, values: list[Any], expected: set[str]) 
         return "a `for` goes through one list, with one name"
     if expected == {"NAME"} and _is(before, "FOR"):
         return "a `for` has no parentheses: `for x in xs { … }`"
-    if token == "in" and any(_is(value, "LOOP") for value in values[-4:]):
+    if token.text == "in" and any(_is(value, "LOOP") for value in values[-4:]):
         return "for each item of a list: `for item in items { … }`"
     if kind == "COMMA" and "FLOW" in expected:
         return "nothing stands between the parts of an agent"
@@ -223,7 +222,7 @@ def _advice_in_declaration(token: Token, values: list[Any], expected: set[str]) 
 
 
 def _advice_on_binding(token: Token, values: list[Any], expected: set[str]) -> str | None:
-    kind, before = token.type, values[-1] if values else None
+    kind, before = token.kind, values[-1] if values else None
     if kind == "ARM" and "ARROW" in expected:
         return "the result of a call is bound by `->`"
     if kind == "ARROW" and "PLUS" in expected and not expected & {"RPAR", "RSQB"}:
@@ -238,15 +237,15 @@ def _advice_on_binding(token: Token, values: list[Any], expected: set[str]) -> s
 
 
 def _advice_on_text(token: Token, values: list[Any], expected: set[str], source: SourceFile) -> str | None:
-    start, before = token.start_pos or 0, values[-1] if values else None
-    if token.type == "TEXT" and expected & {"LET", "FLOW"} and "PLUS" not in expected:
+    start, before = token.start, values[-1] if values else None
+    if token.kind == "TEXT" and expected & {"LET", "FLOW"} and "PLUS" not in expected:
         return "a comment starts with `//`; a value is bound by `let name = …`"
-    if token.type not in ("TEXT", "NAME", "NUMBER"):
+    if token.kind not in ("TEXT", "NAME", "NUMBER"):
         return None
     adjoining = _INSIDE_TEXT.search(source.text, max(0, start - _WINDOW), start)
     if adjoining:
         return r'a `"` inside a text is written `\"`, or the text stands in `"""`'
-    if token.type == "TEXT":
+    if token.kind == "TEXT":
         word = re.search(r"(\w+)([ \t]*)\Z", source.text[max(0, start - _WINDOW) : start])
         if word and not word[2]:
             return 'the only letter in front of a text is `f`, as in `f"…{name}…"`'
@@ -258,16 +257,16 @@ def _advice_on_text(token: Token, values: list[Any], expected: set[str], source:
 
 
 def _advice_on_value(token: Token, values: list[Any], expected: set[str]) -> str | None:
-    kind = token.type
+    kind = token.kind
     if kind == "COMMA" and (expected == {"RPAR"} or "LET" in expected):
         return _SEVERAL
     if kind == "FOR" and "RSQB" in expected:
         return "there are no comprehensions; `for x in xs { … } -> ys` comes with a later version"
-    if token == "else" and "LBRACE" in expected:
+    if token.text == "else" and "LBRACE" in expected:
         return "there is no `a if c else b`; `if c { … } else { … } -> x` chooses, with a later version"
     if kind == "NAME" and {"TEXT", "RBRACE"} <= expected and "LSQB" not in expected:
         return 'the keys of an object are texts: `{"key": value}`'
-    if kind == "COMPARE" and token == ">" and _is(values[-1] if values else None, "COMPARE"):
+    if kind == "COMPARE" and token.text == ">" and _is(values[-1] if values else None, "COMPARE"):
         return "it is written `!=`"
     if kind == "EQUAL" and _is(values[-1] if values else None, "COMPARE"):
         return "it is written `==` or `!=`"

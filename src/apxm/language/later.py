@@ -1,107 +1,103 @@
-"""The heads of the constructs that later versions run: what stands in front of their blocks."""
+"""What AIS has and this version cannot run yet: it is recognized and checked like the rest, and refused by name.
+
+Whoever builds one of these takes it off its table. `refuse_later` goes through the syntax; names are looked up in the
+tables where nothing else has them, and operations say themselves whether they are available.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from types import MappingProxyType
 
-from apxm.language.expressions import FlowExpressions
 from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN
-from apxm.language.syntax import Constant, Expression, Identifier, LaterConstruct, NamedArgument
-from apxm.operations.types import BOOL, INT, JSON, LATER_TYPES, Type
+from apxm.language.syntax import (
+    Block,
+    Comparison,
+    Constant,
+    Expression,
+    For,
+    If,
+    Loop,
+    Name,
+    Next,
+    Return,
+    Syntax,
+    SyntaxTree,
+    Try,
+    TypeName,
+    Until,
+)
+from apxm.operations.types import LATER_TYPES
 
-Bindings = list[tuple[Identifier, Type]]
-"""Names that a construct binds in its blocks, and their types."""
+STATEMENTS: MappingProxyType[type[Syntax], str] = MappingProxyType(
+    {If: "if", Loop: "loop", For: "for", Try: "try", Until: "until", Next: "next"}
+)
+DEFAULTS = ("beliefs", "goals", "tools")
+"""Defaults of agents."""
+ARGUMENTS = frozenset({*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")})
+"""Operations and arguments of theirs."""
+FUNCTIONS = frozenset(
+    {
+        *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
+        *("matches", "parse_json", "to_json", "number", "range", "unique", "sort", "zip"),
+        *("first", "image", "file"),
+    }
+)
+"""Calls by these names. A flow may have one of them until then, so they are no operations yet."""
+VALUES = frozenset({"null"})
+"""Names that nothing binds until then."""
+WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x as T"})
+"""As it is written then, by a word that stands where it would."""
 
 
-class Heads:
-    """The heads in one flow."""
+def refuse_later(tree: SyntaxTree, report: Report) -> None:
+    """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with it,
+    and what belongs in a `loop` with that."""
+    for record in tree.records:
+        report.not_yet(WORDS["type"], record.span.first(len("type")))
+        for field in record.fields:
+            _refuse_type(field.type, report)
+    for agent in tree.agents:
+        for default in agent.defaults:
+            if default.name.text in DEFAULTS:
+                report.not_yet(default.name.text, default.name.span)
+        for capability in agent.capabilities:
+            message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
+            report.error("not-yet", message, capability.name.span)
+        for declared in (*agent.capabilities, *agent.flows):
+            for name in (*(parameter.type for parameter in declared.parameters), declared.result):
+                _refuse_type(name, report)
+        for flow in agent.flows:
+            _refuse_in(flow.body, report, in_loop=False)
 
-    def __init__(self, expressions: FlowExpressions, report: Report) -> None:
-        self._expressions = expressions
-        self._report = report
 
-    def check(self, construct: LaterConstruct, carried: Mapping[str, Type] | None) -> Bindings:
-        """What the construct binds in its blocks. `carried` is what the loop around it carries, if there is one."""
-        keyword = construct.keyword.text
-        with self._expressions.within_refused():
-            match keyword:
-                case "loop":
-                    return self._loop(construct)
-                case "for":
-                    return self._each(construct)
-                case "next":
-                    self._next(construct, carried)
-                case _:
-                    for condition in construct.expressions:
-                        self._expressions.fit(condition, BOOL, f"the condition of `{keyword}`")
-        return [(name, UNKNOWN) for name in construct.bindings]
+def _refuse_type(name: TypeName | None, report: Report) -> None:
+    while name is not None:
+        if name.name in LATER_TYPES:
+            message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
+            report.error("not-yet", message, name.span)
+        name = name.element if name.name == "list" else None
 
-    def _loop(self, construct: LaterConstruct) -> Bindings:
-        start = [option for option in self._without_repeated(construct) if option.name.text != "max"]
-        self._limit(construct)
-        if not any(option.name.text == "max" for option in construct.options):
-            message = "this `loop` has no `max`, and a loop is always bounded"
-            advice = "say how often it runs at most: `loop (max: 4, …)`"
-            self._report.error("missing-argument", message, construct.keyword.span, advice)
-        return [(option.name, self._expressions.value(option.value)) for option in start]
 
-    def _each(self, construct: LaterConstruct) -> Bindings:
-        (items,) = construct.expressions
-        element = self._element(items)
-        for option in self._without_repeated(construct):
-            if option.name.text != "max":
-                advice = self._report.near(option.name.text, ["max"]) or "it is `for x in items (max: n)`"
-                message = f"`for` has no argument `{option.name.text}`"
-                self._report.error("unknown-argument", message, option.name.span, advice)
-                self._expressions.value(option.value)
-        self._limit(construct)
-        return [(name, element) for name in construct.bindings]
+def _refuse_in(block: Block, report: Report, *, in_loop: bool) -> None:
+    for statement in block.statements:
+        keyword = STATEMENTS.get(type(statement))
+        if keyword is not None and not (in_loop and isinstance(statement, Until | Next)):
+            report.not_yet(keyword, statement.span.first(len(keyword)))
+        for expression in statement.expressions:
+            _refuse_expression(expression, report, within=keyword is not None)
+        for inner in statement.blocks:
+            _refuse_in(inner, report, in_loop=in_loop or isinstance(statement, Loop))
+        if isinstance(statement, Return):
+            break  # nothing behind it is looked at
 
-    def _element(self, items: Expression) -> Type:
-        found = self._expressions.value(items)
-        if found.element is not None:
-            return found.element
-        if found == JSON:
-            return JSON  # only a run can tell whether this is a list
-        if found != UNKNOWN and found.name not in LATER_TYPES:
-            message = f"found `{found}`, expected a list: `for` takes its items one by one"
-            self._report.error("wrong-type", message, items.span)
-        return UNKNOWN
 
-    def _limit(self, construct: LaterConstruct) -> None:
-        keyword = construct.keyword.text
-        for option in construct.options:
-            if option.name.text != "max":
-                continue
-            found = self._expressions.fit(option.value, INT, f"`max` of `{keyword}`")
-            value = option.value.value if isinstance(option.value, Constant) else None
-            if found == INT and isinstance(value, int) and value < 1:
-                message = f"`max` of `{keyword}` is at least 1, and this is {value}"
-                self._report.error("out-of-range", message, option.value.span)
-
-    def _next(self, construct: LaterConstruct, carried: Mapping[str, Type] | None) -> None:
-        for option in self._without_repeated(construct):
-            name = option.name.text
-            if carried is not None and name in carried:
-                self._expressions.fit(option.value, carried[name], f"the next `{name}`")
-                continue
-            self._expressions.value(option.value)
-            if carried is None:
-                continue  # outside of a loop, which is reported
-            listed = ", ".join(f"`{known}`" for known in carried)
-            otherwise = f"it carries {listed}" if carried else f"give it a start: `loop (max: 4, {name}: …)`"
-            message = f"the `loop` around this carries no `{name}`"
-            advice = self._report.near(name, carried) or otherwise
-            self._report.error("unknown-argument", message, option.name.span, advice)
-
-    def _without_repeated(self, construct: LaterConstruct) -> list[NamedArgument]:
-        seen: dict[str, NamedArgument] = {}
-        for option in construct.options:
-            if option.name.text in seen:
-                message = f"`{option.name.text}` is given twice"
-                self._report.error("duplicate-argument", message, option.name.span)
-                if option.name.text != "max":
-                    self._expressions.value(option.value)
-            seen.setdefault(option.name.text, option)
-        return list(seen.values())
+def _refuse_expression(expression: Expression, report: Report, *, within: bool) -> None:
+    """`within` says whether it stands in the head of something refused."""
+    if isinstance(expression, Constant | Name):
+        return
+    if isinstance(expression, Comparison):
+        if not within:
+            report.not_yet(expression.operator, expression.span)
+        within = True
+    for part in expression.expressions:
+        _refuse_expression(part, report, within=within)

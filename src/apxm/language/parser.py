@@ -6,16 +6,12 @@ import re
 from codecs import BOM_UTF8
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, cast
-
-from lark import Lark
-from lark.exceptions import UnexpectedInput
+from typing import NoReturn
 
 from apxm.errors import UsageError
-from apxm.forks import ProcessLock
 from apxm.garbage import without_collector
 from apxm.language.builder import Builder
-from apxm.language.recovery import Recovery
+from apxm.language.lalr import Machine, Tables
 from apxm.language.report import Report, reject
 from apxm.language.syntax import SyntaxTree
 from apxm.source import SourceFile, Span
@@ -64,39 +60,21 @@ def parse(source: SourceFile) -> SyntaxTree:
     _check_size(source)
     _check_depth(source)
     report = Report()
-    recovery = Recovery(source, report)
-    tree = None
-    with _parsing, without_collector():
-        lark, builder = _parser()
-        builder.begin(source, report)
-        try:
-            tree = cast(SyntaxTree, lark.parse(source.text, on_error=recovery.recover))
-        except UnexpectedInput:
-            pass  # beyond recovery; the report says why
-        finally:
-            builder.begin(SourceFile("", ""), Report())  # or it would keep this source alive
+    with without_collector():
+        machine = Machine(_tables(), Builder(source, report), source.text)
+        if not machine.run():
+            from apxm.language.recovery import Recovery  # most sources are right
+
+            Recovery(source, report).finish(machine)
     report.raise_errors()
-    assert tree is not None
+    tree = machine.values[0]
+    assert isinstance(tree, SyntaxTree)
     return tree
 
 
-_parsing = ProcessLock()
-"""One parse at a time, as they share the builder."""
-
-
 @cache
-def _parser() -> tuple[Any, Builder]:
-    """Lark, whose types are too loose to be of use, and what it builds with. Made at the first parse, in about 0.1 s.
-
-    Not cached on disk: lark would unpickle what it finds in the shared temporary directory, which is an open door. Its
-    `strict` mode needs one more package, so a test looks for conflicts instead.
-    """
-    builder = Builder()
-    grammar = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
-    transformer = cast(Any, builder)  # by duck typing: lark only looks the methods up
-    return Lark(
-        grammar, parser="lalr", transformer=transformer, keep_all_tokens=True, maybe_placeholders=False
-    ), builder
+def _tables() -> Tables:
+    return Tables(Builder)
 
 
 def _check_size(source: SourceFile) -> None:

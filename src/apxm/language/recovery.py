@@ -1,25 +1,22 @@
 """From one syntax error to the next: what to say, and where to go on.
 
-Lark stops at a token that fits nowhere and asks `Recovery.recover`. If one missing token explains the error, it is put
-in. Otherwise the statement or declaration in hand is given up, and parsing goes on at the first token of a later line
-that can start one. The tree is lost either way; only further errors are of interest, and one mistake should give one.
+The machine stops at a token that fits nowhere, and `Recovery` says what to do. If one missing token explains the
+error, it is put in. Otherwise the statement or declaration in hand is given up, and parsing goes on at the first token
+of a later line that can start one. The tree is lost either way; only further errors are of interest, and one mistake
+should give one.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, cast
-
-from lark import Token
-from lark.exceptions import UnexpectedInput
-from lark.parsers.lalr_analysis import Shift
+from typing import NamedTuple
 
 from apxm.language.expectation import describe_character, describe_token
+from apxm.language.lalr import END, Machine, Token
 from apxm.language.report import Report
 from apxm.source import SourceFile
 
-_INSERTABLE = {"RPAR": ")", "RSQB": "]", "LBRACE": "{", "COMMA": ",", "COLON": ":", "ARM": "=>", "ARROW": "->"}
+_INSERTABLE = ("RPAR", "RSQB", "LBRACE", "COMMA", "COLON", "ARM", "ARROW")
 
 _LEXEME = re.compile(
     r'(?P<text>"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)|"(?:[^"\\\n]++|\\[^\n])*+"?)'
@@ -47,8 +44,7 @@ _HEADERS = {
 the word that the header started with, where that matters."""
 
 
-@dataclass
-class _Resume:
+class _Resume(NamedTuple):
     """Where parsing goes on, with so many states left on the stack."""
 
     offset: int
@@ -65,22 +61,26 @@ class Recovery:
         self._report = report
         self._resumed_at = -1
 
-    def recover(self, error: UnexpectedInput) -> bool:
-        """Reports `error` and moves lark's parser behind it; false where there is nothing to go on with."""
-        parser: Any = error.interactive_parser  # pyright: ignore[reportAttributeAccessIssue]  # not declared by lark
-        token = cast("Token | None", getattr(error, "token", None))
-        offset: int = parser.lexer_thread.state.line_ctr.char_pos if token is None else token.start_pos or 0
+    def finish(self, machine: Machine) -> None:
+        """Runs the machine, which has stopped, as far as it can be brought."""
+        while self._recover(machine) and not machine.run():
+            pass
+
+    def _recover(self, machine: Machine) -> bool:
+        """Reports what the machine stopped at, and moves it behind that; false where there is nothing to go on with."""
+        token = machine.misfit
+        offset = machine.offset if token is None else token.start
         if not self._follows_from_another(offset, token):
             if token is None:
-                describe_character(offset, parser, self._source, self._report)
+                describe_character(offset, machine, self._source, self._report)
             else:
-                describe_token(token, parser, self._source, self._report)
+                describe_token(token, machine, self._source, self._report)
         swallowed = token is None and self._source.text.startswith(_WITHOUT_END, offset)
         if swallowed or _is_end(token) or self._report.full:
             return False
-        if token is not None and self._insert_missing(parser, token):
+        if token is not None and self._insert_missing(machine, token):
             return True
-        return self._resynchronize(parser, offset)
+        return self._resynchronize(machine, offset)
 
     def _follows_from_another(self, offset: int, token: Token | None) -> bool:
         """Whether an error is a consequence of one that is reported: more often than not where that is on its line or
@@ -93,45 +93,41 @@ class Recovery:
         lines = {self._source.position(offset)[0], self._source.position(max(0, before - 1))[0]}
         return any(map(self._report.has_error_on, lines))
 
-    def _insert_missing(self, parser: Any, token: Token) -> bool:
+    def _insert_missing(self, machine: Machine, token: Token) -> bool:
         """Goes on as if one token stood before `token`, if that is enough for `token` to fit."""
-        state = parser.parser_state
-        for kind, text in _INSERTABLE.items():
-            after = _shifted(state, state.state_stack, kind)
-            if after is not None and _shifted(state, after, token.type) is not None:
-                parser.feed_token(_made_up(kind, text, token.start_pos))
-                parser.feed_token(token)
-                return True
+        for kind in _INSERTABLE:
+            after = machine.after(machine.states, kind)
+            if after is not None and machine.after(after, token.kind) is not None:
+                return machine.take(Token(kind, "", token.start)) and machine.take(token)
         return False
 
-    def _resynchronize(self, parser: Any, offset: int) -> bool:
-        state = parser.parser_state
-        resume = self._find_resumption(state, offset)
+    def _resynchronize(self, machine: Machine, offset: int) -> bool:
+        resume = self._find_resumption(machine, offset)
         if resume is None:
             return False
-        del state.state_stack[resume.states :]
-        del state.value_stack[resume.states - 1 :]
+        del machine.states[resume.states :], machine.values[resume.states - 1 :]
         if resume.header is not None:
-            shifts = _shifts(state, state.state_stack[-1])
+            shifts = machine.shifts(machine.states[-1])
             headers = next(headers for kind, headers in _HEADERS.items() if kind in shifts)
             for kind in headers.get(resume.header, headers[""]):
-                parser.feed_token(_made_up(kind, '""' if kind == "TEXT" else "", resume.offset))
-        parser.lexer_thread.state.line_ctr.char_pos = resume.offset
+                machine.take(Token(kind, '""' if kind == "TEXT" else "", resume.offset))
+        # A character that starts no token is not tried again.
+        machine.offset = resume.offset + (machine.misfit is None and resume.offset == offset)
         self._resumed_at = resume.offset
         return True
 
-    def _find_resumption(self, state: Any, offset: int) -> _Resume | None:
+    def _find_resumption(self, machine: Machine, offset: int) -> _Resume | None:
         bodies = [
             (height, shifts)
-            for height in range(len(state.state_stack), 0, -1)
-            if not _HEADERS.keys().isdisjoint(shifts := _shifts(state, state.state_stack[height - 1]))
+            for height in range(len(machine.states), 0, -1)
+            if not _HEADERS.keys().isdisjoint(shifts := machine.shifts(machine.states[height - 1]))
         ]
         innermost, inner_shifts = bodies[0]
-        given_up = state.value_stack[innermost - 1 :]
-        first_word = str(given_up[0]) if given_up and isinstance(given_up[0], Token) else ""
+        given_up = machine.values[innermost - 1 :]
+        first_word = given_up[0].text if given_up and isinstance(given_up[0], Token) else ""
         # braces of objects that are given up on the way to the body
-        depth = sum(1 for value in given_up if isinstance(value, Token) and value.type == "LBRACE")
-        closed = any(isinstance(value, Token) and value.type == "RBRACE" for value in given_up)
+        depth = sum(1 for value in given_up if isinstance(value, Token) and value.kind == "LBRACE")
+        closed = any(isinstance(value, Token) and value.kind == "RBRACE" for value in given_up)
         opened_after: list[int] = []
         text = self._source.text
         line_start = self._source.line_starts[self._source.position(offset)[0] - 1]
@@ -170,29 +166,4 @@ class Recovery:
 
 
 def _is_end(token: Token | None) -> bool:
-    return token is not None and token.type == "$END"
-
-
-def _shifts(state: Any, position: Any) -> set[str]:
-    """The terminals that the parser takes in state `position` without finishing anything first."""
-    table = state.parse_conf.states[position]
-    return {name for name, (action, _) in table.items() if action is Shift and name.isupper()}
-
-
-def _shifted(state: Any, stack: list[Any], terminal: str) -> list[Any] | None:
-    """The stack of states after `terminal`; None where it does not fit."""
-    stack = list(stack)
-    while True:
-        found = state.parse_conf.states[stack[-1]].get(terminal)
-        if found is None:
-            return None
-        action, argument = found
-        if action is Shift:
-            return [*stack, argument]
-        if argument.expansion:
-            del stack[-len(argument.expansion) :]
-        stack.append(state.parse_conf.states[stack[-1]][argument.origin.name][1])
-
-
-def _made_up(kind: str, text: str, offset: int | None) -> Token:
-    return Token(kind, text, offset, end_pos=offset)
+    return token is not None and token.kind == END

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 from typing import NoReturn
 
 from apxm.errors import SourceError
 from apxm.language.codes import CODES
+from apxm.operations.types import Type
 from apxm.source import Diagnostic, Span
 
 MOST_ERRORS = 20
@@ -22,6 +22,10 @@ def reject(code: str, message: str, span: Span, help: str | None = None) -> NoRe
     """For an error that nothing can follow."""
     assert code in CODES, code
     raise SourceError((Diagnostic("error", code, message, span, help),))
+
+
+UNKNOWN = Type("?")
+"""The type of something that has been reported as wrong already. It fits everywhere, so one mistake is one error."""
 
 
 class Report:
@@ -52,6 +56,8 @@ class Report:
         """A help line with the name that was perhaps meant."""
         if self.full:
             return None
+        from difflib import get_close_matches  # most sources are right
+
         matches = get_close_matches(name, islice(known, _MOST_CANDIDATES), n=1, cutoff=0.6)
         return f"did you mean `{matches[0]}`?" if matches else None
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
-from apxm.language.elsewhere import LATER_VALUES, VALUES
-from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN
-from apxm.language.syntax import Block, CallStatement, Identifier, LaterConstruct, Let, Name, Switch
+from apxm.language import later
+from apxm.language.elsewhere import VALUES
+from apxm.language.report import UNKNOWN, Report
+from apxm.language.syntax import Block, Identifier, Name
 from apxm.operations.types import Type
 
 
-@dataclass(frozen=True)
 class _Block:
-    coming: dict[str, Identifier]
-    """Every name that the block binds somewhere, at its first place."""
-    bound: dict[str, tuple[Identifier, Type]] = field(default_factory=dict[str, tuple[Identifier, Type]])
-    blank: set[str] = field(default_factory=set[str])
-    """Those whose value is blank text in every run."""
+    def __init__(self, coming: dict[str, Identifier]) -> None:
+        self.coming = coming
+        """Every name that the block binds somewhere, at its first place."""
+        self.bound: dict[str, tuple[Identifier, Type]] = {}
+        self.blank: set[str] = set()
+        """Those whose value is blank text in every run."""
 
 
 class Scopes:
@@ -30,8 +29,9 @@ class Scopes:
 
     def enter(self, block: Block | None = None) -> None:
         coming: dict[str, Identifier] = {}
-        for target in _targets(block) if block else ():
-            coming.setdefault(target.text, target)
+        for statement in block.statements if block else ():
+            if statement.target is not None:
+                coming.setdefault(statement.target.text, statement.target)
         self._blocks.append(_Block(coming))
 
     def leave(self) -> None:
@@ -60,7 +60,7 @@ class Scopes:
         return UNKNOWN
 
     def _undefined(self, name: Name) -> None:
-        if name.text in LATER_VALUES:
+        if name.text in later.VALUES:
             self._report.not_yet(name.text, name.span)
             return
         advice = VALUES.get(name.text.lower()) or self._report.near(name.text, self.visible())
@@ -82,9 +82,3 @@ class Scopes:
             if (found := block.bound.get(name)) is not None:
                 return found
         return None
-
-
-def _targets(block: Block) -> Iterable[Identifier]:
-    for statement in block.statements:
-        if isinstance(statement, CallStatement | Let | Switch | LaterConstruct) and statement.target is not None:
-            yield statement.target

@@ -1,53 +1,43 @@
-"""Statements, and where the values of `return` go."""
+"""Statements, and where the values of `return` go. `apxm.language.constructs` has those that hold blocks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from apxm.language.expressions import FlowExpressions
-from apxm.language.later import Bindings, Heads
-from apxm.language.report import Report
-from apxm.language.signatures import UNKNOWN
+from apxm.language.findings import Findings
+from apxm.language.report import UNKNOWN
 from apxm.language.syntax import (
     Block,
     CallExpression,
     CallStatement,
+    Construct,
     Expression,
-    LaterConstruct,
     Let,
     Return,
     Statement,
-    Switch,
 )
-from apxm.operations.labels import fold_label
-from apxm.operations.types import NONE, STR, Type, common_type
+from apxm.operations.types import NONE, Type, common_type
 from apxm.source import Span
 
 
-@dataclass
-class Constructs:
-    """What the checker finds out about the constructs of a program."""
-
-    results: dict[Switch, Type] = field(default_factory=dict[Switch, Type])
-    tail: set[Switch] = field(default_factory=set[Switch])
-
-
-@dataclass
-class _Destination:
+class Destination:
     """The flow or bound construct that a `return` gives its value to."""
 
-    name: str
-    """As messages call it."""
-    declared: Type | None = None
-    """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
-    required: bool = True
-    """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
-    arms: list[tuple[Expression, Type]] = field(default_factory=list[tuple[Expression, Type]])
-    """What gives it a value, where nothing is declared."""
-    joined: Type | None = None
-    """The type of all arms."""
-    through: list[Switch] = field(default_factory=list[Switch])
-    """The unbound constructs that pass their values on to this."""
+    def __init__(self, name: str, declared: Type | None = None, *, required: bool = True) -> None:
+        self.name = name
+        """As messages call it."""
+        self.declared = declared
+        """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
+        self.required = required
+        """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
+        self.arms: list[tuple[Expression, Type]] = []
+        """What gives it a value, where nothing is declared."""
+        self.joined: Type | None = None
+        """The type of all arms."""
+        self.through: list[Construct] = []
+        """The constructs that pass their values on to this."""
 
     @property
     def takes_value(self) -> bool:
@@ -58,31 +48,43 @@ class _Destination:
         return self.declared or self.joined or UNKNOWN
 
 
-class FlowStatements:
+class Place(NamedTuple):
+    """Where a block or a statement stands."""
+
+    destination: Destination
+    """What a `return` here gives its value to."""
+    is_last: bool
+    """Whether it ends what gives the destination its value."""
+    inside: str = ""
+    """Where not: the outermost construct around it that is neither bound nor last, as it is written."""
+
+
+class FlowStatements(ABC):
     """The statements of one flow."""
 
-    def __init__(self, expressions: FlowExpressions, constructs: Constructs, report: Report) -> None:
+    def __init__(self, expressions: FlowExpressions, findings: Findings) -> None:
         self._expressions = expressions
         self._scopes = expressions.scopes
-        self._constructs = constructs
-        self._report = report
-        self._heads = Heads(expressions, report)
-        self._carried: list[dict[str, Type]] = []
-        """By loop, from the outermost: the names it carries."""
+        self._findings = findings
+        self._report = findings.report
+
+    @abstractmethod
+    def _construct(self, statement: Statement, place: Place) -> None:
+        """Checks one of those that have a file of their own."""
 
     def check_body(self, body: Block, name: str, result: Type) -> None:
         """The body of a flow, whose parameters are bound already."""
-        destination = _Destination(f"flow `{name}`", declared=result, required=result != UNKNOWN)
-        self._block(body, destination, tail=True)
+        destination = Destination(f"flow `{name}`", declared=result, required=result != UNKNOWN)
+        self._block(body, Place(destination, is_last=True))
         self._settle(destination)
 
-    def _settle(self, destination: _Destination) -> None:
+    def _settle(self, destination: Destination) -> None:
         """To be called behind the last of what gives it a value."""
         if destination.arms:
             destination.joined = self._join(destination.arms)
         if destination.takes_value:
             for construct in destination.through:
-                self._constructs.results[construct] = destination.type
+                self._findings.results[construct] = destination.type
 
     def _join(self, arms: list[tuple[Expression, Type]]) -> Type:
         types = [found for _, found in arms]
@@ -97,19 +99,20 @@ class FlowStatements:
 
     # --- blocks
 
-    def _block(self, block: Block, destination: _Destination, *, tail: bool, inside: str = "") -> None:
-        """`tail` says whether the block ends what gives `destination` its value; where not, `inside` names why."""
-        gives = tail and destination.takes_value
+    def _block(self, block: Block, place: Place) -> None:
+        destination = place.destination
+        gives = place.is_last and destination.takes_value
         if block.bare and not gives:
             self._bare_statement(block)
             return
         self._scopes.enter(block)
+        inner = place._replace(is_last=False)
         last = len(block.statements) - 1
         for number, statement in enumerate(block.statements):
             if not isinstance(statement, Return):
-                self._statement(statement, destination, tail=tail and number == last, inside=inside)
+                self._statement(statement, inner if number < last else place)
                 continue
-            self._return(statement, destination, tail=tail, inside=inside)
+            self._return(statement, place)
             if number < last:
                 following = block.statements[number + 1].span
                 if not self._report.has_error_on(following.line):  # `return await ask("…")` is one mistake
@@ -131,17 +134,12 @@ class FlowStatements:
             self._report.error("useless-arm", message, statement.span, "bind the construct: `} -> x`")
         self._expressions.any(statement.value)
 
-    def _require_return(self, block: Block, destination: _Destination) -> None:
+    def _require_return(self, block: Block, destination: Destination) -> None:
         last = block.statements[-1] if block.statements else None
-        match last:
-            case Return():
-                return
-            case Switch(target=None) | LaterConstruct(target=None):
-                return  # its arms are in tail position, and were asked themselves
-            case _:
-                pass
+        if isinstance(last, Return) or (isinstance(last, Construct) and last.passes_return and last.target is None):
+            return  # the blocks of such a construct were asked themselves
         advice = None
-        if isinstance(last, CallStatement | Let | Switch) and last.target is not None:
+        if last is not None and last.target is not None:
             advice = f"add `return {last.target.text}`"
         elif isinstance(last, CallStatement) and self._expressions.gave_value(last.call):
             advice = "write `return` before the last call"
@@ -151,39 +149,33 @@ class FlowStatements:
 
     # --- statements
 
-    def _statement(self, statement: Statement, destination: _Destination, *, tail: bool, inside: str) -> None:
+    def _statement(self, statement: Statement, place: Place) -> None:
         match statement:
             case CallStatement():
                 self._call(statement)
             case Let():
                 found = self._expressions.value(statement.value)
                 self._scopes.bind(statement.target, found, blank=self._expressions.is_blank(statement.value))
-            case Switch():
-                self._switch(statement, destination, tail=tail, inside=inside)
-            case LaterConstruct():
-                self._later(statement, destination, tail=tail, inside=inside)
-            case Return():
-                raise AssertionError("the block takes care of `return`")
+            case _:
+                self._construct(statement, place)
 
     def _call(self, statement: CallStatement) -> None:
         found = self._expressions.any(statement.call)
         if statement.target is None:
             return
         if found == NONE:
-            name = ".".join(part.text for part in statement.call.callee)
-            message = f"`{name}` gives no value, so there is nothing to bind"
+            message = f"`{statement.call.written}` gives no value, so there is nothing to bind"
             self._report.error("no-value", message, statement.target.span)
             found = UNKNOWN
         self._scopes.bind(statement.target, found)
 
-    def _return(self, statement: Return, destination: _Destination, *, tail: bool, inside: str) -> None:
-        value = statement.value
-        if not tail:
-            message = f"`return` inside an unbound `{inside}` that is not the last statement"
-            rest = "`else`" if inside == "if" else "`default`"
+    def _return(self, statement: Return, place: Place) -> None:
+        destination, value = place.destination, statement.value
+        if not place.is_last:
+            message = f"`return` inside an unbound `{place.inside}` that is not the last statement"
+            rest = "`else`" if place.inside == "if" else "`default`"
             advice = f"put the rest in {rest}, or bind the block: `}} -> x`"
-            span = Span(statement.span.source, statement.span.start, statement.span.start + len("return"))
-            self._report.error("misplaced-return", message, span, advice)
+            self._report.error("misplaced-return", message, statement.span.first(len("return")), advice)
             if value is not None:
                 self._expressions.any(value)
         elif destination.declared == NONE:
@@ -200,82 +192,6 @@ class FlowStatements:
             self._expressions.fit(value, destination.declared, f"the result of {destination.name}")
         else:
             destination.arms.append((value, self._expressions.value(value)))
-
-    def _switch(self, switch: Switch, destination: _Destination, *, tail: bool, inside: str) -> None:
-        self._selector(switch)
-        self._labels(switch)
-        blocks = [case.body for case in switch.cases] + ([switch.default] if switch.default else [])
-        if switch.target is not None:
-            own = _Destination(f"the `switch` bound to `{switch.target.text}`")
-            own.through.append(switch)
-            for block in blocks:
-                self._block(block, own, tail=True)
-            self._settle(own)
-            self._scopes.bind(switch.target, own.type)
-            return
-        if tail:
-            destination.through.append(switch)
-            if destination.takes_value:
-                self._constructs.tail.add(switch)
-        for block in blocks:
-            self._block(block, destination, tail=tail, inside="" if tail else inside or "switch")
-
-    def _selector(self, switch: Switch) -> None:
-        found = self._expressions.value(switch.selector)
-        if found not in (STR, UNKNOWN):
-            message = f"found `{found}`, expected `str`: `switch` compares text"
-            self._report.error("wrong-type", message, switch.selector.span, 'make it text: `switch "" + …`')
-
-    def _labels(self, switch: Switch) -> None:
-        if not switch.cases:
-            span = Span(switch.span.source, switch.span.start, switch.span.start + len("switch"))
-            self._report.error("empty-switch", "this `switch` has no `case`", span)
-        seen: dict[str, Span] = {}
-        for case in switch.cases:
-            label = case.label
-            if not isinstance(label.value, str):
-                message = "the label of a case is text, in quotes"
-                self._report.error("wrong-type", message, label.span)
-                continue
-            folded = fold_label(label.value)
-            if folded in seen:
-                message = f"this case is the same as the one on line {seen[folded].line}"
-                advice = "labels are compared without surrounding blanks, capital and small letters being equal"
-                self._report.error("duplicate-label", message, label.span, advice)
-            seen.setdefault(folded, label.span)
-
-    def _later(self, construct: LaterConstruct, destination: _Destination, *, tail: bool, inside: str) -> None:
-        """Refused as a whole; what it holds is checked all the same."""
-        keyword = construct.keyword
-        if keyword.text not in ("until", "next") or not self._carried:  # where `loop` is refused, so are they
-            self._report.not_yet(keyword.text, keyword.span)
-        bindings = self._heads.check(construct, self._carried[-1] if self._carried else None)
-        if keyword.text == "loop":
-            self._carried.append({name.text: found for name, found in bindings})
-        self._scopes.enter()
-        for name, found in bindings:
-            self._scopes.bind(name, found)
-        own = _Destination(f"this `{keyword.text}`", required=False)
-        for block in construct.blocks:
-            if construct.target is not None or keyword.text not in ("if", "try"):
-                self._block(block, own, tail=True)
-            else:
-                self._block(block, destination, tail=tail, inside="" if tail else inside or keyword.text)
-        self._settle(own)
-        self._scopes.leave()
-        if keyword.text == "loop":
-            self._carried.pop()
-        if construct.target is not None:
-            self._scopes.bind(construct.target, self._given_by(construct, own.type, bindings))
-
-    def _given_by(self, construct: LaterConstruct, returned: Type, bindings: Bindings) -> Type:
-        match construct.keyword.text:
-            case "loop":
-                return bindings[0][1] if len(bindings) == 1 else UNKNOWN
-            case "for":
-                return UNKNOWN if returned == UNKNOWN else self._expressions.list_type(returned, construct.keyword)
-            case _:
-                return returned
 
 
 def _first_line(span: Span) -> Span:

@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self, TypeVar, cast
 
+from apxm.frozen import Frozen
 from apxm.operations.definition import Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
 
+RESERVED_WORDS = frozenset(
+    {
+        *("agent", "flow", "capability", "readonly", "let", "return"),
+        *("switch", "case", "default", "if", "else", "loop", "for", "in", "until", "next", "try", "catch"),
+        *("true", "false", "and", "or", "not"),
+    }
+)
+"""Those that can name nothing."""
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Syntax:
-    """A node of the tree; `span` is all of its text."""
+T = TypeVar("T")
+
+
+class Syntax(Frozen):
+    """A node of the tree. What goes through all of it asks for `expressions` and `blocks`, not for kinds of nodes."""
 
     span: Span
+    """All of its text."""
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """The expressions directly in it, those in its blocks left out, in the order of the text."""
+        return tuple(self._inside(Expression))
+
+    def _inside(self, kind: type[T]) -> Iterator[T]:
+        for value in self.__dict__.values():
+            for item in cast(tuple[Any, ...], value) if isinstance(value, tuple) else (value,):
+                if isinstance(item, kind):
+                    yield item
+                elif isinstance(item, Part):
+                    yield from item._inside(kind)
+
+    def at(self, span: Span) -> Self:
+        """The same with another place."""
+        return type(self)(**(self.__dict__ | {"span": span}))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Identifier(Syntax):
     """A name at the place where it is written."""
 
     text: str
 
 
-# --- types and expressions -----------------------------------------------------------------------------------------
+class Part(Syntax):
+    """A piece of another node, which means nothing alone."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class TypeName(Syntax):
     """``str``, ``list[str]``."""
 
@@ -35,7 +63,13 @@ class TypeName(Syntax):
     element: TypeName | None = None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+# --- expressions ---------------------------------------------------------------------------------------------------
+
+
+class Expression(Syntax):
+    """Something that has a value, or a call of something that gives none."""
+
+
 class Placeholder(Syntax):
     """``{name}``, ``{{name}}`` or ``{name.field}`` in a plain text, which means nothing there."""
 
@@ -45,68 +79,66 @@ class Placeholder(Syntax):
     """All that stands between the braces."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Constant(Syntax):
+class Constant(Expression):
     """A literal text, number or truth value; text with its escapes resolved and its indentation removed."""
 
     value: str | int | float | bool
     placeholders: tuple[Placeholder, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FormatText(Syntax):
+class FormatText(Expression):
     """``f"…{name.field}…"``: literal texts (as `Constant`) and the expressions between them."""
 
     parts: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ListDisplay(Syntax):
+class ListDisplay(Expression):
+    """``[a, b]``"""
+
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DictDisplay(Syntax):
+class DictDisplay(Expression):
+    """``{"key": value}``"""
+
     keys: tuple[Constant, ...]
     values: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Name(Syntax):
+class Name(Expression):
+    """The name of a value, where it is used."""
+
     text: str
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FieldOf(Syntax):
+class FieldOf(Expression):
     """``value.name``"""
 
     value: Expression
     name: Identifier
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Addition(Syntax):
+class Addition(Expression):
     """``a + b + c``, flat, grouped from left to right."""
 
     operands: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Comparison(Syntax):
-    """``== != < <= > >= and or not``: known to the language, not built yet."""
+class Comparison(Expression):
+    """``== != < <= > >=`` of two operands, ``and or`` of two and more, ``not`` of one."""
 
     operator: str
     operands: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class NamedArgument(Syntax):
+class NamedArgument(Part):
+    """``name: value``"""
+
     name: Identifier
     value: Expression
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CallExpression(Syntax):
+class CallExpression(Expression):
     """``ask("…", context, system: "…")``, ``flow(x)`` or ``Agent.flow(x)``."""
 
     callee: tuple[Identifier, ...]
@@ -114,32 +146,54 @@ class CallExpression(Syntax):
     arguments: tuple[Expression, ...]
     named: tuple[NamedArgument, ...]
 
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        return (*self.arguments, *(argument.value for argument in self.named))
 
-Expression = Constant | FormatText | ListDisplay | DictDisplay | Name | FieldOf | Addition | Comparison | CallExpression
+    @property
+    def written(self) -> str:
+        """What is called, as it is written."""
+        return ".".join(part.text for part in self.callee)
 
 
 # --- statements ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CallStatement(Syntax):
+class Statement(Syntax):
+    """What stands in a block."""
+
+    target: Identifier | None = None
+    """The name that it binds in the block it stands in."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks directly in it, in the order of the text."""
+        return ()
+
+
+class CallStatement(Statement):
+    """``call(…) -> name``"""
+
     call: CallExpression
-    target: Identifier | None
-    """The name after ``->``."""
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        return (self.call,)  # most statements are calls, and to look for it takes 2 µs
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Let(Syntax):
-    target: Identifier
+class Let(Statement):
+    """``let name = value``"""
+
+    target: Identifier  # pyright: ignore[reportGeneralTypeIssues]  # here it is always given
     value: Expression
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Return(Syntax):
+class Return(Statement):
+    """``return value``"""
+
     value: Expression | None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Block(Syntax):
     """Statements in braces. An arm that is a bare expression is a block of one `Return` of it (where the construct is
     bound or in tail position) or of one call (elsewhere); the parser writes it as `Return`, and `bare` says so."""
@@ -148,51 +202,106 @@ class Block(Syntax):
     bare: bool = False
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Case(Syntax):
+class Construct(Statement):
+    """A statement that holds blocks."""
+
+    keyword: ClassVar[str]
+    passes_return: ClassVar[bool] = True
+    """Whether a `return` in its blocks gives the value of what stands around it, where it is not bound itself."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return tuple(self._inside(Block))
+
+
+class Case(Part):
+    """``case "label" => body``"""
+
     label: Constant
     body: Block
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Switch(Syntax):
+class Switch(Construct):
+    """``switch selector { case "label" => …  default => … } -> name``"""
+
+    keyword = "switch"
     selector: Expression
     cases: tuple[Case, ...]
     default: Block | None
-    target: Identifier | None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LaterConstruct(Syntax):
-    """``if``, ``loop``, ``for``, ``try``, ``until``, ``next``: known to the language, not built yet.
+class If(Construct):
+    """``if condition { … } else if condition { … } else { … } -> name``"""
 
-    Expressions and blocks are kept in the order of the text, so that what they contain is checked all the same."""
-
-    keyword: Identifier
-    expressions: tuple[Expression, ...] = ()
-    options: tuple[NamedArgument, ...] = ()
-    """What `loop`, `for` and `next` are given by name: the limit, and what is carried."""
-    bindings: tuple[Identifier, ...] = ()
-    """The ``x`` of ``for x in`` and the ``e`` of ``catch e``, which are visible inside its blocks."""
-    blocks: tuple[Block, ...] = ()
-    target: Identifier | None = None
+    keyword = "if"
+    conditions: tuple[Expression, ...]
+    bodies: tuple[Block, ...]
+    """One for each condition."""
+    otherwise: Block | None
 
 
-Statement = CallStatement | Let | Return | Switch | LaterConstruct
+class Repetition(Construct):
+    """A construct whose one block runs any number of times."""
+
+    passes_return = False
+    arguments: tuple[NamedArgument, ...]
+    """What stands in its parentheses: the limit `max`, and the start of each name that it carries."""
+    body: Block
+
+    @property
+    def carried(self) -> tuple[NamedArgument, ...]:
+        return tuple(argument for argument in self.arguments if argument.name.text != "max")
+
+
+class Loop(Repetition):
+    """``loop (max: 4, name: start) { …  until condition  …  next name: value } -> name``"""
+
+    keyword = "loop"
+
+
+class For(Repetition):
+    """``for item in items (max: 100) { … } -> name``"""
+
+    keyword = "for"
+    item: Identifier
+    items: Expression
+
+
+class Try(Construct):
+    """``try { … } catch error { … } -> name``"""
+
+    keyword = "try"
+    body: Block
+    error: Identifier | None
+    handler: Block
+
+
+class Until(Statement):
+    """``until condition``: the loop around it ends here where that holds."""
+
+    condition: Expression
+
+
+class Next(Statement):
+    """``next name: value``: what the loop around it carries into its next iteration."""
+
+    arguments: tuple[NamedArgument, ...]
 
 
 # --- declarations --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Parameter(Syntax):
+    """``name: type = default``, of a flow or a capability."""
+
     name: Identifier
     type: TypeName
     default: Expression | None
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Flow(Syntax):
+    """``@entry flow name(parameters) -> type { … }``"""
+
     annotations: tuple[Identifier, ...]
     """``@entry``, ``@no_fuse``, without the ``@``."""
     name: Identifier
@@ -201,9 +310,8 @@ class Flow(Syntax):
     body: Block
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Capability(Syntax):
-    """``capability search(q: str) -> str readonly;``: known to the language, not built yet."""
+    """``capability search(q: str) -> str readonly;``"""
 
     name: Identifier
     parameters: tuple[Parameter, ...]
@@ -211,7 +319,6 @@ class Capability(Syntax):
     readonly: bool
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class AgentDefault(Syntax):
     """``system: "…"``"""
 
@@ -219,25 +326,44 @@ class AgentDefault(Syntax):
     value: Expression
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Agent(Syntax):
+    """``agent Name { … }``"""
+
     name: Identifier
     defaults: tuple[AgentDefault, ...]
     capabilities: tuple[Capability, ...]
     flows: tuple[Flow, ...]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+class RecordField(Syntax):
+    """``name: type "description" = default``"""
+
+    name: Identifier
+    type: TypeName
+    description: Constant | None
+    """For the model that is asked for such a record."""
+    default: Expression | None
+
+
+class Record(Syntax):
+    """``type Name { … }``"""
+
+    name: Identifier
+    fields: tuple[RecordField, ...]
+
+
 class SyntaxTree(Syntax):
+    """All of one file."""
+
     source: SourceFile
     agents: tuple[Agent, ...]
+    records: tuple[Record, ...]
 
 
 # --- what the checker adds -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class OperationCall:
+class OperationCall(Frozen):
     """A call that the checker resolved to an operation, its arguments sorted out."""
 
     operation: Operation
@@ -248,8 +374,7 @@ class OperationCall:
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FlowCall:
+class FlowCall(Frozen):
     """A call that the checker resolved to a flow."""
 
     agent: Agent
@@ -258,17 +383,16 @@ class FlowCall:
     """One expression per parameter, in order: the call's own, or the parameter's default."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CheckedTree:
+class CheckedTree(Frozen):
     """The same tree, with what the checker found out. Only a tree without errors becomes one."""
 
     tree: SyntaxTree
     types: Mapping[Expression, Type]
     """The type of every expression."""
     calls: Mapping[CallExpression, OperationCall | FlowCall]
-    results: Mapping[Switch, Type]
+    results: Mapping[Construct, Type]
     """The type of every construct that gives a value; one that gives none is absent."""
-    tail: frozenset[Switch]
+    tail: frozenset[Construct]
     """The unbound constructs whose arms' `return`s give the value of the construct or flow around them."""
     entry: Flow | None
-    warnings: tuple[Diagnostic, ...] = field(default=())
+    warnings: tuple[Diagnostic, ...] = ()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import NamedTuple
 
+from apxm.frozen import Frozen
 from apxm.operations.effects import Effect
 from apxm.operations.types import JSON, NONE, Type
 
@@ -21,8 +22,7 @@ class Family(Enum):
     AGENT = "agent"
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One argument of an operation."""
 
     name: str
@@ -42,8 +42,7 @@ class Parameter:
     """The legal texts, for literals; empty where any will do."""
 
 
-@dataclass(frozen=True)
-class Variadic:
+class Variadic(NamedTuple):
     """The positional arguments after the named ones, any number of them."""
 
     name: str
@@ -52,30 +51,72 @@ class Variadic:
     type: Type = JSON
 
 
-@dataclass(frozen=True)
-class Operation:
+class Callee(Frozen):
+    """What can be called, and how: an operation, a flow or a capability."""
+
+    name: str
+    parameters: tuple[Parameter, ...] = ()
+    variadic: Variadic | None = None
+    result: Type = NONE
+    alternatives: tuple[str, ...] = ()
+    """Parameters of which a call gives exactly one."""
+    open_arguments: bool = False
+    """Whether further named arguments are allowed (those of a tool)."""
+    declaration: str = ""
+    """How it is called, as the source declares it; empty for what no source declares."""
+
+    @cached_property
+    def positional(self) -> tuple[Parameter, ...]:
+        """The parameters that may be given without their names."""
+        return tuple(p for p in self.parameters if p.by_position)
+
+    @cached_property
+    def options(self) -> tuple[str, ...]:
+        """The names of those that are given by name alone."""
+        return tuple(p.name for p in self.parameters if not p.by_position)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The names of those that every call gives."""
+        return tuple(p.name for p in self.parameters if p.required)
+
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        """All parameters."""
+        return {p.name: p for p in self.parameters}
+
+    def parameter(self, name: str) -> Parameter | None:
+        return self.by_name.get(name)
+
+    @property
+    def signature(self) -> str:
+        """How it is called, as help texts show it: ``ask(prompt, context…, system: str, …)``."""
+        if self.declaration:
+            return self.declaration
+        parts = [p.name if p.required else f"{p.name}?" for p in self.positional]
+        if self.variadic:
+            parts.append(f"{self.variadic.name}…")
+        parts += [f"{p.name}: {p.type}" for p in self.parameters if not p.by_position]
+        if self.open_arguments:
+            parts.append("name: value…")
+        return f"{self.name}({', '.join(parts)})"
+
+
+class Operation(Callee):
     """One operation of AIS, as data.
 
     The checker, the dialect, the lowering, the table of handlers and docs/operations.md are made from it.
     """
 
-    name: str
     summary: str
     family: Family
     effect: Effect
-    parameters: tuple[Parameter, ...] = ()
-    variadic: Variadic | None = None
-    result: Type = NONE
     result_of_text: Type | None = None
     """The result instead of `result` when every variadic operand is a str."""
     result_by_key: Type | None = None
     """The result instead of `result` where `key` is given."""
-    alternatives: tuple[str, ...] = ()
-    """Parameters of which a call gives exactly one."""
     available: bool = True
     """False for an operation that the language knows and checks, and this version refuses by name."""
-    open_arguments: bool = False
-    """Whether further named arguments are allowed (those of a tool)."""
     instruction: str | None = None
     """What a model operation adds to the system text, if anything."""
     reasons: bool = False
@@ -86,22 +127,11 @@ class Operation:
     """A complete statement that shows it in use."""
 
     @cached_property
-    def positional(self) -> tuple[Parameter, ...]:
-        return tuple(p for p in self.parameters if p.by_position)
-
-    @cached_property
     def least_operands(self) -> int:
         """How many positional operands it needs at least, those left out that must be literals."""
         return sum(p.required and not p.literal for p in self.positional) + (
             self.variadic.minimum if self.variadic else 0
         )
-
-    def parameter(self, name: str) -> Parameter | None:
-        return self._by_name.get(name)
-
-    @cached_property
-    def _by_name(self) -> dict[str, Parameter]:
-        return {p.name: p for p in self.parameters}
 
     def result_for(self, operands: list[Type], *, by_key: bool = False) -> Type:
         """The result type, given the types of the variadic operands."""
@@ -110,14 +140,3 @@ class Operation:
         if self.result_of_text is not None and all(t.name == "str" for t in operands):
             return self.result_of_text
         return self.result
-
-    @property
-    def signature(self) -> str:
-        """How it is called, as help texts show it: ``ask(prompt, context…, system: str, …)``."""
-        parts = [p.name if p.required else f"{p.name}?" for p in self.positional]
-        if self.variadic:
-            parts.append(f"{self.variadic.name}…")
-        parts += [f"{p.name}: {p.type}" for p in self.parameters if not p.by_position]
-        if self.open_arguments:
-            parts.append("name: value…")
-        return f"{self.name}({', '.join(parts)})"

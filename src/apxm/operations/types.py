@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from apxm.errors import OperationError
 from apxm.source import shortened
@@ -15,8 +14,7 @@ Value = Any
 """What flows along an edge at run time: str, int, float, bool, None, list or dict with str keys, nested."""
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(NamedTuple):
     """A type of AIS. Use the constants below and `list_of`; `parse_type` reads back what `str` writes."""
 
     name: str

@@ -14,10 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from apxm.errors import ArtifactError, UsageError
+from apxm.program.magic import MAGIC
 from apxm.program.model import Names, Program
 from apxm.program.verify import verify
 
-MAGIC = b"APXM"
 FORMAT_VERSION = 1
 LARGEST_ARTIFACT = 256 * 1024 * 1024
 

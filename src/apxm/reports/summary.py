@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from apxm.analysis.metrics import Metrics
-from apxm.runtime.trace import Trace
+from typing import TYPE_CHECKING
+
 from apxm.source import printable
+
+if TYPE_CHECKING:
+    from apxm.analysis.metrics import Metrics
+    from apxm.runtime.trace import Trace
 
 
 def duration(ms: float) -> str:

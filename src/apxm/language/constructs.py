@@ -1,0 +1,233 @@
+"""The constructs: what stands in their heads, and what their blocks give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from apxm.language.expressions import FlowExpressions
+from apxm.language.findings import Findings
+from apxm.language.report import UNKNOWN
+from apxm.language.statements import Destination, FlowStatements, Place
+from apxm.language.syntax import (
+    Block,
+    Constant,
+    Construct,
+    Expression,
+    For,
+    Identifier,
+    If,
+    Loop,
+    NamedArgument,
+    Next,
+    Repetition,
+    Statement,
+    Switch,
+    Try,
+    Until,
+)
+from apxm.operations.labels import fold_label
+from apxm.operations.types import BOOL, INT, JSON, LATER_TYPES, STR, Type
+from apxm.source import Span
+
+Bindings = Iterable[tuple[Identifier, Type]]
+"""Names that a construct binds in a block, and their types."""
+
+
+class FlowConstructs(FlowStatements):
+    """The statements of one flow, those included that hold blocks. Each construct has a method."""
+
+    def __init__(self, expressions: FlowExpressions, findings: Findings) -> None:
+        super().__init__(expressions, findings)
+        self._carried: list[dict[str, Type]] = []
+        """By loop, from the outermost: the names it carries."""
+
+    def _construct(self, statement: Statement, place: Place) -> None:
+        match statement:
+            case Switch():
+                self._switch(statement, place)
+            case If():
+                self._if(statement, place)
+            case Loop():
+                self._loop(statement)
+            case For():
+                self._for(statement)
+            case Try():
+                self._try(statement, place)
+            case Until():
+                self._condition(statement.condition, "until")
+            case Next():
+                self._next(statement)
+            case _:
+                raise AssertionError(f"no check for {type(statement).__name__}")
+
+    # --- what their blocks give
+
+    def _inside(self, construct: Construct, place: Place) -> Place:
+        """Where the blocks of `construct` stand, which is at `place` itself."""
+        if construct.target is not None:
+            name = f"the `{construct.keyword}` bound to `{construct.target.text}`"
+            place = Place(Destination(name), is_last=True)
+            place.destination.through.append(construct)
+        elif place.is_last:
+            place.destination.through.append(construct)
+            if place.destination.takes_value:
+                self._findings.tail.add(construct)
+        else:
+            place = place._replace(inside=place.inside or construct.keyword)
+        return place
+
+    def _bind_result(self, construct: Construct, place: Place) -> None:
+        """To be called behind its last block; `place` is where they stood."""
+        if construct.target is not None:
+            self._settle(place.destination)
+            self._scopes.bind(construct.target, place.destination.type)
+
+    def _block_with(self, block: Block, bindings: Bindings, place: Place) -> None:
+        self._scopes.enter()
+        for name, found in bindings:
+            self._scopes.bind(name, found)
+        self._block(block, place)
+        self._scopes.leave()
+
+    # --- switch
+
+    def _switch(self, switch: Switch, place: Place) -> None:
+        found = self._expressions.value(switch.selector)
+        if found not in (STR, UNKNOWN):
+            message = f"found `{found}`, expected `str`: `switch` compares text"
+            self._report.error("wrong-type", message, switch.selector.span, 'make it text: `switch "" + …`')
+        self._labels(switch)
+        inside = self._inside(switch, place)
+        for block in switch.blocks:
+            self._block(block, inside)
+        self._bind_result(switch, inside)
+
+    def _labels(self, switch: Switch) -> None:
+        if not switch.cases:
+            self._report.error("empty-switch", "this `switch` has no `case`", switch.span.first(len("switch")))
+        seen: dict[str, Span] = {}
+        for case in switch.cases:
+            label = case.label
+            if not isinstance(label.value, str):
+                message = "the label of a case is text, in quotes"
+                self._report.error("wrong-type", message, label.span)
+                continue
+            folded = fold_label(label.value)
+            if folded in seen:
+                message = f"this case is the same as the one on line {seen[folded].line}"
+                advice = "labels are compared without surrounding blanks, capital and small letters being equal"
+                self._report.error("duplicate-label", message, label.span, advice)
+            seen.setdefault(folded, label.span)
+
+    # --- if, try
+
+    def _if(self, branch: If, place: Place) -> None:
+        for condition in branch.conditions:
+            self._condition(condition, "if")
+        inside = self._inside(branch, place)
+        for block in branch.blocks:
+            self._block(block, inside)
+        destination = inside.destination
+        if branch.otherwise is None and inside.is_last and destination.takes_value and destination.required:
+            message = f"{destination.name} gives a value, and there is none where no condition holds"
+            self._report.error("missing-return", message, branch.span.first(len("if")), "add `else { return … }`")
+        self._bind_result(branch, inside)
+
+    def _condition(self, condition: Expression, keyword: str) -> None:
+        self._expressions.fit(condition, BOOL, f"the condition of `{keyword}`")
+
+    def _try(self, attempt: Try, place: Place) -> None:
+        inside = self._inside(attempt, place)
+        self._block(attempt.body, inside)
+        self._block_with(attempt.handler, [(attempt.error, UNKNOWN)] if attempt.error else [], inside)
+        self._bind_result(attempt, inside)
+
+    # --- loop, for
+
+    def _loop(self, loop: Loop) -> None:
+        self._limit(loop)
+        carried = [
+            (argument.name, self._expressions.value(argument.value))
+            for argument in self._without_repeated(loop.arguments)
+            if argument.name.text != "max"
+        ]
+        if not any(argument.name.text == "max" for argument in loop.arguments):
+            message = "this `loop` has no `max`, and a loop is always bounded"
+            advice = "say how often it runs at most: `loop (max: 4, …)`"
+            self._report.error("missing-argument", message, loop.span.first(len("loop")), advice)
+        self._carried.append({name.text: found for name, found in carried})
+        self._repeated(loop, carried)
+        self._carried.pop()
+        if loop.target is not None:
+            self._scopes.bind(loop.target, carried[0][1] if len(carried) == 1 else UNKNOWN)
+
+    def _for(self, each: For) -> None:
+        element = self._element(each.items)
+        for argument in self._without_repeated(each.arguments):
+            if argument.name.text != "max":
+                advice = self._report.near(argument.name.text, ["max"]) or "it is `for x in items (max: n)`"
+                message = f"`for` has no argument `{argument.name.text}`"
+                self._report.error("unknown-argument", message, argument.name.span, advice)
+                self._expressions.value(argument.value)
+        self._limit(each)
+        returned = self._repeated(each, [(each.item, element)])
+        if each.target is not None:
+            known = returned != UNKNOWN
+            found = self._expressions.list_type(returned, each.span.first(len("for"))) if known else UNKNOWN
+            self._scopes.bind(each.target, found)
+
+    def _repeated(self, repetition: Repetition, bindings: Bindings) -> Type:
+        """What its block returns; `UNKNOWN` where that is nothing."""
+        own = Destination(f"this `{repetition.keyword}`", required=False)
+        self._block_with(repetition.body, bindings, Place(own, is_last=True))
+        self._settle(own)
+        return own.type
+
+    def _element(self, items: Expression) -> Type:
+        found = self._expressions.value(items)
+        if found.element is not None:
+            return found.element
+        if found == JSON:
+            return JSON  # only a run can tell whether this is a list
+        if found != UNKNOWN and found.name not in LATER_TYPES:
+            message = f"found `{found}`, expected a list: `for` takes its items one by one"
+            self._report.error("wrong-type", message, items.span)
+        return UNKNOWN
+
+    def _limit(self, repetition: Repetition) -> None:
+        keyword = repetition.keyword
+        for argument in repetition.arguments:
+            if argument.name.text != "max":
+                continue
+            found = self._expressions.fit(argument.value, INT, f"`max` of `{keyword}`")
+            value = argument.value.value if isinstance(argument.value, Constant) else None
+            if found == INT and isinstance(value, int) and value < 1:
+                message = f"`max` of `{keyword}` is at least 1, and this is {value}"
+                self._report.error("out-of-range", message, argument.value.span)
+
+    def _next(self, carry: Next) -> None:
+        carried = self._carried[-1] if self._carried else None
+        for argument in self._without_repeated(carry.arguments):
+            name = argument.name.text
+            if carried is not None and name in carried:
+                self._expressions.fit(argument.value, carried[name], f"the next `{name}`")
+                continue
+            self._expressions.value(argument.value)
+            if carried is None:
+                continue  # outside of a loop, which is reported
+            listed = ", ".join(f"`{known}`" for known in carried)
+            otherwise = f"it carries {listed}" if carried else f"give it a start: `loop (max: 4, {name}: …)`"
+            message = f"the `loop` around this carries no `{name}`"
+            advice = self._report.near(name, carried) or otherwise
+            self._report.error("unknown-argument", message, argument.name.span, advice)
+
+    def _without_repeated(self, arguments: tuple[NamedArgument, ...]) -> list[NamedArgument]:
+        seen: dict[str, NamedArgument] = {}
+        for argument in arguments:
+            if argument.name.text in seen:
+                message = f"`{argument.name.text}` is given twice"
+                self._report.error("duplicate-argument", message, argument.name.span)
+                if argument.name.text != "max":
+                    self._expressions.value(argument.value)
+            seen.setdefault(argument.name.text, argument)
+        return list(seen.values())
