@@ -49,18 +49,18 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 2485,
-    "apxm": 1490,  # the files of the package itself
+    "apxm": 1700,  # the files of the package itself
     "backends": 2991,
-    "cli": 2802,
+    "cli": 2970,
     "compiler": 757,
-    "config": 966,
+    "config": 990,
     "ir": 1582,
     "journal": 1329,
     "language": 3839,
     "operations": 863,
     "passes": 885,
     "program": 1106,
-    "reports": 1628,
+    "reports": 1160,
     "runtime": 4046,
     "simulator": 3452,
     "workloads": 1354,
