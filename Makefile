@@ -48,7 +48,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 grammar: $(VENV)/.installed-dev
-	$(BIN)/python -m apxm.language.grammar
+	$(BIN)/python -m tests.language.grammar_tables
 
 docs: $(VENV)/.installed
 	$(BIN)/apxm ops --markdown > docs/operations.md

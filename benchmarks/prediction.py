@@ -160,12 +160,12 @@ def compared(
     precision: float,
 ) -> Row:
     latency, slowdown = endpoint
-    loaded, flow = LoadedProgram(program), program.flows[0]
+    flow = program.flows[0]
     runs = max(100, PREDICTED_CALLS // len(program.plans[0].nodes))
-    predicted = predict(loaded, flow, (), profile, limit, runs, PREDICTED_SEED)
-    path = [step for step in analyze(loaded, flow, [], profile).critical_path if step.operation == "ask"]
+    predicted = predict(program, flow, (), profile, limit, runs, PREDICTED_SEED)
+    path = [step for step in analyze(program, flow, [], profile).critical_path if step.operation == "ask"]
     backend = SimulatedBackend(latency=latency, slowdown=slowdown, seed=MEASURED_SEED)
-    samples = measured(loaded, flow, limit, backend, precision)
+    samples = measured(LoadedProgram(program), flow, limit, backend, precision)
     return Row(
         subject=subject,
         predicted_ms=predicted.mean_ms,

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
 GROUND = [
-    {"source", "forks", "regular", "version", "writing"},
+    {"source", "frozen", "forks", "regular", "version", "writing"},
     {"garbage"},
     {"errors"},
     {"operations", "files"},
@@ -35,7 +35,7 @@ EDGE = [
 
 ONLY_IN = {
     "wcwidth": {"source"},
-    "lark": {"language"},
+    "lark": set(),  # a tool of development: the tables it makes are part of the package
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
     "jsonschema": {"simulator"},
@@ -50,16 +50,16 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 2485,
     "apxm": 1700,  # the files of the package itself
-    "backends": 2991,
+    "backends": 2984,
     "cli": 2970,
-    "compiler": 757,
+    "compiler": 805,
     "config": 990,
-    "ir": 1582,
+    "ir": 1192,
     "journal": 1329,
-    "language": 3839,
-    "operations": 863,
-    "passes": 885,
-    "program": 1106,
+    "language": 4079,
+    "operations": 883,
+    "passes": 828,
+    "program": 1110,
     "reports": 1160,
     "runtime": 4046,
     "simulator": 3452,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import fmean, median, quantiles
 
+from apxm.analysis.losses import TERMS
 from apxm.reports.tables import markdown
-from apxm.workloads.comparison import APXM, LANGGRAPH, Ladder, Measured, MeasuredApxm
+from apxm.workloads.comparison import APXM, LANGGRAPH, Measured, MeasuredApxm
 from benchmarks.real.results import Discipline, Results, Round
 
 WITHIN = 0.20
@@ -94,13 +95,12 @@ def _predictions(rounds: Sequence[Round]) -> list[str]:
 
 
 def _losses(rounds: Sequence[Round]) -> list[str]:
-    terms = Ladder.__struct_fields__
     rows: list[list[str]] = []
     for index, n in _widths(rounds):
         apxm = _apxm(rounds, index)
-        means = [fmean(getattr(each.losses_ms, term) for each in apxm) for term in terms]
+        means = [fmean(getattr(each.losses_ms, term) for each in apxm) for term in TERMS]
         rows.append([str(n), *(f"{mean + 0.0:.1f}" for mean in means), f"{sum(means):.1f}"])
-    return markdown(["N", *terms, "= duration"], rows)
+    return markdown(["N", *TERMS, "= duration"], rows)
 
 
 def _calibrations(rounds: Sequence[Round]) -> list[str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, eq=False)
 class SourceFile:
     """One file of AIS text."""
 
-    path: str
-    """As the user gave it; only ever shown."""
-    text: str
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        """As the user gave it; only ever shown."""
+        self.text = text
 
     @cached_property
     def line_starts(self) -> list[int]:
@@ -66,8 +65,7 @@ class Span(NamedTuple):
         return f"{printable(self.source.path)}:{line}:{column}"
 
 
-@dataclass(frozen=True)
-class Diagnostic:
+class Diagnostic(NamedTuple):
     """One thing to say about one place of the source."""
 
     severity: Literal["error", "warning"]

@@ -15,14 +15,13 @@ from apxm.compiler.pipeline import compile_source
 from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.model import Program
-from apxm.runtime.handlers.table import LoadedProgram
 from apxm.source import SourceFile
 from tests.analysis.endpoints import profile
 from tests.plans import ask, merge, plan, program
 
 
 def predicted(p: Program, known: Profile | None = None, *arguments: Value, **options: int | None) -> Prediction:
-    return predict(LoadedProgram(p), p.flows[0], arguments, known, **options)  # type: ignore[arg-type]
+    return predict(p, p.flows[0], arguments, known, **options)  # type: ignore[arg-type]
 
 
 def compiled(body: str, parameters: str = "") -> Program:
@@ -56,7 +55,7 @@ def test_calls_that_share_a_processor_slow_each_other_down(limit: int | None, ex
 )
 def test_calls_that_stand_in_a_queue_end_one_after_the_other(services: list[float], expected: list[float]) -> None:
     p = fan_out(4)
-    trace = next(simulate(LoadedProgram(p), p.flows[0], (), profile(*services, discipline="queue")))
+    trace = next(simulate(p, p.flows[0], (), profile(*services, discipline="queue")))
     ends = sorted((record.attempts[0].received - trace.started) / 1e6 for record in trace.operations)
     assert ends == pytest.approx(expected)
 

@@ -32,7 +32,7 @@ def duration_ms(settings: SimulatedSettings, calls: int, seed: int = 0) -> float
 def test_what_is_predicted_of_a_steady_backend_is_what_it_does(slowdown: str, calls: int) -> None:
     settings = SimulatedSettings(latency="constant:120", slowdown=slowdown)
     program = asks([f"prompt {i}" for i in range(calls)], None)
-    found = predict(LoadedProgram(program), program.flows[0], (), specified_profile("dry", settings))
+    found = predict(program, program.flows[0], (), specified_profile("dry", settings))
     assert found.mean_ms == pytest.approx(duration_ms(settings, calls), rel=1e-3)
     assert not found.random
 
@@ -46,7 +46,7 @@ def test_what_is_predicted_of_a_random_backend_is_what_it_does_on_the_whole(late
     assert list(profile.ratios) == sorted(profile.ratios)
     if latency.startswith("lognormal"):
         program = asks([f"prompt {i}" for i in range(8)], None)
-        found = predict(LoadedProgram(program), program.flows[0], (), profile, runs=300)
+        found = predict(program, program.flows[0], (), profile, runs=300)
         assert found.mean_ms == pytest.approx(fmean(duration_ms(settings, 8, seed) for seed in range(300)), rel=0.05)
 
 

@@ -13,7 +13,6 @@ from apxm.analysis.work_span import longest_path, work
 from apxm.compiler.pipeline import compile_source
 from apxm.operations.types import Value
 from apxm.program.model import Program
-from apxm.runtime.handlers.table import LoadedProgram
 from apxm.source import SourceFile
 from tests.analysis.endpoints import profile
 from tests.random_plans import random_program
@@ -25,7 +24,7 @@ def compiled(text: str, level: int = 1) -> Program:
 
 def analyzed(text: str, known: Profile | None = None, level: int = 1, **given: Value) -> Analysis:
     p = compiled(text, level)
-    return analyze(LoadedProgram(p), p.flows[0], (1, 2), known, given)
+    return analyze(p, p.flows[0], (1, 2), known, given)
 
 
 FAN_OUT = """
@@ -151,12 +150,12 @@ def test_a_flow_that_calls_no_model() -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_any_run_lies_within_what_was_said_before_it(seed: int) -> None:
     p = random_program(Random(seed))
-    loaded, flow = LoadedProgram(p), p.flows[0]
+    flow = p.flows[0]
     try:
-        traces = list(simulate(loaded, flow, (), profile(100), runs=5, seed=seed))
+        traces = list(simulate(p, flow, (), profile(100), runs=5, seed=seed))
     except Exception:  # a switch without a match: such a flow cannot be analyzed either
         return
-    found = analyze(loaded, flow, (2,), profile(100))
+    found = analyze(p, flow, (2,), profile(100))
     for trace in traces:
         t1, t_inf = work(trace) / 1e6, longest_path(trace).length / 1e6
         assert found.t1_ms.low <= t1 <= (found.t1_ms.high or 0)

@@ -15,6 +15,7 @@ from apxm.workloads.langgraph_system import missing_packages
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(bool(missing_packages()), reason="needs the extra bench")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_works(name: str, tmp_path: Path) -> None:

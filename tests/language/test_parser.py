@@ -10,13 +10,14 @@ import pytest
 from lark import Lark
 
 from apxm.errors import SourceError
-from apxm.language import grammar
 from apxm.language.lalr import TABLES
 from apxm.language.parser import parse
 from apxm.language.syntax import RESERVED_WORDS, Identifier, Syntax, SyntaxTree
 from apxm.source import SourceFile, Span
+from tests.language.grammar_tables import GRAMMAR as GRAMMAR_FILE
+from tests.language.grammar_tables import tables
 
-GRAMMAR = grammar.GRAMMAR.read_text(encoding="utf-8")
+GRAMMAR = GRAMMAR_FILE.read_text(encoding="utf-8")
 
 
 def tree_of(text: str) -> SyntaxTree:
@@ -195,7 +196,7 @@ def test_the_grammar_has_no_conflict(caplog: pytest.LogCaptureFixture):
 
 
 def test_the_tables_are_those_of_the_grammar():
-    assert TABLES.read_text(encoding="utf-8") == grammar.tables(), "grammar.lark has changed: run `make grammar`"
+    assert TABLES.read_text(encoding="utf-8") == tables(), "grammar.lark has changed: run `make grammar`"
 
 
 def test_the_reserved_words_are_those_of_the_grammar():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from apxm.workloads.comparison import Comparison, Ladder, Measured, MeasuredApxm, Overhead, Width
+from apxm.analysis.losses import Losses
+from apxm.workloads.comparison import Comparison, Measured, MeasuredApxm, Overhead, Width
 
 
 def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgraph: bool = True) -> Comparison:
@@ -31,7 +32,7 @@ def _apxm(n: int) -> MeasuredApxm:
         processor_us=180.4,
         predicted_ms=duration * 1.02,
         prediction_error=0.02,
-        losses_ms=Ladder(
+        losses_ms=Losses(
             isolated=1000, contention=latency - 1000, variation=-2.5, transport=3.5, retries=0, waiting=0, runtime=4
         ),
     )

@@ -22,10 +22,10 @@ LATENCY = "lognormal:300,0.4"
 
 @pytest.mark.parametrize("slowdown", ["none", "usl:0.05,0.0001"])
 def test_random_calls_are_predicted_at_twice_the_calibrated_width(slowdown: str) -> None:
-    program = LoadedProgram(asks([f"Task {i}" for i in range(WIDTH)]))
-    flow = program.program.flows[0]
+    program = asks([f"Task {i}" for i in range(WIDTH)])
+    flow = program.flows[0]
     endpoint = SimulatedBackend(latency=LATENCY, slowdown=slowdown, seed=99)
-    samples = measured(program, flow, None, endpoint, precision=0.005)
+    samples = measured(LoadedProgram(program), flow, None, endpoint, precision=0.005)
     errors: list[float] = []
     for seed in range(5):
         profile = run_virtually(

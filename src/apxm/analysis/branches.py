@@ -1,98 +1,100 @@
-"""All runs that a flow can take, in one graph: every arm of every `switch` is opened, and one of them counts."""
+"""All runs that a flow can take, in one graph: each alternative of each opener is there once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from statistics import fmean
-from typing import NamedTuple
+from collections.abc import Sequence
+from math import inf
 
-from apxm.analysis.graph import FrameGraph, in_order
-from apxm.errors import UsageError
-from apxm.program.model import Call, Exit, Flow, Program, Switch
-from apxm.runtime.trace import FrameRecord
-
-MOST_NODES = 10_000_000
-"""As many as one run may unfold into."""
-
-Choose = Callable[[Sequence[float]], float]
-"""What counts of several arms."""
+from apxm.program.frames import LOW, FrameGraph, Scenario, in_order
+from apxm.program.model import Enter, Exit, Opener, Opening, Program
+from apxm.program.unfolding import FrameRecord, Unfolding
 
 
-class Scenario(NamedTuple):
-    """One way to sum up what is not known before the run."""
-
-    name: str
-    choose: Choose
-
-
-LOW, EXPECTED, HIGH = Scenario("low", min), Scenario("expected", fmean), Scenario("high", max)
-SCENARIOS = (LOW, EXPECTED, HIGH)
-
-
-Opens = Callable[[int, int], bool]
-"""Whether it is open what an opener will open, by its frame and node."""
-
-
-def unfold(
-    program: Program, flow: Flow, begun: Sequence[FrameRecord] = (), is_open: Opens | None = None
-) -> list[FrameRecord]:
-    """The frames of a run that takes every arm, each behind the one around it. Of a run that has `begun` it is those
-    it has, and then all that may follow where `is_open` says so. Raises `UsageError` for too many."""
-    frames = list(begun) or [FrameRecord(flow.plan, -1, -1)]
-    size = 0
-    for index, frame in enumerate(frames):  # it grows while it is read
-        nodes = program.plans[frame.plan].nodes
-        size += len(nodes)
-        if size > MOST_NODES:
-            raise UsageError(f"{flow.qualified_name} unfolds into more than {MOST_NODES:,} nodes")
-        for opener, node in enumerate(nodes):
-            if index < len(begun) and not (is_open and is_open(index, opener)):
-                continue
-            if isinstance(node, Switch):
-                arms = node.arms if node.default is None else (*node.arms, node.default)
-                frames += [FrameRecord(arm, index, opener) for arm in arms]
-            elif isinstance(node, Call):
-                frames.append(FrameRecord(node.plan, index, opener))
-    return frames
-
-
-class Branches(FrameGraph):
-    """The graph of frames that `unfold` found."""
+class Branches(Unfolding):
+    """The graph of frames that `unfold` found, with sums and paths in one scenario or another."""
 
     def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
         super().__init__(program, frames)
-        self.order = in_order(self.before)
-        self.alternatives: dict[int, list[int]] = {}
-        """By the number of an exit: the outputs of the arms of which it gives one."""
-        for (frame, opener), arms in self.children.items():
-            if len(arms) > 1:
-                for i, node in enumerate(self.plans[self.frames[frame].plan].nodes):
-                    if isinstance(node, Exit) and node.opener == opener:
-                        self.alternatives[self.number(frame, i)] = self.outputs(frame, node)
+        self.repeated: dict[int, list[int]] = {}
+        """By frame of which there may be any number: its opener, and all that is delivered into it."""
+        self._exits: dict[int, tuple[Opening, list[int]]] = {}
+        """By the number of an exit with alternatives: the frames behind it, and what each gives there."""
+        openings: list[list[Opening]] = [[] for _ in frames]
+        for (frame, node), children in self.children.items():
+            opener = self.node(frame, node)
+            assert isinstance(opener, Opener)
+            opening = opener.opening._replace(plans=tuple(children))
+            openings[frame].append(opening)
+            if len(children) > 1 or not opening.is_exact:
+                self._add_alternatives(frame, node, opening)
+        self._opened = FrameGraph(openings)
+        self.order = in_order(self._all_before() if self.repeated else self.before)
 
-    def total(self, own: Sequence[float], choose: Choose) -> float:
+    def total(self, own: Sequence[float], scenario: Scenario) -> float:
         """The sum over a run, given one number per frame."""
-        return self._fold(own, lambda a, b: a + b, choose)
+        return self._opened.total(own, scenario)[0]
 
-    def span(self, weights: Sequence[float], choose: Choose) -> float:
-        """T_inf: of several arms, each thing that leaves them leaves when `choose` of them says."""
+    def span(self, weights: Sequence[float], scenario: Scenario) -> float:
+        """T_inf: of several alternatives, each thing that leaves them leaves when the scenario says.
+
+        Frames of which there may be any number begin one after the other, the first when all is there that is delivered
+        into them, the others when all has left the one before: no run takes longer. In `LOW` they run at once, and only
+        those that there must be.
+        """
         found = [0.0] * self.size
         for number in self.order:
-            arms = self.alternatives.get(number, ())
-            begin = max((found[p] for p in self.before[number] if p not in arms), default=0.0)
-            if arms:
-                begin = max(begin, choose([found[arm] for arm in arms]))
+            opening, outputs = self._exits.get(number, _NOTHING)
+            begin = max((found[p] for p in self.before[number] if p not in outputs), default=0.0)
+            if outputs:
+                if scenario is not LOW and not opening.is_exact:
+                    ends = [max(found[output] for output in self._outputs_of(child)) for child in opening.plans]
+                else:
+                    ends = [found[output] for output in outputs]
+                begin = max(begin, self._behind(opening, ends, found, scenario))
+            elif self.repeated and scenario is not LOW:
+                begin = max([begin, *(found[p] for p in self._delivered(number))])
             found[number] = begin + weights[number]
         stops = [*self.starts[1:], self.size]
         own = [max(found[start:stop], default=0.0) for start, stop in zip(self.starts, stops, strict=True)]
-        return self._fold(own, max, choose)
+        return self._opened.fold(
+            own, lambda end, opening, ends: max(end, self._behind(opening, ends, found, scenario))
+        )[0]
 
-    def _fold(self, own: Sequence[float], join: Callable[[float, float], float], choose: Choose) -> float:
-        """One number per frame made into one for the flow, innermost frames first."""
-        found = list(own)
-        for index in reversed(range(1, len(self.frames))):
-            frame = self.frames[index]
-            arms = self.children[frame.parent, frame.opener]
-            if arms[0] == index:
-                found[frame.parent] = join(found[frame.parent], choose([found[arm] for arm in arms]))
-        return found[0]
+    def _behind(self, opening: Opening, ends: Sequence[float], found: Sequence[float], scenario: Scenario) -> float:
+        """When the frames of an opening are over, given when one of each alternative would be."""
+        if opening.is_exact:
+            return scenario.choose(ends)
+        if scenario is LOW:
+            return scenario.choose(ends) if opening.least else 0.0
+        begin = max(found[p] for p in self.repeated[opening.plans[0]])
+        return begin if begin == inf else begin + scenario.together(opening, [end - begin for end in ends])
+
+    def _add_alternatives(self, frame: int, opener: int, opening: Opening) -> None:
+        delivered = [self.number(frame, opener)]
+        for i, node in enumerate(self.plans[self.frames[frame].plan].nodes):
+            if isinstance(node, Exit) and node.opener == opener:
+                self._exits[self.number(frame, i)] = opening, self.outputs(frame, node)
+            elif isinstance(node, Enter) and node.opener == opener:
+                delivered.append(self.number(frame, i))
+        if not opening.is_exact:
+            self.repeated.update(dict.fromkeys(opening.plans, delivered))
+
+    def _delivered(self, number: int) -> Sequence[int]:
+        """What the first nodes of a repeated frame wait for in the frame around it; nothing for others."""
+        delivered = self.repeated.get(self.place(number)[0], ())
+        return delivered if delivered and delivered[0] in self.before[number] else ()
+
+    def _all_before(self) -> Sequence[Sequence[int]]:
+        """`before`, and in front of the exits of repeated frames all that leaves them."""
+        before = [[*waits, *self._delivered(number)] for number, waits in enumerate(self.before)]
+        for number, (opening, _) in self._exits.items():
+            if not opening.is_exact:
+                for child in opening.plans:
+                    before[number] += [*self.repeated[child], *self._outputs_of(child)]
+        return before
+
+    def _outputs_of(self, frame: int) -> list[int]:
+        return [self.number(frame, output) for output in self.plans[self.frames[frame].plan].outputs]
+
+
+_NOTHING: tuple[Opening, list[int]] = Opening(()), []

@@ -13,7 +13,6 @@ from apxm.analysis.fitting import Bursts, Levels, in_order_of_end
 from apxm.analysis.predict import simulate
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Profile
-from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.trace import Trace
 
 _SIMULATED_BURSTS = 100
@@ -47,7 +46,7 @@ def _misfit(candidate: Profile, levels: Levels, bursts: Bursts) -> float:
         misfit += _squared_errors(candidate, fmean(services), expected, pstdev(services) / sqrt(len(services)))
     program = asks([prompt(number) for number in range(len(bursts[0]))])
     unlimited = replace(candidate, max_concurrency=None, client_ms=0.0)
-    runs = simulate(LoadedProgram(program), program.flows[0], (), unlimited, runs=_SIMULATED_BURSTS)
+    runs = simulate(program, program.flows[0], (), unlimited, runs=_SIMULATED_BURSTS)
     simulated = [sorted(_services(trace)) for trace in runs]
     for measured, expected in zip(in_order_of_end(bursts), zip(*simulated, strict=True), strict=True):
         misfit += _squared_errors(candidate, measured, fmean(expected), pstdev(expected) / sqrt(len(bursts)))

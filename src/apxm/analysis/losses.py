@@ -25,17 +25,19 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from apxm.analysis.graph import FrameGraph, ends, in_order
 from apxm.analysis.load import slowdowns
 from apxm.analysis.profile import Profile
+from apxm.analysis.work_span import ends
+from apxm.program.frames import in_order
 from apxm.program.model import Literal, Operate
+from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import ANOTHER_RUN, Attempt, OperationRecord, Place, Trace
 
 TERMS = ("isolated", "contention", "variation", "transport", "retries", "waiting", "runtime")
 
 
-class Losses(Struct, frozen=True, kw_only=True):
-    """Where the duration went, in ms."""
+class Losses(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the duration of a run went, in ms. Means over runs are of this type too, and say nothing but the terms."""
 
     isolated: float
     contention: float
@@ -44,12 +46,12 @@ class Losses(Struct, frozen=True, kw_only=True):
     retries: float
     waiting: float
     runtime: float
-    calibrated: bool
+    calibrated: bool = True
     """Whether the profile covers every class. Those it does not are measured against their own mean in this run, which
     hides their contention in `isolated`."""
-    transport_included: bool
+    transport_included: bool = False
     """Whether an endpoint did not report its service: transport then counts as service."""
-    classes_of_one: tuple[str, ...]
+    classes_of_one: tuple[str, ...] = ()
     """Classes without a profile and with a single operation, which therefore show no variation."""
 
     @property
@@ -148,7 +150,7 @@ class _Rungs:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._graph = FrameGraph.of(trace)
+        self._graph = Unfolding(trace.program, trace.frames)
         self._before = list(self._graph.before)
         self._answers: list[list[int]] = [[0] * self._graph.size for _ in range(4)]
         """The weights of the rungs up to L2b: of answered attempts alone."""

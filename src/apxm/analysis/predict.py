@@ -7,7 +7,6 @@ model, and what the answers say is unknown: a `switch` on a text that holds one 
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -22,15 +21,14 @@ from apxm.analysis.profile import Profile, assumed
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Flow, Operate, Switch
+from apxm.program.model import Flow, Opener, Operate, Program
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.handlers.table import Handler, LoadedProgram, named_backends
+from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
-from apxm.runtime.state import LoadedPlan
 from apxm.runtime.trace import Status, Trace
 
 T = TypeVar("T")
@@ -49,7 +47,7 @@ class Prediction(Struct, frozen=True):
 
 
 def predict(
-    program: LoadedProgram,
+    program: Program,
     flow: Flow,
     arguments: Sequence[Value] = (),
     profile: Profile | None = None,
@@ -64,18 +62,11 @@ def predict(
     taken for an endpoint like that of the profile. May be called inside a running event loop, which then stands still.
     Raises `UsageError` where the flow cannot succeed with these arguments.
     """
-    samples: list[float] = []
-    calls: list[int] = []
-    prepared = _Prepared(program, profile, seed)
-    for trace in prepared.runs(flow, arguments, max_concurrency, runs):
-        samples.append(trace.duration / 1e6)
-        calls.append(trace.attempts)
-    interval = mean_interval(samples, seed)
-    return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls), prepared.random)
+    return Predictor(program, profile, seed).predict(flow, arguments, max_concurrency, runs)
 
 
 def simulate(
-    program: LoadedProgram,
+    program: Program,
     flow: Flow,
     arguments: Sequence[Value] = (),
     profile: Profile | None = None,
@@ -84,43 +75,45 @@ def simulate(
     seed: int = 0,
 ) -> Iterator[Trace]:
     """The runs behind `predict`, one by one."""
-    return _Prepared(program, profile, seed).runs(flow, arguments, max_concurrency, runs)
+    return Predictor(program, profile, seed).runs(flow, arguments, max_concurrency, runs)
 
 
-class _Prepared:
-    """A program whose model calls go to predicted endpoints, and whose switches on their answers take any arm."""
+class Predictor:
+    """A program loaded so that its model calls go to predicted endpoints, and what would choose by their answers takes
+    any case; for any number of predictions."""
 
-    def __init__(self, program: LoadedProgram, profile: Profile | None, seed: int) -> None:
+    def __init__(self, program: Program, profile: Profile | None, seed: int) -> None:
         self._seed = seed
         self._draws = profile is not None and len(profile.ratios) > 1
         self._iteration = 0
         self._arms: dict[tuple[int, int], Random] = {}
-        """What chooses at each `Switch` whose selector depends on an answer, by plan and node."""
-        self._endpoints: dict[str, Profile] = {}
+        """What chooses at each opener whose choice depends on an answer, by plan and node."""
+        self._program = LoadedProgram(program, _by_operation if profile is None else handler, self._any_case)
+        named = filter(None, self._program.backends)
+        self._endpoints: dict[str, Profile] = (
+            {name: assumed(OPERATIONS[name]) for name in dict.fromkeys(["ask", *named])}
+            if profile is None
+            else dict.fromkeys([profile.backend, *named], profile)
+        )
         """By the name of the backend; the first answers by default."""
-        self.program = copy.copy(program)
-        self.program.plans = tuple(map(self._with_any_arm, program.plans))
-        calls = [
-            (handler, node.operation)
-            for plan, handlers in zip(program.plans, program.handlers, strict=True)
-            for handler, node in zip(handlers, plan.nodes, strict=True)
-            if isinstance(handler, ModelCall) and isinstance(node, Operate)
-        ]
-        if profile is not None:
-            names = [profile.backend, *(handler.backend for handler, _ in calls if handler.backend)]
-            self._endpoints = dict.fromkeys(names, profile)
-        else:
-            self._endpoints = {
-                name: assumed(OPERATIONS[name]) for name in dict.fromkeys(["ask", *(name for _, name in calls)])
-            }
-            self.program.handlers = _by_operation(program)
-            self.program.backends = named_backends(self.program.handlers)
+
+    def predict(
+        self, flow: Flow, arguments: Sequence[Value] = (), max_concurrency: int | None = None, runs: int = 20
+    ) -> Prediction:
+        """As the function of this name says."""
+        samples: list[float] = []
+        calls: list[int] = []
+        for trace in self.runs(flow, arguments, max_concurrency, runs):
+            samples.append(trace.duration / 1e6)
+            calls.append(trace.attempts)
+        interval = mean_interval(samples, self._seed)
+        return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls), self.random)
 
     @property
     def random(self) -> bool:
-        """Whether the run that is over could have gone otherwise: it drew, or took an arm that an answer would decide.
+        """Whether the run that is over could have gone otherwise: it drew, or took a case that an answer would decide.
 
-        Every run meets the first such `switch`, so one run is enough to know.
+        Every run meets the first such opener, so one run is enough to know.
         """
         return self._draws or bool(self._arms)
 
@@ -128,7 +121,9 @@ class _Prepared:
         """Up to `most`, until one was not random."""
         for iteration in range(most):
             pool = self._begin(iteration)
-            run = Run(self.program, flow, arguments, pool, RunOptions(max_concurrency=max_concurrency, seed=self._seed))
+            run = Run(
+                self._program, flow, arguments, pool, RunOptions(max_concurrency=max_concurrency, seed=self._seed)
+            )
             trace = _run_virtually(run.execute())
             if trace.status is not Status.SUCCEEDED:
                 failure = trace.failures[0]
@@ -150,50 +145,31 @@ class _Prepared:
         }
         return BackendPool(backends, next(iter(backends)))
 
-    def _with_any_arm(self, plan: LoadedPlan) -> LoadedPlan:
-        switches = {i: node for i, node in enumerate(plan.nodes) if isinstance(node, Switch)}
-        if not switches:
-            return plan
-        changed = copy.copy(plan)
-        changed.evaluators = {
-            **plan.evaluators,
-            **{i: self._selector(plan, i, switch) for i, switch in switches.items()},
-        }
-        return changed
-
-    def _selector(self, plan: LoadedPlan, index: int, switch: Switch) -> Evaluate:
-        known = plan.evaluators[index]
+    def _any_case(self, plan: int, node: int, opener: Opener, known: Evaluate) -> Evaluate:
+        """What chooses at an opener: by a text that depends on an answer, each case equally often."""
         # The answer itself is no label, so it takes the default.
-        labels = switch.labels if switch.default is None else (*switch.labels, ANSWER)
+        cases = tuple(ANSWER if case is None else case for case in opener.cases)
+        if not cases:
+            return known
+        place = plan, node
 
-        def select(values: list[Value]) -> Value:
+        def choose(values: list[Value]) -> Value:
             selector = known(values)
             if ANSWER not in selector:
                 return selector
-            place = plan.index, index
             if place not in self._arms:
-                self._arms[place] = Random(f"{self._seed}:{self._iteration}:{plan.index}:{index}")
-            return self._arms[place].choice(labels)
+                self._arms[place] = Random(f"{self._seed}:{self._iteration}:{plan}:{node}")
+            return self._arms[place].choice(cases)
 
-        return select
+        return choose
 
 
-def _by_operation(program: LoadedProgram) -> tuple[tuple[Handler | None, ...], ...]:
-    """The handlers, each call with its operation's name as its backend."""
-
-    def changed(handler: Handler | None, node: AnyNode) -> Handler | None:
-        if not isinstance(handler, ModelCall) or not isinstance(node, Operate):
-            return handler
-        if handler.backend is None and node.operation == "ask":
-            return handler  # it is the default: most calls of a large program need no copy
-        handler = copy.copy(handler)
-        handler.backend = node.operation
-        return handler
-
-    return tuple(
-        tuple(map(changed, handlers, plan.nodes))
-        for handlers, plan in zip(program.handlers, program.plans, strict=True)
-    )
+def _by_operation(node: Operate) -> Handler:
+    """Its handler; a call goes to a backend that is called like the operation."""
+    made = handler(node)
+    if isinstance(made, ModelCall):
+        made.backend = node.operation
+    return made
 
 
 def _run_virtually(main: Coroutine[object, object, T]) -> T:

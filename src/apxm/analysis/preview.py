@@ -11,20 +11,22 @@ from math import inf
 
 from msgspec import Struct
 
-from apxm.analysis.branches import SCENARIOS, Branches, Scenario, unfold
+from apxm.analysis.branches import Branches
 from apxm.analysis.static import Range
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.backends.protocol import AnyBackend
 from apxm.journal.model import Result
 from apxm.operations.types import Value
+from apxm.program.frames import SCENARIOS, Scenario
 from apxm.program.model import Flow, Operate
+from apxm.program.unfolding import FrameRecord, unfold
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Find
 from apxm.runtime.replay import replay
 from apxm.runtime.state import Frame
-from apxm.runtime.trace import FrameRecord, Trace
+from apxm.runtime.trace import Trace
 
 Place = tuple[int, int]
 """Frame and node."""
@@ -120,7 +122,13 @@ class _Replay:
 
     def unfolded(self) -> list[FrameRecord]:
         """The frames that it has, and those that may follow."""
-        return unfold(self._program.program, self._flow, self._state.frames, self._waits)
+        begun = self._state.frames
+        return unfold(
+            self._program.program,
+            self._flow,
+            begun,
+            lambda frame, node, _opener: frame >= len(begun) or self._waits(frame, node),
+        )
 
     def is_left(self, frame: int, node: int) -> bool:
         """Whether an operation of such a frame may still be asked."""
@@ -174,7 +182,7 @@ class _Calls:
             for ((frame, _), node), (of_input, of_output) in zip(self._left.items(), prices, strict=True):
                 prompt = self._backend(node).limits.own_input + self._sizes[scenario].prompt_tokens(frame, node)
                 own[frame] += prompt * of_input + answer_tokens(node, scenario, None, self._limit) * of_output
-            return self._graph.total(own, scenario.choose)
+            return self._graph.total(own, scenario)
 
         low, expected, high = map(total, SCENARIOS)
         return Range(low, expected, None if high == inf else high)

@@ -7,18 +7,19 @@ from math import inf
 
 from msgspec import Struct
 
-from apxm.analysis.branches import EXPECTED, HIGH, LOW, SCENARIOS, Branches, Scenario, unfold
+from apxm.analysis.branches import Branches
 from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.metrics import PathStep
-from apxm.analysis.predict import predict
+from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
+from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
-from apxm.program.model import Flow, Literal, Operate
-from apxm.runtime.handlers.table import LoadedProgram
+from apxm.program.model import Flow, Literal, Operate, Program
+from apxm.program.unfolding import unfold
 from apxm.runtime.trace import Trace
 
 PREDICTED_CALLS = 100_000
@@ -27,7 +28,8 @@ MOST_RUNS = 100
 
 
 class Range(Struct, frozen=True):
-    """A number that depends on which arms are taken: the least, the mean if all are equally likely, the most."""
+    """A number that depends on which arms are taken, and how often frames open: the least, the mean if all are equally
+    likely, the most."""
 
     low: float
     expected: float
@@ -41,8 +43,9 @@ class AtConcurrency(Struct, frozen=True):
     slots: int
     lower_ms: float
     """No run can be faster, as long as each call takes as long as if it were alone."""
-    upper_ms: float
-    """None is slower, as long as nothing but slots delays it: T1/P + T_inf · (1 − 1/P) (Graham, 1969)."""
+    upper_ms: float | None
+    """No run is slower, as long as nothing but slots delays it: T1/P + T_inf · (1 − 1/P) (Graham, 1969). None where
+    nothing limits T1."""
     predicted_ms: float
     """Mean over all arms and draws, contention and the client's own cost included."""
     predicted_ci95_ms: tuple[float, float]
@@ -68,7 +71,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
 
 
 def analyze(
-    program: LoadedProgram,
+    program: Program,
     flow: Flow,
     slots: Sequence[int] = (1, 2, 4, 8),
     profile: Profile | None = None,
@@ -87,11 +90,12 @@ def analyze(
     prompts, answers = static.tokens(known)
     calls = static.calls()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
+    predictor = Predictor(program, profile, seed)
 
     def at(p: int) -> AtConcurrency:
         lower = max(t1.low / p, t_inf.low)
-        upper = (t1.high or 0) / p + (t_inf.high or 0) * (1 - 1 / p)
-        found = predict(program, flow, arguments, profile, p, runs, seed)
+        upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
+        found = predictor.predict(flow, arguments, p, runs)
         return AtConcurrency(p, lower, upper, found.mean_ms, found.ci95_ms)
 
     return Analysis(
@@ -112,8 +116,8 @@ def analyze(
 class _Static:
     """The sums and paths of one flow."""
 
-    def __init__(self, program: LoadedProgram, flow: Flow, profile: Profile | None) -> None:
-        self._program = program.program
+    def __init__(self, program: Program, flow: Flow, profile: Profile | None) -> None:
+        self._program = program
         self._flow = flow
         self._profile = profile
         self.branches = graph = Branches(self._program, unfold(self._program, flow))
@@ -132,8 +136,7 @@ class _Static:
         return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6)
 
     def spans(self) -> Range:
-        low, expected, high = (self.branches.span(self._weights, scenario.choose) / 1e6 for scenario in SCENARIOS)
-        return Range(low, expected, high)
+        return _range(lambda scenario: self.branches.span(self._weights, scenario) / 1e6)
 
     def calls(self) -> Range:
         return self._range(lambda _frame, node, scenario: _attempts(node, scenario))
@@ -164,14 +167,18 @@ class _Static:
 
         def total(scenario: Scenario) -> float:
             own = [sum(amount(frame, node, scenario) for node in calls) for frame, calls in enumerate(self._calls)]
-            return float(self.branches.total(own, scenario.choose))
+            return float(self.branches.total(own, scenario))
 
-        high = total(HIGH)
-        return Range(total(LOW), total(EXPECTED), None if high == inf else high)
+        return _range(total)
 
     def _ns(self, node: Operate) -> int:
         typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms
         return round(typical * 1e6)
+
+
+def _range(found: Callable[[Scenario], float]) -> Range:
+    high = found(HIGH)
+    return Range(found(LOW), found(EXPECTED), None if high == inf else high)
 
 
 def _attempts(node: Operate, scenario: Scenario) -> int:

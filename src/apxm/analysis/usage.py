@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf
 
-from apxm.analysis.branches import HIGH, LOW, Branches, Scenario
+from apxm.analysis.branches import Branches
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.types import Value, text_form
+from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.model import (
     AnyNode,
     Compute,
@@ -33,6 +34,8 @@ TYPICAL_ANSWER = 256
 """Tokens of an answer where nothing better is known."""
 _NUMBER = 8
 """Characters of a number that is computed."""
+_UNKNOWN = {LOW: 0.0, HIGH: inf}
+"""Characters of what a frame is given that may be given what an earlier one made."""
 _CONTEXT = len("\n\nContext 1: ")
 
 
@@ -106,6 +109,8 @@ class Sizes:
             case Exit():
                 arms = graph.outputs(frame, node)
                 return self._scenario.choose([self._found[arm] for arm in arms]) if arms else 0.0
+            case Input() if frame in graph.repeated and self._scenario in _UNKNOWN:
+                return _UNKNOWN[self._scenario]
             case Input():
                 return self._entering(frame, index)
             case _:

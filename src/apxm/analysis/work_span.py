@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from apxm.analysis.graph import FrameGraph, ends, in_order
+from apxm.program.frames import in_order
 from apxm.program.model import Operate
+from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import OperationRecord, Trace
 
 Weight = Callable[[OperationRecord], int]
@@ -44,14 +45,14 @@ def longest_path(trace: Trace, weight: Weight = latency) -> Path:
 
     Linear in the nodes of the opened frames. Operations that did not wait weigh nothing, nor do skipped ones.
     """
-    graph = FrameGraph.of(trace)
+    graph = Unfolding(trace.program, trace.frames)
     weights = [0] * graph.size
     for record in trace.operations:
         weights[graph.number(record.frame, record.node)] = weight(record)
     return longest(graph, weights)
 
 
-def longest(graph: FrameGraph, weights: Sequence[int]) -> Path:
+def longest(graph: Unfolding, weights: Sequence[int]) -> Path:
     """The longest path of a graph whose nodes take their weights; of equals, the one that ends in the first frame."""
     if not graph.size:
         return Path(0, ())
@@ -69,3 +70,16 @@ def longest(graph: FrameGraph, weights: Sequence[int]) -> Path:
         if not graph.before[number]:
             return Path(length, tuple(reversed(steps)))
         number = max(graph.before[number], key=found.__getitem__)
+
+
+def ends(before: Sequence[Sequence[int]], order: Sequence[int], weights: Sequence[int]) -> list[int]:
+    """When each node would be over if all waited for nothing but each other, and took their weights."""
+    found = [0] * len(before)
+    for number in order:
+        begin = 0
+        for p in before[number]:
+            end = found[p]
+            if end > begin:
+                begin = end
+        found[number] = begin + weights[number]
+    return found

@@ -35,11 +35,12 @@ def count(number: int, what: str, unit: str = "") -> int:
 
 def counts(text: str, option: str, most: int = _LARGEST) -> tuple[int, ...]:
     """`1,2,4,8` as an option has them: in rising order, each once. Raises `UsageError`."""
-    why = "expected numbers of at least 1 with commas, such as 1,2,4,8"
+    bounded = most < _LARGEST
+    why = f"expected {'whole numbers' if bounded else 'numbers of at least 1'} with commas, such as 1,2,4,8"
     try:
         found = sorted({int(part) for part in text.split(",")})
         outside = [number for number in found if not 1 <= number <= most]
-        if outside and most < _LARGEST:
+        if outside and bounded:
             why = f"{outside[0]} is not between 1 and {most:,}"
     except ValueError:
         found = outside = [0]

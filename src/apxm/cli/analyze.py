@@ -65,14 +65,13 @@ def analyze(
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import analysis_text
     from apxm.reports.structs import as_json
-    from apxm.runtime.handlers.table import LoadedProgram
 
     slots = counts(p, "--p")
     known = known_profile(profile, config)
     program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
     chosen = select_flow(program, flow)
     given = read_known(chosen, values or [], arg or [])
-    found = analyze_flow(LoadedProgram(program), chosen, slots, known, given, seed)
+    found = analyze_flow(program, chosen, slots, known, given, seed)
     if json:
         write_json(as_json(found))
     else:
@@ -112,7 +111,6 @@ def simulate(
     from apxm.program.invocation import select_flow
     from apxm.reports.analysis import prediction_text
     from apxm.reports.structs import as_json
-    from apxm.runtime.handlers.table import LoadedProgram
     from apxm.source import printable
 
     known = known_profile(profile, config)
@@ -123,7 +121,7 @@ def simulate(
         note(printable(f"latencies: {latencies(known)}"))
         if unknown:
             note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
-    found = predict(LoadedProgram(program), chosen, arguments, known, max_concurrency, runs, seed)
+    found = predict(program, chosen, arguments, known, max_concurrency, runs, seed)
     if json:
         write_json(as_json(found))
     else:

@@ -254,10 +254,12 @@ class _PlanBuilder:
     def captures(self, op: Op) -> tuple[SSAValue, ...]:
         """The values of this plan that the regions use, in order of appearance. Constants that are cheap to copy are
         not among them."""
-        inner = {argument for region in op.regions for argument in region.arguments}
+        inner: set[SSAValue] = set()
         found: dict[SSAValue, None] = {}
-        for used in (used for region in op.regions for used in region.walk()):
-            inner.update(used.results, (argument for region in used.regions for argument in region.arguments))
+        for used in op.walk():
+            inner.update(used.results, *(region.arguments for region in used.regions))
+            if used is op:
+                continue
             for value in used.operands:
                 if value in inner or value in found:
                     continue

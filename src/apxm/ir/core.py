@@ -163,6 +163,12 @@ class Op:
     def verify(self) -> None:
         """Raises `Invalid` where the operation by itself breaks a rule; `ir.verify` sees to what is around it."""
 
+    def walk(self) -> Iterator[Op]:
+        """The operation, and all that it holds behind it."""
+        yield self
+        for region in self.regions:
+            yield from region.walk()
+
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def set_operands(self, operands: Sequence[SSAValue]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from apxm.language.elsewhere import method_advice
 from apxm.language.lalr import Parts, Token
@@ -46,18 +46,14 @@ from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
+T = TypeVar("T")
 
-class _Parameters(NamedTuple):
-    """A list of parameters, with its parentheses."""
+
+class _Listed(NamedTuple):
+    """What stands in parentheses, with these."""
 
     span: Span
-    items: tuple[Parameter, ...]
-
-
-class _Arguments(NamedTuple):
-    """What stands in the parentheses of a `loop` or a `for`."""
-
-    items: tuple[NamedArgument, ...]
+    items: tuple[Any, ...]
 
 
 class Builder:
@@ -73,9 +69,7 @@ class Builder:
 
     def start(self, parts: Parts) -> SyntaxTree:
         span = Span(self.source, 0, len(self.source.text))
-        agents = tuple(part for part in parts if isinstance(part, Agent))
-        records = tuple(part for part in parts if isinstance(part, Record))
-        return SyntaxTree(span=span, source=self.source, agents=agents, records=records)
+        return SyntaxTree(span=span, source=self.source, agents=_all(Agent, parts), records=_all(Record, parts))
 
     def record(self, parts: Parts) -> Record:
         return Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
@@ -94,9 +88,9 @@ class Builder:
         return Agent(
             span=self._span(parts),
             name=self._declared(parts[1]),
-            defaults=tuple(p for p in parts if isinstance(p, AgentDefault)),
-            capabilities=tuple(p for p in parts if isinstance(p, Capability)),
-            flows=tuple(p for p in parts if isinstance(p, Flow)),
+            defaults=_all(AgentDefault, parts),
+            capabilities=_all(Capability, parts),
+            flows=_all(Flow, parts),
         )
 
     def agent_default(self, parts: Parts) -> AgentDefault:
@@ -108,8 +102,8 @@ class Builder:
             span=self._span(parts),
             annotations=tuple(parts[:keyword]),
             name=self._declared(parts[keyword + 1]),
-            parameters=next((p.items for p in parts if isinstance(p, _Parameters)), ()),
-            result=next((p for p in parts if isinstance(p, TypeName)), None),
+            parameters=next((listed.items for listed in _all(_Listed, parts)), ()),
+            result=_first(TypeName, parts),
             body=parts[-1],
         )
 
@@ -121,12 +115,12 @@ class Builder:
             span=self._span(parts),
             name=self._declared(parts[1]),
             parameters=parts[2].items,
-            result=next((p for p in parts if isinstance(p, TypeName)), None),
+            result=_first(TypeName, parts),
             readonly=isinstance(parts[-1], Token),
         )
 
-    def parameters(self, parts: Parts) -> _Parameters:
-        return _Parameters(span=self._span(parts), items=tuple(p for p in parts if isinstance(p, Parameter)))
+    def parameters(self, parts: Parts) -> _Listed:
+        return _Listed(self._span(parts), _all(Parameter, parts))
 
     def parameter(self, parts: Parts) -> Parameter:
         default = parts[4] if len(parts) > 3 else None
@@ -159,17 +153,16 @@ class Builder:
         return Let(span=self._span(parts), target=self._declared(parts[1]), value=parts[3])
 
     def return_value(self, parts: Parts) -> Return:
-        return Return(span=self._span(parts), value=parts[1])
+        return Return(span=self._span(parts), value=parts[1] if len(parts) > 1 else None)
 
-    def bare_return(self, parts: Parts) -> Return:
-        return Return(span=self._span(parts), value=None)
+    bare_return = return_value
 
     def switch(self, parts: Parts) -> Switch:
         return Switch(
             span=self._span(parts),
             selector=parts[1],
-            cases=tuple(p for p in parts if isinstance(p, Case)),
-            default=next((p for p in parts if isinstance(p, Block)), None),
+            cases=_all(Case, parts),
+            default=_first(Block, parts),
             target=_target(parts),
         )
 
@@ -180,37 +173,32 @@ class Builder:
         return parts[2]
 
     def branch(self, parts: Parts) -> If:
-        bodies = [part for part in parts if isinstance(part, Block)]
-        conditions = tuple(part for part in parts if isinstance(part, Expression))
+        conditions, blocks = _all(Expression, parts), _all(Block, parts)
         return If(
             span=self._span(parts),
             conditions=conditions,
-            bodies=tuple(bodies[: len(conditions)]),
-            otherwise=bodies[-1] if len(bodies) > len(conditions) else None,
+            bodies=blocks[: len(conditions)],
+            otherwise=blocks[-1] if len(blocks) > len(conditions) else None,
             target=_target(parts),
         )
 
     def loop(self, parts: Parts) -> Loop:
-        arguments = parts[1].items if isinstance(parts[1], _Arguments) else ()
-        body = next(part for part in parts if isinstance(part, Block))
-        return Loop(span=self._span(parts), arguments=arguments, body=body, target=_target(parts))
+        (body,) = _all(Block, parts)
+        return Loop(span=self._span(parts), arguments=_listed(parts[1]), body=body, target=_target(parts))
 
     def each(self, parts: Parts) -> For:
-        items, arguments = parts[3], parts[4].items if isinstance(parts[4], _Arguments) else ()
+        items, arguments = parts[3], _listed(parts[4])
         if isinstance(items, CallExpression) and not items.arguments and _only_limits(items.named):
             # `for x in items (max: 3)` looks like a call of `items`
             items, arguments = reference(list(items.callee), self.report), items.named + arguments
+        (body,) = _all(Block, parts)
+        item = self._declared(parts[1])
         return For(
-            span=self._span(parts),
-            item=self._declared(parts[1]),
-            items=items,
-            arguments=arguments,
-            body=next(part for part in parts if isinstance(part, Block)),
-            target=_target(parts),
+            span=self._span(parts), item=item, items=items, arguments=arguments, body=body, target=_target(parts)
         )
 
     def attempt(self, parts: Parts) -> Try:
-        body, handler = (part for part in parts if isinstance(part, Block))
+        body, handler = _all(Block, parts)
         error = self._declared(parts[3]) if isinstance(parts[3], Token) else None
         return Try(span=self._span(parts), body=body, error=error, handler=handler, target=_target(parts))
 
@@ -218,30 +206,23 @@ class Builder:
         return Until(span=self._span(parts), condition=parts[1])
 
     def carry(self, parts: Parts) -> Next:
-        return Next(span=self._span(parts), arguments=_without_tokens(parts))
+        return Next(span=self._span(parts), arguments=_all(NamedArgument, parts))
 
-    def options(self, parts: Parts) -> _Arguments:
-        for part in parts:
-            if isinstance(part, Expression):
-                self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
-        return _Arguments(tuple(part for part in parts if isinstance(part, NamedArgument)))
+    def options(self, parts: Parts) -> _Listed:
+        for part in _all(Expression, parts):
+            self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
+        return _Listed(self._span(parts), _all(NamedArgument, parts))
 
     # --- expressions
 
-    def expression(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator="or", operands=_without_tokens(parts))
-
-    def conjunction(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator="and", operands=_without_tokens(parts))
-
-    def negation(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator="not", operands=_without_tokens(parts))
-
     def comparison(self, parts: Parts) -> Comparison:
-        return Comparison(span=self._span(parts), operator=parts[1].text, operands=_without_tokens(parts))
+        operator = next(part.text for part in parts if isinstance(part, Token))
+        return Comparison(span=self._span(parts), operator=operator, operands=_all(Expression, parts))
+
+    expression = conjunction = negation = comparison
 
     def addition(self, parts: Parts) -> Addition:
-        return Addition(span=self._span(parts), operands=_without_tokens(parts))
+        return Addition(span=self._span(parts), operands=_all(Expression, parts))
 
     def variable(self, parts: Parts) -> Expression:
         self._check_used(parts[0][0])
@@ -262,28 +243,21 @@ class Builder:
             span = Span(self.source, start, callee[-1].span.end)
             message = f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`"
             self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
-        arguments: list[Expression] = []
-        named: list[NamedArgument] = []
-        for part in parts[2:-1]:
-            if isinstance(part, Expression):
-                arguments.append(part)
-            elif isinstance(part, NamedArgument):
-                named.append(part)
         return CallExpression(
             span=Span(self.source, start, parts[-1].end),
             callee=tuple(callee[:2]),
-            arguments=tuple(arguments),
-            named=tuple(named),
+            arguments=_all(Expression, parts),
+            named=_all(NamedArgument, parts),
         )
 
     def named(self, parts: Parts) -> NamedArgument:
         return NamedArgument(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
 
     def list_display(self, parts: Parts) -> ListDisplay:
-        return ListDisplay(span=self._span(parts), items=_without_tokens(parts))
+        return ListDisplay(span=self._span(parts), items=_all(Expression, parts))
 
     def dict_display(self, parts: Parts) -> DictDisplay:
-        entries: list[tuple[Constant, Expression]] = list(_without_tokens(parts))
+        entries = [part for part in parts if not isinstance(part, Token)]
         seen: set[object] = set()
         for key, _ in entries:
             if key.value in seen:
@@ -357,12 +331,20 @@ def _whole_number(digits: str) -> int | None:
     return value if fits_int(value) else None
 
 
-def _without_tokens(parts: Parts) -> tuple[Any, ...]:
-    return tuple([part for part in parts if not isinstance(part, Token)])
+def _all(kind: type[T], parts: Parts) -> tuple[T, ...]:
+    return tuple([part for part in parts if isinstance(part, kind)])
+
+
+def _first(kind: type[T], parts: Parts) -> T | None:
+    return next(iter(_all(kind, parts)), None)
 
 
 def _target(parts: Parts) -> Identifier | None:
     return parts[-1] if isinstance(parts[-1], Identifier) else None
+
+
+def _listed(part: object) -> tuple[Any, ...]:
+    return part.items if isinstance(part, _Listed) else ()
 
 
 def _only_limits(named: tuple[NamedArgument, ...]) -> bool:

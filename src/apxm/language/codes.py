@@ -25,7 +25,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "ambiguous-entry": "Several flows could be the entry.",
         "reserved-word": "A word of the language is used as a name.",
         "operation-name": "A flow or capability has the name of an operation.",
-        "duplicate-name": "An agent, flow, parameter, default or annotation is declared twice.",
+        "duplicate-name": "An agent, record, field, flow, parameter, default or annotation is declared twice.",
         "unknown-annotation": "An annotation that does not exist.",
         "unknown-default": "An agent default that does not exist.",
         "unknown-type": "A type that does not exist.",
@@ -51,7 +51,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # types
         "wrong-type": "A value has a type that does not fit.",
         "bad-addition": "`+` has two sides of which neither is text, and that are not two numbers.",
-        "no-field": "A field of something that is not json.",
+        "no-field": "A field of something that has none of this name.",
         "no-value": "Something that gives no value is used as one.",
         # control
         "empty-switch": "A `switch` without a `case`.",

@@ -66,13 +66,15 @@ class FlowConstructs(FlowStatements):
         """Where the blocks of `construct` stand, which is at `place` itself."""
         if construct.target is not None:
             name = f"the `{construct.keyword}` bound to `{construct.target.text}`"
-            return Place(Destination(name, through=[construct]), is_last=True)
-        if place.is_last:
+            place = Place(Destination(name), is_last=True)
+            place.destination.through.append(construct)
+        elif place.is_last:
             place.destination.through.append(construct)
             if place.destination.takes_value:
                 self._findings.tail.add(construct)
-            return place
-        return place._replace(inside=place.inside or construct.keyword)
+        else:
+            place = place._replace(inside=place.inside or construct.keyword)
+        return place
 
     def _bind_result(self, construct: Construct, place: Place) -> None:
         """To be called behind its last block; `place` is where they stood."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from apxm.frozen import Frozen
 from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.elsewhere import TYPES
@@ -19,20 +18,34 @@ ANNOTATIONS = ("entry", "no_fuse")
 DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
 
 
-@dataclass(frozen=True, eq=False)
-class DeclaredFlow:
+class DeclaredFlow(Frozen):
     agent: Agent
     flow: Flow
     callee: Callee
 
 
-@dataclass(frozen=True, eq=False)
-class DeclaredAgent:
+class DeclaredAgent(Frozen):
     agent: Agent
-    flows: list[DeclaredFlow] = field(default_factory=list["DeclaredFlow"])
-    callables: dict[str, DeclaredFlow | Callee] = field(default_factory=dict[str, "DeclaredFlow | Callee"])
+    flows: list[DeclaredFlow]
+    callables: dict[str, DeclaredFlow | Callee]
     """Its flows and capabilities, by name; of two with the same name, the first."""
-    defaults: dict[str, Expression] = field(default_factory=dict[str, Expression])
+    defaults: dict[str, Expression]
+
+
+class _Names:
+    """The names that are declared in one place, each once."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._first: dict[str, Identifier] = {}
+
+    def add(self, name: Identifier, kind: str) -> bool:
+        """Whether it is new; where not, that is reported."""
+        first = self._first.setdefault(name.text, name)
+        if first is not name:
+            message = f"the {kind} `{name.text}` is declared twice; the first is on line {first.span.line}"
+            self._report.error("duplicate-name", message, name.span)
+        return first is name
 
 
 Records = dict[str, dict[str, Type]]
@@ -42,29 +55,26 @@ Records = dict[str, dict[str, Type]]
 def declare_records(tree: SyntaxTree, report: Report) -> Records:
     """Of two with the same name, the first."""
     records: Records = {}
-    first: dict[str, Identifier] = {}
+    names = _Names(report)
     for record in tree.records:
         if record.name.text in (*SCALARS, "list", *LATER_TYPES):
             message = f"`{record.name.text}` is a type of the language, so it cannot name a record"
             report.error("duplicate-name", message, record.name.span)
-        elif _is_new(record.name, "record", first, report):
-            first[record.name.text] = record.name
+        elif names.add(record.name, "record"):
             records[record.name.text] = {}
     for record in tree.records:
-        fields: dict[str, Identifier] = {}
+        fields = _Names(report)
         for member in record.fields:
             found = resolve(member.type, records, report)
-            if _is_new(member.name, "field", fields, report):
-                fields[member.name.text] = member.name
+            if fields.add(member.name, "field"):
                 records.get(record.name.text, {}).setdefault(member.name.text, found)
     return records
 
 
 def declare(tree: SyntaxTree, records: Records, report: Report) -> list[DeclaredAgent]:
-    seen: dict[str, Identifier] = {}
+    names = _Names(report)
     for agent in tree.agents:
-        if _is_new(agent.name, "agent", seen, report):
-            seen[agent.name.text] = agent.name
+        names.add(agent.name, "agent")
     return [_declare_agent(agent, records, report) for agent in tree.agents]
 
 
@@ -74,8 +84,8 @@ def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
 
 
 def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
-    declared = DeclaredAgent(agent)
-    seen: dict[str, Identifier] = {}
+    declared = DeclaredAgent(agent=agent, flows=[], callables={}, defaults={})
+    defaults, names = _Names(report), _Names(report)
     for default in agent.defaults:
         name = default.name.text
         if name in later.DEFAULTS:
@@ -85,10 +95,8 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
             more = f"; {DEFAULT_ADVICE[name]}" if name in DEFAULT_ADVICE else ""
             advice = report.near(name, DEFAULTS) or f"the defaults of an agent are {known}{more}"
             report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
-        elif _is_new(default.name, "default", seen, report):
-            seen[name] = default.name
+        elif defaults.add(default.name, "default"):
             declared.defaults[name] = default.value
-    names: dict[str, Identifier] = {}
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):
@@ -99,37 +107,35 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
         if member.name.text in OPERATIONS:
             message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
             report.error("operation-name", message, member.name.span)
-        if _is_new(member.name, kind, names, report):
-            names[member.name.text] = member.name
+        if names.add(member.name, kind):
             declared.callables[member.name.text] = callable_
     return declared
 
 
 def _declare_flow(agent: Agent, flow: Flow, records: Records, report: Report) -> DeclaredFlow:
     _check_annotations(flow, report)
-    return DeclaredFlow(agent, flow, _callee(flow, NONE, records, report))
+    return DeclaredFlow(agent=agent, flow=flow, callee=_callee(flow, NONE, records, report))
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:
-    seen: dict[str, Identifier] = {}
+    names = _Names(report)
     for annotation in flow.annotations:
         if annotation.text not in ANNOTATIONS:
             known = [f"@{name}" for name in ANNOTATIONS]
             advice = report.near(f"@{annotation.text}", known) or "there are " + " and ".join(f"`{n}`" for n in known)
             report.error("unknown-annotation", f"there is no annotation `@{annotation.text}`", annotation.span, advice)
-        elif _is_new(annotation, "annotation", seen, report):
-            seen[annotation.text] = annotation
+        else:
+            names.add(annotation, "annotation")
 
 
 def _callee(declared_as: Flow | Capability, without_result: Type, records: Records, report: Report) -> Callee:
     result = resolve(declared_as.result, records, report) if declared_as.result else without_result
     declared: list[Parameter] = []
-    seen: dict[str, Identifier] = {}
+    names = _Names(report)
     shown: list[str] = []
     for parameter in declared_as.parameters:
         parameter_type = resolve(parameter.type, records, report)
-        if _is_new(parameter.name, "parameter", seen, report):
-            seen[parameter.name.text] = parameter.name
+        if names.add(parameter.name, "parameter"):
             required = parameter.default is None
             declared.append(Parameter(parameter.name.text, parameter_type, "", required=required, by_position=True))
             span = parameter.span
@@ -166,12 +172,3 @@ def resolve(name: TypeName, records: Records, report: Report) -> Type:
         report.error("unknown-type", f"`{name.name}` has no elements, expected `{name.name}` alone", name.span)
         return UNKNOWN
     return SCALARS.get(name.name) or Type(name.name)
-
-
-def _is_new(name: Identifier, kind: str, seen: dict[str, Identifier], report: Report) -> bool:
-    first = seen.get(name.text)
-    if first is None:
-        return True
-    message = f"the {kind} `{name.text}` is declared twice; the first is on line {first.span.line}"
-    report.error("duplicate-name", message, name.span)
-    return False

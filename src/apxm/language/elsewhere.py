@@ -158,7 +158,7 @@ _OTHER_METHODS = _each(
     ("then", _WAIT),
 )
 AGENTS = _each(
-    ("console", _PRINT),
+    ("console logging logger log", _PRINT),
     ("self this", "a flow of the same agent is called by `flow(…)`"),
     ("math os sys re random time datetime np pd", "there are no libraries; " + _OUTSIDE),
     ("json yaml", "`to_json` and `parse_json` come with a later version; " + _TEXT),

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any, cast
 
-from apxm.language.elsewhere import VALUES, word_advice
+from apxm.language.elsewhere import VALUES, WORDS, word_advice
 from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
 from apxm.language.lalr import END, Machine, Token
 from apxm.language.report import Report
@@ -37,6 +37,7 @@ _SIGNS = {
 }
 _EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
 _STATEMENT = {"NAME", "LET", "SWITCH", "IF", "LOOP", "FOR", "TRY", "UNTIL", "NEXT", "RETURN"}
+_STATEMENT_WORDS = sorted(kind.lower() for kind in _STATEMENT - {"NAME"})
 _CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
 """What may follow any expression: true, and no help."""
 _REFUSED = {"TYPE"}
@@ -74,21 +75,28 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
         pass
     elif isinstance(before, Token) and before.kind == "NAME" and before.text in RESERVED_WORDS:
         message = f"`{before.text}` is a word of the language, expected a name"
-        report.error("reserved-word", message, _span(source, before))
+        report.error("reserved-word", message, before.span(source))
     elif expected <= {"LPAR", "DOT"} and token.kind != "TEXT" and (name := _name_at(before, source)) is not None:
         # a name where a statement starts, and nothing after it that makes one
         written = source.text[name.start : name.end]
-        advice = _statement_advice(name, token, source)
+        advice = _statement_advice(name, token, source, report)
         report.error("syntax", f"found `{written}`, expected a statement", name, advice)
     else:
         found = "a text" if token.kind == "TEXT" else f"`{token.text}`"
         message = f"found {found}, expected {_in_words(expected)}"
-        report.error("syntax", message, _span(source, token), _advice(token, values, opener, expected, source))
+        advice = _advice(token, values, opener, expected, source)
+        if advice is None and token.kind == "NAME":
+            advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
+        elif advice is None and expected <= {"LPAR", "DOT"} and (name := _name_at(before, source)) is not None:
+            advice = report.near(source.text[name.start : name.end], _STATEMENT_WORDS)
+        report.error("syntax", message, token.span(source), advice)
 
 
-def _statement_advice(name: Span, token: Token, source: SourceFile) -> str:
+def _statement_advice(name: Span, token: Token, source: SourceFile, report: Report) -> str:
     written = source.text[name.start : name.end]
     before = _WORD_BEFORE.search(source.text, max(source.line_starts[name.line - 1], name.start - 100), name.start)
+    if before and before[1] == "lambda":
+        return WORDS["lambda"]
     if token.kind in BINDING:
         return _STATEMENTS[token.kind]
     advice = word_advice(written) or (VALUES.get(before[1]) if before else None)
@@ -100,27 +108,23 @@ def _statement_advice(name: Span, token: Token, source: SourceFile) -> str:
         return _SMALL_LETTERS.format(written.lower())
     if written in OPERATIONS:
         return f"a call has parentheses: `{written}(…)`"
-    return _STATEMENTS.get(token.kind, _STATEMENTS["NAME"])
+    return report.near(written, _STATEMENT_WORDS) or _STATEMENTS.get(token.kind, _STATEMENTS["NAME"])
 
 
 def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
     if opener is not None:
         message = f"the file ends before this `{opener.text}` is closed"
-        report.error("unclosed-bracket", message, _span(source, opener), f"add {_SIGNS[_OPENERS[opener.kind]]}")
+        report.error("unclosed-bracket", message, opener.span(source), f"add {_SIGNS[_OPENERS[opener.kind]]}")
     else:
         end = len(source.text.rstrip())
         message = f"the file ends here, expected {_in_words(expected)}"
         report.error("syntax", message, Span(source, max(0, end - 1), end))
 
 
-def _span(source: SourceFile, token: Token) -> Span:
-    return Span(source, token.start, token.end)
-
-
 def _name_at(value: Any, source: SourceFile) -> Span | None:
     """The place of a name or path that the parser has just read."""
     if isinstance(value, Token):
-        return _span(source, value) if value.kind == "NAME" else None
+        return value.span(source) if value.kind == "NAME" else None
     if isinstance(value, list):
         path = cast(list[Identifier], value)
         return Span(source, path[0].span.start, path[-1].span.end)

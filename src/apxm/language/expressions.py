@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from apxm.language.blank import is_blank
 from apxm.language.elsewhere import field_advice
 from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
@@ -101,7 +100,18 @@ class FlowExpressions:
         return self.scopes.holds(name)
 
     def is_blank(self, expression: Expression) -> bool:
-        return is_blank(expression, self.scopes.is_blank)
+        """Whether this is text of blanks alone, or none, in every run.
+
+        It asks for no more than that, and never for the text itself, which forty lines of `let b = a + a` make too long
+        to hold: a joined text is blank if all its parts are.
+        """
+        match expression:
+            case Constant(value=value):
+                return isinstance(value, str) and not value.strip()
+            case FormatText() | Addition():
+                return all(map(self.is_blank, expression.expressions))
+            case _:
+                return isinstance(expression, Name) and self.scopes.is_blank(expression.text)
 
     def _infer(self, expression: Expression) -> Type:
         match expression:

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any, TypeGuard, cast
 
 from apxm.language import later
-from apxm.language.elsewhere import TYPES, method_advice, word_advice
+from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
 from apxm.language.lalr import Token
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Identifier
@@ -24,6 +24,7 @@ _METHOD_BEFORE = re.compile(r"[)\]}\"][ \t]*\.[ \t]*(\w+)[ \t]*\Z")
 _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
 _SIGN = re.compile(r"[-*/%&|?!<>=.:~^]+")
+_LAMBDA = re.compile(r"\blambda[ \t]*\Z")
 _LABELS = "a case has one label: write one `case` for each"
 _SEVERAL = 'several values are a list, `[a, b]`, or an object, `{"a": a, "b": b}`'
 _PARAMETER = 'a parameter is written with its type, `x: str` or `x: str = "default"`'
@@ -39,7 +40,7 @@ _OPERATORS = {
     "?": "there is no `a ? b : c`; `switch text { … } -> x` chooses, and `if … else … -> x` with a later version",
     "**": "there is no power",
     "*": "arguments are written one by one",
-    "-": "only a number has a sign, as in `-1`",
+    "-": "only a number that is written out has a sign, as in `-1`; `0 - x` comes with a later version",
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
     "$": 'values are put into text by `f"…{name}…"`',
     "\\": "nothing is needed: a statement may go on in the next line",
@@ -73,7 +74,7 @@ def describe_foreign(token: Token, values: list[Any], expected: set[str], source
         advice = "a list of such values is `list[T]`" if kind == "RSQB" else TYPES.get(name.text.lower())
         advice = advice or "a list is `list[str]`, with one type for all its items"
         written = source.text[name.start : end] + ("" if kind == "RSQB" else "…")
-        report.error("unknown-type", f"there is no type `{written}`", _span(source, name), advice)
+        report.error("unknown-type", f"there is no type `{written}`", name.span(source), advice)
     else:
         return False
     return True
@@ -89,7 +90,7 @@ def _later_word(before: Any, token: Token, expected: set[str], source: SourceFil
     if not expected <= {"LPAR", "DOT"}:
         return None
     if _is_name(before):
-        word = Identifier(span=_span(source, before), text=before.text)
+        word = Identifier(span=before.span(source), text=before.text)
     elif isinstance(before, list):
         word = cast(list[Identifier], before)[0]
     else:
@@ -110,18 +111,17 @@ def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
     if word.text in later.WORDS and token.kind not in BINDING:
-        report.not_yet(later.WORDS[word.text], _span(source, word))
+        report.not_yet(later.WORDS[word.text], word.span(source))
         return True
     advice = word_advice(word.text)
     if word.text == "agent":
         advice = "an agent holds no agents; is a `}` missing above?"
     elif word.text in ("let", "return", "switch", "if", "for", "loop", "try") or token.kind == "LPAR":
         advice = advice or "statements stand inside a flow: `flow name() { … }`"
+    advice = report.near(word.text, ("flow", "capability")) or advice
     if advice is None:
         return False
-    report.error(
-        "syntax", f"found `{word.text}`, expected a flow or a default of the agent", _span(source, word), advice
-    )
+    report.error("syntax", f"found `{word.text}`, expected a flow or a default of the agent", word.span(source), advice)
     return True
 
 
@@ -158,16 +158,13 @@ def _is_in_parameters(values: list[Any]) -> bool:
 _OPEN = ("LPAR", "LBRACE", "LSQB")
 
 
-def _span(source: SourceFile, token: Token) -> Span:
-    return Span(source, token.start, token.end)
-
-
 # --- help beside what was expected -----------------------------------------------------------------------------------
 
 
 def foreign_advice(token: Token, values: list[Any], expected: set[str], source: SourceFile) -> str | None:
     return (
-        _advice_in_switch(token, expected)
+        (WORDS["lambda"] if _LAMBDA.search(source.text, max(0, token.start - _WINDOW), token.start) else None)
+        or _advice_in_switch(token, expected)
         or _advice_in_declaration(token, values, expected)
         or _advice_on_binding(token, values, expected)
         or _advice_on_text(token, values, expected, source)

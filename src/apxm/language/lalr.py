@@ -1,4 +1,4 @@
-"""The machine that reads AIS: an LALR(1) parser over the tables that grammar.py makes of grammar.lark.
+"""The machine that reads AIS: an LALR(1) parser over tables that `make grammar` makes of grammar.lark.
 
 The text is cut into tokens as it is parsed: a keyword is one only where the grammar has it, and a name elsewhere.
 """
@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from apxm.source import SourceFile, Span
 
 END = "$END"
 """The kind of the token behind the last."""
@@ -32,6 +34,9 @@ class Token:
     @property
     def end(self) -> int:
         return self.start + len(self.text)
+
+    def span(self, source: SourceFile) -> Span:
+        return Span(source, self.start, self.end)
 
 
 Build = Callable[[Any, Parts], Any]

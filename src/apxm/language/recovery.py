@@ -9,7 +9,7 @@ should give one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from apxm.language.expectation import describe_character, describe_token
 from apxm.language.lalr import END, Machine, Token
@@ -44,8 +44,7 @@ _HEADERS = {
 the word that the header started with, where that matters."""
 
 
-@dataclass
-class _Resume:
+class _Resume(NamedTuple):
     """Where parsing goes on, with so many states left on the stack."""
 
     offset: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from apxm.language.expressions import FlowExpressions
@@ -23,22 +22,22 @@ from apxm.operations.types import NONE, Type, common_type
 from apxm.source import Span
 
 
-@dataclass
 class Destination:
     """The flow or bound construct that a `return` gives its value to."""
 
-    name: str
-    """As messages call it."""
-    declared: Type | None = None
-    """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
-    required: bool = True
-    """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
-    arms: list[tuple[Expression, Type]] = field(default_factory=list[tuple[Expression, Type]])
-    """What gives it a value, where nothing is declared."""
-    joined: Type | None = None
-    """The type of all arms."""
-    through: list[Construct] = field(default_factory=list[Construct])
-    """The unbound constructs that pass their values on to this."""
+    def __init__(self, name: str, declared: Type | None = None, *, required: bool = True) -> None:
+        self.name = name
+        """As messages call it."""
+        self.declared = declared
+        """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
+        self.required = required
+        """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
+        self.arms: list[tuple[Expression, Type]] = []
+        """What gives it a value, where nothing is declared."""
+        self.joined: Type | None = None
+        """The type of all arms."""
+        self.through: list[Construct] = []
+        """The constructs that pass their values on to this."""
 
     @property
     def takes_value(self) -> bool:

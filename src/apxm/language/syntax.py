@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, cast
 
+from apxm.frozen import Frozen
 from apxm.operations.definition import Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
@@ -21,16 +22,7 @@ RESERVED_WORDS = frozenset(
 T = TypeVar("T")
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, eq_default=False)
-class Node:
-    """A record whose fields are those its class declares, given by name."""
-
-    def __init__(self, **fields: Any) -> None:
-        # Dataclasses would cost as much again: 0.5 ms for each class at start, 1 µs for each node.
-        self.__dict__ = fields
-
-
-class Syntax(Node):
+class Syntax(Frozen):
     """A node of the tree. What goes through all of it asks for `expressions` and `blocks`, not for kinds of nodes."""
 
     span: Span
@@ -371,7 +363,7 @@ class SyntaxTree(Syntax):
 # --- what the checker adds -----------------------------------------------------------------------------------------
 
 
-class OperationCall(Node):
+class OperationCall(Frozen):
     """A call that the checker resolved to an operation, its arguments sorted out."""
 
     operation: Operation
@@ -382,7 +374,7 @@ class OperationCall(Node):
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
 
 
-class FlowCall(Node):
+class FlowCall(Frozen):
     """A call that the checker resolved to a flow."""
 
     agent: Agent
@@ -391,7 +383,7 @@ class FlowCall(Node):
     """One expression per parameter, in order: the call's own, or the parameter's default."""
 
 
-class CheckedTree(Node):
+class CheckedTree(Frozen):
     """The same tree, with what the checker found out. Only a tree without errors becomes one."""
 
     tree: SyntaxTree

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import NamedTuple
 
+from apxm.frozen import Frozen
 from apxm.operations.effects import Effect
 from apxm.operations.types import JSON, NONE, Type
 
@@ -21,8 +22,7 @@ class Family(Enum):
     AGENT = "agent"
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One argument of an operation."""
 
     name: str
@@ -42,8 +42,7 @@ class Parameter:
     """The legal texts, for literals; empty where any will do."""
 
 
-@dataclass(frozen=True)
-class Variadic:
+class Variadic(NamedTuple):
     """The positional arguments after the named ones, any number of them."""
 
     name: str
@@ -52,8 +51,7 @@ class Variadic:
     type: Type = JSON
 
 
-@dataclass(frozen=True, kw_only=True)
-class Callee:
+class Callee(Frozen):
     """What can be called, and how: an operation, a flow or a capability."""
 
     name: str
@@ -104,7 +102,6 @@ class Callee:
         return f"{self.name}({', '.join(parts)})"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Operation(Callee):
     """One operation of AIS, as data.
 

@@ -6,9 +6,8 @@ table of AIS says; everything else may overlap.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 class Order(Enum):
@@ -20,8 +19,7 @@ class Order(Enum):
     """It waits, and does not happen if the first failed."""
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """Something outside the dataflow graph. `key` None is "any key": a search may match every entry."""
 
     kind: Literal["output", "tool", "memory"]
@@ -40,8 +38,7 @@ class Resource:
         return f"memory of {self.agent}, {self.tier}, {self.key or 'any key'}"
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(NamedTuple):
     """One resource, and what is done to it. A line of output is a write."""
 
     mode: Literal["read", "write"]

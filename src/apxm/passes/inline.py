@@ -73,19 +73,12 @@ def _body_for(call: Op, callee: FlowOp) -> list[Op]:
     body = callee.body
     values: dict[SSAValue, SSAValue] = dict(zip(body.arguments, call.operands, strict=True))
     copies = [op.copy(values) for op in body.ops[:-1]]
-    for copy in copies:
-        _adopt(copy, call.path, callee.may_fuse)
+    for op in (inner for copy in copies for inner in copy.walk()):
+        if op.path:
+            op.attributes[PATH] = f"{call.path}/{op.path}"
+        if not callee.may_fuse and isinstance(op, OperateOp):
+            op.attributes[NO_FUSE] = True
     if body.given is not None and call.value is not None:
         call.value.replace_by(values.get(body.given, body.given))
     call.drop()
     return copies
-
-
-def _adopt(op: Op, prefix: str, may_fuse: bool) -> None:
-    if op.path:
-        op.attributes[PATH] = f"{prefix}/{op.path}"
-    if not may_fuse and isinstance(op, OperateOp):
-        op.attributes[NO_FUSE] = True
-    for region in op.regions:
-        for inner in region.ops:
-            _adopt(inner, prefix, may_fuse)

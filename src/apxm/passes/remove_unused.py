@@ -46,7 +46,7 @@ class Unused:
 
     def walk(self) -> list[Op]:
         """The operations to leave out and those that they hold."""
-        return [inner for op in self.ops for inner in (op, *(i for region in op.regions for i in region.walk()))]
+        return [inner for op in self.ops for inner in op.walk()]
 
     def _look(self, block: Block, *, gives: bool) -> None:
         """From the last to the first: an operation is looked at when all its users have been. `gives` says whether

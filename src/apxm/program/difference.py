@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
-from apxm.program.model import AnyNode, Compute, NodeName, Operate, Output, PlanNames, Program, Switch
+from apxm.program.model import AnyNode, Compute, NodeName, Opener, Operate, Output, PlanNames, Program
 
 _encode = msgspec.msgpack.Encoder().encode
 """What is compared is compared as bytes: to Python objects are equal whatever the order of their keys, and 1 == 1.0."""
+
+Paths = Callable[[Iterable[int]], tuple[str, ...]]
 
 
 def same_meaning(before: Program, after: Program) -> bool:
@@ -35,17 +38,15 @@ def difference(before: Program, after: Program) -> str:
     operations, new_operations = _operations(before), _operations(after)
     if operations.keys() != new_operations.keys():
         return _named("operation", operations, new_operations)
-    for path, what in operations.items():
-        if what != new_operations[path]:
-            return f"{path} does something else"
-    cases, new_cases = _cases(before), _cases(after)
-    for path in cases.keys() & new_cases.keys():
-        if cases[path] != new_cases[path]:
-            return f"{path} has other cases, or chooses by something else"
-    results, new_results = _results(before), _results(after)
-    for path in results.keys() & new_results.keys():
-        if results[path] != new_results[path]:
-            return f"{path} gives something else"
+    for of, change in (
+        (_operations, "does something else"),
+        (_cases, "has other cases, or chooses by something else"),
+        (_results, "gives something else"),
+    ):
+        found, new = of(before), of(after)
+        for path, what in found.items():  # in the order of the source
+            if new.get(path, what) != what:
+                return f"{path} {change}"
     if _order(before) != _order(after):
         return "the order of its operations is another one"
     return "its operations are the same, and the graph of them is another one"
@@ -60,11 +61,12 @@ def _named(kind: str, before: Mapping[str, object], after: Mapping[str, object])
     return f"{kind} {changed} was {before[changed]} and is {after[changed]}"
 
 
-def _nodes(program: Program) -> Iterator[tuple[str, PlanNames, AnyNode, str]]:
-    """Each with the names of its plan and its own path in the program."""
+def _nodes(program: Program) -> Iterator[tuple[str, Paths, AnyNode, str]]:
+    """Each with the path of its plan, the paths of nodes in there by their indices, and its own in the program."""
     for plan, names in zip(program.plans, program.names.plans, strict=True):
+        paths = partial(_paths, names)
         for node, name in zip(plan.nodes, names.nodes, strict=True):
-            yield names.path, names, node, f"{names.path}/{name.path}"
+            yield names.path, paths, node, f"{names.path}/{name.path}"
 
 
 def _paths(names: PlanNames, nodes: Iterable[int]) -> tuple[str, ...]:
@@ -72,35 +74,35 @@ def _paths(names: PlanNames, nodes: Iterable[int]) -> tuple[str, ...]:
 
 
 def _cases(program: Program) -> dict[str, bytes]:
-    """By path, of each `switch`."""
+    """What each opener chooses by, by its path."""
     return {
-        path: _encode((node.selector, _paths(names, node.operands), node.labels, node.default is None))
-        for _, names, node, path in _nodes(program)
-        if isinstance(node, Switch)
+        path: _encode((node.computes, paths(node.operands), node.cases))
+        for _, paths, node, path in _nodes(program)
+        if isinstance(node, Opener) and node.cases
     }
 
 
 def _results(program: Program) -> dict[str, bytes]:
-    """By the path of each plan: what leaves it, and the values that are computed for that."""
+    """What leaves each plan, and the values that are computed for that, by its path."""
     found: dict[str, list[object]] = {}
-    for plan, names, node, _ in _nodes(program):
+    for plan, paths, node, _ in _nodes(program):
         if isinstance(node, Output | Compute):
-            found.setdefault(plan, []).append((node.value, _paths(names, node.operands)))
+            found.setdefault(plan, []).append((node.value, paths(node.operands)))
     return {plan: _encode(values) for plan, values in found.items()}
 
 
 def _order(program: Program) -> dict[str, object]:
     return {
-        path: (sorted(_paths(names, node.after)), sorted(_paths(names, node.requires)))
-        for _, names, node, path in _nodes(program)
+        path: (sorted(paths(node.after)), sorted(paths(node.requires)))
+        for _, paths, node, path in _nodes(program)
         if isinstance(node, Operate)
     }
 
 
 def _operations(program: Program) -> dict[str, bytes]:
-    """By plan and path: all about an operation but where its operands stand."""
+    """All about each operation but where its operands stand, by its path."""
     return {
-        path: _encode((node.operation, node.arguments, sorted(node.options.items()), _paths(names, node.operands)))
-        for _, names, node, path in _nodes(program)
+        path: _encode((node.operation, node.arguments, sorted(node.options.items()), paths(node.operands)))
+        for _, paths, node, path in _nodes(program)
         if isinstance(node, Operate)
     }

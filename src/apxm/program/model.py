@@ -8,7 +8,7 @@ A node fires once everything it names in `operands`, `after` and `requires` has 
 - `requires`: nodes that must be over, and whose failure skips this one (a *succeeded* order edge).
 
 A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a call that was not inlined) are four
-kinds of node in the plan around them: an opener (`Switch` or `Call`), which makes the frame of another plan; one
+kinds of node in the plan around them: an opener (`Switch` or `Call`), which makes frames of other plans; one
 `Enter` per thing delivered into that frame, passed on as soon as it is there; one `Exit` per thing that comes out of
 it, each on its own. So a construct never waits for what it does not use. Inside, the first `inputs` nodes of a plan are
 its `Input` ports (values first, then order ports) and its `Output` nodes are what leaves: the value first if there is
@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import typing
+from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
@@ -76,6 +77,17 @@ class ToFloat(Struct, frozen=True, array_like=True, tag="float"):
 Expression = Literal | Operand | Text | Sum | ListOf | DictOf | Field | ToFloat
 
 
+def parts_of(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions that one is directly made of."""
+    match expression:
+        case Text(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
+            return parts
+        case Field(of=of) | ToFloat(of=of):
+            return (of,)
+        case Literal() | Operand():
+            return ()
+
+
 # --- nodes ---------------------------------------------------------------------------------------------------------
 
 
@@ -85,6 +97,16 @@ class Node(Struct, frozen=True, array_like=True, kw_only=True):
     operands: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
     requires: tuple[int, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What readers call it, and artifacts."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def computes(self) -> Expression | None:
+        """The expression whose value it needs before it does anything; None where it has none, or is an operation."""
+        return None
 
 
 class Input(Node, frozen=True, array_like=True, tag="input"):
@@ -111,6 +133,10 @@ class Compute(Node, frozen=True, array_like=True, tag="compute", kw_only=True):
 
     value: Expression
 
+    @property
+    def computes(self) -> Expression:
+        return self.value
+
 
 class Output(Node, frozen=True, array_like=True, tag="output", kw_only=True):
     """A port through which a token leaves the frame. An order port has no value, and passes a failure on."""
@@ -118,8 +144,50 @@ class Output(Node, frozen=True, array_like=True, tag="output", kw_only=True):
     port: int
     value: Expression | None = None
 
+    @property
+    def computes(self) -> Expression | None:
+        return self.value
 
-class Switch(Node, frozen=True, array_like=True, tag="switch", kw_only=True):
+
+class Opening(NamedTuple):
+    """The frames that an opener makes: `least` to `most` of them, each of one of `plans`."""
+
+    plans: tuple[int, ...]
+    least: int = 1
+    most: int | None = 1
+    """None where nothing limits how many there are."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is one frame, neither more nor less."""
+        return self.least == self.most == 1
+
+
+class Opener(Node, frozen=True, array_like=True, kw_only=True):
+    """A node that makes frames of other plans, all with the same inputs and outputs. Whoever follows openers asks this
+    class; only what makes them and what runs them knows the kinds of them."""
+
+    leaves_flow: ClassVar[bool] = False
+    """Whether it opens another flow's plan: the paths of the nodes there begin anew, behind its own."""
+
+    @property
+    def opening(self) -> Opening:
+        """The frames that it makes."""
+        raise NotImplementedError
+
+    @property
+    def cases(self) -> tuple[str | None, ...]:
+        """The texts by which it chooses among `opening.plans`, in their order; None is any other text. Empty where
+        there is no choice."""
+        return ()
+
+    @property
+    def flaw(self) -> str | None:
+        """What is wrong with it whatever the program around it; None where nothing is."""
+        return None
+
+
+class Switch(Opener, frozen=True, array_like=True, tag="switch", kw_only=True):
     """Opens the frame of the arm whose label equals `selector` after trimming and case folding."""
 
     selector: Expression
@@ -131,13 +199,37 @@ class Switch(Node, frozen=True, array_like=True, tag="switch", kw_only=True):
     priority: int = 0
     """Longest path from the construct's exits to the end of this plan, in ms."""
 
+    @property
+    def computes(self) -> Expression:
+        return self.selector
 
-class Call(Node, frozen=True, array_like=True, tag="call", kw_only=True):
+    @property
+    def opening(self) -> Opening:
+        return Opening(self.arms if self.default is None else (*self.arms, self.default))
+
+    @property
+    def cases(self) -> tuple[str | None, ...]:
+        return self.labels if self.default is None else (*self.labels, None)
+
+    @property
+    def flaw(self) -> str | None:
+        if len(self.labels) != len(self.arms) or not self.opening.plans:
+            return f"has {len(self.labels)} labels for {len(self.arms)} arms"
+        return "has the same label twice" if len(set(self.labels)) != len(self.labels) else None
+
+
+class Call(Opener, frozen=True, array_like=True, tag="call", kw_only=True):
     """Opens the frame of another flow's plan, as soon as the frame around it exists."""
+
+    leaves_flow: ClassVar[bool] = True
 
     plan: int
     priority: int = 0
     """As for `Switch`."""
+
+    @property
+    def opening(self) -> Opening:
+        return Opening((self.plan,))
 
 
 class Enter(Node, frozen=True, array_like=True, tag="enter", kw_only=True):
@@ -146,6 +238,10 @@ class Enter(Node, frozen=True, array_like=True, tag="enter", kw_only=True):
     opener: int
     port: int
     value: Expression | None = None
+
+    @property
+    def computes(self) -> Expression | None:
+        return self.value
 
 
 class Exit(Node, frozen=True, array_like=True, tag="exit", kw_only=True):
@@ -170,6 +266,10 @@ class Plan(Struct, frozen=True, array_like=True, kw_only=True):
     """The `Output` nodes, by port."""
     gives_value: bool
     """Whether output 0 is a value; all others are order ports."""
+
+    def openers(self) -> list[tuple[int, Opener]]:
+        """The nodes that make frames of other plans, each behind its index."""
+        return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Opener)]
 
 
 class Parameter(Struct, frozen=True, array_like=True, kw_only=True):

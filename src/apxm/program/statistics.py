@@ -1,19 +1,22 @@
 """The shape of a flow's graph in numbers.
 
-A node is an operation that the source wrote. Constructs and calls are unfolded in place, all arms of a `switch` beside
-each other. An edge is a pair of operations of which the second waits for the first with no operation between: for its
-value, for order, or because the first decides that the second's arm runs.
+A node is an operation that the source wrote. Whatever opens frames is unfolded in place, its alternatives beside each
+other, each once. An edge is a pair of operations of which the second waits for the first with no operation between: for
+its value, for order, or because the first decides that the second's arm runs.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from math import inf
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
-from apxm.program.model import Call, Enter, Exit, Operate, Plan, Program, Switch
+from apxm.program.frames import EVERY, HIGH, LOW, FrameGraph, in_order
+from apxm.program.model import Enter, Exit, Flow, Opener, Operate, Program
+from apxm.program.unfolding import Unfolding, unfold
 
 MOST_UNFOLDED = 50_000
 """Nodes that a flow may unfold into to be counted so. Call trees can be exponential: beyond this, calls are not
@@ -31,20 +34,38 @@ class PlanStatistics(Struct, frozen=True, kw_only=True):
     """Operations on the longest path."""
     max_width: int
     """Most operations at one depth, where depth is the length of the longest path to an operation."""
+    operations_in_run: tuple[int, int | None] | UnsetType = UNSET
+    """The least and the most operations of one run, where some frames open any number of times: the numbers above count
+    each of those once. None where nothing limits the most. Absent where every frame opens once."""
 
 
 def flow_statistics(program: Program) -> dict[str, PlanStatistics]:
-    """Of every flow, by its qualified name. Takes time in proportion to the unfolded graphs, as long as few nodes join
-    many others to many more."""
-    sizes = _unfolded_sizes(program)
-    return {
-        flow.qualified_name: _statistics(_unfold(program, flow.plan, calls=sizes[flow.plan] <= MOST_UNFOLDED))
-        for flow in program.flows
-    }
+    """The statistics of every flow, by its qualified name. Takes time in proportion to the unfolded graphs, as long as
+    few nodes join many others to many more."""
+    frames = FrameGraph.of(program.plans)
+    sizes = frames.total([len(plan.nodes) for plan in program.plans], EVERY)
+    counts = [sum(isinstance(node, Operate) for node in plan.nodes) for plan in program.plans]
+    least, most = frames.total(counts, LOW), frames.total(counts, HIGH)
+    # Whether some frame below may open any number of times.
+    repeats = frames.fold([0.0] * len(counts), lambda any_, opening, below: max(any_, not opening.is_exact, *below))
+
+    def of(flow: Flow) -> PlanStatistics:
+        plan = flow.plan
+        opens = None if sizes[plan] <= MOST_UNFOLDED else _stays_in_flow
+        found = _statistics(_Graph(Unfolding(program, unfold(program, flow, opens=opens))))
+        if not repeats[plan]:
+            return found
+        return replace(found, operations_in_run=(int(least[plan]), None if most[plan] == inf else int(most[plan])))
+
+    return {flow.qualified_name: of(flow) for flow in program.flows}
+
+
+def _stays_in_flow(_frame: int, _node: int, opener: Opener) -> bool:
+    return not opener.leaves_flow
 
 
 def _statistics(graph: _Graph) -> PlanStatistics:
-    order = graph.topological_order()
+    order = in_order(graph.predecessors)
     sources = _sources(graph, order)
     depths = _depths(graph, order)
     operations = [node for node in order if graph.operations[node]]
@@ -60,98 +81,25 @@ def _statistics(graph: _Graph) -> PlanStatistics:
     )
 
 
-@dataclass
 class _Graph:
-    """The unfolded graph: for each node, whether it is an operation and what it waits for."""
+    """The unfolded graph: for each node, whether it counts as an operation, and what it waits for."""
 
-    operations: list[bool] = field(default_factory=list[bool])
-    predecessors: list[list[int]] = field(default_factory=list[list[int]])
-
-    def add(self, plan: Plan) -> int:
-        """Appends the nodes of a plan with the edges inside it, and gives the number of the first."""
-        base = len(self.operations)
-        for node in plan.nodes:
-            self.operations.append(isinstance(node, Operate))
-            self.predecessors.append([base + p for p in {*node.operands, *node.after, *node.requires}])
-        return base
-
-    def topological_order(self) -> list[int]:
-        successors: list[list[int]] = [[] for _ in self.operations]
-        missing = [len(predecessors) for predecessors in self.predecessors]
-        for node, predecessors in enumerate(self.predecessors):
-            for p in predecessors:
-                successors[p].append(node)
-        ready = deque(node for node, count in enumerate(missing) if not count)
-        order: list[int] = []
-        while ready:
-            node = ready.popleft()
-            order.append(node)
-            for successor in successors[node]:
-                missing[successor] -= 1
-                if not missing[successor]:
-                    ready.append(successor)
-        return order
-
-
-def _opened(node: Switch | Call) -> tuple[int, ...]:
-    if isinstance(node, Call):
-        return (node.plan,)
-    return node.arms if node.default is None else (*node.arms, node.default)
-
-
-def _unfolded_sizes(program: Program) -> list[int]:
-    """Nodes of each plan with all that it opens, by an iterative walk: calls nest as deep as there are flows."""
-    sizes: list[int | None] = [None] * len(program.plans)
-    for root in range(len(program.plans)):
-        stack = [root]
-        while stack:
-            plan = program.plans[stack[-1]]
-            inner = [p for node in plan.nodes if isinstance(node, Switch | Call) for p in _opened(node)]
-            unknown = [p for p in inner if sizes[p] is None]
-            if unknown:
-                stack += unknown
-            else:
-                sizes[stack.pop()] = len(plan.nodes) + sum(sizes[p] or 0 for p in inner)
-    return [size or 0 for size in sizes]
-
-
-def _unfold(program: Program, root: int, *, calls: bool) -> _Graph:
-    graph = _Graph()
-    frames = [(program.plans[root], graph.add(program.plans[root]))]
-    while frames:
-        plan, base = frames.pop()
-        openers: dict[int, list[tuple[Plan, int]]] = {}
-        for i, node in enumerate(plan.nodes):
-            match node:
-                case Call() if not calls:
-                    graph.operations[base + i] = True
-                case Switch() | Call():
-                    opened = [program.plans[p] for p in _opened(node)]
-                    openers[i] = [(inner, graph.add(inner)) for inner in opened]
-                    for inner, inner_base in openers[i]:
-                        _start_after(graph, inner, inner_base, base + i)
-                case Enter() if node.opener in openers:
-                    for _, inner_base in openers[node.opener]:
-                        graph.predecessors[inner_base + node.port].append(base + i)
-                case Enter():
-                    graph.predecessors[base + node.opener].append(base + i)
-                case Exit() if node.opener in openers:
-                    # What it comes `after` in its own plan only matters where the frame was never opened.
-                    outputs = [inner_base + inner.outputs[node.port] for inner, inner_base in openers[node.opener]]
-                    graph.predecessors[base + i] = outputs
-                case Exit():
-                    graph.predecessors[base + i].append(base + node.opener)
-                case _:
-                    pass
-        frames += [frame for inner in openers.values() for frame in inner]
-    return graph
-
-
-def _start_after(graph: _Graph, plan: Plan, base: int, opener: int) -> None:
-    """Nothing in a frame runs before what opens it."""
-    for i in range(len(plan.nodes)):
-        if not graph.predecessors[base + i]:
-            graph.predecessors[base + i].append(opener)
+    def __init__(self, unfolded: Unfolding) -> None:
+        self.operations: list[bool] = []
+        self.predecessors = list(unfolded.before)
+        for frame, record in enumerate(unfolded.frames):
+            for i, node in enumerate(unfolded.plans[record.plan].nodes):
+                closed = isinstance(node, Opener) and (frame, i) not in unfolded.children
+                self.operations.append(closed or isinstance(node, Operate))
+                match node:
+                    case Enter() if (frame, node.opener) not in unfolded.children:
+                        opener = unfolded.number(frame, node.opener)
+                        self.predecessors[opener] = [*self.predecessors[opener], unfolded.number(frame, i)]
+                    case Exit() if (frame, node.opener) in unfolded.children:
+                        # What it comes `after` in its own plan only matters where the frame was never opened.
+                        self.predecessors[unfolded.number(frame, i)] = unfolded.outputs(frame, node)
+                    case _:
+                        pass
 
 
 # --- what waits for what -------------------------------------------------------------------------------------------

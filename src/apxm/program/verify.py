@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
 from apxm.operations.types import JSON, conforms, parse_type
+from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.model import (
     AnyNode,
-    Call,
-    Compute,
     DictOf,
     Enter,
     Exit,
     Expression,
-    Field,
     Flow,
     Input,
-    ListOf,
     Literal,
+    Opener,
     Operand,
     Operate,
     Output,
     Plan,
     Program,
     Sum,
-    Switch,
-    Text,
-    ToFloat,
+    parts_of,
 )
 
 MOST_NODES = 4_000_000
 """Of all plans together."""
 MOST_WORK = 4_000_000
-"""Nodes that one run may unfold into: a call tree can be exponential in its source. It is a few GiB at the worst."""
+"""Nodes that one run may unfold into by its source alone: a call tree can be exponential in it. It is a few GiB at the
+worst."""
 FRAME_WORK = 16
 """What a frame costs, in nodes."""
 DEEPEST_EXPRESSION = 64
@@ -67,7 +62,7 @@ class _Checker:
             raise self.error(None, f"has {len(plan.nodes)} nodes, and claims {plan.inputs} of them as inputs")
         for i, node in enumerate(plan.nodes):
             if isinstance(node, Input) != (i < plan.inputs):
-                raise self.error(i, f"is a {_kind(node)}, but the first {plan.inputs} nodes, and only they, are inputs")
+                raise self.error(i, f"is a {node.kind}, but the first {plan.inputs} nodes, and only they, are inputs")
             self.check_edges(i, node)
             self.check_node(i, node)
         self.check_outputs()
@@ -75,8 +70,9 @@ class _Checker:
 
     def check_edges(self, i: int, node: AnyNode) -> None:
         predecessors = (*node.operands, *node.after, *node.requires)
-        if predecessors and isinstance(node, Input | Call):
-            raise self.error(i, f"is a {_kind(node)} and cannot have predecessors")
+        waits_for_none = isinstance(node, Input) or (isinstance(node, Opener) and node.computes is None)
+        if predecessors and waits_for_none:
+            raise self.error(i, f"is a {node.kind} and cannot have predecessors")
         for p in predecessors:
             if not 0 <= p < len(self.plan.nodes):
                 raise self.error(i, f"has an edge out of range: from node {p} of {len(self.plan.nodes)}")
@@ -84,26 +80,16 @@ class _Checker:
                 raise self.error(i, f"has an edge from node {p}, which does not come before it: the plan has a cycle")
         for p in node.operands:
             source = self.plan.nodes[p]
-            if isinstance(source, Output | Switch | Call | Enter) or (
-                isinstance(source, Operate) and source.result == "none"
-            ):
-                raise self.error(i, f"uses the value of node {p}, a {_kind(source)} that gives none")
+            if isinstance(source, Output | Opener | Enter) or (isinstance(source, Operate) and source.result == "none"):
+                raise self.error(i, f"uses the value of node {p}, a {source.kind} that gives none")
 
     def check_node(self, i: int, node: AnyNode) -> None:
-        match node:
-            case Operate():
-                self.check_operation(i, node)
-            case Compute(value=value) | Switch(selector=value):
-                self.check_expression(i, value)
-            case Output(value=value) | Enter(value=value):
-                if value is not None:
-                    self.check_expression(i, value)
-            case _:
-                pass
-        if isinstance(node, Switch):
-            self.check_switch(i, node)
-        elif isinstance(node, Call):
-            self.check_opened(i, node.plan)
+        if isinstance(node, Operate):
+            self.check_operation(i, node)
+        elif node.computes is not None:
+            self.check_expression(i, node.computes)
+        if isinstance(node, Opener):
+            self.check_opener(i, node)
         elif isinstance(node, Enter | Exit):
             self.check_port(i, node)
 
@@ -158,7 +144,7 @@ class _Checker:
                     raise self.error(i, f"builds an object of {len(part.keys)} keys and {len(part.values)} values")
                 if isinstance(part, Sum) and not part.parts:
                     raise self.error(i, "adds no numbers")
-                below += _children(part)
+                below += parts_of(part)
             if not below:
                 return
             level = below
@@ -166,33 +152,29 @@ class _Checker:
 
     # --- frames ----------------------------------------------------------------------------------------------------
 
-    def check_opened(self, i: int, plan: int) -> None:
-        if not 0 <= plan < len(self.program.plans):
-            raise self.error(i, f"opens plan {plan} of {len(self.program.plans)}")
-
-    def check_switch(self, i: int, switch: Switch) -> None:
-        if len(switch.labels) != len(switch.arms) or not _opened(switch):
-            raise self.error(i, f"has {len(switch.labels)} labels for {len(switch.arms)} arms")
-        if len(set(switch.labels)) != len(switch.labels):
-            raise self.error(i, "has the same label twice")
-        for plan in _opened(switch):
-            self.check_opened(i, plan)
-        shapes = {_shape(self.program.plans[plan]) for plan in _opened(switch)}
-        if len(shapes) > 1:
+    def check_opener(self, i: int, opener: Opener) -> None:
+        if opener.flaw:
+            raise self.error(i, opener.flaw)
+        opened = opener.opening.plans
+        for plan in opened:
+            if not 0 <= plan < len(self.program.plans):
+                raise self.error(i, f"opens plan {plan} of {len(self.program.plans)}")
+        if len({_shape(self.program.plans[plan]) for plan in opened}) > 1:
             raise self.error(i, "has arms that differ in their inputs or outputs")
 
     def check_port(self, i: int, node: Enter | Exit) -> None:
         opener = self.plan.nodes[node.opener] if 0 <= node.opener < i else None
-        if not isinstance(opener, Switch | Call):
+        if not isinstance(opener, Opener):
             raise self.error(i, f"belongs to node {node.opener}, which is no switch or call before it")
-        opened = self.program.plans[_opened(opener)[0]]
+        opened = self.program.plans[opener.opening.plans[0]]
         ports = opened.inputs if isinstance(node, Enter) else len(opened.outputs)
         if not 0 <= node.port < ports:
             raise self.error(i, f"uses port {node.port} of {ports}")
 
     def check_openers(self) -> None:
         """Every input of an opened plan is delivered once: a frame with an open input would never end."""
-        entered: dict[int, list[int]] = {i: [] for i, n in enumerate(self.plan.nodes) if isinstance(n, Switch | Call)}
+        openers = dict(self.plan.openers())
+        entered: dict[int, list[int]] = {i: [] for i in openers}
         left: set[tuple[int, int]] = set()
         exited: set[int] = set()
         for i, node in enumerate(self.plan.nodes):
@@ -206,9 +188,7 @@ class _Checker:
                 left.add((node.opener, node.port))
                 exited.add(node.opener)
         for opener, ports in entered.items():
-            node = self.plan.nodes[opener]
-            assert isinstance(node, Switch | Call)
-            needed = self.program.plans[_opened(node)[0]].inputs
+            needed = self.program.plans[openers[opener].opening.plans[0]].inputs
             if sorted(ports) != list(range(needed)):
                 raise self.error(
                     opener, f"opens a plan of {needed} inputs, and delivers into ports {sorted(ports)[:20]}"
@@ -236,35 +216,13 @@ class _Checker:
 # --- the program as a whole ----------------------------------------------------------------------------------------
 
 
-def unfolded_work(program: Program) -> list[int]:
+def unfolded_work(program: Program) -> list[float]:
     """By plan: what one run of it can unfold into, in nodes, a frame counting as `FRAME_WORK` more.
 
-    A construct counts as its most expensive arm. Raises `ArtifactError` where a plan opens itself.
+    An opener counts as its most expensive alternative, as often as its source lets it open. Raises `ArtifactError`
+    where a plan opens itself.
     """
-    work: list[int | None] = [None] * len(program.plans)
-    opening: set[int] = set()
-    for root in range(len(program.plans)):
-        stack = [root]
-        while stack:
-            index = stack[-1]
-            if work[index] is not None:
-                stack.pop()
-                continue
-            openers = [node for node in program.plans[index].nodes if isinstance(node, Switch | Call)]
-            pending = {plan for opener in openers for plan in _opened(opener) if work[plan] is None}
-            if pending:
-                if index in opening:
-                    raise ArtifactError(
-                        f"the program is not valid: plan {index} opens itself: there is a cycle of plans"
-                    )
-                opening.add(index)
-                stack += sorted(pending)
-                continue
-            opening.discard(index)
-            own = len(program.plans[index].nodes) + FRAME_WORK
-            work[index] = own + sum(max(work[plan] or 0 for plan in _opened(opener)) for opener in openers)
-            stack.pop()
-    return [found or 0 for found in work]
+    return FrameGraph.of(program.plans).total([len(plan.nodes) + FRAME_WORK for plan in program.plans], SOURCE)
 
 
 def _check_unfolding(program: Program) -> None:
@@ -315,29 +273,5 @@ def _check_names(program: Program) -> None:
                 raise ArtifactError(f"the program is not valid: plan {index} explains an order edge out of range")
 
 
-# --- shapes --------------------------------------------------------------------------------------------------------
-
-
-def _opened(node: Switch | Call) -> tuple[int, ...]:
-    """The plans that a node can open."""
-    if isinstance(node, Call):
-        return (node.plan,)
-    return node.arms if node.default is None else (*node.arms, node.default)
-
-
 def _shape(plan: Plan) -> tuple[int, int, bool]:
     return plan.inputs, len(plan.outputs), plan.gives_value
-
-
-def _children(expression: Expression) -> Iterator[Expression]:
-    match expression:
-        case Text(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
-            yield from parts
-        case Field(of=of) | ToFloat(of=of):
-            yield of
-        case Literal() | Operand():
-            pass
-
-
-def _kind(node: AnyNode) -> str:
-    return type(node).__name__.lower()

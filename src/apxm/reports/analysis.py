@@ -58,7 +58,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 def _bounds(at: Sequence[AtConcurrency]) -> list[str]:
     rows = [
-        [str(a.slots), duration(a.lower_ms), duration(a.upper_ms), duration(a.predicted_ms), _interval(a)] for a in at
+        [str(a.slots), duration(a.lower_ms), _limit(a.upper_ms), duration(a.predicted_ms), _interval(a)] for a in at
     ]
     return markdown(["calls at once", "not below", "not above", "predicted", "95% interval"], rows)
 
@@ -71,8 +71,11 @@ def _interval(at: AtConcurrency) -> str:
 def _times(found: Range) -> str:
     if found.low == found.high:
         return duration(found.expected)
-    high = "no limit" if found.high is None else duration(found.high)
-    return f"{duration(found.expected)} ({duration(found.low)} to {high})"
+    return f"{duration(found.expected)} ({duration(found.low)} to {_limit(found.high)})"
+
+
+def _limit(ms: float | None) -> str:
+    return "no limit" if ms is None else duration(ms)
 
 
 def _amounts(found: Range) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from apxm.program.model import Call, Enter, Exit, Flow, Operate, Plan, PlanNames, Program, Switch
+from apxm.program.model import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
 from apxm.program.statistics import PlanStatistics, flow_statistics
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
@@ -22,6 +22,8 @@ class InspectedFlow(Struct, frozen=True):
     plan: int
     total_nodes: int
     """Its operations, those of all that it opens included (`PlanStatistics`)."""
+    operations_in_run: tuple[int, int | None] | UnsetType = UNSET
+    """As in `PlanStatistics`: absent where no frame opens any number of times."""
 
 
 class InspectedNode(Struct, frozen=True):
@@ -78,9 +80,7 @@ def as_json(inspection: Inspection) -> str:
 def as_text(inspection: Inspection) -> str:
     """The flows, then plan by plan the operations and what keeps two of them in order."""
     lines = [f"{printable(inspection.file)} compiled at -O{inspection.optimization_level}", "", "flows:"]
-    lines += aligned(
-        [[f.declaration, count(f.total_nodes, "node"), "(entry)" if f.entry else ""] for f in inspection.flows]
-    )
+    lines += aligned([[f.declaration, _nodes(f), "(entry)" if f.entry else ""] for f in inspection.flows])
     for plan in inspection.plans:
         lines += ["", f"{printable(plan.path)}: {_size(plan)}"]
         lines += aligned([_row(inspection, node) for node in plan.nodes])
@@ -90,6 +90,14 @@ def as_text(inspection: Inspection) -> str:
             both = f"{order.first} ({order.first_where}), then {order.second} ({order.second_where})"
             lines += [f"    {printable(both)}", f"      {printable(order.rule)}"]
     return "\n".join(lines)
+
+
+def _nodes(flow: InspectedFlow) -> str:
+    nodes = count(flow.total_nodes, "node")
+    if flow.operations_in_run is UNSET:
+        return nodes
+    least, most = flow.operations_in_run
+    return f"{nodes}, {f'at least {least:,}' if most is None else f'{least:,} to {most:,}'} in a run"
 
 
 def _size(plan: InspectedPlan) -> str:
@@ -112,6 +120,7 @@ def _flow(program: Program, flow: Flow, index: int, statistics: PlanStatistics) 
         entry=index == program.entry,
         plan=flow.plan,
         total_nodes=statistics.total_nodes,
+        operations_in_run=statistics.operations_in_run,
     )
 
 
@@ -125,10 +134,8 @@ def _plan(program: Program, plan: Plan, names: PlanNames) -> InspectedPlan:
         match node:
             case Operate():
                 operation, opens = node.operation, ()
-            case Switch():
-                operation, opens = "switch", node.arms + (() if node.default is None else (node.default,))
-            case Call():
-                operation, opens = "call", (node.plan,)
+            case Opener():
+                operation, opens = node.kind, node.opening.plans
             case _:
                 continue
         needs = tuple(names.nodes[needed].path for needed in _needs(plan, used, index))
@@ -166,7 +173,7 @@ def _needs(plan: Plan, used: list[list[int]], index: int) -> list[int]:
             continue
         seen.add(needed)
         node = plan.nodes[needed]
-        if isinstance(node, Operate | Switch | Call):
+        if isinstance(node, Operate | Opener):
             found[needed] = None
         elif isinstance(node, Exit):
             found[node.opener] = None

@@ -75,13 +75,10 @@ def replay(
         frame, node = item
         handler = program.handlers[frame.plan.index][node]
         try:
-            if isinstance(handler, ModelCall):
-                result = answer(trace, frame, node, handler)
-                if result is not None:
-                    state.succeed(frame, node, result.value)
-            else:
-                assert handler is not None
-                state.succeed(frame, node, handler.apply(handler.collect(frame.values), state.emit))
+            assert isinstance(handler, ModelCall)
+            result = answer(trace, frame, node, handler)
+            if result is not None:
+                state.succeed(frame, node, result.value)
         except OperationError as error:
             state.broke(frame, node, error)
     return state, first

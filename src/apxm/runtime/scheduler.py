@@ -28,7 +28,7 @@ from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending
 from apxm.runtime.state import Frame, State
 from apxm.runtime.stopped import StopKind, Stopped
-from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_ONE_IN, Status, Trace
+from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.watch import WATCH
 
 _MOST_WARNINGS = 3
@@ -59,7 +59,7 @@ class Run:
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.plans, self._emit)
+        self._state = State(program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._backends = {name: BoundBackend(*pool.get(name)) for name in program.backends}
         self._retries = pool.retries

@@ -21,11 +21,27 @@ from itertools import repeat
 from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
+from apxm.program.model import (
+    AnyNode,
+    Call,
+    Compute,
+    Enter,
+    Exit,
+    Input,
+    Opener,
+    Operate,
+    Output,
+    Plan,
+    Program,
+    Switch,
+)
+from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
-from apxm.runtime.trace import CLOCKED_INLINE, FrameRecord
 from apxm.source import shortened
+
+Chooser = Callable[[int, int, Opener, Evaluate], Evaluate]
+"""What computes the value by which an opener chooses, given its plan, its node, itself, and what the program says."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,13 @@ class LoadedPlan:
         "successors",
     )
 
-    def __init__(self, index: int, plan: Plan, inline: Sequence[InlineOperation | None] | None = None) -> None:
+    def __init__(
+        self,
+        index: int,
+        plan: Plan,
+        inline: Sequence[InlineOperation | None] | None = None,
+        chooser: Chooser | None = None,
+    ) -> None:
         """`inline` has the operations that never wait, by node; without it every operation is handed out."""
         nodes = plan.nodes
         self.index = index
@@ -86,9 +108,11 @@ class LoadedPlan:
         self.evaluators: dict[int, Evaluate] = {}
         """Of every node but operations that computes something."""
         for i, node in enumerate(nodes):
-            value = node.selector if isinstance(node, Switch) else getattr(node, "value", None)
-            if value is not None:
-                self.evaluators[i] = evaluator(value, node.operands)
+            if node.computes is not None:
+                evaluate = evaluator(node.computes, node.operands)
+                if chooser is not None and isinstance(node, Opener):
+                    evaluate = chooser(index, i, node, evaluate)
+                self.evaluators[i] = evaluate
 
 
 class Frame:
@@ -117,9 +141,14 @@ class Frame:
 class State:
     """One run of one plan. `results` holds what left it by its output ports: a value, or a `Failed`."""
 
-    def __init__(self, plans: Sequence[LoadedPlan], emit: Emit = lambda _line: None) -> None:
+    def __init__(
+        self, plans: Sequence[LoadedPlan], emit: Emit = lambda _line: None, handed_out: int | None = None
+    ) -> None:
+        """One in `handed_out` of the operations that never wait is given to whoever takes, to be run and clocked there;
+        without it, none."""
         self.plans = plans
         self.emit = emit
+        self._handed_out = handed_out or 1  # divided by which nothing leaves 1
         self.ready: deque[tuple[Frame, int]] = deque()
         self.stopped = False
         """Set from outside, also from within `emit`, or by a failure: then `take` gives nothing more."""
@@ -147,9 +176,9 @@ class State:
     def take(self) -> tuple[Frame, int] | None:
         """The next operation to start; None when nothing is ready.
 
-        One in `CLOCKED_INLINE` of the operations that never wait is handed out too: the caller clocks it.
+        Those that never wait are run here, but for one in so many (`__init__`).
         """
-        ready, emit = self.ready, self.emit
+        ready, emit, handed_out = self.ready, self.emit, self._handed_out
         popleft, append = ready.popleft, ready.append
         while ready and not self.stopped:
             item = popleft()
@@ -159,7 +188,7 @@ class State:
             operation = plan.inline[node]
             if operation is not None and (poisoned is None or node not in poisoned):
                 self.ran_inline += 1
-                if self.ran_inline % CLOCKED_INLINE == 1:
+                if self.ran_inline % handed_out == 1:
                     return item
                 try:
                     value = operation.apply(operation.collect(frame.values), emit)
@@ -384,9 +413,11 @@ _ACTIONS: dict[type[AnyNode], Action | None] = {
 }
 
 
-def load(program: Program, inline: Sequence[Sequence[InlineOperation | None]] = ()) -> tuple[LoadedPlan, ...]:
+def load(
+    program: Program, inline: Sequence[Sequence[InlineOperation | None]] = (), chooser: Chooser | None = None
+) -> tuple[LoadedPlan, ...]:
     """All plans of a program, ready to run; may be shared by its runs. `inline` is by plan and node."""
-    return tuple(LoadedPlan(i, plan, inline[i] if inline else None) for i, plan in enumerate(program.plans))
+    return tuple(LoadedPlan(i, plan, inline[i] if inline else None, chooser) for i, plan in enumerate(program.plans))
 
 
 def _cause(frame: Frame, node: int) -> Failed:

@@ -16,7 +16,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from apxm.operations.types import Value
-from apxm.program.model import Call, Flow, Operate, Program
+from apxm.program.model import Flow, Opener, Operate, Program
+from apxm.program.unfolding import FrameRecord
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped
 from apxm.source import shortened_left
@@ -82,16 +83,6 @@ class OperationRecord(NamedTuple):
     @property
     def succeeded(self) -> bool:
         return bool(self.attempts) and self.attempts[-1].outcome == "ok"
-
-
-class FrameRecord(NamedTuple):
-    """One frame: which plan it ran, and who opened it. Frame 0 is the flow itself."""
-
-    plan: int
-    parent: int
-    """Index of the frame around it, -1 for the first."""
-    opener: int
-    """The `Switch` or `Call` node in the parent's plan, -1 for the first."""
 
 
 RawAttempt = tuple[int, int, int, int, str, int | None, int | None, int | None, Place | None]
@@ -184,7 +175,8 @@ class Trace:
         parts = [names[record.plan].nodes[node].path or "return"]
         while record.parent >= 0:
             parent = self.frames[record.parent]
-            if isinstance(self.program.plans[parent.plan].nodes[record.opener], Call):
+            opener = self.program.plans[parent.plan].nodes[record.opener]
+            if isinstance(opener, Opener) and opener.leaves_flow:
                 parts.append(names[parent.plan].nodes[record.opener].path)
             record = parent
         return "/".join(reversed(parts))

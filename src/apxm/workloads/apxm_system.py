@@ -41,7 +41,7 @@ class ApxmSystem:
     def predicted_ms(self, width: int, profile: Profile) -> float:
         """How long a run will take on an endpoint like that of the profile."""
         program, flow = self._flows[width]
-        return predict(program, flow, profile=profile, runs=max(20, min(200, 4000 // width))).mean_ms
+        return predict(program.program, flow, profile=profile, runs=max(20, min(200, 4000 // width))).mean_ms
 
     async def close(self) -> None:
         await self._pool.close()

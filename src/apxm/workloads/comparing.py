@@ -10,14 +10,16 @@ from importlib.metadata import version
 from itertools import pairwise
 from types import ModuleType
 
+from msgspec.structs import replace
+
 from apxm.analysis.calibrate import calibrate, most_calls
-from apxm.analysis.losses import losses
+from apxm.analysis.losses import Losses, losses
 from apxm.analysis.profile import Profile
 from apxm.backends.openai import OpenAIBackend
 from apxm.runtime.open_files import raise_limit
 from apxm.workloads.apxm_system import ApxmSystem
 from apxm.workloads.catalog import SCALABILITY
-from apxm.workloads.comparison import APXM, LANGGRAPH, Comparison, Guesses, Ladder, Width
+from apxm.workloads.comparison import APXM, LANGGRAPH, Comparison, Guesses, Width
 from apxm.workloads.endpoints import Endpoint
 from apxm.workloads.langgraph_system import PACKAGES, LangGraphSystem
 from apxm.workloads.measuring import FailedRuns, Report, Schedule, interleaved, isolated_latencies
@@ -118,18 +120,17 @@ class Comparing:
         apxm = langgraph = None
         if profile:
             runs = samples[APXM, n]
-            apxm = measured_apxm(n, runs, t1, predicted[n], [_ladder(run, profile) for run in runs])
+            apxm = measured_apxm(n, runs, t1, predicted[n], [_losses(run, profile) for run in runs])
         if (LANGGRAPH, n) in samples:
             langgraph = measured(n, samples[LANGGRAPH, n], t1)
         return Width(n=n, apxm=apxm, langgraph=langgraph)
 
 
-def _ladder(run: Sample, profile: Profile) -> Ladder:
+def _losses(run: Sample, profile: Profile) -> Losses:
     assert run.trace is not None
-    terms = losses(run.trace, profile).terms
+    found = losses(run.trace, profile)
     # A sample also counts what prepares the run, which the trace does not see.
-    terms["runtime"] += (run.duration - run.trace.duration) / 1e6
-    return Ladder(**terms)
+    return replace(found, runtime=found.runtime + (run.duration - run.trace.duration) / 1e6)
 
 
 def _guesses(results: Sequence[Width], profile: Profile) -> Guesses:

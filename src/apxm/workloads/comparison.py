@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
+from apxm.analysis.losses import Losses
+
 APXM, LANGGRAPH = "A-PXM", "LangGraph"
 
 Guesses = Mapping[str, Mapping[int, float]]
@@ -20,18 +22,6 @@ class Overhead(Struct, frozen=True, kw_only=True):
     dispatch: float
     token_routing: float
     total: float
-
-
-class Ladder(Struct, frozen=True, kw_only=True):
-    """Where the time of a run went, in ms: means over the runs, which sum to the duration."""
-
-    isolated: float
-    contention: float
-    variation: float
-    transport: float
-    retries: float
-    waiting: float
-    runtime: float
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -58,7 +48,7 @@ class MeasuredApxm(Measured, frozen=True, kw_only=True):
     predicted_ms: float
     prediction_error: float
     """(predicted − measured) / measured."""
-    losses_ms: Ladder
+    losses_ms: Losses
     processor_us: float | None = None
     """Processor time of the whole process per operation: event loop, client library and handlers included, of which
     the clocks of `overhead_us` see nothing. None in results from before it was measured."""

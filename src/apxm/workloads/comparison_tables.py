@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import log10
 
+from apxm.analysis.losses import TERMS
 from apxm.reports.summary import count
 from apxm.reports.tables import markdown
-from apxm.workloads.comparison import Comparison, Guesses, Ladder, Measured, MeasuredApxm
+from apxm.workloads.comparison import Comparison, Guesses, Measured, MeasuredApxm
 
 
 def comparison_text(comparison: Comparison, guesses: Guesses) -> str:
@@ -132,9 +133,8 @@ def _predicted(apxm: Sequence[tuple[int, MeasuredApxm]], guesses: Guesses) -> li
 
 
 def _losses(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
-    terms = Ladder.__struct_fields__
-    rows = [[str(n), *(_ms(getattr(m.losses_ms, term)) for term in terms), _ms(m.duration_ms)] for n, m in apxm]
-    return markdown(("N", *terms, "= Duration"), rows)
+    rows = [[str(n), *map(_ms, m.losses_ms.terms.values()), _ms(m.duration_ms)] for n, m in apxm]
+    return markdown(("N", *TERMS, "= Duration"), rows)
 
 
 def _notes(comparison: Comparison) -> list[str]:

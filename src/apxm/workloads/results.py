@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, median
 
+from msgspec import convert
 from msgspec.structs import asdict
 
 from apxm.analysis.bootstrap import mean_interval
+from apxm.analysis.losses import TERMS, Losses
 from apxm.runtime.trace import Overhead as OverheadSamples
-from apxm.workloads.comparison import Ladder, Measured, MeasuredApxm, Overhead
+from apxm.workloads.comparison import Measured, MeasuredApxm, Overhead
 from apxm.workloads.systems import Sample, most_in_flight
 
 
@@ -43,7 +45,7 @@ def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> Measu
 
 
 def measured_apxm(
-    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, ladders: Sequence[Ladder]
+    width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, losses: Sequence[Losses]
 ) -> MeasuredApxm:
     as_any = measured(width, samples, t1_isolated)
     traces = [sample.trace for sample in samples if sample.trace is not None]
@@ -52,7 +54,7 @@ def measured_apxm(
         overhead_us=_overhead([trace.overhead for trace in traces]),
         predicted_ms=predicted_ms,
         prediction_error=predicted_ms / as_any.duration_ms - 1,
-        losses_ms=_mean_ladder(ladders),
+        losses_ms=_mean(losses),
         processor_us=median(trace.processor_ns / trace.executed for trace in traces) / 1e3,
     )
 
@@ -70,5 +72,5 @@ def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
     return Overhead(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)
 
 
-def _mean_ladder(ladders: Sequence[Ladder]) -> Ladder:
-    return Ladder(**{term: fmean(getattr(ladder, term) for ladder in ladders) for term in Ladder.__struct_fields__})
+def _mean(losses: Sequence[Losses]) -> Losses:
+    return convert({term: fmean(getattr(each, term) for each in losses) for term in TERMS}, Losses)

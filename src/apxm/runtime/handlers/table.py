@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
@@ -10,7 +10,7 @@ from apxm.operations.definition import Family
 from apxm.program.model import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import LoadedPlan, load
+from apxm.runtime.state import Chooser, LoadedPlan, load
 
 Handler = InlineOperation | ModelCall
 
@@ -29,18 +29,18 @@ def handler(node: Operate) -> Handler:
 class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(
+        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, chooser: Chooser | None = None
+    ) -> None:
+        """Predictions have handlers of their own, and choose by no answer."""
         self.program = program
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(handler(node) if isinstance(node, Operate) else None for node in plan.nodes) for plan in program.plans
+            tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
+            for plan in program.plans
         )
         """By plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
-        self.plans: tuple[LoadedPlan, ...] = load(program, inline)
-        self.backends = named_backends(self.handlers)
-
-
-def named_backends(handlers: Sequence[Sequence[Handler | None]]) -> tuple[str | None, ...]:
-    """Those that the calls name, each once and in their order; None is the default one."""
-    calls = (found for plan in handlers for found in plan if isinstance(found, ModelCall))
-    return tuple(dict.fromkeys(call.backend for call in calls))
+        self.plans: tuple[LoadedPlan, ...] = load(program, inline, chooser)
+        calls = (found for plan in self.handlers for found in plan if isinstance(found, ModelCall))
+        self.backends: tuple[str | None, ...] = tuple(dict.fromkeys(call.backend for call in calls))
+        """Those that the calls name, each once and in their order; None is the default one."""

@@ -1,18 +1,17 @@
-"""Makes grammar.json, the tables of the parser, of grammar.lark: ``python -m apxm.language.grammar``.
+"""Makes grammar.json, the tables of the parser, of grammar.lark: `make grammar`.
 
-Lark is needed for this alone. To build the tables takes it 80 ms, more than all the rest of `apxm check`, so they are
-kept; as JSON, since what lark itself writes is unpickled.
+Lark is needed for this alone, so a user of the package never has it. To build the tables takes it 80 ms, more than all
+the rest of `apxm check`, so they are kept; as JSON, since what lark itself writes is unpickled.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, cast
 
 from apxm.language.lalr import END, TABLES
 
-GRAMMAR = Path(__file__).with_name("grammar.lark")
+GRAMMAR = TABLES.with_name("grammar.lark")
 
 
 def tables() -> str:

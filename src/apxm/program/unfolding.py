@@ -1,19 +1,58 @@
-"""The graph of a run, or of all runs that a flow can take: every node of every frame, and what each waits for."""
+"""Frames with all their nodes, and what each node waits for: of a run, or of all runs that a flow can take."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from apxm.program.model import AnyNode, Enter, Exit, Input, Plan, Program
-from apxm.runtime.trace import FrameRecord, Trace
+from apxm.errors import UsageError
+from apxm.program.model import AnyNode, Enter, Exit, Flow, Input, Opener, Plan, Program
+
+MOST_NODES = 10_000_000
+"""As many as one run may unfold into."""
 
 
-class FrameGraph:
-    """Nodes are numbered frame by frame, in the order of their plans.
+class FrameRecord(NamedTuple):
+    """One frame: which plan it runs, and who opened it. Frame 0 is the flow itself."""
 
-    A frame that was opened by a `Switch` may stand beside others of the same opener: then they are its arms, one of
-    which will run.
+    plan: int
+    parent: int
+    """Index of the frame around it, -1 for the first."""
+    opener: int
+    """The node in the parent's plan that opened it, -1 for the first."""
+
+
+Opens = Callable[[int, int, Opener], bool]
+"""Whether a node opens what it can open, given its frame, its index in the plan, and itself."""
+
+
+def unfold(
+    program: Program, flow: Flow, begun: Sequence[FrameRecord] = (), opens: Opens | None = None
+) -> list[FrameRecord]:
+    """The frames of a run that opens every alternative once, each behind the one around it. Of a run that has `begun`
+    it is those it has, and then all that may follow where `opens` says so; without it, everything opens. Raises
+    `UsageError` for too many."""
+    frames = list(begun) or [FrameRecord(flow.plan, -1, -1)]
+    size = 0
+    openers: dict[int, list[tuple[int, Opener]]] = {}
+    for index, frame in enumerate(frames):  # it grows while it is read
+        plan = program.plans[frame.plan]
+        size += len(plan.nodes)
+        if size > MOST_NODES:
+            raise UsageError(f"{flow.qualified_name} unfolds into more than {MOST_NODES:,} nodes")
+        if frame.plan not in openers:
+            openers[frame.plan] = plan.openers()
+        for i, opener in openers[frame.plan]:
+            if opens is None or opens(index, i, opener):
+                frames += [FrameRecord(opened, index, i) for opened in opener.opening.plans]
+    return frames
+
+
+class Unfolding:
+    """A graph of all nodes of all frames, numbered frame by frame, in the order of their plans.
+
+    Frames of one opener stand beside each other: before a run they are its alternatives, one for each plan.
     """
 
     def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
@@ -42,11 +81,6 @@ class FrameGraph:
             else:
                 self._connect(index, {})
 
-    @classmethod
-    def of(cls, trace: Trace) -> FrameGraph:
-        """The graph as it was executed."""
-        return cls(trace.program, trace.frames)
-
     def number(self, frame: int, node: int) -> int:
         return self.starts[frame] + node
 
@@ -58,6 +92,13 @@ class FrameGraph:
 
     def node(self, frame: int, node: int) -> AnyNode:
         return self.plans[self.frames[frame].plan].nodes[node]
+
+    def outputs(self, frame: int, node: Exit) -> list[int]:
+        """What comes out at an exit: one node of each frame that its opener opens."""
+        return [
+            self.starts[child] + self.plans[self.frames[child].plan].outputs[node.port]
+            for child in self.children.get((frame, node.opener), ())
+        ]
 
     def _connect(self, index: int, enters: Mapping[tuple[int, int], int]) -> None:
         frame, start = self.frames[index], self.starts[index]
@@ -74,50 +115,11 @@ class FrameGraph:
                 more += self.outputs(index, node)
             elif isinstance(node, Input) and frame.parent >= 0:
                 more.append(outer + enters[frame.opener, i])
-            if frame.parent >= 0 and not node.operands:
-                more.append(outer + frame.opener)
+            if frame.parent >= 0 and not before:
+                more.append(outer + frame.opener)  # nothing in a frame runs before what opens it
             self.before.append([*before, *more] if more else before)
-
-    def outputs(self, frame: int, node: Exit) -> list[int]:
-        """What comes out at an exit: one node of each frame that its opener opens."""
-        return [
-            self.starts[child] + self.plans[self.frames[child].plan].outputs[node.port]
-            for child in self.children.get((frame, node.opener), ())
-        ]
 
 
 def _enters(plan: Plan) -> dict[tuple[int, int], int]:
     """From an opener and an input port to the `Enter` that delivers there."""
     return {(node.opener, node.port): i for i, node in enumerate(plan.nodes) if isinstance(node, Enter)}
-
-
-def in_order(before: Sequence[Sequence[int]]) -> list[int]:
-    """All numbers of an acyclic graph, each behind those it waits for."""
-    done = bytearray(len(before))
-    order: list[int] = []
-    for root in range(len(before)):
-        stack = [root]
-        while stack:
-            number = stack[-1]
-            missing = () if done[number] else [p for p in before[number] if not done[p]]
-            if missing:
-                stack += missing
-                continue
-            stack.pop()
-            if not done[number]:
-                done[number] = 1
-                order.append(number)
-    return order
-
-
-def ends(before: Sequence[Sequence[int]], order: Sequence[int], weights: Sequence[int]) -> list[int]:
-    """When each node would be over if all waited for nothing but each other, and took their weights."""
-    found = [0] * len(before)
-    for number in order:
-        begin = 0
-        for p in before[number]:
-            end = found[p]
-            if end > begin:
-                begin = end
-        found[number] = begin + weights[number]
-    return found
