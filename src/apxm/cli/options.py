@@ -106,7 +106,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
-    """What a run is told when it begins, and keeps when it goes on."""
+    """What only a run that begins is told, but for its limits."""
 
     backend: BackendName = None
     model: Model = None
