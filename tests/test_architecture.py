@@ -44,26 +44,27 @@ ONLY_IN = {
     "rich": {"cli"},
     "platformdirs": {"config"},
     "sqlite3": {"journal"},
+    "matplotlib": {"workloads"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 2485,
+    "analysis": 2348,
     "apxm": 1703,  # the files of the package itself
     "backends": 2984,
-    "cli": 2960,
-    "compiler": 805,
+    "cli": 2956,
+    "compiler": 807,
     "config": 984,
     "ir": 1192,
     "journal": 1329,
-    "language": 4079,
-    "operations": 883,
-    "passes": 828,
-    "program": 1110,
+    "language": 3827,
+    "operations": 877,
+    "passes": 813,
+    "program": 1313,
     "reports": 1162,
-    "runtime": 4046,
-    "simulator": 3452,
-    "workloads": 1354,
+    "runtime": 4057,
+    "simulator": 3449,
+    "workloads": 1347,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.prediction import Row, fan_outs, graphs, misses, misses_of_graphs
 
 from apxm.analysis.endpoint import ANSWER
-from apxm.analysis.predict import Prediction, predict, simulate
+from apxm.analysis.predict import Prediction, Predictor, predict
 from apxm.analysis.profile import Profile
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import UsageError
@@ -55,7 +55,7 @@ def test_calls_that_share_a_processor_slow_each_other_down(limit: int | None, ex
 )
 def test_calls_that_stand_in_a_queue_end_one_after_the_other(services: list[float], expected: list[float]) -> None:
     p = fan_out(4)
-    trace = next(simulate(p, p.flows[0], (), profile(*services, discipline="queue")))
+    trace = next(Predictor(p, profile(*services, discipline="queue"), seed=0).runs(p.flows[0]))
     ends = sorted((record.attempts[0].received - trace.started) / 1e6 for record in trace.operations)
     assert ends == pytest.approx(expected)
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from apxm.analysis.predict import simulate
+from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import Analysis, Range, analyze
 from apxm.analysis.work_span import longest_path, work
@@ -152,7 +152,7 @@ def test_any_run_lies_within_what_was_said_before_it(seed: int) -> None:
     p = random_program(Random(seed))
     flow = p.flows[0]
     try:
-        traces = list(simulate(p, flow, (), profile(100), runs=5, seed=seed))
+        traces = list(Predictor(p, profile(100), seed).runs(flow, most=5))
     except Exception:  # a switch without a match: such a flow cannot be analyzed either
         return
     found = analyze(p, flow, (2,), profile(100))

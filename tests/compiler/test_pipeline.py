@@ -16,7 +16,9 @@ from apxm.compiler.diagnostics import compiler_diagnostics
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import SourceError, UsageError
 from apxm.ir.text import print_module
+from apxm.language.parser import DEEPEST_NESTING
 from apxm.operations.types import DEEPEST_TYPE
+from apxm.program.codec import decode, encode
 from apxm.program.model import Call, Operate
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import verify
@@ -211,3 +213,21 @@ def test_the_deepest_type_compiles(level: int) -> None:
     compilation = compile_source(source(text), level=level)
     verify(compilation.program)
     assert "list[" * DEEPEST_TYPE in print_module(compilation.module)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_constructs_nest_as_deep_as_a_source_can_say(level: int) -> None:
+    deepest = DEEPEST_NESTING - 4
+
+    def nested(depth: int, inside: str) -> str:
+        return 'switch x { case "a" => { ' * depth + inside + " }  default => x }" * depth
+
+    text = f"""
+        agent A {{
+            flow deep(x: str) -> str {{ {nested(deepest // 2, "ask(x) -> y  return y")} }}
+            @entry flow main(x: str) -> str {{ {nested(deepest // 2, "deep(x) -> y  return y")} }}
+        }}
+    """
+    compilation = compile_source(source(text), level=level)
+    assert print_module(compilation.module).count("ais.switch") == deepest // 2 * (2 if level == 0 else 3)
+    verify(decode(encode(compilation.program)))

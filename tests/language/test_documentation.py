@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apxm.language.codes import CODES
-from apxm.language.syntax import RESERVED_WORDS
+from apxm.language.lalr import RESERVED_WORDS
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from tests.language.diagnostic_snippets import rendered
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from apxm.language import elsewhere, later
-from apxm.language.syntax import RESERVED_WORDS
+from apxm.language.lalr import RESERVED_WORDS
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import LATER_TYPES, SCALARS
 

@@ -10,12 +10,12 @@ import pytest
 from lark import Lark
 
 from apxm.errors import SourceError
-from apxm.language.lalr import TABLES
+from apxm.language.lalr import RESERVED_WORDS
 from apxm.language.parser import parse
-from apxm.language.syntax import RESERVED_WORDS, Identifier, Syntax, SyntaxTree
+from apxm.language.syntax import Identifier, Syntax, SyntaxTree
 from apxm.source import SourceFile, Span
 from tests.language.grammar_tables import GRAMMAR as GRAMMAR_FILE
-from tests.language.grammar_tables import tables
+from tests.language.grammar_tables import TABLES, tables
 
 GRAMMAR = GRAMMAR_FILE.read_text(encoding="utf-8")
 

@@ -8,9 +8,9 @@ from apxm.compiler.check import warnings_of
 from apxm.errors import SourceError
 from apxm.ir.build import build_module
 from apxm.language.checker import check
+from apxm.language.lalr import RESERVED_WORDS
 from apxm.language.parser import DEEPEST_NESTING, parse
 from apxm.language.report import UNKNOWN
-from apxm.language.syntax import RESERVED_WORDS
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import DEEPEST_TYPE
 from apxm.source import Diagnostic, SourceFile

@@ -33,8 +33,8 @@ CONCURRENCIES = (1, 2, 4, 8)
 CALLS = 64
 PRECISION = 0.01
 MAX_TOKENS = 256
-"""Of an answer, where nobody says how long the answers of their programs are: a model that rambles must not make a
-calibration of it."""
+"""The most that an answer may have, where nobody says how long the answers of their programs are: a model that rambles
+must not make a calibration of it."""
 _MOST_FAILED = 0.1
 """Part of the calls that may fail, one in any case: what a failed call leaves to the others is not measured."""
 _ROUNDS = 4
@@ -98,7 +98,7 @@ class _Batch(NamedTuple):
     """Calls, in the order in which they were sent."""
 
     attempts: list[Attempt | None]
-    """None in the place of one that failed."""
+    """The calls, with None in the place of one that failed."""
     client_ns: int
     """What each cost the client's thread."""
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from apxm.analysis.endpoint import Queue
 from apxm.analysis.fitting import Bursts, Levels, in_order_of_end
-from apxm.analysis.predict import simulate
+from apxm.analysis.predict import Predictor
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Profile
 from apxm.runtime.trace import Trace
@@ -27,7 +27,7 @@ _TIED = 0.001
 
 
 def better_fit(sharing: Profile, queue: Profile, levels: Levels, bursts: Bursts) -> Profile:
-    """Of two profiles, alike but for their discipline, the queue where the measurements clearly speak for it.
+    """The better of two profiles that differ in discipline: the queue where the measurements clearly speak for it.
 
     Three things tell them apart. The calls of a burst end one after the other in a queue, and together where they share
     a processor. A queue knows no slowdown before its servers are busy, and a straight line behind. And it lets those
@@ -46,7 +46,7 @@ def _misfit(candidate: Profile, levels: Levels, bursts: Bursts) -> float:
         misfit += _squared_errors(candidate, fmean(services), expected, pstdev(services) / sqrt(len(services)))
     program = asks([prompt(number) for number in range(len(bursts[0]))])
     unlimited = replace(candidate, max_concurrency=None, client_ms=0.0)
-    runs = simulate(program, program.flows[0], (), unlimited, runs=_SIMULATED_BURSTS)
+    runs = Predictor(program, unlimited, seed=0).runs(program.flows[0], most=_SIMULATED_BURSTS)
     simulated = [sorted(_services(trace)) for trace in runs]
     for measured, expected in zip(in_order_of_end(bursts), zip(*simulated, strict=True), strict=True):
         misfit += _squared_errors(candidate, measured, fmean(expected), pstdev(expected) / sqrt(len(bursts)))
@@ -89,7 +89,7 @@ def _rank_correlation(services: Sequence[float]) -> float:
 
 
 def _ranks(services: Sequence[float]) -> list[float]:
-    """Of each its place among all by size, from 0; those that are tied share the mean of their places."""
+    """The place of each among all by size, from 0; those that are tied share the mean of their places."""
     found = [0.0] * len(services)
     order = sorted(range(len(services)), key=services.__getitem__)
     first = 0

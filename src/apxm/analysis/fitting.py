@@ -11,7 +11,7 @@ from typing import NamedTuple
 from apxm.analysis.profile import Point
 
 Levels = Mapping[int, Sequence[float]]
-"""By concurrency, rising: the services measured there, in ms."""
+"""The services measured at each concurrency, in ms; concurrencies rise."""
 Bursts = Sequence[Sequence[float]]
 """The services of each burst, in ms; all are of the same size."""
 
@@ -23,7 +23,7 @@ _EVIDENCE = 4.0
 _LEAST_ERROR = 1e-4
 """No mean is known better than to this part of it."""
 _ROUNDS = 8
-"""Of the weights of a straight line; they settle in three or four."""
+"""How often the weights of a straight line are taken anew; they settle in three or four rounds."""
 
 
 class _Guess(NamedTuple):
@@ -56,7 +56,7 @@ def fitted_points(levels: Levels) -> tuple[Point, ...]:
 
 
 def _spread(levels: Levels, means: Mapping[int, float]) -> float:
-    """Of single calls around the mean of their level, as a part of it.
+    """How single calls lie around the mean of their level, as parts of it.
 
     Of all levels together: one that happened to miss the long calls looks not only quick but sure.
     """
@@ -69,7 +69,7 @@ def _constant(levels: Levels) -> _Guess:
 
 
 def _line(levels: Levels, means: Mapping[int, float]) -> _Guess:
-    """By least squares of relative errors: the weights are those of the line found before."""
+    """Fits by least squares of relative errors: the weights are those of the line found before."""
     line = means
     for _ in range(_ROUNDS):
         weights = {c: len(services) / line[c] ** 2 for c, services in levels.items()}

@@ -27,8 +27,7 @@ from msgspec import Struct
 
 from apxm.analysis.load import slowdowns
 from apxm.analysis.profile import Profile
-from apxm.analysis.work_span import ends
-from apxm.program.frames import in_order
+from apxm.program.frames import ends, in_order
 from apxm.program.model import Literal, Operate
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import ANOTHER_RUN, Attempt, OperationRecord, Place, Trace

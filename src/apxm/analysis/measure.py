@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
 from apxm.analysis.metrics import (
@@ -16,7 +16,7 @@ from apxm.analysis.metrics import (
     SchedulerMetrics,
     WorkSpan,
 )
-from apxm.analysis.work_span import longest_path, work
+from apxm.analysis.work_span import Path, longest_path, work
 from apxm.backends.protocol import BackendInfo
 from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.trace import Overhead, Trace
@@ -119,15 +119,20 @@ def _work_span(trace: Trace, t1: int) -> WorkSpan:
         t_inf_ms=_ms(path.length),
         parallelism=_ratio(t1, path.length, 1.0),
         speedup=_ratio(t1, trace.duration, 1.0),
-        critical_path=tuple(
-            PathStep(
-                operation=trace.operation_of(step.frame, step.node),
-                path=trace.path_of(step.frame, step.node),
-                where=trace.place_of(step.frame, step.node),
-                duration_ms=_ms(step.duration),
-            )
-            for step in path.steps
-        ),
+        critical_path=path_steps(trace, path, _ms),
+    )
+
+
+def path_steps(trace: Trace, path: Path, ms: Callable[[int], float]) -> tuple[PathStep, ...]:
+    """The operations of a path as people know them, with their durations as `ms` writes them."""
+    return tuple(
+        PathStep(
+            operation=trace.operation_of(step.frame, step.node),
+            path=trace.path_of(step.frame, step.node),
+            where=trace.place_of(step.frame, step.node),
+            duration_ms=ms(step.duration),
+        )
+        for step in path.steps
     )
 
 

@@ -21,7 +21,7 @@ from apxm.analysis.profile import Profile, assumed
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Value
-from apxm.program.model import Flow, Opener, Operate, Program
+from apxm.program.model import AnyNode, Flow, Opener, Operate, Program
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
@@ -65,19 +65,6 @@ def predict(
     return Predictor(program, profile, seed).predict(flow, arguments, max_concurrency, runs)
 
 
-def simulate(
-    program: Program,
-    flow: Flow,
-    arguments: Sequence[Value] = (),
-    profile: Profile | None = None,
-    max_concurrency: int | None = None,
-    runs: int = 1,
-    seed: int = 0,
-) -> Iterator[Trace]:
-    """The runs behind `predict`, one by one."""
-    return Predictor(program, profile, seed).runs(flow, arguments, max_concurrency, runs)
-
-
 class Predictor:
     """A program loaded so that its model calls go to predicted endpoints, and what would choose by their answers takes
     any case; for any number of predictions."""
@@ -117,8 +104,10 @@ class Predictor:
         """
         return self._draws or bool(self._arms)
 
-    def runs(self, flow: Flow, arguments: Sequence[Value], max_concurrency: int | None, most: int) -> Iterator[Trace]:
-        """Up to `most`, until one was not random."""
+    def runs(
+        self, flow: Flow, arguments: Sequence[Value] = (), max_concurrency: int | None = None, most: int = 1
+    ) -> Iterator[Trace]:
+        """The runs behind a prediction, up to `most`, until one was not random."""
         for iteration in range(most):
             pool = self._begin(iteration)
             run = Run(
@@ -145,20 +134,20 @@ class Predictor:
         }
         return BackendPool(backends, next(iter(backends)))
 
-    def _any_case(self, plan: int, node: int, opener: Opener, known: Evaluate) -> Evaluate:
+    def _any_case(self, plan: int, index: int, node: AnyNode, known: Evaluate) -> Evaluate:
         """What chooses at an opener: by a text that depends on an answer, each case equally often."""
-        # The answer itself is no label, so it takes the default.
-        cases = tuple(ANSWER if case is None else case for case in opener.cases)
-        if not cases:
+        if not isinstance(node, Opener) or not node.cases:
             return known
-        place = plan, node
+        # The answer itself is no label, so it takes the default.
+        cases = [ANSWER if case is None else case for case in node.cases]
+        place = plan, index
 
         def choose(values: list[Value]) -> Value:
             selector = known(values)
             if ANSWER not in selector:
                 return selector
             if place not in self._arms:
-                self._arms[place] = Random(f"{self._seed}:{self._iteration}:{plan}:{node}")
+                self._arms[place] = Random(f"{self._seed}:{self._iteration}:{plan}:{index}")
             return self._arms[place].choice(cases)
 
         return choose

@@ -30,9 +30,9 @@ class Level(Struct, frozen=True):
     concurrency: int
     calls: int
     service_ms: float
-    """Mean."""
+    """The mean of its calls."""
     latency_ms: float
-    """Mean."""
+    """The mean of its calls."""
 
 
 class Point(Struct, frozen=True):
@@ -51,7 +51,7 @@ class ScalabilityFit(Struct, frozen=True):
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     version: int = VERSION
-    """Of this format."""
+    """The version of this format."""
     backend: str
     """As configured."""
     model: str
@@ -79,7 +79,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     failed_calls: int = 0
     """Calls of the calibration that failed, and count for nothing else here."""
     specification: str | None = None
-    """Of a simulated backend that was not measured, but taken at its word."""
+    """What a simulated backend says that was not measured, but taken at its word."""
 
     def __post_init__(self) -> None:
         if self.version != VERSION:

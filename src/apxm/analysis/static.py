@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from apxm.analysis.branches import Branches
 from apxm.analysis.endpoint import ANSWER
+from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
@@ -152,15 +153,7 @@ class _Static:
 
     def critical_path(self) -> tuple[PathStep, ...]:
         every_arm = Trace(self._program, self._flow, started=0, frames=list(self.branches.frames))
-        return tuple(
-            PathStep(
-                operation=every_arm.operation_of(step.frame, step.node),
-                path=every_arm.path_of(step.frame, step.node),
-                where=every_arm.place_of(step.frame, step.node),
-                duration_ms=step.duration / 1e6,
-            )
-            for step in longest(self.branches, self._weights).steps
-        )
+        return path_steps(every_arm, longest(self.branches, self._weights), lambda ns: ns / 1e6)
 
     def _range(self, amount: Callable[[int, Operate, Scenario], float]) -> Range:
         """The sum over all model calls of a run."""

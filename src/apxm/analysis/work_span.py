@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from apxm.program.frames import in_order
+from apxm.program.frames import ends, in_order
 from apxm.program.model import Operate
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import OperationRecord, Trace
@@ -70,16 +70,3 @@ def longest(graph: Unfolding, weights: Sequence[int]) -> Path:
         if not graph.before[number]:
             return Path(length, tuple(reversed(steps)))
         number = max(graph.before[number], key=found.__getitem__)
-
-
-def ends(before: Sequence[Sequence[int]], order: Sequence[int], weights: Sequence[int]) -> list[int]:
-    """When each node would be over if all waited for nothing but each other, and took their weights."""
-    found = [0] * len(before)
-    for number in order:
-        begin = 0
-        for p in before[number]:
-            end = found[p]
-            if end > begin:
-                begin = end
-        found[number] = begin + weights[number]
-    return found

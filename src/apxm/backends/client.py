@@ -24,10 +24,10 @@ class _OfProcess:
     def __init__(self) -> None:
         self.lock = ProcessLock()
         self.library = _ORIGINAL
-        """None from a fork until it is needed again."""
+        """The copy that this process uses; None from a fork until it is needed again."""
         self.used = False
         self._before: list[Any] = []
-        """Those of the processes before. Not let go of: their threads, which would have to end them, are gone."""
+        """The copies of the processes before, not let go of: the threads that would have to end them are gone."""
 
     def forked(self) -> None:
         if self.used:

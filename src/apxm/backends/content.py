@@ -10,7 +10,7 @@ _GZIP = b"\x1f\x8b"
 _AUTO = zlib.MAX_WBITS | 16
 _MOST_LAYERS = 4
 _MOST_MEMBERS = 10_000
-"""Of one gzip: each costs time, and none needs more than 20 bytes."""
+"""The most that one gzip may have: each costs time, and none needs more than 20 bytes."""
 _FIRST_STEP = 1024
 _LONGEST_STEP = 64 * 1024
 

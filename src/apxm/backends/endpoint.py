@@ -16,7 +16,7 @@ from apxm.errors import ConfigurationError
 @dataclass(frozen=True, repr=False)
 class Endpoint:
     shown: str
-    """Without credentials, query and fragment."""
+    """The URL without credentials, query and fragment."""
     chat_url: str
     """Where chat calls are posted. May hold secrets in its query."""
     models_url: str

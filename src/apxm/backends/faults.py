@@ -57,9 +57,9 @@ class Faults:
     bounds: tuple[tuple[FaultKind, float], ...]
     """The sums of the probabilities, in the order written: the first above a call's number is its fault."""
     calls: Mapping[int, FaultKind]
-    """By number of the call, from 1; these go before what is drawn."""
+    """The faults of single calls, by their number from 1; these go before what is drawn."""
     seed: int | None
-    """None takes that of the latencies; the numbers drawn are others all the same."""
+    """Where none is given, that of the latencies counts; the numbers drawn are others all the same."""
     text: str
 
     @property

@@ -20,7 +20,7 @@ Count = Annotated[int, Meta(ge=1, le=_LARGEST)]
 Seed = Annotated[int, Meta(ge=-_LARGEST - 1, le=_LARGEST)]
 Retries = Annotated[int, Meta(ge=0, le=100)]
 Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
-"""Of one attempt."""
+"""How long one attempt may take."""
 Temperature = Annotated[float, Meta(ge=0, le=100)]
 Mebibytes = Annotated[float, Meta(gt=0, le=4096)]
 
@@ -63,7 +63,7 @@ def seconds(number: float, what: str) -> float:
 
 
 def amount(number: float, what: str) -> float:
-    """Of money; as `count`."""
+    """An amount of money; as `count`."""
     return _above_zero(number, what, "", _LARGEST_AMOUNT)
 
 

@@ -19,7 +19,7 @@ from apxm.errors import BackendError, OperationError
 from apxm.source import as_utf8, is_utf8
 
 MOST_TOKENS = 1_000_000_000
-"""Of one call; beyond it somebody counts something else."""
+"""The most that one call can have; whoever says more counts something else."""
 MOST_SERVICE_NS = 2**63 - 1
 """292 years."""
 _AROUND_MESSAGES = 32
@@ -173,7 +173,7 @@ class BackendInfo(Struct, frozen=True, omit_defaults=True):
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """Of a million tokens, in whatever currency the user thinks in."""
+    """What a million tokens cost, in whatever currency the user thinks in."""
 
     input: Annotated[float, Meta(ge=0, le=1e6)]
     output: Annotated[float, Meta(ge=0, le=1e6)]
@@ -188,13 +188,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None = None
     """Input and output together."""
     timeout_s: float | None = None
-    """Of one attempt, in seconds from when it is sent, for calls that name none."""
+    """How long one attempt may take, in seconds from when it is sent, for calls that name no limit."""
     max_tokens: int | None = None
-    """Of an answer, for calls that name none."""
+    """How long an answer may be, for calls that name no limit."""
     own_input: int = 0
     """Tokens that the backend itself adds to each request, at most."""
     prices: dict[str, Price] = {}
-    """By model."""
+    """What each model costs, by its name."""
     retries: int = 6
     """Further attempts after one that failed in a way that may pass, for calls that name none. At 20% faults three
     leave a thousand calls all right one time in five."""

@@ -23,11 +23,11 @@ _PORTS = {"http": 80, "https": 443}
 @dataclass(frozen=True, repr=False)
 class Proxy:
     variable: str
-    """That names it."""
+    """The environment variable that names it."""
     url: str
     """May hold a user and a password."""
     shown: str
-    """Without them."""
+    """The URL without user and password."""
 
     @property
     def tls(self) -> bool:

@@ -37,7 +37,7 @@ _MASK = re.compile(r"[*•●·…]+|\.{2,}|#{2,}|x{3,}|_{3,}|(?:\[|<)?(?:redact
 
 class _Reading(NamedTuple):
     text: str
-    """In lower case: host names lose theirs."""
+    """The text in lower case: host names lose their case."""
     spans: list[tuple[int, int]]
     """Where each of its characters stands in the text as it came."""
 
@@ -69,7 +69,7 @@ class Redactor:
         return "".join([*pieces, text[done:]])
 
     def beginning(self, text: str) -> str:
-        """The same for a text that may be long, of which only the beginning is needed: reading costs some microseconds
+        """Redacts a text that may be long, of which only the beginning is needed: reading costs some microseconds
         for each character."""
         if len(text) <= 2 * BEGINNING:
             return self(text)

@@ -20,7 +20,7 @@ _OUT_OF_MONEY = frozenset(
 
 
 _QUOTED_CODE = re.compile(r"""["'](?:code|type)["']\s*:\s*["'](?:insufficient_quota|billing_hard_limit_reached)["']""")
-"""In the words of a gateway that passes on the whole error of another endpoint."""
+"""What stands in the words of a gateway that passes on the whole error of another endpoint."""
 
 
 class Said(NamedTuple):
@@ -55,7 +55,7 @@ def read_error(error: object) -> Said:
 
 
 def read_error_body(body: bytes | bytearray) -> Said:
-    """Of the body of a failed call; what is no JSON is its own words."""
+    """Reads the body of a failed call; what is no JSON is its own words."""
     try:
         said = read_error(load_json(body))
     except (ValueError, RecursionError):

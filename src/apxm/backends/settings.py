@@ -24,9 +24,9 @@ class _Limited(Struct, frozen=True, kw_only=True):
     tokens_per_minute: Count | None = None
     timeout_s: Seconds = 600.0
     prices: dict[str, Price] = {}
-    """Of a million tokens, by model."""
+    """What a million tokens cost, by model."""
     retries: Retries | None = None
-    """None: as many as `Limits` has, and fewer where nobody listens on this machine."""
+    """Where none is given, as many as `Limits` has, and fewer where nobody listens on this machine."""
 
     @property
     def limits(self) -> Limits:

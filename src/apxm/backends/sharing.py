@@ -33,7 +33,7 @@ class SharedCall:
         self._sharing = sharing
         self.arrived = arrived
         self.done: Callable[[int], None] | None = done
-        """None once it was cancelled or reported."""
+        """Who is told; None once it was cancelled or reported."""
         self.over_at: int | None = None
 
     def cancel(self) -> None:

@@ -80,7 +80,7 @@ class Client:
         return self._execute(self._request("GET", url, self._headers))
 
     def _begin(self) -> None:
-        """In this process."""
+        """Takes the library, and a transport, of this process."""
         self._library = library = client_library()
         self._request = library.Request
         self._headers = library.Headers(self._fields)

@@ -47,7 +47,7 @@ class CompilerDiagnostics(Struct, frozen=True, kw_only=True):
     compilation_phases: CompilationPhases
     dag_statistics: PlanStatistics
     flows: Mapping[str, PlanStatistics]
-    """By qualified name."""
+    """The statistics of each flow, by its qualified name."""
     passes_applied: tuple[str, ...]
     passes: tuple[PassDiagnostics, ...]
     warnings: tuple[Warned, ...]

@@ -17,10 +17,11 @@ from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, T
 from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
 
 MOST_LEAVES = 64
+"""How many operands and constants an expression may hold that folds into its user; a `Compute` node holds others."""
 DEEPEST = 16
-"""Bounds of an expression that folds into its user; beyond them a `Compute` node holds it."""
+"""How deep such an expression may nest."""
 MOST_SHARED = 8
-"""Bound on the weight of an expression that folds into several users: each of them gets a copy."""
+"""How much an expression may weigh that folds into several users: each of them gets a copy."""
 _CHARACTERS_PER_WEIGHT = 64
 
 

@@ -60,8 +60,7 @@ class _Lowering:
 
     def program(self, file: str, optimization_level: int) -> Program:
         for index, flow in enumerate(self.flows.values()):
-            ports = self.inputs_for(self.summary.of_flow(flow.symbol)), self.summary.of_flow(flow.symbol)
-            _PlanBuilder(self, flow.symbol, index, flow.body, flow.body.arguments, *ports).build()
+            _PlanBuilder(self, flow.symbol, index, flow, flow.body, flow.body.arguments).build()
         entry = next((index for index, flow in enumerate(self.flows.values()) if flow.is_entry), None)
         return Program(
             plans=tuple(plan for plan in self.plans if plan is not None),
@@ -71,8 +70,10 @@ class _Lowering:
             names=Names(file=file, plans=tuple(names for names in self.names if names is not None)),
         )
 
-    def inputs_for(self, inside: tuple[Access, ...]) -> tuple[Access, ...]:
-        return input_ports(inside, self.anywhere)
+    def ports_of(self, op: Op) -> tuple[tuple[Access, ...], tuple[Access, ...]]:
+        """The order ports of the frame of `op`: what it must be told about, and what it touches."""
+        inside = self.summary.accesses(op)
+        return input_ports(inside, self.anywhere), inside
 
     def new_plan(self) -> int:
         self.plans.append(None)
@@ -98,11 +99,11 @@ class _PlanBuilder:
         lowering: _Lowering,
         path: str,
         index: int,
+        around: Op,
         block: Block,
         inputs: Sequence[SSAValue],
-        order_in: tuple[Access, ...],
-        order_out: tuple[Access, ...],
     ) -> None:
+        """`around` is the flow or the construct whose block this is, and `inputs` are the values delivered into it."""
         self.lowering = lowering
         self.path = path
         self.index = index
@@ -110,7 +111,7 @@ class _PlanBuilder:
         self.nodes: list[AnyNode] = []
         self.node_names: list[NodeName] = []
         self.order_edges: dict[OrderEdge, None] = {}
-        self.order_out = order_out
+        order_in, self.order_out = lowering.ports_of(around)
         self.values: dict[SSAValue, Folded] = {}
         for value in inputs:
             self.values[value] = Folded(Operand(self.add(Input())))
@@ -207,15 +208,13 @@ class _PlanBuilder:
     def switch(self, op: SwitchOp) -> None:
         lowering = self.lowering
         captured = self.captures(op)
-        accesses = lowering.summary.accesses(op)
-        order_in = lowering.inputs_for(accesses)
         labels = op.labels
         plans: list[int] = []
         for index, arm in enumerate(op.regions):
             plan = lowering.new_plan()
             plans.append(plan)
             path = arm_path(f"{self.path.partition('/')[0]}/{op.path}", labels[index] if index < len(labels) else None)
-            _PlanBuilder(lowering, path, plan, arm, captured, order_in, accesses).build()
+            _PlanBuilder(lowering, path, plan, op, arm, captured).build()
         operands, (selector,) = self.placed((op.selector,))
         node = Switch(
             operands=operands,
@@ -225,19 +224,19 @@ class _PlanBuilder:
             default=plans[-1] if op.has_default else None,
             priority=op.attributes.get(PRIORITY, 0),
         )
-        self.frame(op, node, captured, accesses)
+        self.frame(op, node, captured)
 
     def call(self, op: Op, callee: str) -> None:
         node = Call(plan=self.lowering.plan_of_flow[callee], priority=op.attributes.get(PRIORITY, 0))
-        self.frame(op, node, op.operands, self.lowering.summary.of_flow(callee))
+        self.frame(op, node, op.operands)
 
-    def frame(self, op: Op, node: Switch | Call, delivered: Sequence[SSAValue], accesses: tuple[Access, ...]) -> None:
+    def frame(self, op: Op, node: Switch | Call, delivered: Sequence[SSAValue]) -> None:
         """The opener, what enters its frame, and what leaves it."""
         opener = self.add(node, op, named=True)
         for port, value in enumerate(delivered):
             operands, (expression,) = self.placed((value,))
             self.add(Enter(operands=operands, opener=opener, port=port, value=expression), op)
-        order_in = self.lowering.inputs_for(accesses)
+        order_in, accesses = self.lowering.ports_of(op)
         self.explain(self.tracker.edges_to(accesses), opener)
         enters: dict[Access, int] = {}
         for port, access in enumerate(order_in, len(delivered)):

@@ -63,7 +63,7 @@ class OrderTracker:
     def __init__(self, ports: Mapping[int, Access]) -> None:
         self.pending = [Pending(node, access, None) for node, access in ports.items()]
         self._before: dict[int, tuple[Edge, ...]] = {}
-        """By node: the edges it got."""
+        """The edges that each node got."""
 
     def edges_to(self, accesses: tuple[Access, ...]) -> tuple[Edge, ...]:
         """What an operation with `accesses` must wait for, one edge per node: the stronger one where two accesses ask

@@ -25,7 +25,7 @@ from apxm.program.verify import MOST_WORK, unfolded_work
 from apxm.source import Diagnostic, SourceFile, printable
 
 BUILD = "build"
-"""Where `keep_ir_after` stands before the first pass."""
+"""The `keep_ir_after` that means the module before the first pass."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Compilation:
     program: Program
     warnings: tuple[Diagnostic, ...]
     phases: Mapping[str, int]
-    """ns of ``parse check build passes lower``; what verifies a result is part of the phase that made it."""
+    """The ns that ``parse check build passes lower`` took; what verifies a result is part of the phase that made it."""
     passes: tuple[PassReport, ...]
     module: Module
-    """As the last pass left it."""
+    """The module as the last pass left it."""
     ir: str | None
-    """The textual form after what `keep_ir_after` named."""
+    """The printed text after what `keep_ir_after` named."""
 
 
 def compile_source(

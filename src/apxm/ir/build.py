@@ -32,7 +32,7 @@ class _FlowBuilder:
         self.agent = agent
         self.flow = flow
         self.values: dict[str, SSAValue] = {}
-        """By name. No name shadows another, so one table does for all blocks."""
+        """The values of names. No name shadows another, so one table does for all blocks."""
         self.block = Block()
         self.prefix = ""
         self.occurrences: Counter[str] = Counter()
@@ -159,7 +159,7 @@ class _FlowBuilder:
                 raise InternalError(f"{expression.span.place}: {type(expression).__name__} passed the checker")
 
     def addition(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
-        """From left to right: numbers add up until the first operand that is no number; from there on all is text."""
+        """Numbers add up from the left until the first operand that is no number; from there on all is text."""
         numbers = next((i for i, operand in enumerate(operands) if not operand.type.is_number), len(operands))
         if numbers > 1:
             operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]

@@ -18,22 +18,22 @@ class Summary:
     """The effects of a module as it is now; a pass that adds operations with effects makes a new one."""
 
     def __init__(self, module: Module) -> None:
-        self._accesses: dict[str, tuple[Access, ...]] = {}
+        self._flows = module.flows
+        self._inside: dict[Op, tuple[Access, ...]] = {}
         self._repeatable: dict[str, bool] = {}
-        self._constructs: dict[Op, tuple[Access, ...]] = {}
-        for flow in module.callees_first():
-            self._accesses[flow.symbol] = self._inside(flow)
+        for flow in module.callees_first():  # not as they are asked for: calls may be a thousand deep
+            self.accesses(flow)
             self._repeatable[flow.symbol] = all(map(self.repeatable, flow.body.ops))
 
     def accesses(self, op: Op) -> tuple[Access, ...]:
         """Everything outside the graph that `op` can touch, each once, in order of appearance."""
         if op.callee is not None:
-            return self._accesses[op.callee]
+            return self._inside[self._flows[op.callee]]
         if not op.regions:
             return op.touches
-        if op not in self._constructs:
-            self._constructs[op] = self._inside(op)
-        return self._constructs[op]
+        if op not in self._inside:
+            self._inside[op] = union(self.accesses(inner) for region in op.regions for inner in region.ops)
+        return self._inside[op]
 
     def repeatable(self, op: Op) -> bool:
         """Whether doing `op` again with equal operands gives the same value."""
@@ -41,11 +41,5 @@ class Summary:
             return self._repeatable[op.callee]
         return op.repeatable and all(self.repeatable(inner) for region in op.regions for inner in region.ops)
 
-    def of_flow(self, symbol: str) -> tuple[Access, ...]:
-        return self._accesses[symbol]
-
     def of_module(self) -> tuple[Access, ...]:
-        return union(self._accesses.values())
-
-    def _inside(self, op: Op) -> tuple[Access, ...]:
-        return union(self.accesses(inner) for region in op.regions for inner in region.ops)
+        return union(map(self.accesses, self._flows.values()))

@@ -6,42 +6,10 @@ import json
 import math
 from typing import Any, NamedTuple, TypeVar
 
+from apxm.language import syntax
 from apxm.language.elsewhere import method_advice
-from apxm.language.lalr import Parts, Token
+from apxm.language.lalr import RESERVED_WORDS, Parts, Token
 from apxm.language.report import Report
-from apxm.language.syntax import (
-    RESERVED_WORDS,
-    Addition,
-    Agent,
-    AgentDefault,
-    Block,
-    CallExpression,
-    CallStatement,
-    Capability,
-    Case,
-    Comparison,
-    Constant,
-    DictDisplay,
-    Expression,
-    Flow,
-    For,
-    Identifier,
-    If,
-    Let,
-    ListDisplay,
-    Loop,
-    NamedArgument,
-    Next,
-    Parameter,
-    Record,
-    RecordField,
-    Return,
-    Switch,
-    SyntaxTree,
-    Try,
-    TypeName,
-    Until,
-)
 from apxm.language.text import fields_of, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
@@ -67,16 +35,18 @@ class Builder:
 
     # --- declarations
 
-    def start(self, parts: Parts) -> SyntaxTree:
+    def start(self, parts: Parts) -> syntax.SyntaxTree:
         span = Span(self.source, 0, len(self.source.text))
-        return SyntaxTree(span=span, source=self.source, agents=_all(Agent, parts), records=_all(Record, parts))
+        return syntax.SyntaxTree(
+            span=span, source=self.source, agents=_all(syntax.Agent, parts), records=_all(syntax.Record, parts)
+        )
 
-    def record(self, parts: Parts) -> Record:
-        return Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
+    def record(self, parts: Parts) -> syntax.Record:
+        return syntax.Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
 
-    def record_field(self, parts: Parts) -> RecordField:
+    def record_field(self, parts: Parts) -> syntax.RecordField:
         described = len(parts) in (4, 6)
-        return RecordField(
+        return syntax.RecordField(
             span=self._span(parts),
             name=self._declared(parts[0]),
             type=parts[2],
@@ -84,97 +54,97 @@ class Builder:
             default=parts[-1] if len(parts) > 4 else None,
         )
 
-    def agent(self, parts: Parts) -> Agent:
-        return Agent(
+    def agent(self, parts: Parts) -> syntax.Agent:
+        return syntax.Agent(
             span=self._span(parts),
             name=self._declared(parts[1]),
-            defaults=_all(AgentDefault, parts),
-            capabilities=_all(Capability, parts),
-            flows=_all(Flow, parts),
+            defaults=_all(syntax.AgentDefault, parts),
+            capabilities=_all(syntax.Capability, parts),
+            flows=_all(syntax.Flow, parts),
         )
 
-    def agent_default(self, parts: Parts) -> AgentDefault:
-        return AgentDefault(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
+    def agent_default(self, parts: Parts) -> syntax.AgentDefault:
+        return syntax.AgentDefault(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
 
-    def flow(self, parts: Parts) -> Flow:
+    def flow(self, parts: Parts) -> syntax.Flow:
         keyword = next(i for i, part in enumerate(parts) if isinstance(part, Token))
-        return Flow(
+        return syntax.Flow(
             span=self._span(parts),
             annotations=tuple(parts[:keyword]),
             name=self._declared(parts[keyword + 1]),
             parameters=next((listed.items for listed in _all(_Listed, parts)), ()),
-            result=_first(TypeName, parts),
+            result=_first(syntax.TypeName, parts),
             body=parts[-1],
         )
 
-    def annotation(self, parts: Parts) -> Identifier:
-        return Identifier(span=self._span(parts), text=parts[1].text)
+    def annotation(self, parts: Parts) -> syntax.Identifier:
+        return syntax.Identifier(span=self._span(parts), text=parts[1].text)
 
-    def capability(self, parts: Parts) -> Capability:
-        return Capability(
+    def capability(self, parts: Parts) -> syntax.Capability:
+        return syntax.Capability(
             span=self._span(parts),
             name=self._declared(parts[1]),
             parameters=parts[2].items,
-            result=_first(TypeName, parts),
+            result=_first(syntax.TypeName, parts),
             readonly=isinstance(parts[-1], Token),
         )
 
     def parameters(self, parts: Parts) -> _Listed:
-        return _Listed(self._span(parts), _all(Parameter, parts))
+        return _Listed(self._span(parts), _all(syntax.Parameter, parts))
 
-    def parameter(self, parts: Parts) -> Parameter:
+    def parameter(self, parts: Parts) -> syntax.Parameter:
         default = parts[4] if len(parts) > 3 else None
-        return Parameter(span=self._span(parts), name=self._declared(parts[0]), type=parts[2], default=default)
+        return syntax.Parameter(span=self._span(parts), name=self._declared(parts[0]), type=parts[2], default=default)
 
-    def result(self, parts: Parts) -> TypeName:
+    def result(self, parts: Parts) -> syntax.TypeName:
         return parts[1]
 
-    def type_name(self, parts: Parts) -> TypeName:
+    def type_name(self, parts: Parts) -> syntax.TypeName:
         element = parts[2] if len(parts) > 1 else None
-        return TypeName(span=self._span(parts), name=parts[0].text, element=element)
+        return syntax.TypeName(span=self._span(parts), name=parts[0].text, element=element)
 
     # --- statements
 
-    def block(self, parts: Parts) -> Block:
-        return Block(span=self._span(parts), statements=tuple(parts[1:-1]))
+    def block(self, parts: Parts) -> syntax.Block:
+        return syntax.Block(span=self._span(parts), statements=tuple(parts[1:-1]))
 
-    def bare_arm(self, parts: Parts) -> Block:
-        value: Expression = parts[0]
-        return Block(span=value.span, statements=(Return(span=value.span, value=value),), bare=True)
+    def bare_arm(self, parts: Parts) -> syntax.Block:
+        value: syntax.Expression = parts[0]
+        return syntax.Block(span=value.span, statements=(syntax.Return(span=value.span, value=value),), bare=True)
 
-    def call_statement(self, parts: Parts) -> CallStatement:
+    def call_statement(self, parts: Parts) -> syntax.CallStatement:
         target = parts[1] if len(parts) > 1 else None
-        return CallStatement(span=self._span(parts), call=parts[0], target=target)
+        return syntax.CallStatement(span=self._span(parts), call=parts[0], target=target)
 
-    def target(self, parts: Parts) -> Identifier:
+    def target(self, parts: Parts) -> syntax.Identifier:
         return self._declared(parts[1])
 
-    def let(self, parts: Parts) -> Let:
-        return Let(span=self._span(parts), target=self._declared(parts[1]), value=parts[3])
+    def let(self, parts: Parts) -> syntax.Let:
+        return syntax.Let(span=self._span(parts), target=self._declared(parts[1]), value=parts[3])
 
-    def return_value(self, parts: Parts) -> Return:
-        return Return(span=self._span(parts), value=parts[1] if len(parts) > 1 else None)
+    def return_value(self, parts: Parts) -> syntax.Return:
+        return syntax.Return(span=self._span(parts), value=parts[1] if len(parts) > 1 else None)
 
     bare_return = return_value
 
-    def switch(self, parts: Parts) -> Switch:
-        return Switch(
+    def switch(self, parts: Parts) -> syntax.Switch:
+        return syntax.Switch(
             span=self._span(parts),
             selector=parts[1],
-            cases=_all(Case, parts),
-            default=_first(Block, parts),
+            cases=_all(syntax.Case, parts),
+            default=_first(syntax.Block, parts),
             target=_target(parts),
         )
 
-    def case(self, parts: Parts) -> Case:
-        return Case(span=self._span(parts), label=self._plain(parts[1], "a case label"), body=parts[3])
+    def case(self, parts: Parts) -> syntax.Case:
+        return syntax.Case(span=self._span(parts), label=self._plain(parts[1], "a case label"), body=parts[3])
 
-    def default(self, parts: Parts) -> Block:
+    def default(self, parts: Parts) -> syntax.Block:
         return parts[2]
 
-    def branch(self, parts: Parts) -> If:
-        conditions, blocks = _all(Expression, parts), _all(Block, parts)
-        return If(
+    def branch(self, parts: Parts) -> syntax.If:
+        conditions, blocks = _all(syntax.Expression, parts), _all(syntax.Block, parts)
+        return syntax.If(
             span=self._span(parts),
             conditions=conditions,
             bodies=blocks[: len(conditions)],
@@ -182,60 +152,60 @@ class Builder:
             target=_target(parts),
         )
 
-    def loop(self, parts: Parts) -> Loop:
-        (body,) = _all(Block, parts)
-        return Loop(span=self._span(parts), arguments=_listed(parts[1]), body=body, target=_target(parts))
+    def loop(self, parts: Parts) -> syntax.Loop:
+        (body,) = _all(syntax.Block, parts)
+        return syntax.Loop(span=self._span(parts), arguments=_listed(parts[1]), body=body, target=_target(parts))
 
-    def each(self, parts: Parts) -> For:
+    def each(self, parts: Parts) -> syntax.For:
         items, arguments = parts[3], _listed(parts[4])
-        if isinstance(items, CallExpression) and not items.arguments and _only_limits(items.named):
+        if isinstance(items, syntax.CallExpression) and not items.arguments and _only_limits(items.named):
             # `for x in items (max: 3)` looks like a call of `items`
             items, arguments = reference(list(items.callee), self.report), items.named + arguments
-        (body,) = _all(Block, parts)
+        (body,) = _all(syntax.Block, parts)
         item = self._declared(parts[1])
-        return For(
+        return syntax.For(
             span=self._span(parts), item=item, items=items, arguments=arguments, body=body, target=_target(parts)
         )
 
-    def attempt(self, parts: Parts) -> Try:
-        body, handler = _all(Block, parts)
+    def attempt(self, parts: Parts) -> syntax.Try:
+        body, handler = _all(syntax.Block, parts)
         error = self._declared(parts[3]) if isinstance(parts[3], Token) else None
-        return Try(span=self._span(parts), body=body, error=error, handler=handler, target=_target(parts))
+        return syntax.Try(span=self._span(parts), body=body, error=error, handler=handler, target=_target(parts))
 
-    def until(self, parts: Parts) -> Until:
-        return Until(span=self._span(parts), condition=parts[1])
+    def until(self, parts: Parts) -> syntax.Until:
+        return syntax.Until(span=self._span(parts), condition=parts[1])
 
-    def carry(self, parts: Parts) -> Next:
-        return Next(span=self._span(parts), arguments=_all(NamedArgument, parts))
+    def carry(self, parts: Parts) -> syntax.Next:
+        return syntax.Next(span=self._span(parts), arguments=_all(syntax.NamedArgument, parts))
 
     def options(self, parts: Parts) -> _Listed:
-        for part in _all(Expression, parts):
+        for part in _all(syntax.Expression, parts):
             self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
-        return _Listed(self._span(parts), _all(NamedArgument, parts))
+        return _Listed(self._span(parts), _all(syntax.NamedArgument, parts))
 
     # --- expressions
 
-    def comparison(self, parts: Parts) -> Comparison:
+    def comparison(self, parts: Parts) -> syntax.Comparison:
         operator = next(part.text for part in parts if isinstance(part, Token))
-        return Comparison(span=self._span(parts), operator=operator, operands=_all(Expression, parts))
+        return syntax.Comparison(span=self._span(parts), operator=operator, operands=_all(syntax.Expression, parts))
 
     expression = conjunction = negation = comparison
 
-    def addition(self, parts: Parts) -> Addition:
-        return Addition(span=self._span(parts), operands=_all(Expression, parts))
+    def addition(self, parts: Parts) -> syntax.Addition:
+        return syntax.Addition(span=self._span(parts), operands=_all(syntax.Expression, parts))
 
-    def variable(self, parts: Parts) -> Expression:
+    def variable(self, parts: Parts) -> syntax.Expression:
         self._check_used(parts[0][0])
         return reference(parts[0], self.report)
 
-    def field(self, parts: Parts) -> Expression:
+    def field(self, parts: Parts) -> syntax.Expression:
         return fields_of(parts[0], [self._identifier(name) for name in parts[2::2]], self.report)
 
-    def path(self, parts: Parts) -> list[Identifier]:
+    def path(self, parts: Parts) -> list[syntax.Identifier]:
         return [self._identifier(name) for name in parts[::2]]
 
-    def call(self, parts: Parts) -> CallExpression:
-        callee: list[Identifier] = parts[0]
+    def call(self, parts: Parts) -> syntax.CallExpression:
+        callee: list[syntax.Identifier] = parts[0]
         start = callee[0].span.start
         self._check_used(callee[0])
         if len(callee) > 2:
@@ -243,20 +213,20 @@ class Builder:
             span = Span(self.source, start, callee[-1].span.end)
             message = f"found a call of `{written}`, expected `flow(…)` or `Agent.flow(…)`"
             self.report.error("syntax", message, span, method_advice(written.rpartition(".")[0], callee[-1].text))
-        return CallExpression(
+        return syntax.CallExpression(
             span=Span(self.source, start, parts[-1].end),
             callee=tuple(callee[:2]),
-            arguments=_all(Expression, parts),
-            named=_all(NamedArgument, parts),
+            arguments=_all(syntax.Expression, parts),
+            named=_all(syntax.NamedArgument, parts),
         )
 
-    def named(self, parts: Parts) -> NamedArgument:
-        return NamedArgument(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
+    def named(self, parts: Parts) -> syntax.NamedArgument:
+        return syntax.NamedArgument(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
 
-    def list_display(self, parts: Parts) -> ListDisplay:
-        return ListDisplay(span=self._span(parts), items=_all(Expression, parts))
+    def list_display(self, parts: Parts) -> syntax.ListDisplay:
+        return syntax.ListDisplay(span=self._span(parts), items=_all(syntax.Expression, parts))
 
-    def dict_display(self, parts: Parts) -> DictDisplay:
+    def dict_display(self, parts: Parts) -> syntax.DictDisplay:
         entries = [part for part in parts if not isinstance(part, Token)]
         seen: set[object] = set()
         for key, _ in entries:
@@ -265,31 +235,31 @@ class Builder:
                     "duplicate-key", f"the key {json.dumps(key.value)} stands twice in this object", key.span
                 )
             seen.add(key.value)
-        return DictDisplay(
+        return syntax.DictDisplay(
             span=self._span(parts), keys=tuple(key for key, _ in entries), values=tuple(value for _, value in entries)
         )
 
-    def entry(self, parts: Parts) -> tuple[Constant, Expression]:
+    def entry(self, parts: Parts) -> tuple[syntax.Constant, syntax.Expression]:
         return self._plain(parts[0], "a key"), parts[2]
 
-    def parentheses(self, parts: Parts) -> Expression:
+    def parentheses(self, parts: Parts) -> syntax.Expression:
         return parts[1].at(self._span(parts))
 
-    def text(self, parts: Parts) -> Expression:
+    def text(self, parts: Parts) -> syntax.Expression:
         token: Token = parts[0]
         return read_text(self.source, token.start, token.text, self.report)
 
-    def number(self, parts: Parts) -> Constant:
+    def number(self, parts: Parts) -> syntax.Constant:
         span, digits = self._span(parts), parts[0].text
         value = float(digits) if any(mark in digits for mark in ".eE") else _whole_number(digits)
         if value is None:
             self.report.error("bad-number", "whole numbers go from -2^63 to 2^63-1", span)
         elif math.isinf(value):
             self.report.error("bad-number", "this number is too large for a double", span)
-        return Constant(span=span, value=0 if value is None else value)
+        return syntax.Constant(span=span, value=0 if value is None else value)
 
-    def truth(self, parts: Parts) -> Constant:
-        return Constant(span=self._span(parts), value=parts[0].text == "true")
+    def truth(self, parts: Parts) -> syntax.Constant:
+        return syntax.Constant(span=self._span(parts), value=parts[0].text == "true")
 
     # --- helpers
 
@@ -299,11 +269,11 @@ class Builder:
         end: int = last.end if isinstance(last, Token) else last.span.end
         return Span(self.source, start, end)
 
-    def _identifier(self, token: Token) -> Identifier:
+    def _identifier(self, token: Token) -> syntax.Identifier:
         text = token.text
-        return Identifier(span=Span(self.source, token.start, token.start + len(text)), text=text)
+        return syntax.Identifier(span=Span(self.source, token.start, token.start + len(text)), text=text)
 
-    def _declared(self, token: Token) -> Identifier:
+    def _declared(self, token: Token) -> syntax.Identifier:
         """A name that is declared or bound here. The lexer takes a reserved word for a name where only a name fits."""
         name = self._identifier(token)
         if name.text in RESERVED_WORDS:
@@ -311,16 +281,16 @@ class Builder:
             self.report.error("reserved-word", f"`{name.text}` is a word of the language, expected a name", name.span)
         return name
 
-    def _check_used(self, name: Identifier) -> None:
+    def _check_used(self, name: syntax.Identifier) -> None:
         if name.text in RESERVED_WORDS and name.text not in self._refused:
             message = f"`{name.text}` is a word of the language, expected an expression"
             self.report.error("reserved-word", message, name.span)
 
-    def _plain(self, literal: Expression, what: str) -> Constant:
-        if isinstance(literal, Constant):
+    def _plain(self, literal: syntax.Expression, what: str) -> syntax.Constant:
+        if isinstance(literal, syntax.Constant):
             return literal
         self.report.error("not-literal", f"{what} is fixed text, so nothing can be put into it", literal.span)
-        return Constant(span=literal.span, value="")
+        return syntax.Constant(span=literal.span, value="")
 
 
 def _whole_number(digits: str) -> int | None:
@@ -339,13 +309,13 @@ def _first(kind: type[T], parts: Parts) -> T | None:
     return next(iter(_all(kind, parts)), None)
 
 
-def _target(parts: Parts) -> Identifier | None:
-    return parts[-1] if isinstance(parts[-1], Identifier) else None
+def _target(parts: Parts) -> syntax.Identifier | None:
+    return parts[-1] if isinstance(parts[-1], syntax.Identifier) else None
 
 
 def _listed(part: object) -> tuple[Any, ...]:
     return part.items if isinstance(part, _Listed) else ()
 
 
-def _only_limits(named: tuple[NamedArgument, ...]) -> bool:
+def _only_limits(named: tuple[syntax.NamedArgument, ...]) -> bool:
     return bool(named) and all(argument.name.text == "max" for argument in named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apxm.language import syntax
 from apxm.language.arguments import Matched, match_arguments
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
@@ -9,17 +10,6 @@ from apxm.language.expressions import FlowExpressions
 from apxm.language.findings import Findings
 from apxm.language.later import FUNCTIONS
 from apxm.language.report import UNKNOWN
-from apxm.language.syntax import (
-    CallExpression,
-    Constant,
-    DictDisplay,
-    Expression,
-    Flow,
-    FlowCall,
-    Identifier,
-    ListDisplay,
-    OperationCall,
-)
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Family, Operation, Parameter
 from apxm.operations.effects import Effect
@@ -30,12 +20,12 @@ from apxm.source import Span
 class FlowCalls(FlowExpressions):
     """The expressions of one flow, calls included."""
 
-    def __init__(self, findings: Findings, agent: DeclaredAgent, flow: Flow) -> None:
+    def __init__(self, findings: Findings, agent: DeclaredAgent, flow: syntax.Flow) -> None:
         super().__init__(findings)
         self._agent = agent
         self._callees = findings.flow_calls.setdefault(flow, [])
 
-    def _call(self, call: CallExpression) -> Type:
+    def _call(self, call: syntax.CallExpression) -> Type:
         callee = self._find(call)
         match callee:
             case Operation():
@@ -52,7 +42,7 @@ class FlowCalls(FlowExpressions):
 
     # --- what is called
 
-    def _find(self, call: CallExpression) -> Operation | DeclaredFlow | Callee | None:
+    def _find(self, call: syntax.CallExpression) -> Operation | DeclaredFlow | Callee | None:
         if len(call.callee) == 2:
             return self._find_elsewhere(*call.callee)
         name = call.callee[0]
@@ -78,7 +68,7 @@ class FlowCalls(FlowExpressions):
         self._report.error("unknown-operation", f"there is no operation or flow `{name.text}`", name.span, advice)
         return None
 
-    def _find_elsewhere(self, agent_name: Identifier, flow_name: Identifier) -> DeclaredFlow | None:
+    def _find_elsewhere(self, agent_name: syntax.Identifier, flow_name: syntax.Identifier) -> DeclaredFlow | None:
         agent = self._findings.agents.get(agent_name.text)
         if agent is None and self.is_bound(agent_name.text):
             span = Span(agent_name.span.source, agent_name.span.start, flow_name.span.end)
@@ -100,7 +90,7 @@ class FlowCalls(FlowExpressions):
 
     # --- its arguments
 
-    def _operation(self, call: CallExpression, operation: Operation) -> Type:
+    def _operation(self, call: syntax.CallExpression, operation: Operation) -> Type:
         matched, operands = self._check(call, operation)
         given = matched.given
         self._check_emptiness(operation, matched)
@@ -109,7 +99,7 @@ class FlowCalls(FlowExpressions):
             name: value for name in operation.options if (value := given.get(name) or defaults.get(name)) is not None
         }
         positional = tuple([given[p.name] for p in operation.positional if p.name in given])
-        self._findings.calls[call] = OperationCall(
+        self._findings.calls[call] = syntax.OperationCall(
             operation=operation, arguments=positional + matched.variadic, options=options
         )
         if not operation.available:
@@ -118,16 +108,16 @@ class FlowCalls(FlowExpressions):
             return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
         return operation.result_for(operands, by_key="key" in given)
 
-    def _flow(self, call: CallExpression, callee: DeclaredFlow) -> Type:
+    def _flow(self, call: syntax.CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.callee)
         arguments = [matched.given.get(p.name.text, p.default) for p in callee.flow.parameters]
-        self._findings.calls[call] = FlowCall(
+        self._findings.calls[call] = syntax.FlowCall(
             agent=callee.agent, flow=callee.flow, arguments=tuple(a for a in arguments if a is not None)
         )
         self._callees.append((call, callee))
         return callee.callee.result
 
-    def _check(self, call: CallExpression, callee: Callee) -> tuple[Matched, list[Type]]:
+    def _check(self, call: syntax.CallExpression, callee: Callee) -> tuple[Matched, list[Type]]:
         """The arguments by parameter, and the types of the variadic ones."""
         matched = match_arguments(call, callee, self._report)
         for name, argument in matched.given.items():
@@ -137,7 +127,7 @@ class FlowCalls(FlowExpressions):
             self.value(argument)
         return matched, operands
 
-    def _check_argument(self, argument: Expression, parameter: Parameter, owner: str) -> None:
+    def _check_argument(self, argument: syntax.Expression, parameter: Parameter, owner: str) -> None:
         name = f"`{parameter.name}` of `{owner}`"
         fit = self.fit_literal if parameter.literal else self.fit
         found = fit(argument, parameter.type, name)
@@ -146,10 +136,10 @@ class FlowCalls(FlowExpressions):
         if not is_literal(argument):
             message = f"{name} must be known before the run, so it has to be written out here"
             self._report.error("not-literal", message, argument.span)
-        elif isinstance(argument, Constant):
+        elif isinstance(argument, syntax.Constant):
             self._check_bounds(argument, parameter, name)
 
-    def _check_bounds(self, argument: Constant, parameter: Parameter, name: str) -> None:
+    def _check_bounds(self, argument: syntax.Constant, parameter: Parameter, name: str) -> None:
         value = argument.value
         if isinstance(value, str):
             if parameter.choices and value not in parameter.choices:
@@ -167,7 +157,7 @@ class FlowCalls(FlowExpressions):
         elif above is not None and value <= above:
             self._out_of_range(argument, f"{name} is more than {above}")
 
-    def _out_of_range(self, argument: Constant, allowed: str) -> None:
+    def _out_of_range(self, argument: syntax.Constant, allowed: str) -> None:
         self._report.error("out-of-range", f"{allowed}, and this is {argument.value}", argument.span)
 
     def _check_emptiness(self, operation: Operation, matched: Matched) -> None:
@@ -177,17 +167,17 @@ class FlowCalls(FlowExpressions):
         if operation.family is Family.MODEL and not matched.variadic:
             message = f"this `{operation.name}` has an empty prompt and no context, so there is nothing to ask"
             self._report.error("empty-prompt", message, first.span)
-        elif operation.family is Family.TOOL and isinstance(first, Constant):
+        elif operation.family is Family.TOOL and isinstance(first, syntax.Constant):
             self._report.error("empty-name", "the name of a capability is empty", first.span)
 
 
-def is_literal(expression: Expression) -> bool:
+def is_literal(expression: syntax.Expression) -> bool:
     match expression:
-        case Constant():
+        case syntax.Constant():
             return True
-        case ListDisplay():
+        case syntax.ListDisplay():
             return all(map(is_literal, expression.items))
-        case DictDisplay():
+        case syntax.DictDisplay():
             return all(map(is_literal, expression.values))
         case _:
             return False

@@ -10,7 +10,7 @@ from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
 from apxm.language.findings import Findings
-from apxm.language.flow_graph import callees_first
+from apxm.language.flow_graph import reject_cycles
 from apxm.language.later import refuse_later
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
@@ -45,7 +45,7 @@ def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
         _check_agent_defaults(agent, findings.types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
-    callees_first(findings.flow_calls, report)
+    reject_cycles(findings)
     report.raise_errors()
     return CheckedTree(
         tree=tree,

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from apxm.language import syntax
 from apxm.language.expressions import FlowExpressions
 from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
 from apxm.language.statements import Destination, FlowStatements, Place
-from apxm.language.syntax import (
-    Block,
-    Constant,
-    Construct,
-    Expression,
-    For,
-    Identifier,
-    If,
-    Loop,
-    NamedArgument,
-    Next,
-    Repetition,
-    Statement,
-    Switch,
-    Try,
-    Until,
-)
 from apxm.operations.labels import fold_label
 from apxm.operations.types import BOOL, INT, JSON, LATER_TYPES, STR, Type
 from apxm.source import Span
 
-Bindings = Iterable[tuple[Identifier, Type]]
+Bindings = Iterable[tuple[syntax.Identifier, Type]]
 """Names that a construct binds in a block, and their types."""
 
 
@@ -41,28 +25,28 @@ class FlowConstructs(FlowStatements):
         self._carried: list[dict[str, Type]] = []
         """By loop, from the outermost: the names it carries."""
 
-    def _construct(self, statement: Statement, place: Place) -> None:
+    def _construct(self, statement: syntax.Statement, place: Place) -> None:
         match statement:
-            case Switch():
+            case syntax.Switch():
                 self._switch(statement, place)
-            case If():
+            case syntax.If():
                 self._if(statement, place)
-            case Loop():
+            case syntax.Loop():
                 self._loop(statement)
-            case For():
+            case syntax.For():
                 self._for(statement)
-            case Try():
+            case syntax.Try():
                 self._try(statement, place)
-            case Until():
+            case syntax.Until():
                 self._condition(statement.condition, "until")
-            case Next():
+            case syntax.Next():
                 self._next(statement)
             case _:
                 raise AssertionError(f"no check for {type(statement).__name__}")
 
     # --- what their blocks give
 
-    def _inside(self, construct: Construct, place: Place) -> Place:
+    def _inside(self, construct: syntax.Construct, place: Place) -> Place:
         """Where the blocks of `construct` stand, which is at `place` itself."""
         if construct.target is not None:
             name = f"the `{construct.keyword}` bound to `{construct.target.text}`"
@@ -76,13 +60,13 @@ class FlowConstructs(FlowStatements):
             place = place._replace(inside=place.inside or construct.keyword)
         return place
 
-    def _bind_result(self, construct: Construct, place: Place) -> None:
+    def _bind_result(self, construct: syntax.Construct, place: Place) -> None:
         """To be called behind its last block; `place` is where they stood."""
         if construct.target is not None:
             self._settle(place.destination)
             self._scopes.bind(construct.target, place.destination.type)
 
-    def _block_with(self, block: Block, bindings: Bindings, place: Place) -> None:
+    def _block_with(self, block: syntax.Block, bindings: Bindings, place: Place) -> None:
         self._scopes.enter()
         for name, found in bindings:
             self._scopes.bind(name, found)
@@ -91,7 +75,7 @@ class FlowConstructs(FlowStatements):
 
     # --- switch
 
-    def _switch(self, switch: Switch, place: Place) -> None:
+    def _switch(self, switch: syntax.Switch, place: Place) -> None:
         found = self._expressions.value(switch.selector)
         if found not in (STR, UNKNOWN):
             message = f"found `{found}`, expected `str`: `switch` compares text"
@@ -102,7 +86,7 @@ class FlowConstructs(FlowStatements):
             self._block(block, inside)
         self._bind_result(switch, inside)
 
-    def _labels(self, switch: Switch) -> None:
+    def _labels(self, switch: syntax.Switch) -> None:
         if not switch.cases:
             self._report.error("empty-switch", "this `switch` has no `case`", switch.span.first(len("switch")))
         seen: dict[str, Span] = {}
@@ -121,7 +105,7 @@ class FlowConstructs(FlowStatements):
 
     # --- if, try
 
-    def _if(self, branch: If, place: Place) -> None:
+    def _if(self, branch: syntax.If, place: Place) -> None:
         for condition in branch.conditions:
             self._condition(condition, "if")
         inside = self._inside(branch, place)
@@ -133,10 +117,10 @@ class FlowConstructs(FlowStatements):
             self._report.error("missing-return", message, branch.span.first(len("if")), "add `else { return … }`")
         self._bind_result(branch, inside)
 
-    def _condition(self, condition: Expression, keyword: str) -> None:
+    def _condition(self, condition: syntax.Expression, keyword: str) -> None:
         self._expressions.fit(condition, BOOL, f"the condition of `{keyword}`")
 
-    def _try(self, attempt: Try, place: Place) -> None:
+    def _try(self, attempt: syntax.Try, place: Place) -> None:
         inside = self._inside(attempt, place)
         self._block(attempt.body, inside)
         self._block_with(attempt.handler, [(attempt.error, UNKNOWN)] if attempt.error else [], inside)
@@ -144,7 +128,7 @@ class FlowConstructs(FlowStatements):
 
     # --- loop, for
 
-    def _loop(self, loop: Loop) -> None:
+    def _loop(self, loop: syntax.Loop) -> None:
         self._limit(loop)
         carried = [
             (argument.name, self._expressions.value(argument.value))
@@ -161,7 +145,7 @@ class FlowConstructs(FlowStatements):
         if loop.target is not None:
             self._scopes.bind(loop.target, carried[0][1] if len(carried) == 1 else UNKNOWN)
 
-    def _for(self, each: For) -> None:
+    def _for(self, each: syntax.For) -> None:
         element = self._element(each.items)
         for argument in self._without_repeated(each.arguments):
             if argument.name.text != "max":
@@ -176,14 +160,14 @@ class FlowConstructs(FlowStatements):
             found = self._expressions.list_type(returned, each.span.first(len("for"))) if known else UNKNOWN
             self._scopes.bind(each.target, found)
 
-    def _repeated(self, repetition: Repetition, bindings: Bindings) -> Type:
+    def _repeated(self, repetition: syntax.Repetition, bindings: Bindings) -> Type:
         """What its block returns; `UNKNOWN` where that is nothing."""
         own = Destination(f"this `{repetition.keyword}`", required=False)
         self._block_with(repetition.body, bindings, Place(own, is_last=True))
         self._settle(own)
         return own.type
 
-    def _element(self, items: Expression) -> Type:
+    def _element(self, items: syntax.Expression) -> Type:
         found = self._expressions.value(items)
         if found.element is not None:
             return found.element
@@ -194,18 +178,18 @@ class FlowConstructs(FlowStatements):
             self._report.error("wrong-type", message, items.span)
         return UNKNOWN
 
-    def _limit(self, repetition: Repetition) -> None:
+    def _limit(self, repetition: syntax.Repetition) -> None:
         keyword = repetition.keyword
         for argument in repetition.arguments:
             if argument.name.text != "max":
                 continue
             found = self._expressions.fit(argument.value, INT, f"`max` of `{keyword}`")
-            value = argument.value.value if isinstance(argument.value, Constant) else None
+            value = argument.value.value if isinstance(argument.value, syntax.Constant) else None
             if found == INT and isinstance(value, int) and value < 1:
                 message = f"`max` of `{keyword}` is at least 1, and this is {value}"
                 self._report.error("out-of-range", message, argument.value.span)
 
-    def _next(self, carry: Next) -> None:
+    def _next(self, carry: syntax.Next) -> None:
         carried = self._carried[-1] if self._carried else None
         for argument in self._without_repeated(carry.arguments):
             name = argument.name.text
@@ -221,8 +205,8 @@ class FlowConstructs(FlowStatements):
             advice = self._report.near(name, carried) or otherwise
             self._report.error("unknown-argument", message, argument.name.span, advice)
 
-    def _without_repeated(self, arguments: tuple[NamedArgument, ...]) -> list[NamedArgument]:
-        seen: dict[str, NamedArgument] = {}
+    def _without_repeated(self, arguments: tuple[syntax.NamedArgument, ...]) -> list[syntax.NamedArgument]:
+        seen: dict[str, syntax.NamedArgument] = {}
         for argument in arguments:
             if argument.name.text in seen:
                 message = f"`{argument.name.text}` is given twice"

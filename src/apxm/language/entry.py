@@ -41,11 +41,9 @@ def find_entry(tree: SyntaxTree, agents: list[DeclaredAgent], report: Report, *,
 def _reject_second_marks(agents: list[DeclaredAgent], report: Report) -> bool:
     found = False
     for agent in agents:
-        first, *others = _first_of_each_name([flow for flow in agent.flows if _is_marked(flow)]) or [None]
-        for other in others:
-            assert first is not None
-            assert other is not None
-            message = f"agent `{agent.agent.name.text}` has its entry already: `{first.flow.name.text}`"
+        marked = _first_of_each_name([flow for flow in agent.flows if _is_marked(flow)])
+        for other in marked[1:]:
+            message = f"agent `{agent.agent.name.text}` has its entry already: `{marked[0].flow.name.text}`"
             mark = next(a for a in other.flow.annotations if a.text == "entry")
             report.error("ambiguous-entry", message, mark.span, "an agent marks one flow")
             found = True

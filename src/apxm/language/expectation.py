@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from apxm.language.elsewhere import VALUES, WORDS, word_advice
 from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
-from apxm.language.lalr import END, Machine, Token
+from apxm.language.lalr import END, RESERVED_WORDS, STATEMENT_KINDS, STATEMENT_WORDS, Machine, Token
 from apxm.language.report import Report
-from apxm.language.syntax import RESERVED_WORDS, Identifier
+from apxm.language.syntax import Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
@@ -36,8 +36,6 @@ _SIGNS = {
     END: "the end of the file",
 }
 _EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
-_STATEMENT = {"NAME", "LET", "SWITCH", "IF", "LOOP", "FOR", "TRY", "UNTIL", "NEXT", "RETURN"}
-_STATEMENT_WORDS = sorted(kind.lower() for kind in _STATEMENT - {"NAME"})
 _CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
 """What may follow any expression: true, and no help."""
 _REFUSED = {"TYPE"}
@@ -88,7 +86,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
         if advice is None and token.kind == "NAME":
             advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
         elif advice is None and expected <= {"LPAR", "DOT"} and (name := _name_at(before, source)) is not None:
-            advice = report.near(source.text[name.start : name.end], _STATEMENT_WORDS)
+            advice = report.near(source.text[name.start : name.end], STATEMENT_WORDS)
         report.error("syntax", message, token.span(source), advice)
 
 
@@ -108,7 +106,7 @@ def _statement_advice(name: Span, token: Token, source: SourceFile, report: Repo
         return _SMALL_LETTERS.format(written.lower())
     if written in OPERATIONS:
         return f"a call has parentheses: `{written}(…)`"
-    return report.near(written, _STATEMENT_WORDS) or _STATEMENTS.get(token.kind, _STATEMENTS["NAME"])
+    return report.near(written, STATEMENT_WORDS) or _STATEMENTS.get(token.kind, _STATEMENTS["NAME"])
 
 
 def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
@@ -181,8 +179,8 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
 def _in_words(expected: set[str]) -> str:
     rest = expected - _REFUSED
     words: list[str] = []
-    if rest >= _STATEMENT:
-        rest -= _STATEMENT | {"NAME"}
+    if rest >= STATEMENT_KINDS:
+        rest -= STATEMENT_KINDS | {"NAME"}
         words.append("a statement")
     elif rest >= _EXPRESSION - {"NOT"}:
         rest -= _EXPRESSION

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
+from apxm.language import syntax
 from apxm.language.elsewhere import field_advice
 from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
-from apxm.language.syntax import (
-    Addition,
-    CallExpression,
-    Comparison,
-    Constant,
-    DictDisplay,
-    Expression,
-    FieldOf,
-    FormatText,
-    ListDisplay,
-    Name,
-)
 from apxm.operations.types import (
     BOOL,
     DEEPEST_TYPE,
@@ -46,22 +35,22 @@ class FlowExpressions:
         self._report = findings.report
         self._written_out = False
 
-    def _call(self, call: CallExpression) -> Type:
+    def _call(self, call: syntax.CallExpression) -> Type:
         """The type of what a call gives, `NONE` included."""
         raise AssertionError(f"{call.span.place}: a call outside of a flow")
 
-    def value(self, expression: Expression) -> Type:
+    def value(self, expression: syntax.Expression) -> Type:
         """The type of something that must give a value."""
         found = self.any(expression)
-        if found == NONE and isinstance(expression, CallExpression):
+        if found == NONE and isinstance(expression, syntax.CallExpression):
             message = f"`{expression.written}` gives no value, and one is needed here"
             self._report.error("no-value", message, expression.span)
             return UNKNOWN
         return found
 
-    def fit(self, expression: Expression, expected: Type, what: str) -> Type:
+    def fit(self, expression: syntax.Expression, expected: Type, what: str) -> Type:
         """The type of something that must convert to `expected`; `what` says in an error what it is for."""
-        if isinstance(expression, ListDisplay) and expected.element is not None:
+        if isinstance(expression, syntax.ListDisplay) and expected.element is not None:
             for item in expression.items:
                 self.fit(item, expected.element, f"an item of {what}")
             self._types[expression] = expected
@@ -78,7 +67,7 @@ class FlowExpressions:
             return 'make it text: `"" + …`'
         return f"`x as {expected}` comes with a later version" if found == JSON else None
 
-    def fit_literal(self, expression: Expression, expected: Type, what: str) -> Type:
+    def fit_literal(self, expression: syntax.Expression, expected: Type, what: str) -> Type:
         """As `fit`, for something that must be written out."""
         written_out, self._written_out = self._written_out, True
         try:
@@ -86,62 +75,62 @@ class FlowExpressions:
         finally:
             self._written_out = written_out
 
-    def any(self, expression: Expression) -> Type:
+    def any(self, expression: syntax.Expression) -> Type:
         """The type of something that need not give a value."""
         found = self._infer(expression)
         self._types[expression] = found
         return found
 
-    def gave_value(self, expression: Expression) -> bool:
+    def gave_value(self, expression: syntax.Expression) -> bool:
         """Of an expression that was looked at already."""
         return self._types[expression] != NONE
 
     def is_bound(self, name: str) -> bool:
         return self.scopes.holds(name)
 
-    def is_blank(self, expression: Expression) -> bool:
+    def is_blank(self, expression: syntax.Expression) -> bool:
         """Whether this is text of blanks alone, or none, in every run.
 
         It asks for no more than that, and never for the text itself, which forty lines of `let b = a + a` make too long
         to hold: a joined text is blank if all its parts are.
         """
         match expression:
-            case Constant(value=value):
+            case syntax.Constant(value=value):
                 return isinstance(value, str) and not value.strip()
-            case FormatText() | Addition():
+            case syntax.FormatText() | syntax.Addition():
                 return all(map(self.is_blank, expression.expressions))
             case _:
-                return isinstance(expression, Name) and self.scopes.is_blank(expression.text)
+                return isinstance(expression, syntax.Name) and self.scopes.is_blank(expression.text)
 
-    def _infer(self, expression: Expression) -> Type:
+    def _infer(self, expression: syntax.Expression) -> Type:
         match expression:
-            case Constant():
+            case syntax.Constant():
                 self._warn_of_placeholder(expression)
                 return constant_type(expression)
-            case FormatText():
+            case syntax.FormatText():
                 for part in expression.parts:
                     self.value(part)
                 return STR
-            case ListDisplay():
+            case syntax.ListDisplay():
                 return self._list(expression)
-            case DictDisplay():
+            case syntax.DictDisplay():
                 for item in expression.values:
                     self.value(item)
                 return JSON
-            case Name():
+            case syntax.Name():
                 return self._name(expression)
-            case FieldOf():
+            case syntax.FieldOf():
                 return self._field(expression)
-            case Addition():
+            case syntax.Addition():
                 return self._addition(expression)
-            case Comparison():
+            case syntax.Comparison():
                 return self._comparison(expression)
-            case CallExpression():
+            case syntax.CallExpression():
                 return self._call(expression)
             case _:
                 raise AssertionError(f"no type for {type(expression).__name__}")
 
-    def _warn_of_placeholder(self, text: Constant) -> None:
+    def _warn_of_placeholder(self, text: syntax.Constant) -> None:
         if self._written_out:
             return  # an f-string would be refused
         for placeholder in text.placeholders:
@@ -153,14 +142,14 @@ class FlowExpressions:
                 self._report.warning("placeholder", message, span, advice)
                 return
 
-    def _name(self, name: Name) -> Type:
+    def _name(self, name: syntax.Name) -> Type:
         if name.text in self._findings.agents and not self.is_bound(name.text):
             message = f"`{name.text}` is an agent, and a value is needed here"
             self._report.error("undefined-name", message, name.span, f"call one of its flows: `{name.text}.flow(…)`")
             return UNKNOWN
         return self.scopes.type_of(name)
 
-    def _list(self, display: ListDisplay) -> Type:
+    def _list(self, display: syntax.ListDisplay) -> Type:
         items = [self.value(item) for item in display.items]
         if not items:
             return list_of(JSON)
@@ -177,7 +166,7 @@ class FlowExpressions:
         self._report.error("too-deep", message, place, advice)
         return UNKNOWN
 
-    def _field(self, field: FieldOf) -> Type:
+    def _field(self, field: syntax.FieldOf) -> Type:
         owner = self.value(field.value)
         if owner in (JSON, UNKNOWN):
             return owner
@@ -193,14 +182,14 @@ class FlowExpressions:
         self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
         return UNKNOWN
 
-    def _addition(self, addition: Addition) -> Type:
+    def _addition(self, addition: syntax.Addition) -> Type:
         left = self.value(addition.operands[0])
         for operand in addition.operands[1:]:
             right = self.value(operand)
             left = self._sum(left, right, operand)
         return left
 
-    def _sum(self, left: Type, right: Type, operand: Expression) -> Type:
+    def _sum(self, left: Type, right: Type, operand: syntax.Expression) -> Type:
         if STR in (left, right):
             return STR
         if UNKNOWN in (left, right):
@@ -213,7 +202,7 @@ class FlowExpressions:
         )
         return UNKNOWN
 
-    def _comparison(self, comparison: Comparison) -> Type:
+    def _comparison(self, comparison: syntax.Comparison) -> Type:
         operator = comparison.operator
         if operator in ("and", "or", "not"):
             for operand in comparison.operands:
@@ -222,7 +211,7 @@ class FlowExpressions:
             self._compare(operator, *comparison.operands)
         return BOOL
 
-    def _compare(self, operator: str, first: Expression, second: Expression) -> None:
+    def _compare(self, operator: str, first: syntax.Expression, second: syntax.Expression) -> None:
         left, right = self.value(first), self.value(second)
         if operator in ("==", "!="):
             fits, expected = _may_be_equal(left, right), "two values of one type"
@@ -248,7 +237,7 @@ def _are_ordered(left: Type, right: Type) -> bool:
     return numbers or texts
 
 
-def constant_type(constant: Constant) -> Type:
+def constant_type(constant: syntax.Constant) -> Type:
     match constant.value:
         case bool():
             return BOOL

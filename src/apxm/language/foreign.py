@@ -8,7 +8,7 @@ from typing import Any, TypeGuard, cast
 
 from apxm.language import later
 from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
-from apxm.language.lalr import Token
+from apxm.language.lalr import STATEMENT_WORDS, Token
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Identifier
 from apxm.operations.catalog import OPERATIONS
@@ -116,7 +116,7 @@ def _describe_member(word: Token, token: Token, source: SourceFile, report: Repo
     advice = word_advice(word.text)
     if word.text == "agent":
         advice = "an agent holds no agents; is a `}` missing above?"
-    elif word.text in ("let", "return", "switch", "if", "for", "loop", "try") or token.kind == "LPAR":
+    elif word.text in STATEMENT_WORDS or token.kind == "LPAR":
         advice = advice or "statements stand inside a flow: `flow name() { … }`"
     advice = report.near(word.text, ("flow", "capability")) or advice
     if advice is None:

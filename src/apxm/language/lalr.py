@@ -15,7 +15,14 @@ from apxm.source import SourceFile, Span
 
 END = "$END"
 """The kind of the token behind the last."""
-TABLES = Path(__file__).with_name("grammar.json")
+_tables = json.loads(Path(__file__).with_name("grammar.json").read_text(encoding="utf-8"))
+_rows: list[dict[str, int]] = _tables["rows"]
+"""By state, what to do at a kind of token: go on to a state, or (`~n`) end rule n. By a rule that has ended inside the
+one in hand, the state behind it."""
+KEYWORDS: dict[str, str] = _tables["keywords"]
+"""The words of the language, and their kinds."""
+RESERVED_WORDS = KEYWORDS.keys() - {"type"}
+"""Those that can name nothing."""
 
 Parts = list[Any]
 """Tokens, and what the rules inside gave."""
@@ -39,6 +46,24 @@ class Token:
         return Span(source, self.start, self.end)
 
 
+_next_token = re.compile(_tables["token"]).match
+"""Also skips what stands in front of the token."""
+_skip = re.compile(_tables["skipped"]).match
+
+
+def shiftable(state: int) -> set[str]:
+    """The kinds of tokens that go on from `state` without ending a rule first."""
+    return {kind for kind, action in _rows[state].items() if action >= 0 and _is_token(kind)}
+
+
+def _is_token(kind: str) -> bool:
+    return kind.isupper()
+
+
+STATEMENT_KINDS = shiftable(next(state for state, row in enumerate(_rows) if row.get("LET", -1) >= 0)) - {"RBRACE"}
+"""The kinds of tokens that a statement starts with."""
+STATEMENT_WORDS = {word: kind for word, kind in KEYWORDS.items() if kind in STATEMENT_KINDS}
+
 Build = Callable[[Any, Parts], Any]
 """Makes the value of a rule from those of its parts, with a builder."""
 
@@ -52,20 +77,12 @@ class _Rule(NamedTuple):
     """None for a rule that only passes on its one part."""
 
 
-class Tables:
-    """The tables, with the methods of a class of builders that are named like the rules."""
+class Rules:
+    """The rules, with the methods of a class of builders that are named like them."""
 
     def __init__(self, builder: type) -> None:
-        tables = json.loads(TABLES.read_text(encoding="utf-8"))
-        self.rows: list[dict[str, int]] = tables["rows"]
-        """By state, what to do at a kind of token: go on to a state, or (`~n`) end rule n. By a rule that has ended
-        inside the one in hand, the state behind it."""
-        self.keywords: dict[str, str] = tables["keywords"]
-        self.next_token = re.compile(tables["token"]).match
-        """Also skips what stands in front of the token."""
-        self.skip = re.compile(tables["skipped"]).match
         self.passed: dict[tuple[int, int, str], int] = {}
-        self.rules = [_rule(builder, *rule) for rule in tables["rules"]]
+        self.rules = [_rule(builder, *rule) for rule in _tables["rules"]]
 
 
 def _rule(builder: type, origin: str, size: int, method: str | None, spliced: list[int]) -> _Rule:
@@ -102,8 +119,9 @@ def _splicing(build: Build, spliced: set[int]) -> Build:
 class Machine:
     """One text in the course of being parsed."""
 
-    def __init__(self, tables: Tables, builder: Any, text: str) -> None:
-        self._tables = tables
+    def __init__(self, rules: Rules, builder: Any, text: str) -> None:
+        self._rules = rules.rules
+        self._passed = rules.passed
         self._builder = builder
         self._text = text
         self.offset = 0
@@ -116,23 +134,21 @@ class Machine:
 
     def run(self) -> bool:
         """Goes on to the end of the text, where `values` begins with what the whole is; false where it stops before."""
-        text, states, take = self._text, self.states, self.take
-        next_token, keywords, rows = self._tables.next_token, self._tables.keywords, self._tables.rows
-        offset = self.offset
-        while (found := next_token(text, offset)) is not None:
+        text, states, take, offset = self._text, self.states, self.take, self.offset
+        while (found := _next_token(text, offset)) is not None:
             kind = found.lastgroup
             assert kind is not None
             start, offset = found.span(kind)
             written = text[start:offset]
-            if kind == "NAME" and (word := keywords.get(written)) is not None:
-                row = rows[states[-1]]
+            if kind == "NAME" and (word := KEYWORDS.get(written)) is not None:
+                row = _rows[states[-1]]
                 if word in row or kind not in row:
                     kind = word
             token = Token(kind, written, start)
             if not take(token):
                 self.offset, self.misfit = offset, token
                 return False
-        skipped = self._tables.skip(text, offset)
+        skipped = _skip(text, offset)
         assert skipped is not None
         self.offset = skipped.end()
         at_end = self.offset == len(text)
@@ -141,7 +157,7 @@ class Machine:
 
     def take(self, token: Token) -> bool:
         """Goes on behind `token`, if it fits."""
-        rows, rules, states, values = self._tables.rows, self._tables.rules, self.states, self.values
+        rows, rules, states, values = _rows, self._rules, self.states, self.values
         kind, state = token.kind, self.states[-1]
         while (action := rows[state].get(kind)) is not None and action < 0:
             origin, size, build = rules[~action]
@@ -166,33 +182,24 @@ class Machine:
         """The state instead of `state`, on top of `below`, once all rules have ended that only pass on their one part.
         Most values go through seven of them, one for each level of operators, so the way is remembered."""
         key = below, state, kind
-        found = self._tables.passed.get(key)
+        found = self._passed.get(key)
         if found is None:
-            found, rows, rules = state, self._tables.rows, self._tables.rules
-            while (action := rows[found].get(kind, 0)) < 0 and rules[~action].build is None:
-                found = rows[below][rules[~action].origin]
-            self._tables.passed[key] = found
+            found, rules = state, self._rules
+            while (action := _rows[found].get(kind, 0)) < 0 and rules[~action].build is None:
+                found = _rows[below][rules[~action].origin]
+            self._passed[key] = found
         return found
-
-    def shifts(self, state: int) -> set[str]:
-        """The kinds of tokens that go on from `state` without ending a rule first."""
-        return {kind for kind, action in self._tables.rows[state].items() if action >= 0 and _is_token(kind)}
 
     def accepts(self) -> set[str]:
         """The kinds of tokens that fit here."""
-        kinds = self._tables.rows[self.states[-1]]
+        kinds = _rows[self.states[-1]]
         return {kind for kind in kinds if _is_token(kind) and self.after(self.states, kind) is not None}
 
     def after(self, states: list[int], kind: str) -> list[int] | None:
         """The states once `states` have taken a token of `kind`; None where it does not fit. Nothing changes."""
-        rows, rules = self._tables.rows, self._tables.rules
-        states = list(states)
-        while (action := rows[states[-1]].get(kind)) is not None and action < 0:
+        rules, states = self._rules, list(states)
+        while (action := _rows[states[-1]].get(kind)) is not None and action < 0:
             origin, size, _ = rules[~action]
             del states[len(states) - size :]
-            states.append(rows[states[-1]][origin])
+            states.append(_rows[states[-1]][origin])
         return None if action is None else [*states, action]
-
-
-def _is_token(kind: str) -> bool:
-    return kind.isupper()

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from apxm.language import syntax
 from apxm.language.report import Report
-from apxm.language.syntax import (
-    Block,
-    Comparison,
-    Constant,
-    Expression,
-    For,
-    If,
-    Loop,
-    Name,
-    Next,
-    Return,
-    Syntax,
-    SyntaxTree,
-    Try,
-    TypeName,
-    Until,
-)
 from apxm.operations.types import LATER_TYPES
 
-STATEMENTS: MappingProxyType[type[Syntax], str] = MappingProxyType(
-    {If: "if", Loop: "loop", For: "for", Try: "try", Until: "until", Next: "next"}
+STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
+    {
+        syntax.If: "if",
+        syntax.Loop: "loop",
+        syntax.For: "for",
+        syntax.Try: "try",
+        syntax.Until: "until",
+        syntax.Next: "next",
+    }
 )
 DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents."""
@@ -49,7 +40,7 @@ WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x
 """As it is written then, by a word that stands where it would."""
 
 
-def refuse_later(tree: SyntaxTree, report: Report) -> None:
+def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
     """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with it,
     and what belongs in a `loop` with that."""
     for record in tree.records:
@@ -70,7 +61,7 @@ def refuse_later(tree: SyntaxTree, report: Report) -> None:
             _refuse_in(flow.body, report, in_loop=False)
 
 
-def _refuse_type(name: TypeName | None, report: Report) -> None:
+def _refuse_type(name: syntax.TypeName | None, report: Report) -> None:
     while name is not None:
         if name.name in LATER_TYPES:
             message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
@@ -78,24 +69,24 @@ def _refuse_type(name: TypeName | None, report: Report) -> None:
         name = name.element if name.name == "list" else None
 
 
-def _refuse_in(block: Block, report: Report, *, in_loop: bool) -> None:
+def _refuse_in(block: syntax.Block, report: Report, *, in_loop: bool) -> None:
     for statement in block.statements:
         keyword = STATEMENTS.get(type(statement))
-        if keyword is not None and not (in_loop and isinstance(statement, Until | Next)):
+        if keyword is not None and not (in_loop and isinstance(statement, syntax.Until | syntax.Next)):
             report.not_yet(keyword, statement.span.first(len(keyword)))
         for expression in statement.expressions:
             _refuse_expression(expression, report, within=keyword is not None)
         for inner in statement.blocks:
-            _refuse_in(inner, report, in_loop=in_loop or isinstance(statement, Loop))
-        if isinstance(statement, Return):
+            _refuse_in(inner, report, in_loop=in_loop or isinstance(statement, syntax.Loop))
+        if isinstance(statement, syntax.Return):
             break  # nothing behind it is looked at
 
 
-def _refuse_expression(expression: Expression, report: Report, *, within: bool) -> None:
+def _refuse_expression(expression: syntax.Expression, report: Report, *, within: bool) -> None:
     """`within` says whether it stands in the head of something refused."""
-    if isinstance(expression, Constant | Name):
+    if isinstance(expression, syntax.Constant | syntax.Name):
         return
-    if isinstance(expression, Comparison):
+    if isinstance(expression, syntax.Comparison):
         if not within:
             report.not_yet(expression.operator, expression.span)
         within = True

@@ -11,7 +11,7 @@ from typing import NoReturn
 from apxm.errors import UsageError
 from apxm.garbage import without_collector
 from apxm.language.builder import Builder
-from apxm.language.lalr import Machine, Tables
+from apxm.language.lalr import Machine, Rules
 from apxm.language.report import Report, reject
 from apxm.language.syntax import SyntaxTree
 from apxm.source import SourceFile, Span
@@ -61,7 +61,7 @@ def parse(source: SourceFile) -> SyntaxTree:
     _check_depth(source)
     report = Report()
     with without_collector():
-        machine = Machine(_tables(), Builder(source, report), source.text)
+        machine = Machine(_rules(), Builder(source, report), source.text)
         if not machine.run():
             from apxm.language.recovery import Recovery  # most sources are right
 
@@ -73,8 +73,8 @@ def parse(source: SourceFile) -> SyntaxTree:
 
 
 @cache
-def _tables() -> Tables:
-    return Tables(Builder)
+def _rules() -> Rules:
+    return Rules(Builder)
 
 
 def _check_size(source: SourceFile) -> None:

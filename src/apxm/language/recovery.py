@@ -12,7 +12,7 @@ import re
 from typing import NamedTuple
 
 from apxm.language.expectation import describe_character, describe_token
-from apxm.language.lalr import END, Machine, Token
+from apxm.language.lalr import END, STATEMENT_WORDS, Machine, Token, shiftable
 from apxm.language.report import Report
 from apxm.source import SourceFile
 
@@ -28,9 +28,6 @@ _WITHOUT_END = ('"""', 'f"""', "/*")
 _BLANKS = re.compile(r"[ \t\r\f;]*")
 _BEFORE_COLON = re.compile(r"\s*:")
 
-_STATEMENT_WORDS = {
-    word: word.upper() for word in ("let", "return", "switch", "if", "loop", "for", "try", "until", "next")
-}
 _OUTER_WORDS = {word: word.upper() for word in ("agent", "flow", "capability", "case", "default")} | {"@": "AT"}
 
 _AGENT, _FLOW = ("AGENT", "NAME", "LBRACE"), ("FLOW", "NAME", "LBRACE")
@@ -107,7 +104,7 @@ class Recovery:
             return False
         del machine.states[resume.states :], machine.values[resume.states - 1 :]
         if resume.header is not None:
-            shifts = machine.shifts(machine.states[-1])
+            shifts = shiftable(machine.states[-1])
             headers = next(headers for kind, headers in _HEADERS.items() if kind in shifts)
             for kind in headers.get(resume.header, headers[""]):
                 machine.take(Token(kind, '""' if kind == "TEXT" else "", resume.offset))
@@ -120,7 +117,7 @@ class Recovery:
         bodies = [
             (height, shifts)
             for height in range(len(machine.states), 0, -1)
-            if not _HEADERS.keys().isdisjoint(shifts := machine.shifts(machine.states[height - 1]))
+            if not _HEADERS.keys().isdisjoint(shifts := shiftable(machine.states[height - 1]))
         ]
         innermost, inner_shifts = bodies[0]
         given_up = machine.values[innermost - 1 :]
@@ -148,7 +145,7 @@ class Recovery:
                     if height is not None:
                         return _Resume(start, height)
                 elif depth == 0 and kind == "word":
-                    terminal = _STATEMENT_WORDS.get(found, "NAME")
+                    terminal = STATEMENT_WORDS.get(found, "NAME")
                     in_agent = "FLOW" in inner_shifts
                     if terminal in inner_shifts and (not in_agent or _BEFORE_COLON.match(text, lexeme.end())):
                         return _Resume(start, innermost)

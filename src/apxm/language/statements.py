@@ -5,19 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from apxm.language import syntax
 from apxm.language.expressions import FlowExpressions
 from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
-from apxm.language.syntax import (
-    Block,
-    CallExpression,
-    CallStatement,
-    Construct,
-    Expression,
-    Let,
-    Return,
-    Statement,
-)
 from apxm.operations.types import NONE, Type, common_type
 from apxm.source import Span
 
@@ -32,11 +23,11 @@ class Destination:
         """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
         self.required = required
         """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
-        self.arms: list[tuple[Expression, Type]] = []
+        self.arms: list[tuple[syntax.Expression, Type]] = []
         """What gives it a value, where nothing is declared."""
         self.joined: Type | None = None
         """The type of all arms."""
-        self.through: list[Construct] = []
+        self.through: list[syntax.Construct] = []
         """The constructs that pass their values on to this."""
 
     @property
@@ -69,10 +60,10 @@ class FlowStatements(ABC):
         self._report = findings.report
 
     @abstractmethod
-    def _construct(self, statement: Statement, place: Place) -> None:
+    def _construct(self, statement: syntax.Statement, place: Place) -> None:
         """Checks one of those that have a file of their own."""
 
-    def check_body(self, body: Block, name: str, result: Type) -> None:
+    def check_body(self, body: syntax.Block, name: str, result: Type) -> None:
         """The body of a flow, whose parameters are bound already."""
         destination = Destination(f"flow `{name}`", declared=result, required=result != UNKNOWN)
         self._block(body, Place(destination, is_last=True))
@@ -86,7 +77,7 @@ class FlowStatements(ABC):
             for construct in destination.through:
                 self._findings.results[construct] = destination.type
 
-    def _join(self, arms: list[tuple[Expression, Type]]) -> Type:
+    def _join(self, arms: list[tuple[syntax.Expression, Type]]) -> Type:
         types = [found for _, found in arms]
         joined = UNKNOWN if UNKNOWN in types else common_type(types)
         if joined is not None:
@@ -99,7 +90,7 @@ class FlowStatements(ABC):
 
     # --- blocks
 
-    def _block(self, block: Block, place: Place) -> None:
+    def _block(self, block: syntax.Block, place: Place) -> None:
         destination = place.destination
         gives = place.is_last and destination.takes_value
         if block.bare and not gives:
@@ -109,7 +100,7 @@ class FlowStatements(ABC):
         inner = place._replace(is_last=False)
         last = len(block.statements) - 1
         for number, statement in enumerate(block.statements):
-            if not isinstance(statement, Return):
+            if not isinstance(statement, syntax.Return):
                 self._statement(statement, inner if number < last else place)
                 continue
             self._return(statement, place)
@@ -124,24 +115,26 @@ class FlowStatements(ABC):
             self._require_return(block, destination)
         self._scopes.leave()
 
-    def _bare_statement(self, block: Block) -> None:
+    def _bare_statement(self, block: syntax.Block) -> None:
         """``case "a" => call(…)`` where no value is wanted."""
         (statement,) = block.statements
-        assert isinstance(statement, Return)
+        assert isinstance(statement, syntax.Return)
         assert statement.value is not None
-        if not isinstance(statement.value, CallExpression):
+        if not isinstance(statement.value, syntax.CallExpression):
             message = "the value of this arm goes nowhere, expected a call or a block"
             self._report.error("useless-arm", message, statement.span, "bind the construct: `} -> x`")
         self._expressions.any(statement.value)
 
-    def _require_return(self, block: Block, destination: Destination) -> None:
+    def _require_return(self, block: syntax.Block, destination: Destination) -> None:
         last = block.statements[-1] if block.statements else None
-        if isinstance(last, Return) or (isinstance(last, Construct) and last.passes_return and last.target is None):
+        if isinstance(last, syntax.Return) or (
+            isinstance(last, syntax.Construct) and last.passes_return and last.target is None
+        ):
             return  # the blocks of such a construct were asked themselves
         advice = None
         if last is not None and last.target is not None:
             advice = f"add `return {last.target.text}`"
-        elif isinstance(last, CallStatement) and self._expressions.gave_value(last.call):
+        elif isinstance(last, syntax.CallStatement) and self._expressions.gave_value(last.call):
             advice = "write `return` before the last call"
         end = block.span.end
         message = f"{destination.name} gives a value, and this path ends without `return`"
@@ -149,17 +142,17 @@ class FlowStatements(ABC):
 
     # --- statements
 
-    def _statement(self, statement: Statement, place: Place) -> None:
+    def _statement(self, statement: syntax.Statement, place: Place) -> None:
         match statement:
-            case CallStatement():
+            case syntax.CallStatement():
                 self._call(statement)
-            case Let():
+            case syntax.Let():
                 found = self._expressions.value(statement.value)
                 self._scopes.bind(statement.target, found, blank=self._expressions.is_blank(statement.value))
             case _:
                 self._construct(statement, place)
 
-    def _call(self, statement: CallStatement) -> None:
+    def _call(self, statement: syntax.CallStatement) -> None:
         found = self._expressions.any(statement.call)
         if statement.target is None:
             return
@@ -169,7 +162,7 @@ class FlowStatements(ABC):
             found = UNKNOWN
         self._scopes.bind(statement.target, found)
 
-    def _return(self, statement: Return, place: Place) -> None:
+    def _return(self, statement: syntax.Return, place: Place) -> None:
         destination, value = place.destination, statement.value
         if not place.is_last:
             message = f"`return` inside an unbound `{place.inside}` that is not the last statement"

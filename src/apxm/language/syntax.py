@@ -10,15 +10,6 @@ from apxm.operations.definition import Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
 
-RESERVED_WORDS = frozenset(
-    {
-        *("agent", "flow", "capability", "readonly", "let", "return"),
-        *("switch", "case", "default", "if", "else", "loop", "for", "in", "until", "next", "try", "catch"),
-        *("true", "false", "and", "or", "not"),
-    }
-)
-"""Those that can name nothing."""
-
 T = TypeVar("T")
 
 
@@ -247,10 +238,6 @@ class Repetition(Construct):
     arguments: tuple[NamedArgument, ...]
     """What stands in its parentheses: the limit `max`, and the start of each name that it carries."""
     body: Block
-
-    @property
-    def carried(self) -> tuple[NamedArgument, ...]:
-        return tuple(argument for argument in self.arguments if argument.name.text != "max")
 
 
 class Loop(Repetition):

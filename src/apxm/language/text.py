@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from os.path import commonprefix
 
 from apxm.language.report import Report
 from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Name, Placeholder
@@ -81,7 +82,8 @@ def _dedented(raw: str, start: int) -> Iterator[tuple[int, str]]:
         lines.append((start, line.removesuffix("\r")))
         start += len(line) + 1
     measured = [line for _, line in (lines if opened_on_own_line else lines[1:]) if line.strip(" \t")]
-    margin = _common_indentation(measured)
+    shared = commonprefix(measured)  # noqa: RUF071  # characters are meant
+    margin = len(shared) - len(shared.lstrip(" \t"))
     for number, (position, line) in enumerate(lines):
         if number == 0 and not opened_on_own_line:
             yield position, line
@@ -89,16 +91,6 @@ def _dedented(raw: str, start: int) -> Iterator[tuple[int, str]]:
             yield position + margin, line[margin:]
         else:
             yield position + len(line), ""
-
-
-def _common_indentation(lines: list[str]) -> int:
-    if not lines:
-        return 0
-    first, last = min(lines), max(lines)
-    margin = 0
-    while margin < len(first) and first[margin] in " \t" and first[margin] == last[margin]:
-        margin += 1
-    return margin
 
 
 class _Reader:

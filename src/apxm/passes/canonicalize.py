@@ -22,10 +22,11 @@ from apxm.passes.rewriting import Outcome, drop_unused_values
 from apxm.passes.texts import Above, Part, join_literals, literal_text
 
 LARGEST_CONSTANT = 64 * 1024
-"""Characters of a constant that folding makes: a value that doubles at every step stays computed at run time."""
+"""The most characters of a constant that folding makes: a value that doubles at every step is left to the run."""
 DEEPEST_CONSTANT = 16
+"""How deep lists and objects nest in a constant that folding makes."""
 LARGEST_COPY = 256
-"""Characters of a constant with several users that may join its neighbours: each user gets a copy."""
+"""The most characters of a constant with several users that may join its neighbours: each user gets a copy."""
 
 
 def canonicalize(module: Module) -> Outcome:

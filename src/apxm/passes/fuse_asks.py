@@ -35,7 +35,7 @@ from apxm.passes.texts import Above, Part, join_literals, literal_text
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
-"""Characters of literal text in the steps after the first, together."""
+"""The most characters of literal text that the steps after the first may have together."""
 
 
 class _Step(NamedTuple):
@@ -62,7 +62,7 @@ def fuse_asks(module: Module) -> Outcome:
 
 def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
     chains: dict[OperateOp, list[_Step]] = {}
-    """By its last call so far."""
+    """The chains so far, each by its last call."""
     for op in block.ops:
         for region in op.regions:
             _fuse_block(region, statistics)

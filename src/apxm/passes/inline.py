@@ -13,13 +13,13 @@ from apxm.ir.structure import FlowOp, Module
 from apxm.passes.rewriting import Outcome
 
 LARGEST_BODY = 1_000
-"""Operations of a flow that may be copied."""
+"""The most operations that a flow may have to be copied."""
 LEAST_GROWTH = 2_000
-"""Operations that may be added to any module, however small."""
+"""How many operations may be added to any module, however small."""
 MOST_GROWTH = 4
 """How many operations may be added for each that the module has."""
 DEEPEST = 64
-"""Nesting of constructs, as in the source: regions are walked by recursion."""
+"""How deep constructs may nest, as in the source: regions are walked by recursion."""
 
 
 def inline(module: Module) -> Outcome:

@@ -21,7 +21,7 @@ class Pass:
     """Takes a valid module and leaves a valid one."""
 
     name: str
-    """On the command line and in diagnostics."""
+    """What the command line and diagnostics call it."""
     run: Callable[[Module], Outcome]
     """Changes the module in place."""
 

@@ -5,6 +5,8 @@ Failure is not an effect: a `switch` that could fail goes too, if its arms touch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import Module
@@ -16,16 +18,14 @@ def remove_unused(module: Module) -> Outcome:
     unused = Unused(module)
     for op in unused.ops:
         op.drop()
+    for block in dict.fromkeys(unused.ops.values()):
+        block.ops = [op for op in block.ops if op not in unused.ops]
     for op in unused.without_value:
         op.results = ()
         for region in op.regions:
             region.ops[-1].set_operands(())
-    for block, kept in unused.kept:
-        block.ops = kept
-    statistics = {
-        "operations_removed": len(unused.ops),
-        "model_calls_removed": sum(isinstance(op, OperateOp) and op.is_model_call for op in unused.walk()),
-    }
+    calls = sum(isinstance(op, OperateOp) and op.is_model_call for op in unused.walk())
+    statistics = {"operations_removed": len(unused.ops), "model_calls_removed": calls}
     return Outcome(bool(unused.ops or unused.without_value), statistics)
 
 
@@ -33,43 +33,34 @@ class Unused:
     """What a module could do without."""
 
     def __init__(self, module: Module) -> None:
-        self.ops: list[Op] = []
-        """The operations to leave out, with all that they hold."""
+        self.ops: dict[Op, Block] = {}
+        """The operations to leave out, with all that they hold, and the block in which each stands."""
         self.without_value: list[Op] = []
         """The constructs that stay for the effects inside, and whose value need not be computed."""
-        self.kept: list[tuple[Block, list[Op]]] = []
-        """The blocks that lose operations, each with those that stay."""
         self._summary = Summary(module)
         self._used: set[SSAValue] = set()
         for flow in module.flows.values():
             self._look(flow.body, gives=True)
 
-    def walk(self) -> list[Op]:
+    def walk(self) -> Iterator[Op]:
         """The operations to leave out and those that they hold."""
-        return [inner for op in self.ops for inner in op.walk()]
+        return (inner for op in self.ops for inner in op.walk())
 
     def _look(self, block: Block, *, gives: bool) -> None:
-        """From the last to the first: an operation is looked at when all its users have been. `gives` says whether
-        anything uses what the block gives."""
+        """Goes from the last operation to the first, so that each comes when all its users have been. `gives` says
+        whether anything uses what the block gives."""
         used = self._used
-        kept: list[Op] = []
         for op in reversed(block.ops):
             if op.ends:
-                if gives:
-                    used.update(op.operands)
-                kept.append(op)
+                used.update(op.operands if gives else ())
                 continue
             has_use = bool(op.results) and op.results[0] in used
             if not has_use and not self._summary.accesses(op):
-                self.ops.append(op)
+                self.ops[op] = block
                 continue
-            kept.append(op)
             used.update(op.operands)
             # What a region gives that runs again may be for the next time.
             if op.regions and op.results and not has_use and not op.loops:
                 self.without_value.append(op)
             for region in op.regions:
                 self._look(region, gives=has_use or op.loops)
-        if len(kept) < len(block.ops):
-            kept.reverse()
-            self.kept.append((block, kept))

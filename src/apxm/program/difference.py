@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -12,8 +12,6 @@ from apxm.program.model import AnyNode, Compute, NodeName, Opener, Operate, Outp
 
 _encode = msgspec.msgpack.Encoder().encode
 """What is compared is compared as bytes: to Python objects are equal whatever the order of their keys, and 1 == 1.0."""
-
-Paths = Callable[[Iterable[int]], tuple[str, ...]]
 
 
 def same_meaning(before: Program, after: Program) -> bool:
@@ -35,19 +33,19 @@ def difference(before: Program, after: Program) -> str:
     new_flows = {flow.qualified_name: flow.signature for flow in after.flows}
     if flows != new_flows:
         return _named("flow", flows, new_flows)
-    operations, new_operations = _operations(before), _operations(after)
+    operations, new_operations = _by_path(before, _operation), _by_path(after, _operation)
     if operations.keys() != new_operations.keys():
         return _named("operation", operations, new_operations)
-    for of, change in (
-        (_operations, "does something else"),
-        (_cases, "has other cases, or chooses by something else"),
-        (_results, "gives something else"),
+    for describe, change in (
+        (_operation, "does something else"),
+        (_choice, "has other cases, or chooses by something else"),
+        (_result, "gives something else"),
     ):
-        found, new = of(before), of(after)
+        found, new = _by_path(before, describe), _by_path(after, describe)
         for path, what in found.items():  # in the order of the source
             if new.get(path, what) != what:
                 return f"{path} {change}"
-    if _order(before) != _order(after):
+    if _by_path(before, _order) != _by_path(after, _order):
         return "the order of its operations is another one"
     return "its operations are the same, and the graph of them is another one"
 
@@ -61,48 +59,43 @@ def _named(kind: str, before: Mapping[str, object], after: Mapping[str, object])
     return f"{kind} {changed} was {before[changed]} and is {after[changed]}"
 
 
-def _nodes(program: Program) -> Iterator[tuple[str, Paths, AnyNode, str]]:
-    """Each with the path of its plan, the paths of nodes in there by their indices, and its own in the program."""
+# --- nodes by their paths ------------------------------------------------------------------------------------------
+
+Paths = Callable[[Iterable[int]], tuple[str, ...]]
+"""The paths of nodes of a plan, by their indices."""
+
+
+def _by_path(program: Program, describe: Callable[[AnyNode, Paths], object]) -> dict[str, bytes]:
+    """What `describe` says of the nodes, but None, by their paths in the program; those without a name of their own go
+    by their plan's."""
+    found: dict[str, list[object]] = {}
     for plan, names in zip(program.plans, program.names.plans, strict=True):
         paths = partial(_paths, names)
         for node, name in zip(plan.nodes, names.nodes, strict=True):
-            yield names.path, paths, node, f"{names.path}/{name.path}"
+            if (what := describe(node, paths)) is not None:
+                found.setdefault(f"{names.path}/{name.path}".removesuffix("/"), []).append(what)
+    return {path: _encode(whats) for path, whats in found.items()}
 
 
 def _paths(names: PlanNames, nodes: Iterable[int]) -> tuple[str, ...]:
     return tuple(names.nodes[i].path for i in nodes)
 
 
-def _cases(program: Program) -> dict[str, bytes]:
-    """What each opener chooses by, by its path."""
-    return {
-        path: _encode((node.computes, paths(node.operands), node.cases))
-        for _, paths, node, path in _nodes(program)
-        if isinstance(node, Opener) and node.cases
-    }
+def _operation(node: AnyNode, paths: Paths) -> object:
+    """All about it but where its operands stand."""
+    if not isinstance(node, Operate):
+        return None
+    return node.operation, node.arguments, sorted(node.options.items()), paths(node.operands)
 
 
-def _results(program: Program) -> dict[str, bytes]:
-    """What leaves each plan, and the values that are computed for that, by its path."""
-    found: dict[str, list[object]] = {}
-    for plan, paths, node, _ in _nodes(program):
-        if isinstance(node, Output | Compute):
-            found.setdefault(plan, []).append((node.value, paths(node.operands)))
-    return {plan: _encode(values) for plan, values in found.items()}
+def _choice(node: AnyNode, paths: Paths) -> object:
+    return (node.computes, paths(node.operands), node.cases) if isinstance(node, Opener) and node.cases else None
 
 
-def _order(program: Program) -> dict[str, object]:
-    return {
-        path: (sorted(paths(node.after)), sorted(paths(node.requires)))
-        for _, paths, node, path in _nodes(program)
-        if isinstance(node, Operate)
-    }
+def _result(node: AnyNode, paths: Paths) -> object:
+    """What leaves a plan, and the values that are computed for that."""
+    return (node.value, paths(node.operands)) if isinstance(node, Output | Compute) else None
 
 
-def _operations(program: Program) -> dict[str, bytes]:
-    """All about each operation but where its operands stand, by its path."""
-    return {
-        path: _encode((node.operation, node.arguments, sorted(node.options.items()), paths(node.operands)))
-        for _, paths, node, path in _nodes(program)
-        if isinstance(node, Operate)
-    }
+def _order(node: AnyNode, paths: Paths) -> object:
+    return (sorted(paths(node.after)), sorted(paths(node.requires))) if isinstance(node, Operate) else None

@@ -42,10 +42,6 @@ def _middle(opening: Opening) -> float:
     return (opening.least + _limited(opening)) / 2
 
 
-def _once(_opening: Opening) -> float:
-    return 1
-
-
 LOW, HIGH = Scenario("low", min, _least), Scenario("high", max, _most)
 """Bounds of any run."""
 EXPECTED = Scenario("expected", fmean, _middle)
@@ -53,8 +49,6 @@ EXPECTED = Scenario("expected", fmean, _middle)
 SCENARIOS = (LOW, EXPECTED, HIGH)
 SOURCE = Scenario("source", max, _limited)
 """The most that the source alone leads to: of frames that only values limit, one, or as many as there must be."""
-EVERY = Scenario("every", sum, _once)
-"""Each alternative once: the size of the graph in which all of them stand beside each other."""
 
 Step = Callable[[float, Opening, list[float]], float]
 """From the number of what opens, what it opens, and the numbers of that, to the new number of what opens."""
@@ -116,3 +110,16 @@ def in_order(before: Sequence[Sequence[int]]) -> list[int]:
                 over[vertex] = 1
                 order.append(vertex)
     return order
+
+
+def ends(before: Sequence[Sequence[int]], order: Sequence[int], weights: Sequence[int]) -> list[int]:
+    """When each node would be over if all waited for nothing but each other, and took their weights."""
+    found = [0] * len(before)
+    for number in order:
+        begin = 0
+        for p in before[number]:
+            end = found[p]
+            if end > begin:
+                begin = end
+        found[number] = begin + weights[number]
+    return found

@@ -106,7 +106,7 @@ class Node(Struct, frozen=True, array_like=True, kw_only=True):
     @property
     def computes(self) -> Expression | None:
         """The expression whose value it needs before it does anything; None where it has none, or is an operation."""
-        return None
+        return getattr(self, "value", None)
 
 
 class Input(Node, frozen=True, array_like=True, tag="input"):
@@ -133,20 +133,12 @@ class Compute(Node, frozen=True, array_like=True, tag="compute", kw_only=True):
 
     value: Expression
 
-    @property
-    def computes(self) -> Expression:
-        return self.value
-
 
 class Output(Node, frozen=True, array_like=True, tag="output", kw_only=True):
     """A port through which a token leaves the frame. An order port has no value, and passes a failure on."""
 
     port: int
     value: Expression | None = None
-
-    @property
-    def computes(self) -> Expression | None:
-        return self.value
 
 
 class Opening(NamedTuple):
@@ -238,10 +230,6 @@ class Enter(Node, frozen=True, array_like=True, tag="enter", kw_only=True):
     opener: int
     port: int
     value: Expression | None = None
-
-    @property
-    def computes(self) -> Expression | None:
-        return self.value
 
 
 class Exit(Node, frozen=True, array_like=True, tag="exit", kw_only=True):

@@ -14,7 +14,7 @@ from math import inf
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from apxm.program.frames import EVERY, HIGH, LOW, FrameGraph, in_order
+from apxm.program.frames import HIGH, LOW, FrameGraph, ends, in_order
 from apxm.program.model import Enter, Exit, Flow, Opener, Operate, Program
 from apxm.program.unfolding import Unfolding, unfold
 
@@ -43,7 +43,7 @@ def flow_statistics(program: Program) -> dict[str, PlanStatistics]:
     """The statistics of every flow, by its qualified name. Takes time in proportion to the unfolded graphs, as long as
     few nodes join many others to many more."""
     frames = FrameGraph.of(program.plans)
-    sizes = frames.total([len(plan.nodes) for plan in program.plans], EVERY)
+    sizes = frames.fold([len(plan.nodes) for plan in program.plans], lambda size, _, below: size + sum(below))
     counts = [sum(isinstance(node, Operate) for node in plan.nodes) for plan in program.plans]
     least, most = frames.total(counts, LOW), frames.total(counts, HIGH)
     # Whether some frame below may open any number of times.
@@ -67,7 +67,7 @@ def _stays_in_flow(_frame: int, _node: int, opener: Opener) -> bool:
 def _statistics(graph: _Graph) -> PlanStatistics:
     order = in_order(graph.predecessors)
     sources = _sources(graph, order)
-    depths = _depths(graph, order)
+    depths = ends(graph.predecessors, order, graph.operations)
     operations = [node for node in order if graph.operations[node]]
     widths = Counter(depths[node] for node in operations)
     waited_for = _waited_for(graph, order)
@@ -132,14 +132,6 @@ def _sources(graph: _Graph, order: Sequence[int]) -> list[int]:
         else:
             joined[node] = through if direct <= through else through | direct
     return counts
-
-
-def _depths(graph: _Graph, order: Sequence[int]) -> list[int]:
-    depths = [0] * len(order)
-    for node in order:
-        before = max((depths[p] for p in graph.predecessors[node]), default=0)
-        depths[node] = before + graph.operations[node]
-    return depths
 
 
 def _waited_for(graph: _Graph, order: Sequence[int]) -> list[bool]:

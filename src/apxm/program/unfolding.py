@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from apxm.errors import UsageError
-from apxm.program.model import AnyNode, Enter, Exit, Flow, Input, Opener, Plan, Program
+from apxm.program.model import AnyNode, Enter, Exit, Flow, Input, Opener, Program
 
 MOST_NODES = 10_000_000
 """As many as one run may unfold into."""
@@ -71,15 +72,15 @@ class Unfolding:
                 self.children.setdefault((frame.parent, frame.opener), []).append(index)
         self.before: list[Sequence[int]] = []
         """By number: the nodes that this one waits for, in whatever frame."""
-        doors: dict[int, dict[tuple[int, int], int]] = {}
+
+        @cache
+        def enters(plan: int) -> dict[tuple[int, int], int]:
+            """From an opener and an input port to the `Enter` that delivers there."""
+            nodes = program.plans[plan].nodes
+            return {(node.opener, node.port): i for i, node in enumerate(nodes) if isinstance(node, Enter)}
+
         for index, frame in enumerate(frames):
-            if frame.parent >= 0:
-                outer = frames[frame.parent].plan
-                if outer not in doors:
-                    doors[outer] = _enters(program.plans[outer])
-                self._connect(index, doors[outer])
-            else:
-                self._connect(index, {})
+            self._connect(index, enters(frames[frame.parent].plan) if frame.parent >= 0 else {})
 
     def number(self, frame: int, node: int) -> int:
         return self.starts[frame] + node
@@ -118,8 +119,3 @@ class Unfolding:
             if frame.parent >= 0 and not before:
                 more.append(outer + frame.opener)  # nothing in a frame runs before what opens it
             self.before.append([*before, *more] if more else before)
-
-
-def _enters(plan: Plan) -> dict[tuple[int, int], int]:
-    """From an opener and an input port to the `Enter` that delivers there."""
-    return {(node.opener, node.port): i for i, node in enumerate(plan.nodes) if isinstance(node, Enter)}

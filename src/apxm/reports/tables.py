@@ -99,7 +99,7 @@ def _groups(widths: Sequence[int], indent: int, room: int) -> list[tuple[int, in
 
 
 def _hung(text: str, hanging: int, room: int) -> list[str]:
-    """With what is behind the column `hanging` wrapped there."""
+    """The lines of a text, what is behind the column `hanging` wrapped there."""
     lines = wrap(text[hanging:], room - hanging, break_on_hyphens=False)
     return [(text[:hanging] + lines[0]).rstrip(), *(" " * hanging + line for line in lines[1:])] if lines else [text]
 

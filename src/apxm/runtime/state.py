@@ -21,27 +21,14 @@ from itertools import repeat
 from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
 from apxm.operations.types import Value
-from apxm.program.model import (
-    AnyNode,
-    Call,
-    Compute,
-    Enter,
-    Exit,
-    Input,
-    Opener,
-    Operate,
-    Output,
-    Plan,
-    Program,
-    Switch,
-)
+from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
 from apxm.source import shortened
 
-Chooser = Callable[[int, int, Opener, Evaluate], Evaluate]
-"""What computes the value by which an opener chooses, given its plan, its node, itself, and what the program says."""
+Replace = Callable[[int, int, AnyNode, Evaluate], Evaluate]
+"""What is to compute the value of a node, given its plan, its index there, itself, and what the program says."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ class LoadedPlan:
         index: int,
         plan: Plan,
         inline: Sequence[InlineOperation | None] | None = None,
-        chooser: Chooser | None = None,
+        replace: Replace | None = None,
     ) -> None:
         """`inline` has the operations that never wait, by node; without it every operation is handed out."""
         nodes = plan.nodes
@@ -110,9 +97,7 @@ class LoadedPlan:
         for i, node in enumerate(nodes):
             if node.computes is not None:
                 evaluate = evaluator(node.computes, node.operands)
-                if chooser is not None and isinstance(node, Opener):
-                    evaluate = chooser(index, i, node, evaluate)
-                self.evaluators[i] = evaluate
+                self.evaluators[i] = replace(index, i, node, evaluate) if replace else evaluate
 
 
 class Frame:
@@ -414,10 +399,10 @@ _ACTIONS: dict[type[AnyNode], Action | None] = {
 
 
 def load(
-    program: Program, inline: Sequence[Sequence[InlineOperation | None]] = (), chooser: Chooser | None = None
+    program: Program, inline: Sequence[Sequence[InlineOperation | None]] = (), replace: Replace | None = None
 ) -> tuple[LoadedPlan, ...]:
     """All plans of a program, ready to run; may be shared by its runs. `inline` is by plan and node."""
-    return tuple(LoadedPlan(i, plan, inline[i] if inline else None, chooser) for i, plan in enumerate(program.plans))
+    return tuple(LoadedPlan(i, plan, inline[i] if inline else None, replace) for i, plan in enumerate(program.plans))
 
 
 def _cause(frame: Frame, node: int) -> Failed:

@@ -43,11 +43,11 @@ class Answer(Protocol):
     def whole(self) -> bytes: ...
 
     def stream(self, *, by_token: bool) -> Stream:
-        """By token there is a piece for each one of the usage; else there is one for each text."""
+        """The answer as events: by token a piece for each one of the usage, else one for each text."""
         ...
 
     def without_choices(self) -> bytes:
-        """The same, and nothing in it."""
+        """A whole answer with nothing in it."""
         ...
 
     def events_without_choices(self) -> bytes: ...

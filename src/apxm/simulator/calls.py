@@ -170,7 +170,7 @@ class _Running:
             self._handle = clock.call_at(clock.now() + _RESET_AFTER_NS, self._reset)
 
     def _await_drop(self) -> None:
-        """Without load. Still it is the endpoint that takes so long."""
+        """Waits for the next byte, without load. Still it is the endpoint that takes so long."""
         self._over_at += NS_PER_DRIPPED_BYTE
         self._handle = self._generator.clock.call_at(self._over_at, self._drip)
 

@@ -11,7 +11,7 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
-from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
+from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
 from apxm.simulator.prompted import schema_among
 from apxm.simulator.tools import Function, Mode, Offered, ToolChoice, functions_to_call
 
@@ -67,7 +67,7 @@ class ResponseFormat(Struct, forbid_unknown_fields=True):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
     schema: Raw = Raw()
-    """Of a ``json_object``, as some servers take it."""
+    """The schema of a ``json_object``, as some servers take it."""
 
 
 class Tool(Struct):
@@ -149,12 +149,13 @@ class ChatCall:
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ChatAnswer:
         request = self._request
+        made = outputs(self.asked, self._sampling, said, say, number)
         return ChatAnswer(
-            number=number,
+            id=f"chatcmpl-simulated-{number}",
             created=created,
             model=said.model or "",
-            outputs=outputs(self.asked, self._sampling, said, say, number),
-            prompt_tokens=said.usage.input_tokens or 0,
+            outputs=made,
+            usage=usage_of(said.usage.input_tokens, made),
             alternatives=self._alternatives,
             wants_usage=wants_usage(request.stream_options),
             older=bool(request.functions),

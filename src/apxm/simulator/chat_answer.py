@@ -39,7 +39,6 @@ class ChunkChoice(Struct):
 
 
 class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
-    prefix = "chatcmpl"
     kinds = "chat.completion", "chat.completion.chunk"
     has_beginning = True
 
@@ -47,15 +46,17 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
     """Whether a call is written as an answer to `functions`."""
 
     def choice(self, index: int, output: Output) -> ChatChoice:
+        if not output.calls:
+            return ChatChoice(
+                index, ChatMessage("assistant", output.text), output.finish_reason, self._logprobs(output)
+            )
         functions = [CalledFunction(call.name, call.arguments) for call in output.calls]
-        if not functions:
-            message = ChatMessage("assistant", output.text)
-        elif self.older:
+        if self.older:
             message = ChatMessage("assistant", None, function_call=functions[0])
         else:
             tools = [CalledTool(call.id, function) for call, function in zip(output.calls, functions, strict=True)]
             message = ChatMessage("assistant", None, tools)
-        return ChatChoice(index, message, self._finish_reason(output), self._logprobs(output))
+        return ChatChoice(index, message, self._finish_reason(output))
 
     def chunks(self, index: int, output: Output, *, by_token: bool) -> Iterator[tuple[bool, ChunkChoice]]:
         yield False, ChunkChoice(index, self._beginning(output))

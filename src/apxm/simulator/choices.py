@@ -17,20 +17,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ChoicesAnswer(Struct, frozen=True, kw_only=True):
-    prefix: ClassVar[str]
-    """Of its `id`."""
     kinds: ClassVar[tuple[str, str]]
     """What a whole one and a chunk are called."""
     has_beginning: ClassVar[bool] = False
     """Whether there is a chunk to send before the first token."""
 
-    number: int
+    id: str
     created: int
     model: str
     outputs: Sequence[Output]
-    prompt_tokens: int
+    usage: TokenCounts
     alternatives: int | None
-    """With each token; None for no probabilities."""
+    """How many are given with each token; None where no probabilities are."""
     wants_usage: bool
     """Whether the stream ends with the usage."""
 
@@ -42,17 +40,12 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
         """A choice in parts, from its beginning to its end, each with whether it is a token."""
         raise NotImplementedError
 
-    @property
-    def usage(self) -> TokenCounts:
-        taken = sum([output.tokens for output in self.outputs])
-        return TokenCounts(self.prompt_tokens, taken, self.prompt_tokens + taken)
-
     def whole(self) -> bytes:
         choices = [self.choice(index, output) for index, output in enumerate(self.outputs)]
-        return _encode(self._completion(self.kinds[0], choices, self.usage))
+        return self._whole(choices)
 
     def without_choices(self) -> bytes:
-        return _encode(self._completion(self.kinds[0], (), self.usage))
+        return self._whole(())
 
     def stream(self, *, by_token: bool) -> Stream:
         """One choice after the other."""
@@ -71,8 +64,8 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
             yield False, self._chunk((), self.usage)
         yield False, _DONE
 
-    def _chunk(self, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> bytes:
-        return event(self._completion(self.kinds[1], choices, usage))
+    def _whole(self, choices: Sequence[Struct]) -> bytes:
+        return _encode(Completion(self.id, self.kinds[0], self.created, self.model, choices, self.usage))
 
-    def _completion(self, kind: str, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> Completion:
-        return Completion(f"{self.prefix}-simulated-{self.number}", kind, self.created, self.model, choices, usage)
+    def _chunk(self, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> bytes:
+        return event(Completion(self.id, self.kinds[1], self.created, self.model, choices, usage))

@@ -13,7 +13,7 @@ from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserve
 from apxm.simulator.chat import Choices, Stop, listed
 from apxm.simulator.choices import ChoicesAnswer
 from apxm.simulator.logprobs import logprobs_of
-from apxm.simulator.outputs import FinishReason, Output, Sampling, Say, outputs, pieces
+from apxm.simulator.outputs import FinishReason, Output, Sampling, Say, outputs, pieces, usage_of
 
 _MOST_ALTERNATIVES = 5
 
@@ -72,18 +72,17 @@ class CompletionCall:
             first = said if len(self.prompts) == 1 else say(asked, 0)
             made += outputs(asked, self._sampling, first, say, number)
         return CompletionAnswer(
-            number=number,
+            id=f"cmpl-simulated-{number}",
             created=created,
             model=said.model or "",
             outputs=made,
-            prompt_tokens=sum(map(count_tokens, self.prompts)),
+            usage=usage_of(sum(map(count_tokens, self.prompts)), made),
             alternatives=request.logprobs,
             wants_usage=wants_usage(request.stream_options),
         )
 
 
 class CompletionAnswer(ChoicesAnswer, frozen=True, kw_only=True):
-    prefix = "cmpl"
     kinds = "text_completion", "text_completion"
 
     def choice(self, index: int, output: Output) -> TextChoice:
@@ -96,7 +95,7 @@ class CompletionAnswer(ChoicesAnswer, frozen=True, kw_only=True):
         yield False, TextChoice("", index, None, output.finish_reason)
 
     def _logprobs(self, text: str, of: slice = slice(None)) -> TextLogprobs | None:
-        """Those of some of the tokens of `text`, or of all."""
+        """The probabilities of some of the tokens of `text`, or of all."""
         if self.alternatives is None:
             return None
         made = logprobs_of(text, self.alternatives)[of]

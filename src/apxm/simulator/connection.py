@@ -21,7 +21,7 @@ _NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Connections:
-    """Those of a server that are open."""
+    """The open connections of a server."""
 
     def __init__(self) -> None:
         self._open: set[Connection] = set()
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
         self._answer_waiting()
 
     def begin_stream(self, content_type: bytes) -> None:
-        """In chunks; for a client of HTTP/1.0, which knows none, the end of the connection is that of the stream."""
+        """Streams in chunks; a client of HTTP/1.0 knows none, and the end of the connection is that of the stream."""
         self._endpoint.metrics.request(200)
         if self._request.version == "1.0":
             self._request = self._request._replace(keep_alive=False)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _WHOLE_ATTEMPTS = 10
 _ATTEMPTS = 30
 _FAILURES = 100
-"""Of all places of a value together: nothing may fit, at several levels."""
+"""The most that all places of a value may have together: nothing may fit, at several levels."""
 _DEEP = 4
 """From this level on, or with so many values made as below, the shortest way to an end is taken."""
 _DEEPEST = 40
@@ -81,7 +81,7 @@ def _as_schema_errors() -> Generator[None]:
 
 
 class _Writer:
-    """Of one value. `name` is what the value is called where it stands, for texts that people read."""
+    """Makes one value. `name` is what a value is called where it stands, for texts that people read."""
 
     def __init__(self, schema: Schema, random: Random) -> None:
         self._schema = schema

@@ -48,7 +48,7 @@ class Metrics:
         self._faults[kind] += 1
 
     def call_refused(self) -> None:
-        """Without any work."""
+        """The call met a fault before any work was done."""
         self.in_flight -= 1
 
     def call_cancelled(self) -> None:

@@ -24,7 +24,7 @@ class SimulatorOptions(Struct, frozen=True, kw_only=True):
     faults: str = "none"
     seed: int = 0
     tokens_per_second: float | None = None
-    """None hands over an answer whole after its latency."""
+    """How fast an answer is given out; None hands it over whole after its latency."""
 
     def __post_init__(self) -> None:
         whole(self.seed, "the seed")

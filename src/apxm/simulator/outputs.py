@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Struct
 
+from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
 from apxm.simulator.bodies import BadRequestError
@@ -58,8 +59,10 @@ class Sampling(Struct, frozen=True):
 def shapes(
     asked: ModelRequest, choices: int, called: Sequence[Offered], schema: bytes | None, place: str
 ) -> tuple[Shape, ...]:
-    """Those of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none. Raises
-    `BadRequestError` for a schema that no value is made for."""
+    """The shapes of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none.
+
+    Raises `BadRequestError` for a schema that no value is made for.
+    """
     if called:
         return tuple(
             Shape(calls=tuple((f.name, _arguments(f, asked, f"{choice} {f.name}", where)) for f, where in called))
@@ -139,6 +142,11 @@ def _shaped(shape: Shape, sampling: Sampling, call_id: str) -> Output:
         if room is not None:
             room -= count_tokens(arguments) * CHARACTERS_PER_TOKEN
     return Output("", tuple(calls), "tool_calls")
+
+
+def usage_of(prompt_tokens: int | None, outputs: Sequence[Output]) -> TokenCounts:
+    given, taken = prompt_tokens or 0, sum([output.tokens for output in outputs])
+    return TokenCounts(given, taken, given + taken)
 
 
 def pieces(text: str, *, by_token: bool = True) -> list[str]:

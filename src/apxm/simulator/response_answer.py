@@ -22,16 +22,11 @@ class ResponseAnswer(Struct, frozen=True, kw_only=True):
     created: int
     model: str
     output: Output
-    prompt_tokens: int
+    usage: TokenCounts
     logprobs: list[TokenLogprob]
-    """None where none are asked for."""
+    """Empty where none are asked for."""
     echoed: Mapping[str, Any]
     """What an answer repeats of the request."""
-
-    @property
-    def usage(self) -> TokenCounts:
-        taken = self.output.tokens
-        return TokenCounts(self.prompt_tokens, taken, self.prompt_tokens + taken)
 
     @property
     def _cut(self) -> bool:

@@ -12,7 +12,7 @@ from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheede
 from apxm.simulator.chat import Message, Named, any_object, as_model_request
 from apxm.simulator.chat import Part as ChatPart
 from apxm.simulator.logprobs import MOST_ALTERNATIVES, logprobs_of
-from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes
+from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
 from apxm.simulator.response_answer import ResponseAnswer
 from apxm.simulator.tools import Function, Mode, Offered, ToolChoice, functions_to_call
 
@@ -25,7 +25,7 @@ class Part(Struct):
 
 
 class Item(Struct):
-    """Of the input. What a model has thought before is passed over."""
+    """One item of the input. What a model has thought before is passed over."""
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     role: str | None = None
@@ -136,7 +136,7 @@ class ResponseCall:
             created=created,
             model=said.model or "",
             output=output,
-            prompt_tokens=said.usage.input_tokens or 0,
+            usage=usage_of(said.usage.input_tokens, (output,)),
             logprobs=logprobs_of(output.text, request.top_logprobs or 0) if wanted else [],
             echoed={
                 "instructions": request.instructions,

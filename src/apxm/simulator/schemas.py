@@ -63,7 +63,7 @@ class Schema:
         return "" if error is None else _told(error)
 
     def flat(self, schema: Any) -> Keywords:
-        """The same without `$ref` and `allOf`: what these say stands beside the rest."""
+        """A schema without its `$ref` and `allOf`: what these say stands beside the rest."""
         whole = _keywords(schema)
         while True:
             if "$ref" in whole:
@@ -92,7 +92,7 @@ class Schema:
         return max(heights)
 
     def _must_have_no_circle(self) -> None:
-        """Of references to the same value: neither a writer nor a checker would come out of it."""
+        """Refuses a circle of references to the same value: neither a writer nor a checker would come out of it."""
         referred = {name: set(_in_place(self._referred(name))) for name in self._references()}
         try:
             order = list(TopologicalSorter(referred).static_order())

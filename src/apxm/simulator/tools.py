@@ -37,7 +37,7 @@ class ToolChoice(Struct, frozen=True):
 
     mode: Mode = "auto"
     names: Sequence[str] | None = None
-    """None leaves all of them."""
+    """The functions that may be called; None leaves all of them."""
     several: bool = False
     """Whether one answer may call several. Only where the caller says so: most functions of a program do something."""
     place: str = "tool_choice"
@@ -57,7 +57,7 @@ class Turned(Protocol):
 
 
 def functions_to_call(offered: Sequence[Offered], choice: ToolChoice, messages: Iterable[Turned]) -> list[Offered]:
-    """Those that the answer calls, none for an answer in words.
+    """The functions that the answer calls, none for an answer in words.
 
     Raises `BadRequestError` where the choice is of a function that there is not.
     """

@@ -39,7 +39,7 @@ class Compared:
     guesses: Guesses
     """What simpler models would have predicted for A-PXM."""
     profile: Profile | None
-    """Of the calibration just before, from which A-PXM's runs were predicted and explained."""
+    """What the calibration just before found, from which A-PXM's runs were predicted and explained."""
 
 
 class Comparing:

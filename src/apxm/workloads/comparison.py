@@ -71,12 +71,12 @@ class Comparison(Struct, frozen=True, kw_only=True):
     endpoint: str
     """What answered, in words."""
     seed: int | None
-    """Of a simulated endpoint."""
+    """The seed of a simulated endpoint."""
     iterations: int
     versions: dict[str, str]
     results: tuple[Width, ...]
     failed_runs: int = 0
-    """Of both systems, warm-ups and isolated ones included: they are left out of everything."""
+    """The failed runs of both systems, warm-ups and isolated ones included: they are left out of everything."""
 
     @property
     def systems(self) -> dict[str, list[tuple[int, Measured]]]:

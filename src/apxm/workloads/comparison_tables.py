@@ -28,7 +28,7 @@ def comparison_text(comparison: Comparison, guesses: Guesses) -> str:
 
 
 def _rows(comparison: Comparison) -> Iterator[tuple[int, str, Measured]]:
-    """By width, then by system: what is to be compared stands together."""
+    """All results by width, then by system: what is to be compared stands together."""
     for result in comparison.results:
         for name, measured in result.systems.items():
             yield result.n, name, measured

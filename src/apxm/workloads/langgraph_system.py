@@ -27,7 +27,7 @@ PACKAGES = ("langgraph", "langchain-openai")
 
 
 def missing_packages() -> list[str]:
-    """Those of the extra `bench` that are not installed."""
+    """The packages of the extra `bench` that are not installed."""
     missing: list[str] = []
     for package in PACKAGES:
         try:

@@ -25,7 +25,7 @@ Report = Callable[[str], None]
 @dataclass(frozen=True)
 class Schedule:
     widths: tuple[int, ...]
-    """Rising."""
+    """The numbers of calls at once, rising."""
     iterations: int
     warmup: int
 
@@ -68,7 +68,7 @@ class FailedRuns:
 async def interleaved(
     systems: Sequence[System], schedule: Schedule, begin: Begin, report: Report, failures: FailedRuns
 ) -> dict[tuple[str, int], list[Sample]]:
-    """By system and width, one sample per iteration: A B A B …, so that drift meets both alike. Raises
+    """One sample per iteration, by system and width: A B A B …, so that drift meets both alike. Raises
     `WorkloadFailed`, also where no run of a system at a width was left."""
     samples: dict[tuple[str, int], list[Sample]] = {(s.name, n): [] for s in systems for n in schedule.widths}
     for width in schedule.widths:
@@ -89,7 +89,7 @@ async def interleaved(
 async def isolated_latencies(
     system: ApxmSystem, schedule: Schedule, begin: Begin, report: Report, failures: FailedRuns
 ) -> list[float]:
-    """Of each call, in the order of the text, its mean latency in ns when it is the only one in flight; over the same
+    """The mean latency of each call in ns, in the order of the text, when it is the only one in flight; over the same
     iterations, so the same draws, as the runs."""
     width = schedule.isolated_width
     latencies: list[list[int]] = []

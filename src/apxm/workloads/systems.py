@@ -26,11 +26,11 @@ class Sample:
     """One run of one system."""
 
     duration: int
-    """In ns, from a compiled program to its result."""
+    """How long it took in ns, from a compiled program to its result."""
     calls: tuple[Span, ...]
     result: str
     trace: Trace | None = None
-    """Of A-PXM."""
+    """What A-PXM recorded; other systems record nothing."""
 
     @property
     def latency(self) -> float:

@@ -10,7 +10,7 @@ from apxm.operations.definition import Family
 from apxm.program.model import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import Chooser, LoadedPlan, load
+from apxm.runtime.state import LoadedPlan, Replace, load
 
 Handler = InlineOperation | ModelCall
 
@@ -30,9 +30,9 @@ class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
     def __init__(
-        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, chooser: Chooser | None = None
+        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, replace: Replace | None = None
     ) -> None:
-        """Predictions have handlers of their own, and choose by no answer."""
+        """Predictions have handlers of their own, and values that no answer decides."""
         self.program = program
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
             tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
@@ -40,7 +40,7 @@ class LoadedProgram:
         )
         """By plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
-        self.plans: tuple[LoadedPlan, ...] = load(program, inline, chooser)
+        self.plans: tuple[LoadedPlan, ...] = load(program, inline, replace)
         calls = (found for plan in self.handlers for found in plan if isinstance(found, ModelCall))
         self.backends: tuple[str | None, ...] = tuple(dict.fromkeys(call.backend for call in calls))
         """Those that the calls name, each once and in their order; None is the default one."""
