@@ -57,7 +57,7 @@ BUDGETS = {
     "config": 984,
     "ir": 1192,
     "journal": 1335,
-    "language": 3833,
+    "language": 3825,
     "operations": 877,
     "passes": 813,
     "program": 1313,
