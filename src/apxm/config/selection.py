@@ -23,6 +23,9 @@ from apxm.config.inventory import Inventory, KnownBackend
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.source import printable
 
+_PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
+"""What reads the options of a simulated backend that are more than a number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
@@ -87,25 +90,16 @@ def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
         if not selection.model.strip():
             raise UsageError("--model is empty, the name of a model is expected")
         settings = msgspec.structs.replace(settings, model=selection.model)
-    options = {
-        "latency": selection.latency,
-        "slowdown": selection.slowdown,
-        "faults": selection.faults,
-        "seed": selection.seed,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name in (*_PARSERS, "seed") if (value := getattr(selection, name)) is not None}
     if given and not isinstance(settings, SimulatedSettings):
         raise UsageError(
             f"{', '.join(f'--{name}' for name in given)} is for a simulated backend, and {known.name} is not one",
             hint="add --backend simulated",
         )
     # Here rather than when it is made, so that the message is about the option and not about a file.
-    if selection.latency is not None:
-        parse_latency(selection.latency)
-    if selection.slowdown is not None:
-        parse_slowdown(selection.slowdown)
-    if selection.faults is not None:
-        parse_faults(selection.faults)
+    for name, parse in _PARSERS.items():
+        if name in given:
+            parse(given[name])
     return replace(known, settings=msgspec.structs.replace(settings, **given))
 
 
