@@ -30,7 +30,7 @@ from apxm.workloads.systems import Sample, System
 CALIBRATION_CALLS = 64
 """Most calls one at a time; an endpoint that always takes equally long needs fewer."""
 CALIBRATION_GROWTH = 8
-"""At concurrency c calls are c times as many, but 8 at most: they take no longer, and what lies beyond rests on them."""
+"""At concurrency c calls are c times as many, 8 at most: they take no longer, and what lies beyond rests on them."""
 
 
 @dataclass(frozen=True)
