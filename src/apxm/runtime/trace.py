@@ -137,7 +137,7 @@ class Trace:
     """The flow's result; None unless the run succeeded, or the flow has none."""
     printed: list[str] = field(default_factory=list[str])
     failures: list[Failure] = field(default_factory=list[Failure])
-    """The failures in the order of the text, never of time; those of one place, which a flow called twice has, by path."""
+    """The failures in the order of the text, never of time; those of one place, in a flow called twice, by path."""
     frames: list[FrameRecord] = field(default_factory=list[FrameRecord])
     raw: list[RawOperation] = field(default_factory=list[RawOperation])
     """What `operations` is made from."""
