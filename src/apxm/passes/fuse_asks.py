@@ -30,7 +30,7 @@ from apxm.ir.structure import Module
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.passes.rewriting import Outcome, drop_unused_values
+from apxm.passes.rewriting import Outcome, drop_unused_values, taken_again
 from apxm.passes.texts import Above, Part, join_literals, literal_text
 
 MOST_STEPS = 4
@@ -55,17 +55,18 @@ def fuse_asks(module: Module) -> Outcome:
     dropped = False
     for flow in module.flows.values():
         if flow.may_fuse:
-            _fuse_block(flow.body, statistics)
+            _fuse_block(flow.body, statistics, taken_again(flow.body))
             dropped |= drop_unused_values(flow.body)
     return Outcome(dropped or statistics["chains_fused"] > 0, statistics)
 
 
-def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
+def _fuse_block(block: Block, statistics: dict[str, int], apart: set[SSAValue]) -> None:
+    """`apart` are the texts that are taken as they are."""
     chains: dict[OperateOp, list[_Step]] = {}
     """The chains so far, each by its last call."""
     for op in block.ops:
         for region in op.regions:
-            _fuse_block(region, statistics)
+            _fuse_block(region, statistics, apart)
         if isinstance(op, OperateOp) and _is_plain(op):
             earlier, step = _next_step(op) or (None, None)
             chain = chains.get(earlier, []) if earlier is not None else []
@@ -73,7 +74,7 @@ def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
                 del chains[earlier]
                 chains[op] = [*chain, step]
             else:
-                chains[op] = [_first_step(op)]
+                chains[op] = [_first_step(op, apart)]
     fused = {op: chain for op, chain in chains.items() if len(chain) > 1}
     if not fused:
         return
@@ -99,9 +100,9 @@ def _is_plain(op: OperateOp) -> bool:
     return plain and NO_FUSE not in op.attributes
 
 
-def _first_step(op: OperateOp) -> _Step:
+def _first_step(op: OperateOp, apart: set[SSAValue]) -> _Step:
     prompt, *contexts = op.arguments
-    parts = [*_parts(prompt)]
+    parts = [prompt] if prompt in apart else _parts(prompt)
     for number, context in enumerate(contexts, 1):
         # As the model gets it (AIS, "Operations"): with an empty prompt the context stands alone.
         parts += ["\n\n" if parts != [""] else "", f"Context {number}: ", context]

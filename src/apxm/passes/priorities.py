@@ -1,9 +1,9 @@
 """``priorities``: how long, typically, it takes from the start of an operation to the end of the plan around it.
 
 Where slots are scarce, the longest path goes first. A path goes through what uses a value: into the regions of a
-construct (the longest counts; one that runs again counts once, so that the path is the shortest that the construct can
-take) and through calls (the callee's longest path). It ends where its block ends: the construct around it carries what
-comes behind, and the run adds the two up.
+construct (the longest counts; one that runs again counts once, as nobody knows how often it will, so that a length is
+a lower bound there) and through calls (the callee's longest path). It ends where its block ends: the construct around
+it carries what comes behind, and the run adds the two up.
 """
 
 from __future__ import annotations

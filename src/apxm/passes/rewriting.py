@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from apxm.ir.core import Block, Op
+from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.values import ValueOp
 
 
@@ -16,6 +16,16 @@ class Outcome(NamedTuple):
     """Whether the module is not as it was; what was verified before need not be verified again."""
     statistics: Mapping[str, int]
     """What the pass did, in its own words and numbers."""
+
+
+def taken_again(block: Block) -> set[SSAValue]:
+    """The values that regions which run again take from outside: as they stand, each is computed once for all times."""
+    found: set[SSAValue] = set()
+    for op in block.walk():
+        if op.loops:
+            inside = {inner for region in op.regions for inner in region.walk()}
+            found.update(value for inner in inside for value in inner.operands if value.owner not in inside)
+    return found
 
 
 def drop_unused_values(block: Block) -> bool:
