@@ -8,9 +8,8 @@ from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.elsewhere import TYPES
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
-from apxm.operations.catalog import OPERATIONS
+from apxm.operations.catalog import OPERATIONS, OPTIONS
 from apxm.operations.definition import Callee, Parameter
-from apxm.operations.model import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
 
