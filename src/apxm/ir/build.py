@@ -9,8 +9,7 @@ from typing import TypeVar
 from apxm.errors import InternalError
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.paths import arm_path
-from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
@@ -180,7 +179,7 @@ class _FlowBuilder:
         options: dict[str, SSAValue] = {}
         literals: dict[str, Value] = {}
         for name, expression in found.options.items():
-            parameter = operation.parameter(name)
+            parameter = operation.by_name.get(name)
             if parameter is not None and parameter.literal:
                 literals[name] = _constant(expression, parameter.type)
             else:

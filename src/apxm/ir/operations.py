@@ -58,7 +58,7 @@ class OperateOp(Op):
         if self.names:
             self._verify_options()
         for name, value in self.literals.items():
-            parameter = operation.parameter(name)
+            parameter = operation.by_name.get(name)
             if parameter is None or not parameter.literal:
                 raise Invalid(f"{operation.name} has no literal option {name!r}; it is {operation.signature}")
             _verify_literal(parameter, value)
@@ -79,7 +79,7 @@ class OperateOp(Op):
     def _verify_options(self) -> None:
         operation = self.OPERATION
         for name, option in self.options.items():
-            parameter = operation.parameter(name)
+            parameter = operation.by_name.get(name)
             if parameter is None:
                 if not operation.open_arguments:
                     raise Invalid(f"{operation.name} has no option {name!r}; it is {operation.signature}")

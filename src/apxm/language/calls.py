@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from apxm.language import syntax
 from apxm.language.arguments import Matched, match_arguments
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.expressions import FlowExpressions
-from apxm.language.findings import Findings
 from apxm.language.later import FUNCTIONS
 from apxm.language.report import UNKNOWN
 from apxm.operations.catalog import OPERATIONS

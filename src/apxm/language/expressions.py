@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from apxm.language import syntax
+from apxm.language.declarations import Findings
 from apxm.language.elsewhere import field_advice
-from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
 from apxm.operations.types import (

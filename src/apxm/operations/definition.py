@@ -85,9 +85,6 @@ class Callee(Frozen):
         """All parameters."""
         return {p.name: p for p in self.parameters}
 
-    def parameter(self, name: str) -> Parameter | None:
-        return self.by_name.get(name)
-
     @property
     def signature(self) -> str:
         """How it is called, as help texts show it: ``ask(prompt, context…, system: str, …)``."""

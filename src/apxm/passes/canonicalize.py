@@ -18,8 +18,7 @@ from apxm.ir.literals import size
 from apxm.ir.structure import Module
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
 from apxm.operations.types import FLOAT, INT, STR, Value, add_up
-from apxm.passes.rewriting import Outcome, drop_unused_values, taken_again
-from apxm.passes.texts import Above, Part, join_literals, literal_text
+from apxm.passes.rewriting import Above, Outcome, Part, drop_unused_values, join_literals, literal_text, taken_again
 
 LARGEST_CONSTANT = 64 * 1024
 """The most characters of a constant that folding makes: a value that doubles at every step is left to the run."""

@@ -30,8 +30,7 @@ from apxm.ir.structure import Module
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.passes.rewriting import Outcome, drop_unused_values, taken_again
-from apxm.passes.texts import Above, Part, join_literals, literal_text
+from apxm.passes.rewriting import Above, Outcome, Part, drop_unused_values, join_literals, literal_text, taken_again
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
