@@ -99,14 +99,8 @@ def _verify_literal(parameter: Parameter, value: Value) -> None:
     name = parameter.name
     if not conforms(value, parameter.type):
         raise Invalid(f"the option {name!r} is {parameter.type}, found {value!r}")
-    if parameter.choices and value not in parameter.choices:
-        raise Invalid(f"the option {name!r} is one of {', '.join(parameter.choices)}, found {value!r}")
-    if parameter.minimum is not None and value < parameter.minimum:
-        raise Invalid(f"the option {name!r} is at least {parameter.minimum:g}, found {value!r}")
-    if parameter.maximum is not None and value > parameter.maximum:
-        raise Invalid(f"the option {name!r} is at most {parameter.maximum:g}, found {value!r}")
-    if parameter.above is not None and value <= parameter.above:
-        raise Invalid(f"the option {name!r} is above {parameter.above:g}, found {value!r}")
+    if (limit := parameter.limit_passed_by(value)) is not None:
+        raise Invalid(f"the option {name!r} {limit}, found {value!r}")
 
 
 _TOUCHES: Mapping[Effect, tuple[Access, ...]] = {

@@ -9,14 +9,14 @@ Work is proportional to the module: a chain of texts is flattened once, at its e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from apxm.errors import OperationError
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.literals import size
 from apxm.ir.structure import Module
-from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
+from apxm.ir.values import DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
 from apxm.operations.types import FLOAT, INT, STR, Value, add_up
 from apxm.passes.rewriting import Above, Outcome, Part, drop_unused_values, join_literals, literal_text, taken_again
 
@@ -53,26 +53,11 @@ class _Canonicalizer:
 
     def visit(self, op: Op) -> None:
         """Puts `op` behind what stands above it, or what is simpler in its place."""
-        replacement: SSAValue | None = None
-        match op:
-            case ConstantOp():
-                pass
-            case TextOp():
-                replacement = self.text(op)
-            case SumOp():
-                replacement = self.sum(op)
-            case ListOp() | DictOp():
-                replacement = self.display(op)
-            case FieldOp():
-                replacement = self.field(op)
-            case ToFloatOp():
-                if (found := constant_of(op.operands[0])) is not None:
-                    replacement = self.folded(op, _to_float(found.constant))
-            case _ if op.regions:
-                self.construct(op)
-                return
-            case _:
-                pass
+        if op.regions:
+            self.construct(op)
+            return
+        simpler = _SIMPLER.get(type(op))
+        replacement = None if simpler is None else simpler(self, op)
         if replacement is None:
             self.ops.append(op)
         else:
@@ -186,9 +171,23 @@ class _Canonicalizer:
             return None
         return self.folded(op, cast(dict[str, Value], value)[op.field])
 
+    def to_float(self, op: ToFloatOp) -> SSAValue | None:
+        found = constant_of(op.operands[0])
+        return None if found is None else self.folded(op, _to_float(found.constant))
+
     def folded(self, op: ValueOp, value: Value) -> SSAValue:
         self.statistics["constants_folded"] += 1
         return Above(self.ops, op).constant(value, op.result.type)
+
+
+_SIMPLER: Mapping[type[Op], Callable[[_Canonicalizer, Any], SSAValue | None]] = {
+    TextOp: _Canonicalizer.text,
+    SumOp: _Canonicalizer.sum,
+    ListOp: _Canonicalizer.display,
+    DictOp: _Canonicalizer.display,
+    FieldOp: _Canonicalizer.field,
+    ToFloatOp: _Canonicalizer.to_float,
+}
 
 
 def _part(value: SSAValue) -> Part:

@@ -123,8 +123,10 @@ def _next_step(op: OperateOp) -> tuple[OperateOp, _Step] | None:
     if len(values) != 1 or not any(part for part in _parts(prompt) if isinstance(part, str)):
         return None
     answer, earlier = values[0], values[0].owner
-    if not isinstance(earlier, OperateOp) or len(answer.uses) != 1 or not _alike(earlier, op):
+    if not isinstance(earlier, OperateOp) or len(answer.uses) != 1:
         return None
+    if type(earlier) is not type(op) or _options(earlier) != _options(op):
+        return None  # one call cannot stand for both
     return earlier, _Step(op, tuple(part if isinstance(part, str) else None for part in parts))
 
 
@@ -134,11 +136,6 @@ def _parts(value: SSAValue) -> list[Part]:
     operands = owner.operands if isinstance(owner, TextOp) and len(value.uses) == 1 else [value]
     literals = ((operand, literal_text(operand)) for operand in operands)
     return [operand if text is None else text for operand, text in literals]
-
-
-def _alike(first: OperateOp, second: OperateOp) -> bool:
-    """Whether one call can stand for both, as far as all but the prompt goes."""
-    return type(first) is type(second) and _options(first) == _options(second)
 
 
 def _options(op: OperateOp) -> dict[str, Hashable]:

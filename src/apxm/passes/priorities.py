@@ -8,7 +8,7 @@ it carries what comes behind, and the run adds the two up.
 
 from __future__ import annotations
 
-from apxm.ir.core import PRIORITY, Block, Op, SSAValue
+from apxm.ir.core import PRIORITY, Block, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import Module
 from apxm.passes.rewriting import Outcome
@@ -41,7 +41,8 @@ class _Paths:
                 whole += op.OPERATION.typical_ms
                 op.attributes[PRIORITY] = whole - behind
             elif op.opens:
-                whole += self.inside(op, after)
+                inside = [self.longest(region, after) for region in op.regions]
+                whole += max(inside) if op.callee is None else self.lengths[op.callee]
                 op.attributes[PRIORITY] = after - behind
             for operand in op.operands:
                 if rest.get(operand, 0) < whole:
@@ -49,8 +50,3 @@ class _Paths:
             if whole > longest:
                 longest = whole
         return longest - behind
-
-    def inside(self, op: Op, after: int) -> int:
-        if op.callee is not None:
-            return self.lengths[op.callee]
-        return max(self.longest(region, after) for region in op.regions)
