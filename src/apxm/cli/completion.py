@@ -20,7 +20,7 @@ def command_typed() -> str | None:
 
 
 def _line() -> str:
-    """As it is typed so far: bash has a line end after each word, others have it as it is."""
+    """The line as it is typed so far: bash has a line end after each word, others have it as it is."""
     return os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
 
 
@@ -46,7 +46,7 @@ def run_ids(context: typer.Context, incomplete: str) -> list[str]:
     """The newest first, by the names of the files alone."""
     from pathlib import Path
 
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
     from apxm.errors import ApxmError
     from apxm.journal.folder import runs_in
 
@@ -67,7 +67,7 @@ def backend_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def flow_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Those of the file that stands on the line already."""
+    """The names of the flows of the file that stands on the line already."""
     from apxm import api
     from apxm.errors import ApxmError
     from apxm.language.parser import parse, read_source

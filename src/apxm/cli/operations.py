@@ -26,7 +26,7 @@ def ops(
       apxm ops ask
     """
     from apxm.cli.output import write, write_json
-    from apxm.reports import operations as report
+    from apxm.reports import operations_reference as report
 
     if json and not markdown:
         write_json(report.as_json(name))

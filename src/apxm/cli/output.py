@@ -33,7 +33,7 @@ def write(text: str) -> None:
 
 
 def write_json(text: str) -> None:
-    """The same for a JSON text, which stays one: what the encoding may lack, and what could drive a terminal, becomes
+    """Writes a JSON text, which stays one: what the encoding may lack, and what could drive a terminal, becomes
     JSON's own escapes. Beyond ASCII such characters stand in strings only."""
     if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
         text = _NOT_ASCII.sub(_json_escape, text)

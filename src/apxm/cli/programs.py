@@ -5,7 +5,7 @@ from __future__ import annotations
 from apxm import api
 from apxm.cli.inputs import is_artifact
 from apxm.cli.terminal import show_diagnostics
-from apxm.program.model import Program
+from apxm.program.program import Program
 
 
 def load_program(path: str, level: int, *, flow_named: bool, quiet: bool) -> Program:

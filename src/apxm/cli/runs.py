@@ -25,7 +25,7 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
     """
     from apxm.cli.output import write, write_json
     from apxm.journal import runs
-    from apxm.reports.runs import runs_json, runs_text
+    from apxm.reports.journaled_runs import runs_json, runs_text
 
     found = runs.list_runs(_folder(journal_dir))
     if json:
@@ -54,7 +54,7 @@ def show(
     """
     from apxm.cli.output import write, write_json
     from apxm.journal import runs
-    from apxm.reports.runs import run_json, run_text
+    from apxm.reports.journaled_runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
     if prompts:
@@ -96,7 +96,7 @@ def prune(
     from apxm.cli.terminal import note
     from apxm.errors import UsageError
     from apxm.journal import runs
-    from apxm.reports.runs import pruned_json, pruned_text, size
+    from apxm.reports.journaled_runs import pruned_json, pruned_text, size
     from apxm.reports.summary import count
 
     if isnan(keep_days):  # of which `min` does not see that it is no number
@@ -131,7 +131,7 @@ def _folder(chosen: str | None) -> Path:
     """Raises `UsageError`. The default one need not exist."""
     from pathlib import Path
 
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
     from apxm.errors import UsageError
 
     if chosen is None:

@@ -15,14 +15,14 @@ KEY, ENDPOINT, MODEL = "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"
 
 
 @dataclass(frozen=True)
-class FromEnvironment:
+class EnvironmentBackend:
     settings: OpenAISettings
     origin: str
     """What made it, in words."""
 
 
-def openai_from(environment: Mapping[str, str]) -> FromEnvironment | None:
-    """None where OPENAI_API_KEY is not set."""
+def openai_from(environment: Mapping[str, str]) -> EnvironmentBackend | None:
+    """The backend that the environment sets up; None where OPENAI_API_KEY is not set."""
     if not environment.get(KEY, "").strip():
         return None
     endpoint, model = environment.get(ENDPOINT), environment.get(MODEL)
@@ -34,7 +34,7 @@ def openai_from(environment: Mapping[str, str]) -> FromEnvironment | None:
         max_tokens_field="max_tokens" if endpoint else "max_completion_tokens",
     )
     default_model = "" if model else f"; {MODEL} chooses another model"
-    return FromEnvironment(settings, f"{KEY} is set{default_model}")
+    return EnvironmentBackend(settings, f"{KEY} is set{default_model}")
 
 
 SIMULATED_SETTINGS = SimulatedSettings()

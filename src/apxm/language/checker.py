@@ -6,12 +6,12 @@ from graphlib import CycleError, TopologicalSorter
 from typing import cast
 
 from apxm.garbage import without_collector
-from apxm.language.calls import FlowCalls, is_literal
 from apxm.language.constructs import FlowConstructs
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings, by_name, declare, declare_records
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
+from apxm.language.flow_calls import FlowCalls, is_literal
 from apxm.language.later import refuse_later
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, Name, SyntaxTree

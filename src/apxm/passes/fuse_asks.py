@@ -30,7 +30,15 @@ from apxm.ir.structure import Module
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.passes.rewriting import Above, Outcome, Part, drop_unused_values, join_literals, literal_text, taken_again
+from apxm.passes.rewriting import (
+    Outcome,
+    Part,
+    ValueBuilder,
+    drop_unused_values,
+    join_literals,
+    literal_text,
+    taken_again,
+)
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
@@ -81,7 +89,7 @@ def _fuse_block(block: Block, statistics: dict[str, int], apart: set[SSAValue]) 
     ops: list[Op] = []
     for op in block.ops:
         if isinstance(op, OperateOp) and op in fused:
-            _fuse(fused[op], Above(ops, op))
+            _fuse(fused[op], ValueBuilder(ops, op))
         if op not in dropped:
             ops.append(op)
     block.ops = ops
@@ -154,7 +162,7 @@ def _fits(chain: list[_Step], step: _Step) -> bool:
 # --- the fused call ------------------------------------------------------------------------------------------------
 
 
-def _fuse(chain: list[_Step], above: Above) -> None:
+def _fuse(chain: list[_Step], above: ValueBuilder) -> None:
     """The last call gets the prompt of all, and keeps its name, its place and its options; the others end."""
     count = len(chain)
     parts: list[Part] = [
