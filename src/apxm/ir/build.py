@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import TypeVar
 
 from apxm.errors import InternalError
@@ -14,7 +13,7 @@ from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, c
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
 from apxm.operations.labels import fold_label
-from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, list_of, parse_type
+from apxm.operations.types import FLOAT, JSON, LITERAL_TYPES, Type, Value, list_of, parse_type
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
@@ -136,7 +135,7 @@ class _FlowBuilder:
         """The expression's value; None for a call of something that gives nothing."""
         match expression:
             case syntax.Constant(value=value):
-                return self.add(ConstantOp(value, _TYPES[type(value)]), expression).result
+                return self.add(ConstantOp(value, LITERAL_TYPES[type(value)]), expression).result
             case syntax.Name(text=text):
                 return self.values[text]
             case syntax.FormatText(parts=parts):
@@ -208,10 +207,6 @@ class _FlowBuilder:
 
 def _type(name: syntax.TypeName) -> Type:
     return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
-
-
-_TYPES: Mapping[type, Type] = {str: STR, bool: BOOL, int: INT, float: FLOAT}
-"""The types of constants as the source writes them."""
 
 
 def _constant(expression: syntax.Expression, expected: Type) -> Value:

@@ -21,17 +21,13 @@ _MOST_SHOWN = 8
 """Flows of a cycle that a message names."""
 
 
+@without_collector()
 def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
     """The tree with what its names, calls and types turned out to be, and with warnings.
 
     Raises `SourceError` with all errors, at most 20. `needs_entry` false is for a caller who names the flow to run: a
     program without an entry, or with several, is no error then.
     """
-    with without_collector():
-        return _check(tree, needs_entry)
-
-
-def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
     report = Report()
     refuse_later(tree, report)
     records = declare_records(tree, report)

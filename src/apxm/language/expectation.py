@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, cast
 
 from apxm.language.elsewhere import VALUES, WORDS, word_advice
 from apxm.language.foreign import (
@@ -18,7 +17,6 @@ from apxm.language.foreign import (
 )
 from apxm.language.lalr import END, RESERVED_WORDS, STATEMENT_KINDS, STATEMENT_WORDS, Machine, Token
 from apxm.language.report import Report
-from apxm.language.syntax import Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
@@ -71,6 +69,8 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
     misfit = Misfit(token, values, expected, source)
     before, opened = misfit.before, misfit.opened
     opener = opened[-1] if opened else None
+    path = misfit.path if expected <= {"LPAR", "DOT"} else []
+    name = Span(source, path[0].span.start, path[-1].span.end) if path else None
     if token.kind == END:
         _describe_end(opener, expected, source, report)
     elif describe_foreign(misfit, report):
@@ -78,7 +78,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
     elif isinstance(before, Token) and before.kind == "NAME" and before.text in RESERVED_WORDS:
         message = f"`{before.text}` is a word of the language, expected a name"
         report.error("reserved-word", message, before.span(source))
-    elif expected <= {"LPAR", "DOT"} and token.kind != "TEXT" and (name := _name_at(before, source)) is not None:
+    elif name is not None and token.kind != "TEXT":
         # a name where a statement starts, and nothing after it that makes one
         written = source.text[name.start : name.end]
         advice = _statement_advice(name, token, source, report)
@@ -89,7 +89,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
         advice = _advice(misfit, opener)
         if advice is None and token.kind == "NAME":
             advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
-        elif advice is None and expected <= {"LPAR", "DOT"} and (name := _name_at(before, source)) is not None:
+        elif advice is None and name is not None:
             advice = report.near(source.text[name.start : name.end], STATEMENT_WORDS)
         report.error("syntax", message, token.span(source), advice)
 
@@ -121,16 +121,6 @@ def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, 
         end = len(source.text.rstrip())
         message = f"the file ends here, expected {_in_words(expected)}"
         report.error("syntax", message, Span(source, max(0, end - 1), end))
-
-
-def _name_at(value: Any, source: SourceFile) -> Span | None:
-    """The place of a name or path that the parser has just read."""
-    if isinstance(value, Token):
-        return value.span(source) if value.kind == "NAME" else None
-    if isinstance(value, list):
-        path = cast(list[Identifier], value)
-        return Span(source, path[0].span.start, path[-1].span.end)
-    return None
 
 
 def describe_character(offset: int, machine: Machine, source: SourceFile, report: Report) -> None:

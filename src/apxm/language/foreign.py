@@ -72,6 +72,13 @@ class Misfit(NamedTuple):
         return self.values[-1] if self.values else None
 
     @property
+    def path(self) -> list[Identifier]:
+        """The name or path that was just read, for places where `(` would fit: elsewhere lists may be other parts."""
+        if _is_name(before := self.before):
+            return [Identifier(span=before.span(self.source), text=before.text)]
+        return cast(list[Identifier], before) if isinstance(before, list) else []
+
+    @property
     def opened(self) -> list[Any]:
         """What was read up to the innermost bracket around it."""
         openers = (i for i, value in enumerate(self.values, 1) if isinstance(value, Token) and value.kind in OPENERS)
@@ -121,15 +128,10 @@ def _follows_value(expected: set[str]) -> bool:
 
 def _later_word(misfit: Misfit) -> Identifier | None:
     """A word between two values, which was taken for the start of a statement."""
-    before, token = misfit.before, misfit.token
-    if not misfit.expected <= {"LPAR", "DOT"}:
+    token, path = misfit.token, misfit.path
+    if not path or not misfit.expected <= {"LPAR", "DOT"}:
         return None
-    if _is_name(before):
-        word = Identifier(span=before.span(misfit.source), text=before.text)
-    elif isinstance(before, list):
-        word = cast(list[Identifier], before)[0]
-    else:
-        return None
+    word = path[0]
     binds = token.kind in BINDING and not (word.text == "in" and token.kind == "LSQB")
     return word if word.text in ("not", *later.WORDS) and not binds else None
 
@@ -214,13 +216,13 @@ def _result_of_flow(misfit: Misfit) -> str | None:
 
 
 def _beside_text(misfit: Misfit) -> str | None:
-    start, before, text = misfit.token.start, misfit.before, misfit.source.text
+    start, text = misfit.token.start, misfit.source.text
     if _INSIDE_TEXT.search(text, max(0, start - _WINDOW), start):
         return r'a `"` inside a text is written `\"`, or the text stands in `"""`'
     word = _WORD_BEFORE.search(text, max(0, start - _WINDOW), start) if misfit.token.kind == "TEXT" else None
     if word and not word[2]:
         return 'the only letter in front of a text is `f`, as in `f"…{name}…"`'
-    if word and "LPAR" in misfit.expected and (isinstance(before, list) or _is_name(before)):
+    if word and "LPAR" in misfit.expected and misfit.path:
         return word_advice(word[1]) or (f"a call has parentheses: `{word[1]}(…)`" if word[1] in OPERATIONS else None)
     return None
 
