@@ -18,15 +18,7 @@ from apxm.ir.literals import size
 from apxm.ir.structure import Module
 from apxm.ir.values import DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
 from apxm.operations.types import FLOAT, INT, STR, Value, add_up
-from apxm.passes.rewriting import (
-    Outcome,
-    Part,
-    ValueBuilder,
-    drop_unused_values,
-    join_literals,
-    literal_text,
-    taken_again,
-)
+from apxm.passes.rewriting import Outcome, Part, ValueBuilder, drop_unused, join_literals, literal_text, taken_again
 
 LARGEST_CONSTANT = 64 * 1024
 """The most characters of a constant that folding makes: a value that doubles at every step is left to the run."""
@@ -41,7 +33,7 @@ def canonicalize(module: Module) -> Outcome:
     dropped = False
     for flow in module.flows.values():
         _Canonicalizer(statistics, taken_again(flow.body)).visit_block(flow.body)
-        dropped |= drop_unused_values(flow.body)
+        dropped |= drop_unused(flow.body)
     return Outcome(dropped or any(statistics.values()), dict(statistics))
 
 

@@ -30,15 +30,7 @@ from apxm.ir.structure import Module
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.passes.rewriting import (
-    Outcome,
-    Part,
-    ValueBuilder,
-    drop_unused_values,
-    join_literals,
-    literal_text,
-    taken_again,
-)
+from apxm.passes.rewriting import Outcome, Part, ValueBuilder, drop_unused, join_literals, literal_text, taken_again
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
@@ -63,7 +55,7 @@ def fuse_asks(module: Module) -> Outcome:
     for flow in module.flows.values():
         if flow.may_fuse:
             _fuse_block(flow.body, statistics, taken_again(flow.body))
-            dropped |= drop_unused_values(flow.body)
+            dropped |= drop_unused(flow.body)
     return Outcome(dropped or statistics["chains_fused"] > 0, statistics)
 
 
@@ -179,4 +171,4 @@ def _fuse(chain: list[_Step], above: ValueBuilder) -> None:
         step.call.drop()
     for prompt in prompts:
         if isinstance(prompt.owner, TextOp) and not prompt.uses:
-            prompt.owner.set_operands(())  # `drop_unused_values` takes it out
+            prompt.owner.set_operands(())  # `drop_unused` takes it out

@@ -29,14 +29,14 @@ def taken_again(block: Block) -> set[SSAValue]:
     return found
 
 
-def drop_unused_values(block: Block) -> bool:
+def drop_unused(block: Block) -> bool:
     """Leaves out values that nothing uses, and says whether there were any. They are no nodes, so that is no change of
     meaning, only tidy."""
     kept: list[Op] = []
     dropped = False
     for op in reversed(block.ops):
         for region in op.regions:
-            dropped |= drop_unused_values(region)
+            dropped |= drop_unused(region)
         if isinstance(op, ValueOp) and not op.results[0].uses:
             op.drop()
         else:
