@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import wraps
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -234,7 +234,11 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P,
 
     @wraps(function)
     def blocking(*arguments: P.args, **options: P.kwargs) -> Result:
-        _refuse_a_running_loop(name)
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise UsageError(
+                f"apxm.{name} cannot be called inside a running event loop", hint=f"await apxm.{name}_async(…) there"
+            )
         with asyncio.Runner(loop_factory=real_loop) as runner:
             try:
                 return runner.run(function(*arguments, **options))
@@ -291,16 +295,6 @@ def _watched(told: Invocation, run_id: str) -> Invocation:
 
 def warn(text: str) -> None:
     logger.warning("%s", text)
-
-
-def _refuse_a_running_loop(name: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        f"apxm.{name} cannot be called inside a running event loop", hint=f"await apxm.{name}_async(…) there"
-    )
 
 
 def _refuse_misuse(program: object, arguments: object) -> None:

@@ -68,7 +68,7 @@ class Terminal:
         )
 
     def _emit(self, line: str) -> None:
-        self.output.line(line)
+        self.output.write(line)
         if self.output.failure is not None and self.run is not None:
             self.run.stop(Status.INTERRUPTED)
 
@@ -159,9 +159,9 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
     recorder = session.recorder
     failure = recorder.failure if recorder else None
     if shown.json:
-        output.json(run_json(trace, result.metrics, result.run_id))
+        output.write(run_json(trace, result.metrics, result.run_id), json=True)
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
-        output.line(text_form(trace.value))
+        output.write(text_form(trace.value))
     unwritten = output.failure
     if terminal.metrics_file:
         try:

@@ -97,10 +97,11 @@ class Inventory:
     ) -> None:
         """The arguments are those of `find_file`. Raises `ConfigurationError`; a key that is missing, or a file that is
         not trusted, is no error yet."""
-        self._built_in = {SIMULATED: Known(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
+        self._built_in = {SIMULATED: Known(SIMULATED, SimulatedSettings(), "built in")}
         if found := env.openai_from(os.environ):
-            parse_endpoint(found.settings.endpoint, setting=env.ENDPOINT)
-            self._built_in[env.OPENAI] = Known(env.OPENAI, found.settings, found.origin)
+            settings, origin = found
+            parse_endpoint(settings.endpoint, setting=env.ENDPOINT)
+            self._built_in[env.OPENAI] = Known(env.OPENAI, settings, origin)
         self._configured: dict[str, Known] = {}
         self._document: Document | None = None
         self.path: str | None = None

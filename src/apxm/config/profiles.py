@@ -8,25 +8,20 @@ from urllib.parse import quote
 from apxm.analysis.profile import Profile, decode_profile
 from apxm.analysis.specified import specified_profile
 from apxm.backends.settings import SimulatedSettings
-from apxm.config.files import read_file
+from apxm.config.files import make_folder, read_file, user_folder
 from apxm.config.inventory import Inventory
 from apxm.errors import ConfigurationError
 
 
 def profile_file(backend: str) -> Path:
     """Where the profile of a backend is kept, whether or not there is one."""
-    from platformdirs import user_data_path  # not needed where a file is named
-
-    return user_data_path("apxm", appauthor=False) / "profiles" / f"{quote(backend, safe='')}.json"
+    return user_folder("data") / "profiles" / f"{quote(backend, safe='')}.json"
 
 
 def make_room(backend: str) -> Path:
     """`profile_file`, in a directory that exists. Raises `ConfigurationError`."""
     path = profile_file(backend)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"the profile cannot be kept: {error.strerror}", where=str(path.parent)) from None
+    make_folder(path.parent, "the profile cannot be kept")
     return path
 
 

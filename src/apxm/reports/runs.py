@@ -11,7 +11,7 @@ import msgspec
 from apxm.journal.model import Edited, Header, History, Record, Result, Row
 from apxm.journal.runs import Run, Stored
 from apxm.operations.types import Value
-from apxm.reports.structs import indented
+from apxm.reports.structs import as_json
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
 from apxm.source import shortened
@@ -19,10 +19,6 @@ from apxm.source import shortened
 _LONGEST = 60
 """Characters of a text that others are shown beside."""
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
-
-
-def runs_json(runs: Sequence[Run]) -> str:
-    return indented(msgspec.to_builtins(runs))
 
 
 def runs_text(runs: Sequence[Run]) -> list[str]:
@@ -44,7 +40,7 @@ def runs_text(runs: Sequence[Run]) -> list[str]:
 def run_json(run: Run, history: History, calls: Sequence[dict[str, object]] | None = None) -> str:
     """All but the program itself; `rows` as they were appended, and `calls` where they were asked for."""
     header = history.header
-    return indented(
+    return as_json(
         {
             **msgspec.structs.asdict(run),
             "message": history.ended.message if history.ended else None,
@@ -91,7 +87,7 @@ def pruned_text(runs: Sequence[Stored]) -> list[str]:
 
 
 def pruned_json(runs: Sequence[Stored]) -> str:
-    return indented(
+    return as_json(
         [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
     )
 
