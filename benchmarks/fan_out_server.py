@@ -14,16 +14,16 @@ from pathlib import Path
 from apxm.backends.simulated import SimulatedBackend
 from apxm.runtime.loops import clock_of, real_loop
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.lifetime import told_to_end
-from apxm.simulator.reading import Limits
+from apxm.simulator.reading import HttpLimits
+from apxm.simulator.routes import SimulatedEndpoint
 from apxm.simulator.server import BACKLOG, prepare_process
 
 
 async def serve(latency: str, folder: Path | None) -> None:
     loop = asyncio.get_running_loop()
     endpoint = SimulatedEndpoint(SimulatedBackend(latency=latency), clock_of(loop), None)
-    limits, connections = Limits(), Connections()
+    limits, connections = HttpLimits(), Connections()
     context = None
     if folder is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

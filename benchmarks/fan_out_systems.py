@@ -206,7 +206,7 @@ class Apxm(Unjournaled):
     async def run(self, width: int) -> None:  # noqa: ARG002
         from apxm.journal.ids import new_run_id
         from apxm.journal.journal import Journal
-        from apxm.journal.model import header_of
+        from apxm.journal.rows import header_of
         from apxm.runtime.recording import Recorder
 
         header = header_of(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 from apxm.operations.types import Value
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Flow,
     Literal,

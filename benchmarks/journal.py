@@ -23,7 +23,7 @@ from time import perf_counter, process_time, time
 from apxm.errors import JournalError
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
-from apxm.journal.model import Result, header_of
+from apxm.journal.rows import Answered, header_of
 from apxm.journal.store import Sync
 from apxm.runtime.loops import real_loop
 from benchmarks.graphs import fan_out
@@ -50,7 +50,9 @@ async def append(journal: Journal, rows: int, at_once: int) -> list[float]:
     def one() -> None:
         nonlocal left
         left -= 1
-        journal.append(Result(f"main/a{left}", b"x" * 32, ANSWER, "openai", 100, 250), committed_after(perf_counter()))
+        journal.append(
+            Answered(f"main/a{left}", b"x" * 32, ANSWER, "openai", 100, 250), committed_after(perf_counter())
+        )
 
     def committed_after(appended: float) -> Callable[[], None]:
         def committed() -> None:

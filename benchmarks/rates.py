@@ -24,11 +24,11 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of, real_loop
 from apxm.runtime.scheduler import Run
-from apxm.simulator.calls import Client
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
-from apxm.simulator.reading import Limits as ReadingLimits
+from apxm.simulator.generator import Receiver
+from apxm.simulator.reading import HttpLimits
 from apxm.simulator.replies import Reply
+from apxm.simulator.routes import SimulatedEndpoint
 from benchmarks.graphs import fan_out
 from benchmarks.report import Claim, Section, caveats, standalone, tell
 
@@ -52,7 +52,7 @@ class Counting(SimulatedEndpoint):
         answer = re.compile(""), "word" * OUTPUT
         super().__init__(SimulatedBackend(latency="constant:10", answers=[answer]), clock_of(self._loop))
 
-    def answer(self, method: bytes, target: bytes, body: bytes, client: Client) -> Reply | Handle:
+    def answer(self, method: bytes, target: bytes, body: bytes, client: Receiver) -> Reply | Handle:
         self.arrivals.append(self._loop.time())
         return super().answer(method, target, body, client)
 
@@ -61,7 +61,7 @@ async def arrivals(limits: Limits, calls: int) -> list[float]:
     """When each of the calls arrived."""
     endpoint, connections = Counting(), Connections()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(endpoint, ReadingLimits(), connections), "127.0.0.1", 0
+        lambda: Connection(endpoint, HttpLimits(), connections), "127.0.0.1", 0
     )
     port = server.sockets[0].getsockname()[1]
     settings = OpenAISettings(model="simulated", endpoint=f"http://127.0.0.1:{port}/v1")

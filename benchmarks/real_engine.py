@@ -26,8 +26,8 @@ from apxm.cli.terminal import show_error
 from apxm.errors import ApxmError
 from apxm.runtime.loops import real_loop
 from apxm.workloads.catalog import SCALABILITY
-from apxm.workloads.comparing import Comparing
-from apxm.workloads.endpoints import Endpoint
+from apxm.workloads.comparing import SystemComparison
+from apxm.workloads.endpoints import SharedEndpoint
 from apxm.workloads.environment import bare_environment
 from apxm.workloads.langgraph_system import load_peer
 from apxm.workloads.measuring import Schedule
@@ -50,8 +50,8 @@ def measured_round(folder: Path, name: str, schedule: Schedule, peer: ModuleType
         asyncio.Runner(loop_factory=real_loop) as runner,
     ):
         settings = OpenAISettings(model=MODEL, endpoint=address, max_tokens=MAX_TOKENS, timeout_s=120)
-        endpoint = Endpoint(settings, f"transformers serve, {name}", lambda _iteration: None)
-        comparing = Comparing(
+        endpoint = SharedEndpoint(settings, f"transformers serve, {name}", lambda _iteration: None)
+        comparing = SystemComparison(
             schedule, endpoint, apxm=True, peer=peer, report=lambda text: progress.say(f"{name}: {text}")
         )
         before = os.getloadavg()[0]

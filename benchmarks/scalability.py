@@ -21,8 +21,8 @@ import msgspec
 from apxm.reports.tables import markdown
 from apxm.runtime.loops import real_loop
 from apxm.workloads.catalog import SCALABILITY
-from apxm.workloads.comparing import Compared, Comparing
-from apxm.workloads.comparison import Comparison
+from apxm.workloads.comparing import ComparisonOutcome, SystemComparison
+from apxm.workloads.comparison import ComparisonResults
 from apxm.workloads.comparison_tables import comparison_text
 from apxm.workloads.endpoints import simulated
 from apxm.workloads.langgraph_system import load_peer
@@ -32,17 +32,17 @@ CLAIMED = 0.985
 """Efficiency (isolated) of A-PXM at N = 2, 4 and 8 with calls of a second: the median of the runs."""
 
 
-def compare(latency: str, slowdown: str, schedule: Schedule) -> Compared:
+def compare(latency: str, slowdown: str, schedule: Schedule) -> ComparisonOutcome:
     with simulated(latency, slowdown) as endpoint, asyncio.Runner(loop_factory=real_loop) as runner:
         peer = load_peer(SCALABILITY.peer)
-        comparing = Comparing(schedule, endpoint, apxm=True, peer=peer, report=_tell)
+        comparing = SystemComparison(schedule, endpoint, apxm=True, peer=peer, report=_tell)
         compared = runner.run(comparing.run())
     _tell("")
     print(f"## {compared.comparison.endpoint}\n\n{comparison_text(compared.comparison, compared.guesses)}\n")
     return compared
 
 
-def efficiencies(comparison: Comparison) -> dict[int, float]:
+def efficiencies(comparison: ComparisonResults) -> dict[int, float]:
     """Of A-PXM, by width: the median over the runs."""
     return {
         result.n: median(result.apxm.t1_isolated_ms / sample / result.n for sample in result.apxm.samples_ms)

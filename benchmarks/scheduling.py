@@ -23,7 +23,7 @@ from unittest.mock import patch
 from apxm.analysis.measure import overhead_breakdown
 from apxm.analysis.metrics import OverheadBreakdown
 from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime import loops
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool

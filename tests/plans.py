@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Flow,
+    FlowParameter,
     Input,
     Literal,
     Names,
@@ -15,7 +16,6 @@ from apxm.program.model import (
     Operand,
     Operate,
     Output,
-    Parameter,
     Plan,
     PlanNames,
     Program,
@@ -76,7 +76,7 @@ def program(*plans: Plan, parameters: int = 0) -> Program:
     flow = Flow(
         agent="Test",
         name="main",
-        parameters=tuple(Parameter(name=f"x{i}", type="str") for i in range(parameters)),
+        parameters=tuple(FlowParameter(name=f"x{i}", type="str") for i in range(parameters)),
         result="str" if plans[0].gives_value else None,
         plan=0,
     )

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from apxm.operations.types import Value
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
-    Call,
     Compute,
     Enter,
     Exit,
@@ -20,8 +19,9 @@ from apxm.program.model import (
     Output,
     Plan,
     Program,
+    Subflow,
     Switch,
-    Text,
+    TextOf,
 )
 from tests.plans import plan, program
 
@@ -62,7 +62,7 @@ class _Builder:
         operands = tuple(dict.fromkeys(self.some(valued, 3)))
         parts: tuple[Expression, ...] = (Literal(f"n{len(nodes)}"), *(Operand(i) for i in range(len(operands))))
         if self.random.random() < 0.15:
-            nodes.append(Compute(operands=operands, value=Text(parts)))
+            nodes.append(Compute(operands=operands, value=TextOf(parts)))
         else:
             after, requires = self.some(ordered, 2), self.some(ordered, 1)
             nodes.append(
@@ -71,7 +71,7 @@ class _Builder:
                     operands=operands,
                     after=tuple(dict.fromkeys(after)),
                     requires=tuple(dict.fromkeys(requires)),
-                    arguments=(Text(parts),),
+                    arguments=(TextOf(parts),),
                     result="str",
                 )
             )
@@ -83,7 +83,7 @@ class _Builder:
         opened = [self.nested(len(captured), depth - 1) for _ in range(self.random.randrange(1, 4))]
         opener = len(nodes)
         if len(opened) == 1:
-            nodes.append(Call(plan=opened[0]))
+            nodes.append(Subflow(plan=opened[0]))
         else:
             chosen = (self.random.choice(valued),) if valued and self.random.random() < 0.5 else ()
             label = Literal(self.random.choice([*ARMS, " A ", "other"]))
@@ -92,7 +92,7 @@ class _Builder:
                 Switch(
                     operands=chosen,
                     # A text that depends on an operand and still is one of the labels.
-                    selector=label if not chosen else Text((label, Literal(" "))),
+                    selector=label if not chosen else TextOf((label, Literal(" "))),
                     labels=ARMS[: len(opened)],
                     arms=tuple(opened),
                     default=default,
@@ -163,7 +163,7 @@ class Sequential:
                     arm = node.arms[node.labels.index(label)] if label in node.labels else node.default
                     left[i] = [Broken(here), Broken(here)] if arm is None else self.opened(nodes, i, arm, tokens, here)
                     tokens.append(None if arm is not None else Broken(here))
-                case Call(plan=opened):
+                case Subflow(plan=opened):
                     left[i] = self.opened(nodes, i, opened, tokens, here)
                     tokens.append(None)
                 case Enter(value=value):
@@ -195,7 +195,7 @@ class Sequential:
                 return value
             case Operand(index=index):
                 return tokens[node.operands[index]]
-            case Text(parts=parts):
+            case TextOf(parts=parts):
                 return "".join(str(self.value(part, node, tokens)) for part in parts)
             case _:
                 raise AssertionError(expression)

@@ -10,7 +10,7 @@ from apxm.backends.protocol import ModelRequest
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import BackendError, CompileError
 from apxm.program.codec import decode, encode
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.source import SourceFile

@@ -16,7 +16,7 @@ from apxm.config.trust import is_trusted
 from apxm.errors import ConfigurationError, JournalError
 from apxm.journal.journal import Journal
 from apxm.journal.lock import RunLock, is_held
-from apxm.journal.model import Ended
+from apxm.journal.rows import Ended
 from apxm.journal.runs import find_run, list_runs, show_run
 from apxm.regular import NotRegularError, open_regular, read_regular
 from tests.journal.journals import RUN_ID, result, write

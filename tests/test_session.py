@@ -13,7 +13,7 @@ import apxm
 from apxm.backends.simulated import SimulatedBackend
 from apxm.cli.options import AnyRun, Inputs, NewRun
 from apxm.config.invocation import Invocation
-from apxm.config.runs import Journaling
+from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import run_virtually

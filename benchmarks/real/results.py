@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from apxm.analysis.profile import Profile
-from apxm.workloads.comparison import Comparison, Guesses
+from apxm.workloads.comparison import ComparisonResults, Guesses
 
 
 class Round(Struct, frozen=True):
@@ -14,7 +14,7 @@ class Round(Struct, frozen=True):
     load: tuple[float, float]
     """Average over a minute, of all that runs on the machine, before and after."""
     profile: Profile
-    comparison: Comparison
+    comparison: ComparisonResults
     guesses: Guesses
     """Null models: their predictions in ms, by width."""
 

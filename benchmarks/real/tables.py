@@ -7,7 +7,7 @@ from statistics import fmean, median, quantiles
 
 from apxm.analysis.losses import TERMS
 from apxm.reports.tables import markdown
-from apxm.workloads.comparison import APXM, LANGGRAPH, Measured, MeasuredApxm
+from apxm.workloads.comparison import APXM, LANGGRAPH, ApxmMeasurement, SystemMeasurement
 from benchmarks.real.results import Discipline, Results, Round
 
 WITHIN = 0.20
@@ -116,15 +116,15 @@ def _widths(rounds: Sequence[Round]) -> Iterator[tuple[int, int]]:
     return enumerate(result.n for result in rounds[0].comparison.results)
 
 
-def _apxm(rounds: Sequence[Round], index: int) -> list[MeasuredApxm]:
+def _apxm(rounds: Sequence[Round], index: int) -> list[ApxmMeasurement]:
     return [found for each in rounds if (found := each.comparison.results[index].apxm) is not None]
 
 
-def _langgraph(rounds: Sequence[Round], index: int) -> list[Measured]:
+def _langgraph(rounds: Sequence[Round], index: int) -> list[SystemMeasurement]:
     return [found for each in rounds if (found := each.comparison.results[index].langgraph) is not None]
 
 
-def _samples(measured: Sequence[Measured]) -> list[float]:
+def _samples(measured: Sequence[SystemMeasurement]) -> list[float]:
     return [sample for each in measured for sample in each.samples_ms]
 
 

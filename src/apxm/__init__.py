@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UntrustedConfigurationError,
         UsageError,
     )
-    from apxm.program.model import Program
+    from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.stopped import Stopped
     from apxm.runtime.trace import Failure, Status, Trace
@@ -92,7 +92,7 @@ _HOMES = {
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
-    "apxm.program.model": "Program",
+    "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.stopped": "Stopped",
     "apxm.runtime.trace": "Failure Status Trace",

@@ -25,7 +25,7 @@ from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
@@ -229,7 +229,7 @@ _STOPPED_ITERATION = ("coroutine raised StopIteration",)
 
 
 def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
-    """The same for callers without an event loop. It raises `UsageError` inside of one."""
+    """A function for callers without an event loop; it raises `UsageError` inside of one."""
     name = function.__name__.removesuffix("_async")
 
     @wraps(function)
@@ -285,10 +285,10 @@ async def _executed(session: Session) -> Result:
 
 
 def _watched(told: Invocation, run_id: str) -> Invocation:
-    """With each call logged, where somebody reads the log at DEBUG."""
+    """The invocation, with each call logged where somebody reads the log at DEBUG."""
     if not logger.isEnabledFor(logging.DEBUG):
         return told
-    from apxm.reports.calls import CallLog
+    from apxm.reports.call_log import CallLog
 
     return told.but({"observer": CallLog(logger, run_id)})
 

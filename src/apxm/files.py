@@ -16,7 +16,7 @@ from apxm.source import printable
 from apxm.writing import write_all
 
 _MOST_LINKS = 40
-"""As Linux has it."""
+"""The most links that are followed, as Linux has it."""
 _LONGEST_NAME = 240
 """Bytes of a file's name that the name of its draft begins with; more than 255 is refused by most systems."""
 

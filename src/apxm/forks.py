@@ -12,16 +12,16 @@ from typing import Protocol
 from weakref import WeakSet
 
 
-class Forkable(Protocol):
+class ForkObserver(Protocol):
     def forked(self) -> None:
         """Called in a forked process before anything else, in its only thread."""
         ...
 
 
-_things: WeakSet[Forkable] = WeakSet()
+_things: WeakSet[ForkObserver] = WeakSet()
 
 
-def tell_of_forks(thing: Forkable) -> None:
+def tell_of_forks(thing: ForkObserver) -> None:
     """Has `thing.forked` called, for as long as there is this thing, in each process that is forked from this one."""
     _things.add(thing)
 

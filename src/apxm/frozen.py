@@ -6,7 +6,7 @@ from typing import Any, dataclass_transform
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, eq_default=False)
-class Frozen:
+class FrozenRecord:
     """A record whose fields are those its class declares, given by name; the type checker holds it to them.
 
     Records are compared and hashed by identity.

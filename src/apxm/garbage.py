@@ -12,7 +12,7 @@ from apxm.forks import tell_of_forks
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """For work whose every object lives to its end: looking for garbage is a third of the cost of a large parse, half
+    """For work whose objects live to its end: looking for garbage is a third of the cost of a large parse, and half
     of that of a large simulated run, and makes their time grow faster than their size. The setting is the process's;
     threads at most see it restored early."""
     enabled = gc.isenabled()
@@ -27,10 +27,10 @@ def without_collector() -> Generator[None]:
             gc.enable()
 
 
-class _Off:
+class _Pauses:
     def __init__(self) -> None:
         self.threads: set[int] = set()
-        """Those that turned it off, and will turn it on again."""
+        """The threads that turned the collector off, and will turn it on again."""
         tell_of_forks(self)
 
     def forked(self) -> None:
@@ -39,4 +39,4 @@ class _Off:
         self.threads &= {get_ident()}
 
 
-_off = _Off()
+_off = _Pauses()

@@ -14,19 +14,19 @@ import msgspec
 
 from apxm.config.files import Scope
 from apxm.config.invocation import Invocation
-from apxm.config.runs import Journaling
+from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, SourceError, UsageError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Edited, Header, History, Record, Result, header_of
-from apxm.journal.model import edited as edited_row
+from apxm.journal.rows import Answered, Edited, Header, History, TimedRow, header_of
+from apxm.journal.rows import edited as edited_row
 from apxm.journal.runs import find_run, prune
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program import codec
 from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.model import Flow, Program
+from apxm.program.program import Flow, Program
 from apxm.runtime.options import RunLimits, RunOptions
 from apxm.runtime.recording import Recorder
 from apxm.source import Diagnostic, is_utf8, printable
@@ -35,9 +35,9 @@ from apxm.version import VERSION
 logger = logging.getLogger("apxm")
 
 PRUNED_EACH_S = 60
-"""To look at ten thousand runs takes as long as a short one."""
+"""How rarely a folder is pruned, as looking at ten thousand runs takes as long as a short run."""
 _pruned: dict[Path, float] = {}
-"""When this process did, by folder."""
+"""When this process last pruned each folder."""
 _KEPT = ("max_concurrency", "on_error", "max_total_tokens", "max_cost")
 """The limits that a run keeps when it goes on; its time counts anew."""
 
@@ -129,7 +129,7 @@ def reopen(
         if edited:
             program, warnings = (edited, ()) if isinstance(edited, Program) else _program_now(history.header)
             change = edited_row(program, _inputs_now(history.header, recorded, program))
-            history.add(Record(time.time(), change))
+            history.add(TimedRow(time.time(), change))
         elif not as_recorded:
             _refuse_another_program(history.header, recorded)
         header = history.header
@@ -238,7 +238,7 @@ def _decide(history: History, redo: Sequence[str], assume: Mapping[str, Value]) 
             value = plain(assumed, JSON, f"what is assumed of {path}")
         except ValueError as unfit:
             raise UsageError(str(unfit)) from None
-        history.results[path] = Result(path, history.unknown[path].digest, value)
+        history.results[path] = Answered(path, history.unknown[path].digest, value)
     if left := sorted(history.unknown.keys() - {*redo, *assume}):
         raise JournalError(
             f"{left[0]} began and nobody knows whether it ended"

@@ -18,7 +18,7 @@ from apxm.config.invocation import Invocation
 from apxm.errors import ConfigurationError, JournalError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
-from apxm.program.model import Flow
+from apxm.program.program import Flow
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool

@@ -13,7 +13,7 @@ class SourceFile:
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
-        """As the user gave it; only ever shown."""
+        """The path as the user gave it; only ever shown."""
         self.text = text
 
     @cached_property
@@ -47,7 +47,7 @@ class Span(NamedTuple):
     end: int
 
     def first(self, length: int) -> Span:
-        """Its first `length` characters."""
+        """The first `length` characters of the span."""
         return Span(self.source, self.start, self.start + length)
 
     @property

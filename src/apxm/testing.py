@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Price, Usage
 from apxm.errors import BackendError
 from apxm.operations.types import Value
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import VirtualLoop, run_virtually

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from apxm.analysis.branches import Branches
 from apxm.program.frames import SCENARIOS
-from apxm.program.model import AnyNode, Call, Enter, Exit, Input, Opener, Operand, Operate, Program
+from apxm.program.program import AnyNode, Enter, Exit, Input, Opener, Operand, Operate, Program, Subflow
 from apxm.program.unfolding import unfold
 from tests.plans import ask, give, plan, program
 from tests.random_plans import random_program
@@ -76,7 +76,7 @@ def with_repeats(random: Random, p: Program) -> Program:
     """The program, with frames of any number where it calls."""
 
     def change(node: AnyNode) -> AnyNode:
-        if not isinstance(node, Call) or random.random() < 0.3:
+        if not isinstance(node, Subflow) or random.random() < 0.3:
             return node
         least = random.randrange(3)
         return repeat(node.plan, least=least, most=least + random.randrange(3))

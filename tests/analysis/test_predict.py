@@ -8,13 +8,13 @@ from statistics import median
 import pytest
 from benchmarks.prediction import Row, fan_outs, graphs, misses, misses_of_graphs
 
-from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.predict import Prediction, Predictor, predict
 from apxm.analysis.profile import Profile
+from apxm.analysis.station import ANSWER
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import UsageError
 from apxm.operations.types import Value
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.source import SourceFile
 from tests.analysis.endpoints import profile
 from tests.plans import ask, merge, plan, program

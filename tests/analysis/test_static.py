@@ -12,7 +12,7 @@ from apxm.analysis.static import Analysis, Range, analyze
 from apxm.analysis.work_span import longest_path, work
 from apxm.compiler.pipeline import compile_source
 from apxm.operations.types import Value
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.source import SourceFile
 from tests.analysis.endpoints import profile
 from tests.random_plans import random_program

@@ -12,7 +12,7 @@ from apxm.analysis.metrics import LinkPhases
 from apxm.analysis.work_span import longest_path, work
 from apxm.backends.protocol import BackendInfo, ModelRequest
 from apxm.errors import BackendError
-from apxm.program.model import Call, Enter, Exit, Input, Literal, Operand, Switch
+from apxm.program.program import Enter, Exit, Input, Literal, Operand, Subflow, Switch
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Trace
 from apxm.testing import ScriptedBackend, execute_virtually
@@ -53,7 +53,7 @@ def test_a_path_through_frames_counts_what_is_inside_and_waits_for_the_selector(
         Switch(operands=(0,), selector=Operand(0), labels=("ok",), arms=(1,)),
         Enter(opener=2, port=0, operands=(1,), value=Operand(0)),
         Exit(opener=2, port=0),
-        Call(plan=2),
+        Subflow(plan=2),
         Exit(opener=5, port=0),
         merge(4, 6),
         give(7),
@@ -67,7 +67,7 @@ def test_a_path_through_frames_counts_what_is_inside_and_waits_for_the_selector(
 
 
 def test_a_frame_that_nothing_leaves_counts() -> None:
-    trace = execute_virtually(program(plan(Call(plan=1), ask("a")), plan(ask("b"))), timed({"a": 10, "b": 20}))
+    trace = execute_virtually(program(plan(Subflow(plan=1), ask("a")), plan(ask("b"))), timed({"a": 10, "b": 20}))
     assert names(trace) == ["n0/n0"]
 
 

@@ -13,7 +13,7 @@ from benchmarks.real.results import Discipline, Machine, Results, Round
 from benchmarks.real.tables import results_text
 
 from apxm.errors import ApxmError
-from apxm.workloads.comparison import Comparison
+from apxm.workloads.comparison import ComparisonResults
 from tests.analysis.endpoints import profile
 from tests.workloads.comparisons import comparison
 
@@ -29,7 +29,7 @@ def predicted_with(*errors: float) -> Results:
     )
 
 
-def _with_error(error: float) -> Comparison:
+def _with_error(error: float) -> ComparisonResults:
     made = comparison()
     results = tuple(
         msgspec.structs.replace(width, apxm=msgspec.structs.replace(width.apxm, prediction_error=error))

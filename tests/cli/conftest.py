@@ -68,7 +68,7 @@ def apxm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 def start() -> Iterator[Start]:
     """`start("execute", "file.ais")`: a process of its own, for what only a process has: signals, pipes, a terminal.
 
-    What a failed test leaves running ends with it.
+    What a failed test leaves running, or open, ends with it: the next test would be blamed.
     """
     started: list[subprocess.Popen[str]] = []
 
@@ -81,4 +81,7 @@ def start() -> Iterator[Start]:
     for process in started:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()

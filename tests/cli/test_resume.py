@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, Record, Started, header_of
 from apxm.journal.reading import read
+from apxm.journal.rows import Ended, Started, TimedRow, header_of
 from apxm.journal.store import Store
 from apxm.operations.types import Value
 from apxm.program import codec
@@ -361,7 +361,7 @@ def full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that has no room for the last row of a run."""
     write = Store.write
 
-    def full(self: Store, records: Iterable[Record]) -> None:
+    def full(self: Store, records: Iterable[TimedRow]) -> None:
         rows = list(records)
         if any(isinstance(record.row, Ended) for record in rows):
             raise sqlite3.OperationalError("database or disk is full")

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from apxm.cli.runs import parse_size
-from apxm.config.runs import Journaling, runs_folder
+from apxm.config.journal_settings import Journaling, runs_folder
 from apxm.errors import ConfigurationError, UsageError
-from apxm.journal.model import Ended, Printed, Reserved, Result, Settled, Started
-from apxm.reports.runs import size
+from apxm.journal.rows import Answered, Ended, Printed, Reserved, Settled, Started
+from apxm.reports.journaled_runs import size
 from tests.cli.conftest import Apxm
 from tests.journal.journals import HEADER, RUN_ID, write
 
 SECOND = "20260201-000000-aaaa"
 ROWS = [
-    Result("main/draft", b"\x01\x02", "an answer\x1b[2J", "openai", 1234, None),
+    Answered("main/draft", b"\x01\x02", "an answer\x1b[2J", "openai", 1234, None),
     Started("main/send", b"\x03", "the-key"),
     Printed(1, "second"),
     Printed(0, "first\x07"),

@@ -8,19 +8,22 @@ import pytest
 
 from apxm.cli.values import read_arguments
 from apxm.errors import UsageError
-from apxm.program.model import Flow, Parameter
+from apxm.program.program import Flow, FlowParameter
 
 
 def flow(**types: str) -> Flow:
     """A flow `f` with required parameters of these types."""
-    parameters = tuple(Parameter(name=name, type=kind) for name, kind in types.items())
+    parameters = tuple(FlowParameter(name=name, type=kind) for name, kind in types.items())
     return Flow(agent="A", name="f", parameters=parameters, result=None, plan=0)
 
 
 WITH_DEFAULT = Flow(
     agent="A",
     name="f",
-    parameters=(Parameter(name="topic", type="str"), Parameter(name="depth", type="int", required=False, default=2)),
+    parameters=(
+        FlowParameter(name="topic", type="str"),
+        FlowParameter(name="depth", type="int", required=False, default=2),
+    ),
     result=None,
     plan=0,
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from apxm.simulator.process import SimulatorProcess, start_simulator
-from apxm.workloads.comparison import Measured, MeasuredApxm, read_comparison
+from apxm.workloads.comparison import ApxmMeasurement, SystemMeasurement, read_comparison
 from apxm.workloads.langgraph_system import missing_packages
 from tests.cli.conftest import Apxm, Start
 
@@ -111,7 +111,7 @@ def test_langgraph_alone_needs_no_calibration(apxm: Apxm) -> None:
         assert_plausible(result.n, result.langgraph)
 
 
-def assert_plausible(n: int, measured: Measured | None) -> None:
+def assert_plausible(n: int, measured: SystemMeasurement | None) -> None:
     """What holds of any run with calls of at least 5 ms, however slow the machine is."""
     assert measured is not None
     assert measured.duration_ms >= 5
@@ -124,7 +124,7 @@ def assert_plausible(n: int, measured: Measured | None) -> None:
     assert measured.speedup == pytest.approx(measured.t1_isolated_ms / measured.duration_ms)
     assert measured.efficiency == pytest.approx(measured.speedup / n)
     assert measured.speedup_estimated == pytest.approx(measured.t1_estimated_ms / measured.duration_ms)
-    if isinstance(measured, MeasuredApxm):
+    if isinstance(measured, ApxmMeasurement):
         terms = measured.losses_ms.terms
         assert sum(terms.values()) == pytest.approx(measured.duration_ms, abs=0.1)
         assert min(term for name, term in terms.items() if name != "variation") >= 0

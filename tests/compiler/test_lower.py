@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from apxm.compiler.pipeline import compile_source
 from apxm.program.codec import decode, encode
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
-    Call,
     Compute,
     Enter,
     Exit,
+    FlowParameter,
     Input,
     Literal,
     Operand,
     Operate,
     Output,
-    Parameter,
     Plan,
     Program,
+    Subflow,
     Sum,
     Switch,
-    Text,
+    TextOf,
 )
 from apxm.source import SourceFile
 
@@ -54,14 +54,14 @@ def test_operations_are_nodes_and_values_fold_into_them() -> None:
             operation="ask",
             operands=(0, 1),
             arguments=(
-                Text((Literal("About "), Operand(0), Literal(" "), Sum((Operand(1), Literal(1))), Literal("?"))),
+                TextOf((Literal("About "), Operand(0), Literal(" "), Sum((Operand(1), Literal(1))), Literal("?"))),
                 Operand(0),
             ),
             options={"system": Literal("Be brief."), "temperature": Literal(0.0)},
             result="str",
         ),
         Operate(operation="merge", operands=(2,), arguments=(Operand(0), Operand(0)), result="str"),
-        Output(operands=(3,), port=0, value=Text((Operand(0), Literal("!")))),
+        Output(operands=(3,), port=0, value=TextOf((Operand(0), Literal("!")))),
     )
 
 
@@ -123,14 +123,14 @@ def test_a_call_passes_what_the_plan_of_the_flow_takes() -> None:
     assert (quiet.inputs, len(quiet.outputs), loud.inputs, len(loud.outputs)) == (2, 1, 2, 1)
     assert main.nodes == (
         Input(),
-        Call(plan=0),
+        Subflow(plan=0),
         Enter(opener=1, port=0, value=Literal("a")),
         Enter(opener=1, port=1, value=Literal(3)),
         Exit(opener=1, port=0),
-        Call(plan=0),
+        Subflow(plan=0),
         Enter(opener=5, port=0, value=Literal("b")),
         Enter(opener=5, port=1, value=Literal(3)),
-        Call(plan=1),
+        Subflow(plan=1),
         Enter(opener=8, port=0, operands=(4,), value=Operand(0)),
         Enter(opener=8, port=1, requires=(0,)),
         Exit(opener=8, port=0, after=(10,)),
@@ -146,7 +146,7 @@ def test_flows_are_declared_as_in_the_source() -> None:
     """)
     one, two = program.flows
     assert (one.qualified_name, one.result, program.entry) == ("A.one", "float", 1)
-    assert one.parameters == (Parameter(name="xs", type="list[float]", required=False, default=[1.0]),)
+    assert one.parameters == (FlowParameter(name="xs", type="list[float]", required=False, default=[1.0]),)
     assert two.signature == "two(x: str)"
 
 

@@ -15,7 +15,7 @@ from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.passes.pipeline import LEVELS
 from apxm.program.codec import decode, encode
-from apxm.program.model import Call, Operate, Program, Switch
+from apxm.program.program import Operate, Program, Subflow, Switch
 from apxm.runtime.trace import Status
 from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually
@@ -104,7 +104,7 @@ def paths(program: Program, plan: int, prefix: str = "") -> dict[str, str]:
             case Operate():
                 assert prefix + name.path not in found
                 found[prefix + name.path] = node.operation
-            case Call():
+            case Subflow():
                 found |= paths(program, node.plan, f"{prefix}{name.path}/")
             case Switch():
                 for arm in (*node.arms, *([] if node.default is None else [node.default])):

@@ -17,7 +17,7 @@ from apxm.ir.structure import Module, SwitchOp
 from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value
-from apxm.program.model import Call, Program
+from apxm.program.program import Program, Subflow
 from apxm.runtime.state import Failed, Frame, State, load
 from apxm.source import SourceFile
 from tests.compiler.reference import FAILED, Machine
@@ -210,7 +210,7 @@ def path_of(program: Program, frame: Frame, node: int) -> str:
     parts = [program.names.plans[frame.plan.index].nodes[node].path]
     while frame.parent is not None:
         opener = frame.parent.plan.nodes[frame.opener]
-        if isinstance(opener, Call):
+        if isinstance(opener, Subflow):
             parts.append(program.names.plans[frame.parent.plan.index].nodes[frame.opener].path)
         frame = frame.parent
     return "/".join(reversed(parts))

@@ -19,7 +19,7 @@ from apxm.ir.text import print_module
 from apxm.language.parser import DEEPEST_NESTING
 from apxm.operations.types import DEEPEST_TYPE
 from apxm.program.codec import decode, encode
-from apxm.program.model import Call, Operate
+from apxm.program.program import Operate, Subflow
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import verify
 from apxm.source import SourceFile
@@ -162,7 +162,7 @@ def call_tree(depth: int) -> str:
 def test_an_exponential_call_tree_stays_small() -> None:
     compilation = compile_source(source(call_tree(16)))
     operations = sum(isinstance(node, Operate) for plan in compilation.program.plans for node in plan.nodes)
-    calls = sum(isinstance(node, Call) for plan in compilation.program.plans for node in plan.nodes)
+    calls = sum(isinstance(node, Subflow) for plan in compilation.program.plans for node in plan.nodes)
     assert operations < 3000
     assert calls > 0
     # Beyond a bound the statistics do not unfold calls: main is one of them.

@@ -19,7 +19,7 @@ from apxm.compiler.pipeline import compile_source
 from apxm.errors import SourceError
 from apxm.program.codec import decode, encode
 from apxm.program.invocation import arguments_for
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.trace import Trace
 from apxm.source import SourceFile
 from apxm.testing import execute_virtually

@@ -15,7 +15,7 @@ from apxm.backends.openai import OpenAIBackend
 from apxm.backends.settings import OpenAISettings
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
-from apxm.journal.model import header_of
+from apxm.journal.rows import header_of
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Recorder

@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from apxm.journal.model import Result
 from apxm.journal.reading import read
+from apxm.journal.rows import Answered
 from tests.servers import HANG, Received, Reply, Server, completion
 
 if sys.platform == "win32":
@@ -98,7 +98,7 @@ async def interrupted_and_resumed(folder: Path, seed: int, number: signal.Signal
         committed = [
             record.row.value.removesuffix(" is done.")
             for record in read(process.journal).records
-            if isinstance(record.row, Result) and isinstance(record.row.value, str)
+            if isinstance(record.row, Answered) and isinstance(record.row.value, str)
         ]
         status, out, err = await process.ended("resume", process.journal.stem, "--config", "config.toml", "--quiet")
         assert (status, out) == (0, whole[1]), err

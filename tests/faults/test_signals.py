@@ -26,7 +26,7 @@ import asyncio, itertools, time
 from apxm.backends.protocol import BackendInfo, Limits
 from apxm.cli import session
 from apxm.cli.main import main
-from apxm.config.selection import Resolved
+from apxm.config.selection import ResolvedBackends
 
 
 class Stuck:
@@ -47,7 +47,7 @@ class Stuck:
         pass
 
 
-session.resolve = lambda selection: Resolved({"stuck": Stuck()}, "stuck", ("model: stuck",), ())
+session.resolve = lambda selection: ResolvedBackends({"stuck": Stuck()}, "stuck", ("model: stuck",), ())
 main()
 """
 

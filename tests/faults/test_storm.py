@@ -12,7 +12,7 @@ import pytest
 from apxm.backends.faults import KINDS
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.settings import OpenAISettings
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop

@@ -14,7 +14,7 @@ import pytest
 
 import apxm
 from apxm.journal.journal import Journal
-from apxm.journal.model import header_of
+from apxm.journal.rows import header_of
 from apxm.operations.types import Value
 from tests.servers import Server, as_json, completion
 

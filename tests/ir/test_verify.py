@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from apxm.ir.core import PATH, Block, Invalid, Op, SSAValue
+from apxm.ir.core import PATH, Block, InvalidModule, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
@@ -237,7 +237,7 @@ CASES: dict[str, tuple[FlowOp | list[FlowOp], str]] = {
 
 @pytest.mark.parametrize(("flows", "message"), CASES.values(), ids=CASES)
 def test_what_is_wrong_with_a_module_is_told(flows: FlowOp | list[FlowOp], message: str) -> None:
-    with pytest.raises(Invalid, match=message):
+    with pytest.raises(InvalidModule, match=message):
         verify_module(Module(flows if isinstance(flows, list) else [flows]))
 
 

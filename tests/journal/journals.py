@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Header, Result, Row, header_of
+from apxm.journal.rows import Answered, Header, Row, header_of
 from tests.plans import ask, give, plan, program
 
 RUN_ID = "20260131-235959-k3vd"
@@ -36,8 +36,8 @@ def header(run_id: str) -> Header:
     return replace(HEADER, run_id=run_id)
 
 
-def result(number: int) -> Result:
-    return Result(f"main/a{number}", b"digest", f"answer {number}", "openai", 10, number)
+def result(number: int) -> Answered:
+    return Answered(f"main/a{number}", b"digest", f"answer {number}", "openai", 10, number)
 
 
 class Watched:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from apxm.errors import JournalDamagedError, JournalError, JournalVersionError
 from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, encode
 from apxm.journal.journal import Journal
-from apxm.journal.model import Printed, Record
 from apxm.journal.reading import read
+from apxm.journal.rows import Printed, TimedRow
 from apxm.journal.runs import list_runs
 from tests.journal.journals import HEADER, RUN_ID, Watched, contents, names, result, write
 
@@ -258,7 +258,7 @@ def test_a_row_that_nests_without_end_is_refused(tmp_path: Path) -> None:
 def test_fields_that_a_later_version_added_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "later.journal"
     forged(path, encode(HEADER), msgspec.msgpack.encode([1.0, ["printed", 0, "line", "new"], "new"]))
-    assert read(path).records == [Record(1.0, Printed(0, "line"))]
+    assert read(path).records == [TimedRow(1.0, Printed(0, "line"))]
 
 
 def test_a_run_is_not_taken_for_another_one(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 from apxm.errors import InternalError, JournalBusyError, JournalError, UsageError
 from apxm.journal import writer
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, Printed, Record, Resumed
 from apxm.journal.reading import read
+from apxm.journal.rows import Ended, Printed, Resumed, TimedRow
 from apxm.journal.store import Store, Sync
 from tests.journal.journals import HEADER, RUN_ID, STARTED, Watched, header, names, result, unexpected, write
 
@@ -46,7 +46,7 @@ class Gate:
         self._reached = threading.Semaphore(0)
         actual = Store.write
 
-        def write(store: Store, records: Iterable[Record]) -> None:
+        def write(store: Store, records: Iterable[TimedRow]) -> None:
             batch = list(records)
             self._reached.release()
             assert self._open.acquire(timeout=60)
@@ -124,7 +124,7 @@ def test_a_commit_close_behind_another_waits_for_more_rows_until_one_is_urgent(
     batches: list[int] = []
     actual = Store.write
 
-    def write(store: Store, records: Sequence[Record]) -> None:
+    def write(store: Store, records: Sequence[TimedRow]) -> None:
         batches.append(len(records))
         actual(store, records)
 
@@ -252,10 +252,10 @@ def test_a_run_is_taken_over_with_all_that_it_had(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert [type(record.row).__name__ for record in read(tmp_path / f"{RUN_ID}.journal").records] == [
-        "Result",
+        "Answered",
         "Printed",
         "Resumed",
-        "Result",
+        "Answered",
     ]
 
 

@@ -14,20 +14,20 @@ from msgspec.structs import replace
 
 from apxm.errors import JournalError
 from apxm.journal.format import APPLICATION_ID, SCHEMA, decode_header, encode
-from apxm.journal.model import (
+from apxm.journal.reading import read
+from apxm.journal.rows import (
+    Answered,
     Ended,
     History,
     Printed,
-    Record,
     Reserved,
-    Result,
     Resumed,
     Row,
     Settled,
     Started,
+    TimedRow,
     digest_of,
 )
-from apxm.journal.reading import read
 from apxm.program.codec import decode
 from tests.journal.journals import HEADER, SMALL, write
 
@@ -41,7 +41,7 @@ values = st.recursive(
     max_leaves=12,
 )
 rows: st.SearchStrategy[Row] = st.one_of(
-    st.builds(Result, texts, st.binary(max_size=32), values, st.none() | texts, counts, counts),
+    st.builds(Answered, texts, st.binary(max_size=32), values, st.none() | texts, counts, counts),
     st.builds(Started, texts, st.binary(max_size=32), texts),
     st.builds(Printed, st.integers(0, 2**40), texts),
     st.builds(Reserved, texts, st.integers(0, 9), st.integers(0, 2**40), costs),
@@ -70,13 +70,13 @@ def test_digests_of_inputs_tell_apart_what_a_prompt_would_show_differently() -> 
 def history(*appended: Row) -> History:
     made = History(HEADER)
     for row in appended:
-        made.add(Record(0.0, row))
+        made.add(TimedRow(0.0, row))
     return made
 
 
 def test_a_result_says_the_outcome_of_what_was_started() -> None:
     first, second = Started("a", b"1", "key 1"), Started("b", b"2", "key 2")
-    found = history(first, second, Result("b", b"2", "done"))
+    found = history(first, second, Answered("b", b"2", "done"))
     assert found.unknown == {"a": first}
     assert set(found.results) == {"b"}
 
@@ -121,7 +121,7 @@ def test_lines_are_found_by_their_numbers() -> None:
 )
 def test_what_could_not_be_read_again_is_not_written(value: object, message: str) -> None:
     with pytest.raises(JournalError, match=message):
-        encode(Record(0.0, Result("a", b"", value)))
+        encode(TimedRow(0.0, Answered("a", b"", value)))
     with pytest.raises(JournalError, match=message):
         encode(replace(HEADER, inputs=(value,)))
 
@@ -131,7 +131,7 @@ def test_a_value_that_grows_exponentially_when_it_is_written_out_is_refused_at_o
     for _ in range(150):
         value = [value, value]
     with pytest.raises(JournalError, match="characters when written out"):
-        encode(Record(0.0, Result("a", b"", value)))
+        encode(TimedRow(0.0, Answered("a", b"", value)))
 
 
 def test_a_time_that_cannot_be_shown_is_damage() -> None:

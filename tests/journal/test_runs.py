@@ -11,11 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from apxm.errors import JournalError, UsageError
-from apxm.journal.folder import Stored
+from apxm.journal.folder import KeptRun
 from apxm.journal.ids import is_run_id, new_run_id, start_of
 from apxm.journal.journal import Journal
 from apxm.journal.lock import RunLock
-from apxm.journal.model import Ended
+from apxm.journal.rows import Ended
 from apxm.journal.runs import find_run, list_runs, prunable, prune, show_run
 from tests.journal.journals import RUN_ID, STARTED, header, names, result, write
 
@@ -125,7 +125,7 @@ def aged(folder: Path, run_id: str, days: float) -> int:
     return path.stat().st_size
 
 
-def ids(runs: list[Stored]) -> list[str]:
+def ids(runs: list[KeptRun]) -> list[str]:
     return [run.files.run_id for run in runs]
 
 

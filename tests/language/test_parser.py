@@ -154,10 +154,10 @@ def test_declarations():
     """)
     assert [outline(agent) for agent in tree.agents] == [
         "Agent(A, [AgentDefault(system, Constant('s'))], "
-        "[Capability(look, [Parameter(q, TypeName('str', None), Constant('x'))], None, True), "
+        "[Capability(look, [FlowParameter(q, TypeName('str', None), Constant('x'))], None, True), "
         "Capability(find, [], TypeName('list', TypeName('str', None)), False)], "
-        "[Flow([entry, no_fuse], f, [Parameter(a, TypeName('str', None), None), "
-        "Parameter(b, TypeName('list', TypeName('int', None)), ListDisplay([Constant(1)]))], "
+        "[Flow([entry, no_fuse], f, [FlowParameter(a, TypeName('str', None), None), "
+        "FlowParameter(b, TypeName('list', TypeName('int', None)), ListDisplay([Constant(1)]))], "
         "TypeName('str', None), Block([Return(Name('a'))])), "
         "Flow([], g, [], None, Block([]))])",
         "Agent(B, [], [], [])",

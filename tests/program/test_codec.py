@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
 from apxm.program.codec import MAGIC, decode, encode
-from apxm.program.model import Input, Literal, Operate, Text
+from apxm.program.program import Input, Literal, Operate, TextOf
 from apxm.program.verify import DEEPEST_EXPRESSION
 from tests.plans import ask, give, merge, plan, program
 from tests.random_plans import random_program
@@ -83,9 +83,9 @@ def test_a_bad_artifact_is_refused_with_its_own_message(name: str) -> None:
 
 
 def test_an_expression_deeper_than_the_limit_is_refused_before_anything_recurses_over_it() -> None:
-    deep = Text((Literal("x"),))
+    deep = TextOf((Literal("x"),))
     for _ in range(DEEPEST_EXPRESSION + 1):
-        deep = Text((deep,))
+        deep = TextOf((deep,))
     bad = program(plan(msgspec.structs.replace(ask("x"), arguments=(deep,))))
     with pytest.raises(ArtifactError, match="deeper than 64 levels"):
         decode(encode(bad))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, SOURCE, FrameGraph
-from apxm.program.model import Call, Literal, Opening, Switch
+from apxm.program.program import Literal, Opening, Subflow, Switch
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import FRAME_WORK, unfolded_work
 from apxm.reports.inspection import as_text, inspect
@@ -106,7 +106,7 @@ def test_an_inspection_says_so_and_says_nothing_where_every_frame_opens_once() -
     assert "4 nodes, 1 to 14 in a run" in as_text(inspect(REPEATED))
     assert json.loads(as_json(inspect(REPEATED)))["flows"][0]["operations_in_run"] == [1, 14]
     assert "1 node, at least 0 in a run" in as_text(inspect(program(plan(repeat(1)), plan(ask("a")))))
-    once = program(plan(Call(plan=1)), plan(ask("a")))
+    once = program(plan(Subflow(plan=1)), plan(ask("a")))
     assert "operations_in_run" not in as_json(inspect(once))
 
 

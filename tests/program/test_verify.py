@@ -6,23 +6,23 @@ import pytest
 from msgspec.structs import replace
 
 from apxm.errors import ArtifactError
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
-    Call,
     Compute,
     DictOf,
     Enter,
     Exit,
     Flow,
+    FlowParameter,
     Input,
     Literal,
     Operand,
     Operate,
     Output,
-    Parameter,
     Plan,
     PlanNames,
     Program,
+    Subflow,
     Sum,
     Switch,
 )
@@ -63,24 +63,27 @@ BAD_PLANS: dict[str, tuple[tuple[AnyNode, ...], str]] = {
     "lopsided object": ((Compute(value=DictOf(("a",), ())),), "an object of 1 keys and 0 values"),
     "empty sum": ((Compute(value=Sum(())),), "adds no numbers"),
     "unknown type": ((replace(ask("x"), result="wish"),), "has a result of unknown type 'wish'"),
-    "unknown plan": ((Call(plan=9),), "opens plan 9 of 2"),
+    "unknown plan": ((Subflow(plan=9),), "opens plan 9 of 2"),
     "labels": ((Switch(selector=Literal("x"), labels=("a", "b"), arms=(1,)), enter(0)), "has 2 labels for 1 arms"),
     "no arm": ((Switch(selector=Literal("x"), labels=(), arms=()),), "has 0 labels for 0 arms"),
     "same label": ((Switch(selector=Literal("x"), labels=("a", "a"), arms=(1, 1)), enter(0)), "the same label twice"),
     "different arms": ((Switch(selector=Literal("x"), labels=("a", "b"), arms=(1, 0)), enter(0)), "arms that differ"),
     "no opener": ((ask("a"), Exit(opener=0, port=0)), "belongs to node 0, which is no switch or call before it"),
-    "port": ((Call(plan=1), enter(0), Exit(opener=0, port=4)), "uses port 4 of 1"),
+    "port": ((Subflow(plan=1), enter(0), Exit(opener=0, port=4)), "uses port 4 of 1"),
     "input not delivered": (
-        (Call(plan=1), Exit(opener=0, port=0)),
+        (Subflow(plan=1), Exit(opener=0, port=0)),
         "opens a plan of 1 inputs, and delivers into ports []",
     ),
-    "delivered twice": ((Call(plan=1), enter(0), enter(0)), "delivers into ports [0, 0]"),
+    "delivered twice": ((Subflow(plan=1), enter(0), enter(0)), "delivers into ports [0, 0]"),
     "second exit": (
-        (Call(plan=1), enter(0), Exit(opener=0, port=0), Exit(opener=0, port=0)),
+        (Subflow(plan=1), enter(0), Exit(opener=0, port=0), Exit(opener=0, port=0)),
         "a second exit of port 0",
     ),
-    "enter behind exit": ((Call(plan=1), Exit(opener=0, port=0), enter(0)), "enters a frame behind one of its exits"),
-    "call with predecessors": ((ask("a"), Call(plan=1, after=(0,)), enter(1)), "cannot have predecessors"),
+    "enter behind exit": (
+        (Subflow(plan=1), Exit(opener=0, port=0), enter(0)),
+        "enters a frame behind one of its exits",
+    ),
+    "call with predecessors": ((ask("a"), Subflow(plan=1, after=(0,)), enter(1)), "cannot have predecessors"),
 }
 
 
@@ -94,16 +97,16 @@ def test_a_bad_plan(name: str) -> None:
 
 def test_a_plan_that_opens_itself_and_plans_that_open_each_other() -> None:
     with pytest.raises(ArtifactError, match="plan 0 opens itself"):
-        verify(program(plan(Call(plan=0))))
+        verify(program(plan(Subflow(plan=0))))
     with pytest.raises(ArtifactError, match="opens itself: there is a cycle of plans"):
-        verify(program(plan(Call(plan=1)), plan(Call(plan=2)), plan(Call(plan=1))))
+        verify(program(plan(Subflow(plan=1)), plan(Subflow(plan=2)), plan(Subflow(plan=1))))
 
 
 def test_work_that_explodes_is_refused_and_a_deep_chain_of_calls_is_not() -> None:
-    doubling = [plan(Call(plan=i + 1), Call(plan=i + 1)) for i in range(60)]
+    doubling = [plan(Subflow(plan=i + 1), Subflow(plan=i + 1)) for i in range(60)]
     with pytest.raises(ArtifactError, match="unfold into more than 4,000,000 nodes"):
         verify(program(*doubling, plan(ask("x"))))
-    verify(program(*[plan(Call(plan=i + 1)) for i in range(5000)], plan(ask("x"))))
+    verify(program(*[plan(Subflow(plan=i + 1)) for i in range(5000)], plan(ask("x"))))
 
 
 def test_inputs_and_outputs_must_match_what_is_declared() -> None:
@@ -135,8 +138,11 @@ def altered(**changes: object) -> Program:
         (altered(plan=3), "flow Test.main runs plan 3 of 1"),
         (altered(result=None), "and its plan differ about whether it gives a value"),
         (altered(result="wish"), "uses an unknown type 'wish'"),
-        (altered(parameters=(Parameter(name="a", type="str"),) * 2), "has 2 parameters, and its plan takes 1 inputs"),
-        (altered(parameters=(Parameter(name="a", type="int", required=False, default="x"),)), "a default for 'a'"),
+        (
+            altered(parameters=(FlowParameter(name="a", type="str"),) * 2),
+            "has 2 parameters, and its plan takes 1 inputs",
+        ),
+        (altered(parameters=(FlowParameter(name="a", type="int", required=False, default="x"),)), "a default for 'a'"),
     ],
 )
 def test_a_bad_flow(bad: Program, message: str) -> None:

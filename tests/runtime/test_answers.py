@@ -22,9 +22,9 @@ from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Result, header_of
 from apxm.journal.reading import read
-from apxm.program.model import Program
+from apxm.journal.rows import Answered, header_of
+from apxm.program.program import Program
 from apxm.reports.calibration import calibration_text
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -137,7 +137,7 @@ def test_the_journal_goes_on_and_the_budget_is_not_forgotten(count: int, tmp_pat
     trace = journaled(tmp_path, claiming(count), options)
     assert trace.status is Status.STOPPED
     history = read(tmp_path / f"{RUN}.journal")
-    assert [row.row.output_tokens for row in history.records if isinstance(row.row, Result)] == [None]
+    assert [row.row.output_tokens for row in history.records if isinstance(row.row, Answered)] == [None]
     assert history.ended is not None
     again = claiming(5)
     assert journaled(tmp_path, again, options, resume=True).status is Status.STOPPED

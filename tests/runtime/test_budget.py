@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from apxm.backends.protocol import ModelRequest, Price
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError, UsageError
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Budget, Cost, Verdict
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace

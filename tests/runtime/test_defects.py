@@ -15,7 +15,7 @@ import pytest
 import apxm
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.errors import BackendError, ConfigurationError, OperationError
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions

@@ -6,7 +6,7 @@ import pytest
 
 from apxm.errors import OperationError
 from apxm.operations.types import LARGEST_TEXT, Value, text_form
-from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
 from apxm.runtime.expressions import collector, evaluator
 
 A, B = Operand(0), Operand(1)
@@ -17,8 +17,8 @@ A, B = Operand(0), Operand(1)
     [
         (Literal("x"), (), "x"),
         (B, ("a", "b"), "b"),
-        (Text((Literal("n="), A, Literal(", "), B)), (1, [True, None, "ü"]), 'n=1, [true,null,"ü"]'),
-        (Text((A,)), (2.0,), "2.0"),
+        (TextOf((Literal("n="), A, Literal(", "), B)), (1, [True, None, "ü"]), 'n=1, [true,null,"ü"]'),
+        (TextOf((A,)), (2.0,), "2.0"),
         (Sum((A, B, Literal(0.5))), (1, 2), 3.5),
         (ListOf((A, ListOf((B,)))), (1, "b"), [1, ["b"]]),
         (DictOf(("k", "l"), (A, B)), (1, "b"), {"k": 1, "l": "b"}),
@@ -46,7 +46,7 @@ def test_values(expression: Expression, values: tuple[Value, ...], expected: Val
         (Sum((A, A)), 1.7e308, "overflow", "does not fit a float"),
         (Sum((A, Literal(1))), [2], "wrong_type", "expected a number, found a list"),
         (ToFloat(A), "2", "wrong_type", "expected a number, found a str"),
-        (Text((A, A)), "x" * (LARGEST_TEXT // 2 + 1), "too_large", "longer than 67,108,864 characters"),
+        (TextOf((A, A)), "x" * (LARGEST_TEXT // 2 + 1), "too_large", "longer than 67,108,864 characters"),
     ],
 )
 def test_what_cannot_be_computed_says_why(expression: Expression, value: Value, kind: str, message: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from apxm.backends.protocol import Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.errors import BackendError
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime import retries
 from apxm.runtime.breaker import PROBES, TRIP
 from apxm.runtime.gates import Gate, Ticket

@@ -13,9 +13,9 @@ from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError, JournalError, UsageError
 from apxm.journal import writer
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, History, Printed, Result, header_of
 from apxm.journal.reading import read
-from apxm.program.model import Program
+from apxm.journal.rows import Answered, Ended, History, Printed, header_of
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
@@ -73,8 +73,8 @@ def test_every_answer_and_line_is_in_the_journal_in_a_causal_order(tmp_path: Pat
     trace = execute(CHAIN, instant(), begin(tmp_path, CHAIN))
     found = rows(tmp_path)
     paths = [trace.path_of(0, node) for node in (0, 1, 3)]
-    assert [row.path for row in found if isinstance(row, Result)] == paths
-    assert [row.value for row in found if isinstance(row, Result)] == ["[a]", "[[a]]", "[[[a]]]"]
+    assert [row.path for row in found if isinstance(row, Answered)] == paths
+    assert [row.value for row in found if isinstance(row, Answered)] == ["[a]", "[[a]]", "[[[a]]]"]
     assert [row for row in found if isinstance(row, Printed)] == [Printed(0, "[[a]]")]
     assert found[-1] == Ended("succeeded")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apxm
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import BackendError
-from apxm.journal.model import Result
+from apxm.journal.rows import Answered
 from apxm.program.invocation import select_flow
 from apxm.runtime.calls import Calls
 from apxm.runtime.handlers.table import LoadedProgram
@@ -42,7 +42,7 @@ class Told:
         assert pause >= 0
         self.events.append(f"{path} pauses")
 
-    def reused(self, path: str, request: ModelRequest, result: Result) -> None:
+    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         self.events.append(f"{path} reused: {request.prompt}: {result.value}")
 
 

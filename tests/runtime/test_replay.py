@@ -10,8 +10,8 @@ import pytest
 
 import apxm
 from apxm.errors import BackendError
-from apxm.journal.model import History, Record, Result
 from apxm.journal.reading import read
+from apxm.journal.rows import Answered, History, TimedRow
 from apxm.runtime.replay import replayed_calls
 from apxm.testing import ScriptedBackend
 
@@ -86,7 +86,7 @@ def without_models(history: History) -> History:
     older = History(history.header)
     for record in history.records:
         row = record.row
-        older.add(Record(record.time, msgspec.structs.replace(row, model=None) if isinstance(row, Result) else row))
+        older.add(TimedRow(record.time, msgspec.structs.replace(row, model=None) if isinstance(row, Answered) else row))
     return older
 
 

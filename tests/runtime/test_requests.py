@@ -16,7 +16,7 @@ from apxm.backends.settings import OpenAISettings
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.operations.types import Value
-from apxm.program.model import Literal, Operate
+from apxm.program.program import Literal, Operate
 from apxm.runtime.handlers.model import ModelCall
 
 GOLDEN = Path(__file__).with_name("requests.golden")

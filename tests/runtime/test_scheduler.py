@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest, Price
 from apxm.errors import BackendError, ConfigurationError, UsageError
-from apxm.program.model import (
-    Call,
+from apxm.program.program import (
     Compute,
     Enter,
     Exit,
@@ -23,6 +22,7 @@ from apxm.program.model import (
     Operand,
     PlanNames,
     Program,
+    Subflow,
     Switch,
 )
 from apxm.runtime.handlers.table import LoadedProgram
@@ -115,7 +115,7 @@ def test_branches_of_uneven_stages_do_not_wait_for_each_other() -> None:
 def test_calls_that_were_not_inlined_do_not_change_that() -> None:
     branch_a = plan(ask("quick stage"), ask("full stage", 0), give(1))
     branch_b = plan(ask("full stage"), ask("quick stage", 0), give(1))
-    main = plan(Call(plan=1), Exit(opener=0, port=0), Call(plan=2), Exit(opener=2, port=0), merge(1, 3), give(4))
+    main = plan(Subflow(plan=1), Exit(opener=0, port=0), Subflow(plan=2), Exit(opener=2, port=0), merge(1, 3), give(4))
     backend = by_prompt({"quick": 200, "full": 1000})
     backend.script = lambda _request: "ok"
     assert ms(execute_virtually(program(main, branch_a, branch_b), backend)) == 1200
@@ -207,7 +207,9 @@ def test_failures_are_listed_in_the_order_of_the_text_not_of_time() -> None:
 
 def test_failures_of_one_place_are_listed_by_their_paths_not_by_time() -> None:
     def failures(latencies: list[float]) -> list[str]:
-        main = plan(Call(plan=1), Exit(opener=0, port=0), Call(plan=1), Exit(opener=2, port=0), merge(1, 3), give(4))
+        main = plan(
+            Subflow(plan=1), Exit(opener=0, port=0), Subflow(plan=1), Exit(opener=2, port=0), merge(1, 3), give(4)
+        )
         arriving = iter(latencies)
         backend = ScriptedBackend(
             script=lambda _: BackendError("http_status", "no", retryable=False), latency_ms=lambda _: next(arriving)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Call, Enter, Exit, Input, Literal, Operand, Output, Program, Switch
+from apxm.program.program import AnyNode, Enter, Exit, Input, Literal, Operand, Output, Program, Subflow, Switch
 from apxm.program.verify import verify
 from apxm.runtime.state import Failed, Frame, State, load
 from tests.plans import ask, give, merge, plan, program, show
@@ -199,7 +199,7 @@ def test_a_call_opens_at_once_and_each_argument_is_delivered_as_it_arrives() -> 
     m = Machine(
         ask("a"),
         ask("b"),
-        Call(plan=1),
+        Subflow(plan=1),
         enter(2, 0, 0),
         enter(2, 1, 1),
         Exit(opener=2, port=0),
@@ -214,7 +214,7 @@ def test_a_call_opens_at_once_and_each_argument_is_delivered_as_it_arrives() -> 
 def test_a_failed_argument_skips_inside_the_call_only_what_uses_it() -> None:
     m = Machine(
         ask("a"),
-        Call(plan=1),
+        Subflow(plan=1),
         enter(1, 0, 0),
         Exit(opener=1, port=0),
         give(3),

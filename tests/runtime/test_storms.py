@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions

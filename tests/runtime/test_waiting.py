@@ -15,9 +15,9 @@ from apxm.analysis.metrics import LinkPhases
 from apxm.backends.protocol import BackendInfo, Clock, Handle
 from apxm.errors import OperationError
 from apxm.journal.journal import Journal
-from apxm.journal.model import Ended, Result, Started, header_of
 from apxm.journal.reading import read
-from apxm.program.model import Literal, Operand, Operate, Program
+from apxm.journal.rows import Answered, Ended, Started, header_of
+from apxm.program.program import Literal, Operand, Operate, Program
 from apxm.runtime.handlers import table
 from apxm.runtime.handlers.table import Handler, LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -186,14 +186,14 @@ def test_the_journal_knows_that_it_starts_before_it_does_and_answers_for_it_late
     assert go_on(Journal.create(tmp_path, header)).value == "[([a])]"
     rows = [record.row for record in read(tmp_path / f"{RUN}.journal").records]
     assert [(type(row), row.path) for row in rows if not isinstance(row, Ended)] == [  # type: ignore[union-attr]
-        (Result, "n0"),
+        (Answered, "n0"),
         (Started, "n1"),
-        (Result, "n1"),
-        (Result, "n2"),
+        (Answered, "n1"),
+        (Answered, "n2"),
     ]
     started, result = rows[1:3]
     assert isinstance(started, Started)
-    assert isinstance(result, Result)
+    assert isinstance(result, Answered)
     assert started.digest == result.digest
     assert started.idempotency_key == f"{RUN}/n1"
     assert (result.value, result.backend, result.usage.total, result.model) == ("([a])", "counter", None, None)

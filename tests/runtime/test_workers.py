@@ -9,7 +9,7 @@ import pytest
 
 from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest
 from apxm.errors import OperationError
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.scheduler import Run

@@ -8,7 +8,7 @@ import pytest
 
 from apxm.runtime.loops import real_loop
 from apxm.simulator.options import SimulatorOptions
-from apxm.simulator.reading import Limits
+from apxm.simulator.reading import HttpLimits
 from tests.simulator.serving import LoopFactory, Served, serving
 
 Serve = Callable[..., Served]
@@ -21,7 +21,7 @@ def serve(request: pytest.FixtureRequest) -> Generator[Serve]:
     loop_factory: LoopFactory = request.param
     with ExitStack() as stack:
 
-        def start(limits: Limits | None = None, **options: object) -> Served:
+        def start(limits: HttpLimits | None = None, **options: object) -> Served:
             chosen = SimulatorOptions(**{"latency": "constant:0", **options})  # type: ignore[arg-type]
             return stack.enter_context(serving(chosen, limits, loop_factory))
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from apxm.simulator.options import SimulatorOptions
-from apxm.simulator.reading import Limits
-from apxm.simulator.server import Listening, simulator
+from apxm.simulator.reading import HttpLimits
+from apxm.simulator.server import Address, simulator
 
 T = TypeVar("T")
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -99,7 +99,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 class Served:
     """A running simulator. It runs only inside `run`."""
 
-    def __init__(self, runner: asyncio.Runner, listening: Listening) -> None:
+    def __init__(self, runner: asyncio.Runner, listening: Address) -> None:
         self._runner = runner
         self.listening = listening
 
@@ -140,7 +140,7 @@ class Served:
 
 
 @contextmanager
-def serving(options: SimulatorOptions, limits: Limits | None, loop_factory: LoopFactory) -> Generator[Served]:
+def serving(options: SimulatorOptions, limits: HttpLimits | None, loop_factory: LoopFactory) -> Generator[Served]:
     """At the end nothing may have gone wrong behind the back of the test."""
     errors: list[dict[str, Any]] = []
     with asyncio.Runner(loop_factory=loop_factory) as runner:

@@ -20,10 +20,10 @@ from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.runtime.loops import real_loop
-from apxm.simulator.calls import Generator
 from apxm.simulator.chat import ChatCall, ChatRequest, Message
 from apxm.simulator.faults import BOMB_SIZE, bomb
-from apxm.simulator.metrics import Metrics
+from apxm.simulator.generator import Generator
+from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.replies import Reply
 from tests.backends.clock import FakeClock
@@ -254,7 +254,7 @@ class Waiting:
 
 def generator(clock: FakeClock, faults: str, *, slowdown: str = "none", rate: float | None = None) -> Generator:
     backend = SimulatedBackend(latency="constant:100", slowdown=slowdown, faults=faults)
-    return Generator(backend, clock, Metrics(), rate)
+    return Generator(backend, clock, ServerMetrics(), rate)
 
 
 def call(*, stream: bool = False) -> ChatCall:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from apxm.backends.simulated import SimulatedBackend
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.options import SimulatorOptions
-from apxm.simulator.reading import Limits
+from apxm.simulator.reading import HttpLimits
+from apxm.simulator.routes import SimulatedEndpoint
 from apxm.simulator.server import simulator
 from tests.backends.clock import FakeClock
 from tests.simulator.conftest import Serve
@@ -87,7 +87,7 @@ def test_a_body_in_chunks(serve: Serve) -> None:
 
 
 def test_a_client_that_asks_whether_to_send_the_body(serve: Serve) -> None:
-    served = serve(Limits(body=1000))
+    served = serve(HttpLimits(body=1000))
     head, _, body = chat("go on", "Expect: 100-continue").partition(b"\r\n\r\n")
 
     async def scenario() -> None:
@@ -188,7 +188,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_no_request_is_refused_and_the_connection_closed(serve: Serve, kind: str) -> None:
-    served = serve(Limits(body=5000, head=4096))
+    served = serve(HttpLimits(body=5000, head=4096))
     data, status, code = REFUSED[kind]
 
     async def scenario() -> None:
@@ -246,7 +246,7 @@ def test_a_query_is_no_part_of_the_path(serve: Serve) -> None:
 
 @pytest.mark.parametrize("half", [chat()[:20], chat()[:-1]], ids=["headers", "body"])
 def test_half_a_request_times_out(serve: Serve, half: bytes) -> None:
-    served = serve(Limits(request_s=0.01, sweep_s=0.01))
+    served = serve(HttpLimits(request_s=0.01, sweep_s=0.01))
 
     async def scenario() -> None:
         async with served.client() as client:
@@ -258,7 +258,7 @@ def test_half_a_request_times_out(serve: Serve, half: bytes) -> None:
 
 
 def test_a_connection_that_brings_nothing_is_closed(serve: Serve) -> None:
-    served = serve(Limits(idle_s=0.01, sweep_s=0.01))
+    served = serve(HttpLimits(idle_s=0.01, sweep_s=0.01))
 
     async def scenario() -> None:
         async with served.client() as client:
@@ -283,7 +283,7 @@ def test_a_long_call_is_not_an_idle_connection() -> None:
     clock = FakeClock()
     transport = StubTransport()
     endpoint = SimulatedEndpoint(SimulatedBackend(latency=FAR), clock)
-    connection = Connection(endpoint, Limits(), Connections())
+    connection = Connection(endpoint, HttpLimits(), Connections())
     connection.connection_made(transport)  # type: ignore[arg-type]
     connection.data_received(chat())
     connection.check_times(monotonic() + 500)
@@ -295,7 +295,7 @@ def test_a_long_call_is_not_an_idle_connection() -> None:
 
 
 def test_a_refused_client_that_goes_on_sending_is_left(serve: Serve) -> None:
-    served = serve(Limits(linger_s=0.01, sweep_s=0.01))
+    served = serve(HttpLimits(linger_s=0.01, sweep_s=0.01))
 
     async def scenario() -> None:
         async with served.client() as client:
@@ -307,7 +307,7 @@ def test_a_refused_client_that_goes_on_sending_is_left(serve: Serve) -> None:
 
 
 def test_a_client_that_never_reads_is_left(serve: Serve) -> None:
-    served = serve(Limits(idle_s=0.01, linger_s=0.01, sweep_s=0.01))
+    served = serve(HttpLimits(idle_s=0.01, linger_s=0.01, sweep_s=0.01))
 
     async def scenario() -> None:
         async with served.client() as client:

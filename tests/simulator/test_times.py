@@ -9,9 +9,9 @@ import pytest
 
 from apxm.backends.latency import Draws, parse_latency
 from apxm.backends.simulated import SimulatedBackend
-from apxm.simulator.calls import Generator
 from apxm.simulator.chat import ChatCall, ChatRequest, Message
-from apxm.simulator.metrics import Metrics
+from apxm.simulator.generator import Generator
+from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.replies import Reply
 from tests.backends.clock import FakeClock
 from tests.simulator.conftest import Serve
@@ -54,7 +54,7 @@ class Waiting:
 
 
 def generator(clock: FakeClock, *, slowdown: str = "none", rate: float | None = None) -> Generator:
-    return Generator(SimulatedBackend(latency="constant:100", slowdown=slowdown), clock, Metrics(), rate)
+    return Generator(SimulatedBackend(latency="constant:100", slowdown=slowdown), clock, ServerMetrics(), rate)
 
 
 def call(*, stream: bool = False) -> ChatCall:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from apxm.analysis.losses import Losses
-from apxm.workloads.comparison import Comparison, Measured, MeasuredApxm, Overhead, Width
+from apxm.workloads.comparison import ApxmMeasurement, ComparisonResults, OverheadMedians, SystemMeasurement, Width
 
 
-def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgraph: bool = True) -> Comparison:
+def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgraph: bool = True) -> ComparisonResults:
     """Calls of one second that slow each other down; LangGraph adds 100 ms."""
-    return Comparison(
+    return ComparisonResults(
         workload="4_scalability",
         endpoint="simulated, latency constant:1000, slowdown usl:0.1,0",
         seed=0,
@@ -23,12 +23,12 @@ def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgrap
     )
 
 
-def _apxm(n: int) -> MeasuredApxm:
+def _apxm(n: int) -> ApxmMeasurement:
     latency = 1000 + 100 * (n - 1)
     duration = latency + 5
-    return MeasuredApxm(
+    return ApxmMeasurement(
         **_fields(n, duration, latency),
-        overhead_us=Overhead(input_collection=0.5, dispatch=3.25, token_routing=1, total=4.75),
+        overhead_us=OverheadMedians(input_collection=0.5, dispatch=3.25, token_routing=1, total=4.75),
         processor_us=180.4,
         predicted_ms=duration * 1.02,
         prediction_error=0.02,
@@ -38,9 +38,9 @@ def _apxm(n: int) -> MeasuredApxm:
     )
 
 
-def _langgraph(n: int) -> Measured:
+def _langgraph(n: int) -> SystemMeasurement:
     latency = 1050 + 100 * (n - 1)
-    return Measured(**_fields(n, latency + 55, latency))
+    return SystemMeasurement(**_fields(n, latency + 55, latency))
 
 
 def _fields(n: int, duration: float, latency: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from apxm.errors import UsageError
 from apxm.reports.tables import markdown
-from apxm.workloads.comparison import Comparison, comparison_json, read_comparison
+from apxm.workloads.comparison import ComparisonResults, comparison_json, read_comparison
 from apxm.workloads.comparison_tables import comparison_text
 from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
 from tests.workloads.comparisons import comparison
@@ -18,7 +18,7 @@ from tests.workloads.comparisons import comparison
 GOLDEN = Path(__file__).parent / "comparison.golden"
 
 
-def shown(found: Comparison) -> str:
+def shown(found: ComparisonResults) -> str:
     guesses = {"a constant": dict.fromkeys((1, 2, 8), 1000.0), "the previous N": {2: 1005.0, 8: 1105.0}}
     return f"{comparison_text(found, guesses)}\n{terminal_curve(found)}\n"
 

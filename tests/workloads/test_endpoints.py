@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from apxm.errors import UntrustedConfigurationError, UsageError
-from apxm.workloads.endpoints import Endpoint, configured
+from apxm.workloads.endpoints import SharedEndpoint, configured
 
 BACKEND = '[backends.local]\nkind = "openai"\nmodel = "m"\nendpoint = "http://127.0.0.1:9/v1"\nsystem = "Be brief."\n'
 
 
-def open_configured(name: str, config: str | None) -> Endpoint:
+def open_configured(name: str, config: str | None) -> SharedEndpoint:
     with configured(name, config) as endpoint:
         return endpoint
 

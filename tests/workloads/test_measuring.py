@@ -9,11 +9,11 @@ from apxm.errors import BackendError
 from apxm.runtime.loops import run_virtually
 from apxm.testing import ScriptedBackend
 from apxm.workloads.apxm_system import ApxmSystem
-from apxm.workloads.comparison import Measured
+from apxm.workloads.comparison import SystemMeasurement
 from apxm.workloads.measuring import FailedRuns, Schedule, interleaved, isolated_latencies
 from apxm.workloads.results import isolated_t1, measured
 from apxm.workloads.scalability import programs, prompts
-from apxm.workloads.systems import Sample, Span, WorkloadFailed, most_in_flight
+from apxm.workloads.systems import Sample, TimedCall, WorkloadFailed, most_in_flight
 
 MS = 1_000_000
 
@@ -24,8 +24,8 @@ def without_collections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gc.collect", lambda: 0)
 
 
-def compare_virtually(backend: SimulatedBackend, schedule: Schedule) -> dict[int, Measured]:
-    async def compare() -> dict[int, Measured]:
+def compare_virtually(backend: SimulatedBackend, schedule: Schedule) -> dict[int, SystemMeasurement]:
+    async def compare() -> dict[int, SystemMeasurement]:
         system = ApxmSystem(programs([*schedule.widths, schedule.isolated_width]), backend)
         isolated = await isolated_latencies(system, schedule, backend.start_run, print, FailedRuns())
         samples = await interleaved([system], schedule, backend.start_run, print, FailedRuns())
@@ -43,7 +43,7 @@ class Recording:
 
     async def run(self, width: int) -> Sample:
         self._log.append(f"{self.name}{width}")
-        return Sample(MS, (Span(0, MS),) * width, "")
+        return Sample(MS, (TimedCall(0, MS),) * width, "")
 
     async def close(self) -> None:
         pass
@@ -177,4 +177,4 @@ def test_a_failed_call_fails_its_run_and_says_whose_it_was() -> None:
     ],
 )
 def test_calls_in_flight_at_once(calls: list[tuple[int, int]], most: int) -> None:
-    assert most_in_flight([Span(*call) for call in calls]) == most
+    assert most_in_flight([TimedCall(*call) for call in calls]) == most

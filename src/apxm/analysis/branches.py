@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 
 from apxm.program.frames import LOW, FrameGraph, Scenario, in_order
-from apxm.program.model import Enter, Exit, Opener, Opening, Program
+from apxm.program.program import Enter, Exit, Opener, Opening, Program
 from apxm.program.unfolding import FrameRecord, Unfolding
 
 
@@ -16,9 +16,9 @@ class Branches(Unfolding):
     def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
         super().__init__(program, frames)
         self.repeated: dict[int, list[int]] = {}
-        """By frame of which there may be any number: its opener, and all that is delivered into it."""
+        """The opener of each frame of which there may be any number, and all that is delivered into it."""
         self._exits: dict[int, tuple[Opening, list[int]]] = {}
-        """By the number of an exit with alternatives: the frames behind it, and what each gives there."""
+        """The frames behind each exit with alternatives, by its number, and what each gives there."""
         openings: list[list[Opening]] = [[] for _ in frames]
         for (frame, node), children in self.children.items():
             opener = self.node(frame, node)

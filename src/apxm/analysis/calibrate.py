@@ -176,8 +176,8 @@ def _precise(times: Sequence[float], precision: float) -> bool:
 
 
 async def _bursts(client: _Client, size: int, calls: int, precision: float, report: Report) -> list[_Batch]:
-    """As many as it takes: a single one says little where calls differ. Those in which a call failed are left out,
-    unless there are no others."""
+    """As many bursts as it takes: a single one says little where calls differ. Those in which a call failed are left
+    out, unless there are no others."""
     found: list[_Batch] = []
     for _ in range(_most_bursts(size, calls)):
         found.append(await client.ask(size, None))

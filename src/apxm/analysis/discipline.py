@@ -8,11 +8,11 @@ from statistics import fmean, pstdev
 
 from msgspec.structs import replace
 
-from apxm.analysis.endpoint import Queue
 from apxm.analysis.fitting import Bursts, Levels, in_order_of_end
 from apxm.analysis.predict import Predictor
 from apxm.analysis.probes import asks, prompt
 from apxm.analysis.profile import Profile
+from apxm.analysis.station import Queue
 from apxm.runtime.trace import Trace
 
 _SIMULATED_BURSTS = 100
@@ -21,7 +21,7 @@ _FELT = 1.05
 _EXACT = 0.01
 """A service is never known better than to this part of it, however little it varied."""
 _CLEAR = 16.0
-"""By how much χ² has to speak for a queue: four standard errors, squared."""
+"""How much χ² has to speak for a queue: four standard errors, squared."""
 _TIED = 0.001
 """Services as near to each other as this part of them are in no order."""
 
@@ -72,7 +72,7 @@ def _services(trace: Trace) -> list[float]:
 
 
 def _in_order(bursts: Bursts) -> float:
-    """By how many standard errors those sent later took longer.
+    """How many standard errors longer the calls sent later took.
 
     The mean of the bursts' rank correlations (Spearman's). Where the order means nothing, that of m ranks has the
     variance 1/(m − 1) around 0, less if some are tied. A network may mix up the order: none is no evidence against it.

@@ -1,4 +1,4 @@
-"""From measured service times to what a profile keeps of them."""
+"""Fits to measured service times what a profile keeps of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_RATIOS = 256
 _SAME = 1e-6
 """Ratios as near to each other as this are those of a constant."""
 _EVIDENCE = 4.0
-"""By how much χ² has to fall for each further number."""
+"""How much χ² has to fall for each further number."""
 _LEAST_ERROR = 1e-4
 """No mean is known better than to this part of it."""
 _ROUNDS = 8

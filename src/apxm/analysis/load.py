@@ -13,7 +13,7 @@ Key = tuple[int, int]
 
 
 def slowdowns(trace: Trace, profile: Profile) -> dict[Key, float]:
-    """By which factor the attempt of each answered operation of the profile's backend was slowed.
+    """The factor by which the attempt of each answered operation of the profile's backend was slowed.
 
     Sharing: a call that is in flight from a to b does the work ∫dt/s(c), so it was slowed by (b−a) over that. Queue: it
     waits for those that were there before it, so s counts the calls in flight when it was sent, itself included. Calls

@@ -28,7 +28,7 @@ from msgspec import Struct
 from apxm.analysis.load import slowdowns
 from apxm.analysis.profile import Profile
 from apxm.program.frames import ends, in_order
-from apxm.program.model import Literal, Operate
+from apxm.program.program import Literal, Operate
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import ANOTHER_RUN, Attempt, OperationRecord, Place, Trace
 
@@ -55,7 +55,7 @@ class Losses(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def terms(self) -> dict[str, float]:
-        """By name, in the order of the ladder; they sum to the duration."""
+        """The terms by name, in the order of the ladder; they sum to the duration."""
         return {name: getattr(self, name) for name in TERMS}
 
 
@@ -64,7 +64,7 @@ class OperationClass(Struct, frozen=True):
 
     backend: str
     model: str | None
-    """None is the backend's own."""
+    """The model that was asked for; None is the backend's own."""
     operation: str
     output_bits: int | None
     """Binary digits of the number of output tokens; None where they were not counted."""
@@ -83,7 +83,7 @@ class OperationClass(Struct, frozen=True):
 def losses(trace: Trace, profile: Profile | None = None) -> Losses:
     """Explains the duration of a run that is over, however it ended; linear in the nodes of its frames."""
     answered = [(record, record.attempts[-1]) for record in trace.operations if record.succeeded]
-    expected = _Expected(trace, answered, profile)
+    expected = _ExpectedDurations(trace, answered, profile)
     rungs = _Rungs(trace)
     for record, attempt in answered:
         isolated, loaded = expected.of(record, attempt)
@@ -98,7 +98,7 @@ def losses(trace: Trace, profile: Profile | None = None) -> Losses:
     )
 
 
-class _Expected:
+class _ExpectedDurations:
     """What an operation would have taken had it been like the others of its class."""
 
     def __init__(
@@ -116,7 +116,7 @@ class _Expected:
         self._slowdowns = slowdowns(trace, profile) if profile and len(unknown) < len(samples) else {}
 
     def of(self, record: OperationRecord, attempt: Attempt) -> tuple[int, int]:
-        """Its expected service in ns: alone, and under the load it met."""
+        """The attempt's expected service in ns: alone, and under the load it met."""
         found = self._class(record, attempt)
         if self._profile is None or not self._covers(found):
             return self._means[found], self._means[found]

@@ -1,4 +1,4 @@
-"""From a trace to the numbers that `--emit-metrics` writes."""
+"""Makes of a trace the numbers that `--emit-metrics` writes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _llm(trace: Trace) -> LlmMetrics:
 
 
 def _total(counts: list[int | None]) -> int | None:
-    """Their sum; None where one of them is unknown, since a part is not the whole."""
+    """The sum of counts; None where one of them is unknown, since a part is not the whole."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 

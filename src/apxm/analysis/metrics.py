@@ -16,7 +16,7 @@ class Execution(Struct, frozen=True):
     duration_ms: float
     nodes_executed: int
     nodes_reused: int
-    """Those of them whose answer an earlier process had journaled."""
+    """How many of the executed nodes have an answer that an earlier process had journaled."""
     nodes_failed: int
     stopped: Stopped | None = None
     """Why it ended before its end; None where it did not."""
@@ -34,7 +34,7 @@ class SchedulerMetrics(Struct, frozen=True):
     per_op_overhead_us: float
     overhead_breakdown: OverheadBreakdown
     processor_us_per_op: float
-    """Of the whole process, event loop, client library and handlers included."""
+    """Processor time of the whole process, event loop, client library and handlers included."""
     max_parallelism: int
     avg_parallelism: float
     operations_executed: int
@@ -88,7 +88,7 @@ class BudgetUsed(Struct, frozen=True):
     max_cost: float | None
     spent_tokens: int
     spent_cost: float | None
-    """None where money is not limited."""
+    """The cost so far; None where money is not limited."""
     assumed_tokens: int
     """The part of `spent_tokens` that was charged for attempts whose outcome nobody knows."""
 
@@ -101,7 +101,7 @@ class Metrics(Struct, frozen=True):
     work_span: WorkSpan
     backend: BackendInfo
     budget: BudgetUsed | None = None
-    """None where the run has none."""
+    """What the run used of its budget; None where it has none."""
 
     def to_json(self) -> str:
         """What ``--emit-metrics`` writes, byte for byte: an object, indented, and a line end."""

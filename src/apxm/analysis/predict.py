@@ -16,12 +16,12 @@ from typing import TypeVar
 from msgspec import Struct
 
 from apxm.analysis.bootstrap import mean_interval
-from apxm.analysis.endpoint import ANSWER, PredictedBackend
 from apxm.analysis.profile import Profile, assumed
+from apxm.analysis.station import ANSWER, PredictedBackend
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Flow, Opener, Operate, Program
+from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
@@ -37,7 +37,7 @@ T = TypeVar("T")
 class Prediction(Struct, frozen=True):
     mean_ms: float
     ci95_ms: tuple[float, float]
-    """Of the mean, by bootstrap; what the profile itself got wrong is not in it."""
+    """The interval of the mean, by bootstrap; what the profile itself got wrong is not in it."""
     samples_ms: tuple[float, ...]
     """The duration of each run; a single one where nothing is random."""
     calls: float
@@ -82,12 +82,12 @@ class Predictor:
             if profile is None
             else dict.fromkeys([profile.backend, *named], profile)
         )
-        """By the name of the backend; the first answers by default."""
+        """The profiles by the name of the backend; the first answers by default."""
 
     def predict(
         self, flow: Flow, arguments: Sequence[Value] = (), max_concurrency: int | None = None, runs: int = 20
     ) -> Prediction:
-        """As the function of this name says."""
+        """Predicts a flow as the function of this name does."""
         samples: list[float] = []
         calls: list[int] = []
         for trace in self.runs(flow, arguments, max_concurrency, runs):
@@ -154,7 +154,7 @@ class Predictor:
 
 
 def _by_operation(node: Operate) -> Handler:
-    """Its handler; a call goes to a backend that is called like the operation."""
+    """The node's handler; a call goes to a backend that is called like the operation."""
     made = handler(node)
     if isinstance(made, ModelCall):
         made.provider = node.operation
@@ -162,7 +162,7 @@ def _by_operation(node: Operate) -> Handler:
 
 
 def _run_virtually(main: Coroutine[object, object, T]) -> T:
-    """On a loop of its own; in a thread of its own where this one already runs a loop."""
+    """Runs `main` on a loop of its own; in a thread of its own where this one already runs a loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -15,10 +15,10 @@ from apxm.analysis.branches import Branches
 from apxm.analysis.static import Range
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.backends.protocol import AnyBackend
-from apxm.journal.model import Result
+from apxm.journal.rows import Answered
 from apxm.operations.types import Value
 from apxm.program.frames import SCENARIOS, Scenario
-from apxm.program.model import Flow, Operate
+from apxm.program.program import Flow, Operate
 from apxm.program.unfolding import FrameRecord, unfold
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram
@@ -44,9 +44,9 @@ class Preview(Struct, frozen=True, kw_only=True):
     dependent: tuple[str, ...]
     """Operations that may be asked then, as they wait for the answers to those."""
     tokens: Range
-    """Of all of these calls, input and output. `high` is None where nothing limits an answer."""
+    """The tokens of all of these calls, input and output. `high` is None where nothing limits an answer."""
     cost: Range | None
-    """By the configured prices; None where one of them is not known."""
+    """The cost by the configured prices; None where one of them is not known."""
 
 
 def preview(
@@ -98,7 +98,7 @@ class _Replay:
         self.found: set[str] = set()
         """The paths under which the journal had them."""
         self.asked: dict[Place, None] = {}
-        """In the order in which they become ready."""
+        """The operations that are asked, in the order in which they become ready."""
         self._state, first = replay(program, flow, arguments, self._answer)
         self._live: dict[int, Frame] = {}
         """The frames that are not over, by index."""
@@ -108,7 +108,7 @@ class _Replay:
                 self._live[frame.index] = frame
                 frames += [child for child in frame.children.values() if child is not None]
 
-    def _answer(self, trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Result | None:
+    def _answer(self, trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Answered | None:
         backend, _ = self._pool.get(handler.backend)
         request = handler.request(frame.values, backend.can_reason)
         path = trace.path_of(frame.index, node)
@@ -164,7 +164,7 @@ class _Calls:
         return self._range([(1.0, 1.0)] * len(self._left))
 
     def cost(self) -> Range | None:
-        """None where a price is not known."""
+        """The cost of the calls; None where a price is not known."""
         prices: list[tuple[float, float]] = []
         for node in self._left.values():
             backend = self._backend(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apxm.program.model import Expression, Flow, Literal, Names, NodeName, Operate, Plan, PlanNames, Program
+from apxm.program.program import Expression, Flow, Literal, Names, NodeName, Operate, Plan, PlanNames, Program
 
 
 def prompt(number: int) -> str:

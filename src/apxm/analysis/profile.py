@@ -53,17 +53,17 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     version: int = VERSION
     """The version of this format."""
     backend: str
-    """As configured."""
+    """The backend's name in the configuration."""
     model: str
     endpoint: str | None
     simulated: bool
     max_concurrency: int | None
     """Most calls in flight that the backend is configured for."""
     date: str
-    """When it was calibrated, in ISO 8601."""
+    """The time of calibration, in ISO 8601."""
     discipline: Discipline
     levels: tuple[Level, ...]
-    """As measured."""
+    """The levels of concurrency, as measured."""
     points: tuple[Point, ...]
     """The levels made monotone: more load never means less service. The first is at concurrency 1."""
     ratios: tuple[float, ...]

@@ -7,7 +7,7 @@ from math import exp
 from statistics import NormalDist, fmean
 
 from apxm.analysis.profile import Point, Profile
-from apxm.backends.latency import NS_PER_MS, Constant, LatencyModel, LogNormal, Trace, parse_latency
+from apxm.backends.latency import NS_PER_MS, FixedLatency, LatencyModel, LogNormalLatency, TraceLatency, parse_latency
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import MAX_FACTOR, Curve, NoSlowdown, Slowdown, parse_slowdown
 
@@ -44,22 +44,22 @@ def specified_profile(name: str, settings: SimulatedSettings) -> Profile:
 
 
 def _services(latency: LatencyModel) -> Sequence[float]:
-    """Of calls that are alone, in ms, rising and equally likely."""
+    """The service times of calls that are alone, in ms, rising and equally likely."""
     match latency:
-        case LogNormal():
+        case LogNormalLatency():
             normal = NormalDist()
             quantiles = ((k + 0.5) / _QUANTILES for k in range(_QUANTILES))
             return [latency.median_ns / NS_PER_MS * exp(latency.sigma * normal.inv_cdf(q)) for q in quantiles]
-        case Trace():
+        case TraceLatency():
             return sorted(value / NS_PER_MS for value in latency.values_ns)
-        case Constant():
+        case FixedLatency():
             return [latency.ns / NS_PER_MS]
         case _:
             raise AssertionError(latency)
 
 
 def _mean(latency: LatencyModel, services: Sequence[float]) -> float:
-    if isinstance(latency, LogNormal):  # the quantiles leave out what is beyond the last
+    if isinstance(latency, LogNormalLatency):  # the quantiles leave out what is beyond the last
         return latency.median_ns / NS_PER_MS * exp(latency.sigma**2 / 2)
     return fmean(services)
 

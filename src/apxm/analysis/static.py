@@ -8,18 +8,18 @@ from math import inf
 from msgspec import Struct
 
 from apxm.analysis.branches import Branches
-from apxm.analysis.endpoint import ANSWER
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
+from apxm.analysis.station import ANSWER
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
-from apxm.program.model import Flow, Literal, Operate, Program
+from apxm.program.program import Flow, Literal, Operate, Program
 from apxm.program.unfolding import unfold
 from apxm.runtime.trace import Trace
 
@@ -35,10 +35,10 @@ class Range(Struct, frozen=True):
     low: float
     expected: float
     high: float | None
-    """None where nothing limits it."""
+    """The largest value; None where nothing limits it."""
 
 
-class AtConcurrency(Struct, frozen=True):
+class ConcurrencyEstimate(Struct, frozen=True):
     """How long the flow takes with at most `slots` calls in flight."""
 
     slots: int
@@ -55,7 +55,7 @@ class AtConcurrency(Struct, frozen=True):
 class Analysis(Struct, frozen=True, kw_only=True):
     flow: str
     latencies: str
-    """Where they come from."""
+    """The source of the numbers."""
     t1_ms: Range
     t_inf_ms: Range
     parallelism: float
@@ -66,7 +66,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
     """`high` counts all retries that the program allows."""
     input_tokens: Range
     output_tokens: Range
-    at: tuple[AtConcurrency, ...]
+    at: tuple[ConcurrencyEstimate, ...]
     unknown: tuple[str, ...]
     """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
 
@@ -85,7 +85,7 @@ def analyze(
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
     arguments, unknown = with_stand_ins(flow, given or {})
-    static = _Static(program, flow, profile)
+    static = _FlowAnalysis(program, flow, profile)
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
     prompts, answers = static.tokens(known)
@@ -93,11 +93,11 @@ def analyze(
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
     predictor = Predictor(program, profile, seed)
 
-    def at(p: int) -> AtConcurrency:
+    def at(p: int) -> ConcurrencyEstimate:
         lower = max(t1.low / p, t_inf.low)
         upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
         found = predictor.predict(flow, arguments, p, runs)
-        return AtConcurrency(p, lower, upper, found.mean_ms, found.ci95_ms)
+        return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms)
 
     return Analysis(
         flow=flow.qualified_name,
@@ -114,7 +114,7 @@ def analyze(
     )
 
 
-class _Static:
+class _FlowAnalysis:
     """The sums and paths of one flow."""
 
     def __init__(self, program: Program, flow: Flow, profile: Profile | None) -> None:
@@ -126,7 +126,7 @@ class _Static:
             [node for node in self._program.plans[frame.plan].nodes if isinstance(node, Operate) and calls_model(node)]
             for frame in graph.frames
         ]
-        """By frame."""
+        """The model calls of each frame."""
         self._weights = [0] * graph.size
         for frame, record in enumerate(graph.frames):
             for i, node in enumerate(self._program.plans[record.plan].nodes):
@@ -143,7 +143,7 @@ class _Static:
         return self._range(lambda _frame, node, scenario: _attempts(node, scenario))
 
     def tokens(self, arguments: Sequence[Value]) -> tuple[Range, Range]:
-        """Of all prompts, and of all answers."""
+        """The tokens of all prompts, and of all answers."""
         typical = self._profile.output_tokens if self._profile else None
         sizes = {scenario: Sizes(self.branches, scenario, arguments, typical) for scenario in SCENARIOS}
         return (
@@ -175,7 +175,7 @@ def _range(found: Callable[[Scenario], float]) -> Range:
 
 
 def _attempts(node: Operate, scenario: Scenario) -> int:
-    """Of one operation: one, or at worst all that its retries allow."""
+    """The attempts of one operation: one, or at worst all that its retries allow."""
     retries = node.options.get("retries")
     return 1 + (retries.value if scenario is HIGH and isinstance(retries, Literal) else 0)
 
@@ -197,7 +197,7 @@ def _stand_in(expected: Type) -> Value:
 
 
 def latencies(profile: Profile | None) -> str:
-    """Where they come from, in words."""
+    """The source of the numbers, in words."""
     if profile is not None and profile.specification is not None:
         return f"those of backend {profile.backend}: {profile.specification}"
     if profile is not None:

@@ -11,7 +11,7 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.types import Value, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     Compute,
     DictOf,
@@ -26,7 +26,7 @@ from apxm.program.model import (
     Operate,
     Output,
     Sum,
-    Text,
+    TextOf,
     ToFloat,
 )
 
@@ -52,7 +52,7 @@ def _unlimited(_node: Operate) -> float:
 
 
 def answer_tokens(node: Operate, scenario: Scenario, typical: float | None, limit: Limit = _unlimited) -> float:
-    """Of one answer: one token at least, `max_tokens` at most, or else its `limit`."""
+    """The tokens of one answer: one at least, `max_tokens` at most, or else its `limit`."""
     own = node.options.get("max_tokens")
     most = float(own.value) if isinstance(own, Literal) else limit(node)
     if scenario is LOW:
@@ -84,7 +84,7 @@ class Sizes:
             self._found[number] = self._size(number)
 
     def prompt_tokens(self, frame: int, node: Operate) -> float:
-        """Of all that one call sends."""
+        """The tokens of all that one call sends."""
         instruction = OPERATIONS[node.operation].instruction
         system = node.options.get("system")
         length = sum(self._of(argument, frame, node) for argument in node.arguments)
@@ -128,7 +128,7 @@ class Sizes:
                 return len(text_form(value))
             case Operand(index=index):
                 return self._found[self._graph.number(frame, node.operands[index])]
-            case Text(parts=parts):
+            case TextOf(parts=parts):
                 return sum(self._of(part, frame, node) for part in parts)
             case Sum():
                 return _NUMBER

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from apxm.program.frames import ends, in_order
-from apxm.program.model import Operate
+from apxm.program.program import Operate
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import OperationRecord, Trace
 
@@ -20,18 +20,18 @@ class Step(NamedTuple):
     frame: int
     node: int
     duration: int
-    """Its weight, in ns."""
+    """The weight of the operation, in ns."""
 
 
 class Path(NamedTuple):
     length: int
-    """In ns."""
+    """The length of the path, in ns."""
     steps: tuple[Step, ...]
     """Operations alone, in the order in which they ran."""
 
 
 def latency(record: OperationRecord) -> int:
-    """Of all attempts of an operation together: what T1 and T_inf are made of."""
+    """The latency of all attempts of an operation together: what T1 and T_inf are made of."""
     return sum(attempt.latency for attempt in record.attempts)
 
 

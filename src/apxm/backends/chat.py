@@ -9,18 +9,18 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from apxm.backends.choice import Choice, Reply, UnreadableAnswerError, text_of
+from apxm.backends.choice import Choice, ChoiceMessage, UnreadableAnswerError, text_of
 from apxm.backends.completion import ChatMessage
 from apxm.backends.content import load_json
+from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
-from apxm.backends.said import read_error
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
 
 # --- what is sent --------------------------------------------------------------------------------------------------
 
 
-class ChatCall(Struct, frozen=True, omit_defaults=True):
+class ChatBody(Struct, frozen=True, omit_defaults=True):
     model: str
     messages: tuple[ChatMessage, ...]
     temperature: float | UnsetType = UNSET
@@ -41,7 +41,7 @@ def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
     temperature = request.temperature if request.temperature is not None else settings.temperature
     limit = request.max_tokens if request.max_tokens is not None else settings.max_tokens
     older = settings.max_tokens_field == "max_tokens"
-    call = ChatCall(
+    call = ChatBody(
         model=request.model or settings.model,
         messages=messages,
         temperature=UNSET if temperature is None else temperature,
@@ -89,7 +89,7 @@ class NoCompletionError(UnreadableAnswerError):
 
 
 class MalformedAnswerError(NoCompletionError):
-    """It is not the JSON of a completion."""
+    """An answer is not the JSON of a completion."""
 
 
 def decode_answer(body: bytes | bytearray, service_ns: int | None) -> ModelAnswer:
@@ -133,7 +133,7 @@ def _built(found: object) -> _Completion:
         message = _fields(choice.get("message"))
         if _NO_TEXT.search(json.dumps(message.get("content"), ensure_ascii=False)):
             raise UnicodeError
-        reply = Reply(**{name: message.get(name) for name in Reply.__struct_fields__})
+        reply = ChoiceMessage(**{name: message.get(name) for name in ChoiceMessage.__struct_fields__})
         built.append(Choice(reply, choice.get("finish_reason"), choice.get("error")))
     return _Completion(built, fields.get("usage"), fields.get("model"), fields.get("error"))
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, cast
 
 from msgspec import Struct
 
-from apxm.backends.said import NOTHING, read_error
+from apxm.backends.error_report import NOTHING, read_error
 from apxm.source import as_utf8
 
 
-class Reply(Struct):
+class ChoiceMessage(Struct):
     """The message of a choice. Nothing is believed of its fields before it is looked at: what they hold where they are
     not needed shall cost nobody an answer."""
 
@@ -32,7 +32,7 @@ class Reply(Struct):
 
 
 class Choice(Struct):
-    message: Reply
+    message: ChoiceMessage
     finish_reason: Any = None
     error: Any = None
 
@@ -49,7 +49,7 @@ class UnreadableAnswerError(Exception):
         self.hint = hint
 
 
-class Text(NamedTuple):
+class ChoiceText(NamedTuple):
     text: str
     cut_off: bool
     """Whether a limit of tokens ended it."""
@@ -89,7 +89,7 @@ _ENDED = frozenset(
 _NO_LETTER = re.compile(r"[^a-z]+")
 
 
-def text_of(choice: Choice, error: object) -> Text:
+def text_of(choice: Choice, error: object) -> ChoiceText:
     """The answer. `error` is what stands beside the choices. Raises `UnreadableAnswerError`."""
     reply, reason = choice.message, _reason(choice.finish_reason)
     text, refusal, thoughts = _said(reply)
@@ -108,7 +108,7 @@ def text_of(choice: Choice, error: object) -> Text:
             "refused", retryable=False,
         )  # fmt: skip
     if text is not None and text.strip():
-        return Text(text, cut_off=reason in _LIMIT)
+        return ChoiceText(text, cut_off=reason in _LIMIT)
     if reason in _LIMIT:
         raise UnreadableAnswerError(
             "the answer holds no text: its limit of tokens was used up before any came",
@@ -123,7 +123,7 @@ def text_of(choice: Choice, error: object) -> Text:
         raise UnreadableAnswerError("the answer holds no text, only thoughts")
     if reason not in _ENDED:
         raise UnreadableAnswerError(f"the answer holds no text (finish_reason {choice.finish_reason})")
-    return Text(text, cut_off=False)
+    return ChoiceText(text, cut_off=False)
 
 
 def _reason(given: object) -> str:
@@ -137,7 +137,7 @@ def _reason(given: object) -> str:
     return _NO_LETTER.sub("", given.lower()).removeprefix("finishreason") if isinstance(given, str) else ""
 
 
-def _said(reply: Reply) -> tuple[str | None, str, bool]:
+def _said(reply: ChoiceMessage) -> tuple[str | None, str, bool]:
     """The text, None where there is not even an empty one; the words of a refusal; and whether there is anything else,
     such as thoughts."""
     refusal = reply.refusal if isinstance(reply.refusal, str) else "it does not say why" if reply.refusal else ""

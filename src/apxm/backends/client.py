@@ -20,7 +20,7 @@ from apxm.forks import ProcessLock, tell_of_forks
 _ORIGINAL: Any = import_module("pyqwest._pyqwest")
 
 
-class _OfProcess:
+class _ProcessLibrary:
     def __init__(self) -> None:
         self.lock = ProcessLock()
         self.library = _ORIGINAL
@@ -35,7 +35,7 @@ class _OfProcess:
             self.library, self.used = None, False
 
 
-_process = _OfProcess()
+_process = _ProcessLibrary()
 tell_of_forks(_process)
 
 

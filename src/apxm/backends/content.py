@@ -50,7 +50,7 @@ def _gunzip(content: bytes | bytearray, limit: int) -> bytearray:
 
 
 def _inflate_deflate(content: bytes | bytearray, limit: int) -> bytearray:
-    """As RFC 9110 has it (8.4.1.2), or without the frame, as some servers do."""
+    """Unpacks ``deflate`` as RFC 9110 has it (8.4.1.2), or without the frame, as some servers do."""
     out = bytearray()
     try:
         _inflate(content, 0, zlib.MAX_WBITS, out, limit)

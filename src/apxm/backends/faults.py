@@ -59,7 +59,7 @@ class Faults:
     calls: Mapping[int, FaultKind]
     """The faults of single calls, by their number from 1; these go before what is drawn."""
     seed: int | None
-    """Where none is given, that of the latencies counts; the numbers drawn are others all the same."""
+    """The seed; None is that of the latencies, and the numbers drawn are others all the same."""
     text: str
 
     @property
@@ -153,26 +153,26 @@ def _refused(text: str, why: str) -> UsageError:
 # --- in process ----------------------------------------------------------------------------------------------------
 
 
-class _Seen(NamedTuple):
+class _Error(NamedTuple):
     kind: str
     words: str
     retryable: bool = True
     retry_after_s: float | None = None
 
 
-_ERRORS: Mapping[FaultKind, _Seen] = MappingProxyType(
+_ERRORS: Mapping[FaultKind, _Error] = MappingProxyType(
     {
-        "429": _Seen("rate_limited", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
-        "500": _Seen("http_status", "answered 500 Internal Server Error"),
-        "503": _Seen("http_status", "answered 503 Service Unavailable"),
-        "reset": _Seen("connection", "was lost: connection reset"),
-        "reset_mid": _Seen("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
-        "truncated": _Seen("unreadable_answer", "answered 200, but the answer is JSON cut off"),
-        "utf8": _Seen("unreadable_answer", "answered 200, but the answer is not UTF-8"),
-        "content_type": _Seen("unreadable_answer", "answered 200, but the answer is a page of HTML"),
-        "empty": _Seen("unreadable_answer", "answered 200, but the answer holds no choices"),
-        "bomb": _Seen("too_large", "sent an answer of 1 GiB"),
-        "redirect": _Seen("redirect", "answered 302 Found: a redirect, which is not followed"),
+        "429": _Error("rate_limited", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
+        "500": _Error("http_status", "answered 500 Internal Server Error"),
+        "503": _Error("http_status", "answered 503 Service Unavailable"),
+        "reset": _Error("connection", "was lost: connection reset"),
+        "reset_mid": _Error("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
+        "truncated": _Error("unreadable_answer", "answered 200, but the answer is JSON cut off"),
+        "utf8": _Error("unreadable_answer", "answered 200, but the answer is not UTF-8"),
+        "content_type": _Error("unreadable_answer", "answered 200, but the answer is a page of HTML"),
+        "empty": _Error("unreadable_answer", "answered 200, but the answer holds no choices"),
+        "bomb": _Error("too_large", "sent an answer of 1 GiB"),
+        "redirect": _Error("redirect", "answered 302 Found: a redirect, which is not followed"),
     }
 )
 

@@ -76,7 +76,7 @@ class LatencyModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class FixedLatency:
     ns: int
 
     def latency_ns(self, draws: Draws, model: str, system: str | None, prompt: str) -> int:  # noqa: ARG002
@@ -87,7 +87,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormalLatency:
     """``median · exp(sigma · z)``, z the standard normal quantile of the call's number; cut at `MAX_LATENCY_MS`."""
 
     median_ns: int
@@ -102,7 +102,7 @@ class LogNormal:
 
 
 @dataclass(frozen=True)
-class Trace:
+class TraceLatency:
     """A recorded list, given out in order of arrival, over and over."""
 
     values_ns: tuple[int, ...]
@@ -121,17 +121,17 @@ def parse_latency(text: str) -> LatencyModel:
     if not colon or kind not in ("constant", "lognormal", "trace"):
         raise _refused(text, f"expected {_FORMS}")
     if kind == "trace":
-        return Trace(tuple(_parse_ms(text, part) for part in arguments))
+        return TraceLatency(tuple(_parse_ms(text, part) for part in arguments))
     if kind == "constant":
         if len(arguments) != 1:
             raise _refused(text, f"constant takes one number of milliseconds, got {len(arguments)}")
-        return Constant(_parse_ms(text, arguments[0]))
+        return FixedLatency(_parse_ms(text, arguments[0]))
     if len(arguments) != 2:
         raise _refused(text, f"lognormal takes a median in milliseconds and a sigma, got {len(arguments)} value(s)")
     sigma = _parse_number(text, arguments[1])
     if sigma > MAX_SIGMA:
         raise _refused(text, f"sigma {arguments[1]} is too large, expected at most {MAX_SIGMA:g}")
-    return LogNormal(_parse_ms(text, arguments[0]), sigma)
+    return LogNormalLatency(_parse_ms(text, arguments[0]), sigma)
 
 
 def _parse_ms(text: str, part: str) -> int:

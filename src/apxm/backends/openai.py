@@ -19,12 +19,12 @@ from apxm.backends.chat import MalformedAnswerError, NoCompletionError, decode_a
 from apxm.backends.choice import UnreadableAnswerError
 from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
+from apxm.backends.error_report import read_error_body
 from apxm.backends.models import decode_models
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.redaction import Redactor
 from apxm.backends.response_headers import retry_after, service_time, should_retry
-from apxm.backends.said import read_error_body
 from apxm.backends.secrets import is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import Client
@@ -103,7 +103,7 @@ class OpenAIBackend:
         return found
 
     async def close(self) -> None:
-        """Its connections stay with the process, for whoever calls the same endpoint next."""
+        """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""
 
     async def _received(self, send: Callable[[], Awaitable[Response]]) -> tuple[Response, bytes | bytearray]:
         """An answer with a status of success, and what it holds, unpacked. Raises `BackendError`."""

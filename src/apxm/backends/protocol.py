@@ -45,7 +45,7 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
 
     @property
     def largest_input(self) -> int:
-        """So many tokens it costs at most: a token is at least a byte, and each message has a few around it."""
+        """The most input tokens of the request: a token is at least a byte, and each message has a few around it."""
         texts = (self.prompt, self.system or "", self.instruction or "")
         return sum(len(text.encode(errors="surrogatepass")) for text in texts) + _AROUND_MESSAGES
 
@@ -178,13 +178,13 @@ class BackendInfo(Struct, frozen=True, omit_defaults=True):
     """What the user is told about a backend, and what the metrics of a run say of it. Never holds a key."""
 
     name: str
-    """As configured."""
+    """The backend's name in the configuration."""
     kind: str
     model: str
     simulated: bool = field(default_factory=bool)  # made, so that it is not omitted from metrics; likewise below
     endpoint: str | None = field(default_factory=lambda: None)
     description: str = ""
-    """For people: ``qwen3-8b at http://127.0.0.1:8000/v1``. Metrics leave it out."""
+    """The backend in words for people: ``qwen3-8b at http://127.0.0.1:8000/v1``. Metrics leave it out."""
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):

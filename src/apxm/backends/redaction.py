@@ -16,11 +16,11 @@ from typing import NamedTuple
 _SHORT = 4
 """Characters. What is shorter, such as a value in a URL's query, is part of ordinary words."""
 _PART = 8
-"""So many characters of a key, one behind the other, count as it."""
+"""How many characters of a key, one behind the other, count as the key."""
 _LONG = 2 * _PART
 """A key that is shorter counts only as a whole, as its parts could be anything."""
 _MASKED = 3
-"""So many characters of a key count as it, beside asterisks or the like that stand for the rest."""
+"""How many characters count as the key beside asterisks or the like that stand for the rest."""
 BEGINNING = 4096
 _READINGS = 6
 """Escapes within escapes. Each reading takes as long as the text, whatever is in it."""
@@ -172,7 +172,7 @@ def _occurrences(secrets: Iterable[str], reading: _Reading) -> Iterator[tuple[in
 
 
 def _around(key: str, text: str, begin: int, end: int) -> tuple[int, int]:
-    """From the beginning of the key that stands before a mask, to the end of it that stands behind."""
+    """The span from the beginning of the key that stands before a mask to the end of it that stands behind."""
     before = next((k for k in range(min(begin, len(key)), 0, -1) if text[begin - k : begin] == key[:k]), 0)
     behind = next((k for k in range(min(len(text) - end, len(key)), 0, -1) if text[end : end + k] == key[-k:]), 0)
     return begin - before, end + behind
@@ -193,6 +193,6 @@ def _squeezed(secret: str) -> str:
 
 
 def _lower(text: str) -> str:
-    """As long as it was, unlike with `str.lower`."""
+    """The text in lower case, as long as it was, unlike with `str.lower`."""
     lower = text.lower()
     return lower if len(lower) == len(text) else "".join(c if len(c.lower()) > 1 else c.lower() for c in text)

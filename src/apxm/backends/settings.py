@@ -18,7 +18,7 @@ class ScriptedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     answer: str
 
 
-class _Limited(Struct, frozen=True, kw_only=True):
+class _Settings(Struct, frozen=True, kw_only=True):
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
@@ -26,7 +26,7 @@ class _Limited(Struct, frozen=True, kw_only=True):
     prices: dict[str, Price] = {}
     """What a million tokens cost, by model."""
     retries: Retries | None = None
-    """Where none is given, as many as `Limits` has, and fewer where nobody listens on this machine."""
+    """The most retries; None is as many as `Limits` has, and fewer where nobody listens on this machine."""
 
     @property
     def limits(self) -> Limits:
@@ -37,7 +37,7 @@ class _Limited(Struct, frozen=True, kw_only=True):
 
 
 class SimulatedSettings(
-    _Limited, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="simulated"
+    _Settings, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="simulated"
 ):
     model: str = "simulated"
     latency: str = DEFAULT_LATENCY
@@ -48,7 +48,7 @@ class SimulatedSettings(
     """The first that matches is the answer."""
 
 
-class OpenAISettings(_Limited, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"):
+class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="openai"):
     model: str
     endpoint: str
     """The URL up to and without ``/chat/completions``."""

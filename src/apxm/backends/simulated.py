@@ -92,7 +92,7 @@ class SimulatedBackend:
         """`begin`, for a call that meets no fault."""
         model = request.model or self._model
         work_ns = self._latency.latency_ns(self._draws, model, request.system_text(), request.prompt)
-        return self._sharing.begin(work_ns, clock, _Pending(self, request, done))
+        return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
 
     def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
         """Further work at the same endpoint, under the same load: the tokens of an answer that is streamed. `done` gets
@@ -116,7 +116,7 @@ class SimulatedBackend:
         return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
 
 
-class _Pending:
+class _PendingAnswer:
     """A call that is under way, called when it is over. A `partial` of the same takes five times the memory."""
 
     __slots__ = ("_backend", "_done", "_request")

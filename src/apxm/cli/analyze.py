@@ -16,7 +16,7 @@ from apxm.source import printable
 if TYPE_CHECKING:
     from apxm.analysis.profile import Profile
     from apxm.operations.types import Value
-    from apxm.program.model import Flow, Program
+    from apxm.program.program import Flow, Program
 
 
 @dataclass(frozen=True, kw_only=True)

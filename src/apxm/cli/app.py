@@ -30,7 +30,7 @@ COMMANDS = {
     "runs": "runs:runs_app",
     "workloads": "workloads:workloads_app",
 }
-"""By name: module of this folder, and in it a command's function or a group of commands."""
+"""The commands by name: a module of this folder, and in it a command's function or a group of commands."""
 
 
 def application(command: str | None = None) -> typer.Typer:

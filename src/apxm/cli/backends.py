@@ -141,7 +141,7 @@ def backend_lines(inventory: Inventory, indent: str = "") -> list[str]:
 
 
 def backend_entries(inventory: Inventory) -> list[dict[str, object]]:
-    """The same for ``--json``. Never shows a key."""
+    """The backends for ``--json``. Never shows a key."""
     default = inventory.chosen
     return [
         {

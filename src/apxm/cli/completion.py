@@ -24,7 +24,7 @@ def command_typed() -> str | None:
 
 
 def _line() -> str:
-    """As it is typed so far: bash has a line end after each word, others have it as it is."""
+    """The line as it is typed so far: bash has a line end after each word, others have it as it is."""
     return os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
 
 
@@ -63,7 +63,7 @@ def run_ids(options: dict[str, Any]) -> Iterable[str]:
     """The newest first, by the names of the files alone."""
     from pathlib import Path
 
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
     from apxm.journal.folder import runs_in
 
     chosen = options.get("journal_dir")
@@ -80,7 +80,7 @@ def backend_names(options: dict[str, Any]) -> Iterable[str]:
 
 @_completion
 def flow_names(options: dict[str, Any]) -> Iterable[str]:
-    """Those of the file that stands on the line already."""
+    """The names of the flows of the file that stands on the line already."""
     from apxm import api
     from apxm.language.parser import parse, read_source
 

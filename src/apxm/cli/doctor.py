@@ -34,7 +34,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
     from apxm.cli.backends import backend_entries
     from apxm.config.files import Scope, find_file
     from apxm.config.inventory import Inventory
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
     from apxm.config.trust import is_trusted
     from apxm.reports.structs import as_json
 
@@ -105,7 +105,7 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
 
 
 def _configuration(entry: dict[str, Any] | None, inventory: Inventory | None) -> str:
-    """Its place, and whether a project's own, which needs trust, has it for all of its backends."""
+    """The configuration's place, and whether a project's own, which needs trust, has it for all of its backends."""
     from apxm.config.files import user_file
 
     if entry is None:

@@ -1,4 +1,4 @@
-"""With which status the process leaves (docs/cli.md)."""
+"""The statuses with which the process leaves (docs/cli.md)."""
 
 FAILED = 1
 USAGE = 2

@@ -77,7 +77,7 @@ def _configurations(chosen: str | None) -> Iterator[tuple[str | Path, str]]:
 
 
 def _identity(path: str) -> object:
-    """The same for all names of a file."""
+    """What is equal for all names of a file."""
     try:
         return _number(os.stat(path))
     except (OSError, ValueError):

@@ -26,7 +26,7 @@ def ops(
       apxm ops
       apxm ops ask
     """
-    from apxm.reports import operations as report
+    from apxm.reports import operations_reference as report
 
     if json and not markdown:
         write(report.as_json(name), json)

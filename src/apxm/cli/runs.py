@@ -28,7 +28,7 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
       apxm runs list --json --journal-dir ./runs
     """
     from apxm.journal import runs
-    from apxm.reports.runs import runs_text
+    from apxm.reports.journaled_runs import runs_text
     from apxm.reports.structs import as_json
 
     found = runs.list_runs(_folder(journal_dir))
@@ -54,7 +54,7 @@ def show(
       apxm runs show last --prompts
     """
     from apxm.journal import runs
-    from apxm.reports.runs import run_json, run_text
+    from apxm.reports.journaled_runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
     if prompts:
@@ -93,7 +93,7 @@ def prune(
     from math import isnan
 
     from apxm.journal import runs
-    from apxm.reports.runs import pruned_json, pruned_text, size
+    from apxm.reports.journaled_runs import pruned_json, pruned_text, size
 
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")
@@ -125,7 +125,7 @@ def _folder(chosen: str | None) -> Path:
     """Raises `UsageError`. The default one need not exist."""
     from pathlib import Path
 
-    from apxm.config.runs import runs_folder
+    from apxm.config.journal_settings import runs_folder
 
     if chosen is None:
         return runs_folder()

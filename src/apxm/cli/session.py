@@ -18,13 +18,13 @@ from apxm.cli.progress import INTERVAL_S, ProgressLine
 from apxm.cli.terminal import note, show_diagnostics, show_warning
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
-from apxm.config.selection import Resolved, resolve
+from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import ApxmError, OutputClosedError, UsageError
 from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
-from apxm.program.model import Program
-from apxm.reports.calls import CallLines
+from apxm.program.program import Program
+from apxm.reports.call_log import CallLines
 from apxm.reports.structs import run_json
 from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
@@ -140,7 +140,7 @@ def show(session: Session, terminal: Terminal) -> int:
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
 
-def announce(configured: Resolved, session: Session, warnings: tuple[Diagnostic, ...]) -> None:
+def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Diagnostic, ...]) -> None:
     for notice in configured.notices:
         note(notice)
     default = session.pool.info.name

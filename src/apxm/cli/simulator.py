@@ -12,7 +12,7 @@ from apxm.cli.terminal import note, show_warning
 
 if TYPE_CHECKING:
     from apxm.simulator.options import SimulatorOptions
-    from apxm.simulator.server import Listening
+    from apxm.simulator.server import Address
 
 
 def simulator(
@@ -88,7 +88,7 @@ async def _serve(options: SimulatorOptions, *, stop_with_input: bool, json: bool
         return await told
 
 
-def _announce(listening: Listening, *, json: bool, quiet: bool) -> None:
+def _announce(listening: Address, *, json: bool, quiet: bool) -> None:
     from json import dumps
     from os import getpid
 

@@ -1,4 +1,4 @@
-"""From a file of AIS to a program, for the commands that compile."""
+"""Makes a program of a file of AIS, for the commands that compile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from apxm.session import milliseconds
 
 
 @dataclass(frozen=True)
-class Compiled:
+class TimedBuild:
     """A compilation, and how long it took from file to program."""
 
     path: str
@@ -22,17 +22,17 @@ class Compiled:
     compile_ms: float
 
 
-def compile_file(path: str, level: int, *, flow_named: bool = False, keep_ir_after: str | None = None) -> Compiled:
+def compile_file(path: str, level: int, *, flow_named: bool = False, keep_ir_after: str | None = None) -> TimedBuild:
     """Reads and compiles a source; `flow_named` says that its entry does not matter."""
     begun = perf_counter()
     refuse_artifact(path)
     source = read_source(path)
     compilation = compile_source(source, level=level, needs_entry=not flow_named, keep_ir_after=keep_ir_after)
     compilation.program.came_from(path, "source")
-    return Compiled(path, compilation, milliseconds(perf_counter() - begun))
+    return TimedBuild(path, compilation, milliseconds(perf_counter() - begun))
 
 
-def diagnostics_json(compiled: Compiled, flow: str | None = None, encoding_ns: int = 0) -> bytes:
+def diagnostics_json(compiled: TimedBuild, flow: str | None = None, encoding_ns: int = 0) -> bytes:
     """The file of ``--emit-diagnostics``."""
     found = compiler_diagnostics(compiled.compilation, input=compiled.path, flow=flow, encoding_ns=encoding_ns)
     return json_file(found)

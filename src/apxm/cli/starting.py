@@ -16,13 +16,13 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if sys.platform == "win32" else [signal.SIGHUP]))
-"""Those that ask a process to end."""
+"""The signals that ask a process to end."""
 
 _NOBODY_CHOSE = (signal.SIG_DFL, signal.default_int_handler)
 
 
 def leave_on_signals() -> None:
-    """From here on these signals end the process at once. One that is ignored, as in a shell's background job or
+    """Has `SIGNALS` end the process at once from here on. One that is ignored, as in a shell's background job or
     under nohup, stays so."""
     for number in SIGNALS:
         if signal.getsignal(number) in _NOBODY_CHOSE:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.invocation import arguments_for, assign, match
-from apxm.program.model import Flow, Parameter
+from apxm.program.program import Flow, FlowParameter
 from apxm.source import is_utf8, shortened
 
 
@@ -20,7 +20,7 @@ def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str]) -> l
 
 
 def read_known(flow: Flow, values: Sequence[str], named: Sequence[str]) -> dict[str, Value]:
-    """The same where some may be left out: by name, those that are given."""
+    """The values that are given, by name, where some may be left out."""
     return _read_all(flow, match(flow, values, _by_name(named)))
 
 
@@ -52,7 +52,7 @@ def _by_name(named: Sequence[str], option: str = "--arg", form: str = "NAME=VALU
     return found
 
 
-def _read(parameter: Parameter, text: str, flow: Flow) -> Value:
+def _read(parameter: FlowParameter, text: str, flow: Flow) -> Value:
     if parameter.type == "str":
         if not is_utf8(text):
             raise UsageError(f"the value of {parameter.name} is not UTF-8 text")

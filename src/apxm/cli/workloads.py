@@ -18,7 +18,7 @@ from apxm.source import printable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from apxm.workloads.endpoints import Endpoint
+    from apxm.workloads.endpoints import SharedEndpoint
 
 workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -120,7 +120,7 @@ def run(
     from apxm.files import OutputFile
     from apxm.runtime.loops import real_loop
     from apxm.workloads.catalog import find
-    from apxm.workloads.comparing import Comparing
+    from apxm.workloads.comparing import SystemComparison
     from apxm.workloads.comparison import comparison_json
     from apxm.workloads.comparison_tables import comparison_text
     from apxm.workloads.curve import check_plotting, draw_curve, terminal_curve
@@ -144,7 +144,7 @@ def run(
         endpoint = stack.enter_context(_endpoint(backend, latency, slowdown, seed, config))
         progress.say("loading")
         peer = None if apxm_only else load_peer(workload.peer)
-        comparing = Comparing(schedule, endpoint, apxm=not langgraph_only, peer=peer, report=progress.say)
+        comparing = SystemComparison(schedule, endpoint, apxm=not langgraph_only, peer=peer, report=progress.say)
         runner = stack.enter_context(asyncio.Runner(loop_factory=real_loop))
         runner.get_loop()
         progress.clear()
@@ -166,7 +166,7 @@ def run(
 
 def _endpoint(
     backend: str | None, latency: str | None, slowdown: str | None, seed: int | None, config: str | None
-) -> AbstractContextManager[Endpoint]:
+) -> AbstractContextManager[SharedEndpoint]:
     from apxm.backends.latency import DEFAULT_LATENCY
     from apxm.workloads import endpoints
 

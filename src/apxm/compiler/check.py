@@ -13,7 +13,7 @@ from apxm.ir.structure import Module
 from apxm.language.checker import check
 from apxm.language.parser import parse
 from apxm.language.syntax import CallExpression, CheckedTree
-from apxm.passes.remove_unused import Unused
+from apxm.passes.remove_unused import UnusedOperations
 from apxm.source import Diagnostic, SourceFile
 
 _REASON = "its result reaches no `return`, no `print` and no other effect"
@@ -39,7 +39,7 @@ def warnings_of(checked: CheckedTree, module: Module, *, removed: bool = True) -
     `removed` says whether what compiles it leaves unused calls out."""
     message, help = _REMOVED if removed else _KEPT
     found = list(checked.warnings)
-    calls = [op.origin for op in Unused(module).walk() if op.path and isinstance(op.origin, CallExpression)]
+    calls = [op.origin for op in UnusedOperations(module).walk() if op.path and isinstance(op.origin, CallExpression)]
     end = 0
     for call in sorted(calls, key=lambda call: call.span.start):
         if call.span.start >= end:  # one inside the arguments of another goes with that one

@@ -29,7 +29,7 @@ class PassDiagnostics(Struct, frozen=True, kw_only=True):
     statistics: Mapping[str, int]
 
 
-class Warned(Struct, frozen=True, kw_only=True):
+class CheckerWarning(Struct, frozen=True, kw_only=True):
     """A warning of the checker; lines and columns count from 1."""
 
     code: str
@@ -50,7 +50,7 @@ class CompilerDiagnostics(Struct, frozen=True, kw_only=True):
     """The statistics of each flow, by its qualified name."""
     passes_applied: tuple[str, ...]
     passes: tuple[PassDiagnostics, ...]
-    warnings: tuple[Warned, ...]
+    warnings: tuple[CheckerWarning, ...]
 
 
 def compiler_diagnostics(
@@ -71,7 +71,7 @@ def compiler_diagnostics(
             PassDiagnostics(name=report.name, timing_ms=_ms(report.duration_ns), statistics=report.statistics)
             for report in compilation.passes
         ),
-        warnings=tuple(_warned(warning) for warning in compilation.warnings),
+        warnings=tuple(_warning(warning) for warning in compilation.warnings),
     )
 
 
@@ -87,9 +87,9 @@ def _phases(compilation: Compilation, encoding_ns: int) -> CompilationPhases:
     )
 
 
-def _warned(warning: Diagnostic) -> Warned:
-    span = warning.span
-    return Warned(code=warning.code, message=warning.message, line=span.line, column=span.column, help=warning.help)
+def _warning(found: Diagnostic) -> CheckerWarning:
+    span = found.span
+    return CheckerWarning(code=found.code, message=found.message, line=span.line, column=span.column, help=found.help)
 
 
 def _ms(ns: int) -> float:

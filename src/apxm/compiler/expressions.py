@@ -14,7 +14,7 @@ from msgspec import Struct
 from apxm.errors import InternalError
 from apxm.ir.literals import size
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp
-from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
 
 MOST_LEAVES = 64
 """How many operands and constants an expression may hold that folds into its user; a `Compute` node holds others."""
@@ -25,7 +25,7 @@ MOST_SHARED = 8
 _CHARACTERS_PER_WEIGHT = 64
 
 
-class Folded(Struct, frozen=True):
+class FoldedValue(Struct, frozen=True):
     """A value as users see it."""
 
     expression: Expression
@@ -39,15 +39,15 @@ class Folded(Struct, frozen=True):
         return self.leaves <= MOST_LEAVES and self.depth <= DEEPEST and (uses < 2 or self.weight <= MOST_SHARED)
 
 
-def folded_constant(op: ConstantOp) -> Folded:
-    return Folded(Literal(op.constant), weight=1 + size(op.constant) // _CHARACTERS_PER_WEIGHT)
+def folded_constant(op: ConstantOp) -> FoldedValue:
+    return FoldedValue(Literal(op.constant), weight=1 + size(op.constant) // _CHARACTERS_PER_WEIGHT)
 
 
-def folded(op: ValueOp, operands: Sequence[Folded]) -> Folded:
+def folded(op: ValueOp, operands: Sequence[FoldedValue]) -> FoldedValue:
     """What `op` computes, given its operands."""
     if isinstance(op, ConstantOp):
         return folded_constant(op)
-    return Folded(
+    return FoldedValue(
         _expression(op, tuple(operand.expression for operand in operands)),
         leaves=sum(operand.leaves for operand in operands) or 1,
         depth=1 + max((operand.depth for operand in operands), default=0),
@@ -58,7 +58,7 @@ def folded(op: ValueOp, operands: Sequence[Folded]) -> Folded:
 def _expression(op: ValueOp, parts: tuple[Expression, ...]) -> Expression:
     match op:
         case TextOp():
-            return Text(parts)
+            return TextOf(parts)
         case SumOp():
             return Sum(parts)
         case ListOp():
@@ -92,8 +92,8 @@ def _place(expression: Expression, operands: dict[int, int]) -> Expression:
             return expression
         case Operand(index=node):
             return Operand(operands.setdefault(node, len(operands)))
-        case Text(parts=parts):
-            return Text(tuple(_place(part, operands) for part in parts))
+        case TextOf(parts=parts):
+            return TextOf(tuple(_place(part, operands) for part in parts))
         case Sum(parts=parts):
             return Sum(tuple(_place(part, operands) for part in parts))
         case ListOf(items=items):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from apxm.compiler.expressions import MOST_SHARED, Folded, folded, folded_constant, place
+from apxm.compiler.expressions import MOST_SHARED, FoldedValue, folded, folded_constant, place
 from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
 from apxm.errors import InternalError
 from apxm.ir.core import PRIORITY, Block, Op, SSAValue
@@ -18,14 +18,14 @@ from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order
 from apxm.operations.types import NONE
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
-    Call,
     Compute,
     Enter,
     Exit,
     Expression,
     Flow,
+    FlowParameter,
     Input,
     Literal,
     Names,
@@ -34,10 +34,10 @@ from apxm.program.model import (
     Operate,
     OrderEdge,
     Output,
-    Parameter,
     Plan,
     PlanNames,
     Program,
+    Subflow,
     Switch,
 )
 
@@ -84,7 +84,7 @@ class _Lowering:
 def _flow(flow: FlowOp, plan: int) -> Flow:
     defaults = flow.defaults
     parameters = tuple(
-        Parameter(name=name, type=str(argument.type), required=name not in defaults, default=defaults.get(name))
+        FlowParameter(name=name, type=str(argument.type), required=name not in defaults, default=defaults.get(name))
         for name, argument in zip(flow.parameters, flow.body.arguments, strict=True)
     )
     result = None if flow.result is None else str(flow.result)
@@ -112,9 +112,9 @@ class _PlanBuilder:
         self.node_names: list[NodeName] = []
         self.order_edges: dict[OrderEdge, None] = {}
         order_in, self.order_out = lowering.ports_of(around)
-        self.values: dict[SSAValue, Folded] = {}
+        self.values: dict[SSAValue, FoldedValue] = {}
         for value in inputs:
-            self.values[value] = Folded(Operand(self.add(Input())))
+            self.values[value] = FoldedValue(Operand(self.add(Input())))
         self.tracker = OrderTracker({self.add(Input()): access for access in order_in})
         self.inputs = len(self.nodes)
 
@@ -141,7 +141,7 @@ class _PlanBuilder:
 
     # --- values ----------------------------------------------------------------------------------------------------
 
-    def folded(self, value: SSAValue) -> Folded:
+    def folded(self, value: SSAValue) -> FoldedValue:
         found = self.values.get(value)
         if found is None:
             # Not of this plan and not delivered into it: a constant that every arm can hold for itself.
@@ -160,7 +160,7 @@ class _PlanBuilder:
         value = folded(op, [self.folded(operand) for operand in op.operands])
         if not value.fits(uses):
             operands, (expression,) = place((value.expression,))
-            value = Folded(Operand(self.add(Compute(operands=operands, value=expression), op)))
+            value = FoldedValue(Operand(self.add(Compute(operands=operands, value=expression), op)))
         self.values[op.result] = value
 
     # --- operations ------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class _PlanBuilder:
             self.tracker.add(dict.fromkeys(accesses, node), node, edges)
             self.explain(edges, node)
         for result in op.results:
-            self.values[result] = Folded(Operand(node))
+            self.values[result] = FoldedValue(Operand(node))
 
     def explain(self, edges: Iterable[Edge], target: int) -> None:
         for edge in edges:
@@ -227,10 +227,10 @@ class _PlanBuilder:
         self.frame(op, node, captured)
 
     def call(self, op: Op, callee: str) -> None:
-        node = Call(plan=self.lowering.plan_of_flow[callee], priority=op.attributes.get(PRIORITY, 0))
+        node = Subflow(plan=self.lowering.plan_of_flow[callee], priority=op.attributes.get(PRIORITY, 0))
         self.frame(op, node, op.operands)
 
-    def frame(self, op: Op, node: Switch | Call, delivered: Sequence[SSAValue]) -> None:
+    def frame(self, op: Op, node: Switch | Subflow, delivered: Sequence[SSAValue]) -> None:
         """The opener, what enters its frame, and what leaves it."""
         opener = self.add(node, op, named=True)
         for port, value in enumerate(delivered):
@@ -243,7 +243,7 @@ class _PlanBuilder:
             before = tuple(p.node for p in self.tracker.pending if same_kind(p.access, access))
             enters[access] = self.add(Enter(opener=opener, port=port, requires=before), op)
         if op.value is not None and op.value.uses:
-            self.values[op.value] = Folded(Operand(self.add(Exit(opener=opener, port=0), op)))
+            self.values[op.value] = FoldedValue(Operand(self.add(Exit(opener=opener, port=0), op)))
         exits: dict[Access, int] = {}
         for port, access in enumerate(accesses, 0 if op.value is None else 1):
             after = tuple(n for entered, n in enters.items() if entered.resource.may_alias(access.resource))

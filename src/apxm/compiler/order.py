@@ -39,7 +39,7 @@ def same_kind(access: Access, port: Access) -> bool:
     return access.mode == port.mode and access.resource.may_alias(port.resource)
 
 
-class Pending(Struct, frozen=True):
+class PendingAccess(Struct, frozen=True):
     """An access that later ones may have to wait for."""
 
     node: int
@@ -52,7 +52,7 @@ class Pending(Struct, frozen=True):
 class Edge(Struct, frozen=True):
     """What a new access owes to a pending one."""
 
-    pending: Pending
+    pending: PendingAccess
     order: Order
     rule: str
 
@@ -61,7 +61,7 @@ class OrderTracker:
     """The accesses of one plan, fed in program order; `ports` are the plan's input ports."""
 
     def __init__(self, ports: Mapping[int, Access]) -> None:
-        self.pending = [Pending(node, access, None) for node, access in ports.items()]
+        self.pending = [PendingAccess(node, access, None) for node, access in ports.items()]
         self._before: dict[int, tuple[Edge, ...]] = {}
         """The edges that each node got."""
 
@@ -87,7 +87,7 @@ class OrderTracker:
         """
         self._before.update(dict.fromkeys(accesses.values(), edges))
         kept = [p for p in self.pending if not any(_covers(access, p.access) for access in accesses)]
-        self.pending = [*kept, *(Pending(node, access, construct) for access, node in accesses.items())]
+        self.pending = [*kept, *(PendingAccess(node, access, construct) for access, node in accesses.items())]
 
     def _implied(self, edge: Edge, edges: dict[int, Edge]) -> bool:
         """Whether another of `edges` comes from a node that itself waits for this one's, as strictly."""

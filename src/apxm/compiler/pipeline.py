@@ -13,14 +13,14 @@ from apxm.compiler.lower import lower
 from apxm.errors import CompileError, InternalError, UsageError
 from apxm.garbage import without_collector
 from apxm.ir.build import build_module
-from apxm.ir.core import Invalid
+from apxm.ir.core import InvalidModule
 from apxm.ir.structure import Module
 from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.language.checker import check
 from apxm.language.parser import parse
 from apxm.passes.pipeline import LEVELS, REMOVE_UNUSED
-from apxm.program.model import Program
+from apxm.program.program import Program
 from apxm.program.verify import MOST_WORK, unfolded_work
 from apxm.source import Diagnostic, SourceFile, printable
 
@@ -105,7 +105,7 @@ def _check_request(level: int, keep_ir_after: str | None) -> None:
 def _verify(module: Module, step: str) -> None:
     try:
         verify_module(module)
-    except Invalid as error:
+    except InvalidModule as error:
         raise InternalError(f"{step} left a module that is not valid: {error}") from error
 
 

@@ -23,7 +23,7 @@ from apxm.errors import ConfigurationError, UsageError
 SIMULATED = "simulated"
 """The backend that always exists."""
 _RESERVED_FIELDS = ("messages", "model", "stream")
-"""Of a request's body: without them it would be another call."""
+"""Fields of a request's body that no setting may give: with others it would be another call."""
 
 
 class Config(Struct, frozen=True):

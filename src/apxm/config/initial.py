@@ -51,5 +51,5 @@ def _is_bare(name: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """For printable text JSON's strings are TOML's."""
+    """The text as a TOML string, which for printable text is JSON's."""
     return json.dumps(text, ensure_ascii=False)

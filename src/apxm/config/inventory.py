@@ -35,7 +35,7 @@ def _whose(file: ConfigFile) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownBackend:
     """A backend that could be made."""
 
     name: str
@@ -43,11 +43,11 @@ class Known:
     origin: str
     """A file and line, or what in the environment made it, in words."""
     where: str | None = None
-    """Its place in a file."""
+    """The backend's place in a file."""
     trusted: bool = True
     """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
     file: ConfigFile | None = None
-    """Where it comes from one."""
+    """The file that it comes from, where it comes from one."""
 
     @property
     def info(self) -> BackendInfo:
@@ -97,15 +97,15 @@ class Inventory:
     ) -> None:
         """The arguments are those of `find_file`. Raises `ConfigurationError`; a key that is missing, or a file that is
         not trusted, is no error yet."""
-        self._built_in = {SIMULATED: Known(SIMULATED, SimulatedSettings(), "built in")}
+        self._built_in = {SIMULATED: KnownBackend(SIMULATED, SimulatedSettings(), "built in")}
         if found := env.openai_from(os.environ):
             settings, origin = found
             parse_endpoint(settings.endpoint, setting=env.ENDPOINT)
-            self._built_in[env.OPENAI] = Known(env.OPENAI, settings, origin)
-        self._configured: dict[str, Known] = {}
+            self._built_in[env.OPENAI] = KnownBackend(env.OPENAI, settings, origin)
+        self._configured: dict[str, KnownBackend] = {}
         self._document: Document | None = None
         self.path: str | None = None
-        """Of the file that counts."""
+        """The path of the file that counts."""
         self.warnings: list[str] = []
         path, start = (None if given is None else Path(given) for given in (chosen, directory))
         if file := find_file(path, start, scope):
@@ -117,7 +117,7 @@ class Inventory:
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
         self.backends = {**self._built_in, **self._configured}
 
-    def get(self, name: str) -> Known:
+    def get(self, name: str) -> KnownBackend:
         """Raises `UsageError` where there is none of that name."""
         if name in self.backends:
             return self.backends[name]
@@ -158,4 +158,4 @@ class Inventory:
         trusted = trusted_backends(file, backends)
         for name, settings in backends.items():
             where = document.place("backends", name)
-            self._configured[name] = Known(name, settings, where, where, name in trusted, file)
+            self._configured[name] = KnownBackend(name, settings, where, where, name in trusted, file)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from apxm.config.runs import Journaling
+from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.runtime.options import RunOptions
 
@@ -19,7 +19,7 @@ class Invocation:
     """
 
     flow: str | None = None
-    """None is the program's entry."""
+    """The flow's name; None is the program's entry."""
     selection: Selection = field(default_factory=Selection)
     options: RunOptions = field(default_factory=RunOptions)
     journaling: Journaling = field(default_factory=Journaling)
@@ -35,7 +35,7 @@ class Invocation:
         )
 
     def but(self, said: Mapping[str, Any]) -> Invocation:
-        """The same with other options, as far as they are `said`. Raises `UsageError`."""
+        """The invocation with other options, as far as they are `said`. Raises `UsageError`."""
         return replace(self, options=replace(self.options, **_named(RunOptions, said)))
 
 

@@ -19,7 +19,7 @@ from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
-from apxm.config.inventory import Inventory, Known
+from apxm.config.inventory import Inventory, KnownBackend
 from apxm.errors import BackendError, ConfigurationError, UsageError
 from apxm.source import printable
 
@@ -56,7 +56,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedBackends:
     backends: Mapping[str, AnyBackend]
     default: str
     notices: tuple[str, ...]
@@ -64,7 +64,7 @@ class Resolved:
     warnings: tuple[str, ...]
 
 
-def resolve(selection: Selection) -> Resolved:
+def resolve(selection: Selection) -> ResolvedBackends:
     """Finds the configuration and makes the backends of a run, those that need a key or a client when first called.
 
     Raises `ConfigurationError`, also where the default backend lacks its key or its file is not trusted; `UsageError`
@@ -81,10 +81,10 @@ def resolve(selection: Selection) -> Resolved:
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
-    return Resolved(backends, chosen.name, (notice,), warnings)
+    return ResolvedBackends(backends, chosen.name, (notice,), warnings)
 
 
-def _changed(known: Known, selection: Selection) -> Known:
+def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
     settings = known.settings
     if selection.model is not None:
         if not selection.model.strip():
@@ -103,11 +103,11 @@ def _changed(known: Known, selection: Selection) -> Known:
     return replace(known, settings=msgspec.structs.replace(settings, **given))
 
 
-def _backend(known: Known) -> AnyBackend:
+def _backend(known: KnownBackend) -> AnyBackend:
     settings = known.settings
     if isinstance(settings, SimulatedSettings):
         if known.refusal is not None:
-            return _Refused(known.info, known.refusal)
+            return _RefusedBackend(known.info, known.refusal)
         return create_backend(known.name, settings, os.environ, where=known.where)
 
     def make() -> CoroutineBackend:
@@ -117,7 +117,7 @@ def _backend(known: Known) -> AnyBackend:
     return DeferredBackend(known.info, settings, make)
 
 
-class _Refused:
+class _RefusedBackend:
     """A simulated backend that must not be called: each call fails, and a run without one is not held up."""
 
     limits = Limits()
@@ -136,7 +136,7 @@ class _Refused:
         pass
 
 
-def _notice(info: BackendInfo, known: Known, inventory: Inventory, forced: bool) -> str:
+def _notice(info: BackendInfo, known: KnownBackend, inventory: Inventory, forced: bool) -> str:
     if not info.simulated:
         return printable(f"model: {info.description} (backend {info.name}: {known.origin})")
     everywhere = ", in place of every other backend" if forced and len(inventory.backends) > 1 else ""

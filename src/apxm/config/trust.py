@@ -58,7 +58,7 @@ def trust(path: Path | None = None) -> Path:
 
 
 def trusted_backends(file: ConfigFile, backends: Mapping[str, Settings]) -> set[str]:
-    """Those of `file` that may be called."""
+    """The names of the backends of `file` that may be called."""
     if is_trusted(file.scope, file.content):
         return set(backends)
     return {name for name, settings in backends.items() if _is_harmless(settings) or _is_trusted_at(file, settings)}
@@ -87,8 +87,8 @@ def _digest(content: bytes) -> str:
 
 
 def _digest_at(path: Path, settings: Settings) -> str:
-    """Of a place, and of what a backend sends where. Settings as they are by default are left out, so that a new one
-    changes no digest."""
+    """The digest of a place, and of what a backend sends where. Settings as they are by default are left out, so that
+    a new one changes no digest."""
     given = msgspec.structs.asdict(settings)
     for field in msgspec.structs.fields(settings):
         default = field.default_factory() if callable(field.default_factory) else field.default
@@ -106,7 +106,7 @@ def _store() -> Path:
 
 
 def _places() -> Path:
-    """The same for backends at their places."""
+    """The folder of marks for backends at their places."""
     return user_folder("state") / "trusted-places"
 
 

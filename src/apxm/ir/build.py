@@ -134,7 +134,7 @@ class _FlowBuilder:
         return value
 
     def expression(self, expression: syntax.Expression) -> SSAValue | None:
-        """None for a call of something that gives nothing."""
+        """The expression's value; None for a call of something that gives nothing."""
         match expression:
             case syntax.Constant(value=value):
                 return self.add(ConstantOp(value, _TYPES[type(value)]), expression).result

@@ -28,7 +28,7 @@ NO_FUSE = "no_fuse"
 _NO_LITERALS: Mapping[str, Value] = MappingProxyType({})
 
 
-class Invalid(Exception):  # noqa: N818  # a verdict
+class InvalidModule(Exception):  # noqa: N818  # a verdict
     """The module breaks a rule of the IR, which is a defect of what built or changed it."""
 
 
@@ -110,7 +110,7 @@ class Op:
         for index, value in enumerate(operands):
             value.uses[self, index] = None
         self.results: tuple[SSAValue, ...] = () if result is None else (SSAValue(result, self),)
-        """At most one today."""
+        """The values that the operation gives: at most one today."""
         self.names = names
         """The names of the last operands, where they have names."""
         self.literals = literals
@@ -149,7 +149,7 @@ class Op:
 
     @property
     def path(self) -> str:
-        """Its stable name within the flow; empty for what has none."""
+        """The operation's stable name within the flow; empty for what has none."""
         return self.attributes.get(PATH, "")
 
     @property
@@ -161,7 +161,7 @@ class Op:
         return span.source.position(span.start)
 
     def verify(self) -> None:
-        """Raises `Invalid` where the operation by itself breaks a rule; `ir.verify` sees to what is around it."""
+        """Raises `InvalidModule` where the operation by itself breaks a rule; `ir.verify` sees to what is around it."""
 
     def walk(self) -> Iterator[Op]:
         """The operation, and all that it holds behind it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
-from apxm.ir.core import Invalid, Op, SSAValue
+from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation, Parameter
 from apxm.operations.effects import OUTPUT, Access, Effect
@@ -54,22 +54,22 @@ class OperateOp(Op):
         if found is not operation.result:
             expected = operation.result_for([argument.type for argument in arguments[len(operation.positional) :]])
             if found not in (operation.result, expected):
-                raise Invalid(f"expected the result {expected}, found {found}")
+                raise InvalidModule(f"expected the result {expected}, found {found}")
         if self.names:
             self._verify_options()
         for name, value in self.literals.items():
             parameter = operation.parameter(name)
             if parameter is None or not parameter.literal:
-                raise Invalid(f"{operation.name} has no literal option {name!r}; it is {operation.signature}")
+                raise InvalidModule(f"{operation.name} has no literal option {name!r}; it is {operation.signature}")
             _verify_literal(parameter, value)
 
     def _verify_arguments(self, arguments: list[SSAValue]) -> None:
         operation = self.OPERATION
         positional, variadic = operation.positional, operation.variadic
         if len(arguments) < operation.least_operands:
-            raise Invalid(f"expected at least {operation.least_operands} operands, found {len(arguments)}")
+            raise InvalidModule(f"expected at least {operation.least_operands} operands, found {len(arguments)}")
         if variadic is None and len(arguments) > len(positional):
-            raise Invalid(f"expected at most {len(positional)} operands, found {len(arguments)}")
+            raise InvalidModule(f"expected at most {len(positional)} operands, found {len(arguments)}")
         for parameter, argument in zip(positional, arguments, strict=False):
             _verify_type(parameter.name, argument.type, parameter.type)
         if variadic is not None:
@@ -82,31 +82,31 @@ class OperateOp(Op):
             parameter = operation.parameter(name)
             if parameter is None:
                 if not operation.open_arguments:
-                    raise Invalid(f"{operation.name} has no option {name!r}; it is {operation.signature}")
+                    raise InvalidModule(f"{operation.name} has no option {name!r}; it is {operation.signature}")
                 continue
             if parameter.literal:
-                raise Invalid(f"the option {name!r} is a literal, found a value")
+                raise InvalidModule(f"the option {name!r} is a literal, found a value")
             _verify_type(name, option.type, parameter.type)
 
 
 def _verify_type(name: str, found: Type, expected: Type) -> None:
     # Nearly all are one of these, and every pass that changes something has the module verified again.
     if found is not expected and expected is not JSON and not assignable(found, expected):
-        raise Invalid(f"{name} is {expected}, found {found}")
+        raise InvalidModule(f"{name} is {expected}, found {found}")
 
 
 def _verify_literal(parameter: Parameter, value: Value) -> None:
     name = parameter.name
     if not conforms(value, parameter.type):
-        raise Invalid(f"the option {name!r} is {parameter.type}, found {value!r}")
+        raise InvalidModule(f"the option {name!r} is {parameter.type}, found {value!r}")
     if parameter.choices and value not in parameter.choices:
-        raise Invalid(f"the option {name!r} is one of {', '.join(parameter.choices)}, found {value!r}")
+        raise InvalidModule(f"the option {name!r} is one of {', '.join(parameter.choices)}, found {value!r}")
     if parameter.minimum is not None and value < parameter.minimum:
-        raise Invalid(f"the option {name!r} is at least {parameter.minimum:g}, found {value!r}")
+        raise InvalidModule(f"the option {name!r} is at least {parameter.minimum:g}, found {value!r}")
     if parameter.maximum is not None and value > parameter.maximum:
-        raise Invalid(f"the option {name!r} is at most {parameter.maximum:g}, found {value!r}")
+        raise InvalidModule(f"the option {name!r} is at most {parameter.maximum:g}, found {value!r}")
     if parameter.above is not None and value <= parameter.above:
-        raise Invalid(f"the option {name!r} is above {parameter.above:g}, found {value!r}")
+        raise InvalidModule(f"the option {name!r} is above {parameter.above:g}, found {value!r}")
 
 
 _TOUCHES: Mapping[Effect, tuple[Access, ...]] = {
@@ -117,7 +117,7 @@ _TOUCHES: Mapping[Effect, tuple[Access, ...]] = {
 
 
 def _class_of(operation: Operation) -> type[OperateOp]:
-    class Made(OperateOp):
+    class TableOp(OperateOp):
         __slots__ = ()
         __doc__ = operation.summary
         name = f"ais.{operation.name}"
@@ -125,8 +125,8 @@ def _class_of(operation: Operation) -> type[OperateOp]:
         is_model_call = operation.effect is Effect.MODEL
         touches = _TOUCHES[operation.effect]
 
-    Made.__name__ = Made.__qualname__ = f"{operation.name.title().replace('_', '')}Op"
-    return Made
+    TableOp.__name__ = TableOp.__qualname__ = f"{operation.name.title().replace('_', '')}Op"
+    return TableOp
 
 
 OPERATE_OPS: MappingProxyType[str, type[OperateOp]] = MappingProxyType(

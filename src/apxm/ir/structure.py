@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from apxm.ir.core import Block, Invalid, Op, SSAValue
+from apxm.ir.core import Block, InvalidModule, Op, SSAValue
 from apxm.ir.literals import quoted
 from apxm.ir.values import constant_of
 from apxm.operations.labels import fold_label, matching_label
@@ -78,9 +78,9 @@ class FlowOp(Op):
         types = {name: argument.type for name, argument in zip(self.parameters, self.body.arguments, strict=True)}
         for name, value in self.defaults.items():
             if name not in types:
-                raise Invalid(f"a default for {name!r}, which is no parameter")
+                raise InvalidModule(f"a default for {name!r}, which is no parameter")
             if not conforms(value, types[name]):
-                raise Invalid(f"the default of {name!r} is {types[name]}, found {value!r}")
+                raise InvalidModule(f"the default of {name!r} is {types[name]}, found {value!r}")
         _verify_end(self.body, ReturnOp, self.result)
 
 
@@ -134,30 +134,30 @@ class SwitchOp(Op):
 
     def verify(self) -> None:
         if len(self.operands) != 1 or self.selector.type != STR:
-            raise Invalid("expected one operand, the selector, a str")
+            raise InvalidModule("expected one operand, the selector, a str")
         labels = self.labels
         if not labels:
-            raise Invalid("expected at least one case")
+            raise InvalidModule("expected at least one case")
         if len(self.regions) not in (len(labels), len(labels) + 1):
-            raise Invalid(f"expected an arm per label, found {len(self.regions)} for {len(labels)}")
+            raise InvalidModule(f"expected an arm per label, found {len(self.regions)} for {len(labels)}")
         if len(set(labels)) < len(labels) or any(label != fold_label(label) for label in labels):
-            raise Invalid("expected labels that are trimmed, folded and all different")
+            raise InvalidModule("expected labels that are trimmed, folded and all different")
         for arm in self.regions:
             if arm.arguments:
-                raise Invalid("an arm takes no arguments")
+                raise InvalidModule("an arm takes no arguments")
             _verify_end(arm, YieldOp, None if self.value is None else self.value.type)
 
 
 def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None:
-    """That `block` ends with an operation of this kind, which gives what the operation around it says."""
+    """Checks that `block` ends with an operation of this kind, which gives what the operation around it says."""
     end = block.ops[-1] if block.ops else None
     if end is None or type(end) is not kind:
-        raise Invalid(f"expected {kind.name} at the end of a block, found {end.name if end else 'nothing'}")
+        raise InvalidModule(f"expected {kind.name} at the end of a block, found {end.name if end else 'nothing'}")
     if len(end.operands) > 1:
-        raise Invalid(f"expected at most one operand, found {len(end.operands)}")
+        raise InvalidModule(f"expected at most one operand, found {len(end.operands)}")
     found = end.operands[0].type if end.operands else NONE
     if found != (expected or NONE) and not assignable(found, expected or NONE):
-        raise Invalid(f"expected {expected or NONE}, found {found}")
+        raise InvalidModule(f"expected {expected or NONE}, found {found}")
 
 
 class Module:
@@ -169,7 +169,7 @@ class Module:
         self.flows = {flow.symbol: flow for flow in flows}
 
     def callees_first(self) -> list[FlowOp]:
-        """The flows, each behind those it calls. Raises `Invalid` where flows call each other in a circle."""
+        """The flows, each behind those it calls. Raises `InvalidModule` where flows call each other in a circle."""
         calls = {
             symbol: [op.callee for op in flow.body.walk() if op.callee is not None]
             for symbol, flow in self.flows.items()
@@ -177,4 +177,4 @@ class Module:
         try:
             return [self.flows[symbol] for symbol in TopologicalSorter(calls).static_order()]
         except CycleError as error:
-            raise Invalid(f"flows call each other in a circle: {' -> '.join(error.args[1])}") from None
+            raise InvalidModule(f"flows call each other in a circle: {' -> '.join(error.args[1])}") from None

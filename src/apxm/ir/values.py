@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apxm.ir.core import Invalid, Op, SSAValue
+from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.ir.literals import written
 from apxm.operations.types import FLOAT, INT, JSON, STR, Type, Value, assignable, conforms, list_of
 
@@ -20,11 +20,11 @@ class ValueOp(Op):
 
     def expect_result(self, expected: Type) -> None:
         if self.result.type != expected:
-            raise Invalid(f"expected the result {expected}, found {self.result.type}")
+            raise InvalidModule(f"expected the result {expected}, found {self.result.type}")
 
     def expect_one_operand(self) -> None:
         if len(self.operands) != 1:
-            raise Invalid(f"expected one operand, found {len(self.operands)}")
+            raise InvalidModule(f"expected one operand, found {len(self.operands)}")
 
 
 class ConstantOp(ValueOp):
@@ -43,7 +43,7 @@ class ConstantOp(ValueOp):
     def verify(self) -> None:
         value, type_ = self.literals["value"], self.results[0].type
         if not (type(value) is str and type_ is STR) and not conforms(value, type_):
-            raise Invalid(f"{written(value)} is no {type_}")
+            raise InvalidModule(f"{written(value)} is no {type_}")
 
 
 class TextOp(ValueOp):
@@ -70,10 +70,10 @@ class SumOp(ValueOp):
 
     def verify(self) -> None:
         if not self.operands:
-            raise Invalid("expected at least one operand, found none")
+            raise InvalidModule("expected at least one operand, found none")
         for operand in self.operands:
             if not operand.type.is_number:
-                raise Invalid(f"expected numbers, found {operand.type}")
+                raise InvalidModule(f"expected numbers, found {operand.type}")
         self.expect_result(_type_of_sum(self.operands))
 
 
@@ -87,10 +87,10 @@ class ListOp(ValueOp):
     def verify(self) -> None:
         element = self.result.type.element
         if element is None:
-            raise Invalid(f"expected a list as result, found {self.result.type}")
+            raise InvalidModule(f"expected a list as result, found {self.result.type}")
         for operand in self.operands:
             if not assignable(operand.type, element) or _needs_floats(operand.type, element):
-                raise Invalid(f"expected items of {element}, found {operand.type}")
+                raise InvalidModule(f"expected items of {element}, found {operand.type}")
 
 
 class DictOp(ValueOp):
@@ -107,7 +107,7 @@ class DictOp(ValueOp):
     def verify(self) -> None:
         self.expect_result(JSON)
         if len(self.keys) != len(self.operands):
-            raise Invalid(f"expected a key per operand, found {len(self.keys)} for {len(self.operands)}")
+            raise InvalidModule(f"expected a key per operand, found {len(self.keys)} for {len(self.operands)}")
 
 
 class FieldOp(ValueOp):
@@ -142,7 +142,7 @@ class ToFloatOp(ValueOp):
         found = self.operands[0].type
         converted = _with_floats(found)
         if converted == found:
-            raise Invalid(f"expected int or a list of it, found {found}")
+            raise InvalidModule(f"expected int or a list of it, found {found}")
         self.expect_result(converted)
 
 

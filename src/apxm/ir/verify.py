@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from apxm.ir.core import PATH, Block, Invalid, Op, SSAValue
+from apxm.ir.core import PATH, Block, InvalidModule, Op, SSAValue
 from apxm.ir.structure import FlowOp, Module
 from apxm.operations.types import assignable
 
 
 def verify_module(module: Module) -> None:
-    """Raises `Invalid` where an operation by itself is wrong, a value is used above its definition, a block does not
-    end where it ends, a call does not fit what it calls, a path stands twice, or a flow calls itself."""
+    """Raises `InvalidModule` where an operation by itself is wrong, a value is used above its definition, a block does
+    not end where it ends, a call does not fit what it calls, a path stands twice, or a flow calls itself."""
     for flow in module.flows.values():
         _FlowVerifier(flow, module).run()
     module.callees_first()
@@ -65,5 +65,5 @@ class _FlowVerifier:
         if result != callee.result:
             raise self._invalid(f"{symbol} gives {callee.result}, found {result}")
 
-    def _invalid(self, message: str) -> Invalid:
-        return Invalid(f"{self.flow.symbol}: {message}")
+    def _invalid(self, message: str) -> InvalidModule:
+        return InvalidModule(f"{self.flow.symbol}: {message}")

@@ -60,29 +60,29 @@ def files_of(folder: Path, run_id: str) -> RunFiles:
 
 
 @dataclass
-class Stored:
+class KeptRun:
     """The files of a run, by their looks."""
 
     files: RunFiles
     has_journal: bool = False
     size_bytes: int = 0
     written: float = 0.0
-    """When the last of them was, in unix time."""
+    """When the last of the files was written, in unix time."""
     ours: bool = True
     """Whether all of them are regular files, as those of a run are."""
 
 
-def runs_in(folder: Path) -> list[Stored]:
+def runs_in(folder: Path) -> list[KeptRun]:
     """Every run that has a file there, by id, which is by the time they began; none where there is no folder. Raises
     `JournalError`."""
-    runs: dict[str, Stored] = {}
+    runs: dict[str, KeptRun] = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not (match := _FILE.fullmatch(entry.name)):
                     continue
                 run_id = match[1]
-                run = runs.setdefault(run_id, Stored(RunFiles(folder, run_id)))
+                run = runs.setdefault(run_id, KeptRun(RunFiles(folder, run_id)))
                 try:
                     state = entry.stat()
                 except FileNotFoundError:

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from apxm.errors import JournalError, OperationError
-from apxm.journal.model import Edited, Header, Record, Result
+from apxm.journal.rows import Answered, Edited, Header, TimedRow
 from apxm.operations.types import JSON, Value, check_size, conforms
 from apxm.regular import NotRegularError
 from apxm.source import printable
@@ -31,20 +31,20 @@ LARGEST_ROW = 512 * 1024 * 1024
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_header = msgspec.msgpack.Decoder(Header).decode
-_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_record = msgspec.msgpack.Decoder(TimedRow).decode
 
-C = TypeVar("C", bound=Header | Record)
+C = TypeVar("C", bound=Header | TimedRow)
 
 
 class End(NamedTuple):
     """Where a journal ends, for whoever goes on with it."""
 
     number: int
-    """Of the last row; the header is row 0."""
+    """The number of the last row; the header is row 0."""
     checksum: int
 
 
-def encode(content: Header | Record) -> bytes:
+def encode(content: Header | TimedRow) -> bytes:
     """The content of a row. Raises `JournalError` where it could not be read again."""
     try:
         for value in _values(content):
@@ -63,7 +63,7 @@ def decode_header(content: bytes) -> Header:
         return _checked(_decode_header(content))
 
 
-def decode_record(content: bytes) -> Record:
+def decode_record(content: bytes) -> TimedRow:
     """Raises `JournalError`."""
     with _decoding():
         return _checked(_decode_record(content))
@@ -116,11 +116,11 @@ def _checked(content: C) -> C:
     return content
 
 
-def _values(content: Header | Record) -> Iterable[Value]:
+def _values(content: Header | TimedRow) -> Iterable[Value]:
     if isinstance(content, Header):
         return [*content.inputs, *content.options.values()]
     row = content.row
-    return row.inputs if isinstance(row, Edited) else [row.value] if isinstance(row, Result) else ()
+    return row.inputs if isinstance(row, Edited) else [row.value] if isinstance(row, Answered) else ()
 
 
 @contextmanager

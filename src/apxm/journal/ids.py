@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from random import SystemRandom
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
-"""None that looks like another one: no i, l, o, 0, 1."""
+"""The letters of an id, without those that look like another one: i, l, o, 0, 1."""
 _SYSTEM = SystemRandom()
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-9]{4}")
 

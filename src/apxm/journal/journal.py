@@ -16,8 +16,8 @@ from apxm.errors import InternalError, JournalError, UsageError
 from apxm.forks import tell_of_forks
 from apxm.journal.folder import RunFiles, check_folder, files_of
 from apxm.journal.lock import RunLock
-from apxm.journal.model import Header, History, Record, Row
 from apxm.journal.reading import read_to_end
+from apxm.journal.rows import Header, History, Row, TimedRow
 from apxm.journal.store import Store, Sync
 from apxm.journal.writer import Committed, OnFailure, Writer
 from apxm.source import printable
@@ -99,7 +99,7 @@ class Journal:
         is about to come, which this one could share its commit with."""
         if self._writer is None or self._closed:
             raise InternalError("a row was appended to a journal that is not open")
-        self._writer.append(Record(self._clock(), row), committed, urgent)
+        self._writer.append(TimedRow(self._clock(), row), committed, urgent)
 
     @property
     def failure(self) -> JournalError | None:

@@ -20,7 +20,7 @@ from apxm.journal.format import (
     decode_record,
     failing,
 )
-from apxm.journal.model import History
+from apxm.journal.rows import History
 from apxm.source import printable
 
 _OF_THE_PLACE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
@@ -33,7 +33,7 @@ def read(path: Path) -> History:
 
 
 def read_to_end(path: Path) -> tuple[History, End]:
-    """As `read`, with what it takes to go on.
+    """Reads a journal as `read` does, and gives what it takes to go on, too.
 
     Where there is no write-ahead log nobody writes, and the file is read as it lies there: else SQLite would make files
     beside it. A process that takes the run over in that moment may change it under the reader, who then begins anew.

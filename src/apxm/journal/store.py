@@ -13,7 +13,7 @@ from zlib import crc32
 from apxm.errors import JournalError
 from apxm.journal.folder import RunFiles, unusable
 from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, End, connect, encode, failing
-from apxm.journal.model import Header, Record
+from apxm.journal.rows import Header, TimedRow
 from apxm.source import printable
 
 Sync = Literal["full", "normal"]
@@ -60,7 +60,7 @@ class Store:
                 path.unlink(missing_ok=True)
             raise
 
-    def write(self, records: Iterable[Record]) -> None:
+    def write(self, records: Iterable[TimedRow]) -> None:
         """Commits all of them or, with whatever error, none."""
         number, checksum = self._end
         rows: list[tuple[int, bytes, int]] = []

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from apxm.errors import JournalError
 from apxm.journal.format import reason_of
-from apxm.journal.model import Record
+from apxm.journal.rows import TimedRow
 from apxm.journal.store import Store
 
 Committed = Callable[[], object]
@@ -29,7 +29,7 @@ unless somebody knows that there will be none."""
 
 
 class _Entry(NamedTuple):
-    record: Record
+    record: TimedRow
     committed: Committed | None
 
 
@@ -42,16 +42,16 @@ class Writer:
         self.failure: JournalError | None = None
         """Why nothing is written any more; set by the thread alone, to be read by others when it has ended."""
         self._committed = 0.0
-        """When, by `perf_counter`; read and set by the thread alone."""
+        """The instant of the last commit, by `perf_counter`; read and set by the thread alone."""
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
-        """None ends the thread."""
+        """The entries still to be written; None ends the thread."""
         self._urgent = threading.Event()
         """Whether the thread need not wait for more rows."""
         # A disk that hangs must not hold the process: whatever is committed is safe without us.
         self._thread = threading.Thread(target=self._work, name="apxm-journal", daemon=True)
         self._thread.start()
 
-    def append(self, record: Record, committed: Committed | None, urgent: bool) -> None:
+    def append(self, record: TimedRow, committed: Committed | None, urgent: bool) -> None:
         self._queue.put(_Entry(record, committed))
         if urgent:
             self._urgent.set()
@@ -103,7 +103,7 @@ class Writer:
                 raise
 
     def _tell(self, failure: JournalError | None, callbacks: list[Committed]) -> None:
-        """On the loop."""
+        """Tells whoever waits, on the loop, that their rows are committed or why not."""
         if failure:
             self._call(self._on_failure, failure)
         for committed in callbacks:

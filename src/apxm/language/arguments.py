@@ -12,19 +12,19 @@ from apxm.language.syntax import CallExpression, Expression, NamedArgument
 from apxm.operations.definition import Callee, Parameter
 
 
-class Matched(NamedTuple):
+class MatchedArguments(NamedTuple):
     """The arguments of one call, sorted out."""
 
     given: dict[str, Expression]
-    """By parameter; what is missing or wrong is absent."""
+    """The arguments by parameter; what is missing or wrong is absent."""
     variadic: tuple[Expression, ...]
     others: tuple[Expression, ...]
     """Arguments without a parameter: reported, or allowed by `open_arguments`."""
 
 
-def match_arguments(call: CallExpression, callee: Callee, report: Report) -> Matched:
+def match_arguments(call: CallExpression, callee: Callee, report: Report) -> MatchedArguments:
     if _is_out_of_order(call, callee, report):
-        return Matched({}, (), call.expressions)
+        return MatchedArguments({}, (), call.expressions)
     positional, by_name = callee.positional, callee.by_name
     given: dict[str, Expression] = {}
     others: list[Expression] = []
@@ -52,7 +52,7 @@ def match_arguments(call: CallExpression, callee: Callee, report: Report) -> Mat
             others.append(argument.value)
         named.add(name)
     _require(call, callee, given.keys() | meant, given, rest, report)
-    return Matched(given, rest, tuple(others))
+    return MatchedArguments(given, rest, tuple(others))
 
 
 def _reject_unknown(argument: NamedArgument, callee: Callee, known: dict[str, Parameter], report: Report) -> set[str]:

@@ -17,7 +17,7 @@ from apxm.source import SourceFile, Span
 T = TypeVar("T")
 
 
-class _Listed(NamedTuple):
+class _ItemList(NamedTuple):
     """What stands in parentheses, with these."""
 
     span: Span
@@ -72,7 +72,7 @@ class Builder:
             span=self._span(parts),
             annotations=tuple(parts[:keyword]),
             name=self._declared(parts[keyword + 1]),
-            parameters=next((listed.items for listed in _all(_Listed, parts)), ()),
+            parameters=next((listed.items for listed in _all(_ItemList, parts)), ()),
             result=_first(syntax.TypeName, parts),
             body=parts[-1],
         )
@@ -89,12 +89,12 @@ class Builder:
             readonly=isinstance(parts[-1], Token),
         )
 
-    def parameters(self, parts: Parts) -> _Listed:
-        return _Listed(self._span(parts), _all(syntax.Parameter, parts))
+    def parameters(self, parts: Parts) -> _ItemList:
+        return _ItemList(self._span(parts), _all(syntax.FlowParameter, parts))
 
-    def parameter(self, parts: Parts) -> syntax.Parameter:
-        default = parts[4] if len(parts) > 3 else None
-        return syntax.Parameter(span=self._span(parts), name=self._declared(parts[0]), type=parts[2], default=default)
+    def parameter(self, parts: Parts) -> syntax.FlowParameter:
+        name, default = self._declared(parts[0]), parts[4] if len(parts) > 3 else None
+        return syntax.FlowParameter(span=self._span(parts), name=name, type=parts[2], default=default)
 
     def result(self, parts: Parts) -> syntax.TypeName:
         return parts[1]
@@ -182,10 +182,10 @@ class Builder:
     def carry(self, parts: Parts) -> syntax.Next:
         return syntax.Next(span=self._span(parts), arguments=_all(syntax.NamedArgument, parts))
 
-    def options(self, parts: Parts) -> _Listed:
+    def options(self, parts: Parts) -> _ItemList:
         for part in _all(syntax.Expression, parts):
             self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
-        return _Listed(self._span(parts), _all(syntax.NamedArgument, parts))
+        return _ItemList(self._span(parts), _all(syntax.NamedArgument, parts))
 
     # --- expressions
 
@@ -298,7 +298,7 @@ class Builder:
 
 
 def _whole_number(digits: str) -> int | None:
-    """None for one beyond 64 bits, which an artifact could not hold."""
+    """The number; None for one beyond 64 bits, which an artifact could not hold."""
     if len(digits.lstrip("-0")) > 19:  # Python refuses to convert thousands of digits
         return None
     value = int(digits)
@@ -318,4 +318,4 @@ def _target(parts: Parts) -> syntax.Identifier | None:
 
 
 def _listed(part: object) -> tuple[Any, ...]:
-    return part.items if isinstance(part, _Listed) else ()
+    return part.items if isinstance(part, _ItemList) else ()

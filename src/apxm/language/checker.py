@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from apxm.garbage import without_collector
-from apxm.language.calls import FlowCalls, is_literal
 from apxm.language.constructs import FlowConstructs
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare, declare_records
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
 from apxm.language.findings import Findings
+from apxm.language.flow_calls import FlowCalls, is_literal
 from apxm.language.flow_graph import reject_cycles
 from apxm.language.later import refuse_later
 from apxm.language.report import UNKNOWN, Report

@@ -23,7 +23,7 @@ class FlowConstructs(FlowStatements):
     def __init__(self, expressions: FlowExpressions, findings: Findings) -> None:
         super().__init__(expressions, findings)
         self._carried: list[dict[str, Type]] = []
-        """By loop, from the outermost: the names it carries."""
+        """The names that each loop carries, from the outermost loop."""
 
     def _construct(self, statement: syntax.Statement, place: Place) -> None:
         match statement:
@@ -61,7 +61,7 @@ class FlowConstructs(FlowStatements):
         return place
 
     def _bind_result(self, construct: syntax.Construct, place: Place) -> None:
-        """To be called behind its last block; `place` is where they stood."""
+        """Is called behind the last block of `construct`; `place` is where the blocks stood."""
         if construct.target is not None:
             self._settle(place.destination)
             self._scopes.bind(construct.target, place.destination.type)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apxm.frozen import Frozen
+from apxm.frozen import FrozenRecord
 from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.elsewhere import TYPES
@@ -10,7 +10,7 @@ from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Parameter
-from apxm.operations.model import OPTIONS
+from apxm.operations.model_operations import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
 
@@ -18,7 +18,7 @@ ANNOTATIONS = ("entry", "no_fuse")
 DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
 
 
-class DeclaredFlow(Frozen):
+class DeclaredFlow(FrozenRecord):
     """A flow, with the agent it belongs to and the types of what it takes and gives."""
 
     agent: Agent
@@ -26,13 +26,13 @@ class DeclaredFlow(Frozen):
     callee: Callee
 
 
-class DeclaredAgent(Frozen):
+class DeclaredAgent(FrozenRecord):
     """An agent, with all that its declarations say."""
 
     agent: Agent
     flows: list[DeclaredFlow]
     callables: dict[str, DeclaredFlow | Callee]
-    """Its flows and capabilities, by name; of two with the same name, the first."""
+    """The agent's flows and capabilities, by name; of two with the same name, the first."""
     defaults: dict[str, Expression]
 
 

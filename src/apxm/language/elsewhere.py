@@ -40,7 +40,7 @@ _METHODS = "values have no methods"
 
 
 def _each(*rows: tuple[str, str]) -> MappingProxyType[str, str]:
-    """Each of the words of a row with the help behind them."""
+    """The help behind the words of each row, by word."""
     return MappingProxyType({word: advice for words, advice in rows for word in words.split()})
 
 
@@ -61,7 +61,7 @@ TYPES = _each(
     ("bytes bytearray blob buffer binary file image", "AIS has no binary values"),
     ("callable function fn lambda promise future awaitable coroutine", "flows are called and are no values"),
 )
-"""By the names of types."""
+"""Help by the names of types."""
 
 WORDS = _each(
     ("def fn func function fun proc sub method procedure export public private static async", _FLOW),
@@ -95,7 +95,7 @@ WORDS = _each(
     ),
     ("prompt template instructions instruction role persona", _SYSTEM),
 )
-"""By a word where a statement or a declaration starts, or that stands before one."""
+"""Help by a word where a statement or a declaration starts, or that stands before one."""
 
 VALUES = _each(
     ("null none nil undefined", _NULL),
@@ -107,7 +107,7 @@ VALUES = _each(
     ("new", _NEW),
     ("typeof delete", _CONSTANT),
 )
-"""By names that nothing binds."""
+"""Help by names that nothing binds."""
 
 CALLS = _each(
     ("llm exec chat complete completion generate call_llm query prompt", _ASK),
@@ -131,7 +131,7 @@ CALLS = _each(
     ("raise throw error fail exit quit abort assert", _FAIL),
     ("sleep delay", _WAIT),
 )
-"""By the names of things that are called."""
+"""Help by the names of things that are called."""
 
 _FUNCTIONS_OF_METHODS = _each(
     ("upper touppercase upcase", "upper"),
@@ -164,7 +164,7 @@ AGENTS = _each(
     ("json yaml", "`to_json` and `parse_json` come with a later version; " + _TEXT),
     ("asyncio promise", _WAIT),
 )
-"""By what stands before the point of a call, where it is neither an agent nor a value."""
+"""Help by what stands before the point of a call, where it is neither an agent nor a value."""
 
 ARGUMENTS = _each(
     ("context contexts", 'context stands behind the prompt, `ask("…", x)`; ' + _SYSTEM),
@@ -175,7 +175,7 @@ ARGUMENTS = _each(
     ("max_retries", "how often a call is tried again is said by `retries:`"),
     ("stream format response_format output_format", "an answer is text; `schema:` comes with a later version"),
 )
-"""By the names of arguments that a call does not have."""
+"""Help by the names of arguments that a call does not have."""
 
 SAME_ARGUMENTS = MappingProxyType({("plan", "prompt"): "goal"})
 """Operations, a name that others give an argument of theirs, and its name here."""
@@ -187,7 +187,7 @@ DEFAULTS = _each(
     ("name", "the name of an agent stands behind `agent`"),
     ("llm engine", "it is said by `model:`"),
 )
-"""By the names of defaults that an agent does not have."""
+"""Help by the names of defaults that an agent does not have."""
 
 
 def method_advice(value: str, method: str) -> str:

@@ -1,4 +1,4 @@
-"""The types of expressions. `apxm.language.calls` has those of calls."""
+"""The types of expressions. `apxm.language.flow_calls` has those of calls."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class FlowExpressions:
         return f"`x as {expected}` comes with a later version" if found == JSON else None
 
     def fit_literal(self, expression: syntax.Expression, expected: Type, what: str) -> Type:
-        """As `fit`, for something that must be written out."""
+        """Does as `fit`, for something that must be written out."""
         written_out, self._written_out = self._written_out, True
         try:
             return self.fit(expression, expected, what)

@@ -17,12 +17,12 @@ END = "$END"
 """The kind of the token behind the last."""
 _tables = json.loads(Path(__file__).with_name("grammar.json").read_text(encoding="utf-8"))
 _rows: list[dict[str, int]] = _tables["rows"]
-"""By state, what to do at a kind of token: go on to a state, or (`~n`) end rule n. By a rule that has ended inside the
+"""What to do at a kind of token, by state: go on to a state, or (`~n`) end rule n. By a rule that has ended inside the
 one in hand, the state behind it."""
 KEYWORDS: dict[str, str] = _tables["keywords"]
 """The words of the language, and their kinds."""
 RESERVED_WORDS = KEYWORDS.keys() - {"type"}
-"""Those that can name nothing."""
+"""The words that can name nothing."""
 
 Parts = list[Any]
 """Tokens, and what the rules inside gave."""
@@ -47,7 +47,7 @@ class Token:
 
 
 _next_token = re.compile(_tables["token"]).match
-"""Also skips what stands in front of the token."""
+"""Matches the next token, and skips what stands in front of it."""
 _skip = re.compile(_tables["skipped"]).match
 
 
@@ -70,7 +70,7 @@ class _Rule(NamedTuple):
     origin: str
     size: int
     build: Build | None
-    """None for a rule that only passes on its one part."""
+    """Builds the rule's value; None for a rule that only passes on its one part."""
 
 
 class Rules:

@@ -23,9 +23,9 @@ STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
     }
 )
 DEFAULTS = ("beliefs", "goals", "tools")
-"""Defaults of agents."""
+"""Defaults of agents that a later version brings."""
 ARGUMENTS = frozenset({*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")})
-"""Operations and arguments of theirs."""
+"""Operations, each with an argument that a later version brings."""
 FUNCTIONS = frozenset(
     {
         *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
@@ -33,11 +33,11 @@ FUNCTIONS = frozenset(
         *("first", "image", "file"),
     }
 )
-"""Calls by these names. A flow may have one of them until then, so they are no operations yet."""
+"""Names of functions that a later version brings. A flow may have one until then, so they are no operations yet."""
 VALUES = frozenset({"null"})
-"""Names that nothing binds until then."""
+"""Names that nothing binds until a later version."""
 WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x as T"})
-"""As it is written then, by a word that stands where it would."""
+"""What a later version lets one write, by a word that stands where it would."""
 
 
 def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:

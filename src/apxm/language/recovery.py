@@ -1,4 +1,4 @@
-"""From one syntax error to the next: what to say, and where to go on.
+"""Leads from one syntax error to the next: what to say, and where to go on.
 
 The machine stops at a token that fits nowhere, and `Recovery` says what to do. If one missing token explains the
 error, it is put in. Otherwise the statement or declaration in hand is given up, and parsing goes on at the first token

@@ -19,7 +19,7 @@ _MOST_CANDIDATES = 500
 
 
 def reject(code: str, message: str, span: Span, help: str | None = None) -> NoReturn:
-    """For an error that nothing can follow."""
+    """Raises for an error that nothing can follow."""
     assert code in CODES, code
     raise SourceError((Diagnostic("error", code, message, span, help),))
 

@@ -19,7 +19,7 @@ class _Block:
         """Every name that the block binds somewhere, at its first place."""
         self.bound: dict[str, tuple[Identifier, Type]] = {}
         self.blank: set[str] = set()
-        """Those whose value is blank text in every run."""
+        """The names whose value is blank text in every run."""
 
 
 class Scopes:

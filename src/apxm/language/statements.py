@@ -18,7 +18,7 @@ class Destination:
 
     def __init__(self, name: str, declared: Type | None = None, *, required: bool = True) -> None:
         self.name = name
-        """As messages call it."""
+        """The destination's name in messages."""
         self.declared = declared
         """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
         self.required = required
@@ -70,7 +70,7 @@ class FlowStatements(ABC):
         self._settle(destination)
 
     def _settle(self, destination: Destination) -> None:
-        """To be called behind the last of what gives it a value."""
+        """Is called behind the last of what gives `destination` a value."""
         if destination.arms:
             destination.joined = self._join(destination.arms)
         if destination.takes_value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar, cast
 
-from apxm.frozen import Frozen
+from apxm.frozen import FrozenRecord
 from apxm.operations.definition import Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
@@ -13,11 +13,11 @@ from apxm.source import Diagnostic, SourceFile, Span
 T = TypeVar("T")
 
 
-class Syntax(Frozen):
+class Syntax(FrozenRecord):
     """A node of the tree. What goes through all of it asks for `expressions` and `blocks`, not for kinds of nodes."""
 
     span: Span
-    """All of its text."""
+    """All of the node's text."""
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -29,11 +29,11 @@ class Syntax(Frozen):
             for item in cast(tuple[Any, ...], value) if isinstance(value, tuple) else (value,):
                 if isinstance(item, kind):
                     yield item
-                elif isinstance(item, Part):
+                elif isinstance(item, Fragment):
                     yield from item._inside(kind)
 
     def at(self, span: Span) -> Self:
-        """The same with another place."""
+        """The same node with another place."""
         return type(self)(**(self.__dict__ | {"span": span}))
 
 
@@ -43,7 +43,7 @@ class Identifier(Syntax):
     text: str
 
 
-class Part(Syntax):
+class Fragment(Syntax):
     """A piece of another node, which means nothing alone."""
 
 
@@ -122,7 +122,7 @@ class Comparison(Expression):
     operands: tuple[Expression, ...]
 
 
-class NamedArgument(Part):
+class NamedArgument(Fragment):
     """``name: value``"""
 
     name: Identifier
@@ -205,7 +205,7 @@ class Construct(Statement):
         return tuple(self._inside(Block))
 
 
-class Case(Part):
+class Case(Fragment):
     """``case "label" => body``"""
 
     label: Constant
@@ -278,7 +278,7 @@ class Next(Statement):
 # --- declarations --------------------------------------------------------------------------------------------------
 
 
-class Parameter(Syntax):
+class FlowParameter(Syntax):
     """``name: type = default``, of a flow or a capability."""
 
     name: Identifier
@@ -292,7 +292,7 @@ class Flow(Syntax):
     annotations: tuple[Identifier, ...]
     """``@entry``, ``@no_fuse``, without the ``@``."""
     name: Identifier
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[FlowParameter, ...]
     result: TypeName | None
     body: Block
 
@@ -301,7 +301,7 @@ class Capability(Syntax):
     """``capability search(q: str) -> str readonly;``"""
 
     name: Identifier
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[FlowParameter, ...]
     result: TypeName | None
     readonly: bool
 
@@ -328,7 +328,7 @@ class RecordField(Syntax):
     name: Identifier
     type: TypeName
     description: Constant | None
-    """For the model that is asked for such a record."""
+    """What the model is told that is asked for such a record."""
     default: Expression | None
 
 
@@ -350,7 +350,7 @@ class SyntaxTree(Syntax):
 # --- what the checker adds -----------------------------------------------------------------------------------------
 
 
-class OperationCall(Frozen):
+class OperationCall(FrozenRecord):
     """A call that the checker resolved to an operation, its arguments sorted out."""
 
     operation: Operation
@@ -361,7 +361,7 @@ class OperationCall(Frozen):
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
 
 
-class FlowCall(Frozen):
+class FlowCall(FrozenRecord):
     """A call that the checker resolved to a flow."""
 
     agent: Agent
@@ -370,8 +370,8 @@ class FlowCall(Frozen):
     """One expression per parameter, in order: the call's own, or the parameter's default."""
 
 
-class CheckedTree(Frozen):
-    """The same tree, with what the checker found out. Only a tree without errors becomes one."""
+class CheckedTree(FrozenRecord):
+    """A syntax tree, with what the checker found out. Only a tree without errors becomes one."""
 
     tree: SyntaxTree
     types: Mapping[Expression, Type]

@@ -50,7 +50,7 @@ def read_text(source: SourceFile, start: int, token: str, report: Report) -> Con
 
 
 def _placeholders(source: SourceFile, start: int, token: str) -> tuple[Placeholder, ...]:
-    """Those of a plain text. Within other braces is JSON or code, which may well hold a name in braces."""
+    """The placeholders of a plain text. Within other braces is JSON or code, which may well hold a name in braces."""
     found: list[Placeholder] = []
     depth = counted = 0
     for match in _PLACEHOLDER.finditer(token) if "{" in token else ():

@@ -6,7 +6,7 @@ from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
 
-from apxm.frozen import Frozen
+from apxm.frozen import FrozenRecord
 from apxm.operations.effects import Effect
 from apxm.operations.types import JSON, NONE, Type
 
@@ -51,7 +51,7 @@ class Variadic(NamedTuple):
     type: Type = JSON
 
 
-class Callee(Frozen):
+class Callee(FrozenRecord):
     """What can be called, and how: an operation, a flow or a capability."""
 
     name: str

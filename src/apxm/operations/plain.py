@@ -13,7 +13,7 @@ _LONGEST_PLACE = 80
 
 _items: Callable[[object], Iterator[object]] = cast(Any, list).__iter__
 _entries: Callable[[object], Iterable[tuple[object, object]]] = cast(Any, dict).items
-"""Those of `list` and `dict` themselves: a subclass may have others."""
+"""The iterators of `list` and `dict` themselves: a subclass may have others."""
 
 
 def plain(value: object, expected: Type, name: str) -> Value:
@@ -28,18 +28,18 @@ def plain(value: object, expected: Type, name: str) -> Value:
     """
     try:
         return _Copy().made(value, expected)
-    except _Unfit as unfit:
+    except _Misfit as unfit:
         wanted = {"json": f"a JSON value of at most {DEEPEST_VALUE} levels", "int": "an int"}
         place = shortened(name + "".join(reversed(unfit.steps)), _LONGEST_PLACE)
         found = f", and {place} is {unfit.found}" if unfit.steps else f", not {unfit.found}"
         raise ValueError(f"{name} must be {wanted.get(str(expected), f'a {expected}')}{found}") from None
 
 
-class _Unfit(Exception):  # noqa: N818  # it never leaves this file
+class _Misfit(Exception):  # noqa: N818  # it never leaves this file
     def __init__(self, found: str) -> None:
         self.found = found
         self.steps: list[str] = []
-        """From the inside: how the part that does not fit is reached."""
+        """How the part that does not fit is reached, from the inside."""
 
 
 class _Copy:
@@ -55,7 +55,7 @@ class _Copy:
         return self._copy(value, expected, DEEPEST_VALUE)[0]
 
     def _copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
-        """And how many levels of json it nests, of at most `levels`."""
+        """The copy, and how many levels of json it nests, of at most `levels`."""
         if expected.name == "list" and isinstance(value, list):
             return self._once(cast(object, value), expected, levels)
         if expected == JSON and isinstance(value, list | dict):
@@ -65,16 +65,16 @@ class _Copy:
     def _once(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         key = id(value), expected
         if id(value) in self._around:
-            raise _Unfit("a value that contains itself")
+            raise _Misfit("a value that contains itself")
         if key not in self._made:
             if not levels:
-                raise _Unfit("a value that nests deeper")
+                raise _Misfit("a value that nests deeper")
             self._around.add(id(value))
             self._made[key] = self._parts(value, expected, levels - (expected == JSON))
             self._around.discard(id(value))
         made, height = self._made[key]
         if height > levels:
-            raise _Unfit("a value that nests deeper")
+            raise _Misfit("a value that nests deeper")
         return made, height
 
     def _parts(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
@@ -92,12 +92,12 @@ class _Copy:
             for key, item in _entries(value):
                 if not isinstance(key, str):
                     at = None
-                    raise _Unfit(f"an object with a key that is {kind_of(key)}")
+                    raise _Misfit(f"an object with a key that is {kind_of(key)}")
                 at = key
                 entries[_text(key)], inner = self._copy(item, JSON, levels)
                 height = max(height, inner)
             return entries, height + 1
-        except _Unfit as unfit:
+        except _Misfit as unfit:
             if at is not None:
                 unfit.steps.append(f".{at}" if isinstance(at, str) and at.isidentifier() else f"[{at!r:.40}]")
             raise
@@ -124,18 +124,18 @@ def _scalar(value: object, expected: Type) -> Value:
                 pass
         case _:
             pass
-    raise _Unfit(kind_of(value))
+    raise _Misfit(kind_of(value))
 
 
 def _text(value: str) -> str:
     text = str.__str__(value)
     if not is_utf8(text):
-        raise _Unfit("text with half of a surrogate pair, which is no character")
+        raise _Misfit("text with half of a surrogate pair, which is no character")
     return text
 
 
 def kind_of(value: object) -> str:
-    """As messages call it; a number by itself."""
+    """The kind of a value as messages call it; a number by itself."""
     if isinstance(value, bool | float | None):
         return repr(value)
     if isinstance(value, int):

@@ -19,7 +19,7 @@ from apxm.ir.structure import Module
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
 from apxm.operations.types import FLOAT, INT, STR, Value, add_up
 from apxm.passes.rewriting import Outcome, drop_unused_values
-from apxm.passes.texts import Above, Part, join_literals, literal_text
+from apxm.passes.texts import Part, ValueBuilder, join_literals, literal_text
 
 LARGEST_CONSTANT = 64 * 1024
 """The most characters of a constant that folding makes: a value that doubles at every step is left to the run."""
@@ -108,7 +108,7 @@ class _Canonicalizer:
         if len(parts) == 1 and isinstance(parts[0], SSAValue) and parts[0].type == STR:
             return parts[0]
         if len(parts) < len(leaves):
-            op.set_operands(Above(self.ops, op).values(parts))
+            op.set_operands(ValueBuilder(self.ops, op).values(parts))
             self.statistics["constants_folded"] += 1
         return None
 
@@ -131,7 +131,7 @@ class _Canonicalizer:
             rest = [leaf for leaf in rest if not _is_zero(leaf)]
             first = [] if total == 0 else first
         if total is not None and len(first) > 1:
-            first = [Above(self.ops, op).constant(total, INT if isinstance(total, int) else FLOAT)]
+            first = [ValueBuilder(self.ops, op).constant(total, INT if isinstance(total, int) else FLOAT)]
         left = [*first, *rest]
         if len(left) == len(leaves):
             return None
@@ -183,7 +183,7 @@ class _Canonicalizer:
 
     def folded(self, op: ValueOp, value: Value) -> SSAValue:
         self.statistics["constants_folded"] += 1
-        return Above(self.ops, op).constant(value, op.result.type)
+        return ValueBuilder(self.ops, op).constant(value, op.result.type)
 
 
 def _only_user(op: ValueOp) -> Op | None:
@@ -201,7 +201,7 @@ def _part(value: SSAValue) -> Part:
 
 
 def _total(numbers: Sequence[Value]) -> Value | None:
-    """Their sum; None where there are none, or it cannot be computed: then it fails at run time, and is left to."""
+    """The sum; None where there are no numbers, or it cannot be computed and so is left to fail at run time."""
     try:
         return add_up(numbers) if numbers else None
     except OperationError:

@@ -18,13 +18,13 @@ from apxm.passes.rewriting import Outcome
 
 def cse(module: Module) -> Outcome:
     statistics = {"operations_merged": 0, "model_calls_merged": 0}
-    merging = _Merging(Summary(module), statistics)
+    merging = _Merger(Summary(module), statistics)
     for flow in module.flows.values():
         merging.visit_block(flow.body)
     return Outcome(statistics["operations_merged"] > 0, statistics)
 
 
-class _Merging:
+class _Merger:
     def __init__(self, summary: Summary, statistics: dict[str, int]) -> None:
         self.summary = summary
         self.statistics = statistics

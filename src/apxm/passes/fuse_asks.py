@@ -31,7 +31,7 @@ from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
 from apxm.passes.rewriting import Outcome, drop_unused_values
-from apxm.passes.texts import Above, Part, join_literals, literal_text
+from apxm.passes.texts import Part, ValueBuilder, join_literals, literal_text
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
@@ -81,7 +81,7 @@ def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
     ops: list[Op] = []
     for op in block.ops:
         if isinstance(op, OperateOp) and op in fused:
-            _fuse(fused[op], Above(ops, op))
+            _fuse(fused[op], ValueBuilder(ops, op))
         if op not in dropped:
             ops.append(op)
     block.ops = ops
@@ -157,7 +157,7 @@ def _fits(chain: list[_Step], step: _Step) -> bool:
 # --- the fused call ------------------------------------------------------------------------------------------------
 
 
-def _fuse(chain: list[_Step], above: Above) -> None:
+def _fuse(chain: list[_Step], above: ValueBuilder) -> None:
     """The last call gets the prompt of all, and keeps its name, its place and its options; the others end."""
     count = len(chain)
     parts: list[Part] = [

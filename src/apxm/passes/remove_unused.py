@@ -15,7 +15,7 @@ from apxm.passes.rewriting import Outcome
 
 
 def remove_unused(module: Module) -> Outcome:
-    unused = Unused(module)
+    unused = UnusedOperations(module)
     for op in unused.ops:
         op.drop()
     for block in dict.fromkeys(unused.ops.values()):
@@ -29,7 +29,7 @@ def remove_unused(module: Module) -> Outcome:
     return Outcome(bool(unused.ops or unused.without_value), statistics)
 
 
-class Unused:
+class UnusedOperations:
     """What a module could do without."""
 
     def __init__(self, module: Module) -> None:

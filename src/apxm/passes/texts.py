@@ -35,7 +35,7 @@ def join_literals(parts: Iterable[Part]) -> list[Part]:
     return joined
 
 
-class Above:
+class ValueBuilder:
     """Makes values for the operation `below`; they go to the end of `ops`, which stands above it."""
 
     def __init__(self, ops: list[Op], below: Op) -> None:

@@ -15,7 +15,7 @@ import msgspec
 
 from apxm.errors import ArtifactError, UsageError
 from apxm.program.magic import MAGIC
-from apxm.program.model import Names, Program
+from apxm.program.program import Names, Program
 from apxm.program.verify import verify
 
 FORMAT_VERSION = 1

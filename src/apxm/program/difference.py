@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from apxm.program.model import AnyNode, Compute, NodeName, Opener, Operate, Output, PlanNames, Program
+from apxm.program.program import AnyNode, Compute, NodeName, Opener, Operate, Output, PlanNames, Program
 
 _encode = msgspec.msgpack.Encoder().encode
 """What is compared is compared as bytes: to Python objects are equal whatever the order of their keys, and 1 == 1.0."""

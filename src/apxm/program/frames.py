@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from apxm.errors import ArtifactError
-from apxm.program.model import Opening, Plan
+from apxm.program.program import Opening, Plan
 
 
 class Scenario(NamedTuple):
@@ -51,7 +51,7 @@ SOURCE = Scenario("source", max, _limited)
 """The most that the source alone leads to: of frames that only values limit, one, or as many as there must be."""
 
 Step = Callable[[float, Opening, list[float]], float]
-"""From the number of what opens, what it opens, and the numbers of that, to the new number of what opens."""
+"""Gives the new number of what opens, from its number, what it opens, and the numbers of that."""
 
 
 class FrameGraph:
@@ -78,7 +78,7 @@ class FrameGraph:
         return found
 
     def total(self, own: Sequence[float], scenario: Scenario) -> list[float]:
-        """By vertex: the sum over all frames below it, its own included, given one number for a frame of each.
+        """The sum over all frames below each vertex, its own included, given one number for a frame of each.
 
         `LOW` and `HIGH` are bounds of every run, however often frames open.
         """

@@ -9,7 +9,7 @@ from typing import TypeVar
 from apxm.errors import UsageError
 from apxm.operations.plain import plain
 from apxm.operations.types import Value, parse_type
-from apxm.program.model import Flow, Program
+from apxm.program.program import Flow, Program
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from apxm.program.frames import HIGH, LOW, FrameGraph, ends, in_order
-from apxm.program.model import Enter, Exit, Flow, Opener, Operate, Program
+from apxm.program.program import Enter, Exit, Flow, Opener, Operate, Program
 from apxm.program.unfolding import Unfolding, unfold
 
 MOST_UNFOLDED = 50_000
@@ -26,9 +26,9 @@ unfolded, and each counts as one operation."""
 class PlanStatistics(Struct, frozen=True, kw_only=True):
     total_nodes: int
     entry_nodes: int
-    """Those that wait for no other."""
+    """How many operations wait for no other."""
     exit_nodes: int
-    """Those that no other waits for."""
+    """How many operations no other waits for."""
     total_edges: int
     critical_path_length: int
     """Operations on the longest path."""

@@ -8,10 +8,10 @@ from functools import cache
 from typing import NamedTuple
 
 from apxm.errors import UsageError
-from apxm.program.model import AnyNode, Enter, Exit, Flow, Input, Opener, Program
+from apxm.program.program import AnyNode, Enter, Exit, Flow, Input, Opener, Program
 
 MOST_NODES = 10_000_000
-"""As many as one run may unfold into."""
+"""The most nodes that one run may unfold into."""
 
 
 class FrameRecord(NamedTuple):
@@ -71,11 +71,11 @@ class Unfolding:
             if frame.parent >= 0:
                 self.children.setdefault((frame.parent, frame.opener), []).append(index)
         self.before: list[Sequence[int]] = []
-        """By number: the nodes that this one waits for, in whatever frame."""
+        """The nodes that each node waits for, in whatever frame, by its number."""
 
         @cache
         def enters(plan: int) -> dict[tuple[int, int], int]:
-            """From an opener and an input port to the `Enter` that delivers there."""
+            """The `Enter` that delivers at each opener and input port."""
             nodes = program.plans[plan].nodes
             return {(node.opener, node.port): i for i, node in enumerate(nodes) if isinstance(node, Enter)}
 

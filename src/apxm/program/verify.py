@@ -7,7 +7,7 @@ from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
 from apxm.operations.types import JSON, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
-from apxm.program.model import (
+from apxm.program.program import (
     AnyNode,
     DictOf,
     Enter,
@@ -27,7 +27,7 @@ from apxm.program.model import (
 )
 
 MOST_NODES = 4_000_000
-"""Of all plans together."""
+"""The most nodes of all plans together."""
 MOST_WORK = 4_000_000
 """Nodes that one run may unfold into by its source alone: a call tree can be exponential in it. It is a few GiB at the
 worst."""
@@ -217,7 +217,7 @@ class _Checker:
 
 
 def unfolded_work(program: Program) -> list[float]:
-    """By plan: what one run of it can unfold into, in nodes, a frame counting as `FRAME_WORK` more.
+    """What one run can unfold into, by plan, in nodes, a frame counting as `FRAME_WORK` more.
 
     An opener counts as its most expensive alternative, as often as its source lets it open. Raises `ArtifactError`
     where a plan opens itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.analysis.predict import Prediction
-from apxm.analysis.static import Analysis, AtConcurrency, Range
+from apxm.analysis.static import Analysis, ConcurrencyEstimate, Range
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned, markdown, paragraph
 
@@ -56,14 +56,14 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[round(share * (len(ordered) - 1))]
 
 
-def _bounds(at: Sequence[AtConcurrency]) -> list[str]:
+def _bounds(at: Sequence[ConcurrencyEstimate]) -> list[str]:
     rows = [
         [str(a.slots), duration(a.lower_ms), _limit(a.upper_ms), duration(a.predicted_ms), _interval(a)] for a in at
     ]
     return markdown(["calls at once", "not below", "not above", "predicted", "95% interval"], rows)
 
 
-def _interval(at: AtConcurrency) -> str:
+def _interval(at: ConcurrencyEstimate) -> str:
     low, high = at.predicted_ci95_ms
     return "–" if low == high else f"{duration(low)} to {duration(high)}"
 

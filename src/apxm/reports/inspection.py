@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from apxm.program.model import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
+from apxm.program.program import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
 from apxm.program.statistics import PlanStatistics, flow_statistics
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
@@ -14,13 +14,13 @@ from apxm.source import printable
 class InspectedFlow(Struct, frozen=True):
     name: str
     declaration: str
-    """Its name and signature: ``Agent.flow(topic: str) -> str``."""
+    """The flow's name and signature: ``Agent.flow(topic: str) -> str``."""
     entry: bool
     plan: int
     total_nodes: int
-    """Its operations, those of all that it opens included (`PlanStatistics`)."""
+    """How many operations the flow has, those of all that it opens included (`PlanStatistics`)."""
     operations_in_run: tuple[int, int | None] | UnsetType = UNSET
-    """As in `PlanStatistics`: absent where no frame opens any number of times."""
+    """The operations of a run, as in `PlanStatistics`: absent where no frame opens any number of times."""
 
 
 class InspectedNode(Struct, frozen=True):

@@ -6,10 +6,10 @@ import json
 
 import msgspec
 
-from apxm.journal.model import History, Result
+from apxm.journal.rows import Answered, History
 from apxm.operations.types import Value
-from apxm.reports.calls import request_lines, text_lines, tokens
-from apxm.reports.runs import time_text
+from apxm.reports.call_log import request_lines, text_lines, tokens
+from apxm.reports.journaled_runs import time_text
 from apxm.runtime.replay import ReplayedCall
 from apxm.source import printable
 
@@ -33,7 +33,7 @@ def prompts_text(calls: list[ReplayedCall], history: History) -> list[str]:
 
 
 def prompts_builtins(calls: list[ReplayedCall], history: History) -> list[dict[str, object]]:
-    """For ``--json``. `answer` is null where the journal has none, `exact` where nobody knows."""
+    """The calls for ``--json``. `answer` is null where the journal has none, `exact` where nobody knows."""
     answered = _answered(history)
     return [_entry(call, answered) for call in calls]
 
@@ -75,8 +75,8 @@ def _facts(call: ReplayedCall, answered: dict[str, float]) -> list[str]:
 
 
 def _answered(history: History) -> dict[str, float]:
-    """When the journal got each answer, by path."""
-    return {record.row.path: record.time for record in history.records if isinstance(record.row, Result)}
+    """The instants at which the journal got each answer, by path."""
+    return {record.row.path: record.time for record in history.records if isinstance(record.row, Answered)}
 
 
 def _text(value: Value) -> str:

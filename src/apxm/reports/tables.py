@@ -105,7 +105,7 @@ def _hung(text: str, hanging: int, room: int) -> list[str]:
 
 
 def _wrapped(text: str, indent: str, room: int) -> list[str]:
-    """At spaces where there are some."""
+    """The lines of a text, wrapped at spaces where there are some."""
     return wrap(text.strip(), room, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 

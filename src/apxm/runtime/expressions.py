@@ -8,7 +8,7 @@ from typing import assert_never, cast
 
 from apxm.errors import OperationError
 from apxm.operations.types import LARGEST_TEXT, Value, add_up, text_form
-from apxm.program.model import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, Text, ToFloat
+from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
 from apxm.source import shortened
 
 Evaluate = Callable[[list[Value]], Value]
@@ -24,7 +24,7 @@ def evaluator(expression: Expression, operands: tuple[int, ...]) -> Evaluate:
             return lambda _values: constant
         case Operand(index=index):
             return itemgetter(operands[index])
-        case Text(parts=parts):
+        case TextOf(parts=parts):
             return _text(tuple(evaluator(part, operands) for part in parts))
         case Sum(parts=parts):
             return _sum(tuple(evaluator(part, operands) for part in parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from apxm.errors import OperationError
-from apxm.journal.model import Result
+from apxm.journal.rows import Answered
 from apxm.operations.types import Value
 from apxm.runtime.calls import Calls
 from apxm.runtime.phases import EXPIRED, SENT, STARTING
@@ -30,7 +30,7 @@ class CallObserver(Protocol):
         """What ended last was in vain, and is tried again after so many ns at the earliest."""
         ...
 
-    def reused(self, path: str, request: Any, result: Result) -> None:
+    def reused(self, path: str, request: Any, result: Answered) -> None:
         """An earlier process made this call: nothing is sent, its answer is taken from the journal."""
         ...
 

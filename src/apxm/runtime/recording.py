@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from apxm.backends.protocol import Usage
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.model import (
+from apxm.journal.rows import (
+    Answered,
     Answers,
     Edited,
     Ended,
     History,
     Printed,
     Reserved,
-    Result,
     Resumed,
     Row,
     Settled,
@@ -35,7 +35,7 @@ from apxm.source import as_utf8, printable
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Find = Callable[[str, object, str, str | None], Result | None]
+Find = Callable[[str, object, str, str | None], Answered | None]
 """From an operation's path and request, and the name and variant of its provider, to its answer."""
 Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
@@ -113,7 +113,7 @@ class Recorder:
         if self._edited is not None:
             self._journal.append(self._edited)
 
-    def recorded(self, path: str, request: object, name: str, variant: str | None) -> Result | None:
+    def recorded(self, path: str, request: object, name: str, variant: str | None) -> Answered | None:
         """The answer that an earlier process got, as `Find` has it. Raises `JournalError` where it is one to another
         request."""
         if self._history is None:
@@ -128,12 +128,12 @@ class Recorder:
         """As `recorded`, to see what there is: it leaves the journal as it is, and everything to be found again."""
         spare = Answers() if self._history is None else self._history.spare.copy()
 
-        def find(path: str, request: object, name: str, variant: str | None) -> Result | None:
+        def find(path: str, request: object, name: str, variant: str | None) -> Answered | None:
             return self._find(spare, path, request, name, variant)
 
         return find
 
-    def _find(self, spare: Answers, path: str, request: object, name: str, variant: str | None) -> Result | None:
+    def _find(self, spare: Answers, path: str, request: object, name: str, variant: str | None) -> Answered | None:
         result = None if self._history is None else self._history.results.get(path)
         if result is None and not spare:
             return None
@@ -153,7 +153,7 @@ class Recorder:
         """The answer to a call; `urgent` as for `Journal.append`."""
         name, variant = call.provider.name, call.provider.variant(call.original)
         digest = request_digest(call.original, name, variant)
-        row = Result(path, digest, value, name, usage.input_tokens, usage.output_tokens, variant)
+        row = Answered(path, digest, value, name, usage.input_tokens, usage.output_tokens, variant)
         self._append(row, then, urgent)
 
     def started(self, path: str, call: Call, then: Then, urgent: bool) -> None:

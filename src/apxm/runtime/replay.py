@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import OperationError
-from apxm.journal.model import History, Result
+from apxm.journal.rows import Answered, History
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
-from apxm.program.model import Flow, Operate
+from apxm.program.program import Flow, Operate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
@@ -36,7 +36,7 @@ class ReplayedCall:
     does not say which model was asked."""
     backend: str | None
     """Which answered, or which the program names; None for the one that answers by default."""
-    result: Result | None
+    result: Answered | None
     """None where the journal has no answer: it was in flight at the end, failed, or was never sent."""
 
 
@@ -51,7 +51,7 @@ def replayed_calls(history: History) -> list[ReplayedCall]:
     flow = select_flow(program, header.flow)
     found: list[tuple[tuple[int, ...], ReplayedCall]] = []
 
-    def answer(trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Result | None:
+    def answer(trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Answered | None:
         call = _replayed(trace, history, handler, frame, node)
         found.append((_place(frame, node), call))
         return call.result
@@ -64,7 +64,7 @@ def replay(
     program: LoadedProgram,
     flow: Flow,
     inputs: Sequence[Value],
-    answer: Callable[[Trace, Frame, int, ModelCall], Result | None],
+    answer: Callable[[Trace, Frame, int, ModelCall], Answered | None],
 ) -> tuple[State, Frame]:
     """Runs a flow without time, calls and output, as far as `answer` has results of its calls: for the operation at a
     node of a frame; the trace knows what they are called. Gives what is left, and the flow's own frame."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, OperationError, UsageError
 from apxm.operations.types import Value
-from apxm.program.model import Flow
+from apxm.program.program import Flow
 from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls

@@ -21,7 +21,7 @@ from itertools import repeat
 from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
 from apxm.operations.types import Value
-from apxm.program.model import AnyNode, Call, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Switch
+from apxm.program.program import AnyNode, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Subflow, Switch
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
@@ -345,7 +345,7 @@ class State:
 
     def _call(self, frame: Frame, node: int) -> None:
         call = frame.plan.nodes[node]
-        assert isinstance(call, Call)
+        assert isinstance(call, Subflow)
         self._open_child(frame, node, call.plan, call.priority)
         self.succeed(frame, node, None)
 
@@ -392,7 +392,7 @@ _ACTIONS: dict[type[AnyNode], Action | None] = {
     Compute: State._compute,  # pyright: ignore[reportPrivateUsage] - the table belongs to the class
     Output: State._output,  # pyright: ignore[reportPrivateUsage]
     Switch: State._switch,  # pyright: ignore[reportPrivateUsage]
-    Call: State._call,  # pyright: ignore[reportPrivateUsage]
+    Subflow: State._call,  # pyright: ignore[reportPrivateUsage]
     Enter: State._enter,  # pyright: ignore[reportPrivateUsage]
     Exit: State._exit,  # pyright: ignore[reportPrivateUsage]
 }

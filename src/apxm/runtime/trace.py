@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from apxm.backends.protocol import Usage
 from apxm.operations.types import Value
-from apxm.program.model import Flow, Opener, Operate, Program
+from apxm.program.program import Flow, Opener, Operate, Program
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped

@@ -36,7 +36,7 @@ class Stream(NamedTuple):
         return Stream(first, tokens, pending)
 
 
-class Answer(Protocol):
+class ServedAnswer(Protocol):
     @property
     def usage(self) -> TokenCounts: ...
 
@@ -53,7 +53,7 @@ class Answer(Protocol):
     def events_without_choices(self) -> bytes: ...
 
 
-class Call(Protocol):
+class ServedCall(Protocol):
     """A body that was understood as a call."""
 
     @property
@@ -66,7 +66,7 @@ class Call(Protocol):
         """What the latency is drawn for, and the answer in words given to."""
         ...
 
-    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> Answer:
+    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ServedAnswer:
         """`number` is that of the call, from 1, and `created` when it is answered, in seconds since 1970."""
         ...
 

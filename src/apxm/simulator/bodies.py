@@ -13,10 +13,10 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 Limit = Annotated[int, Meta(ge=1)] | None
-Unserved: TypeAlias = None
+Nothing: TypeAlias = None
 """The type of a field that changes what an answer has to be, in a way that the simulator does not know: anything but
 `null` is refused."""
-Unheeded: TypeAlias = Any
+Anything: TypeAlias = Any
 """The type of a field that an answer repeats at most."""
 
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")
@@ -25,7 +25,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`$")
 
 class StreamOptions(Struct):
     include_usage: bool | None = None
-    include_obfuscation: Unheeded = None
+    include_obfuscation: Anything = None
 
 
 def passing_over(names: str) -> type[Struct]:

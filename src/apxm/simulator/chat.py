@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
+from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, understood, wants_usage
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
 from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
 from apxm.simulator.prompted import schema_among
-from apxm.simulator.tools import Function, Mode, Offered, ToolChoice, functions_to_call
+from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
 
 _MOST_CHOICES = 128
 _ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
@@ -23,24 +23,24 @@ Stop = Annotated[str, Meta(min_length=1)]
 Choices = Annotated[int, Meta(ge=1, le=_MOST_CHOICES)] | None
 
 
-class Part(Struct):
+class ContentPart(Struct):
     type: Literal["text", "image_url", "input_audio", "file", "refusal", "thinking", "reasoning"] = "text"
     text: str | None = None
 
 
-class Named(Struct):
+class FunctionName(Struct):
     name: str | None = None
 
 
 class _PastCall(Struct):
-    function: Named | None = None
+    function: FunctionName | None = None
 
 
 class Message(Struct):
     role: str
-    content: str | list[Part] | None = None
+    content: str | list[ContentPart] | None = None
     tool_calls: list[_PastCall] | None = None
-    function_call: Named | None = None
+    function_call: FunctionName | None = None
 
     @property
     def text(self) -> str:
@@ -75,19 +75,19 @@ class Tool(Struct):
     function: Function
 
 
-class NamedTool(Struct):
+class ChatToolReference(Struct):
     type: Literal["function"]
-    function: Named
+    function: FunctionName
 
 
 class AllowedTools(Struct):
     mode: Literal["auto", "required"]
-    tools: list[NamedTool]
+    tools: list[ChatToolReference]
 
 
-class ChosenTool(Struct):
+class ChatToolChoice(Struct):
     type: Literal["function", "allowed_tools"]
-    function: Named | None = None
+    function: FunctionName | None = None
     allowed_tools: AllowedTools | None = None
 
 
@@ -111,16 +111,16 @@ class ChatRequest(passing_over(f"{_OF_OPENAI} {_OF_OTHER_SERVERS}"), forbid_unkn
     top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = None
-    tool_choice: Mode | ChosenTool | None = None
+    tool_choice: Mode | ChatToolChoice | None = None
     parallel_tool_calls: bool | None = None
     functions: list[Function] | None = None
-    function_call: Literal["none", "auto"] | Named | None = None
+    function_call: Literal["none", "auto"] | FunctionName | None = None
     modalities: list[Literal["text"]] | None = None
 
-    audio: Unserved = None
-    moderation: Unserved = None
-    prediction: Unserved = None
-    web_search_options: Unserved = None
+    audio: Nothing = None
+    moderation: Nothing = None
+    prediction: Nothing = None
+    web_search_options: Nothing = None
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -208,12 +208,12 @@ def _shapes(request: ChatRequest, asked: ModelRequest) -> Sequence[Shape]:
     return shapes(asked, request.n or 1, called, *_schema(request.response_format, asked))
 
 
-def _called(request: ChatRequest) -> Sequence[Offered]:
-    offered = [Offered(f, f"functions[{i}].parameters") for i, f in enumerate(request.functions or ())]
+def _called(request: ChatRequest) -> Sequence[Offer]:
+    offered = [Offer(f, f"functions[{i}].parameters") for i, f in enumerate(request.functions or ())]
     if request.tools:
         if offered:
             raise BadRequestError("'functions' is the older name of 'tools': expected one of the two.", "functions")
-        offered = [Offered(t.function, f"tools[{i}].function.parameters") for i, t in enumerate(request.tools)]
+        offered = [Offer(t.function, f"tools[{i}].function.parameters") for i, t in enumerate(request.tools)]
     return functions_to_call(offered, _choice(request), request.messages or ())
 
 
@@ -222,10 +222,10 @@ def _choice(request: ChatRequest) -> ToolChoice:
     chosen = request.tool_choice
     if request.functions:
         older = request.function_call
-        if isinstance(older, Named):
+        if isinstance(older, FunctionName):
             return ToolChoice("required", (older.name or "",), place="function_call")
         return ToolChoice(older or "auto")
-    if isinstance(chosen, ChosenTool):
+    if isinstance(chosen, ChatToolChoice):
         if chosen.type == "allowed_tools":
             if chosen.allowed_tools is None:
                 raise BadRequestError("'tool_choice.allowed_tools' is required.", "tool_choice.allowed_tools")

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from apxm.backends.completion import CalledFunction, CalledTool, ChatChoice, ChatMessage
 from apxm.simulator.choices import ChoicesAnswer
 from apxm.simulator.logprobs import TokenLogprob, logprobs_of
-from apxm.simulator.outputs import Output, ToolCall, pieces
+from apxm.simulator.outputs import Candidate, ToolCall, pieces
 
 
 class Logprobs(Struct):
@@ -45,7 +45,7 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
     older: bool
     """Whether a call is written as an answer to `functions`."""
 
-    def choice(self, index: int, output: Output) -> ChatChoice:
+    def choice(self, index: int, output: Candidate) -> ChatChoice:
         if not output.calls:
             return ChatChoice(
                 index, ChatMessage("assistant", output.text), output.finish_reason, self._logprobs(output)
@@ -58,7 +58,7 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
             message = ChatMessage("assistant", None, tools)
         return ChatChoice(index, message, self._finish_reason(output))
 
-    def chunks(self, index: int, output: Output, *, by_token: bool) -> Iterator[tuple[bool, ChunkChoice]]:
+    def chunks(self, index: int, output: Candidate, *, by_token: bool) -> Iterator[tuple[bool, ChunkChoice]]:
         yield False, ChunkChoice(index, self._beginning(output))
         logprobs = self._logprobs(output)
         for place, text in enumerate([] if output.calls else pieces(output.text, by_token=by_token)):
@@ -74,17 +74,17 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
                 yield True, ChunkChoice(index, delta)
         yield False, ChunkChoice(index, Delta(), self._finish_reason(output))
 
-    def _beginning(self, output: Output) -> Delta:
+    def _beginning(self, output: Candidate) -> Delta:
         if not output.calls:
             return Delta("assistant", "")
         if self.older:
             return Delta("assistant", None, function_call=CalledFunction(output.calls[0].name, ""))
         return Delta("assistant", None, [_begun(0, output.calls[0])])
 
-    def _finish_reason(self, output: Output) -> str:
+    def _finish_reason(self, output: Candidate) -> str:
         return "function_call" if self.older and output.finish_reason == "tool_calls" else output.finish_reason
 
-    def _logprobs(self, output: Output) -> Logprobs | None:
+    def _logprobs(self, output: Candidate) -> Logprobs | None:
         if self.alternatives is None or output.calls:
             return None
         return Logprobs(logprobs_of(output.text, self.alternatives))

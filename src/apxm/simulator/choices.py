@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.completion import Completion, TokenCounts
 from apxm.simulator.answers import Stream, event
-from apxm.simulator.outputs import Output
+from apxm.simulator.outputs import Candidate
 
 _DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
@@ -25,18 +25,18 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
     id: str
     created: int
     model: str
-    outputs: Sequence[Output]
+    outputs: Sequence[Candidate]
     usage: TokenCounts
     alternatives: int | None
     """How many are given with each token; None where no probabilities are."""
     wants_usage: bool
     """Whether the stream ends with the usage."""
 
-    def choice(self, index: int, output: Output) -> Struct:
+    def choice(self, index: int, output: Candidate) -> Struct:
         """A whole choice."""
         raise NotImplementedError
 
-    def chunks(self, index: int, output: Output, *, by_token: bool) -> Iterator[tuple[bool, Struct]]:
+    def chunks(self, index: int, output: Candidate, *, by_token: bool) -> Iterator[tuple[bool, Struct]]:
         """A choice in parts, from its beginning to its end, each with whether it is a token."""
         raise NotImplementedError
 

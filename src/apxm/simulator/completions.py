@@ -9,11 +9,11 @@ from msgspec import Meta, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unserved, passing_over, understood, wants_usage
+from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, understood, wants_usage
 from apxm.simulator.chat import Choices, Stop, listed
 from apxm.simulator.choices import ChoicesAnswer
 from apxm.simulator.logprobs import logprobs_of
-from apxm.simulator.outputs import FinishReason, Output, Sampling, Say, outputs, pieces, usage_of
+from apxm.simulator.outputs import Candidate, FinishReason, Sampling, Say, outputs, pieces, usage_of
 
 _MOST_ALTERNATIVES = 5
 
@@ -32,7 +32,7 @@ class CompletionRequest(passing_over(_UNHEEDED), forbid_unknown_fields=True, kw_
     stop: Stop | list[Stop] | None = None
     logprobs: Annotated[int, Meta(ge=0, le=_MOST_ALTERNATIVES)] | None = None
     echo: bool | None = None
-    suffix: Unserved = None
+    suffix: Nothing = None
 
 
 class TextLogprobs(Struct):
@@ -66,7 +66,7 @@ class CompletionCall:
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> CompletionAnswer:
         request = self._request
-        made: list[Output] = []
+        made: list[Candidate] = []
         for prompt in self.prompts:
             asked = ModelRequest(prompt, model=request.model, max_tokens=request.max_tokens)
             first = said if len(self.prompts) == 1 else say(asked, 0)
@@ -85,10 +85,10 @@ class CompletionCall:
 class CompletionAnswer(ChoicesAnswer, frozen=True, kw_only=True):
     kinds = "text_completion", "text_completion"
 
-    def choice(self, index: int, output: Output) -> TextChoice:
+    def choice(self, index: int, output: Candidate) -> TextChoice:
         return TextChoice(output.text, index, self._logprobs(output.text), output.finish_reason)
 
-    def chunks(self, index: int, output: Output, *, by_token: bool) -> Iterator[tuple[bool, TextChoice]]:
+    def chunks(self, index: int, output: Candidate, *, by_token: bool) -> Iterator[tuple[bool, TextChoice]]:
         for place, text in enumerate(pieces(output.text, by_token=by_token)):
             own = self._logprobs(output.text, slice(place, place + 1) if by_token else slice(None))
             yield True, TextChoice(text, index, own)

@@ -11,9 +11,9 @@ from time import monotonic
 from typing import cast
 
 from apxm.backends.protocol import Handle
-from apxm.simulator.endpoint import SimulatedEndpoint
-from apxm.simulator.reading import Limits, Request, RequestReader
+from apxm.simulator.reading import HttpLimits, Request, RequestReader
 from apxm.simulator.replies import STATUS_LINES, Reply, error
+from apxm.simulator.routes import SimulatedEndpoint
 
 _MAX_WAITING = 16
 """Requests sent ahead of the answers to those before them; while there are more, nothing is read."""
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
     _request: Request
     """The one being answered, or the last one that was."""
 
-    def __init__(self, endpoint: SimulatedEndpoint, limits: Limits, connections: Connections) -> None:
+    def __init__(self, endpoint: SimulatedEndpoint, limits: HttpLimits, connections: Connections) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._connections = connections

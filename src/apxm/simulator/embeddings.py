@@ -17,7 +17,7 @@ from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import count_tokens
 from apxm.simulator.answers import Stream
-from apxm.simulator.bodies import BadRequestError, Unheeded, understood
+from apxm.simulator.bodies import Anything, BadRequestError, understood
 from apxm.simulator.outputs import Say
 
 DIMENSIONS = 1536
@@ -32,7 +32,7 @@ class EmbeddingsRequest(Struct, forbid_unknown_fields=True):
     model: str | None = None
     dimensions: Annotated[int, Meta(ge=1, le=_MOST_DIMENSIONS)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    user: Unheeded = None
+    user: Anything = None
 
 
 class EmbeddingsCall:

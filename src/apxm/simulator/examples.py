@@ -24,7 +24,7 @@ _ATTEMPTS = 30
 _FAILURES = 100
 """The most that all places of a value may have together: nothing may fit, at several levels."""
 _DEEP = 4
-"""From this level on, or with so many values made as below, the shortest way to an end is taken."""
+"""The level from which on the shortest way to an end is taken; `_MANY` values made do the same."""
 _DEEPEST = 40
 _MANY = 200
 _TOO_MANY = 20_000

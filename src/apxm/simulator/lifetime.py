@@ -13,8 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([] if sys.platform == "win32" else 
 
 
 def told_to_end(*, by_input: bool = False) -> asyncio.Future[int]:
-    """From here on SIGINT, SIGTERM or SIGHUP sets the result, to its number, unless it is ignored; with `by_input` the
-    end of standard input does, too, to 0. After the first signal the next one ends the process at once.
+    """A future that SIGINT, SIGTERM or SIGHUP sets to its number from here on, unless it is ignored; with `by_input`
+    the end of standard input does, too, to 0. After the first signal the next one ends the process at once.
 
     Called while an event loop runs.
     """

@@ -16,7 +16,7 @@ Samples = Sequence[tuple[str, float]]
 """What stands behind the name, and the value."""
 
 
-class Metrics:
+class ServerMetrics:
     def __init__(self) -> None:
         self.connections = 0
         self.in_flight = 0

@@ -13,7 +13,7 @@ from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
 from apxm.simulator.bodies import BadRequestError
-from apxm.simulator.tools import Function, Offered
+from apxm.simulator.tools import Function, Offer
 
 FinishReason = Literal["stop", "length", "tool_calls", "function_call"]
 Say = Callable[[ModelRequest, int], ModelAnswer]
@@ -26,7 +26,7 @@ class ToolCall(Struct, frozen=True):
     arguments: str
 
 
-class Output(Struct, frozen=True):
+class Candidate(Struct, frozen=True):
     """One choice."""
 
     text: str
@@ -57,7 +57,7 @@ class Sampling(Struct, frozen=True):
 
 
 def shapes(
-    asked: ModelRequest, choices: int, called: Sequence[Offered], schema: bytes | None, place: str
+    asked: ModelRequest, choices: int, called: Sequence[Offer], schema: bytes | None, place: str
 ) -> tuple[Shape, ...]:
     """The shapes of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none.
 
@@ -101,7 +101,7 @@ def _written(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def outputs(asked: ModelRequest, sampling: Sampling, said: ModelAnswer, say: Say, number: int) -> tuple[Output, ...]:
+def outputs(asked: ModelRequest, sampling: Sampling, said: ModelAnswer, say: Say, number: int) -> tuple[Candidate, ...]:
     """`said` is what the backend answers as the first choice; `number` is that of the call."""
     if sampling.shapes:
         return tuple(
@@ -114,19 +114,19 @@ def outputs(asked: ModelRequest, sampling: Sampling, said: ModelAnswer, say: Say
     return (first, *(_worded(say(asked, choice), sampling) for choice in range(1, sampling.choices)))
 
 
-def _worded(said: ModelAnswer, sampling: Sampling) -> Output:
+def _worded(said: ModelAnswer, sampling: Sampling) -> Candidate:
     limit = sampling.max_tokens
     reached = limit is not None and (said.usage.output_tokens or 0) >= limit
     otherwise: FinishReason = "length" if reached else "stop"
-    return _stopped(said.text, sampling, otherwise) if sampling.stop else Output(said.text, (), otherwise)
+    return _stopped(said.text, sampling, otherwise) if sampling.stop else Candidate(said.text, (), otherwise)
 
 
-def _stopped(text: str, sampling: Sampling, otherwise: FinishReason) -> Output:
+def _stopped(text: str, sampling: Sampling, otherwise: FinishReason) -> Candidate:
     ends = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
-    return Output(text[: min(ends)], (), "stop") if ends else Output(text, (), otherwise)
+    return Candidate(text[: min(ends)], (), "stop") if ends else Candidate(text, (), otherwise)
 
 
-def _shaped(shape: Shape, sampling: Sampling, call_id: str) -> Output:
+def _shaped(shape: Shape, sampling: Sampling, call_id: str) -> Candidate:
     """What goes beyond the limit is cut off, be it in the middle of a value, as a model that reaches it does."""
     room = sampling.max_tokens * CHARACTERS_PER_TOKEN if sampling.max_tokens is not None else None
     if shape.text is not None:
@@ -135,16 +135,16 @@ def _shaped(shape: Shape, sampling: Sampling, call_id: str) -> Output:
     calls: list[ToolCall] = []
     for name, arguments in shape.calls:
         if room is not None and room <= 0:
-            return Output("", tuple(calls), "length")
+            return Candidate("", tuple(calls), "length")
         calls.append(ToolCall(f"{call_id}{len(calls)}", name, arguments[:room]))
         if room is not None and len(arguments) > room:
-            return Output("", tuple(calls), "length")
+            return Candidate("", tuple(calls), "length")
         if room is not None:
             room -= count_tokens(arguments) * CHARACTERS_PER_TOKEN
-    return Output("", tuple(calls), "tool_calls")
+    return Candidate("", tuple(calls), "tool_calls")
 
 
-def usage_of(prompt_tokens: int | None, outputs: Sequence[Output]) -> TokenCounts:
+def usage_of(prompt_tokens: int | None, outputs: Sequence[Candidate]) -> TokenCounts:
     given, taken = prompt_tokens or 0, sum([output.tokens for output in outputs])
     return TokenCounts(given, taken, given + taken)
 

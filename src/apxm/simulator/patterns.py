@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 _MOST_REPEATED = 3
-"""So much more often than it has to be is a piece repeated."""
+"""How much more often than it has to be a piece is repeated, at most."""
 _MAX_CHARACTERS = 10_000
 _DIGITS = string.digits
 _WORDS = string.ascii_letters + string.digits + "_"

@@ -42,7 +42,7 @@ class SimulatorProcess(Struct, frozen=True):
     pid: int
 
     def begin_iteration(self, iteration: int) -> None:
-        """From here on calls draw their latencies as those of this iteration, each prompt from its first occurrence.
+        """Has calls from here on draw latencies as those of this iteration, each prompt from its first occurrence.
 
         Called before each run, it lets two systems that are compared meet the same draws. Nothing may be in flight.
         """

@@ -18,11 +18,11 @@ from apxm.simulator.replies import Reply, error
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
-class Limits(Struct, frozen=True):
+class HttpLimits(Struct, frozen=True):
     """Times in seconds, sizes in bytes."""
 
     request_s: float = 30.0
-    """From the first byte of a request to its last."""
+    """The time from the first byte of a request to its last, at most."""
     idle_s: float = 120.0
     """Between requests. Clients give up idle connections sooner, so that none is closed under a request."""
     linger_s: float = 2.0
@@ -45,13 +45,13 @@ class Request(NamedTuple):
 class RequestReader:
     """What comes in, in order: requests, and as the last of them perhaps the refusal of what followed."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
         self.arrived: deque[Request | Reply] = deque()
         self.receiving = False
         """Whether a request has begun and is not complete."""
         self.began = 0.0
-        """When it did, by `monotonic`."""
+        """When the request began to arrive, by `monotonic`."""
         self.refused = False
         """Nothing is read any more."""
         self._expects_continue = False

@@ -11,7 +11,7 @@ from msgspec import Struct
 from apxm.backends.completion import TokenCounts
 from apxm.simulator.answers import Stream
 from apxm.simulator.logprobs import TokenLogprob
-from apxm.simulator.outputs import Output, ToolCall, pieces
+from apxm.simulator.outputs import Candidate, ToolCall, pieces
 
 Json = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
@@ -21,7 +21,7 @@ class ResponseAnswer(Struct, frozen=True, kw_only=True):
     number: int
     created: int
     model: str
-    output: Output
+    output: Candidate
     usage: TokenCounts
     logprobs: list[TokenLogprob]
     """Empty where none are asked for."""

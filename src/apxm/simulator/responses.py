@@ -8,18 +8,17 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, StreamOptions, Unheeded, Unserved, passing_over, understood
-from apxm.simulator.chat import Message, Named, any_object, as_model_request
-from apxm.simulator.chat import Part as ChatPart
+from apxm.simulator.bodies import Anything, BadRequestError, Limit, Nothing, StreamOptions, passing_over, understood
+from apxm.simulator.chat import ContentPart, FunctionName, Message, any_object, as_model_request
 from apxm.simulator.logprobs import MOST_ALTERNATIVES, logprobs_of
 from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
 from apxm.simulator.response_answer import ResponseAnswer
-from apxm.simulator.tools import Function, Mode, Offered, ToolChoice, functions_to_call
+from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
 
 LOGPROBS = "message.output_text.logprobs"
 
 
-class Part(Struct):
+class ItemPart(Struct):
     type: Literal["input_text", "output_text", "text", "refusal", "input_image", "input_file", "input_audio"]
     text: str | None = None
 
@@ -29,16 +28,16 @@ class Item(Struct):
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     role: str | None = None
-    content: str | list[Part] | None = None
+    content: str | list[ItemPart] | None = None
     name: str | None = None
-    output: str | list[Part] | None = None
+    output: str | list[ItemPart] | None = None
 
     def as_message(self) -> Message | None:
         match self.type:
             case "message":
                 return Message(self.role or "user", _text(self.content))
             case "function_call":
-                return Message("assistant", function_call=Named(self.name))
+                return Message("assistant", function_call=FunctionName(self.name))
             case "function_call_output":
                 return Message("tool", _text(self.output))
             case "reasoning":
@@ -53,9 +52,9 @@ class TextFormat(Struct):
     description: str | UnsetType | None = UNSET
 
 
-class Text(Struct, omit_defaults=True):
+class TextOptions(Struct, omit_defaults=True):
     format: TextFormat | None = None
-    verbosity: Unheeded = None
+    verbosity: Anything = None
 
 
 class FunctionTool(Struct):
@@ -66,16 +65,16 @@ class FunctionTool(Struct):
     description: str | None = None
 
 
-class NamedTool(Struct):
+class ResponseToolReference(Struct):
     type: Literal["function"]
     name: str
 
 
-class ChosenTool(Struct, omit_defaults=True):
+class ResponseToolChoice(Struct, omit_defaults=True):
     type: Literal["function", "allowed_tools"]
     name: str | None = None
     mode: Literal["auto", "required"] = "auto"
-    tools: list[NamedTool] | None = None
+    tools: list[ResponseToolReference] | None = None
 
 
 _UNHEEDED = "prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier service_tier store user"
@@ -88,26 +87,26 @@ class ResponseRequest(passing_over(_UNHEEDED), forbid_unknown_fields=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_output_tokens: Limit = None
-    text: Text | None = None
+    text: TextOptions | None = None
     tools: list[FunctionTool] | None = None
-    tool_choice: Mode | ChosenTool | None = None
+    tool_choice: Mode | ResponseToolChoice | None = None
     parallel_tool_calls: bool | None = None
     include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=MOST_ALTERNATIVES)] | None = None
     background: bool | None = None
 
-    context_management: Unserved = None
-    conversation: Unserved = None
-    max_tool_calls: Unserved = None
-    moderation: Unserved = None
-    previous_response_id: Unserved = None
-    prompt: Unserved = None
+    context_management: Nothing = None
+    conversation: Nothing = None
+    max_tool_calls: Nothing = None
+    moderation: Nothing = None
+    previous_response_id: Nothing = None
+    prompt: Nothing = None
 
-    metadata: Unheeded = None
-    reasoning: Unheeded = None
-    temperature: Unheeded = None
-    top_p: Unheeded = None
-    truncation: Unheeded = None
+    metadata: Anything = None
+    reasoning: Anything = None
+    temperature: Anything = None
+    top_p: Anything = None
+    truncation: Anything = None
 
 
 class ResponseCall:
@@ -159,13 +158,13 @@ decode_response = understood(ResponseRequest, ResponseCall)
 """Reads a body. Raises `BadRequestError`."""
 
 
-def _text(content: str | list[Part] | None) -> str | list[ChatPart]:
-    return content or "" if not isinstance(content, list) else [ChatPart(text=part.text) for part in content]
+def _text(content: str | list[ItemPart] | None) -> str | list[ContentPart]:
+    return content or "" if not isinstance(content, list) else [ContentPart(text=part.text) for part in content]
 
 
 def _shapes(request: ResponseRequest, asked: ModelRequest, messages: Sequence[Message]) -> Sequence[Shape]:
     offered = [
-        Offered(Function(tool.name, parameters=tool.parameters), f"tools[{index}].parameters")
+        Offer(Function(tool.name, parameters=tool.parameters), f"tools[{index}].parameters")
         for index, tool in enumerate(request.tools or ())
     ]
     called = functions_to_call(offered, _choice(request), messages)
@@ -185,7 +184,7 @@ def _shapes(request: ResponseRequest, asked: ModelRequest, messages: Sequence[Me
 def _choice(request: ResponseRequest) -> ToolChoice:
     several = request.parallel_tool_calls is True
     chosen = request.tool_choice
-    if isinstance(chosen, ChosenTool):
+    if isinstance(chosen, ResponseToolChoice):
         if chosen.type == "allowed_tools":
             return ToolChoice(chosen.mode, [tool.name for tool in chosen.tools or ()], several)
         return ToolChoice("required", (chosen.name or "",))

@@ -13,7 +13,7 @@ import msgspec
 Keywords: TypeAlias = dict[str, Any]
 """A schema that is an object: all but `true` and `false`."""
 _ALONE = frozenset({"$schema", "$id", "$defs", "definitions", "$comment", "title", "description"})
-"""These say something of the schema that they stand in, and nothing of a value."""
+"""Keywords that say something of the schema that they stand in, and nothing of a value."""
 
 
 _DEEPEST = 60

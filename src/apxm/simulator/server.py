@@ -18,10 +18,10 @@ from apxm.errors import UsageError
 from apxm.runtime.loops import clock_of
 from apxm.runtime.open_files import raise_limit
 from apxm.simulator.connection import Connection, Connections
-from apxm.simulator.endpoint import SimulatedEndpoint
 from apxm.simulator.faults import bomb
 from apxm.simulator.options import SimulatorOptions
-from apxm.simulator.reading import Limits
+from apxm.simulator.reading import HttpLimits
+from apxm.simulator.routes import SimulatedEndpoint
 
 BACKLOG = 4096
 """Connections that wait to be accepted. More arriving at once than fit would be tried again by their clients a second
@@ -30,7 +30,7 @@ _CLOSING_S = 1.0
 """How long clients get, at the end, to take the last bytes."""
 
 
-class Listening(Struct, frozen=True):
+class Address(Struct, frozen=True):
     """Where the simulator can be reached, and what it does."""
 
     endpoint: str
@@ -42,12 +42,12 @@ class Listening(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def simulator(options: SimulatorOptions, limits: Limits | None = None) -> AsyncGenerator[Listening]:
+async def simulator(options: SimulatorOptions, limits: HttpLimits | None = None) -> AsyncGenerator[Address]:
     """Serves for as long as the block lasts.
 
     Raises `UsageError` for an address that cannot be had.
     """
-    limits = limits or Limits()
+    limits = limits or HttpLimits()
     loop = asyncio.get_running_loop()
     backend = SimulatedBackend(
         latency=options.latency, slowdown=options.slowdown, faults=options.faults, seed=options.seed
@@ -70,7 +70,7 @@ async def simulator(options: SimulatorOptions, limits: Limits | None = None) -> 
     server = await loop.create_server(lambda: Connection(endpoint, limits, connections), sock=listener, backlog=BACKLOG)
     sweep = loop.call_later(limits.sweep_s, check_times)
     try:
-        yield Listening(_url(address, port), port, not ip_address(address).is_loopback, backend.info.description)
+        yield Address(_url(address, port), port, not ip_address(address).is_loopback, backend.info.description)
     finally:
         sweep.cancel()
         server.close()

@@ -25,7 +25,7 @@ class Function(Struct):
     strict: bool | None = None
 
 
-class Offered(NamedTuple):
+class Offer(NamedTuple):
     """A function that may be called, and where its schema stands in the body."""
 
     function: Function
@@ -44,7 +44,7 @@ class ToolChoice(Struct, frozen=True):
     """The field that says it."""
 
 
-class Turned(Protocol):
+class TurnMessage(Protocol):
     """A message of a conversation, as far as it tells where a turn begins."""
 
     @property
@@ -56,7 +56,7 @@ class Turned(Protocol):
         ...
 
 
-def functions_to_call(offered: Sequence[Offered], choice: ToolChoice, messages: Iterable[Turned]) -> list[Offered]:
+def functions_to_call(offered: Sequence[Offer], choice: ToolChoice, messages: Iterable[TurnMessage]) -> list[Offer]:
     """The functions that the answer calls, none for an answer in words.
 
     Raises `BadRequestError` where the choice is of a function that there is not.
@@ -79,7 +79,7 @@ def functions_to_call(offered: Sequence[Offered], choice: ToolChoice, messages: 
     return left if choice.several else left[:1]
 
 
-def _turn(messages: list[Turned]) -> tuple[set[str], bool]:
+def _turn(messages: list[TurnMessage]) -> tuple[set[str], bool]:
     """What was called, and whether a result has come, since the model last answered in words."""
     called: set[str] = set()
     answered = False

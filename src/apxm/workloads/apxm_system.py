@@ -9,18 +9,18 @@ from apxm.analysis.predict import predict
 from apxm.analysis.profile import Profile
 from apxm.backends.protocol import AnyBackend
 from apxm.config.invocation import Invocation
-from apxm.program.model import Flow, Program
+from apxm.program.program import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of
 from apxm.runtime.trace import Status, Trace
 from apxm.session import Session
 from apxm.workloads.comparison import APXM
-from apxm.workloads.systems import Sample, Span, WorkloadFailed
+from apxm.workloads.systems import Sample, TimedCall, WorkloadFailed
 
 
 class ApxmSystem:
-    """In this process, with the backend that any run would use; programs are compiled and loaded beforehand."""
+    """A-PXM in this process, with the backend that any run would use; programs are compiled and loaded beforehand."""
 
     name = APXM
 
@@ -57,10 +57,10 @@ class ApxmSystem:
         return Sample(duration, _calls(trace), str(trace.value), trace)
 
 
-def _calls(trace: Trace) -> tuple[Span, ...]:
-    """In the order of the text."""
+def _calls(trace: Trace) -> tuple[TimedCall, ...]:
+    """The calls of a run, in the order of the text."""
     records = sorted(trace.operations, key=lambda record: record.node)
-    return tuple(Span(attempt.sent, attempt.received) for record in records for attempt in record.attempts)
+    return tuple(TimedCall(attempt.sent, attempt.received) for record in records for attempt in record.attempts)
 
 
 def _must_have_succeeded(trace: Trace) -> None:

@@ -13,7 +13,7 @@ from apxm.errors import UsageError
 class Workload:
     number: int
     name: str
-    """Its folder: `4_scalability`."""
+    """The name of the workload's folder: `4_scalability`."""
     summary: str
 
     @property
@@ -27,7 +27,7 @@ class Workload:
 
     @property
     def peer(self) -> Path:
-        """The same program in LangGraph."""
+        """The file of the workload's program in LangGraph."""
         return self.folder / "workflow.py"
 
 
@@ -36,7 +36,7 @@ WORKLOADS = (SCALABILITY,)
 
 
 def find(wanted: str) -> Workload:
-    """By number, by name, or by the name without its number. Raises `UsageError`."""
+    """Finds a workload by number, by name, or by the name without its number. Raises `UsageError`."""
     for workload in WORKLOADS:
         if wanted in (str(workload.number), workload.name, workload.name.partition("_")[2]):
             return workload

@@ -19,8 +19,8 @@ from apxm.backends.openai import OpenAIBackend
 from apxm.runtime.open_files import raise_limit
 from apxm.workloads.apxm_system import ApxmSystem
 from apxm.workloads.catalog import SCALABILITY
-from apxm.workloads.comparison import APXM, LANGGRAPH, Comparison, Guesses, Width
-from apxm.workloads.endpoints import Endpoint
+from apxm.workloads.comparison import APXM, LANGGRAPH, ComparisonResults, Guesses, Width
+from apxm.workloads.endpoints import SharedEndpoint
 from apxm.workloads.langgraph_system import PACKAGES, LangGraphSystem
 from apxm.workloads.measuring import FailedRuns, Report, Schedule, interleaved, isolated_latencies
 from apxm.workloads.results import isolated_t1, measured, measured_apxm
@@ -30,23 +30,23 @@ from apxm.workloads.systems import Sample, System
 CALIBRATION_CALLS = 64
 """Most calls one at a time; an endpoint that always takes equally long needs fewer."""
 CALIBRATION_GROWTH = 8
-"""At concurrency c, min(c, 8) times as many: they take no longer, and what is beyond the largest hangs on them."""
+"""At concurrency c calls are c times as many, 8 at most: they take no longer, and what lies beyond rests on them."""
 
 
 @dataclass(frozen=True)
-class Compared:
-    comparison: Comparison
+class ComparisonOutcome:
+    comparison: ComparisonResults
     guesses: Guesses
     """What simpler models would have predicted for A-PXM."""
     profile: Profile | None
     """What the calibration just before found, from which A-PXM's runs were predicted and explained."""
 
 
-class Comparing:
+class SystemComparison:
     """One comparison of A-PXM and LangGraph, or of one of them with the ideal alone."""
 
     def __init__(
-        self, schedule: Schedule, endpoint: Endpoint, *, apxm: bool, peer: ModuleType | None, report: Report
+        self, schedule: Schedule, endpoint: SharedEndpoint, *, apxm: bool, peer: ModuleType | None, report: Report
     ) -> None:
         """Compiles everything. `peer` is LangGraph's program; None leaves LangGraph out."""
         raise_limit()
@@ -70,7 +70,7 @@ class Comparing:
             return runs
         return runs + most_calls(self._concurrencies, CALIBRATION_CALLS, CALIBRATION_GROWTH)
 
-    async def run(self) -> Compared:
+    async def run(self) -> ComparisonOutcome:
         """Raises `WorkloadFailed` where too many of all those runs fail, `CalibrationFailed` where calls do."""
         schedule, begin, report = self._schedule, self._endpoint.begin_iteration, self._report
         failures = FailedRuns()
@@ -83,7 +83,7 @@ class Comparing:
             for system in {self._own, *self._systems}:
                 await system.close()
         results = tuple(self._width(n, samples, isolated_t1(isolated, n), profile, predicted) for n in schedule.widths)
-        comparison = Comparison(
+        comparison = ComparisonResults(
             workload=SCALABILITY.name,
             endpoint=self._endpoint.description,
             seed=self._endpoint.seed,
@@ -92,7 +92,7 @@ class Comparing:
             versions=_versions(langgraph=LANGGRAPH in [system.name for system in self._systems]),
             results=results,
         )
-        return Compared(comparison, _guesses(results, profile) if profile else {}, profile)
+        return ComparisonOutcome(comparison, _guesses(results, profile) if profile else {}, profile)
 
     @property
     def _concurrencies(self) -> list[int]:

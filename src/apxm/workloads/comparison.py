@@ -15,7 +15,7 @@ Guesses = Mapping[str, Mapping[int, float]]
 """What simpler models than ours predict: by their name and by width, in ms."""
 
 
-class Overhead(Struct, frozen=True, kw_only=True):
+class OverheadMedians(Struct, frozen=True, kw_only=True):
     """The scheduler's own time per operation, in µs: medians of a run's operations, then of the runs."""
 
     input_collection: float
@@ -24,7 +24,7 @@ class Overhead(Struct, frozen=True, kw_only=True):
     total: float
 
 
-class Measured(Struct, frozen=True, kw_only=True):
+class SystemMeasurement(Struct, frozen=True, kw_only=True):
     """One system at one width. Means over the runs, but the samples, and the maximum."""
 
     duration_ms: float
@@ -43,8 +43,8 @@ class Measured(Struct, frozen=True, kw_only=True):
     efficiency: float
 
 
-class MeasuredApxm(Measured, frozen=True, kw_only=True):
-    overhead_us: Overhead
+class ApxmMeasurement(SystemMeasurement, frozen=True, kw_only=True):
+    overhead_us: OverheadMedians
     predicted_ms: float
     prediction_error: float
     """(predicted − measured) / measured."""
@@ -56,17 +56,17 @@ class MeasuredApxm(Measured, frozen=True, kw_only=True):
 
 class Width(Struct, frozen=True, kw_only=True):
     n: int
-    apxm: MeasuredApxm | None
-    langgraph: Measured | None
+    apxm: ApxmMeasurement | None
+    langgraph: SystemMeasurement | None
 
     @property
-    def systems(self) -> dict[str, Measured]:
+    def systems(self) -> dict[str, SystemMeasurement]:
         """The systems that were measured at this width, by name."""
         both = {APXM: self.apxm, LANGGRAPH: self.langgraph}
         return {name: measured for name, measured in both.items() if measured is not None}
 
 
-class Comparison(Struct, frozen=True, kw_only=True):
+class ComparisonResults(Struct, frozen=True, kw_only=True):
     workload: str
     endpoint: str
     """What answered, in words."""
@@ -79,19 +79,19 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """The failed runs of both systems, warm-ups and isolated ones included: they are left out of everything."""
 
     @property
-    def systems(self) -> dict[str, list[tuple[int, Measured]]]:
+    def systems(self) -> dict[str, list[tuple[int, SystemMeasurement]]]:
         """Each system that was measured, by name, with its results by width."""
-        found: dict[str, list[tuple[int, Measured]]] = {}
+        found: dict[str, list[tuple[int, SystemMeasurement]]] = {}
         for result in self.results:
             for name, measured in result.systems.items():
                 found.setdefault(name, []).append((result.n, measured))
         return found
 
 
-def comparison_json(comparison: Comparison) -> str:
+def comparison_json(comparison: ComparisonResults) -> str:
     return msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode()
 
 
-def read_comparison(data: bytes | str) -> Comparison:
+def read_comparison(data: bytes | str) -> ComparisonResults:
     """What `comparison_json` wrote. Raises `msgspec.ValidationError` for anything else."""
-    return msgspec.json.decode(data, type=Comparison)
+    return msgspec.json.decode(data, type=ComparisonResults)

@@ -8,10 +8,10 @@ from math import log10
 from apxm.analysis.losses import TERMS
 from apxm.reports.summary import count
 from apxm.reports.tables import markdown
-from apxm.workloads.comparison import Comparison, Guesses, Measured, MeasuredApxm
+from apxm.workloads.comparison import ApxmMeasurement, ComparisonResults, Guesses, SystemMeasurement
 
 
-def comparison_text(comparison: Comparison, guesses: Guesses) -> str:
+def comparison_text(comparison: ComparisonResults, guesses: Guesses) -> str:
     sections = [
         _section("Measured values", _measured(comparison)),
         _section("Speedup analysis", _speedup(comparison)),
@@ -27,21 +27,21 @@ def comparison_text(comparison: Comparison, guesses: Guesses) -> str:
     return "\n".join([*sections, *_notes(comparison)])
 
 
-def _rows(comparison: Comparison) -> Iterator[tuple[int, str, Measured]]:
+def _rows(comparison: ComparisonResults) -> Iterator[tuple[int, str, SystemMeasurement]]:
     """All results by width, then by system: what is to be compared stands together."""
     for result in comparison.results:
         for name, measured in result.systems.items():
             yield result.n, name, measured
 
 
-def _apxm(comparison: Comparison) -> list[tuple[int, MeasuredApxm]]:
+def _apxm(comparison: ComparisonResults) -> list[tuple[int, ApxmMeasurement]]:
     return [(result.n, result.apxm) for result in comparison.results if result.apxm is not None]
 
 
 # --- the seed's tables ---------------------------------------------------------------------------------------------
 
 
-def _measured(comparison: Comparison) -> list[str]:
+def _measured(comparison: ComparisonResults) -> list[str]:
     return markdown(
         ("N", "System", "Duration (ms)", "95% interval", "LLM Calls", "Avg Latency", "Max Parallelism"),
         [
@@ -59,7 +59,7 @@ def _measured(comparison: Comparison) -> list[str]:
     )
 
 
-def _speedup(comparison: Comparison) -> list[str]:
+def _speedup(comparison: ComparisonResults) -> list[str]:
     return markdown(
         (
             "N", "System", "T_1 (Sequential Est.)", "T_measured", "Speedup (Est.)", "Theoretical", "Efficiency (Est.)",
@@ -83,7 +83,7 @@ def _speedup(comparison: Comparison) -> list[str]:
     )  # fmt: skip
 
 
-def _overhead(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
+def _overhead(apxm: Sequence[tuple[int, ApxmMeasurement]]) -> list[str]:
     return markdown(
         ("N", "Input Collection", "Dispatch", "Token Routing", "Total Overhead", "Processor Time"),
         [
@@ -105,7 +105,7 @@ def _overhead(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
     )
 
 
-def _latency(comparison: Comparison) -> list[str]:
+def _latency(comparison: ComparisonResults) -> list[str]:
     systems = comparison.systems
     first = comparison.results[0].n
     rows: list[list[str]] = []
@@ -122,7 +122,7 @@ def _latency(comparison: Comparison) -> list[str]:
 # --- beyond the seed -----------------------------------------------------------------------------------------------
 
 
-def _predicted(apxm: Sequence[tuple[int, MeasuredApxm]], guesses: Guesses) -> list[str]:
+def _predicted(apxm: Sequence[tuple[int, ApxmMeasurement]], guesses: Guesses) -> list[str]:
     rows: list[list[str]] = []
     for n, m in apxm:
         others = (by_width.get(n) for by_width in guesses.values())
@@ -132,12 +132,12 @@ def _predicted(apxm: Sequence[tuple[int, MeasuredApxm]], guesses: Guesses) -> li
     return markdown(headers, rows)
 
 
-def _losses(apxm: Sequence[tuple[int, MeasuredApxm]]) -> list[str]:
+def _losses(apxm: Sequence[tuple[int, ApxmMeasurement]]) -> list[str]:
     rows = [[str(n), *map(_ms, m.losses_ms.terms.values()), _ms(m.duration_ms)] for n, m in apxm]
     return markdown(("N", *TERMS, "= Duration"), rows)
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def _notes(comparison: ComparisonResults) -> list[str]:
     runs = f"{comparison.iterations} run{'s' if comparison.iterations != 1 else ''}"
     notes = [
         f"Endpoint: {comparison.endpoint}. Means of {runs} each.",

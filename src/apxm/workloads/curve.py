@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from apxm.errors import UsageError
-from apxm.workloads.comparison import APXM, LANGGRAPH, Comparison, Measured
+from apxm.workloads.comparison import APXM, LANGGRAPH, ComparisonResults, SystemMeasurement
 
 _WIDTH, _HEIGHT = 56, 14
 _LINEAR_UP_TO = 16
@@ -27,7 +27,7 @@ _STYLES = {
 _FORMATS = (".svg", ".png")
 
 
-def terminal_curve(comparison: Comparison) -> str:
+def terminal_curve(comparison: ComparisonResults) -> str:
     """Speedup over N as in the seed, with the characters every terminal has."""
     widths = [result.n for result in comparison.results]
     systems = comparison.systems
@@ -61,7 +61,7 @@ def terminal_curve(comparison: Comparison) -> str:
 
 
 class _Axis:
-    """From values to `steps` cells; logarithmic where the largest value is large."""
+    """A scale from values to `steps` cells; logarithmic where the largest value is large."""
 
     def __init__(self, low: float, high: float, steps: int) -> None:
         self._logarithmic = high > _LINEAR_UP_TO
@@ -90,7 +90,7 @@ def check_plotting(path: str) -> None:
         raise UsageError("--plot needs matplotlib, which is not installed", hint="pip install 'apxm[plots]'") from None
 
 
-def draw_curve(comparison: Comparison, suffix: str) -> bytes:
+def draw_curve(comparison: ComparisonResults, suffix: str) -> bytes:
     """The curve as a file of this kind, `.svg` or `.png`."""
     matplotlib: Any = import_module("matplotlib")
     figure_module: Any = import_module("matplotlib.figure")  # without pyplot: no window system, no global state
@@ -119,7 +119,7 @@ def draw_curve(comparison: Comparison, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def _draw_system(axes: Any, name: str, found: Sequence[tuple[int, Measured]]) -> None:
+def _draw_system(axes: Any, name: str, found: Sequence[tuple[int, SystemMeasurement]]) -> None:
     speedups = [m.speedup for _, m in found]
     # The interval is of the duration: the shortest gives the largest speedup.
     low = [max(0.0, m.speedup - m.t1_isolated_ms / m.duration_ci95_ms[1]) for _, m in found]

@@ -20,26 +20,26 @@ from apxm.workloads.environment import bare_environment
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class SharedEndpoint:
     settings: OpenAISettings
-    """As both systems use it."""
+    """The settings with which both systems use the endpoint."""
     description: str
     begin_iteration: Callable[[int], None]
     """Called before each run, so that all runs of an iteration meet the same draws."""
     seed: int | None = None
-    """Of its draws; None where it is not simulated."""
+    """The seed of the endpoint's draws; None where it is not simulated."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    """In which the keys, proxies and certificates are that the settings speak of."""
+    """The variables with the keys, proxies and certificates that the settings speak of."""
 
 
 @contextmanager
-def simulated(latency: str = DEFAULT_LATENCY, slowdown: str = "none", seed: int = 0) -> Generator[Endpoint]:
+def simulated(latency: str = DEFAULT_LATENCY, slowdown: str = "none", seed: int = 0) -> Generator[SharedEndpoint]:
     """A process of its own, for as long as the block runs, in a bare environment."""
     with (
         start_simulator(latency=latency, slowdown=slowdown, seed=seed) as simulator,
         bare_environment(simulator.endpoint),
     ):
-        yield Endpoint(
+        yield SharedEndpoint(
             OpenAISettings(model="simulated", endpoint=simulator.endpoint, retries=0),
             f"simulated, latency {latency}, slowdown {slowdown}",
             simulator.begin_iteration,
@@ -48,7 +48,7 @@ def simulated(latency: str = DEFAULT_LATENCY, slowdown: str = "none", seed: int 
 
 
 @contextmanager
-def configured(name: str, config: str | None) -> Generator[Endpoint]:
+def configured(name: str, config: str | None) -> Generator[SharedEndpoint]:
     """A configured backend, in a bare environment for as long as the block runs.
 
     Raises `UsageError` for a backend that has no address, `ConfigurationError` for one that is not trusted."""
@@ -68,4 +68,4 @@ def configured(name: str, config: str | None) -> Generator[Endpoint]:
     )
     environment = dict(os.environ)
     with bare_environment(parse_endpoint(settings.endpoint).chat_url, environment):
-        yield Endpoint(settings, known.info.description, lambda _iteration: None, environment=environment)
+        yield SharedEndpoint(settings, known.info.description, lambda _iteration: None, environment=environment)

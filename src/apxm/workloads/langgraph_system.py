@@ -21,7 +21,7 @@ from apxm.backends.settings import OpenAISettings
 from apxm.errors import UsageError
 from apxm.workloads.comparison import LANGGRAPH
 from apxm.workloads.scalability import prompts
-from apxm.workloads.systems import Sample, Span, WorkloadFailed
+from apxm.workloads.systems import Sample, TimedCall, WorkloadFailed
 
 PACKAGES = ("langgraph", "langchain-openai")
 
@@ -95,12 +95,12 @@ class _ClockedModel:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.calls: list[Span] = []
+        self.calls: list[TimedCall] = []
 
     async def ainvoke(self, prompt: str) -> Any:
         sent = perf_counter_ns()
         message = await self.model.ainvoke(prompt)
-        self.calls.append(Span(sent, perf_counter_ns()))
+        self.calls.append(TimedCall(sent, perf_counter_ns()))
         return message
 
 

@@ -1,4 +1,4 @@
-"""From samples to the numbers of a comparison; docs/workloads.md defines each."""
+"""Turns samples into the numbers of a comparison; docs/workloads.md defines each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec.structs import asdict
 
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.losses import TERMS, Losses
-from apxm.runtime.trace import Overhead as OverheadSamples
-from apxm.workloads.comparison import Measured, MeasuredApxm, Overhead
+from apxm.runtime.trace import Overhead
+from apxm.workloads.comparison import ApxmMeasurement, OverheadMedians, SystemMeasurement
 from apxm.workloads.systems import Sample, most_in_flight
 
 
@@ -21,13 +21,13 @@ def isolated_t1(latencies: Sequence[float], width: int) -> float:
     return sum(latencies[:width]) if width <= len(latencies) else width * fmean(latencies)
 
 
-def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> Measured:
+def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> SystemMeasurement:
     durations = [sample.duration / 1e6 for sample in samples]
     interval = mean_interval(durations)
     latency = fmean(sample.latency for sample in samples) / 1e6
     speedup_estimated = width * latency / interval.mean
     speedup = t1_isolated / 1e6 / interval.mean
-    return Measured(
+    return SystemMeasurement(
         duration_ms=interval.mean,
         duration_ci95_ms=(interval.low, interval.high),
         samples_ms=tuple(durations),
@@ -46,10 +46,10 @@ def measured(width: int, samples: Sequence[Sample], t1_isolated: float) -> Measu
 
 def measured_apxm(
     width: int, samples: Sequence[Sample], t1_isolated: float, predicted_ms: float, losses: Sequence[Losses]
-) -> MeasuredApxm:
+) -> ApxmMeasurement:
     as_any = measured(width, samples, t1_isolated)
     traces = [sample.trace for sample in samples if sample.trace is not None]
-    return MeasuredApxm(
+    return ApxmMeasurement(
         **asdict(as_any),
         overhead_us=_overhead([trace.overhead for trace in traces]),
         predicted_ms=predicted_ms,
@@ -59,7 +59,7 @@ def measured_apxm(
     )
 
 
-def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
+def _overhead(runs: Sequence[Overhead]) -> OverheadMedians:
     collection, dispatch, routing = (
         median(median(part) for part in parts if part) / 1e3
         for parts in (
@@ -69,7 +69,7 @@ def _overhead(runs: Sequence[OverheadSamples]) -> Overhead:
         )
     )
     total = collection + dispatch + routing
-    return Overhead(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)
+    return OverheadMedians(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)
 
 
 def _mean(losses: Sequence[Losses]) -> Losses:

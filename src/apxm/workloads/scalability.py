@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from apxm.compiler.pipeline import compile_source
 from apxm.language.parser import read_source
-from apxm.program.model import Flow, Program
+from apxm.program.program import Flow, Program
 from apxm.source import SourceFile
 from apxm.workloads.catalog import SCALABILITY
 

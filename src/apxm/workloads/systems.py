@@ -14,7 +14,7 @@ class WorkloadFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mi
     """A run of a workload failed; a comparison of runs that did other work would compare nothing."""
 
 
-class Span(NamedTuple):
+class TimedCall(NamedTuple):
     """One model call as its caller saw it, in ns on one clock."""
 
     sent: int
@@ -27,7 +27,7 @@ class Sample:
 
     duration: int
     """How long it took in ns, from a compiled program to its result."""
-    calls: tuple[Span, ...]
+    calls: tuple[TimedCall, ...]
     result: str
     trace: Trace | None = None
     """What A-PXM recorded; other systems record nothing."""
@@ -49,7 +49,7 @@ class System(Protocol):
     async def close(self) -> None: ...
 
 
-def most_in_flight(calls: Iterable[Span]) -> int:
+def most_in_flight(calls: Iterable[TimedCall]) -> int:
     """The largest number of calls that were under way at one moment; one that ends as another begins is over."""
     events = sorted(event for call in calls for event in ((call.received, -1), (call.sent, 1)))
     most = now = 0

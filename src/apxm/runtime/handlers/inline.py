@@ -7,7 +7,7 @@ from typing import cast
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value, text_form
-from apxm.program.model import Operate
+from apxm.program.program import Operate
 from apxm.runtime.expressions import Collect, collector, joined
 
 Emit = Callable[[str], None]

@@ -8,7 +8,7 @@ from itertools import chain
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
-from apxm.program.model import Operate, Program
+from apxm.program.program import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.state import LoadedPlan, Replace, load

@@ -23,7 +23,7 @@ _QUOTED_CODE = re.compile(r"""["'](?:code|type)["']\s*:\s*["'](?:insufficient_qu
 """What stands in the words of a gateway that passes on the whole error of another endpoint."""
 
 
-class Said(NamedTuple):
+class ErrorReport(NamedTuple):
     words: str
     """Empty where there are none."""
     error: bool
@@ -32,10 +32,10 @@ class Said(NamedTuple):
     """Whether somebody has to pay, or to raise a limit, before such a call succeeds."""
 
 
-NOTHING = Said("", False, False)
+NOTHING = ErrorReport("", False, False)
 
 
-def read_error(error: object) -> Said:
+def read_error(error: object) -> ErrorReport:
     """`error` is anything that JSON can hold."""
     if not error:
         return NOTHING
@@ -51,15 +51,15 @@ def read_error(error: object) -> Said:
         error = next((fields[name] for name in ("error", "errors", "message", "detail") if fields.get(name)), None)
     if isinstance(error, str):
         words, out_of_money = error, out_of_money or _means_money(error) or _QUOTED_CODE.search(error) is not None
-    return Said(words, found or bool(error), out_of_money)
+    return ErrorReport(words, found or bool(error), out_of_money)
 
 
-def read_error_body(body: bytes | bytearray) -> Said:
+def read_error_body(body: bytes | bytearray) -> ErrorReport:
     """Reads the body of a failed call; what is no JSON is its own words."""
     try:
         said = read_error(load_json(body))
     except (ValueError, RecursionError):
-        said = Said("", True, False)
+        said = ErrorReport("", True, False)
     return said if said.words else said._replace(words=bytes(body).decode(errors="replace"))
 
 

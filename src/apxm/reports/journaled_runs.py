@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from apxm.journal.model import Edited, Header, History, Record, Result, Row
-from apxm.journal.runs import Run, Stored
+from apxm.journal.rows import Answered, Edited, Header, History, Row, TimedRow
+from apxm.journal.runs import KeptRun, RunSummary
 from apxm.operations.types import Value
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
@@ -21,7 +21,7 @@ _LONGEST = 60
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
-def runs_text(runs: Sequence[Run]) -> list[str]:
+def runs_text(runs: Sequence[RunSummary]) -> list[str]:
     """One line each."""
     rows = [
         [
@@ -37,7 +37,7 @@ def runs_text(runs: Sequence[Run]) -> list[str]:
     return aligned(rows, indent="") if rows else []
 
 
-def run_json(run: Run, history: History, calls: Sequence[dict[str, object]] | None = None) -> str:
+def run_json(run: RunSummary, history: History, calls: Sequence[dict[str, object]] | None = None) -> str:
     """All but the program itself; `rows` as they were appended, and `calls` where they were asked for."""
     header = history.header
     return as_json(
@@ -57,7 +57,7 @@ def run_json(run: Run, history: History, calls: Sequence[dict[str, object]] | No
     )
 
 
-def run_text(run: Run, history: History) -> list[str]:
+def run_text(run: RunSummary, history: History) -> list[str]:
     """What the run is, and how far it came."""
     header = history.header
     lines = aligned(
@@ -81,12 +81,12 @@ def run_text(run: Run, history: History) -> list[str]:
     return lines + _block("reserved, and never settled:", held)
 
 
-def pruned_text(runs: Sequence[Stored]) -> list[str]:
+def pruned_text(runs: Sequence[KeptRun]) -> list[str]:
     rows = [[run.files.run_id, size(run.size_bytes), f"last written {time_text(run.written)}"] for run in runs]
     return aligned(rows, indent="") if rows else []
 
 
-def pruned_json(runs: Sequence[Stored]) -> str:
+def pruned_json(runs: Sequence[KeptRun]) -> str:
     return as_json(
         [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
     )
@@ -104,12 +104,12 @@ def _origin(header: Header) -> str:
     return f"{header.kind}, -O{header.optimization_level}, SHA-256 {header.program_digest[:12]}…"
 
 
-def _ended(run: Run, history: History) -> str:
+def _ended(run: RunSummary, history: History) -> str:
     message = history.ended.message if history.ended else ""
     return f"{run.status}: {message}" if message else run.status
 
 
-def _result(result: Result) -> list[str]:
+def _result(result: Answered) -> list[str]:
     tokens = ""
     if result.input_tokens is not None or result.output_tokens is not None:
         tokens = f"{_number(result.input_tokens)} in, {_number(result.output_tokens)} out"
@@ -121,7 +121,7 @@ def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:
     return ["", title, *aligned(shown)] if shown else []
 
 
-def _row(number: int, record: Record) -> dict[str, object]:
+def _row(number: int, record: TimedRow) -> dict[str, object]:
     return {"row": number, "time": time_text(record.time), "kind": _kind(record.row), **_fields(record.row)}
 
 

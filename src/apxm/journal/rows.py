@@ -1,4 +1,4 @@
-"""What a journal holds: a header, rows in the order in which they happened, and what they add up to.
+"""What a journal holds: a header, rows, which are events and named in the past tense, and what they add up to.
 
 All are MessagePack arrays in the order of their fields, so a later version may add fields with defaults at the end.
 """
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from apxm.backends.protocol import Usage
 from apxm.operations.types import Value
 from apxm.program.codec import encode
-from apxm.program.model import Kind, Program
+from apxm.program.program import Kind, Program
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -51,19 +51,19 @@ class Header(Struct, frozen=True, array_like=True, kw_only=True):
     """Whatever else the caller needs to go on: backend, model, …"""
 
 
-class Result(Struct, frozen=True, array_like=True, tag="result"):
+class Answered(Struct, frozen=True, array_like=True, tag="result"):
     """An operation has ended well. Its usage lies flat, as journals of earlier versions have it: see `usage`."""
 
     path: str
     """The operation's stable path, as `Trace.path_of` writes it."""
     digest: bytes
-    """Of the resolved request that it answers."""
+    """The digest of the resolved request that this answers."""
     value: Value
     backend: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     model: str | None = None
-    """That was asked for; None where the version that wrote the row did not say."""
+    """The model that was asked for; None where the version that wrote the row did not say."""
 
     @property
     def usage(self) -> Usage:
@@ -72,7 +72,7 @@ class Result(Struct, frozen=True, array_like=True, tag="result"):
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):
-    """An operation with an outside effect is about to begin. Without a `Result` behind it, nobody knows what it did."""
+    """An operation with an outside effect is about to begin. Without an `Answered` behind it, its effect is unknown."""
 
     path: str
     digest: bytes
@@ -81,7 +81,7 @@ class Started(Struct, frozen=True, array_like=True, tag="started"):
 
 class Printed(Struct, frozen=True, array_like=True, tag="printed"):
     number: int
-    """Of the line, in program order, from 0."""
+    """The number of the line, in program order, from 0."""
     line: str
 
 
@@ -115,7 +115,7 @@ class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
     """The run goes on with another program. The answers so far count for whatever makes the same request in it."""
 
     program: bytes
-    """As in the header, like the three below: from here on they stand for those there."""
+    """The new program; like the three below, it stands in place of the header's from here on."""
     program_digest: str
     inputs: tuple[Value, ...]
     inputs_digest: str
@@ -125,16 +125,16 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     """A process has let go of the run in order."""
 
     status: str
-    """As everywhere: ``succeeded``, ``failed``, ``interrupted``, ``paused`` or ``stopped``."""
+    """How the run ended: ``succeeded``, ``failed``, ``interrupted``, ``paused`` or ``stopped``."""
     message: str = ""
 
 
-Row = Result | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
+Row = Answered | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
 
 
-class Record(Struct, frozen=True, array_like=True):
+class TimedRow(Struct, frozen=True, array_like=True):
     time: Time
-    """When the row was appended."""
+    """The instant at which the row was appended."""
     row: Row
 
 
@@ -142,12 +142,12 @@ class Answers:
     """Answers by what they are answers to. Each is given away once: two equal requests are two samples."""
 
     def __init__(self) -> None:
-        self._by_digest: dict[bytes, dict[str, Result]] = {}
+        self._by_digest: dict[bytes, dict[str, Answered]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_digest)
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Iterator[Answered]:
         return (result for results in self._by_digest.values() for result in results.values())
 
     def copy(self) -> Answers:
@@ -157,10 +157,10 @@ class Answers:
             copied.add(result)
         return copied
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Answered) -> None:
         self._by_digest.setdefault(result.digest, {})[result.path] = result
 
-    def take(self, path: str, digest: bytes) -> Result | None:
+    def take(self, path: str, digest: bytes) -> Answered | None:
         """An answer to this request: that of the operation at `path` if it made it, else the one that came first."""
         results = self._by_digest.get(digest)
         if results is None:
@@ -176,13 +176,13 @@ class History:
     """What the rows of a journal add up to."""
 
     header: Header
-    """With the program and the inputs that the run now has."""
-    records: list[Record] = field(default_factory=list[Record])
+    """The header, with the program and the inputs that the run now has."""
+    records: list[TimedRow] = field(default_factory=list[TimedRow])
     """All rows. Their numbers are their places here, from 1."""
-    results: dict[str, Result] = field(default_factory=dict[str, Result])
-    """By path; since the program was edited, where it was."""
+    results: dict[str, Answered] = field(default_factory=dict[str, Answered])
+    """The answers by their operations' paths, since the last edit of the program if there was one."""
     spare: Answers = field(default_factory=Answers)
-    """Those that the program got before it was edited, and that no operation of it has yet as it is now."""
+    """Answers from before the program was edited that no operation of it has yet as it is now."""
     unknown: dict[str, Started] = field(default_factory=dict[str, Started])
     """Operations that began, with an outside effect that nobody knows the end of; by path."""
     printed: dict[int, str] = field(default_factory=dict[int, str])
@@ -200,10 +200,10 @@ class History:
         """The attempts that count with all that was reserved for them."""
         return [*self.lost, *self.pending.values()]
 
-    def add(self, record: Record) -> None:
+    def add(self, record: TimedRow) -> None:
         self.records.append(record)
         match record.row:
-            case Result() as result:
+            case Answered() as result:
                 self.results[result.path] = result
                 self.spare.take(result.path, result.digest)  # nobody asks for what is there to take
                 self.unknown.pop(result.path, None)

@@ -8,7 +8,7 @@ A node fires once everything it names in `operands`, `after` and `requires` has 
 - `requires`: nodes that must be over, and whose failure skips this one (a *succeeded* order edge).
 
 A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a call that was not inlined) are four
-kinds of node in the plan around them: an opener (`Switch` or `Call`), which makes frames of other plans; one
+kinds of node in the plan around them: an opener (`Switch` or `Subflow`), which makes frames of other plans; one
 `Enter` per thing delivered into that frame, passed on as soon as it is there; one `Exit` per thing that comes out of
 it, each on its own. So a construct never waits for what it does not use. Inside, the first `inputs` nodes of a plan are
 its `Input` ports (values first, then order ports) and its `Output` nodes are what leaves: the value first if there is
@@ -40,7 +40,7 @@ class Operand(Struct, frozen=True, array_like=True, tag="operand"):
     index: int
 
 
-class Text(Struct, frozen=True, array_like=True, tag="text"):
+class TextOf(Struct, frozen=True, array_like=True, tag="text"):
     """The text forms of `parts`, joined."""
 
     parts: tuple[Expression, ...]
@@ -74,13 +74,13 @@ class ToFloat(Struct, frozen=True, array_like=True, tag="float"):
     of: Expression
 
 
-Expression = Literal | Operand | Text | Sum | ListOf | DictOf | Field | ToFloat
+Expression = Literal | Operand | TextOf | Sum | ListOf | DictOf | Field | ToFloat
 
 
 def parts_of(expression: Expression) -> tuple[Expression, ...]:
     """The expressions that one is directly made of."""
     match expression:
-        case Text(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
+        case TextOf(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
             return parts
         case Field(of=of) | ToFloat(of=of):
             return (of,)
@@ -117,13 +117,13 @@ class Operate(Node, frozen=True, array_like=True, tag="operate", kw_only=True):
     """An operation that the source wrote: the only kind that counts as one, takes time and can hold a slot."""
 
     operation: str
-    """Its name in `apxm.operations`."""
+    """The operation's name in `apxm.operations`."""
     arguments: tuple[Expression, ...] = ()
-    """By position: the operation's positional parameters, then the variadic ones."""
+    """The arguments by position: the operation's positional parameters, then the variadic ones."""
     options: dict[str, Expression] = {}
-    """By name, absent ones left out; those the operation calls literal hold a `Literal`."""
+    """The arguments by name, absent ones left out; those the operation calls literal hold a `Literal`."""
     result: str = "none"
-    """Its type: what `merge` does follows from the types of its operands, not from their values."""
+    """The result's type: what `merge` does follows from the types of its operands, not from their values."""
     priority: int = 0
     """Longest path from here to the end of the plan, in ms of `Operation.typical_ms`; higher runs first."""
 
@@ -147,7 +147,7 @@ class Opening(NamedTuple):
     plans: tuple[int, ...]
     least: int = 1
     most: int | None = 1
-    """None where nothing limits how many there are."""
+    """The most frames that there can be; None where nothing limits them."""
 
     @property
     def is_exact(self) -> bool:
@@ -210,14 +210,14 @@ class Switch(Opener, frozen=True, array_like=True, tag="switch", kw_only=True):
         return "has the same label twice" if len(set(self.labels)) != len(self.labels) else None
 
 
-class Call(Opener, frozen=True, array_like=True, tag="call", kw_only=True):
+class Subflow(Opener, frozen=True, array_like=True, tag="call", kw_only=True):
     """Opens the frame of another flow's plan, as soon as the frame around it exists."""
 
     leaves_flow: ClassVar[bool] = True
 
     plan: int
     priority: int = 0
-    """As for `Switch`."""
+    """The priority of all that the frame holds, as for `Switch`."""
 
     @property
     def opening(self) -> Opening:
@@ -240,7 +240,7 @@ class Exit(Node, frozen=True, array_like=True, tag="exit", kw_only=True):
     port: int
 
 
-AnyNode = Input | Operate | Compute | Output | Switch | Call | Enter | Exit
+AnyNode = Input | Operate | Compute | Output | Switch | Subflow | Enter | Exit
 
 
 # --- plans, flows, program -----------------------------------------------------------------------------------------
@@ -260,10 +260,10 @@ class Plan(Struct, frozen=True, array_like=True, kw_only=True):
         return [(i, node) for i, node in enumerate(self.nodes) if isinstance(node, Opener)]
 
 
-class Parameter(Struct, frozen=True, array_like=True, kw_only=True):
+class FlowParameter(Struct, frozen=True, array_like=True, kw_only=True):
     name: str
     type: str
-    """As `str` writes an `apxm.operations.types.Type`: ``list[str]``."""
+    """The type as `str` writes an `apxm.operations.types.Type`: ``list[str]``."""
     required: bool = True
     default: Value = None
 
@@ -279,7 +279,7 @@ class Flow(Struct, frozen=True, array_like=True, kw_only=True):
 
     agent: str
     name: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[FlowParameter, ...]
     result: str | None
     plan: int
 
@@ -289,7 +289,7 @@ class Flow(Struct, frozen=True, array_like=True, kw_only=True):
 
     @property
     def signature(self) -> str:
-        """As the source declares it: ``research(topic: str, depth: int = 2) -> str``."""
+        """The flow's signature as the source declares it: ``research(topic: str, depth: int = 2) -> str``."""
         arguments = ", ".join(p.declaration for p in self.parameters)
         return f"{self.name}({arguments})" + (f" -> {self.result}" if self.result else "")
 
@@ -336,7 +336,7 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     plans: tuple[Plan, ...]
     """No plan opens itself, directly or through others."""
     flows: tuple[Flow, ...]
-    """In the order of the source."""
+    """The flows in the order of the source."""
     entry: int | None
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apxm.backends.said import read_error, read_error_body
+from apxm.backends.error_report import read_error, read_error_body
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,16 @@ from typing import Protocol
 from apxm.backends.faults import AT_ONCE, FaultKind
 from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.backends.simulated import NS_PER_DRIPPED_BYTE, SimulatedBackend
-from apxm.simulator.answers import Answer, Call, Stream
+from apxm.simulator.answers import ServedAnswer, ServedCall, Stream
 from apxm.simulator.faults import refusal, sound_body, spoiled
-from apxm.simulator.metrics import Metrics
+from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.replies import EVENT_STREAM, JSON, Reply, server_timing
 
 _RESET_AFTER_NS = 20_000_000
-"""So long the first half of an answer has to arrive before the connection is reset: a reset overtakes it."""
+"""The time that the first half of an answer has to arrive before the connection is reset: a reset overtakes it."""
 
 
-class Client(Protocol):
+class Receiver(Protocol):
     """Who waits for the answer to a call: gets a reply, or a stream's beginning, pieces and end."""
 
     def finish(self, reply: Reply) -> None: ...
@@ -39,7 +39,7 @@ class Generator:
     """What the calls of one endpoint share."""
 
     def __init__(
-        self, backend: SimulatedBackend, clock: Clock, metrics: Metrics, tokens_per_second: float | None
+        self, backend: SimulatedBackend, clock: Clock, metrics: ServerMetrics, tokens_per_second: float | None
     ) -> None:
         self.backend = backend
         self.clock = clock
@@ -47,17 +47,17 @@ class Generator:
         self.token_ns = round(1e9 / tokens_per_second) if tokens_per_second else 0
         self.numbers = count(1)
 
-    def begin(self, call: Call, client: Client) -> Handle:
+    def begin(self, call: ServedCall, client: Receiver) -> Handle:
         """Starts a call. `client` gets the answer, later, unless the handle is cancelled."""
-        return _Running(self, call, client)
+        return _RunningCall(self, call, client)
 
     def say(self, asked: ModelRequest, choice: int) -> ModelAnswer:
         return self.backend.answer(asked, 0, choice)
 
 
-class _Running:
-    """With a rate of tokens, the first one is there after the latency, and the further ones are more work, so that load
-    slows them too. What a late timer lost, the next piece of work makes up for.
+class _RunningCall:
+    """A call in flight. With a rate of tokens, the first is there after the latency, and the others are more work, so
+    that load slows them too. What a late timer lost, the next piece of work makes up for.
 
     Streamed or not, an answer takes the same time, and so does what comes in its place where the call meets a fault.
     """
@@ -67,12 +67,12 @@ class _Running:
         "_stream",
     )  # fmt: skip
 
-    _answer: Answer
+    _answer: ServedAnswer
     _stream: Stream
     _drops: bytes
     """What drips."""
 
-    def __init__(self, generator: Generator, call: Call, client: Client) -> None:
+    def __init__(self, generator: Generator, call: ServedCall, client: Receiver) -> None:
         self._generator = generator
         self._call = call
         self._client = client

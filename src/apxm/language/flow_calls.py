@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apxm.language import syntax
-from apxm.language.arguments import Matched, match_arguments
+from apxm.language.arguments import MatchedArguments, match_arguments
 from apxm.language.declarations import DeclaredAgent, DeclaredFlow
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.expressions import FlowExpressions
@@ -117,7 +117,7 @@ class FlowCalls(FlowExpressions):
         self._callees.append((call, callee))
         return callee.callee.result
 
-    def _check(self, call: syntax.CallExpression, callee: Callee) -> tuple[Matched, list[Type]]:
+    def _check(self, call: syntax.CallExpression, callee: Callee) -> tuple[MatchedArguments, list[Type]]:
         """The arguments by parameter, and the types of the variadic ones."""
         matched = match_arguments(call, callee, self._report)
         for name, argument in matched.given.items():
@@ -160,7 +160,7 @@ class FlowCalls(FlowExpressions):
     def _out_of_range(self, argument: syntax.Constant, allowed: str) -> None:
         self._report.error("out-of-range", f"{allowed}, and this is {argument.value}", argument.span)
 
-    def _check_emptiness(self, operation: Operation, matched: Matched) -> None:
+    def _check_emptiness(self, operation: Operation, matched: MatchedArguments) -> None:
         first = matched.given.get(operation.positional[0].name) if operation.positional else None
         if first is None or not self.is_blank(first):
             return

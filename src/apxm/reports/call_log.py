@@ -9,7 +9,7 @@ from time import perf_counter
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
-from apxm.journal.model import Result
+from apxm.journal.rows import Answered
 from apxm.reports.summary import count, duration
 from apxm.runtime.observing import Outcome
 from apxm.runtime.waiting import Call
@@ -44,7 +44,7 @@ class CallLines:
     def pauses(self, path: str, pause: int) -> None:
         self._tell(path, [f"is tried again after {duration(pause / 1e6)} at the earliest"])
 
-    def reused(self, path: str, request: ModelRequest, result: Result) -> None:
+    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         lines = request_lines(request, LONGEST)
         self._tell(path, ["is answered by the journal", *lines, *text_lines("answer", str(result.value), LONGEST)])
 
@@ -88,7 +88,7 @@ class CallLog:
     def pauses(self, path: str, pause: int) -> None:
         self._write(path, f"is tried again after {duration(pause / 1e6)} at the earliest")
 
-    def reused(self, path: str, request: ModelRequest, result: Result) -> None:
+    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         del request
         self._write(path, f"is answered by the journal, {tokens(result.usage)}")
 

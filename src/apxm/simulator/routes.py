@@ -10,17 +10,17 @@ from msgspec import Meta, Struct
 
 from apxm.backends.protocol import Clock, Handle
 from apxm.backends.simulated import SimulatedBackend
-from apxm.simulator.answers import Call
+from apxm.simulator.answers import ServedCall
 from apxm.simulator.bodies import BadRequestError, reader
-from apxm.simulator.calls import Client, Generator
 from apxm.simulator.chat import decode_request
 from apxm.simulator.completions import decode_completion
 from apxm.simulator.embeddings import decode_embeddings
-from apxm.simulator.metrics import Metrics
+from apxm.simulator.generator import Generator, Receiver
+from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.replies import PLAIN_TEXT, Reply, as_json, error
 from apxm.simulator.responses import decode_response
 
-_CALLS: Mapping[bytes, Callable[[bytes], Call]] = {
+_CALLS: Mapping[bytes, Callable[[bytes], ServedCall]] = {
     b"/v1/chat/completions": decode_request,
     b"/v1/completions": decode_completion,
     b"/v1/embeddings": decode_embeddings,
@@ -31,7 +31,7 @@ _CALLS: Mapping[bytes, Callable[[bytes], Call]] = {
 
 class SimulatedEndpoint:
     def __init__(self, backend: SimulatedBackend, clock: Clock, tokens_per_second: float | None = None) -> None:
-        self.metrics = Metrics()
+        self.metrics = ServerMetrics()
         self._backend = backend
         self._generator = Generator(backend, clock, self.metrics, tokens_per_second)
         self._begun = int(time())
@@ -42,7 +42,7 @@ class SimulatedEndpoint:
             b"/control/iteration": (b"POST", self._begin_iteration),
         }
 
-    def answer(self, method: bytes, target: bytes, body: bytes, client: Client) -> Reply | Handle:
+    def answer(self, method: bytes, target: bytes, body: bytes, client: Receiver) -> Reply | Handle:
         """The reply; or a call begun, which `client` is told about, later, unless the handle is cancelled."""
         path = target.partition(b"?")[0]
         decode = _CALLS.get(path)

@@ -10,7 +10,7 @@ from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.types import STR
-from apxm.program.model import Literal, Operate
+from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.handlers.model import ModelCall
 
@@ -65,7 +65,7 @@ def as_json(name: str | None) -> str:
 
 
 def markdown() -> str:
-    """docs/operations.md."""
+    """The text of docs/operations.md."""
     available = [operation for operation in OPERATIONS.values() if operation.available]
     later = [operation for operation in OPERATIONS.values() if not operation.available]
     parts = [_HEADER, *(_section(operation) for operation in available)]
