@@ -82,8 +82,7 @@ def calibrate(
             hint="take its `faults` out of the configuration",
         )
     if not quiet:
-        for text in resolved.notices:
-            note(text)
+        note(resolved.notice)
         for text in resolved.warnings:
             show_warning(text)
     if not chosen.info.simulated:

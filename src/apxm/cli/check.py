@@ -45,9 +45,9 @@ def check(
             unreadable.append(error)
     errors = sum(diagnostic.severity == "error" for diagnostic in found)
     if json:
-        from apxm.reports.structs import diagnostics_json
+        from apxm.reports.structs import check_json
 
-        write(diagnostics_json(len(files), found, unreadable), json)
+        write(check_json(len(files), found, unreadable), json)
     else:
         show_diagnostics(found)
         note(f"{count(len(files), 'file')}: {count(errors, 'error')}, {count(len(found) - errors, 'warning')}")

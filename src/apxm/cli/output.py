@@ -6,9 +6,6 @@ import codecs
 import re
 import sys
 
-from apxm.cli.progress import ProgressLine
-from apxm.errors import ApxmError
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -41,22 +38,3 @@ def write(text: str, json: bool = False) -> None:
 def _json_escape(found: re.Match[str]) -> str:
     units = found[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
-
-
-class ProgramOutput:
-    """The lines of a run, which share the terminal with its progress."""
-
-    def __init__(self, progress: ProgressLine) -> None:
-        self._progress = progress
-        self.failure: ApxmError | None = None
-        """Why nothing more can be written; `OutputClosedError` where the reader went away."""
-
-    def write(self, text: str, json: bool = False) -> None:
-        """Writes as the function `write` does, but keeps a failure: what else there is to save comes first."""
-        if self.failure is not None:
-            return
-        self._progress.clear()
-        try:
-            write(text, json)
-        except ApxmError as error:
-            self.failure = error

@@ -102,7 +102,7 @@ def resume(
                     note(line)
             if dry_run:
                 if shown.json:
-                    terminal.output.write(as_json(found), json=True)
+                    terminal.write(as_json(found), json=True)
                 raise typer.Exit
         stack.enter_context(closing(session))
         if not shown.quiet:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Literal, TextIO
 
-from apxm.errors import ApxmError, InternalError, UsageError
+from apxm.errors import ApxmError, InternalError, SourceError, UsageError
 from apxm.source import Diagnostic, printable
 
 Style = Literal["error", "warning", "hint", "dim"]
@@ -31,6 +31,9 @@ def note(text: str, style: Style | None = None) -> None:
 
 
 def show_error(error: ApxmError) -> None:
+    if isinstance(error, SourceError):
+        show_diagnostics(error.diagnostics)
+        return
     place = f"{_lines(error.where)}: " if error.where else ""
     note(f"{_paint('error:', 'error')} {place}{_lines(error.message)}")
     if error.hint:

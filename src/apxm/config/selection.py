@@ -59,8 +59,8 @@ class Selection:
 class ResolvedBackends:
     backends: Mapping[str, AnyBackend]
     default: str
-    notices: tuple[str, ...]
-    """The first says which model answers."""
+    notice: str
+    """Which model answers, for people."""
     warnings: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
-    return ResolvedBackends(backends, chosen.name, (notice,), warnings)
+    return ResolvedBackends(backends, chosen.name, notice, warnings)
 
 
 def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from apxm.journal.rows import Answered, Edited, Header, History, Row, TimedRow
+from apxm.journal.rows import Answered, Edited, Header, History, TimedRow
 from apxm.journal.runs import KeptRun, RunSummary
 from apxm.operations.types import Value
 from apxm.reports.structs import as_json
@@ -122,18 +122,12 @@ def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:
 
 
 def _row(number: int, record: TimedRow) -> dict[str, object]:
-    return {"row": number, "time": time_text(record.time), "kind": _kind(record.row), **_fields(record.row)}
-
-
-def _kind(row: Row) -> object:
-    return type(row).__struct_config__.tag
-
-
-def _fields(row: Row) -> dict[str, object]:
+    row = record.row
     fields = msgspec.structs.asdict(row)
     if isinstance(row, Edited):
         del fields["program"]
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    return {"row": number, "time": time_text(record.time), "kind": type(row).__struct_config__.tag, **shown}
 
 
 def time_text(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What programs read: the objects of ``--json`` and the files of ``--emit-…``."""
+"""What programs read: the objects of ``--json``."""
 
 from __future__ import annotations
 
@@ -32,18 +32,12 @@ def run_json(trace: Trace, metrics: Metrics, run_id: str) -> str:
     )
 
 
-def json_file(report: msgspec.Struct) -> bytes:
-    """The content of the file of ``--emit-diagnostics``."""
-    # A lone surrogate, which UTF-8 cannot hold, becomes the JSON escape for it.
-    return f"{as_json(report)}\n".encode(errors="backslashreplace")
-
-
 def as_json(found: object) -> str:
     """What was `found`, structs and dataclasses included, as JSON that people can read, too."""
     return json.dumps(msgspec.to_builtins(found), ensure_ascii=False, indent=2)
 
 
-def diagnostics_json(files: int, diagnostics: Sequence[Diagnostic], unreadable: Sequence[ApxmError] = ()) -> str:
+def check_json(files: int, diagnostics: Sequence[Diagnostic], unreadable: Sequence[ApxmError] = ()) -> str:
     """The object that ``apxm check --json`` prints. Lines and columns count from 1; the end is exclusive."""
     errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     found = {

@@ -114,8 +114,10 @@ def draw_curve(comparison: ComparisonResults, suffix: str) -> bytes:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="upper left")
+        # An SVG carries its date unless told not to: two drawings of the same numbers are the same bytes.
+        metadata = {"Date": None} if suffix.lower() == ".svg" else {}
         file = io.BytesIO()
-        figure.savefig(file, format=suffix.removeprefix(".").lower(), dpi=150, metadata=_metadata(suffix))
+        figure.savefig(file, format=suffix.removeprefix(".").lower(), dpi=150, metadata=metadata)
     return file.getvalue()
 
 
@@ -128,8 +130,3 @@ def _draw_system(axes: Any, name: str, found: Sequence[tuple[int, SystemMeasurem
     axes.errorbar(
         widths, speedups, yerr=[low, high], capsize=3, linewidth=1.8, markersize=7, label=name, **_STYLES[name]
     )
-
-
-def _metadata(suffix: str) -> dict[str, None]:
-    """An SVG carries its date unless told not to: two drawings of the same numbers are the same bytes."""
-    return {"Date": None} if suffix.lower() == ".svg" else {}
