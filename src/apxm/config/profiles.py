@@ -26,23 +26,17 @@ def make_room(backend: str) -> Path:
 
 
 def known_profile(chosen: str | None, config: str | None) -> Profile | None:
-    """`load_profile` of what is `chosen`. Without a choice, that of the backend that answers by default, where it is
-    simulated: then its configuration says all; None where it is not. Raises `ConfigurationError`."""
-    if chosen is not None:
-        return load_profile(chosen)
-    inventory = Inventory(config)
-    name = inventory.chosen
-    if name is None:
-        return None
-    settings = inventory.get(name).settings
-    return specified_profile(name, settings) if isinstance(settings, SimulatedSettings) else None
-
-
-def load_profile(chosen: str) -> Profile:
     """The profile in the file `chosen` or, where there is no such file, of the backend of that name.
 
-    Raises `ConfigurationError`.
+    Without a choice, that of the backend that answers by default, where it is simulated: then its configuration says
+    all; None where it is not. Raises `ConfigurationError`.
     """
+    if chosen is None:
+        inventory = Inventory(config)
+        known = None if inventory.chosen is None else inventory.get(inventory.chosen)
+        if known is None or not isinstance(known.settings, SimulatedSettings):
+            return None
+        return specified_profile(known.name, known.settings)
     for path in (Path(chosen), profile_file(chosen)):
         content = None if path.is_dir() else read_file(path)
         if content is not None:

@@ -32,7 +32,7 @@ def terminal_curve(comparison: ComparisonResults) -> str:
     widths = [result.n for result in comparison.results]
     systems = comparison.systems
     top = max([*widths, *(m.speedup for found in systems.values() for _, m in found)])
-    across, up = _Axis(1, widths[-1], _WIDTH), _Axis(1, top, _HEIGHT)
+    across, up = _Axis(widths[-1], _WIDTH), _Axis(top, _HEIGHT)
     canvas = [[" "] * (_WIDTH + 1) for _ in range(_HEIGHT + 1)]
     for column in range(_WIDTH + 1):
         row = up.position(across.value(column))
@@ -61,12 +61,12 @@ def terminal_curve(comparison: ComparisonResults) -> str:
 
 
 class _Axis:
-    """A scale from values to `steps` cells; logarithmic where the largest value is large."""
+    """A scale from values, 1 and up, to `steps` cells; logarithmic where the largest value is large."""
 
-    def __init__(self, low: float, high: float, steps: int) -> None:
+    def __init__(self, high: float, steps: int) -> None:
         self._logarithmic = high > _LINEAR_UP_TO
         self._steps = steps
-        self._low = self._scaled(low)
+        self._low = self._scaled(1)
         self._range = (self._scaled(high) - self._low) or 1.0
 
     def position(self, value: float) -> int:
