@@ -43,7 +43,7 @@ def find_file(chosen: Path | None, directory: Path | None = None, scope: Scope =
         return ConfigFile(chosen, scope, content)
     if (found := find_project_file(directory)) is not None:
         return found
-    content = read_file(user_file())
+    content = read_file(user_file())  # only now: merged, one file could redirect the other's key
     return None if content is None else ConfigFile(user_file(), Scope.USER, content)
 
 

@@ -44,7 +44,7 @@ class Connections:
             await self._none_left
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):  # a task per request would be what is measured
     """A client that leaves, or that closes its side, cancels its call."""
 
     _transport: asyncio.Transport

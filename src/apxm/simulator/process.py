@@ -112,7 +112,7 @@ def _popen(options: SimulatorOptions, said: IO[bytes]) -> subprocess.Popen[bytes
     command += [f"--faults={options.faults}", f"--seed={options.seed}"]
     if options.tokens_per_second is not None:
         command.append(f"--tokens-per-second={options.tokens_per_second}")
-    pipe = subprocess.PIPE
+    pipe = subprocess.PIPE  # the child ends when its input closes, which whatever ends this process does, too
     environment = process_environment(os.environ)
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, start_new_session=True, env=environment)
 
