@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from apxm.backends.transport import read_certificates
-from apxm.config.files import read_file
-from apxm.config.trust import list_trusted
+from apxm.config.files import Scope, read_file
+from apxm.config.trust import is_trusted
 from apxm.errors import ConfigurationError, JournalError
 from apxm.journal.journal import Journal
 from apxm.journal.lock import RunLock, is_held
@@ -112,5 +113,5 @@ def test_a_pipe_of_certificates_is_refused(tmp_path: Path) -> None:
 def test_a_pipe_among_what_is_trusted_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     (tmp_path / "apxm/trusted").mkdir(parents=True)
-    os.mkfifo(tmp_path / "apxm/trusted" / ("0" * 64))
-    assert list_trusted() == []
+    os.mkfifo(tmp_path / "apxm/trusted" / sha256(b"").hexdigest())
+    assert not is_trusted(Scope.PROJECT, b"")

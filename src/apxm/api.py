@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import wraps
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -138,7 +138,9 @@ async def run_async(
     begun = perf_counter()
     _refuse_misuse(program, arguments)
     chosen = select_flow(program, flow)
-    inputs = arguments_for(chosen, assign(chosen, (), _together(arguments or {}, values)))
+    if twice := sorted((arguments or {}).keys() & values.keys()):
+        raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
+    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}))
     told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
@@ -221,7 +223,7 @@ def preview_resume(
     earlier = reopen(run_id, Invocation.of(said).journaling, config=config, as_recorded=as_recorded, edited=edited)
     with closing(earlier.recorder):
         told = earlier.told.but(said)
-        return Session.resumed(earlier, told, backends or _configured(told.selection)).preview()
+        return Session.resumed(earlier, told, backends or _configured(told.selection), perf_counter()).preview()
 
 
 _STOPPED_ITERATION = ("coroutine raised StopIteration",)
@@ -234,7 +236,11 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P,
 
     @wraps(function)
     def blocking(*arguments: P.args, **options: P.kwargs) -> Result:
-        _refuse_a_running_loop(name)
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise UsageError(
+                f"apxm.{name} cannot be called inside a running event loop", hint=f"await apxm.{name}_async(…) there"
+            )
         with asyncio.Runner(loop_factory=real_loop) as runner:
             try:
                 return runner.run(function(*arguments, **options))
@@ -293,16 +299,6 @@ def warn(text: str) -> None:
     logger.warning("%s", text)
 
 
-def _refuse_a_running_loop(name: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        f"apxm.{name} cannot be called inside a running event loop", hint=f"await apxm.{name}_async(…) there"
-    )
-
-
 def _refuse_misuse(program: object, arguments: object) -> None:
     """What the command line takes, and Python does not: a file in place of the program, values in order."""
     if not isinstance(program, Program):
@@ -317,12 +313,6 @@ def _refuse_misuse(program: object, arguments: object) -> None:
         )
 
 
-def _together(arguments: Mapping[str, Value], values: Mapping[str, Value]) -> Mapping[str, Value]:
-    if twice := sorted(arguments.keys() & values.keys()):
-        raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
-    return {**arguments, **values}
-
-
 def _compile(source: SourceFile, level: int) -> Program:
     from apxm.compiler.pipeline import compile_source
 
@@ -335,8 +325,7 @@ def _compile(source: SourceFile, level: int) -> Program:
 
 def _configured(selection: Selection) -> BackendPool:
     resolved = resolve(selection)
-    for notice in resolved.notices:
-        logger.info("%s", notice)
+    logger.info("%s", resolved.notice)
     for warning in resolved.warnings:
         warn(warning)
     return BackendPool(resolved.backends, resolved.default, PROCESS)

@@ -6,6 +6,7 @@ Each carries what was found, and where known a place and a hint. Anything else t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ class ApxmError(Exception):
 
 def _unpickled(kind: type[ApxmError], arguments: tuple[object, ...]) -> ApxmError:
     return kind.__new__(kind, *arguments)
+
+
+def hint_for(wanted: str, known: Iterable[str], otherwise: str) -> str:
+    """The hint of an error about a name that is none: the nearest of those that are `known`, where one is near."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    near = get_close_matches(wanted, list(known), 1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 class UsageError(ApxmError):

@@ -61,9 +61,7 @@ class OutputFile:
             raise ApxmError(self._refusal(error)) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._draft is not None:
-            with suppress(OSError):
-                os.unlink(self._draft)
+        self._drop_draft()
         if self._descriptor is not None:
             os.close(self._descriptor)
 

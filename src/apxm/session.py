@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from math import inf
 from reprlib import Repr
@@ -85,42 +85,33 @@ class Result:
         return measure(self.trace, self.link_phases, self.backend)
 
 
+@dataclass(eq=False, repr=False)
 class Session:
-    """A run that is ready to be executed, with its backends and its journal. Closing the backends is left to whoever
-    has them from a configuration."""
+    """A run that is ready to be executed, with its backends and its journal. Raises what `Run` raises.
 
-    def __init__(
-        self,
-        program: LoadedProgram,
-        flow: Flow,
-        inputs: Sequence[Value],
-        told: Invocation,
-        pool: BackendPool,
-        *,
-        run_id: str | None = None,
-        recorder: Recorder | None = None,
-        begun: float | None = None,
-        phases: LinkPhases | None = None,
-    ) -> None:
-        """`recorder` is the journal of a run that goes on; a new one gets its own by `open_journal`. `begun` is the
-        `perf_counter` at which somebody began to check what is given here, `phases` what came before that.
+    Closing the backends is left to whoever has them from a configuration.
+    """
 
-        Raises what `Run` raises.
-        """
-        self.program = program
-        self.flow = flow
-        self.inputs = inputs
-        self.told = told
-        self.pool = pool
-        self.recorder = recorder
-        self.run_id = run_id or new_run_id(time())
-        self.run = Run(program, flow, inputs, pool, told.options)
-        self._phases = phases or LinkPhases()
-        self._begun = perf_counter() if begun is None else begun
-        self._validated = self._begun
+    program: LoadedProgram
+    flow: Flow
+    inputs: Sequence[Value]
+    told: Invocation
+    pool: BackendPool
+    _: KW_ONLY
+    run_id: str = field(default_factory=lambda: new_run_id(time()))
+    recorder: Recorder | None = None
+    """The journal of a run that goes on; a new one gets its own by `open_journal`."""
+    begun: float = field(default_factory=perf_counter)
+    """The `perf_counter` at which somebody began to check what is given here."""
+    phases: LinkPhases = field(default_factory=LinkPhases)
+    """What came before that."""
+
+    def __post_init__(self) -> None:
+        self.run = Run(self.program, self.flow, self.inputs, self.pool, self.told.options)
+        self._validated = self.begun
 
     @classmethod
-    def resumed(cls, earlier: JournaledRun, told: Invocation, pool: BackendPool, begun: float | None = None) -> Session:
+    def resumed(cls, earlier: JournaledRun, told: Invocation, pool: BackendPool, begun: float) -> Session:
         """A run that goes on. Raises `JournalError` too, where another backend than before would answer."""
         earlier.refuse_another_backend(pool.default)
         program, recorder = LoadedProgram(earlier.program), earlier.recorder
@@ -168,8 +159,8 @@ class Session:
     def result(self, trace: Trace) -> Result:
         """What came of the run; its time ends here."""
         phases = replace(
-            self._phases,
-            validation_ms=milliseconds(self._validated - self._begun),
+            self.phases,
+            validation_ms=milliseconds(self._validated - self.begun),
             runtime_ms=milliseconds(perf_counter() - self._validated),
         )
         return Result(trace, phases, self.pool.info, self.run_id)

@@ -49,17 +49,17 @@ def default(resolved: Any) -> AnyBackend:
 def test_with_nothing_configured_the_simulation_answers_and_says_how_to_set_a_model() -> None:
     resolved = resolve(Selection())
     assert resolved.default == "simulated"
-    assert resolved.notices[0].startswith("model: simulated, no real model: latency constant:1000")
-    assert "OPENAI_API_KEY" in resolved.notices[0]
+    assert resolved.notice.startswith("model: simulated, no real model: latency constant:1000")
+    assert "OPENAI_API_KEY" in resolved.notice
     assert resolved.warnings == ()
 
 
 def test_a_key_in_the_environment_is_enough_and_the_default_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-HIDDEN")
     resolved = resolve(Selection())
-    assert resolved.notices == (
+    assert resolved.notice == (
         "model: gpt-4o-mini at https://api.openai.com/v1 "
-        "(backend openai: OPENAI_API_KEY is set; OPENAI_MODEL chooses another model)",
+        "(backend openai: OPENAI_API_KEY is set; OPENAI_MODEL chooses another model)"
     )
     assert set(resolved.backends) == {"simulated", "openai"}
 
@@ -148,14 +148,14 @@ def test_a_written_out_key_is_warned_of(file: Path) -> None:
 def test_the_simulation_is_always_there_needs_no_key_and_stands_for_all(file: Path) -> None:
     resolved = select(file, LOCAL + FAKE, backend="simulated", latency="constant:1")
     assert set(map(id, resolved.backends.values())) == {id(resolved.backends["simulated"])}
-    assert "in place of every other backend" in resolved.notices[0]
+    assert "in place of every other backend" in resolved.notice
 
 
 def test_another_simulation_that_was_asked_for_stands_for_all_too(file: Path) -> None:
     resolved = select(file, LOCAL + FAKE + FAKE.replace("fake", "other"), backend="fake")
     assert set(resolved.backends) == {"simulated", "local", "fake", "other"}
     assert {backend.info.name for backend in resolved.backends.values()} == {"fake"}
-    assert "in place of every other backend" in resolved.notices[0]
+    assert "in place of every other backend" in resolved.notice
 
 
 def test_a_name_that_nobody_configured_is_an_error_under_a_simulation_too(file: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_name_that_nobody_configured_is_an_error_under_a_simulation_too(file: 
 
 
 def test_where_there_is_no_other_backend_none_is_spoken_of() -> None:
-    assert "in place of" not in resolve(Selection(backend="simulated")).notices[0]
+    assert "in place of" not in resolve(Selection(backend="simulated")).notice
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ def test_the_first_line_says_what_would_bring_a_real_model(
     file: Path, text: str | None, backend: str | None, advice: str
 ) -> None:
     resolved = resolve(Selection(backend=backend)) if text is None else select(file, text, backend=backend)
-    assert resolved.notices[0].endswith(f"; for a real one {advice.format(file=file)}")
+    assert resolved.notice.endswith(f"; for a real one {advice.format(file=file)}")
 
 
 @pytest.mark.parametrize(("text", "real"), [("", "openai"), (FAKE, "openai"), (FAKE + LOCAL, "openai or local")])
 def test_no_key_is_asked_for_that_is_set(file: Path, monkeypatch: pytest.MonkeyPatch, text: str, real: str) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     resolved = select(file, text, backend="simulated")
-    assert resolved.notices[0].endswith(f"; for a real one choose backend {real}")
+    assert resolved.notice.endswith(f"; for a real one choose backend {real}")
 
 
 def test_a_simulation_that_is_only_the_default_leaves_the_others_as_they_are(file: Path) -> None:
@@ -264,5 +264,5 @@ def test_a_list_says_where_each_comes_from_and_whether_its_key_is_there(
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(file: Path) -> None:
-    (notice,) = select(file, FAKE + 'model = "\\u001b[2J"').notices
+    notice = select(file, FAKE + 'model = "\\u001b[2J"').notice
     assert "\\x1b[2J" in notice

@@ -15,7 +15,8 @@ from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, SOURCE, FrameGra
 from apxm.program.program import Literal, Opening, Subflow, Switch
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import FRAME_WORK, unfolded_work
-from apxm.reports.inspection import as_json, as_text, inspect
+from apxm.reports.inspection import as_text, inspect
+from apxm.reports.structs import as_json
 from tests.plans import ask, plan, program
 from tests.repeated import repeat
 

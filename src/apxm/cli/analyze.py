@@ -2,49 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from apxm.cli import options as o
+from apxm.cli.inputs import is_artifact
+from apxm.cli.output import write
+from apxm.cli.terminal import note, show_diagnostics
+from apxm.source import printable
 
-File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A source (.ais) or an artifact (.apxmobj).", show_default=False)
-]
-Values = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="VALUE…",
-        help="The flow's parameters in order, as for `apxm execute`; any may be left out.",
-        show_default=False,
-    ),
-]
-ProfileName = Annotated[
-    str | None,
-    typer.Option(
-        "--profile",
-        metavar="P",
-        help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration says of "
-        "a simulated backend, and of any other a typical time per operation.",
-    ),
-]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of the draws.")]
+if TYPE_CHECKING:
+    from apxm.analysis.profile import Profile
+    from apxm.operations.types import Value
+    from apxm.program.program import Flow, Program
 
 
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which flow is asked about, with which values and which profile of an endpoint."""
+
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A source (.ais) or an artifact (.apxmobj).", show_default=False)
+    ]
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VALUE…",
+            help="The flow's parameters in order, as for `apxm execute`; any may be left out.",
+            show_default=False,
+        ),
+    ] = None
+    arg: o.Named = None
+    flow: o.FlowName = None
+    level: o.Level = 1
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="P",
+            help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration "
+            "says of a simulated backend, and of any other a typical time per operation.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What both commands are told besides: what is random, and how it is shown."""
+
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draws.")] = 0
+    json: o.JSON = False
+    quiet: o.Quiet = False
+    config: o.Config = None
+
+    def read(self, asked: Question) -> tuple[Profile | None, Program, Flow, dict[str, Value]]:
+        """The profile, the program, its flow, and the values that are given; the warnings of a source are shown."""
+        from apxm import api
+        from apxm.cli.values import read_known
+        from apxm.config.profiles import known_profile
+        from apxm.program.invocation import select_flow
+
+        profile = known_profile(asked.profile, self.config)
+        if is_artifact(asked.file) or asked.file.endswith(".apxmobj"):
+            program = api.load(asked.file)
+        else:
+            from apxm.cli.sources import compile_file
+
+            compilation = compile_file(asked.file, asked.level, flow_named=asked.flow is not None).compilation
+            if not self.quiet:
+                show_diagnostics(compilation.warnings)
+            program = compilation.program
+        flow = select_flow(program, asked.flow)
+        return profile, program, flow, read_known(flow, asked.values or [], asked.arg or [])
+
+
+@o.grouped
 def analyze(
-    file: File,
-    values: Values = None,
-    arg: o.Named = None,
-    flow: o.FlowName = None,
-    level: o.Level = 1,
-    profile: ProfileName = None,
+    asked: Question,
     p: Annotated[
         str, typer.Option("--p", metavar="P,P,…", help="Predict for these numbers of calls at once.")
     ] = "1,2,4,8",
-    seed: Seed = 0,
-    json: o.JSON = False,
-    quiet: o.Quiet = False,
-    config: o.Config = None,
+    *,
+    drawn: Drawn,
 ) -> None:
     """Say before any run how long a flow will take, and what it will ask for.
 
@@ -58,39 +99,22 @@ def analyze(
     """
     from apxm.analysis.static import analyze as analyze_flow
     from apxm.backends.numbers import counts
-    from apxm.cli.output import write, write_json
-    from apxm.cli.programs import load_program
-    from apxm.cli.values import read_known
-    from apxm.config.profiles import known_profile
-    from apxm.program.invocation import select_flow
     from apxm.reports.analysis import analysis_text
     from apxm.reports.structs import as_json
 
     slots = counts(p, "--p")
-    known = known_profile(profile, config)
-    program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
-    chosen = select_flow(program, flow)
-    given = read_known(chosen, values or [], arg or [])
-    found = analyze_flow(program, chosen, slots, known, given, seed)
-    if json:
-        write_json(as_json(found))
-    else:
-        write(analysis_text(found))
+    profile, program, flow, given = drawn.read(asked)
+    found = analyze_flow(program, flow, slots, profile, given, drawn.seed)
+    write(as_json(found) if drawn.json else analysis_text(found), drawn.json)
 
 
+@o.grouped
 def simulate(
-    file: File,
-    values: Values = None,
-    arg: o.Named = None,
-    flow: o.FlowName = None,
-    level: o.Level = 1,
-    profile: ProfileName = None,
+    asked: Question,
     max_concurrency: o.MaxConcurrency = None,
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="K", help="How many runs, each with other draws.")] = 20,
-    seed: Seed = 0,
-    json: o.JSON = False,
-    quiet: o.Quiet = False,
-    config: o.Config = None,
+    *,
+    drawn: Drawn,
 ) -> None:
     """Run a flow on virtual time, with the real scheduler and the profile of an endpoint: an hour takes milliseconds.
 
@@ -103,26 +127,14 @@ def simulate(
     """
     from apxm.analysis.predict import predict
     from apxm.analysis.static import latencies, with_stand_ins
-    from apxm.cli.output import write, write_json
-    from apxm.cli.programs import load_program
-    from apxm.cli.terminal import note
-    from apxm.cli.values import read_known
-    from apxm.config.profiles import known_profile
-    from apxm.program.invocation import select_flow
     from apxm.reports.analysis import prediction_text
     from apxm.reports.structs import as_json
-    from apxm.source import printable
 
-    known = known_profile(profile, config)
-    program = load_program(file, level, flow_named=flow is not None, quiet=quiet)
-    chosen = select_flow(program, flow)
-    arguments, unknown = with_stand_ins(chosen, read_known(chosen, values or [], arg or []))
-    if not quiet:
-        note(printable(f"latencies: {latencies(known)}"))
+    profile, program, flow, given = drawn.read(asked)
+    arguments, unknown = with_stand_ins(flow, given)
+    if not drawn.quiet:
+        note(printable(f"latencies: {latencies(profile)}"))
         if unknown:
             note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
-    found = predict(program, chosen, arguments, known, max_concurrency, runs, seed)
-    if json:
-        write_json(as_json(found))
-    else:
-        write(prediction_text(found))
+    found = predict(program, flow, arguments, profile, max_concurrency, runs, drawn.seed)
+    write(as_json(found) if drawn.json else prediction_text(found), drawn.json)

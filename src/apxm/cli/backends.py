@@ -8,6 +8,8 @@ import typer
 
 from apxm.cli import completion
 from apxm.cli.options import JSON, AnyRun, Config, Inputs, Model
+from apxm.cli.output import write
+from apxm.source import printable
 
 if TYPE_CHECKING:
     from apxm.config.inventory import Inventory
@@ -49,17 +51,11 @@ def list_backends(json: JSON = False, config: Config = None) -> None:
     Example:
       apxm backends list --json
     """
-    from apxm.cli.output import write, write_json
     from apxm.config.inventory import Inventory
+    from apxm.reports.structs import as_json
 
     inventory = Inventory(config)
-    if json:
-        from apxm.reports.structs import indented
-
-        write_json(indented(backend_entries(inventory)))
-    else:
-        for line in backend_lines(inventory):
-            write(line)
+    write(as_json(backend_entries(inventory)) if json else "\n".join(backend_lines(inventory)), json)
 
 
 @backends_app.command("test")
@@ -117,15 +113,11 @@ def trust(
     """
     from pathlib import Path
 
-    from apxm.cli.output import write
     from apxm.config.inventory import Inventory
     from apxm.config.trust import trust as trust_file
-    from apxm.source import printable
 
-    trusted = trust_file(Path(file) if file else None)
-    write(f"trusted: {printable(str(trusted.path))}")
-    for line in backend_lines(Inventory(trusted.path)):
-        write(line)
+    path = trust_file(Path(file) if file else None)
+    write("\n".join([f"trusted: {printable(str(path))}", *backend_lines(Inventory(path))]))
 
 
 def backend_lines(inventory: Inventory, indent: str = "") -> list[str]:

@@ -7,6 +7,12 @@ from typing import Annotated
 import typer
 
 from apxm.cli import options as o
+from apxm.cli.inputs import refuse_overwriting
+from apxm.cli.output import write
+from apxm.cli.progress import ProgressLine
+from apxm.cli.terminal import confirm_calls, note, show_warning
+from apxm.errors import UsageError
+from apxm.source import printable
 
 
 def calibrate(
@@ -57,19 +63,12 @@ def calibrate(
     from apxm.analysis.profile import Profile, encode_profile
     from apxm.backends.numbers import counts
     from apxm.backends.simulated import SimulatedBackend
-    from apxm.cli.confirmation import confirm_calls
-    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.output import write, write_json
-    from apxm.cli.progress import ProgressLine
-    from apxm.cli.terminal import note, show_warning
     from apxm.config.profiles import make_room
     from apxm.config.selection import Selection, resolve
-    from apxm.errors import UsageError
     from apxm.files import OutputFile
     from apxm.reports.calibration import calibration_text
     from apxm.runtime.loops import VirtualLoop, real_loop
-    from apxm.source import printable
 
     refuse_overwriting({}, {"-o": output}, config)
     concurrencies = counts(c, "--c")
@@ -83,8 +82,7 @@ def calibrate(
             hint="take its `faults` out of the configuration",
         )
     if not quiet:
-        for text in resolved.notices:
-            note(text)
+        note(resolved.notice)
         for text in resolved.warnings:
             show_warning(text)
     if not chosen.info.simulated:
@@ -112,9 +110,6 @@ def calibrate(
             profile = runner.run(run())
         progress.clear()
         file.write(encode_profile(profile))
-    if json:
-        write_json(encode_profile(profile).decode().rstrip())
-    else:
-        write(calibration_text(profile))
+    write(encode_profile(profile).decode().rstrip() if json else calibration_text(profile), json)
     if not quiet:
         note(f"wrote {printable(path)}")

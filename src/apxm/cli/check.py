@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
+from apxm.cli import exits
+from apxm.cli.inputs import refuse_artifact
 from apxm.cli.options import JSON
+from apxm.cli.output import write
+from apxm.cli.terminal import note, show_diagnostics, show_error
+from apxm.errors import SourceError, UsageError
+from apxm.reports.summary import count
+from apxm.source import Diagnostic
 
 
 def check(
@@ -22,14 +29,8 @@ def check(
       apxm check workflow.ais
       apxm check *.ais --json
     """
-    from apxm.cli import exits
-    from apxm.cli.inputs import refuse_artifact
-    from apxm.cli.terminal import note, show_diagnostics, show_error
     from apxm.compiler.check import check_source
-    from apxm.errors import SourceError, UsageError
     from apxm.language.parser import read_source
-    from apxm.reports.summary import count
-    from apxm.source import Diagnostic
 
     found: list[Diagnostic] = []
     unreadable: list[UsageError] = []
@@ -44,10 +45,9 @@ def check(
             unreadable.append(error)
     errors = sum(diagnostic.severity == "error" for diagnostic in found)
     if json:
-        from apxm.cli.output import write_json
-        from apxm.reports.diagnostics import as_json
+        from apxm.reports.structs import check_json
 
-        write_json(as_json(len(files), found, unreadable))
+        write(check_json(len(files), found, unreadable), json)
     else:
         show_diagnostics(found)
         note(f"{count(len(files), 'file')}: {count(errors, 'error')}, {count(len(found) - errors, 'warning')}")

@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
+from apxm.cli.inputs import refuse_overwriting
 from apxm.cli.options import EmitDiagnostics, Level, Quiet, Source
+from apxm.cli.output import write
+from apxm.cli.terminal import note, show_diagnostics
+from apxm.errors import UsageError
+from apxm.source import printable
 
 
 def compile_source(
@@ -36,16 +41,11 @@ def compile_source(
       apxm compile workflow.ais -O2 --emit-diagnostics diagnostics.json
       apxm compile workflow.ais --emit-ir-after cse
     """
-    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.output import write
     from apxm.cli.sources import compile_file, diagnostics_json
-    from apxm.cli.terminal import note, show_diagnostics
-    from apxm.errors import UsageError
     from apxm.files import OutputFile
     from apxm.ir.text import print_module
     from apxm.program.codec import encode
-    from apxm.source import printable
 
     if emit_ir and emit_ir_after is not None:
         raise UsageError("--emit-ir and --emit-ir-after print one IR each: choose one")

@@ -4,9 +4,13 @@ while somebody types."""
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import typer
+
+from apxm.errors import ApxmError
 
 SETTING = "_APXM_COMPLETE"
 """The variable by which a shell's script asks for completions."""
@@ -42,61 +46,66 @@ def script_for(arguments: list[str]) -> None:
     raise SystemExit(0)
 
 
-def run_ids(context: typer.Context, incomplete: str) -> list[str]:
+def _completion(names: Callable[[dict[str, Any]], Iterable[str]]) -> Callable[[typer.Context, str], list[str]]:
+    """What typer calls for a value: those of the `names`, made from the options that have their values already, that
+    begin as what is typed; none where they cannot be found."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        with suppress(ApxmError, OSError):
+            return [name for name in names(context.params) if name.startswith(incomplete)]
+        return []
+
+    return complete
+
+
+@_completion
+def run_ids(options: dict[str, Any]) -> Iterable[str]:
     """The newest first, by the names of the files alone."""
     from pathlib import Path
 
     from apxm.config.journal_settings import runs_folder
-    from apxm.errors import ApxmError
     from apxm.journal.folder import runs_in
 
-    chosen = context.params.get("journal_dir")
-    with suppress(ApxmError, OSError):
-        found = [run.files.run_id for run in runs_in(Path(chosen) if chosen else runs_folder()) if run.has_journal]
-        return [name for name in [*reversed(found), "last"] if name.startswith(incomplete)]
-    return []
+    chosen = options.get("journal_dir")
+    found = [run.files.run_id for run in runs_in(Path(chosen) if chosen else runs_folder()) if run.has_journal]
+    return [*reversed(found), "last"]
 
 
-def backend_names(context: typer.Context, incomplete: str) -> list[str]:
+@_completion
+def backend_names(options: dict[str, Any]) -> Iterable[str]:
     from apxm.config.inventory import Inventory
-    from apxm.errors import ApxmError
 
-    with suppress(ApxmError, OSError):
-        return [name for name in Inventory(context.params.get("config")).backends if name.startswith(incomplete)]
-    return []
+    return Inventory(options.get("config")).backends
 
 
-def flow_names(context: typer.Context, incomplete: str) -> list[str]:
+@_completion
+def flow_names(options: dict[str, Any]) -> Iterable[str]:
     """The names of the flows of the file that stands on the line already."""
     from apxm import api
-    from apxm.errors import ApxmError
     from apxm.language.parser import parse, read_source
 
-    del context  # where an option still lacks its value, it has no values at all
+    del options  # where an option still lacks its value, there are none at all
     file = next((word for word in _line().split() if word.endswith((".ais", ".apxmobj"))), None)
     if file is None:
         return []
-    with suppress(ApxmError, OSError):
-        if file.endswith(".ais"):
-            flows = [
-                (agent.name.text, flow.name.text) for agent in parse(read_source(file)).agents for flow in agent.flows
-            ]
-        else:
-            flows = [(flow.agent, flow.name) for flow in api.load(file).flows]
-        names = [name for agent, flow in flows for name in (flow, f"{agent}.{flow}")]
-        return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
-    return []
+    if file.endswith(".ais"):
+        flows = [(agent.name.text, flow.name.text) for agent in parse(read_source(file)).agents for flow in agent.flows]
+    else:
+        flows = [(flow.agent, flow.name) for flow in api.load(file).flows]
+    return dict.fromkeys(name for agent, flow in flows for name in (flow, f"{agent}.{flow}"))
 
 
-def operation_names(context: typer.Context, incomplete: str) -> list[str]:
+@_completion
+def operation_names(options: dict[str, Any]) -> Iterable[str]:
     from apxm.operations.catalog import OPERATIONS
 
-    del context
-    return [name for name in OPERATIONS if name.startswith(incomplete)]
+    del options
+    return OPERATIONS
 
 
-def workload_names(context: typer.Context, incomplete: str) -> list[str]:
+@_completion
+def workload_names(options: dict[str, Any]) -> Iterable[str]:
     from apxm.workloads.catalog import WORKLOADS
 
-    del context
-    return [workload.name for workload in WORKLOADS if workload.name.startswith(incomplete)]
+    del options
+    return [workload.name for workload in WORKLOADS]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apxm.cli.options import JSON, Config
+from apxm.cli.output import write
+from apxm.errors import ConfigurationError
+from apxm.reports.summary import count
 from apxm.source import printable
 
 if TYPE_CHECKING:
@@ -27,16 +30,13 @@ def doctor(json: JSON = False, config: Config = None) -> None:
     import platform
     from pathlib import Path
 
-    from msgspec import to_builtins
-
     from apxm import __version__
     from apxm.cli.backends import backend_entries
-    from apxm.cli.output import write, write_json
     from apxm.config.files import Scope, find_file
     from apxm.config.inventory import Inventory
     from apxm.config.journal_settings import runs_folder
     from apxm.config.trust import is_trusted
-    from apxm.errors import ConfigurationError
+    from apxm.reports.structs import as_json
 
     found: dict[str, Any] = {
         "apxm": __version__,
@@ -62,17 +62,12 @@ def doctor(json: JSON = False, config: Config = None) -> None:
             trusted = is_trusted(file.scope, file.content) if file.scope is Scope.PROJECT else None
             found["configuration"] = {"path": str(file.path), "scope": file.scope.name.lower(), "trusted": trusted}
         inventory = Inventory(config)
-        limits = [{"limits": to_builtins(known.settings.limits)} for known in inventory.backends.values()]
+        limits = [{"limits": known.settings.limits} for known in inventory.backends.values()]
         found["backends"] = [a | b for a, b in zip(backend_entries(inventory), limits, strict=True)]
     except ConfigurationError as error:
         refused = error
         found["error"] = {"where": error.where, "message": error.message, "hint": error.hint}
-    if json:
-        from apxm.reports.structs import indented
-
-        write_json(indented(found))
-    else:
-        write("\n".join(_lines(found, looked, inventory)))
+    write(as_json(found) if json else "\n".join(_lines(found, looked, inventory)), json)
     if refused is not None:
         raise refused
 
@@ -123,8 +118,6 @@ def _configuration(entry: dict[str, Any] | None, inventory: Inventory | None) ->
 
 def _limits(limits: Limits) -> str:
     """What holds for calls that name nothing themselves."""
-    from apxm.reports.summary import count
-
     parts = [f"{limits.timeout_s:g} s per attempt" if limits.timeout_s else "no time limit"]
     parts.append("1 retry" if limits.retries == 1 else f"{limits.retries} retries")
     for most, what in (
@@ -146,7 +139,6 @@ def _way(endpoint: str) -> str:
     import os
 
     from apxm.backends.proxies import proxy_for
-    from apxm.errors import ConfigurationError
 
     try:
         proxy = proxy_for(endpoint, os.environ)

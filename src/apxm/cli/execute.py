@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from apxm.cli import options as o
+from apxm.cli.inputs import refuse_overwriting, refuse_source
 
 
 @o.grouped
@@ -29,7 +30,6 @@ def execute(
       apxm execute workflow.ais --backend simulated --latency lognormal:800,0.4 --seed 7
     """
     from apxm.analysis.metrics import LinkPhases
-    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import run_program
     from apxm.cli.sources import compile_file, diagnostics_json
@@ -65,7 +65,6 @@ def run(file: o.Artifact, inputs: o.Inputs, new: o.NewRun, shown: o.AnyRun) -> N
 
     from apxm import api
     from apxm.analysis.metrics import LinkPhases
-    from apxm.cli.inputs import refuse_overwriting, refuse_source
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import run_program
     from apxm.config.invocation import Invocation

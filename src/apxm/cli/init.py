@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from apxm.cli.terminal import note, show_warning, tell
+from apxm.errors import ApxmError, BackendError, ConfigurationError, UsageError
+from apxm.source import printable
 
 if TYPE_CHECKING:
     from apxm.backends.settings import OpenAISettings
@@ -52,24 +58,18 @@ def init(
     """
     from msgspec.structs import replace
 
-    from apxm.cli.terminal import note
-    from apxm.config.initial import initial_file, initial_text, refuse_existing
+    from apxm.config.files import make_folder
+    from apxm.config.initial import initial_file, initial_text
     from apxm.config.trust import trust
-    from apxm.errors import ConfigurationError
     from apxm.files import OutputFile
-    from apxm.source import printable
 
-    path = initial_file()
-    refuse_existing(path, replace=force)
+    path = initial_file(replace=force)
     _refuse_unprintable({"--backend": backend, "--model": model, "--key-env": key_env})
     settings = _settings(endpoint, model, key_env)
     name = backend or _name(settings.endpoint)
     settings = replace(settings, model=_choose(_ask(name, settings), settings.model))
     text = initial_text(name, settings)
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"the folder cannot be made: {error.strerror}", where=str(path.parent)) from None
+    make_folder(path.parent, "the folder cannot be made")
     with OutputFile(str(path)) as file:
         file.write(text.encode())
     trust(path)
@@ -79,12 +79,9 @@ def init(
 
 def _settings(endpoint: str | None, model: str | None, key_env: str | None) -> OpenAISettings:
     """The backend as far as the options and the environment tell; its model may be empty."""
-    import os
-
     from apxm.backends.endpoint import parse_endpoint
     from apxm.backends.settings import OpenAISettings
     from apxm.config import environment as env
-    from apxm.errors import ConfigurationError, UsageError
 
     if key_env is not None and not os.environ.get(key_env, "").strip():
         raise ConfigurationError(
@@ -114,7 +111,6 @@ def _settings(endpoint: str | None, model: str | None, key_env: str | None) -> O
 
 def _refuse_unprintable(options: dict[str, str | None]) -> None:
     from apxm.config.document import SIMULATED
-    from apxm.errors import UsageError
 
     for option, value in options.items():
         if value is not None and not (value.strip() and value.isprintable()):
@@ -143,10 +139,8 @@ _SHOWN = 20
 def _ask(name: str, settings: OpenAISettings) -> list[str]:
     """The models of the endpoint. Raises `BackendError`, and `ConfigurationError` for a key that cannot be sent."""
     import asyncio
-    import os
 
     from apxm.backends.openai import OpenAIBackend
-    from apxm.errors import BackendError
 
     backend = OpenAIBackend(name, settings, os.environ)
 
@@ -167,11 +161,7 @@ def _ask(name: str, settings: OpenAISettings) -> list[str]:
 
 def _choose(models: list[str], wanted: str) -> str:
     """The model to write down. Raises `UsageError` where it has to be named."""
-    import sys
     from difflib import get_close_matches
-
-    from apxm.cli.terminal import show_warning
-    from apxm.errors import ApxmError, UsageError
 
     if wanted:
         if wanted not in models:
@@ -189,12 +179,6 @@ def _choose(models: list[str], wanted: str) -> str:
 
 
 def _prompt(models: list[str]) -> str:
-    import sys
-
-    from apxm.cli.terminal import note, tell
-    from apxm.errors import UsageError
-    from apxm.source import printable
-
     for number, model in enumerate(models, 1):
         note(printable(f"{number:>4}  {model}"))
     while True:

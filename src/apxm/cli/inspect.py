@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from apxm.cli.inputs import refuse_source
 from apxm.cli.options import JSON, Artifact
+from apxm.cli.output import write
 
 
 def inspect(file: Artifact, json: JSON = False) -> None:
@@ -16,13 +18,9 @@ def inspect(file: Artifact, json: JSON = False) -> None:
       apxm inspect workflow.apxmobj --json
     """
     from apxm import api
-    from apxm.cli.inputs import refuse_source
-    from apxm.cli.output import write, write_json
     from apxm.reports import inspection
+    from apxm.reports.structs import as_json
 
     refuse_source(file, "compile")
     found = inspection.inspect(api.load(file))
-    if json:
-        write_json(inspection.as_json(found))
-    else:
-        write(inspection.as_text(found))
+    write(as_json(found) if json else inspection.as_text(found), json)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from apxm import __version__
 from apxm.cli.starting import leave_on_signals
-
-if TYPE_CHECKING:
-    from apxm.errors import ApxmError
 
 
 def main() -> None:
@@ -36,6 +33,7 @@ def main() -> None:
 
 def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
     from apxm.cli import exits
+    from apxm.cli.terminal import show_error
     from apxm.errors import ApxmError, ConfigurationError, InternalError, OutputClosedError, UsageError
 
     match _explained(error):
@@ -44,18 +42,18 @@ def _leave_with(error: Exception | KeyboardInterrupt) -> NoReturn:
         case OutputClosedError():
             sys.exit(exits.BROKEN_PIPE)
         case ApxmError() as expected:
-            _show(expected)
+            show_error(expected)
             sys.exit(exits.USAGE if isinstance(expected, UsageError | ConfigurationError) else exits.FAILED)
         case OSError() as error:
             # A full disk, a terminal that is gone: of the machine's making, not of ours.
             place = str(error.filename) if error.filename else None
-            _show(ApxmError(error.strerror or str(error), where=place))
+            show_error(ApxmError(error.strerror or str(error), where=place))
             sys.exit(exits.FAILED)
         case _:
             if os.environ.get("APXM_DEBUG"):
                 raise error
-            defect = InternalError(f"{type(error).__name__}: {error}", hint="APXM_DEBUG=1 shows where it happened")
-            _show(defect)
+            hint = "APXM_DEBUG=1 shows where it happened"
+            show_error(InternalError(f"{type(error).__name__}: {error}", hint=hint))
             sys.exit(exits.FAILED)
 
 
@@ -71,13 +69,3 @@ def _explained(error: BaseException) -> BaseException:
         except ConfigurationError as gone:
             return gone
     return error
-
-
-def _show(error: ApxmError) -> None:
-    from apxm.cli.terminal import show_diagnostics, show_error
-    from apxm.errors import SourceError
-
-    if isinstance(error, SourceError):
-        show_diagnostics(error.diagnostics)
-    else:
-        show_error(error)

@@ -8,6 +8,7 @@ import typer
 
 from apxm.cli import completion
 from apxm.cli.options import JSON
+from apxm.cli.output import write
 
 
 def ops(
@@ -25,11 +26,10 @@ def ops(
       apxm ops
       apxm ops ask
     """
-    from apxm.cli.output import write, write_json
     from apxm.reports import operations_reference as report
 
     if json and not markdown:
-        write_json(report.as_json(name))
+        write(report.as_json(name), json)
         return
     text = report.markdown() if markdown else report.describe(name) if name else report.listing()
     write(text.removesuffix("\n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
@@ -164,12 +164,12 @@ class AnyRun:
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as typer reads it: in place of each parameter that is a group, the options of that group."""
+    """The command as typer reads it: in place of each parameter that is a group, a dataclass, the options of that."""
     parameters: list[Parameter] = []
     groups: dict[str, tuple[Any, list[str]]] = {}
     for name, parameter in signature(command, eval_str=True).parameters.items():
         group = parameter.annotation
-        if group in (Inputs, NewRun, AnyRun):
+        if isinstance(group, type) and is_dataclass(group):
             options = signature(group, eval_str=True).parameters
             parameters += options.values()
             groups[name] = group, list(options)

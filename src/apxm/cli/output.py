@@ -5,10 +5,6 @@ from __future__ import annotations
 import codecs
 import re
 import sys
-from collections.abc import Callable
-
-from apxm.cli.progress import ProgressLine
-from apxm.errors import ApxmError
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -23,50 +19,22 @@ def for_terminal(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), plain)
 
 
-def write(text: str) -> None:
+def write(text: str, json: bool = False) -> None:
     """Writes text and a line end to standard output at once; as it is, except on a terminal (`for_terminal`).
+
+    A text that is `json` stays JSON: what the encoding may lack, and what could drive a terminal, becomes JSON's own
+    escapes. Beyond ASCII such characters stand in strings only.
 
     Raises `OutputClosedError` where nobody reads on, `ApxmError` where it cannot be written.
     """
-    sys.stdout.write(f"{for_terminal(text) if sys.stdout.isatty() else text}\n")
-    sys.stdout.flush()
-
-
-def write_json(text: str) -> None:
-    """Writes a JSON text, which stays one: what the encoding may lack, and what could drive a terminal, becomes
-    JSON's own escapes. Beyond ASCII such characters stand in strings only."""
-    if codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
+    if json and codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8":
         text = _NOT_ASCII.sub(_json_escape, text)
     if sys.stdout.isatty():
-        text = _CONTROL.sub(_json_escape, text)
-    write(text)
+        text = _CONTROL.sub(_json_escape, text) if json else for_terminal(text)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _json_escape(found: re.Match[str]) -> str:
     units = found[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
-
-
-class ProgramOutput:
-    """The lines of a run, which share the terminal with its progress."""
-
-    def __init__(self, progress: ProgressLine) -> None:
-        self._progress = progress
-        self.failure: ApxmError | None = None
-        """Why nothing more can be written; `OutputClosedError` where the reader went away."""
-
-    def line(self, text: str) -> None:
-        self._show(write, text)
-
-    def json(self, text: str) -> None:
-        self._show(write_json, text)
-
-    def _show(self, write: Callable[[str], None], text: str) -> None:
-        """A failure is kept, not raised: what else there is to save comes first."""
-        if self.failure is not None:
-            return
-        self._progress.clear()
-        try:
-            write(text)
-        except ApxmError as error:
-            self.failure = error

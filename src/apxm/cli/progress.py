@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from apxm.cli.terminal import is_terminal, tell
 from apxm.reports.summary import count
-from apxm.runtime.progress import Progress
+
+if TYPE_CHECKING:  # the runtime, which most commands that print something do not need
+    from apxm.runtime.progress import Progress
 
 INTERVAL_S = 0.1
 _WIDE = 80

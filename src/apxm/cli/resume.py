@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from apxm.cli import options as o
+from apxm.cli.inputs import refuse_overwriting
+from apxm.cli.terminal import note
+from apxm.reports.summary import count
 
 
 @o.grouped
@@ -58,10 +61,8 @@ def resume(
     """
     from time import perf_counter
 
-    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.session import Terminal, announce, closing, leave, show
-    from apxm.cli.terminal import note
     from apxm.cli.values import read_assumed
     from apxm.config.invocation import Invocation
     from apxm.config.selection import resolve
@@ -69,7 +70,6 @@ def resume(
     from apxm.journaling import reopen
     from apxm.reports.preview import preview_lines
     from apxm.reports.structs import as_json
-    from apxm.reports.summary import count
     from apxm.runtime.limits import BackendPool
     from apxm.session import Session
 
@@ -102,7 +102,7 @@ def resume(
                     note(line)
             if dry_run:
                 if shown.json:
-                    terminal.output.json(as_json(found))
+                    terminal.write(as_json(found), json=True)
                 raise typer.Exit
         stack.enter_context(closing(session))
         if not shown.quiet:

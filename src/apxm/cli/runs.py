@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apxm.cli.options import JSON, JournalDir, RunId
+from apxm.cli.output import write
+from apxm.cli.terminal import note
+from apxm.errors import UsageError
+from apxm.reports.summary import count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,16 +27,13 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
       apxm runs list
       apxm runs list --json --journal-dir ./runs
     """
-    from apxm.cli.output import write, write_json
     from apxm.journal import runs
-    from apxm.reports.journaled_runs import runs_json, runs_text
+    from apxm.reports.journaled_runs import runs_text
+    from apxm.reports.structs import as_json
 
     found = runs.list_runs(_folder(journal_dir))
-    if json:
-        write_json(runs_json(found))
-    else:
-        for line in runs_text(found):
-            write(line)
+    for text in [as_json(found)] if json else runs_text(found):
+        write(text, json)
 
 
 @runs_app.command("show")
@@ -52,7 +53,6 @@ def show(
       apxm runs show k3vd --json
       apxm runs show last --prompts
     """
-    from apxm.cli.output import write, write_json
     from apxm.journal import runs
     from apxm.reports.journaled_runs import run_json, run_text
 
@@ -66,7 +66,7 @@ def show(
     else:
         texts = [run_json(found, history)] if json else run_text(found, history)
     for text in texts:
-        (write_json if json else write)(text)
+        write(text, json)
 
 
 @runs_app.command("prune")
@@ -92,19 +92,15 @@ def prune(
     import time
     from math import isnan
 
-    from apxm.cli.output import write, write_json
-    from apxm.cli.terminal import note
-    from apxm.errors import UsageError
     from apxm.journal import runs
     from apxm.reports.journaled_runs import pruned_json, pruned_text, size
-    from apxm.reports.summary import count
 
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")
     remove = runs.prunable if dry_run else runs.prune
     gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for text in [pruned_json(gone)] if json else pruned_text(gone):
-        (write_json if json else write)(text)
+        write(text, json)
     total = size(sum(run.size_bytes for run in gone))
     note(f"{'would remove' if dry_run else 'removed'} {count(len(gone), 'run')}, {total}")
 
@@ -115,8 +111,6 @@ _LONGEST_SIZE = 40
 def parse_size(text: str) -> int:
     """``1048576``, ``500MB``, ``1.5 GiB``. Raises `UsageError`."""
     import re
-
-    from apxm.errors import UsageError
 
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(I?)B?|B)?", text.strip().upper())
     if not match:
@@ -132,7 +126,6 @@ def _folder(chosen: str | None) -> Path:
     from pathlib import Path
 
     from apxm.config.journal_settings import runs_folder
-    from apxm.errors import UsageError
 
     if chosen is None:
         return runs_folder()

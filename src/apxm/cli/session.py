@@ -13,7 +13,7 @@ from apxm.analysis.metrics import LinkPhases
 from apxm.cli import exits
 from apxm.cli.interruption import Interruption
 from apxm.cli.options import AnyRun, Inputs
-from apxm.cli.output import ProgramOutput
+from apxm.cli.output import write
 from apxm.cli.progress import INTERVAL_S, ProgressLine
 from apxm.cli.terminal import note, show_diagnostics, show_warning
 from apxm.cli.values import read_arguments
@@ -45,7 +45,7 @@ _EXIT_STATUS = {
 
 
 class Terminal:
-    """The output of a run, and what is said beside it."""
+    """The output of a run, which may share a terminal with what is said beside it."""
 
     def __init__(self, shown: AnyRun, metrics_file: OutputFile | None = None) -> None:
         """Raises `UsageError` for what contradicts itself."""
@@ -54,7 +54,8 @@ class Terminal:
         self.shown = shown
         self.metrics_file = metrics_file
         self.progress = ProgressLine(wanted=not shown.quiet)
-        self.output = ProgramOutput(self.progress)
+        self.failure: ApxmError | None = None
+        """Why nothing more can be written; `OutputClosedError` where the reader went away."""
         self.run: Run | None = None
 
     def listening(self, told: Invocation) -> Invocation:
@@ -67,9 +68,20 @@ class Terminal:
             }
         )
 
+    def write(self, text: str, json: bool = False) -> None:
+        """Writes to standard output as the function does, but keeps a failure: what else there is to save comes
+        first."""
+        if self.failure is not None:
+            return
+        self.progress.clear()
+        try:
+            write(text, json)
+        except ApxmError as error:
+            self.failure = error
+
     def _emit(self, line: str) -> None:
-        self.output.line(line)
-        if self.output.failure is not None and self.run is not None:
+        self.write(line)
+        if self.failure is not None and self.run is not None:
             self.run.stop(Status.INTERRUPTED)
 
     def _tell(self, text: str) -> None:
@@ -89,7 +101,7 @@ def run_program(
     told: Invocation,
     shown: AnyRun,
     metrics_file: OutputFile | None = None,
-    phases: LinkPhases | None = None,
+    phases: LinkPhases = LinkPhases(),  # noqa: B008  # it is frozen
     warnings: tuple[Diagnostic, ...] = (),
 ) -> None:
     """Runs a flow to its end, reports, and leaves with the exit status. `phases` and `warnings` are of what gave the
@@ -141,8 +153,7 @@ def show(session: Session, terminal: Terminal) -> int:
 
 
 def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Diagnostic, ...]) -> None:
-    for notice in configured.notices:
-        note(notice)
+    note(configured.notice)
     default = session.pool.info.name
     for info in dict.fromkeys(info for info in session.run.backends if info.name != default):
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
@@ -155,14 +166,14 @@ def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Dia
 
 def _report(session: Session, result: Result, signal_number: int, terminal: Terminal) -> None:
     """The result first, as it is what was paid for; then, even where that failed, whatever else there is."""
-    output, shown, trace = terminal.output, terminal.shown, result.trace
+    shown, trace = terminal.shown, result.trace
     recorder = session.recorder
     failure = recorder.failure if recorder else None
     if shown.json:
-        output.json(run_json(trace, result.metrics, result.run_id))
+        terminal.write(run_json(trace, result.metrics, result.run_id), json=True)
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
-        output.line(text_form(trace.value))
-    unwritten = output.failure
+        terminal.write(text_form(trace.value))
+    unwritten = terminal.failure
     if terminal.metrics_file:
         try:
             terminal.metrics_file.write(result.metrics.to_json().encode())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apxm.cli.options import Quiet
+from apxm.cli.output import write
+from apxm.cli.terminal import note, show_warning
 
 if TYPE_CHECKING:
     from apxm.simulator.options import SimulatorOptions
@@ -90,14 +92,8 @@ def _announce(listening: Address, *, json: bool, quiet: bool) -> None:
     from json import dumps
     from os import getpid
 
-    from apxm.cli.output import write, write_json
-    from apxm.cli.terminal import note, show_warning
-
     program = {"endpoint": listening.endpoint, "port": listening.port, "pid": getpid()}
-    if json:
-        write_json(dumps(program))
-    else:
-        write(listening.endpoint)
+    write(dumps(program) if json else listening.endpoint, json)
     if listening.public:
         show_warning("other machines can reach this simulator: it asks nobody who they are")
     if not quiet:

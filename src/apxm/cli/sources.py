@@ -9,7 +9,7 @@ from apxm.cli.inputs import refuse_artifact
 from apxm.compiler.diagnostics import compiler_diagnostics
 from apxm.compiler.pipeline import Compilation, compile_source
 from apxm.language.parser import read_source
-from apxm.reports.structs import json_file
+from apxm.reports.structs import as_json
 from apxm.session import milliseconds
 
 
@@ -35,4 +35,5 @@ def compile_file(path: str, level: int, *, flow_named: bool = False, keep_ir_aft
 def diagnostics_json(compiled: TimedBuild, flow: str | None = None, encoding_ns: int = 0) -> bytes:
     """The file of ``--emit-diagnostics``."""
     found = compiler_diagnostics(compiled.compilation, input=compiled.path, flow=flow, encoding_ns=encoding_ns)
-    return json_file(found)
+    # A lone surrogate, which UTF-8 cannot hold, becomes the JSON escape for it.
+    return f"{as_json(found)}\n".encode(errors="backslashreplace")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Literal, TextIO
 
-from apxm.errors import ApxmError, InternalError
+from apxm.errors import ApxmError, InternalError, SourceError, UsageError
 from apxm.source import Diagnostic, printable
 
 Style = Literal["error", "warning", "hint", "dim"]
@@ -31,6 +31,9 @@ def note(text: str, style: Style | None = None) -> None:
 
 
 def show_error(error: ApxmError) -> None:
+    if isinstance(error, SourceError):
+        show_diagnostics(error.diagnostics)
+        return
     place = f"{_lines(error.where)}: " if error.where else ""
     note(f"{_paint('error:', 'error')} {place}{_lines(error.message)}")
     if error.hint:
@@ -48,6 +51,23 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
         plain = f"{diagnostic.span.place}: {diagnostic.severity}"
         rest = diagnostic.render().removeprefix(plain)
         note(f"{diagnostic.span.place}: {_paint(diagnostic.severity, diagnostic.severity)}{rest}")
+
+
+def confirm_calls(calls: int, who: str, yes: bool) -> None:
+    """Says how many calls, which may cost money, `who` may get, and asks; leaves with status 1 on a no.
+
+    Raises `UsageError` where nobody can be asked.
+    """
+    note(f"this makes up to {calls:,} calls")
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"up to {calls:,} calls to {who} need a yes, and standard input is no terminal", hint="add --yes"
+        )
+    tell("go on? [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise SystemExit(1)
 
 
 def _paint(text: str, style: Style | None) -> str:

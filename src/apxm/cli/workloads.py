@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apxm.cli import completion
+from apxm.cli.inputs import refuse_overwriting
 from apxm.cli.options import JSON, Config, Quiet
+from apxm.cli.output import write
+from apxm.cli.progress import ProgressLine
+from apxm.cli.terminal import confirm_calls, note
+from apxm.errors import UsageError
+from apxm.source import printable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -20,34 +26,25 @@ workloads_app = typer.Typer(help="List, check or run the workloads.", no_args_is
 @workloads_app.command("list")
 def list_workloads(json: JSON = False) -> None:
     """List the workloads: number, name, and what each is about."""
-    from apxm.cli.output import write, write_json
-    from apxm.reports.structs import indented
+    from apxm.reports.structs import as_json
     from apxm.reports.tables import aligned
     from apxm.workloads.catalog import WORKLOADS
 
-    if json:
-        write_json(indented([{"number": w.number, "name": w.name, "summary": w.summary} for w in WORKLOADS]))
-        return
-    for line in aligned([[str(w.number), w.name, w.summary] for w in WORKLOADS], indent=""):
-        write(line)
+    rows = [[str(w.number), w.name, w.summary] for w in WORKLOADS]
+    write(as_json(WORKLOADS) if json else "\n".join(aligned(rows, indent="")), json)
 
 
 @workloads_app.command("check")
 def check(json: JSON = False) -> None:
     """Compile every workload, run its flows on virtual time, and import its LangGraph program. Calls no model."""
-    from apxm.cli.output import write, write_json
-    from apxm.reports.structs import indented
+    from apxm.reports.structs import as_json
     from apxm.reports.tables import aligned
     from apxm.workloads import checks
     from apxm.workloads.catalog import WORKLOADS
 
     found = [entry for workload in WORKLOADS for entry in checks.check(workload)]
-    if json:
-        fields = ("workload", "subject", "outcome", "detail")
-        write_json(indented([{field: getattr(entry, field) for field in fields} for entry in found]))
-    else:
-        for line in aligned([[c.outcome, c.workload, c.subject, c.detail] for c in found], indent=""):
-            write(line)
+    rows = [[c.outcome, c.workload, c.subject, c.detail] for c in found]
+    write(as_json(found) if json else "\n".join(aligned(rows, indent="")), json)
     if any(entry.outcome == "failed" for entry in found):
         raise typer.Exit(1)
 
@@ -119,16 +116,9 @@ def run(
     from pathlib import PurePath
 
     from apxm.backends.numbers import counts
-    from apxm.cli.confirmation import confirm_calls
-    from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.output import write, write_json
-    from apxm.cli.progress import ProgressLine
-    from apxm.cli.terminal import note
-    from apxm.errors import UsageError
     from apxm.files import OutputFile
     from apxm.runtime.loops import real_loop
-    from apxm.source import printable
     from apxm.workloads.catalog import find
     from apxm.workloads.comparing import SystemComparison
     from apxm.workloads.comparison import comparison_json
@@ -169,18 +159,15 @@ def run(
             json_file.write(f"{text}\n".encode())
         if plot_file and plot:
             plot_file.write(draw_curve(compared.comparison, PurePath(plot).suffix))
-        if json:
-            write_json(text)
-        else:
-            curve = terminal_curve(compared.comparison)
-            write(f"{comparison_text(compared.comparison, compared.guesses)}\n{curve}")
+        if not json:
+            text = f"{comparison_text(compared.comparison, compared.guesses)}\n{terminal_curve(compared.comparison)}"
+        write(text, json)
 
 
 def _endpoint(
     backend: str | None, latency: str | None, slowdown: str | None, seed: int | None, config: str | None
 ) -> AbstractContextManager[SharedEndpoint]:
     from apxm.backends.latency import DEFAULT_LATENCY
-    from apxm.errors import UsageError
     from apxm.workloads import endpoints
 
     if backend is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, cast
 
 import msgspec
@@ -18,7 +17,7 @@ from apxm.backends.registry import KINDS
 from apxm.backends.secrets import is_telling, reference
 from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
-from apxm.errors import ConfigurationError, UsageError
+from apxm.errors import ConfigurationError, UsageError, hint_for
 
 SIMULATED = "simulated"
 """The backend that always exists."""
@@ -89,8 +88,7 @@ class Document:
         names = sorted(known)
         for key in table:
             if key not in names:
-                near = get_close_matches(key, names, 1)
-                hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+                hint = hint_for(key, names, f"known here: {', '.join(names)}")
                 raise self._refuse((*at, key), "there is no such setting", hint)
 
     def _read_backend(self, name: str, table: Any) -> Settings:

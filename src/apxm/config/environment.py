@@ -1,11 +1,10 @@
-"""The backend that the environment alone describes, and the simulated one that always exists."""
+"""The backend that the environment alone describes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from apxm.backends.settings import OpenAISettings, SimulatedSettings
+from apxm.backends.settings import OpenAISettings
 
 OPENAI = "openai"
 """The name of the backend that OPENAI_API_KEY makes."""
@@ -14,15 +13,8 @@ DEFAULT_MODEL = "gpt-4o-mini"
 KEY, ENDPOINT, MODEL = "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"
 
 
-@dataclass(frozen=True)
-class EnvironmentBackend:
-    settings: OpenAISettings
-    origin: str
-    """What made it, in words."""
-
-
-def openai_from(environment: Mapping[str, str]) -> EnvironmentBackend | None:
-    """The backend that the environment sets up; None where OPENAI_API_KEY is not set."""
+def openai_from(environment: Mapping[str, str]) -> tuple[OpenAISettings, str] | None:
+    """The settings, and what made them, in words; None where OPENAI_API_KEY is not set."""
     if not environment.get(KEY, "").strip():
         return None
     endpoint, model = environment.get(ENDPOINT), environment.get(MODEL)
@@ -34,7 +26,4 @@ def openai_from(environment: Mapping[str, str]) -> EnvironmentBackend | None:
         max_tokens_field="max_tokens" if endpoint else "max_completion_tokens",
     )
     default_model = "" if model else f"; {MODEL} chooses another model"
-    return EnvironmentBackend(settings, f"{KEY} is set{default_model}")
-
-
-SIMULATED_SETTINGS = SimulatedSettings()
+    return settings, f"{KEY} is set{default_model}"

@@ -7,9 +7,11 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from apxm.errors import ConfigurationError
 from apxm.regular import NotRegularError, read_regular
+from apxm.source import printable
 
 PROJECT_FILE = Path(".apxm", "config.toml")
 LARGEST = 1024 * 1024
@@ -39,7 +41,10 @@ def find_file(chosen: Path | None, directory: Path | None = None, scope: Scope =
         if content is None:
             raise ConfigurationError("there is no such file", where=str(chosen))
         return ConfigFile(chosen, scope, content)
-    return find_project_file(directory) or _find_user_file()  # merged, one could redirect the other's key
+    if (found := find_project_file(directory)) is not None:
+        return found
+    content = read_file(user_file())  # only now: merged, one file could redirect the other's key
+    return None if content is None else ConfigFile(user_file(), Scope.USER, content)
 
 
 def find_project_file(directory: Path | None = None) -> ConfigFile | None:
@@ -61,15 +66,23 @@ def working_directory() -> Path:
 
 
 def user_file() -> Path:
-    from platformdirs import user_config_path  # not needed where a file is chosen or a project has one
-
-    return user_config_path("apxm", appauthor=False) / "config.toml"
+    return user_folder("config") / "config.toml"
 
 
-def _find_user_file() -> ConfigFile | None:
-    path = user_file()
-    content = read_file(path)
-    return None if content is None else ConfigFile(path, Scope.USER, content)
+def user_folder(kind: Literal["config", "data", "state"]) -> Path:
+    """The user's own folder for files of ours of one kind, whether or not it exists."""
+    import platformdirs  # not needed where all files are named, or a project has its own
+
+    return getattr(platformdirs, f"user_{kind}_path")("apxm", appauthor=False)
+
+
+def make_folder(path: Path, refusal: str, mode: int = 0o777) -> Path:
+    """`path`, made where it is missing. Raises `ConfigurationError`, which begins with the `refusal`."""
+    try:
+        path.mkdir(mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{refusal}: {error.strerror}", where=printable(str(path))) from None
+    return path
 
 
 def read_file(path: Path) -> bytes | None:

@@ -12,20 +12,18 @@ from apxm.config.files import PROJECT_FILE, working_directory
 from apxm.errors import ConfigurationError
 
 
-def initial_file() -> Path:
-    return working_directory() / PROJECT_FILE
-
-
-def refuse_existing(path: Path, *, replace: bool) -> None:
-    """Raises `ConfigurationError` where there is a file that is to be kept."""
+def initial_file(*, replace: bool) -> Path:
+    """Where to write it. Raises `ConfigurationError` where there is a file that is to be kept."""
+    path = working_directory() / PROJECT_FILE
     if not os.path.lexists(path):
-        return
+        return path
     if not replace:
         raise ConfigurationError("there is a configuration already", where=str(path), hint="--force replaces it")
     if not path.is_file() or path.is_symlink():
         raise ConfigurationError(
             "this is not a regular file, and it is not followed", where=str(path), hint="remove it, or edit it by hand"
         )
+    return path
 
 
 def initial_text(name: str, settings: OpenAISettings) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 from typing import Literal
@@ -18,7 +17,7 @@ from apxm.config import environment as env
 from apxm.config.document import SIMULATED, Document
 from apxm.config.files import ConfigFile, Scope, find_file
 from apxm.config.trust import trusted_backends
-from apxm.errors import ConfigurationError, UntrustedConfigurationError, UsageError
+from apxm.errors import ConfigurationError, UntrustedConfigurationError, UsageError, hint_for
 
 KeyStatus = Literal["none", "set", "missing"]
 
@@ -97,10 +96,11 @@ class Inventory:
     ) -> None:
         """The arguments are those of `find_file`. Raises `ConfigurationError`; a key that is missing, or a file that is
         not trusted, is no error yet."""
-        self._built_in = {SIMULATED: KnownBackend(SIMULATED, env.SIMULATED_SETTINGS, "built in")}
+        self._built_in = {SIMULATED: KnownBackend(SIMULATED, SimulatedSettings(), "built in")}
         if found := env.openai_from(os.environ):
-            parse_endpoint(found.settings.endpoint, setting=env.ENDPOINT)
-            self._built_in[env.OPENAI] = KnownBackend(env.OPENAI, found.settings, found.origin)
+            settings, origin = found
+            parse_endpoint(settings.endpoint, setting=env.ENDPOINT)
+            self._built_in[env.OPENAI] = KnownBackend(env.OPENAI, settings, origin)
         self._configured: dict[str, KnownBackend] = {}
         self._document: Document | None = None
         self.path: str | None = None
@@ -110,7 +110,11 @@ class Inventory:
         if file := find_file(path, start, scope):
             self.path = str(file.path)
             self._document = Document(self.path, file.content)
-            self._read(self._document, file)
+            backends = self._document.config.backends
+            trusted = trusted_backends(file, backends)
+            for name, settings in backends.items():
+                where = self._document.place("backends", name)
+                self._configured[name] = KnownBackend(name, settings, where, where, name in trusted, file)
             self.warnings += self._document.warnings()
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
@@ -120,8 +124,7 @@ class Inventory:
         """Raises `UsageError` where there is none of that name."""
         if name in self.backends:
             return self.backends[name]
-        near = get_close_matches(name, self.backends, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(self.backends)}"
+        hint = hint_for(name, self.backends, f"there are: {', '.join(self.backends)}")
         if name == env.OPENAI:
             hint = f"it exists where {env.KEY} is set"
         raise UsageError(f"there is no backend {name!r}", hint=hint)
@@ -151,10 +154,3 @@ class Inventory:
             return self.default()
         except ConfigurationError:
             return None
-
-    def _read(self, document: Document, file: ConfigFile) -> None:
-        backends = document.config.backends
-        trusted = trusted_backends(file, backends)
-        for name, settings in backends.items():
-            where = document.place("backends", name)
-            self._configured[name] = KnownBackend(name, settings, where, where, name in trusted, file)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from apxm.errors import ConfigurationError, UsageError
-from apxm.source import printable
+from apxm.config.files import make_folder, user_folder
+from apxm.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +37,9 @@ class Journaling:
 
     def make_folder(self) -> Path:
         """`folder`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            where = printable(str(self.folder))
-            raise ConfigurationError(
-                f"the folder of the journals cannot be made: {error.strerror}", where=where
-            ) from None
-        return self.folder
+        return make_folder(self.folder, "the folder of the journals cannot be made", mode=0o700)
 
 
 def runs_folder() -> Path:
     """The user's own folder of journals, whether or not it exists."""
-    from platformdirs import user_data_path  # not needed where a folder is named
-
-    return user_data_path("apxm", appauthor=False) / "runs"
+    return user_folder("data") / "runs"

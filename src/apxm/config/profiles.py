@@ -8,46 +8,35 @@ from urllib.parse import quote
 from apxm.analysis.profile import Profile, decode_profile
 from apxm.analysis.specified import specified_profile
 from apxm.backends.settings import SimulatedSettings
-from apxm.config.files import read_file
+from apxm.config.files import make_folder, read_file, user_folder
 from apxm.config.inventory import Inventory
 from apxm.errors import ConfigurationError
 
 
 def profile_file(backend: str) -> Path:
     """Where the profile of a backend is kept, whether or not there is one."""
-    from platformdirs import user_data_path  # not needed where a file is named
-
-    return user_data_path("apxm", appauthor=False) / "profiles" / f"{quote(backend, safe='')}.json"
+    return user_folder("data") / "profiles" / f"{quote(backend, safe='')}.json"
 
 
 def make_room(backend: str) -> Path:
     """`profile_file`, in a directory that exists. Raises `ConfigurationError`."""
     path = profile_file(backend)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"the profile cannot be kept: {error.strerror}", where=str(path.parent)) from None
+    make_folder(path.parent, "the profile cannot be kept")
     return path
 
 
 def known_profile(chosen: str | None, config: str | None) -> Profile | None:
-    """`load_profile` of what is `chosen`. Without a choice, that of the backend that answers by default, where it is
-    simulated: then its configuration says all; None where it is not. Raises `ConfigurationError`."""
-    if chosen is not None:
-        return load_profile(chosen)
-    inventory = Inventory(config)
-    name = inventory.chosen
-    if name is None:
-        return None
-    settings = inventory.get(name).settings
-    return specified_profile(name, settings) if isinstance(settings, SimulatedSettings) else None
-
-
-def load_profile(chosen: str) -> Profile:
     """The profile in the file `chosen` or, where there is no such file, of the backend of that name.
 
-    Raises `ConfigurationError`.
+    Without a choice, that of the backend that answers by default, where it is simulated: then its configuration says
+    all; None where it is not. Raises `ConfigurationError`.
     """
+    if chosen is None:
+        inventory = Inventory(config)
+        known = None if inventory.chosen is None else inventory.get(inventory.chosen)
+        if known is None or not isinstance(known.settings, SimulatedSettings):
+            return None
+        return specified_profile(known.name, known.settings)
     for path in (Path(chosen), profile_file(chosen)):
         content = None if path.is_dir() else read_file(path)
         if content is not None:

@@ -13,14 +13,14 @@ from apxm.backends.deferred import DeferredBackend
 from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.numbers import whole
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits
 from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
 from apxm.config.inventory import Inventory, KnownBackend
-from apxm.errors import BackendError, ConfigurationError, UsageError
+from apxm.errors import UsageError
 from apxm.source import printable
 
 _PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
@@ -59,8 +59,8 @@ class Selection:
 class ResolvedBackends:
     backends: Mapping[str, AnyBackend]
     default: str
-    notices: tuple[str, ...]
-    """The first says which model answers."""
+    notice: str
+    """Which model answers, for people."""
     warnings: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
-    return ResolvedBackends(backends, chosen.name, (notice,), warnings)
+    return ResolvedBackends(backends, chosen.name, notice, warnings)
 
 
 def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
@@ -104,36 +104,17 @@ def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
 
 
 def _backend(known: KnownBackend) -> AnyBackend:
-    settings = known.settings
-    if isinstance(settings, SimulatedSettings):
-        if known.refusal is not None:
-            return _RefusedBackend(known.info, known.refusal)
-        return create_backend(known.name, settings, os.environ, where=known.where)
-
     def make() -> CoroutineBackend:
         known.must_be_trusted()
-        return cast(CoroutineBackend, create_backend(known.name, settings, os.environ, where=known.where))
+        return cast(CoroutineBackend, create_backend(known.name, known.settings, os.environ, where=known.where))
 
-    return DeferredBackend(known.info, settings, make)
-
-
-class _RefusedBackend:
-    """A simulated backend that must not be called: each call fails, and a run without one is not held up."""
-
-    limits = Limits()
-    can_reason = False
-
-    def __init__(self, info: BackendInfo, refusal: ConfigurationError) -> None:
-        self.info = info
-        self._refusal = refusal
-
-    async def call(self, request: ModelRequest) -> ModelAnswer:
-        del request
-        what = f"{self._refusal.where}: {self._refusal.message}"
-        raise BackendError("configuration", what, retryable=False, hint=self._refusal.hint)
-
-    async def close(self) -> None:
-        pass
+    settings = known.settings
+    if not isinstance(settings, SimulatedSettings):
+        return DeferredBackend(known.info, settings.limits, settings.can_reason, make)
+    if known.refusal is None:
+        return create_backend(known.name, settings, os.environ, where=known.where)
+    # Each call of it fails, and a run without one is not held up.
+    return DeferredBackend(known.info, Limits(), False, make)
 
 
 def _notice(info: BackendInfo, known: KnownBackend, inventory: Inventory, forced: bool) -> str:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,14 +22,11 @@ import msgspec
 
 from apxm.backends.settings import Settings, SimulatedSettings
 from apxm.config.document import Document
-from apxm.config.files import ConfigFile, Scope, find_project_file, read_file
+from apxm.config.files import ConfigFile, Scope, find_project_file, make_folder, read_file, user_folder
 from apxm.errors import ConfigurationError
-from apxm.regular import read_regular
 
 VARIABLE = "APXM_TRUST"
 """Set to 1, every project's configuration counts as trusted: for machines that run one project only, such as CI."""
-_LONGEST_PATH = 64 * 1024
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _ANYBODY_MAY = frozenset(
     {"model", "system", "temperature", "max_tokens", "timeout_s", "retries"}  # a call in the program may say these
     | {"max_concurrency", "requests_per_minute", "tokens_per_minute"}  # when, not what or where
@@ -41,15 +36,11 @@ _ANYBODY_MAY = frozenset(
 such as the prices that a budget is kept by, needs trust again; so will settings that are still to come."""
 
 
-@dataclass(frozen=True)
-class TrustedFile:
-    path: Path
-    """Where the content lay when it was trusted."""
-    digest: str
+def trust(path: Path | None = None) -> Path:
+    """Trusts the content that a file, by default the project's own, has now, and returns where that file lies.
 
-
-def trust(path: Path | None = None) -> TrustedFile:
-    """Trusts the content that `path`, by default the project's own file, has now. Raises `ConfigurationError`."""
+    Raises `ConfigurationError`.
+    """
     if path is None:
         found = find_project_file()
         if found is None:
@@ -60,11 +51,10 @@ def trust(path: Path | None = None) -> TrustedFile:
         if content is None:
             raise ConfigurationError("there is no such file", where=str(path))
     document = Document(str(path), content)  # what cannot be read was not looked at
-    trusted = TrustedFile(path.absolute(), _digest(content))
-    _record(_store(), trusted)
+    _record(_store() / _digest(content), path.absolute())
     for settings in document.config.backends.values():
-        _record(_places(), TrustedFile(trusted.path, _digest_at(path, settings)))
-    return trusted
+        _record(_places() / _digest_at(path, settings), path.absolute())
+    return path.absolute()
 
 
 def trusted_backends(file: ConfigFile, backends: Mapping[str, Settings]) -> set[str]:
@@ -79,19 +69,6 @@ def is_trusted(scope: Scope, content: bytes) -> bool:
     if scope not in (Scope.PROJECT, Scope.JOURNAL) or os.environ.get(VARIABLE) == "1":
         return True
     return (_store() / _digest(content)).is_file()
-
-
-def list_trusted() -> list[TrustedFile]:
-    """All that was trusted, by path."""
-    store = _store()
-    if not store.is_dir():
-        return []
-    found = [
-        TrustedFile(Path(os.fsdecode(read_regular(entry, _LONGEST_PATH))), entry.name)
-        for entry in store.iterdir()
-        if _DIGEST.fullmatch(entry.name) and entry.is_file()  # what else is there trusts nothing
-    ]
-    return sorted(found, key=lambda trusted: (trusted.path, trusted.digest))
 
 
 def _is_harmless(settings: Settings) -> bool:
@@ -125,28 +102,23 @@ def _digest_at(path: Path, settings: Settings) -> str:
 
 def _store() -> Path:
     """A directory with one file per digest, so that two commands at once cannot lose an entry."""
-    return _state() / "trusted"
+    return user_folder("state") / "trusted"
 
 
 def _places() -> Path:
     """The folder of marks for backends at their places."""
-    return _state() / "trusted-places"
+    return user_folder("state") / "trusted-places"
 
 
-def _state() -> Path:
-    from platformdirs import user_state_path
-
-    return user_state_path("apxm", appauthor=False)
-
-
-def _record(store: Path, trusted: TrustedFile) -> None:
+def _record(entry: Path, trusted: Path) -> None:
+    """Makes the file `entry`, whose name says what is trusted, and which holds for people where that lay."""
+    store = make_folder(entry.parent, "the trust cannot be recorded", mode=0o700)
     try:
-        store.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=store)  # readable by the user only
         try:
             with open(descriptor, "wb") as file:
-                file.write(os.fsencode(trusted.path))
-            os.replace(temporary, store / trusted.digest)
+                file.write(os.fsencode(trusted))
+            os.replace(temporary, entry)
         except BaseException:
             os.unlink(temporary)
             raise

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.program.program import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
@@ -71,10 +68,6 @@ def inspect(program: Program) -> Inspection:
         ),
         plans=tuple(_plan(program, plan, program.names.plans[index]) for index, plan in enumerate(program.plans)),
     )
-
-
-def as_json(inspection: Inspection) -> str:
-    return json.dumps(msgspec.to_builtins(inspection), ensure_ascii=False, indent=2)
 
 
 def as_text(inspection: Inspection) -> str:

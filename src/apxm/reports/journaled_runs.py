@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from apxm.journal.rows import Answered, Edited, Header, History, Row, TimedRow
+from apxm.journal.rows import Answered, Edited, Header, History, TimedRow
 from apxm.journal.runs import KeptRun, RunSummary
 from apxm.operations.types import Value
-from apxm.reports.structs import indented
+from apxm.reports.structs import as_json
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
 from apxm.source import shortened
@@ -19,10 +19,6 @@ from apxm.source import shortened
 _LONGEST = 60
 """Characters of a text that others are shown beside."""
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
-
-
-def runs_json(runs: Sequence[RunSummary]) -> str:
-    return indented(msgspec.to_builtins(runs))
 
 
 def runs_text(runs: Sequence[RunSummary]) -> list[str]:
@@ -44,7 +40,7 @@ def runs_text(runs: Sequence[RunSummary]) -> list[str]:
 def run_json(run: RunSummary, history: History, calls: Sequence[dict[str, object]] | None = None) -> str:
     """All but the program itself; `rows` as they were appended, and `calls` where they were asked for."""
     header = history.header
-    return indented(
+    return as_json(
         {
             **msgspec.structs.asdict(run),
             "message": history.ended.message if history.ended else None,
@@ -91,7 +87,7 @@ def pruned_text(runs: Sequence[KeptRun]) -> list[str]:
 
 
 def pruned_json(runs: Sequence[KeptRun]) -> str:
-    return indented(
+    return as_json(
         [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
     )
 
@@ -126,18 +122,12 @@ def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:
 
 
 def _row(number: int, record: TimedRow) -> dict[str, object]:
-    return {"row": number, "time": time_text(record.time), "kind": _kind(record.row), **_fields(record.row)}
-
-
-def _kind(row: Row) -> object:
-    return type(row).__struct_config__.tag
-
-
-def _fields(row: Row) -> dict[str, object]:
+    row = record.row
     fields = msgspec.structs.asdict(row)
     if isinstance(row, Edited):
         del fields["program"]
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+    return {"row": number, "time": time_text(record.time), "kind": type(row).__struct_config__.tag, **shown}
 
 
 def time_text(seconds: float) -> str:

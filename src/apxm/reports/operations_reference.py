@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 
 from apxm.backends.protocol import ModelRequest
-from apxm.errors import UsageError
+from apxm.errors import UsageError, hint_for
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.types import STR
@@ -31,9 +30,7 @@ def find(name: str) -> Operation:
     """Raises `UsageError` with the nearest name."""
     if operation := OPERATIONS.get(name):
         return operation
-    near = get_close_matches(name, OPERATIONS, n=1)
-    hint = f"did you mean {near[0]}?" if near else "`apxm ops` lists them"
-    raise UsageError(f"there is no operation called {name!r}", hint=hint)
+    raise UsageError(f"there is no operation called {name!r}", hint=hint_for(name, OPERATIONS, "`apxm ops` lists them"))
 
 
 def listing() -> str:

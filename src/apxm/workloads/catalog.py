@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from apxm.errors import UsageError
+from apxm.errors import UsageError, hint_for
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ def find(wanted: str) -> Workload:
     for workload in WORKLOADS:
         if wanted in (str(workload.number), workload.name, workload.name.partition("_")[2]):
             return workload
-    near = get_close_matches(wanted, [workload.name for workload in WORKLOADS], n=1)
-    hint = f"did you mean {near[0]}?" if near else "`apxm workloads list` shows them"
+    hint = hint_for(wanted, (workload.name for workload in WORKLOADS), "`apxm workloads list` shows them")
     raise UsageError(f"there is no workload {wanted!r}", hint=hint)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import log10
 
+from msgspec.structs import astuple
+
 from apxm.analysis.losses import TERMS
 from apxm.reports.summary import count
 from apxm.reports.tables import markdown
@@ -89,15 +91,7 @@ def _overhead(apxm: Sequence[tuple[int, ApxmMeasurement]]) -> list[str]:
         [
             (
                 str(n),
-                *(
-                    f"{us:.2f}µs"
-                    for us in (
-                        m.overhead_us.input_collection,
-                        m.overhead_us.dispatch,
-                        m.overhead_us.token_routing,
-                        m.overhead_us.total,
-                    )
-                ),
+                *(f"{us:.2f}µs" for us in astuple(m.overhead_us)),
                 "–" if m.processor_us is None else f"{m.processor_us:,.0f}µs",
             )
             for n, m in apxm

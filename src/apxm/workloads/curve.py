@@ -32,7 +32,7 @@ def terminal_curve(comparison: ComparisonResults) -> str:
     widths = [result.n for result in comparison.results]
     systems = comparison.systems
     top = max([*widths, *(m.speedup for found in systems.values() for _, m in found)])
-    across, up = _Axis(1, widths[-1], _WIDTH), _Axis(1, top, _HEIGHT)
+    across, up = _Axis(widths[-1], _WIDTH), _Axis(top, _HEIGHT)
     canvas = [[" "] * (_WIDTH + 1) for _ in range(_HEIGHT + 1)]
     for column in range(_WIDTH + 1):
         row = up.position(across.value(column))
@@ -61,12 +61,12 @@ def terminal_curve(comparison: ComparisonResults) -> str:
 
 
 class _Axis:
-    """A scale from values to `steps` cells; logarithmic where the largest value is large."""
+    """A scale from values, 1 and up, to `steps` cells; logarithmic where the largest value is large."""
 
-    def __init__(self, low: float, high: float, steps: int) -> None:
+    def __init__(self, high: float, steps: int) -> None:
         self._logarithmic = high > _LINEAR_UP_TO
         self._steps = steps
-        self._low = self._scaled(low)
+        self._low = self._scaled(1)
         self._range = (self._scaled(high) - self._low) or 1.0
 
     def position(self, value: float) -> int:
@@ -114,8 +114,10 @@ def draw_curve(comparison: ComparisonResults, suffix: str) -> bytes:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="upper left")
+        # An SVG carries its date unless told not to: two drawings of the same numbers are the same bytes.
+        metadata = {"Date": None} if suffix.lower() == ".svg" else {}
         file = io.BytesIO()
-        figure.savefig(file, format=suffix.removeprefix(".").lower(), dpi=150, metadata=_metadata(suffix))
+        figure.savefig(file, format=suffix.removeprefix(".").lower(), dpi=150, metadata=metadata)
     return file.getvalue()
 
 
@@ -128,8 +130,3 @@ def _draw_system(axes: Any, name: str, found: Sequence[tuple[int, SystemMeasurem
     axes.errorbar(
         widths, speedups, yerr=[low, high], capsize=3, linewidth=1.8, markersize=7, label=name, **_STYLES[name]
     )
-
-
-def _metadata(suffix: str) -> dict[str, None]:
-    """An SVG carries its date unless told not to: two drawings of the same numbers are the same bytes."""
-    return {"Date": None} if suffix.lower() == ".svg" else {}

@@ -61,12 +61,8 @@ def measured_apxm(
 
 def _overhead(runs: Sequence[Overhead]) -> OverheadMedians:
     collection, dispatch, routing = (
-        median(median(part) for part in parts if part) / 1e3
-        for parts in (
-            [run.input_collection for run in runs],
-            [run.dispatch for run in runs],
-            [run.token_routing for run in runs],
-        )
+        median(median(part) for run in runs if (part := getattr(run, name))) / 1e3
+        for name in ("input_collection", "dispatch", "token_routing")
     )
     total = collection + dispatch + routing
     return OverheadMedians(input_collection=collection, dispatch=dispatch, token_routing=routing, total=total)

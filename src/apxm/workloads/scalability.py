@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from apxm.compiler.pipeline import compile_source
 from apxm.language.parser import read_source
@@ -47,17 +47,16 @@ def programs(widths: Sequence[int]) -> dict[int, tuple[Program, Flow]]:
 
 def _flow(width: int, mark: str) -> str:
     names = [_name(index) for index in range(width)]
-    asks = (f'        ask("{prompt}") -> {name}' for prompt, name in zip(prompts(width), names, strict=True))
-    return _lines(
-        [
-            f"    // {width}-way parallel",
-            f"    {mark}flow {flow_name(width)}() -> str {{",
-            *asks,
-            f"        merge({', '.join(names)}) -> result",
-            "        return result",
-            "    }",
-        ]
-    )
+    lines = [
+        f"    // {width}-way parallel",
+        f"    {mark}flow {flow_name(width)}() -> str {{",
+        *(f'        ask("{prompt}") -> {name}' for prompt, name in zip(prompts(width), names, strict=True)),
+        f"        merge({', '.join(names)}) -> result",
+        "        return result",
+        "    }",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _name(index: int) -> str:
@@ -74,7 +73,3 @@ def _letters(index: int) -> str:
         index, letter = divmod(index - 1, 26)
         letters = chr(ord("A") + letter) + letters
     return letters
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
