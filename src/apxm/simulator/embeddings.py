@@ -17,7 +17,7 @@ from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import count_tokens
 from apxm.simulator.answers import Stream
-from apxm.simulator.bodies import Anything, BadRequestError, understood
+from apxm.simulator.bodies import Anything, BadRequestError
 from apxm.simulator.outputs import Say
 
 DIMENSIONS = 1536
@@ -47,10 +47,6 @@ class EmbeddingsCall:
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> EmbeddingsAnswer:  # noqa: ARG002
         return EmbeddingsAnswer(self._request, self.inputs, said.model or "")
-
-
-decode_embeddings = understood(EmbeddingsRequest, EmbeddingsCall)
-"""Reads a body. Raises `BadRequestError`."""
 
 
 def _inputs(given: str | list[str | int | Tokens]) -> Sequence[str | Tokens]:
