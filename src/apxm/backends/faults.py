@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import msgspec
 
@@ -153,26 +153,19 @@ def _refused(text: str, why: str) -> UsageError:
 # --- in process ----------------------------------------------------------------------------------------------------
 
 
-class _Error(NamedTuple):
-    kind: str
-    words: str
-    retryable: bool = True
-    retry_after_s: float | None = None
-
-
-_ERRORS: Mapping[FaultKind, _Error] = MappingProxyType(
+_ERRORS: Mapping[FaultKind, tuple[str, str]] = MappingProxyType(
     {
-        "429": _Error("rate_limited", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
-        "500": _Error("http_status", "answered 500 Internal Server Error"),
-        "503": _Error("http_status", "answered 503 Service Unavailable"),
-        "reset": _Error("connection", "was lost: connection reset"),
-        "reset_mid": _Error("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
-        "truncated": _Error("unreadable_answer", "answered 200, but the answer is JSON cut off"),
-        "utf8": _Error("unreadable_answer", "answered 200, but the answer is not UTF-8"),
-        "content_type": _Error("unreadable_answer", "answered 200, but the answer is a page of HTML"),
-        "empty": _Error("unreadable_answer", "answered 200, but the answer holds no choices"),
-        "bomb": _Error("too_large", "sent an answer of 1 GiB"),
-        "redirect": _Error("redirect", "answered 302 Found: a redirect, which is not followed"),
+        "429": ("rate_limited", "answered 429 Too Many Requests"),
+        "500": ("http_status", "answered 500 Internal Server Error"),
+        "503": ("http_status", "answered 503 Service Unavailable"),
+        "reset": ("connection", "was lost: connection reset"),
+        "reset_mid": ("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
+        "truncated": ("unreadable_answer", "answered 200, but the answer is JSON cut off"),
+        "utf8": ("unreadable_answer", "answered 200, but the answer is not UTF-8"),
+        "content_type": ("unreadable_answer", "answered 200, but the answer is a page of HTML"),
+        "empty": ("unreadable_answer", "answered 200, but the answer holds no choices"),
+        "bomb": ("too_large", "sent an answer of 1 GiB"),
+        "redirect": ("redirect", "answered 302 Found: a redirect, which is not followed"),
     }
 )
 
@@ -180,11 +173,9 @@ _ERRORS: Mapping[FaultKind, _Error] = MappingProxyType(
 def fault_error(fault: FaultKind, backend: str) -> BackendError:
     """What the openai backend reports of a server that does so. There is none for `hang` and `drip`: only a limit of
     time makes an error of them."""
-    seen = _ERRORS[fault]
-    return BackendError(
-        seen.kind, f"{backend} {seen.words} (a simulated fault)",
-        retryable=seen.retryable, retry_after_s=seen.retry_after_s,
-    )  # fmt: skip
+    kind, words = _ERRORS[fault]
+    pause = RETRY_AFTER_S if fault == "429" else None
+    return BackendError(kind, f"{backend} {words} (a simulated fault)", retryable=True, retry_after_s=pause)
 
 
 def body_size(answer: ModelAnswer) -> int:
