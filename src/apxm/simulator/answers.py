@@ -46,11 +46,9 @@ class Answer(Protocol):
         """The answer as events: by token a piece for each one of the usage, else one for each text."""
         ...
 
-    def without_choices(self) -> bytes:
-        """A whole answer with nothing in it."""
+    def without_choices(self, *, stream: bool) -> bytes:
+        """An answer with nothing in it, whole or as events."""
         ...
-
-    def events_without_choices(self) -> bytes: ...
 
 
 class ServedCall(Protocol):

@@ -82,15 +82,12 @@ class EmbeddingsAnswer(Struct, frozen=True):
         vectors = [self._written(item) for item in self.inputs]
         return self._list([{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors)])
 
-    def without_choices(self) -> bytes:
+    def without_choices(self, *, stream: bool) -> bytes:  # noqa: ARG002
         return self._list([])
 
     def stream(self, *, by_token: bool) -> Stream:  # noqa: ARG002
         """Never asked for: there are no events of embeddings."""
         return Stream(b"", (), self.whole())
-
-    def events_without_choices(self) -> bytes:
-        return self.without_choices()
 
     def _list(self, data: list[dict[str, object]]) -> bytes:
         usage = {"prompt_tokens": self.usage.prompt_tokens, "total_tokens": self.usage.total_tokens}
