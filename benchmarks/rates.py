@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from apxm.backends.openai import OpenAIBackend
-from apxm.backends.protocol import Handle, Limits
+from apxm.backends.protocol import Handle, Limits, Usage
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.runtime.gates import Gate
@@ -70,8 +70,8 @@ async def arrivals(limits: Limits, calls: int) -> list[float]:
     program = LoadedProgram(fan_out("ask", calls, max_tokens=OUTPUT * 6 // 5))
     trace = await Run(program, program.program.flows[0], (), pool).execute()
     assert not trace.failures, trace.failures[0]
-    used = {(attempt.input_tokens, attempt.output_tokens) for record in trace.operations for attempt in record.attempts}
-    assert used == {(INPUT, OUTPUT)}, used
+    used = {attempt.usage for record in trace.operations for attempt in record.attempts}
+    assert used == {Usage(INPUT, OUTPUT)}, used
     await pool.close()
     server.close()
     return endpoint.arrivals

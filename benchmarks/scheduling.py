@@ -25,10 +25,10 @@ from apxm.analysis.metrics import OverheadBreakdown
 from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.program.program import Program
 from apxm.runtime import loops
-from apxm.runtime.calls import Calls
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
+from apxm.runtime.records import Records
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from benchmarks.graphs import chain, fan_out
@@ -229,7 +229,7 @@ def cost_of_metrics(section: Section, quick: bool) -> None:
         off: list[float] = []
         for _ in range(times):
             on += rounds([case], 1, "uvloop")[name, case.count]
-            with patch.object(loops, "perf_counter_ns", constant), patch.object(Calls, "_record", _record_nothing):
+            with patch.object(loops, "perf_counter_ns", constant), patch.object(Records, "keep", _record_nothing):
                 off += rounds([case], 1, "uvloop")[name, case.count]
         readings = itertools.count()
         with patch.object(loops, "perf_counter_ns", readings.__next__):

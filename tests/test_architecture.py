@@ -50,21 +50,21 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 2348,
-    "apxm": 1733,  # the files of the package itself
-    "backends": 2984,
-    "cli": 2963,
+    "apxm": 1703,  # the files of the package itself
+    "backends": 2999,
+    "cli": 2956,
     "compiler": 807,
-    "config": 990,
+    "config": 984,
     "ir": 1192,
-    "journal": 1329,
-    "language": 3827,
+    "journal": 1335,
+    "language": 3825,
     "operations": 877,
     "passes": 813,
     "program": 1313,
     "reports": 1162,
-    "runtime": 4057,
+    "runtime": 4345,
     "simulator": 3449,
-    "workloads": 1349,
+    "workloads": 1347,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 

@@ -223,6 +223,13 @@ def previewed(folder: Path, run_id: str, body: str, backend: ScriptedBackend | N
     return apxm.preview_resume(run_id, edited=program(body), backends=used, journal_dir=folder)
 
 
+def test_what_cannot_be_limited_is_refused_before_as_it_will_be(tmp_path: Path) -> None:
+    run_id = begin(tmp_path, THREE, answering(fail="third"))
+    for go_on_or_look in (apxm.preview_resume, apxm.resume):
+        with pytest.raises(UsageError, match="the cost of this run cannot be limited"):
+            go_on_or_look(run_id, max_cost=1, backends=pool(answering()), journal_dir=tmp_path)
+
+
 SWITCH = """
     ask("which") -> kind
     ask("other", max_tokens: 8) -> other

@@ -86,41 +86,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "apxm.analysis.metrics": ("Metrics",),
-    "apxm.analysis.preview": ("Preview",),
-    "apxm.api": (
-        "RunFailed",
-        "compile",
-        "compile_text",
-        "load",
-        "preview_resume",
-        "resume",
-        "resume_async",
-        "run",
-        "run_async",
-        "save",
-    ),
-    "apxm.errors": (
-        "ApxmError",
-        "ArtifactError",
-        "BackendError",
-        "CompileError",
-        "ConfigurationError",
-        "InternalError",
-        "JournalBusyError",
-        "JournalDamagedError",
-        "JournalError",
-        "JournalVersionError",
-        "OperationError",
-        "SourceError",
-        "UntrustedConfigurationError",
-        "UsageError",
-    ),
-    "apxm.program.program": ("Program",),
-    "apxm.runtime.limits": ("BackendPool",),
-    "apxm.runtime.stopped": ("Stopped",),
-    "apxm.runtime.trace": ("Failure", "Status", "Trace"),
-    "apxm.session": ("Result",),
+    "apxm.analysis.metrics": "Metrics",
+    "apxm.analysis.preview": "Preview",
+    "apxm.api": "RunFailed compile compile_text load preview_resume resume resume_async run run_async save",
+    "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
+    "JournalBusyError JournalDamagedError JournalError JournalVersionError OperationError SourceError "
+    "UntrustedConfigurationError UsageError",
+    "apxm.program.program": "Program",
+    "apxm.runtime.limits": "BackendPool",
+    "apxm.runtime.stopped": "Stopped",
+    "apxm.runtime.trace": "Failure Status Trace",
+    "apxm.session": "Result",
 }
 
 
@@ -128,7 +104,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     for home, names in _HOMES.items():
-        if name in names:
+        if name in names.split():
             value = getattr(import_module(home), name)
             globals()[name] = value
             return value

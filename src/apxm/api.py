@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
 from apxm.errors import ApxmError, UsageError
-from apxm.files import OutputFile
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
@@ -95,6 +94,8 @@ def load(path: Path) -> Program:
 
 def save(program: Program, path: Path) -> None:
     """Writes `program` as an artifact, in one step: `path` holds what it held before, or all of it."""
+    from apxm.files import OutputFile
+
     with OutputFile(os.fspath(path)) as file:
         file.write(codec.encode(program))
 

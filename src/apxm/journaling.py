@@ -213,24 +213,17 @@ def _refuse_another_program(header: Header, recorded: Program) -> None:
     path = Path(header.path)
     if not path.is_absolute() or not path.exists():
         return  # then there is no other one
-    hint = (
-        "--edited goes on with it as it is now, and keeps every answer to a request that is still the same; "
-        "--as-recorded goes on with it as it was"
-    )
     try:
         now, _ = _program_now(header)
+        where, changed = header.path, "" if same_meaning(recorded, now) else difference(recorded, now)
     except SourceError as error:
-        changed = f"it has errors now, the first: {error.message}"
+        where, changed = error.where or path.name, f"it has errors now, the first: {error.message}"
+    if changed:
         raise JournalError(
             f"the program has changed since the run began: {changed}",
-            where=printable(error.where or path.name),
-            hint=hint,
-        ) from None
-    if not same_meaning(recorded, now):
-        raise JournalError(
-            f"the program has changed since the run began: {difference(recorded, now)}",
-            where=printable(header.path),
-            hint=hint,
+            where=printable(where),
+            hint="--edited goes on with it as it is now, and keeps every answer to a request that is still the same; "
+            "--as-recorded goes on with it as it was",
         )
 
 

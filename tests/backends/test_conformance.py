@@ -57,7 +57,7 @@ async def openai() -> AsyncIterator[AnyBackend]:
 async def deferred() -> AsyncIterator[AnyBackend]:
     async with Server(_serve) as server:
         made = OpenAIBackend("b", _settings(server), {})
-        yield DeferredBackend(made.info, _settings(server), lambda: made)
+        yield DeferredBackend(made.info, _settings(server).limits, lambda: made)
 
 
 @asynccontextmanager

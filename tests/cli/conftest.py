@@ -65,11 +65,23 @@ def apxm(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def start() -> Start:
-    """`start("execute", "file.ais")`: a process of its own, for what only a process has: signals, pipes, a terminal."""
+def start() -> Iterator[Start]:
+    """`start("execute", "file.ais")`: a process of its own, for what only a process has: signals, pipes, a terminal.
+
+    What a failed test leaves running, or open, ends with it: the next test would be blamed.
+    """
+    started: list[subprocess.Popen[str]] = []
 
     def popen(*arguments: str, **options: object) -> subprocess.Popen[str]:
         streams: dict[str, object] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen([sys.executable, "-m", "apxm", *arguments], text=True, **streams)  # type: ignore[call-overload]
+        started.append(subprocess.Popen([sys.executable, "-m", "apxm", *arguments], text=True, **streams))  # type: ignore[call-overload]
+        return started[-1]
 
-    return popen
+    yield popen
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()

@@ -106,7 +106,7 @@ while True:
 
 
 @ALL
-@pytest.mark.parametrize("module", ["typer", "msgspec", "uvloop"])
+@pytest.mark.parametrize("module", ["typer", "msgspec", "secrets"])
 def test_a_signal_while_the_command_loads_ends_the_process_at_once(
     start: Start, tmp_path: Path, module: str, number: signal.Signals, status: int
 ) -> None:

@@ -108,6 +108,30 @@ def test_constructs_that_later_versions_run_have_their_parts():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "expressions", "blocks"),
+    [
+        ("f(a, k: b)", ["f(a, k: b)"], []),
+        ("return a", ["a"], []),
+        ('switch a { case "x" => b  default => { } } -> c', ["a", '"x"'], ["b", "{ }"]),
+        ("if a { f() } else if b { } else { g() }", ["a", "b"], ["{ f() }", "{ }", "{ g() }"]),
+        ("loop (max: 4, d: a) { }", ["4", "a"], ["{ }"]),
+        ("for x in a (max: 3) { f() }", ["a", "3"], ["{ f() }"]),
+        ("try { f() } catch e { } -> x", [], ["{ f() }", "{ }"]),
+        ("until a", ["a"], []),
+        ("next d: a, e: b", ["a", "b"], []),
+    ],
+)
+def test_a_statement_tells_what_is_in_it(text: str, expressions: list[str], blocks: list[str]):
+    (statement,) = tree_of(f"agent A {{ flow f() {{ {text} }} }}").agents[0].flows[0].body.statements
+    assert [written(node) for node in statement.expressions] == expressions
+    assert [written(node) for node in statement.blocks] == blocks
+
+
+def written(node: Syntax) -> str:
+    return node.span.source.text[node.span.start : node.span.end]
+
+
 def test_records():
     tree = tree_of('type P { name: str "as written" age: int = 3 tags: list[str] "words" = [] }')
     assert [outline(record) for record in tree.records] == [

@@ -113,7 +113,8 @@ def test_a_whole_number_counts_whatever_its_type(count: Any) -> None:
     assert trace.budget is not None
     assert (trace.status, trace.budget.spent.tokens, trace.budget.charged.tokens) == (Status.SUCCEEDED, 48, 0)
     (attempt,) = trace.operations[0].attempts
-    assert [type(number) for number in attempt[5:8]] == [int, int, int]
+    numbers = attempt.service_ns, attempt.usage.input_tokens, attempt.usage.output_tokens
+    assert [type(number) for number in numbers] == [int, int, int]
 
 
 @pytest.mark.parametrize("count", IMPLAUSIBLE, ids=name_of)
@@ -124,7 +125,8 @@ def test_of_what_cannot_be_the_endpoint_says_nothing(count: Any) -> None:
     assert trace.budget is not None
     assert trace.status is Status.SUCCEEDED
     assert trace.budget.spent == trace.budget.charged != 0
-    assert all(attempt[5:8] == (None, None, None) for record in trace.operations for attempt in record.attempts)
+    attempts = [attempt for record in trace.operations for attempt in record.attempts]
+    assert {(attempt.service_ns, attempt.usage) for attempt in attempts} == {(None, Usage())}
     metrics = measure(trace, LinkPhases(), BackendInfo("scripted", "scripted", "scripted", simulated=True))
     assert metrics.llm.total_output_tokens is None
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
 from apxm.errors import InternalError, UsageError
-from apxm.runtime.deadlines import Deadlines
 from apxm.runtime.loops import COMPLETION, START, TIMEOUT, RealClock, VirtualLoop, clock_of, real_loop, run_virtually
 
 
@@ -116,68 +114,3 @@ def test_the_real_loop_runs() -> None:
 
     with asyncio.Runner(loop_factory=real_loop) as runner:
         assert runner.run(main()) >= 1_000_000
-
-
-@dataclass(eq=False)
-class Attempt:
-    sent: int | None = 0
-    limit: int | None = 1000
-
-
-def test_deadlines_keep_one_timer_per_limit_and_forget_what_is_over() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        expired: list[tuple[int, Attempt]] = []
-        deadlines: Deadlines[Attempt] = Deadlines(clock_of(loop), lambda a: expired.append((loop.now(), a)))
-        first, second, third, unlimited = Attempt(), Attempt(), Attempt(sent=400), Attempt(limit=None)
-        for attempt in (first, second, unlimited):
-            deadlines.add(attempt)
-        await asyncio.sleep(400e-9)
-        deadlines.add(third)
-        deadlines.remove(second)
-        assert list(deadlines) == [unlimited, first, third]
-        assert len(loop._timers) == 1  # pyright: ignore[reportPrivateUsage]
-        await asyncio.sleep(1e-5)
-        assert expired == [(1000, first), (1400, third)]
-        assert list(deadlines) == [unlimited]
-
-    run_virtually(main())
-
-
-def test_the_time_of_an_attempt_counts_from_when_it_was_sent() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        expired: list[int] = []
-        deadlines: Deadlines[Attempt] = Deadlines(clock_of(loop), lambda _: expired.append(loop.now()))
-        attempt = Attempt(sent=None)
-        deadlines.add(attempt)
-        await asyncio.sleep(1200e-9)
-        attempt.sent = 1200
-        await asyncio.sleep(1e-5)
-        assert expired == [2200]
-
-    run_virtually(main())
-
-
-def test_an_attempt_whose_time_is_over_may_end_others_in_its_wake() -> None:
-    async def main() -> None:
-        expired: list[Attempt] = []
-
-        def expire(attempt: Attempt) -> None:
-            expired.append(attempt)
-            deadlines.clear()
-            deadlines.add(Attempt(sent=1000))
-
-        deadlines: Deadlines[Attempt] = Deadlines(clock_of(asyncio.get_running_loop()), expire)
-        first, second = Attempt(), Attempt()
-        for attempt in (first, second):
-            deadlines.add(attempt)
-        await asyncio.sleep(1500e-9)
-        assert expired == [first]
-        deadlines.clear()
-        await asyncio.sleep(1e-5)
-        assert expired == [first]
-
-    run_virtually(main())

@@ -7,11 +7,12 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import BackendError
 from apxm.journal.rows import Answered
 from apxm.program.invocation import select_flow
-from apxm.runtime.call import Call, Outcome
 from apxm.runtime.calls import Calls
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.observing import Outcome
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
+from apxm.runtime.waiting import Call
 from apxm.testing import ScriptedBackend, run_virtually
 
 CHAIN = 'agent A { @entry flow f() -> str { ask("one") -> a ask(f"two {a}") -> b return b } }'

@@ -365,7 +365,7 @@ def test_progress_counts_tokens_and_what_they_cost_where_all_prices_are_known() 
     seen: list[Progress] = []
     trace = during(EIGHT, lambda run, _: seen.append(run.progress()), priced, after_s=1.5)
     answered = [o.attempts[-1] for o in trace.operations][:3]
-    given, taken = sum(a.input_tokens or 0 for a in answered), sum(a.output_tokens or 0 for a in answered)
+    given, taken = sum(a.usage.input_tokens or 0 for a in answered), sum(a.usage.output_tokens or 0 for a in answered)
     assert (seen[0].tokens, seen[0].cost) == (given + taken, given + 2 * taken)
     during(EIGHT, lambda run, _: seen.append(run.progress()), ScriptedBackend(), after_s=1.5)
     assert (seen[1].tokens, seen[1].cost) == (given + taken, None)

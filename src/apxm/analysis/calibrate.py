@@ -219,7 +219,7 @@ def _profile(
 ) -> Profile:
     info = backend.info
     attempts = [attempt for batch in (*loops.values(), *bursts) for attempt in batch.answered]
-    tokens = [attempt.output_tokens for attempt in attempts if attempt.output_tokens is not None]
+    tokens = [n for attempt in attempts if (n := attempt.usage.output_tokens) is not None]
     reported = all(attempt.service_ns is not None for attempt in attempts)
     if reported and not all(any(map(_service, batch.answered)) for batch in loops.values()):
         # It says 0 of all calls of a level: its clock is too coarse for them, and ours is not.

@@ -136,7 +136,7 @@ class _ExpectedDurations:
             record.backend,
             model.value if isinstance(model, Literal) else None,
             node.operation,
-            None if attempt.output_tokens is None else attempt.output_tokens.bit_length(),
+            None if attempt.usage.output_tokens is None else attempt.usage.output_tokens.bit_length(),
         )
 
 

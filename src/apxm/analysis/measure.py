@@ -88,8 +88,8 @@ def _llm(trace: Trace) -> LlmMetrics:
     latencies = sorted(attempt.latency for attempt in answered)
     return LlmMetrics(
         total_requests=len(attempts),
-        total_input_tokens=_total([attempt.input_tokens for attempt in answered]),
-        total_output_tokens=_total([attempt.output_tokens for attempt in answered]),
+        total_input_tokens=_total([attempt.usage.input_tokens for attempt in answered]),
+        total_output_tokens=_total([attempt.usage.output_tokens for attempt in answered]),
         avg_latency_ms=_ms(fmean(latencies)) if latencies else 0.0,
         p50_latency_ms=_percentile(latencies, 50),
         p95_latency_ms=_percentile(latencies, 95),

@@ -157,7 +157,7 @@ def _by_operation(node: Operate) -> Handler:
     """The node's handler; a call goes to a backend that is called like the operation."""
     made = handler(node)
     if isinstance(made, ModelCall):
-        made.backend = node.operation
+        made.provider = node.operation
     return made
 
 

@@ -11,7 +11,7 @@ from apxm.backends.latency import NS_PER_MS, FixedLatency, LatencyModel, LogNorm
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import MAX_FACTOR, Curve, Slowdown, parse_slowdown
 
-_QUANTILES = 256
+_QUANTILES = 256  # as many as a measured profile has ratios
 _LEAST_MS = 1e-6
 """A profile has no service of 0."""
 _LOADS = (*range(1, 65), *(round(64 * 1.05**k) for k in range(1, 200)))

@@ -108,8 +108,8 @@ def text_of(choice: Choice, error: object) -> ChoiceText:
             "refused", retryable=False,
         )  # fmt: skip
     if text is not None and text.strip():
-        return ChoiceText(text, cut_off=reason in _LIMIT)
-    if reason in _LIMIT:
+        return ChoiceText(text, cut_off=reason in _LIMIT)  # half an answer is what a small max_tokens wants
+    if reason in _LIMIT:  # for good: the same call would meet the same limit
         raise UnreadableAnswerError(
             "the answer holds no text: its limit of tokens was used up before any came",
             retryable=False, hint="a larger max_tokens, or less reasoning, leaves room for it",
@@ -123,7 +123,7 @@ def text_of(choice: Choice, error: object) -> ChoiceText:
         raise UnreadableAnswerError("the answer holds no text, only thoughts")
     if reason not in _ENDED:
         raise UnreadableAnswerError(f"the answer holds no text (finish_reason {choice.finish_reason})")
-    return ChoiceText(text, cut_off=False)
+    return ChoiceText(text, cut_off=False)  # who is asked for what is wrong with a text may find nothing
 
 
 def _reason(given: object) -> str:

@@ -68,7 +68,7 @@ def _inflate(content: bytes | bytearray, at: int, wbits: int, out: bytearray, li
     while at < len(view) and not inflater.eof:
         piece = view[at : at + step]  # small at first, since what is left of the last one is copied
         out += inflater.decompress(piece, limit - len(out) + 1)
-        if len(out) > limit:
+        if len(out) > limit:  # asked at each step, so that no bomb fills the memory first
             raise TooLargeError
         at += len(piece) - len(inflater.unused_data)
         step = min(2 * step, _LONGEST_STEP)

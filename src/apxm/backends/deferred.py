@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from apxm.backends.protocol import BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
-from apxm.backends.settings import OpenAISettings
+from apxm.backends.protocol import BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, ConfigurationError
 
 
@@ -15,10 +14,12 @@ class DeferredBackend:
     Where it cannot be made, each call of it fails with the kind `configuration`.
     """
 
-    def __init__(self, info: BackendInfo, settings: OpenAISettings, make: Callable[[], CoroutineBackend]) -> None:
+    def __init__(
+        self, info: BackendInfo, limits: Limits, make: Callable[[], CoroutineBackend], *, can_reason: bool = False
+    ) -> None:
         self.info = info
-        self.limits = settings.limits
-        self.can_reason: bool = settings.can_reason
+        self.limits = limits
+        self.can_reason = can_reason
         self._make = make
         self._backend: CoroutineBackend | None = None
 

@@ -55,16 +55,31 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
         return "\n\n".join(text for text in (system, self.instruction) if text) or None
 
 
-class Usage(Struct, frozen=True):
-    """LLM tokens of one call; None where the endpoint does not say."""
+class Usage(Struct, frozen=True, gc=False):
+    """The LLM tokens that one call used; None where the endpoint does not say.
+
+    It is carried as it is from the answer into the records of a run. The garbage collector does not look at it, so a
+    record that holds it beside numbers need not be looked at either.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
 
+    @property
+    def total(self) -> int | None:
+        """Input and output together; None where one of them is not known."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens + self.output_tokens
+
+
+UNKNOWN_USAGE = Usage()
+"""The usage of a call of which the endpoint says nothing, or which it did not answer."""
+
 
 class ModelAnswer(Struct, frozen=True):
     text: str
-    usage: Usage = Usage()
+    usage: Usage = UNKNOWN_USAGE
     service_ns: int | None = None
     """Time the endpoint says it worked on the call; None where it says nothing."""
     model: str | None = None

@@ -132,7 +132,7 @@ class ProcessorSharing:
         if instant > self._instant:
             if self._load:
                 numerator, denominator = self._ratio(self._load)
-                self._virtual += (instant - self._instant) * _UNIT * denominator // numerator
+                self._virtual += (instant - self._instant) * _UNIT * denominator // numerator  # V is rounded down
             self._instant = instant
 
     def _next_end(self) -> int | None:
@@ -146,7 +146,7 @@ class ProcessorSharing:
         if missing <= 0:
             return self._instant
         numerator, denominator = self._ratio(self._load)
-        return self._instant - (-missing * numerator // (denominator * _UNIT))
+        return self._instant - (-missing * numerator // (denominator * _UNIT))  # rounded up: its timer finds it over
 
     def _arm(self) -> None:
         if self._reporting:

@@ -119,7 +119,7 @@ def _new_transport(library: Any, certificates: bytes | None, proxy: Proxy | None
     through = library.Proxy(proxy.url) if proxy else library.Proxy("http://127.0.0.1:9", no_proxy="*,0.0.0.0/0,::/0")
     try:
         return library.HTTPTransport(
-            http_version=library.HTTPVersion.HTTP1,
+            http_version=library.HTTPVersion.HTTP1,  # HTTP/2: calls beyond a server's streams wait unseen by us
             tls_ca_cert=certificates,
             tls_include_system_certs=certificates is None,
             proxy=through,
@@ -127,7 +127,7 @@ def _new_transport(library: Any, certificates: bytes | None, proxy: Proxy | None
             pool_idle_timeout=IDLE_S,
             pool_max_idle_per_host=_MAX_IDLE,
             enable_gzip=False,  # it would give the first member of several, and no sign that there are more
-            follow_redirects=False,
+            follow_redirects=False,  # a POST answered 302 would be repeated elsewhere, prompt included
             enable_cookie_store=False,
             enable_otel=False,
         )

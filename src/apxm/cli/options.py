@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -14,14 +14,6 @@ from apxm.cli import completion
 
 Source = Annotated[str, typer.Argument(metavar="FILE.ais", help="The source to compile.", show_default=False)]
 Artifact = Annotated[str, typer.Argument(metavar="FILE.apxmobj", help="What `apxm compile` wrote.", show_default=False)]
-Values = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="VALUE…",
-        help="The flow's parameters in order: text as it is, other types as JSON. Put -- before a negative number.",
-        show_default=False,
-    ),
-]
 Named = Annotated[
     list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="A parameter by its name; repeatable.")
 ]
@@ -61,10 +53,6 @@ Slowdown = Annotated[
     str | None,
     typer.Option("--slowdown", metavar="SPEC", help="Of the simulated backend: usl:ALPHA,BETA or curve:1=1,4=2.1,…"),
 ]
-Faults = Annotated[
-    str | None,
-    typer.Option("--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,…,seed:N"),
-]
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Of the simulated backend's random latencies and faults.")
 ]
@@ -72,14 +60,6 @@ MaxConcurrency = Annotated[
     int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
 ]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop the whole run after S seconds.")]
-OnError = Annotated[
-    str,
-    typer.Option(
-        "--on-error",
-        metavar="finish|cancel",
-        help="After a failure, finish what does not need its result, or cancel everything.",
-    ),
-]
 MaxTotalTokens = Annotated[
     int | None,
     typer.Option("--max-total-tokens", min=1, metavar="N", help="Stop before the calls use more than N tokens."),
@@ -87,12 +67,6 @@ MaxTotalTokens = Annotated[
 MaxCost = Annotated[
     float | None,
     typer.Option("--max-cost", metavar="AMOUNT", help="Stop before the calls cost more, by the configured prices."),
-]
-Journal = Annotated[
-    bool | None,
-    typer.Option(
-        "--journal/--no-journal", help="Journal the run; default: where a backend is real.", show_default=False
-    ),
 ]
 JournalDir = Annotated[
     str | None,
@@ -107,21 +81,8 @@ RunId = Annotated[
         autocompletion=completion.run_ids,
     ),
 ]
-JournalSync = Annotated[
-    str,
-    typer.Option("--journal-sync", metavar="full|normal", help="What it outlives: a power cut too, or a crash only."),
-]
-RequireJournal = Annotated[
-    bool, typer.Option("--require-journal", help="Do not start, and do not go on, without a journal.")
-]
-EmitMetrics = Annotated[
-    str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
-]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, say only what went wrong.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="On standard error, tell of each call: prompt, answer, times, attempts.")
-]
 Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Use this configuration file and no other.")
 ]
@@ -131,27 +92,49 @@ Config = Annotated[
 class Inputs:
     """Which flow to run, and with which values."""
 
-    values: Values = None
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="VALUE…",
+            help="The flow's parameters in order: text as it is, other types as JSON. Put -- before a negative number.",
+            show_default=False,
+        ),
+    ] = None
     arg: Named = None
     flow: FlowName = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
-    """What a run is told when it begins, and keeps when it goes on."""
+    """What only a run that begins is told, but for its limits."""
 
     backend: BackendName = None
     model: Model = None
     latency: Latency = None
     slowdown: Slowdown = None
-    faults: Faults = None
+    faults: Annotated[
+        str | None,
+        typer.Option("--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,…,seed:N"),
+    ] = None
     seed: Seed = None
     max_concurrency: MaxConcurrency = None
     timeout_s: Timeout = None
-    on_error: OnError = "finish"
+    on_error: Annotated[
+        str,
+        typer.Option(
+            "--on-error",
+            metavar="finish|cancel",
+            help="After a failure, finish what does not need its result, or cancel everything.",
+        ),
+    ] = "finish"
     max_total_tokens: MaxTotalTokens = None
     max_cost: MaxCost = None
-    journal: Journal = None
+    journal: Annotated[
+        bool | None,
+        typer.Option(
+            "--journal/--no-journal", help="Journal the run; default: where a backend is real.", show_default=False
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,36 +142,46 @@ class AnyRun:
     """What each process that carries a run is told: of its journal, its configuration, and how it is shown."""
 
     journal_dir: JournalDir = None
-    journal_sync: JournalSync = "full"
-    require_journal: RequireJournal = False
-    emit_metrics: EmitMetrics = None
+    journal_sync: Annotated[
+        str,
+        typer.Option(
+            "--journal-sync", metavar="full|normal", help="What it outlives: a power cut too, or a crash only."
+        ),
+    ] = "full"
+    require_journal: Annotated[
+        bool, typer.Option("--require-journal", help="Do not start, and do not go on, without a journal.")
+    ] = False
+    emit_metrics: Annotated[
+        str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
+    ] = None
     json: JSON = False
     quiet: Quiet = False
-    verbose: Verbose = False
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="On standard error, tell of each call: prompt, answer, times, attempts."),
+    ] = False
     config: Config = None
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """The command as typer reads it: in place of each parameter that is a group, the options of that group."""
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[Parameter] = []
-    for name, parameter in signature(command).parameters.items():
-        if name in groups:
-            options = get_type_hints(groups[name], include_extras=True)
-            parameters += [
-                Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=options[field.name])
-                for field in fields(groups[name])
-            ]
+    groups: dict[str, tuple[Any, list[str]]] = {}
+    for name, parameter in signature(command, eval_str=True).parameters.items():
+        group = parameter.annotation
+        if group in (Inputs, NewRun, AnyRun):
+            options = signature(group, eval_str=True).parameters
+            parameters += options.values()
+            groups[name] = group, list(options)
         else:
-            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        for name, (group, options) in groups.items():
+            given[name] = group(**{option: given.pop(option) for option in options})
         command(**given)
 
     with_options.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
-    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    with_options.__annotations__ = {}  # the signature has them
     return with_options

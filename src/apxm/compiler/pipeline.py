@@ -81,7 +81,7 @@ def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_en
         with clock.phase("passes"):
             started = perf_counter_ns()
             outcome = pass_.run(module)
-            if outcome.changed:
+            if outcome.changed:  # to verify after every pass was a third of a compilation
                 _verify(module, pass_.name)
             reports.append(PassReport(pass_.name, perf_counter_ns() - started, outcome.statistics))
         if keep_ir_after == pass_.name:

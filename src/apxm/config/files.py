@@ -39,7 +39,7 @@ def find_file(chosen: Path | None, directory: Path | None = None, scope: Scope =
         if content is None:
             raise ConfigurationError("there is no such file", where=str(chosen))
         return ConfigFile(chosen, scope, content)
-    return find_project_file(directory) or _find_user_file()
+    return find_project_file(directory) or _find_user_file()  # merged, one could redirect the other's key
 
 
 def find_project_file(directory: Path | None = None) -> ConfigFile | None:

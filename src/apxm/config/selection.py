@@ -13,15 +13,18 @@ from apxm.backends.deferred import DeferredBackend
 from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.numbers import whole
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
+from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, CoroutineBackend
 from apxm.backends.registry import create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
 from apxm.config.inventory import Inventory, KnownBackend
-from apxm.errors import BackendError, ConfigurationError, UsageError
+from apxm.errors import UsageError
 from apxm.source import printable
+
+_PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
+"""What reads the options of a simulated backend that are more than a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,59 +90,31 @@ def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
         if not selection.model.strip():
             raise UsageError("--model is empty, the name of a model is expected")
         settings = msgspec.structs.replace(settings, model=selection.model)
-    options = {
-        "latency": selection.latency,
-        "slowdown": selection.slowdown,
-        "faults": selection.faults,
-        "seed": selection.seed,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name in (*_PARSERS, "seed") if (value := getattr(selection, name)) is not None}
     if given and not isinstance(settings, SimulatedSettings):
         raise UsageError(
             f"{', '.join(f'--{name}' for name in given)} is for a simulated backend, and {known.name} is not one",
             hint="add --backend simulated",
         )
     # Here rather than when it is made, so that the message is about the option and not about a file.
-    if selection.latency is not None:
-        parse_latency(selection.latency)
-    if selection.slowdown is not None:
-        parse_slowdown(selection.slowdown)
-    if selection.faults is not None:
-        parse_faults(selection.faults)
+    for name, parse in _PARSERS.items():
+        if name in given:
+            parse(given[name])
     return replace(known, settings=msgspec.structs.replace(settings, **given))
 
 
 def _backend(known: KnownBackend) -> AnyBackend:
     settings = known.settings
-    if isinstance(settings, SimulatedSettings):
-        if known.refusal is not None:
-            return _RefusedBackend(known.info, known.refusal)
+    if isinstance(settings, SimulatedSettings) and known.refusal is None:
         return create_backend(known.name, settings, os.environ, where=known.where)
 
     def make() -> CoroutineBackend:
         known.must_be_trusted()
         return cast(CoroutineBackend, create_backend(known.name, settings, os.environ, where=known.where))
 
-    return DeferredBackend(known.info, settings, make)
-
-
-class _RefusedBackend:
-    """A simulated backend that must not be called: each call fails, and a run without one is not held up."""
-
-    limits = Limits()
-    can_reason = False
-
-    def __init__(self, info: BackendInfo, refusal: ConfigurationError) -> None:
-        self.info = info
-        self._refusal = refusal
-
-    async def call(self, request: ModelRequest) -> ModelAnswer:
-        del request
-        what = f"{self._refusal.where}: {self._refusal.message}"
-        raise BackendError("configuration", what, retryable=False, hint=self._refusal.hint)
-
-    async def close(self) -> None:
-        pass
+    if isinstance(settings, SimulatedSettings):  # never made, so that no limit need hold up what fails
+        return DeferredBackend(known.info, NO_LIMITS, make)
+    return DeferredBackend(known.info, settings.limits, make, can_reason=settings.can_reason)
 
 
 def _notice(info: BackendInfo, known: KnownBackend, inventory: Inventory, forced: bool) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from apxm.backends.protocol import Usage
 from apxm.operations.types import Value
 from apxm.program.codec import encode
 from apxm.program.program import Kind, Program
@@ -51,7 +52,7 @@ class Header(Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, array_like=True, tag="result"):
-    """An operation has ended well."""
+    """An operation has ended well. Its usage lies flat, as journals of earlier versions have it: see `usage`."""
 
     path: str
     """The operation's stable path, as `Trace.path_of` writes it."""
@@ -63,6 +64,11 @@ class Answered(Struct, frozen=True, array_like=True, tag="result"):
     output_tokens: int | None = None
     model: str | None = None
     """The model that was asked for; None where the version that wrote the row did not say."""
+
+    @property
+    def usage(self) -> Usage:
+        """What the operation used."""
+        return Usage(self.input_tokens, self.output_tokens)
 
 
 class Started(Struct, frozen=True, array_like=True, tag="started"):

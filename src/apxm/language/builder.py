@@ -158,7 +158,11 @@ class Builder:
 
     def each(self, parts: Parts) -> syntax.For:
         items, arguments = parts[3], _listed(parts[4])
-        if isinstance(items, syntax.CallExpression) and not items.arguments and _only_limits(items.named):
+        if (
+            isinstance(items, syntax.CallExpression)
+            and not items.arguments
+            and {a.name.text for a in items.named} == {"max"}
+        ):
             # `for x in items (max: 3)` looks like a call of `items`
             items, arguments = reference(list(items.callee), self.report), items.named + arguments
         (body,) = _all(syntax.Block, parts)
@@ -315,7 +319,3 @@ def _target(parts: Parts) -> syntax.Identifier | None:
 
 def _listed(part: object) -> tuple[Any, ...]:
     return part.items if isinstance(part, _ItemList) else ()
-
-
-def _only_limits(named: tuple[syntax.NamedArgument, ...]) -> bool:
-    return bool(named) and all(argument.name.text == "max" for argument in named)

@@ -19,12 +19,16 @@ DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model
 
 
 class DeclaredFlow(FrozenRecord):
+    """A flow, with the agent it belongs to and the types of what it takes and gives."""
+
     agent: Agent
     flow: Flow
     callee: Callee
 
 
 class DeclaredAgent(FrozenRecord):
+    """An agent, with all that its declarations say."""
+
     agent: Agent
     flows: list[DeclaredFlow]
     callables: dict[str, DeclaredFlow | Callee]
@@ -53,7 +57,7 @@ Records = dict[str, dict[str, Type]]
 
 
 def declare_records(tree: SyntaxTree, report: Report) -> Records:
-    """The records of a file by name; of two with the same name, the first."""
+    """The records and the types of their fields; of two records with the same name, the first."""
     records: Records = {}
     names = _Names(report)
     for record in tree.records:
@@ -79,7 +83,7 @@ def declare(tree: SyntaxTree, records: Records, report: Report) -> list[Declared
 
 
 def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
-    """The agents by name; of two with the same name, the first."""
+    """The agents by their names; of two with the same name, the first."""
     return {declared.agent.name.text: declared for declared in reversed(agents)}
 
 

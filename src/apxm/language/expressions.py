@@ -82,7 +82,7 @@ class FlowExpressions:
         return found
 
     def gave_value(self, expression: syntax.Expression) -> bool:
-        """Whether an expression that was looked at already gave a value."""
+        """Whether the expression, which was looked at already, has a value."""
         return self._types[expression] != NONE
 
     def is_bound(self, name: str) -> bool:

@@ -100,7 +100,7 @@ def _later_word(before: Any, token: Token, expected: set[str], source: SourceFil
 
 
 def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
-    """The method of what is no name: ``name.method()`` looks like an agent's flow, and is refused where names are known."""
+    """A method of something that is no name; one of a name looks like a flow of an agent until names are known."""
     start = token.start
     line = max(0, start - _WINDOW)
     if token.kind == "DOT" and _VALUE_END.search(source.text, line, start):

@@ -53,11 +53,7 @@ _skip = re.compile(_tables["skipped"]).match
 
 def shiftable(state: int) -> set[str]:
     """The kinds of tokens that go on from `state` without ending a rule first."""
-    return {kind for kind, action in _rows[state].items() if action >= 0 and _is_token(kind)}
-
-
-def _is_token(kind: str) -> bool:
-    return kind.isupper()
+    return {kind for kind, action in _rows[state].items() if action >= 0 and kind.isupper()}
 
 
 STATEMENT_KINDS = shiftable(next(state for state, row in enumerate(_rows) if row.get("LET", -1) >= 0)) - {"RBRACE"}
@@ -193,7 +189,7 @@ class Machine:
     def accepts(self) -> set[str]:
         """The kinds of tokens that fit here."""
         kinds = _rows[self.states[-1]]
-        return {kind for kind in kinds if _is_token(kind) and self.after(self.states, kind) is not None}
+        return {kind for kind in kinds if kind.isupper() and self.after(self.states, kind) is not None}
 
     def after(self, states: list[int], kind: str) -> list[int] | None:
         """The states once `states` have taken a token of `kind`; None where it does not fit. Nothing changes."""

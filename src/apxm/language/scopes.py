@@ -12,6 +12,8 @@ from apxm.operations.types import Type
 
 
 class _Block:
+    """The names of one block."""
+
     def __init__(self, coming: dict[str, Identifier]) -> None:
         self.coming = coming
         """Every name that the block binds somewhere, at its first place."""

@@ -108,7 +108,8 @@ class FlowStatements(ABC):
                 following = block.statements[number + 1].span
                 if not self._report.has_error_on(following.line):  # `return await ask("…")` is one mistake
                     message = "nothing runs after `return`, so this statement never does"
-                    self._report.error("unreachable", message, _first_line(following))
+                    written, *_ = following.source.text[following.start : following.end].split("\n", 1)
+                    self._report.error("unreachable", message, following.first(len(written)))
                 gives = False
                 break
         if gives and destination.required:
@@ -185,8 +186,3 @@ class FlowStatements(ABC):
             self._expressions.fit(value, destination.declared, f"the result of {destination.name}")
         else:
             destination.arms.append((value, self._expressions.value(value)))
-
-
-def _first_line(span: Span) -> Span:
-    end = span.source.text.find("\n", span.start, span.end)
-    return span if end < 0 else Span(span.source, span.start, end)

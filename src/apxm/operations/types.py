@@ -53,7 +53,7 @@ LATER_TYPES = ("plan", VERDICT.name)
 DEEPEST_VALUE = 200
 """Levels of lists and objects within each other in a value that has a text form."""
 DEEPEST_TYPE = 64
-"""Levels of lists in a type, as brackets nest in a source. Types are compared, printed and hashed by recursion."""
+"""The most lists within each other in a type, as brackets in a source: types are compared and printed by recursion."""
 
 
 def fits_int(number: int) -> bool:

@@ -203,7 +203,7 @@ def _part(value: SSAValue) -> Part:
 def _total(numbers: Sequence[Value]) -> Value | None:
     """The sum; None where there are no numbers, or it cannot be computed and so is left to fail at run time."""
     try:
-        return add_up(numbers) if numbers else None
+        return add_up(numbers) if numbers else None  # as a run adds, from the left: else -O would decide what overflows
     except OperationError:
         return None
 

@@ -11,7 +11,8 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
 from apxm.journal.rows import Answered
 from apxm.reports.summary import count, duration
-from apxm.runtime.call import Call, Outcome
+from apxm.runtime.observing import Outcome
+from apxm.runtime.waiting import Call
 from apxm.source import printable
 
 LONGEST = 2000
@@ -36,7 +37,7 @@ class CallLines:
         lines = [f"{_how(outcome, duration)}{_attempt(call)}"]
         if isinstance(outcome, ModelAnswer):
             lines += text_lines("answer", outcome.text, LONGEST)
-        elif outcome is not None:
+        elif isinstance(outcome, OperationError):
             lines += text_lines(outcome.kind, outcome.message, LONGEST)
         self._tell(path, lines)
 
@@ -89,14 +90,14 @@ class CallLog:
 
     def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         del request
-        self._write(path, f"is answered by the journal, {tokens(Usage(result.input_tokens, result.output_tokens))}")
+        self._write(path, f"is answered by the journal, {tokens(result.usage)}")
 
     def _write(self, path: str, what: str) -> None:
         self._logger.debug("run %s: %s %s", self._run_id, printable(path), printable(what))
 
 
 def _whom(call: Call) -> str:
-    return f"{call.model} (backend {call.backend.name})"
+    return f"{call.provider.variant(call.request)} ({call.provider.kind} {call.provider.name})"
 
 
 def _attempt(call: Call) -> str:

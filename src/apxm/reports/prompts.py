@@ -6,7 +6,6 @@ import json
 
 import msgspec
 
-from apxm.backends.protocol import Usage
 from apxm.journal.rows import Answered, History
 from apxm.operations.types import Value
 from apxm.reports.call_log import request_lines, text_lines, tokens
@@ -69,7 +68,7 @@ def _facts(call: ReplayedCall, answered: dict[str, float]) -> list[str]:
         f"{what} {name}" for what, name in (("model", result.model), ("backend", result.backend)) if name is not None
     )
     when = f"answered {time_text(answered[call.path])}" if call.path in answered else "assumed"
-    facts = [", ".join(part for part in (when, who, tokens(Usage(result.input_tokens, result.output_tokens))) if part)]
+    facts = [", ".join(part for part in (when, who, tokens(result.usage)) if part)]
     if call.exact is not True:
         facts.append(_UNSURE[call.exact])
     return facts

@@ -40,6 +40,9 @@ class Cost(Struct, frozen=True):
         return Cost(self.tokens - other.tokens, self.money - other.money)
 
 
+NOTHING = Cost()
+
+
 class Verdict(Enum):
     FITS = "fits"
     LATER = "later"
@@ -49,15 +52,22 @@ class Verdict(Enum):
 
 class Budget:
     def __init__(self, max_tokens: int | None = None, max_money: int | None = None, spent: Cost | None = None) -> None:
-        """`spent` is what an earlier part of the run cost."""
+        """`spent` is what an earlier part of the run cost. Money is in millionths of a millionth."""
         self.max_tokens = max_tokens
         self.max_money = max_money
-        self.spent = spent or Cost()
-        self.reserved = Cost()
-        self.charged = Cost()
+        self.spent = spent or NOTHING
+        self.reserved = NOTHING
+        self.charged = NOTHING
         """The part of `spent` that is an assumption: attempts whose outcome nobody knows."""
-        self.above = Cost()
+        self.above = NOTHING
         """What attempts cost above what was reserved for them, because the endpoint did not honour their limit."""
+
+    @classmethod
+    def of(cls, max_tokens: int | None, max_cost: float | None, spent: Cost | None) -> Budget | None:
+        """The budget of a run with such limits, `max_cost` in the unit of prices; None where it has none."""
+        if max_tokens is None and max_cost is None:
+            return None
+        return cls(max_tokens, None if max_cost is None else money(max_cost), spent)
 
     def judge(self, worst: Cost) -> Verdict:
         if self._holds(self.spent + self.reserved + worst):

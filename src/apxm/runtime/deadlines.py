@@ -7,62 +7,40 @@ an entry in a dictionary, which keeps the order, instead of a timer of the loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
 
 from apxm.backends.protocol import Handle
 from apxm.runtime.loops import TIMEOUT, RankedClock
+from apxm.runtime.phases import STARTING
+from apxm.runtime.waiting import Call
 
 
-class InFlight(Protocol):
-    """An attempt."""
+class Deadlines:
+    """The calls of a run that have an attempt in flight."""
 
-    @property
-    def limit(self) -> int | None:
-        """How long it may take, in ns; None is no limit."""
-        ...
-
-    @property
-    def sent(self) -> int | None:
-        """When that time began; None before. Those with the same limit begin in the order in which they were added."""
-        ...
-
-
-A = TypeVar("A", bound=InFlight)
-
-_LONGEST_S = 1e9
-"""30 years. Beyond it, in steps of the loop or in ns, the clocks of event loops overflow."""
-
-
-def limit_ns(seconds: float) -> int:
-    """A time limit above 0 as the clock counts it: at least 1 ns, for 0 would be none."""
-    return max(1, round(min(seconds, _LONGEST_S) * 1e9))
-
-
-class Deadlines(Generic[A]):
-    def __init__(self, clock: RankedClock, expire: Callable[[A], None]) -> None:
-        """`expire` is called for each attempt that was not removed when its time is over."""
+    def __init__(self, clock: RankedClock, expire: Callable[[Call], None]) -> None:
+        """`expire` is called for each call that was not removed when the time of its attempt is over."""
         self._clock = clock
         self._expire = expire
-        self._queues: dict[int | None, dict[A, None]] = {None: {}}
+        self._queues: dict[int | None, dict[Call, None]] = {None: {}}
         """By limit, in the order in which they began."""
         self._timers: dict[int, Handle] = {}
 
-    def __iter__(self) -> Iterator[A]:
+    def __iter__(self) -> Iterator[Call]:
         for queue in self._queues.values():
             yield from queue
 
-    def add(self, attempt: A) -> None:
-        limit = attempt.limit
+    def add(self, call: Call) -> None:
+        limit = call.limit
         queue = self._queues.get(limit)
         if queue is None:
             queue = self._queues[limit] = {}
-        queue[attempt] = None
+        queue[call] = None
         if limit is not None and limit not in self._timers:
             self._arm(limit, self._clock.now() + limit)
 
-    def remove(self, attempt: A) -> None:
-        """`attempt` is over. Harmless where it has expired, and where all were forgotten."""
-        self._queues[attempt.limit].pop(attempt, None)
+    def remove(self, call: Call) -> None:
+        """The attempt of a call is over. Harmless where it has expired, and where all were forgotten."""
+        self._queues[call.limit].pop(call, None)
 
     def clear(self) -> None:
         """Forgets all."""
@@ -79,14 +57,15 @@ class Deadlines(Generic[A]):
         del self._timers[limit]
         queue = self._queues[limit]
         now = self._clock.now()
-        due: list[A] = []
-        for attempt in queue:
-            when = (now if attempt.sent is None else attempt.sent) + limit
+        due: list[Call] = []
+        for call in queue:
+            # Its time begins when it is sent; those with the same limit are in the order in which that happens.
+            when = (now if call.phase is STARTING else call.sent) + limit
             if when > now:
                 self._arm(limit, when)
                 break
-            due.append(attempt)
-        for attempt in due:
-            if attempt in queue:  # an end may have others in its wake
-                del queue[attempt]
-                self._expire(attempt)
+            due.append(call)
+        for call in due:
+            if call in queue:  # an end may have others in its wake
+                del queue[call]
+                self._expire(call)

@@ -9,12 +9,12 @@ from heapq import nsmallest
 from apxm.errors import OperationError
 from apxm.operations.types import Value, check_size
 from apxm.runtime.budget import Budget, as_amount
-from apxm.runtime.call import Call
 from apxm.runtime.calls import Calls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.state import Failed, State
 from apxm.runtime.stopped import MOST_PENDING, StopKind, Stopped
 from apxm.runtime.trace import Failure, Status, Trace
+from apxm.runtime.waiting import Call
 
 
 def keep_failures(trace: Trace, failed: Iterable[Failed]) -> None:

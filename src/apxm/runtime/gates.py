@@ -170,6 +170,8 @@ class Gate:
 
     def offer(self, now: int) -> None:
         """Wakes those that wait, longest wait first, until there is nothing left to take."""
+        if not self._waiting:
+            return
         here = get_running_loop()
         for _ in range(len(self._waiting)):
             with self._lock:

@@ -80,6 +80,15 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
+_LONGEST_S = 1e9
+"""30 years. Beyond it, in steps of the loop or in ns, the clocks of event loops overflow."""
+
+
+def limit_ns(seconds: float) -> int:
+    """A time limit above 0 as the clock counts it: at least 1 ns, for 0 would be none."""
+    return max(1, round(min(seconds, _LONGEST_S) * 1e9))
+
+
 class RankedClock(Clock, Protocol):
     """A clock that knows what goes first among things due together."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from apxm.backends.protocol import ModelRequest
-from apxm.errors import BackendError
+from apxm.errors import OperationError
 from apxm.journal.rows import Answered
-from apxm.runtime.call import Call, Outcome
+from apxm.operations.types import Value
 from apxm.runtime.calls import Calls
+from apxm.runtime.phases import EXPIRED, SENT, STARTING
+from apxm.runtime.waiting import Answer, Call
+
+Outcome = Answer | OperationError
 
 
 class CallObserver(Protocol):
@@ -27,7 +30,7 @@ class CallObserver(Protocol):
         """What ended last was in vain, and is tried again after so many ns at the earliest."""
         ...
 
-    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
+    def reused(self, path: str, request: Any, result: Answered) -> None:
         """An earlier process made this call: nothing is sent, its answer is taken from the journal."""
         ...
 
@@ -37,27 +40,44 @@ class ObservedCalls(Calls):
         """`arguments` and `options` are those of `Calls`."""
         super().__init__(*arguments, **options)
         self._observer = observer
+        begin = self._begin
 
-    def _begin(self, call: Call) -> None:
-        self._observer.began(self._path(call), call)
-        super()._begin(call)
+        def observed(call: Call) -> None:
+            observer.began(self._records.path(call), call)
+            begin(call)
 
-    def _ended(self, call: Call, outcome: Outcome, sent: int, received: int) -> None:
-        # Before what it leads to: the calls that waited for this answer begin in there.
-        self._observer.ended(self._path(call), call, outcome, received - sent)
-        super()._ended(call, outcome, sent, received)
+        self._begin = observed
 
-    def _refuse(self, call: Call) -> None:
-        self._observer.ended(self._path(call), call, call.gate.refusal(), None)
-        super()._refuse(call)
+    # What ended is told of before what it leads to: the calls that waited for it begin in there.
 
-    def _pause(self, call: Call, sent: int, received: int, error: BackendError) -> None:
-        super()._pause(call, sent, received, error)
-        self._observer.pauses(self._path(call), call.asked - received)
+    def _commit(self, call: Call, answer: Answer, value: Value, received: int) -> None:
+        self._tell(call, answer, received - call.sent)
+        super()._commit(call, answer, value, received)
 
-    def cancel(self) -> None:
-        given_up = [(call, call.sent) for call in self._running]
-        super().cancel()
-        now = self._now()
-        for call, sent in given_up:
-            self._observer.ended(self._path(call), call, None, None if sent is None else now - sent)
+    def _answered(self, call: Call, answer: Answer, value: Value, received: int, began: int) -> None:
+        if self._recorder is None:
+            self._tell(call, answer, received - call.sent)
+        super()._answered(call, answer, value, received, began)
+
+    def _failed(self, call: Call, error: OperationError, received: int) -> None:
+        self._tell(call, error, received - call.sent)
+        super()._failed(call, error, received)
+
+    def _refuse(self, call: Call, error: OperationError) -> None:
+        self._tell(call, error, None)
+        super()._refuse(call, error)
+
+    def _pause(self, call: Call, error: OperationError, pause: int) -> None:
+        super()._pause(call, error, pause)
+        self._observer.pauses(self._records.path(call), pause)
+
+    def _give_up(self, call: Call, now: int) -> None:
+        phase = call.phase
+        super()._give_up(call, now)
+        if phase is STARTING:
+            self._tell(call, None, None)
+        elif phase is SENT or phase is EXPIRED:
+            self._tell(call, None, now - call.sent)
+
+    def _tell(self, call: Call, outcome: Outcome | None, duration: int | None) -> None:
+        self._observer.ended(self._records.path(call), call, outcome, duration)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from apxm.backends.protocol import Usage
-from apxm.runtime.budget import Cost, Tariff, as_amount
-from apxm.runtime.trace import Trace
+from apxm.errors import UsageError
+from apxm.runtime.budget import NOTHING, as_amount
+from apxm.runtime.trace import Trace, operation_record
+from apxm.runtime.waiting import Provider, WaitingOperation
 
 
 class Progress(NamedTuple):
@@ -27,22 +29,34 @@ class Progress(NamedTuple):
 class Spending:
     """What the answers of a run used up so far. Each look counts those that came since the last one."""
 
-    def __init__(self, trace: Trace, price_of: Callable[[int, int], tuple[Tariff, str]]) -> None:
-        """`price_of` gives the tariff and the model of a call, by frame and node."""
+    def __init__(self, trace: Trace, who: Callable[[int, int], tuple[WaitingOperation, Provider]]) -> None:
+        """`who` gives the operation at a node of a frame, and whoever does it."""
         self._trace = trace
-        self._price_of = price_of
+        self._who = who
         self._seen = 0
-        self._cost = Cost()
+        self._cost = NOTHING
         self._priced = True
 
     def look(self) -> tuple[int, float | None]:
         """Tokens and cost, as in `Progress`."""
-        raw = self._trace.raw
-        for operation in raw[self._seen :]:
-            tariff, model = self._price_of(operation[0], operation[1])
+        trace = self._trace
+        for record in map(operation_record, trace.raw[self._seen :]):
+            operation, provider = self._who(record.frame, record.node)
             # Only the last attempt of an operation is ever answered.
-            cost = tariff.actual(Usage(operation[12] or 0, operation[13] or 0), model)
-            self._cost += cost or Cost()
-            self._priced &= tariff.knows(model)
-        self._seen = len(raw)
-        return self._cost.tokens, as_amount(self._cost.money) if raw and self._priced else None
+            usage = record.attempts[-1].usage
+            known = Usage(usage.input_tokens or 0, usage.output_tokens or 0)
+            self._cost += provider.cost(operation, known) or NOTHING
+            self._priced &= provider.unpriced(operation) is None
+        self._seen = len(trace.raw)
+        return self._cost.tokens, as_amount(self._cost.money) if trace.raw and self._priced else None
+
+
+def refuse_unknown_prices(uses: Iterable[tuple[WaitingOperation, Provider]]) -> None:
+    """Raises `UsageError` where the cost of operations cannot be limited, since nobody wrote down a price."""
+    unpriced = {(provider.name, variant) for operation, provider in uses if (variant := provider.unpriced(operation))}
+    if unpriced:
+        name, model = min(unpriced)
+        raise UsageError(
+            f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
+            hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
+        )

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
-from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.protocol import Usage
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answered, Answers, Edited, Ended, History, Printed, Reserved, Resumed, Settled
+from apxm.journal.rows import (
+    Answered,
+    Answers,
+    Edited,
+    Ended,
+    History,
+    Printed,
+    Reserved,
+    Resumed,
+    Row,
+    Settled,
+    Started,
+)
+from apxm.operations.types import Value
 from apxm.runtime.budget import Cost, as_amount, money
+from apxm.runtime.loops import Failed, enter
 from apxm.runtime.trace import Trace
+from apxm.runtime.waiting import Call
 from apxm.source import as_utf8, printable
 
 _encode = msgspec.msgpack.Encoder().encode
 
-Find = Callable[[str, ModelRequest, str, str], Answered | None]
-"""From an operation's path, request, backend and model to its answer."""
+Find = Callable[[str, object, str, str | None], Answered | None]
+"""From an operation's path and request, and the name and variant of its provider, to its answer."""
 Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
 
@@ -82,24 +98,27 @@ class Recorder:
         rows = [*self._history.settled, *self._history.unsettled]
         return Cost(sum(row.tokens for row in rows), sum(money(row.cost or 0.0) for row in rows))
 
-    def start(self, failed: Callable[[], object]) -> None:
-        """Called on the loop of the run; `failed` is called there when the journal cannot be written any more."""
+    def start(self, failed: Callable[[], object], abort: Failed) -> None:
+        """Called on the loop of the run. `failed` is called there when the journal cannot be written any more, `abort`
+        with what is raised by whoever is told that something is safe."""
 
         def on_failure(error: JournalError) -> None:
             self.failure = error
             failed()
 
+        self._abort = abort
         self._journal.start(on_failure)
         if self._history is not None:
             self._journal.append(Resumed(self._apxm))
         if self._edited is not None:
             self._journal.append(self._edited)
 
-    def recorded(self, path: str, request: ModelRequest, backend: str, model: str) -> Answered | None:
-        """The answer that an earlier process got. Raises `JournalError` where it is one to another request."""
+    def recorded(self, path: str, request: object, name: str, variant: str | None) -> Answered | None:
+        """The answer that an earlier process got, as `Find` has it. Raises `JournalError` where it is one to another
+        request."""
         if self._history is None:
             return None
-        result = self._find(self._history.spare, path, request, backend, model)
+        result = self._find(self._history.spare, path, request, name, variant)
         if result is not None and path not in self._history.results:
             # What is made from it comes behind it: the next process must find this answer here, and no other.
             self._journal.append(replace(result, path=path))
@@ -109,16 +128,16 @@ class Recorder:
         """As `recorded`, to see what there is: it leaves the journal as it is, and everything to be found again."""
         spare = Answers() if self._history is None else self._history.spare.copy()
 
-        def find(path: str, request: ModelRequest, backend: str, model: str) -> Answered | None:
-            return self._find(spare, path, request, backend, model)
+        def find(path: str, request: object, name: str, variant: str | None) -> Answered | None:
+            return self._find(spare, path, request, name, variant)
 
         return find
 
-    def _find(self, spare: Answers, path: str, request: ModelRequest, backend: str, model: str) -> Answered | None:
+    def _find(self, spare: Answers, path: str, request: object, name: str, variant: str | None) -> Answered | None:
         result = None if self._history is None else self._history.results.get(path)
         if result is None and not spare:
             return None
-        digest = request_digest(request, backend, model)
+        digest = request_digest(request, name, variant)
         if result is None:
             return spare.take(path, digest)
         if result.digest != digest:
@@ -130,24 +149,30 @@ class Recorder:
             )
         return result
 
-    def received(
-        self, path: str, request: ModelRequest, backend: str, model: str, answer: ModelAnswer, then: Then, urgent: bool
-    ) -> None:
-        """`urgent` as for `Journal.append`."""
-        usage = answer.usage
-        digest = request_digest(request, backend, model)
-        row = Answered(path, digest, answer.text, backend, usage.input_tokens, usage.output_tokens, model)
-        self._journal.append(row, then, urgent=urgent)
+    def received(self, path: str, call: Call, value: Value, usage: Usage, then: Then, urgent: bool) -> None:
+        """The answer to a call; `urgent` as for `Journal.append`."""
+        name, variant = call.provider.name, call.provider.variant(call.original)
+        digest = request_digest(call.original, name, variant)
+        row = Answered(path, digest, value, name, usage.input_tokens, usage.output_tokens, variant)
+        self._append(row, then, urgent)
+
+    def started(self, path: str, call: Call, then: Then, urgent: bool) -> None:
+        """A call with an outside effect is about to begin. Its key is the same for every attempt and process."""
+        digest = request_digest(call.original, call.provider.name, call.provider.variant(call.original))
+        self._append(Started(path, digest, f"{self.run_id}/{path}"), then, urgent)
 
     def printed(self, number: int, line: str) -> None:
         if self._history is None or number not in self._history.printed:
             self._journal.append(Printed(number, line))
 
-    def reserved(self, path: str, attempt: int, worst: Cost, then: Then, urgent: bool) -> None:
-        self._journal.append(Reserved(path, attempt, worst.tokens, as_amount(worst.money)), then, urgent=urgent)
+    def reserved(self, path: str, call: Call, then: Then | None, urgent: bool) -> None:
+        """The most that the next attempt of a call can cost."""
+        worst = call.worst
+        self._append(Reserved(path, len(call.earlier), worst.tokens, as_amount(worst.money)), then, urgent)
 
-    def settled(self, path: str, attempt: int, actual: Cost) -> None:
-        self._journal.append(Settled(path, attempt, actual.tokens, as_amount(actual.money)))
+    def settled(self, path: str, call: Call, actual: Cost) -> None:
+        """What the running attempt of a call did cost."""
+        self._append(Settled(path, len(call.earlier), actual.tokens, as_amount(actual.money)))
 
     def ended(self, trace: Trace) -> None:
         message = trace.failures[0].message if trace.failures else ""
@@ -155,7 +180,11 @@ class Recorder:
             message = trace.stopped.message
         self._journal.append(Ended(trace.status.value, as_utf8(message)))  # whose words they are is not known
 
+    def _append(self, row: Row, then: Then | None = None, urgent: bool = False) -> None:
+        self._journal.append(row, None if then is None else partial(enter, then, self._abort), urgent=urgent)
 
-def request_digest(request: ModelRequest, backend: str, model: str) -> bytes:
+
+def request_digest(request: object, name: str, variant: str | None) -> bytes:
+    """Equal for equal requests to one variant of one provider, over all versions and processes."""
     # Without what is left at its default: a field that a later version adds changes no digest.
-    return blake2b(_encode((backend, model, request)), digest_size=16).digest()
+    return blake2b(_encode((name, variant, request)), digest_size=16).digest()

@@ -75,9 +75,7 @@ def replay(
         frame, node = item
         handler = program.handlers[frame.plan.index][node]
         try:
-            assert isinstance(handler, ModelCall)
-            result = answer(trace, frame, node, handler)
-            if result is not None:
+            if isinstance(handler, ModelCall) and (result := answer(trace, frame, node, handler)) is not None:
                 state.succeed(frame, node, result.value)
         except OperationError as error:
             state.broke(frame, node, error)

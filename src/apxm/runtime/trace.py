@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from apxm.backends.protocol import Usage
 from apxm.operations.types import Value
 from apxm.program.program import Flow, Opener, Operate, Program
 from apxm.program.unfolding import FrameRecord
@@ -58,10 +59,12 @@ class Attempt(NamedTuple):
     """``ok``, ``cancelled``, or the `kind` of the error."""
     service_ns: int | None
     """What the endpoint says it spent, clamped to the latency; None where it says nothing."""
-    input_tokens: int | None
-    output_tokens: int | None
+    usage: Usage
+    """What it used, as far as the endpoint says; a failed or cancelled attempt has nothing known."""
     slot_from: Place | None = None
     """Whose end gave it its slot; None where it was granted without any coming to an end."""
+    first: int | None = None
+    """When the first part of its answer was there; None where the answer came whole."""
 
     @property
     def latency(self) -> int:
@@ -85,14 +88,19 @@ class OperationRecord(NamedTuple):
         return bool(self.attempts) and self.attempts[-1].outcome == "ok"
 
 
-RawAttempt = tuple[int, int, int, int, str, int | None, int | None, int | None, Place | None]
+RawAttempt = tuple[int, int, int, int, str, int | None, Usage, Place | None, int | None]
 """The fields of an `Attempt`."""
 RawOperation = tuple[
     int, int, str, int, int, tuple[RawAttempt, ...],
-    int, int, int, int, str, int | None, int | None, int | None, Place | None,
+    int, int, int, int, str, int | None, Usage, Place | None, int | None,
 ]  # fmt: skip
 """The fields of an `OperationRecord`, with all attempts but the last; then those of the last. One tuple costs less than
 three."""
+
+
+def operation_record(raw: RawOperation) -> OperationRecord:
+    """The record that a raw operation stands for; `records.Records` makes those."""
+    return OperationRecord(*raw[:5], (*map(Attempt._make, raw[5]), Attempt._make(raw[6:])))
 
 
 @dataclass
@@ -160,7 +168,7 @@ class Trace:
     @cached_property
     def operations(self) -> list[OperationRecord]:
         """Those that waited, in the order in which they were routed. Read it when the run is over."""
-        return [OperationRecord(*raw[:5], (*map(Attempt._make, raw[5]), Attempt._make(raw[6:]))) for raw in self.raw]
+        return list(map(operation_record, self.raw))
 
     @property
     def attempts(self) -> int:

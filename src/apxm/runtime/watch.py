@@ -15,9 +15,8 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 from apxm.forks import ProcessLock, tell_of_forks
-from apxm.runtime.call import Call
-from apxm.runtime.calls import Calls
-from apxm.runtime.workers import Workers
+from apxm.runtime.attempts import Attempts
+from apxm.runtime.waiting import Call
 
 LIMIT_NS = 50_000_000
 """A handler that takes longer in one step is reported."""
@@ -28,13 +27,14 @@ _CLOSER_S = 0.005
 _LINGER = 10
 """After so many looks that find no run the thread ends."""
 _CALLERS = (
-    Workers._work.__code__,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
-    Calls._begin.__code__,  # pyright: ignore[reportPrivateUsage]
+    Attempts._work.__code__,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
+    Attempts.begin.__code__,
 )
 """The functions of ours that give control to a handler, whose variable `call` says for which call."""
 
 
 class _Step(NamedTuple):
+    attempts: Attempts
     call: Call
     where: str
     """File and line in the handler's own function."""
@@ -52,11 +52,11 @@ class _Turn:
         self.came.set()
         if self.held_up_by is not None:
             step, duration = self.held_up_by
-            step.call.owner.held_up(step.call, duration, step.where)
+            step.attempts.held_up(step.call, duration, step.where)
 
 
 class Watch:
-    """Of all event loops of the process on which runs go on. Reports to the owner of the call, in its loop."""
+    """Of all event loops of the process on which runs go on. Reports to the run of the call, in its loop."""
 
     def __init__(self) -> None:
         self._lock = ProcessLock()
@@ -156,7 +156,7 @@ def _step_of(thread: int) -> _Step | None:
             call = frame.f_locals.get("call")
             if inner is None or call is None or inner.f_globals.get("__name__", "").startswith("apxm.runtime."):
                 return None  # our own work
-            return _Step(call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
+            return _Step(frame.f_locals["self"], call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
         inner, frame = frame, frame.f_back
     return None
 

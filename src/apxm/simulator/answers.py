@@ -36,7 +36,7 @@ class Stream(NamedTuple):
         return Stream(first, tokens, pending)
 
 
-class Answer(Protocol):
+class ServedAnswer(Protocol):
     @property
     def usage(self) -> TokenCounts: ...
 
@@ -64,7 +64,7 @@ class ServedCall(Protocol):
         """What the latency is drawn for, and the answer in words given to."""
         ...
 
-    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> Answer:
+    def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ServedAnswer:
         """`number` is that of the call, from 1, and `created` when it is answered, in seconds since 1970."""
         ...
 

@@ -28,7 +28,7 @@ class StreamOptions(Struct):
 
 
 def passing_over(names: str) -> type[Struct]:
-    """A request that knows these fields, on which no simulated answer depends, and refuses all others."""
+    """A request that knows these fields, on which no simulated answer depends, and refuses others, on which one may."""
     return msgspec.defstruct("PassingOver", [(name, Any, None) for name in names.split()], forbid_unknown_fields=True)
 
 

@@ -19,7 +19,7 @@ _MAX_WAITING = 16
 _NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):  # a task per request would be what is measured
     """A client that leaves, or that closes its side, cancels its call."""
 
     _transport: asyncio.Transport

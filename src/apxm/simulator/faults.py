@@ -8,7 +8,7 @@ import zlib
 from functools import cache
 
 from apxm.backends.faults import RETRY_AFTER_S, FaultKind
-from apxm.simulator.answers import Answer
+from apxm.simulator.answers import ServedAnswer
 from apxm.simulator.replies import EVENT_STREAM, HTML, JSON, Reply, error
 
 BOMB_SIZE = 1 << 30
@@ -30,7 +30,7 @@ def refusal(fault: FaultKind) -> Reply:
     return error(int(fault), "The server failed (a simulated fault).")
 
 
-def spoiled(fault: FaultKind, answer: Answer, *, stream: bool, headers: bytes) -> Reply:
+def spoiled(fault: FaultKind, answer: ServedAnswer, *, stream: bool, headers: bytes) -> Reply:
     """An answer that comes, and is none."""
     if fault == "content_type":
         return Reply(200, b"<!DOCTYPE html><title>Bad gateway</title>", HTML, headers)
@@ -46,7 +46,7 @@ def spoiled(fault: FaultKind, answer: Answer, *, stream: bool, headers: bytes) -
     return Reply(200, body, EVENT_STREAM if stream else JSON, headers)
 
 
-def sound_body(answer: Answer, *, stream: bool) -> bytes:
+def sound_body(answer: ServedAnswer, *, stream: bool) -> bytes:
     return answer.stream(by_token=False).all() if stream else answer.whole()
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from apxm.backends.faults import AT_ONCE, FaultKind
 from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.backends.simulated import NS_PER_DRIPPED_BYTE, SimulatedBackend
-from apxm.simulator.answers import Answer, ServedCall, Stream
+from apxm.simulator.answers import ServedAnswer, ServedCall, Stream
 from apxm.simulator.faults import refusal, sound_body, spoiled
 from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.replies import EVENT_STREAM, JSON, Reply, server_timing
@@ -67,7 +67,7 @@ class _RunningCall:
         "_stream",
     )  # fmt: skip
 
-    _answer: Answer
+    _answer: ServedAnswer
     _stream: Stream
     _drops: bytes
     """What drips."""

@@ -110,7 +110,7 @@ def _popen(options: SimulatorOptions, said: IO[bytes]) -> subprocess.Popen[bytes
     command = [sys.executable, "-P", "-m", "apxm", "simulator", "--json", "--quiet", "--stop-with-input"]
     given = {name: getattr(options, name) for name in ("latency", "slowdown", "faults", "seed", "tokens_per_second")}
     command += [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
-    pipe = subprocess.PIPE
+    pipe = subprocess.PIPE  # the child ends when its input closes, which whatever ends this process does, too
     environment = process_environment(os.environ)
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, start_new_session=True, env=environment)
 

@@ -13,7 +13,6 @@ from apxm.program.program import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of
-from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.session import Session
 from apxm.workloads.comparison import APXM
@@ -47,13 +46,12 @@ class ApxmSystem:
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _run(self, width: int, max_concurrency: int | None) -> Sample:
+    async def _run(self, width: int, most: int | None) -> Sample:
         program, flow = self._flows[width]
         now = clock_of(asyncio.get_running_loop()).now
         begun = now()
         # What prepares a run is part of the system's work, as it is inside LangGraph's one call.
-        told = Invocation(options=RunOptions(max_concurrency=max_concurrency))
-        trace = await Session(program, flow, (), told, self._pool).execute()
+        trace = await Session(program, flow, (), Invocation.of({"max_concurrency": most}), self._pool).execute()
         duration = now() - begun
         _must_have_succeeded(trace)
         return Sample(duration, _calls(trace), str(trace.value), trace)

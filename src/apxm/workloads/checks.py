@@ -48,7 +48,7 @@ def _judged(workload: Workload, subject: str, fault: str) -> Check:
 
 
 def _fault_of_flow(width: int) -> str:
-    """What is wrong with a run on virtual time, whose calls of one second must all go at once; empty where nothing is."""
+    """What is wrong with a run on virtual time, whose calls of one second must all go at once; empty if nothing is."""
     sample = run_virtually(_run(width))
     if len(sample.calls) != width:
         return f"{len(sample.calls)} calls instead of {width}"

@@ -30,7 +30,7 @@ from apxm.workloads.systems import Sample, System
 CALIBRATION_CALLS = 64
 """Most calls one at a time; an endpoint that always takes equally long needs fewer."""
 CALIBRATION_GROWTH = 8
-"""How many times as many calls at concurrency c, min(c, 8): they take no longer, and all beyond the largest needs them."""
+"""At concurrency c calls are c times as many, 8 at most: they take no longer, and what lies beyond rests on them."""
 
 
 @dataclass(frozen=True)

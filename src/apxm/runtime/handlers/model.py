@@ -1,18 +1,39 @@
-"""Operations that call a model: from operands to the request a backend sends."""
+"""The model call: one kind of waiting operation, from operands to the request that a backend sends, and back from its
+answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
-from apxm.backends.protocol import ModelRequest
+from msgspec.structs import replace
+
+from apxm.backends.protocol import (
+    AnyBackend,
+    CallbackBackend,
+    CoroutineBackend,
+    ModelAnswer,
+    ModelRequest,
+    Usage,
+    sound_outcome,
+)
+from apxm.errors import BackendError, OperationError
 from apxm.operations.definition import Operation
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Literal, Operate
-from apxm.runtime.deadlines import limit_ns
+from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
+from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator, joined
+from apxm.runtime.failures import EndpointFailures
+from apxm.runtime.gates import Gate
+from apxm.runtime.loops import limit_ns
+from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
+
+_ASSUMED_OUTPUT = 1024
+"""Tokens of an answer that nothing limits."""
 
 
-class ModelCall:
+class ModelCall(WaitingOperation):
     """One model operation of a plan: everything about its request that is known before the run."""
 
     __slots__ = (
@@ -25,12 +46,8 @@ class ModelCall:
         "_prompt",
         "_system",
         "_temperature",
-        "backend",
         "max_tokens",
         "model",
-        "priority",
-        "retries",
-        "timeout_ns",
     )
 
     def __init__(self, operation: Operation, node: Operate) -> None:
@@ -48,20 +65,32 @@ class ModelCall:
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
         self._made_for = False
-        self.backend: str | None = literal(node, "backend")
+        self.provider = cast("str | None", literal(node, "backend"))
         timeout: float | None = literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
-        self.retries: int | None = literal(node, "retries")
+        self.retries = cast("int | None", literal(node, "retries"))
         self.priority = node.priority
 
-    def request(self, values: list[Value], can_reason: bool) -> ModelRequest:
-        """The request, for a backend that has a reasoning setting or has not. Raises `OperationError`."""
-        if self._made is not None and self._made_for == can_reason:
+    @property
+    def backend(self) -> str | None:
+        """The backend that the program names; None for the one that answers by default."""
+        return cast("str | None", self.provider)
+
+    def bind(self, run: Binding) -> Provider:
+        return ModelProvider(*run.pool.get(self.backend), run)
+
+    def value(self, answer: ModelAnswer) -> Value:
+        return answer.text
+
+    def request(self, values: list[Value], form: bool) -> ModelRequest:
+        """The request, for a backend that has a reasoning setting, or has not where `form` is false. Raises
+        `OperationError`."""
+        if self._made is not None and self._made_for == form:
             return self._made
         prompt = text_form(self._prompt(values))
         if self._context is not None:
             prompt = with_context(prompt, self._context(values))
-        reasons = can_reason and self._operation.reasons
+        reasons = form and self._operation.reasons
         made = ModelRequest(
             prompt,
             None if self._system is None else text_form(self._system(values)),
@@ -73,8 +102,82 @@ class ModelCall:
             self._budget if reasons else None,
         )
         if self._constant:
-            self._made, self._made_for = made, can_reason
+            self._made, self._made_for = made, form
         return made
+
+
+class ModelProvider(Provider):
+    """A backend as a run uses it."""
+
+    kind = "backend"
+    unpaid = frozenset(
+        {"http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files"}
+    )
+    """Kinds of failure in which no model worked."""
+
+    def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
+        self.info = info = backend.info
+        self.name, self._model = info.name, info.model
+        self.virtual = info.simulated
+        self.form = backend.can_reason
+        self.gate = gate
+        self._limits = limits = backend.limits
+        self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
+        self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
+        self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self._tariff = Tariff(limits)
+        self._warn = run.warn
+        self._cut_off: set[tuple[int, int]] = set()
+        """Operations, as plan and node, of which an answer was ended by its limit of tokens."""
+        failures = EndpointFailures(gate, limits.retries, run.pool.retries, run)
+        self.retry, self.delay = failures.retry, failures.delay
+
+    def answer(self, call: Call, outcome: object) -> ModelAnswer | OperationError:
+        try:
+            found = sound_outcome(outcome)
+        except TypeError as flaw:
+            return gave_no_answer(self, flaw)
+        if isinstance(found, ModelAnswer) and found.cut_off:
+            self._tell_cut_off(call)
+        return found
+
+    def timeout(self, limit_s: float) -> OperationError:
+        where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""
+        message = f"no answer from {self.title}{where} within {limit_s:g} s"
+        return BackendError("timeout", message, retryable=True)
+
+    def variant(self, request: ModelRequest) -> str | None:
+        return request.model or self._model
+
+    def most_tokens(self, request: ModelRequest) -> int:
+        limits = self._limits
+        return limits.own_input + request.largest_input + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
+
+    def bounded(self, request: ModelRequest) -> tuple[ModelRequest, Cost]:
+        """In a run with a budget an answer has a limit, and so an attempt a worst case."""
+        if request.max_tokens is None:
+            request = replace(request, max_tokens=self._limits.max_tokens or DEFAULT_MAX_TOKENS)
+        return request, self._tariff.worst(request, request.model or self._model)
+
+    def bounds(self, operation: ModelCall) -> bool:
+        return operation.max_tokens is None and self._limits.max_tokens is None
+
+    def cost(self, operation: ModelCall, usage: Usage) -> Cost | None:
+        return self._tariff.actual(usage, operation.model or self._model)
+
+    def unpriced(self, operation: ModelCall) -> str | None:
+        model = operation.model or self._model
+        return None if self._tariff.knows(model) else model
+
+    def _tell_cut_off(self, call: Call) -> None:
+        """Said once per operation of the program, however often it is called."""
+        place = call.frame.plan.index, call.node
+        if place in self._cut_off:
+            return
+        self._cut_off.add(place)
+        most = call.request.max_tokens or self._limits.max_tokens
+        limit = f"max_tokens: {most:,}" if most else "the endpoint's own, as there is no max_tokens"
+        self._warn(call, f"the answer was cut off by a limit of tokens ({limit}); a larger one gives more")
 
 
 def with_context(prompt: str, context: Sequence[Value]) -> str:

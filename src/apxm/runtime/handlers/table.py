@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from itertools import chain
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
@@ -11,8 +12,9 @@ from apxm.program.program import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.state import LoadedPlan, Replace, load
+from apxm.runtime.waiting import WaitingOperation
 
-Handler = InlineOperation | ModelCall
+Handler = InlineOperation | WaitingOperation
 
 
 def handler(node: Operate) -> Handler:
@@ -41,6 +43,13 @@ class LoadedProgram:
         """By plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
         self.plans: tuple[LoadedPlan, ...] = load(program, inline, replace)
-        calls = (found for plan in self.handlers for found in plan if isinstance(found, ModelCall))
-        self.backends: tuple[str | None, ...] = tuple(dict.fromkeys(call.backend for call in calls))
+        self.waiting: dict[Hashable, WaitingOperation] = {}
+        """By the key of its provider the first of those that share it: any of them can bind it."""
+        for found in chain.from_iterable(self.handlers):
+            if isinstance(found, WaitingOperation):
+                self.waiting.setdefault(found.provider, found)
+
+    @property
+    def backends(self) -> tuple[str | None, ...]:
         """Those that the calls name, each once and in their order; None is the default one."""
+        return tuple(call.backend for call in self.waiting.values() if isinstance(call, ModelCall))

@@ -1,0 +1,237 @@
+"""The seam for whatever waits: all that a kind of waiting operation says about itself. Nothing else knows the kinds.
+
+A kind is two classes in one file of `handlers/`. Its `WaitingOperation`s are the nodes of a plan, known before any run.
+Its `Provider`s do what they ask for, one per run and whoever is asked: a backend, a tool, a store, a person. A `Call`
+is one operation of one run while it waits. docs/design/0014-waiting.md says how to add a kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from apxm.backends.protocol import BackendInfo, Clock, Handle, Usage
+from apxm.errors import OperationError
+from apxm.operations.types import Value
+from apxm.runtime.budget import NOTHING, Cost
+from apxm.runtime.gates import Gate, Ticket
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.phases import READY, Phase
+from apxm.runtime.state import Frame
+from apxm.runtime.trace import Place, RawAttempt
+
+
+class Answer(Protocol):
+    """What a provider makes of a good outcome. What it means as a `Value` is the operation's to say."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+    @property
+    def service_ns(self) -> int | None:
+        """How long whoever answered says to have worked; None where that says nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a run has for the providers of its operations."""
+
+    pool: BackendPool
+    seed: int
+    warn: Callable[[Call, str], None]
+    """Tells the caller of the run something about a call; what is said once is the provider's to know."""
+
+    @cached_property
+    def random(self) -> Random:
+        """The pauses between attempts are drawn from it, those of all providers in the order in which they come."""
+        return Random(self.seed)
+
+
+class WaitingOperation:
+    """One operation of a plan that waits, as it is known before any run."""
+
+    __slots__ = ("priority", "provider", "retries", "timeout_ns")
+
+    provider: Hashable
+    """The key of whoever does it: operations with equal keys have one `Provider` in a run."""
+    priority: int
+    """The longest path from it to the end of its plan, in ms."""
+    timeout_ns: int | None
+    """The time limit of an attempt; None for that of the provider."""
+    retries: int | None
+    """How often the program says that a failed attempt may be made again; None where it does not say."""
+
+    def bind(self, run: Binding) -> Provider:
+        """The provider for all operations with this one's key. Raises `ConfigurationError` where there is none."""
+        raise NotImplementedError
+
+    def request(self, values: list[Value], form: Any) -> Any:
+        """What is asked, from the values of its frame; `form` is the provider's. Raises `OperationError`."""
+        raise NotImplementedError
+
+    def value(self, answer: Any) -> Value:
+        """What its answer is to the program. Raises `OperationError`."""
+        raise NotImplementedError
+
+
+class Provider:
+    """Whoever does the waiting operations of a kind, in one run.
+
+    Either `begin` or `call` is there. What a kind does not say stays at the defaults here: it asks nobody before it
+    begins, has no time limit, costs nothing, is never tried again, and leaves nothing in a journal but its answer.
+    """
+
+    kind = "provider"
+    """The noun by which messages tell what it is, such as ``backend``."""
+    name: str
+    """Its name in messages, traces and journals, where it stands for the pool that its slots belong to."""
+    info: BackendInfo | None = None
+    """What the user is told about it, if anything."""
+    virtual: bool = False
+    """Whether it works on virtual time."""
+    form: Any = None
+    """Whatever its requests depend on besides the values."""
+    timeout_ns: int | None = None
+    """The time limit of an attempt, for operations without one."""
+    gate: Gate | None = None
+    """Whose leave an attempt needs. Where there is none it takes no slot of the run either, and reserves no budget."""
+    records_started: bool = False
+    """Whether a journal is told before an attempt begins, so that one with an outside effect is never made twice."""
+    unpaid: frozenset[str] = frozenset()
+    """Kinds of failure that cost nothing."""
+
+    begin: Callable[[Any, Clock, Callable[[Any], None]], Handle] | None = None
+    """Begins an attempt without a task, given the request, the clock, and what to call with the outcome: once, from
+    whichever thread, unless the handle was cancelled."""
+    call: Callable[[Any], Awaitable[object]] | None = None
+    """Makes an attempt in a task, which is cancelled to give it up."""
+
+    @property
+    def title(self) -> str:
+        """``backend 'local'``"""
+        return f"{self.kind} {self.name!r}"
+
+    def answer(self, call: Call, outcome: object) -> Answer | OperationError:
+        """What came of an attempt, as a run can use it, whoever made it."""
+        raise NotImplementedError
+
+    def timeout(self, limit_s: float) -> OperationError:
+        """Why an attempt failed whose time is over."""
+        return OperationError("timeout", f"no answer from {self.title} within {limit_s:g} s")
+
+    def variant(self, _request: Any, /) -> str | None:
+        """Which of several that it has is asked, such as a backend's model; digests and rows of the journal name it."""
+        return None
+
+    # --- trying again ----------------------------------------------------------------------------------------------
+
+    def retry(self, _call: Call, _error: OperationError, _now: int, /) -> int | None:
+        """In how many ns an attempt that has just failed may be made again; None for never."""
+        return None
+
+    def delay(self, _call: Call, _now: int, /) -> int:
+        """How many ns more a pause has to last that is over; 0 where the next attempt may go."""
+        return 0
+
+    # --- what it uses ----------------------------------------------------------------------------------------------
+
+    def most_tokens(self, _request: Any, /) -> int:
+        """The most tokens that an attempt takes of its gate's minute."""
+        return 0
+
+    def bounded(self, request: Any, /) -> tuple[Any, Cost]:
+        """The request as a run with a budget makes it, and the most that an attempt then costs."""
+        return request, NOTHING
+
+    def cost(self, _operation: Any, _usage: Usage, /) -> Cost | None:
+        """What an attempt cost that used so much; None where nobody knows."""
+        return NOTHING
+
+    def unpriced(self, _operation: Any, /) -> str | None:
+        """What nobody wrote down a price for, where it is not known what attempts cost in money."""
+        return None
+
+    def bounds(self, _operation: Any, /) -> bool:
+        """Whether `bounded` limits what neither the program nor anything else does."""
+        return False
+
+
+class Call(Struct, eq=False, gc=False):
+    """One operation of one run that waits.
+
+    A `Struct`, because making one costs a quarter of a class's `__init__`; and not looked at by the garbage collector,
+    which else takes a fifth of a wide fan-out. Its handle mostly leads back to it, so whoever ends an attempt clears
+    that.
+    """
+
+    ended: Callable[[Call, int, object], None]
+    """Told of the outcome of each attempt that began without a task, with its number from 0."""
+    frame: Frame
+    node: int
+    operation: WaitingOperation
+    provider: Provider
+    request: Any
+    """What is asked; in a run with a budget, as bounded by that."""
+    ready: int
+    asked: int
+    """When the running attempt, or the next one, could start if there is a slot."""
+    clocked: bool
+    """Whether the scheduler's own time for it is measured."""
+    since: int
+    """When our own work on it last began, if it is clocked."""
+    input_collection: int
+    """Our own time, in ns, until its operands were collected, if it is clocked; waiting left out, as in `dispatch`."""
+    dispatch: int
+    """Our own time, in ns, to begin and to end its last attempt, if it is clocked."""
+    phase: Phase = READY
+    earlier: tuple[RawAttempt, ...] = ()
+    """The attempts that failed, before the running one."""
+    granted: int = 0
+    slot_from: Place | None = None
+    sent: int = 0
+    """When the running attempt was sent; it says nothing before the phase `SENT`."""
+    first: int | None = None
+    """When the first part of the answer was there; None where it comes whole."""
+    received: int = 0
+    """When the answer was there, once there is one."""
+    answer: Answer | None = None
+    limit: int | None = None
+    """The time limit of the running attempt, in ns; None where there is none, or it is over."""
+    handle: Handle | None = None
+    """What gives up the running attempt, or the pause before the next one."""
+    hoping_since: int | None = None
+    """When it first failed in a way that is worth little patience (`BackendError.patience_s`); None where it last
+    failed in another one."""
+    ticket: Ticket | None = None
+    """The gate's leave for the running attempt; None where nothing is limited."""
+    tokens: int = 0
+    """The most that an attempt takes of its gate's minute; 0 where nobody counts."""
+    worst: Cost = NOTHING
+    """The most that an attempt can cost the run, which has a budget."""
+    unbounded: Any = None
+    """The request without what a budget added; None where there was nothing to add."""
+
+    @property
+    def original(self) -> Any:
+        """The request as the program makes it, whatever a budget added."""
+        return self.request if self.unbounded is None else self.unbounded
+
+    @property
+    def rank(self) -> int:
+        """The longest path from it to the end of the run, in ms; the highest goes first."""
+        return self.frame.base + self.operation.priority
+
+    def timeout(self) -> OperationError:
+        """Why its attempt failed, where its time is over."""
+        limit = self.operation.timeout_ns or self.provider.timeout_ns or 0
+        return self.provider.timeout(limit / 1e9)
+
+    def first_ended(self, outcome: object) -> None:
+        """Its provider says that the first attempt is over. A `partial` of `ended` takes twice as long to make."""
+        self.ended(self, 0, outcome)
