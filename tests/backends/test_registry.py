@@ -36,7 +36,9 @@ def test_a_backend_that_cannot_be_made_fails_at_its_call_and_not_before() -> Non
     def make() -> CoroutineBackend:
         raise ConfigurationError("KEY is not set", where="config.toml:2", hint="export KEY=…")
 
-    backend = DeferredBackend(openai_info("b", OPENAI, parse_endpoint(OPENAI.endpoint)), OPENAI.limits, make)
+    backend = DeferredBackend(
+        openai_info("b", OPENAI, parse_endpoint(OPENAI.endpoint)), OPENAI.limits, make, can_reason=True
+    )
     assert backend.can_reason
     with pytest.raises(BackendError, match=r"config\.toml:2: KEY is not set") as caught:
         asyncio.run(backend.call(ModelRequest("Hi")))
