@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -18,6 +19,7 @@ import msgspec
 
 from apxm.backends.completion import ChatChoice, ChatMessage, Completion, TokenCounts
 from apxm.backends.latency import Draws
+from apxm.backends.numbers import DECIMAL
 from apxm.backends.protocol import ModelAnswer
 from apxm.errors import BackendError, UsageError
 
@@ -45,7 +47,6 @@ MAX_CALL = 1_000_000_000
 
 _FORMS = "none or KIND:PROBABILITY,KIND:@K,…,seed:N"
 _EXAMPLES = "429:0.1,reset:0.05,seed:7 or hang:@3"
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,2})?|\.[0-9]{1,20}([eE][+-]?[0-9]{1,2})?")
 _CALL = re.compile(r"@[0-9]{1,12}")
 _SEED = re.compile(r"-?[0-9]{1,18}")
 
@@ -114,9 +115,10 @@ def parse_faults(text: str) -> Faults:
             chances[name] = _parse_probability(text, value)
     if not chances and not calls:
         raise _refused(text, f"it names no fault, expected {_FORMS}")
-    if (total := sum(chances.values(), Fraction())) > 1:
-        raise _refused(text, f"the probabilities add up to {float(total):g}, expected at most 1")
-    return Faults(tuple(_bounds(chances)), calls, seed, stripped)
+    bounds = [*accumulate(chances.values())]  # exact, so that probabilities of 1 in all leave out no call
+    if bounds and bounds[-1] > 1:
+        raise _refused(text, f"the probabilities add up to {float(bounds[-1]):g}, expected at most 1")
+    return Faults(tuple(zip(chances, map(float, bounds), strict=True)), calls, seed, stripped)
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
@@ -134,16 +136,9 @@ def _parse_call(text: str, value: str) -> int:
 
 
 def _parse_probability(text: str, value: str) -> Fraction:
-    if not _NUMBER.fullmatch(value) or (probability := Fraction(value)) > 1:
+    if not DECIMAL.fullmatch(value) or (probability := Fraction(value)) > 1:
         raise _refused(text, f"found {value!r} where a probability from 0 to 1, or @K for the K-th call, is expected")
     return probability
-
-
-def _bounds(chances: Mapping[FaultKind, Fraction]) -> Iterator[tuple[FaultKind, float]]:
-    total = Fraction()  # exact, so that probabilities of 1 in all leave out no call
-    for kind, probability in chances.items():
-        total += probability
-        yield kind, float(total)
 
 
 def _refused(text: str, why: str) -> UsageError:

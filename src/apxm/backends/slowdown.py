@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from apxm.backends.numbers import DECIMAL
 from apxm.errors import UsageError
 
 MAX_CALLS = 10_000_000
@@ -18,7 +19,6 @@ MAX_FACTOR = 1_000_000
 
 _FORMS = "none, usl:ALPHA,BETA or curve:CALLS=FACTOR,CALLS=FACTOR,…"
 _EXAMPLES = "usl:0.05,0.0001, curve:1=1,4=2.1,16=5"
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,2})?|\.[0-9]{1,20}([eE][+-]?[0-9]{1,2})?")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
@@ -100,7 +100,7 @@ def _parse_points(text: str, arguments: list[str]) -> tuple[tuple[int, Fraction]
 
 
 def _parse_factor(text: str, part: str) -> Fraction:
-    if not _NUMBER.fullmatch(part):
+    if not DECIMAL.fullmatch(part):
         raise _refused(text, f"found {part!r} where a number of at least 0 is expected")
     factor = Fraction(part)
     if factor > MAX_FACTOR:

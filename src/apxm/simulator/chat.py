@@ -12,7 +12,7 @@ from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
 from apxm.simulator.messages import FunctionName, Message, any_object, as_model_request
-from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
+from apxm.simulator.outputs import Sampling, Say, outputs, shapes, usage_of
 from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
 
 _MOST_CHOICES = 128
@@ -108,9 +108,10 @@ class ChatCall:
         self.stream = bool(request.stream)
         self.asked = as_model_request(request.messages, request.model, request.max_output_tokens)
         self._alternatives = _alternatives(request)
-        self._sampling = Sampling(
-            request.n or 1, listed(request.stop), request.max_output_tokens, _shapes(request, self.asked)
-        )
+        offers = request.tools or request.functions or request.tool_choice or request.function_call
+        called = _called(request) if offers else ()
+        made = shapes(self.asked, request.n or 1, called, *_schema(request.response_format, self.asked))
+        self._sampling = Sampling(request.n or 1, listed(request.stop), request.max_output_tokens, made)
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ChatAnswer:
         request = self._request
@@ -138,12 +139,6 @@ def _alternatives(request: ChatRequest) -> int | None:
             raise BadRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
         return None
     return request.top_logprobs or 0
-
-
-def _shapes(request: ChatRequest, asked: ModelRequest) -> Sequence[Shape]:
-    offers = request.tools or request.functions or request.tool_choice or request.function_call
-    called = _called(request) if offers else ()
-    return shapes(asked, request.n or 1, called, *_schema(request.response_format, asked))
 
 
 def _called(request: ChatRequest) -> Sequence[Offer]:

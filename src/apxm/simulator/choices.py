@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.completion import Completion, TokenCounts
-from apxm.simulator.answers import Stream, event
+from apxm.simulator.answers import Stream
 from apxm.simulator.outputs import Candidate
 
 _DONE = b"data: [DONE]\n\n"
@@ -64,4 +64,5 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
         return _encode(Completion(self.id, self.kinds[0], self.created, self.model, choices, self.usage))
 
     def _chunk(self, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> bytes:
-        return event(Completion(self.id, self.kinds[1], self.created, self.model, choices, usage))
+        chunk = Completion(self.id, self.kinds[1], self.created, self.model, choices, usage)
+        return b"data: %b\n\n" % _encode(chunk)
