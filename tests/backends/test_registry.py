@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from apxm.backends.deferred import DeferredBackend
 from apxm.backends.endpoint import openai_info, parse_endpoint
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import CoroutineBackend, ModelRequest
-from apxm.backends.registry import create_backend
+from apxm.backends.registry import DeferredBackend, create_backend
 from apxm.backends.settings import OpenAISettings, ScriptedAnswer, SimulatedSettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError, ConfigurationError

@@ -9,12 +9,11 @@ from typing import cast
 
 import msgspec
 
-from apxm.backends.deferred import DeferredBackend
 from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.numbers import whole
 from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, CoroutineBackend
-from apxm.backends.registry import create_backend
+from apxm.backends.registry import DeferredBackend, create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
