@@ -12,9 +12,9 @@ from apxm.forks import tell_of_forks
 
 @contextmanager
 def without_collector() -> Generator[None]:
-    """For work whose objects live to its end: looking for garbage is a third of the cost of a large parse, and half
-    of that of a large simulated run, and makes their time grow faster than their size. The setting is the process's;
-    threads at most see it restored early."""
+    """Turns the collector off, for work whose objects live to its end: looking for garbage is a third of the cost of
+    a large parse, and half of that of a large simulated run, and makes their time grow faster than their size. The
+    setting is the process's; threads at most see it restored early."""
     enabled = gc.isenabled()
     gc.disable()
     if enabled:

@@ -92,7 +92,7 @@ class Reserved(Struct, frozen=True, array_like=True, tag="reserved"):
     attempt: int
     tokens: int
     cost: float | None
-    """None where no price is known."""
+    """The most that it can cost; None where no price is known."""
 
 
 class Settled(Struct, frozen=True, array_like=True, tag="settled"):
