@@ -13,7 +13,7 @@ from pathlib import Path
 
 from apxm.backends.simulated import SimulatedBackend
 from apxm.runtime.loops import clock_of, real_loop
-from apxm.simulator.connection import Connection, Connections
+from apxm.simulator.connection import Connection
 from apxm.simulator.lifetime import told_to_end
 from apxm.simulator.reading import HttpLimits
 from apxm.simulator.routes import SimulatedEndpoint
@@ -23,7 +23,7 @@ from apxm.simulator.server import BACKLOG, prepare_process
 async def serve(latency: str, folder: Path | None) -> None:
     loop = asyncio.get_running_loop()
     endpoint = SimulatedEndpoint(SimulatedBackend(latency=latency), clock_of(loop), None)
-    limits, connections = HttpLimits(), Connections()
+    limits, connections = HttpLimits(), set[Connection]()
     context = None
     if folder is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -24,7 +24,7 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import clock_of, real_loop
 from apxm.runtime.scheduler import Run
-from apxm.simulator.connection import Connection, Connections
+from apxm.simulator.connection import Connection
 from apxm.simulator.generator import Receiver
 from apxm.simulator.reading import HttpLimits
 from apxm.simulator.replies import Reply
@@ -59,7 +59,7 @@ class Counting(SimulatedEndpoint):
 
 async def arrivals(limits: Limits, calls: int) -> list[float]:
     """When each of the calls arrived."""
-    endpoint, connections = Counting(), Connections()
+    endpoint, connections = Counting(), set[Connection]()
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(endpoint, HttpLimits(), connections), "127.0.0.1", 0
     )

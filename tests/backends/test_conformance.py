@@ -9,9 +9,9 @@ from time import perf_counter_ns
 
 import pytest
 
-from apxm.backends.deferred import DeferredBackend
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import AnyBackend, Handle, Limits, ModelAnswer, ModelRequest
+from apxm.backends.registry import DeferredBackend
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
@@ -57,7 +57,7 @@ async def openai() -> AsyncIterator[AnyBackend]:
 async def deferred() -> AsyncIterator[AnyBackend]:
     async with Server(_serve) as server:
         made = OpenAIBackend("b", _settings(server), {})
-        yield DeferredBackend(made.info, made.limits, made.can_reason, lambda: made)
+        yield DeferredBackend(made.info, _settings(server).limits, lambda: made)
 
 
 @asynccontextmanager

@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from apxm.backends.deferred import DeferredBackend
 from apxm.backends.endpoint import openai_info, parse_endpoint
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import CoroutineBackend, ModelRequest
-from apxm.backends.registry import create_backend
+from apxm.backends.registry import DeferredBackend, create_backend
 from apxm.backends.settings import OpenAISettings, ScriptedAnswer, SimulatedSettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError, ConfigurationError
@@ -36,8 +35,9 @@ def test_a_backend_that_cannot_be_made_fails_at_its_call_and_not_before() -> Non
     def make() -> CoroutineBackend:
         raise ConfigurationError("KEY is not set", where="config.toml:2", hint="export KEY=…")
 
-    info = openai_info("b", OPENAI, parse_endpoint(OPENAI.endpoint))
-    backend = DeferredBackend(info, OPENAI.limits, OPENAI.can_reason, make)
+    backend = DeferredBackend(
+        openai_info("b", OPENAI, parse_endpoint(OPENAI.endpoint)), OPENAI.limits, make, can_reason=True
+    )
     assert backend.can_reason
     with pytest.raises(BackendError, match=r"config\.toml:2: KEY is not set") as caught:
         asyncio.run(backend.call(ModelRequest("Hi")))

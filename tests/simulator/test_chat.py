@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from apxm.backends.protocol import ModelRequest
-from apxm.simulator.bodies import BadRequestError
-from apxm.simulator.chat import decode_request
+from apxm.simulator.bodies import BadRequestError, reader
+from apxm.simulator.chat import ChatCall, ChatRequest
 from tests.simulator.conftest import Serve
 from tests.simulator.serving import Answer, Served, chat, post
 
+read = reader(ChatRequest)
+read_request = reader(ChatRequest)
 USER = {"role": "user", "content": "Hello"}
 
 
 def decoded(**fields: Any) -> ModelRequest:
-    return decode_request(json.dumps({"messages": [USER], **fields}).encode()).asked
+    return ChatCall(read_request(json.dumps({"messages": [USER], **fields}).encode())).asked
 
 
 def test_a_system_and_a_user_message_are_system_and_prompt() -> None:
@@ -71,7 +73,7 @@ def test_the_newer_name_of_the_limit_wins() -> None:
 )  # fmt: skip
 def test_a_body_that_is_no_call(body: str | bytes, param: str | None, said: str) -> None:
     with pytest.raises(BadRequestError) as refused:
-        decode_request(body.encode() if isinstance(body, str) else body)
+        ChatCall(read_request(body.encode() if isinstance(body, str) else body))
     assert said in refused.value.message
     assert refused.value.param == param
 

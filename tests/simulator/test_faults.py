@@ -20,9 +20,10 @@ from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.runtime.loops import real_loop
-from apxm.simulator.chat import ChatCall, ChatRequest, Message
+from apxm.simulator.chat import ChatCall, ChatRequest
 from apxm.simulator.faults import BOMB_SIZE, bomb
 from apxm.simulator.generator import Generator
+from apxm.simulator.messages import Message
 from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.replies import Reply

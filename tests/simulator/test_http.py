@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apxm.backends.simulated import SimulatedBackend
-from apxm.simulator.connection import Connection, Connections
+from apxm.simulator.connection import Connection
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.reading import HttpLimits
 from apxm.simulator.routes import SimulatedEndpoint
@@ -283,7 +283,7 @@ def test_a_long_call_is_not_an_idle_connection() -> None:
     clock = FakeClock()
     transport = StubTransport()
     endpoint = SimulatedEndpoint(SimulatedBackend(latency=FAR), clock)
-    connection = Connection(endpoint, HttpLimits(), Connections())
+    connection = Connection(endpoint, HttpLimits(), set())
     connection.connection_made(transport)  # type: ignore[arg-type]
     connection.data_received(chat())
     connection.check_times(monotonic() + 500)

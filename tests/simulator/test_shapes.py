@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from apxm.simulator.bodies import BadRequestError
-from apxm.simulator.chat import decode_request
+from apxm.simulator.bodies import BadRequestError, reader
+from apxm.simulator.chat import ChatCall, ChatRequest
 from tests.simulator.conftest import Serve
 from tests.simulator.serving import Served, chat
 
@@ -20,6 +20,7 @@ PERSON: Json = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
+read_request = reader(ChatRequest)
 USER = {"role": "user", "content": "Weather in Rome?"}
 
 
@@ -42,7 +43,7 @@ def choices(served: Served, **fields: Any) -> list[Any]:
 
 def refused(**fields: Any) -> tuple[str | None, str]:
     with pytest.raises(BadRequestError) as bad:
-        decode_request(json.dumps({"messages": [USER], **fields}).encode())
+        ChatCall(read_request(json.dumps({"messages": [USER], **fields}).encode()))
     return bad.value.param, bad.value.message
 
 

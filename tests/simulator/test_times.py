@@ -9,8 +9,9 @@ import pytest
 
 from apxm.backends.latency import Draws, parse_latency
 from apxm.backends.simulated import SimulatedBackend
-from apxm.simulator.chat import ChatCall, ChatRequest, Message
+from apxm.simulator.chat import ChatCall, ChatRequest
 from apxm.simulator.generator import Generator
+from apxm.simulator.messages import Message
 from apxm.simulator.metrics import ServerMetrics
 from apxm.simulator.replies import Reply
 from tests.backends.clock import FakeClock

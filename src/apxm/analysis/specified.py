@@ -9,7 +9,7 @@ from statistics import NormalDist, fmean
 from apxm.analysis.profile import Point, Profile
 from apxm.backends.latency import NS_PER_MS, FixedLatency, LatencyModel, LogNormalLatency, TraceLatency, parse_latency
 from apxm.backends.settings import SimulatedSettings
-from apxm.backends.slowdown import MAX_FACTOR, Curve, NoSlowdown, Slowdown, parse_slowdown
+from apxm.backends.slowdown import MAX_FACTOR, Curve, Slowdown, parse_slowdown
 
 _QUANTILES = 256  # as many as a measured profile has ratios
 _LEAST_MS = 1e-6
@@ -54,8 +54,6 @@ def _services(latency: LatencyModel) -> Sequence[float]:
             return sorted(value / NS_PER_MS for value in latency.values_ns)
         case FixedLatency():
             return [latency.ns / NS_PER_MS]
-        case _:
-            raise AssertionError(latency)
 
 
 def _mean(latency: LatencyModel, services: Sequence[float]) -> float:
@@ -65,12 +63,6 @@ def _mean(latency: LatencyModel, services: Sequence[float]) -> float:
 
 
 def _factors(slowdown: Slowdown) -> list[tuple[int, float]]:
-    match slowdown:
-        case NoSlowdown():
-            return [(1, 1.0)]
-        case Curve():
-            loads: Sequence[int] = [calls for calls, _ in slowdown.points]
-        case _:
-            loads = _LOADS
+    loads = [calls for calls, _ in slowdown.points] if isinstance(slowdown, Curve) else _LOADS
     factors = ((calls, float(slowdown.factor(calls))) for calls in loads)
     return [(calls, factor) for calls, factor in factors if factor <= MAX_FACTOR]

@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import msgspec
 
 from apxm.backends.completion import ChatChoice, ChatMessage, Completion, TokenCounts
 from apxm.backends.latency import Draws
+from apxm.backends.numbers import DECIMAL
 from apxm.backends.protocol import ModelAnswer
 from apxm.errors import BackendError, UsageError
 
@@ -45,7 +47,6 @@ MAX_CALL = 1_000_000_000
 
 _FORMS = "none or KIND:PROBABILITY,KIND:@K,…,seed:N"
 _EXAMPLES = "429:0.1,reset:0.05,seed:7 or hang:@3"
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,2})?|\.[0-9]{1,20}([eE][+-]?[0-9]{1,2})?")
 _CALL = re.compile(r"@[0-9]{1,12}")
 _SEED = re.compile(r"-?[0-9]{1,18}")
 
@@ -114,9 +115,10 @@ def parse_faults(text: str) -> Faults:
             chances[name] = _parse_probability(text, value)
     if not chances and not calls:
         raise _refused(text, f"it names no fault, expected {_FORMS}")
-    if (total := sum(chances.values(), Fraction())) > 1:
-        raise _refused(text, f"the probabilities add up to {float(total):g}, expected at most 1")
-    return Faults(tuple(_bounds(chances)), calls, seed, stripped)
+    bounds = [*accumulate(chances.values())]  # exact, so that probabilities of 1 in all leave out no call
+    if bounds and bounds[-1] > 1:
+        raise _refused(text, f"the probabilities add up to {float(bounds[-1]):g}, expected at most 1")
+    return Faults(tuple(zip(chances, map(float, bounds), strict=True)), calls, seed, stripped)
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
@@ -134,16 +136,9 @@ def _parse_call(text: str, value: str) -> int:
 
 
 def _parse_probability(text: str, value: str) -> Fraction:
-    if not _NUMBER.fullmatch(value) or (probability := Fraction(value)) > 1:
+    if not DECIMAL.fullmatch(value) or (probability := Fraction(value)) > 1:
         raise _refused(text, f"found {value!r} where a probability from 0 to 1, or @K for the K-th call, is expected")
     return probability
-
-
-def _bounds(chances: Mapping[FaultKind, Fraction]) -> Iterator[tuple[FaultKind, float]]:
-    total = Fraction()  # exact, so that probabilities of 1 in all leave out no call
-    for kind, probability in chances.items():
-        total += probability
-        yield kind, float(total)
 
 
 def _refused(text: str, why: str) -> UsageError:
@@ -153,26 +148,19 @@ def _refused(text: str, why: str) -> UsageError:
 # --- in process ----------------------------------------------------------------------------------------------------
 
 
-class _Error(NamedTuple):
-    kind: str
-    words: str
-    retryable: bool = True
-    retry_after_s: float | None = None
-
-
-_ERRORS: Mapping[FaultKind, _Error] = MappingProxyType(
+_ERRORS: Mapping[FaultKind, tuple[str, str]] = MappingProxyType(
     {
-        "429": _Error("rate_limited", "answered 429 Too Many Requests", retry_after_s=RETRY_AFTER_S),
-        "500": _Error("http_status", "answered 500 Internal Server Error"),
-        "503": _Error("http_status", "answered 503 Service Unavailable"),
-        "reset": _Error("connection", "was lost: connection reset"),
-        "reset_mid": _Error("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
-        "truncated": _Error("unreadable_answer", "answered 200, but the answer is JSON cut off"),
-        "utf8": _Error("unreadable_answer", "answered 200, but the answer is not UTF-8"),
-        "content_type": _Error("unreadable_answer", "answered 200, but the answer is a page of HTML"),
-        "empty": _Error("unreadable_answer", "answered 200, but the answer holds no choices"),
-        "bomb": _Error("too_large", "sent an answer of 1 GiB"),
-        "redirect": _Error("redirect", "answered 302 Found: a redirect, which is not followed"),
+        "429": ("rate_limited", "answered 429 Too Many Requests"),
+        "500": ("http_status", "answered 500 Internal Server Error"),
+        "503": ("http_status", "answered 503 Service Unavailable"),
+        "reset": ("connection", "was lost: connection reset"),
+        "reset_mid": ("unreadable_answer", "sent an answer that cannot be read: connection reset in its middle"),
+        "truncated": ("unreadable_answer", "answered 200, but the answer is JSON cut off"),
+        "utf8": ("unreadable_answer", "answered 200, but the answer is not UTF-8"),
+        "content_type": ("unreadable_answer", "answered 200, but the answer is a page of HTML"),
+        "empty": ("unreadable_answer", "answered 200, but the answer holds no choices"),
+        "bomb": ("too_large", "sent an answer of 1 GiB"),
+        "redirect": ("redirect", "answered 302 Found: a redirect, which is not followed"),
     }
 )
 
@@ -180,11 +168,9 @@ _ERRORS: Mapping[FaultKind, _Error] = MappingProxyType(
 def fault_error(fault: FaultKind, backend: str) -> BackendError:
     """What the openai backend reports of a server that does so. There is none for `hang` and `drip`: only a limit of
     time makes an error of them."""
-    seen = _ERRORS[fault]
-    return BackendError(
-        seen.kind, f"{backend} {seen.words} (a simulated fault)",
-        retryable=seen.retryable, retry_after_s=seen.retry_after_s,
-    )  # fmt: skip
+    kind, words = _ERRORS[fault]
+    pause = RETRY_AFTER_S if fault == "429" else None
+    return BackendError(kind, f"{backend} {words} (a simulated fault)", retryable=True, retry_after_s=pause)
 
 
 def body_size(answer: ModelAnswer) -> int:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -65,16 +65,6 @@ class Draws:
         return (bits + 0.5) / (1 << 52)
 
 
-class LatencyModel(Protocol):
-    def latency_ns(self, draws: Draws, model: str, system: str | None, prompt: str) -> int:
-        """The time that the next such call of the run takes alone."""
-        ...
-
-    def __str__(self) -> str:
-        """The specification that `parse_latency` reads."""
-        ...
-
-
 @dataclass(frozen=True)
 class FixedLatency:
     ns: int
@@ -112,6 +102,11 @@ class TraceLatency:
 
     def __str__(self) -> str:
         return "trace:" + ",".join(map(_milliseconds, self.values_ns))
+
+
+LatencyModel = FixedLatency | LogNormalLatency | TraceLatency
+"""How long a call takes alone: `latency_ns` is the time of the next such call of a run, and its text is the
+specification that `parse_latency` reads."""
 
 
 def parse_latency(text: str) -> LatencyModel:

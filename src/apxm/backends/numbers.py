@@ -5,6 +5,7 @@ All fit what a journal can hold, and the clock: a run keeps its limits when it g
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import Meta
@@ -23,6 +24,8 @@ Seconds = Annotated[float, Meta(gt=0, le=7 * 24 * 3600)]
 """How long one attempt may take."""
 Temperature = Annotated[float, Meta(ge=0, le=100)]
 Mebibytes = Annotated[float, Meta(gt=0, le=4096)]
+DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,2})?|\.[0-9]{1,20}([eE][+-]?[0-9]{1,2})?")
+"""A number of at least 0 that is kept exactly; longer ones would make fractions that take for ever to reckon with."""
 
 
 def count(number: int, what: str, unit: str = "") -> int:

@@ -79,14 +79,12 @@ class OpenAIBackend:
         asked_again = should_retry(headers.get("x-should-retry")) is not False
         try:
             answer = decode_answer(content, service_ns)
-        except NoCompletionError as error:
-            if response.status != HTTPStatus.OK:
-                raise self._failed(response, content if len(content) <= _MAX_ERROR_BODY else _TOO_LONG) from None
-            kind = f"; its content type is {headers.get('content-type') or 'not given'}"
-            words = f"answered 200, but {error}{kind if isinstance(error, MalformedAnswerError) else ''}"
-            raise self._error(error.kind, words, retryable=error.retryable and asked_again) from None
         except UnreadableAnswerError as error:
+            if isinstance(error, NoCompletionError) and response.status != HTTPStatus.OK:
+                raise self._failed(response, content if len(content) <= _MAX_ERROR_BODY else _TOO_LONG) from None
             words = f"answered {response.status}, but {error}"
+            if isinstance(error, MalformedAnswerError):
+                words += f"; its content type is {headers.get('content-type') or 'not given'}"
             retryable = error.retryable and asked_again
             raise self._error(error.kind, words, retryable=retryable, hint=error.hint) from None
         if answer.model is not None and (shown := self._shown_model(answer.model)) != answer.model:

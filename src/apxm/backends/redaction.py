@@ -56,7 +56,7 @@ class Redactor:
         self._words = {_lower(secret) for secret in secrets if _SHORT <= len(secret) < _PART}
         known = {squeezed for secret in secrets for form in _forms(secret) if len(squeezed := _squeezed(form)) >= _PART}
         self._keys = [squeezed for key in keys if len(squeezed := _squeezed(key)) >= _PART]
-        inner = {_squeezed(form) for key in self._long(keys) for form in _forms(key)}
+        inner = {_squeezed(form) for key in keys if len(_squeezed(key)) >= _LONG for form in _forms(key)}
         self._parts = {form[i : i + _PART] for form in inner for i in range(len(form) - _PART + 1)}
         self._wholes = {form for form in known if form[:_PART] not in self._parts}
 
@@ -85,10 +85,6 @@ class Redactor:
         for reading in _readings(text):
             found += self._found(reading)
         return _merged(found)
-
-    @staticmethod
-    def _long(keys: Iterable[str]) -> list[str]:
-        return [key for key in keys if len(_squeezed(key)) >= _LONG]
 
     def _found(self, reading: _Reading) -> Iterator[tuple[int, int]]:
         """Where secrets stand in the text as it came."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from apxm.backends.protocol import AnyBackend
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
 from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
-from apxm.errors import ConfigurationError
+from apxm.errors import BackendError, ConfigurationError
 
 KINDS: MappingProxyType[str, type[Settings]] = MappingProxyType(
     {"openai": OpenAISettings, "simulated": SimulatedSettings}
@@ -47,3 +47,34 @@ def _pattern(name: str, text: str, where: str | None) -> re.Pattern[str]:
         raise ConfigurationError(
             f"backends.{name}.answers: {text!r} is not a regular expression: {error}", where=where
         ) from None
+
+
+class DeferredBackend:
+    """Made at its first call. So a run needs the keys, the certificates and the HTTP client of those it calls only.
+
+    Where it cannot be made, each call of it fails with the kind `configuration`.
+    """
+
+    def __init__(
+        self, info: BackendInfo, limits: Limits, make: Callable[[], CoroutineBackend], *, can_reason: bool = False
+    ) -> None:
+        self.info = info
+        self.limits = limits
+        self.can_reason = can_reason
+        self._make = make
+        self._backend: CoroutineBackend | None = None
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        if self._backend is None:
+            try:
+                self._backend = self._make()
+            except ConfigurationError as error:
+                place = f"{error.where}: " if error.where else ""
+                raise BackendError(
+                    "configuration", f"{place}{error.message}", retryable=False, hint=error.hint
+                ) from None
+        return await self._backend.call(request)
+
+    async def close(self) -> None:
+        if self._backend is not None:
+            await self._backend.close()

@@ -49,12 +49,11 @@ class ProcessorSharing:
     """
 
     def __init__(self, slowdown: Slowdown) -> None:
-
         def ratio(calls: int) -> tuple[int, int]:
+            """s(c) as numerator and denominator."""
             return slowdown.factor(calls).as_integer_ratio()
 
         self._ratio = lru_cache(maxsize=1 << 16)(ratio)
-        """s(c) as numerator and denominator."""
         self._sequence = count()
         self._heap: list[tuple[int, int, SharedCall]] = []
         self._load = 0

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
+from apxm.backends.numbers import DECIMAL
 from apxm.errors import UsageError
 
 MAX_CALLS = 10_000_000
@@ -19,51 +19,40 @@ MAX_FACTOR = 1_000_000
 
 _FORMS = "none, usl:ALPHA,BETA or curve:CALLS=FACTOR,CALLS=FACTOR,…"
 _EXAMPLES = "usl:0.05,0.0001, curve:1=1,4=2.1,16=5"
-_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,2})?|\.[0-9]{1,20}([eE][+-]?[0-9]{1,2})?")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
-class Slowdown(Protocol):
+@dataclass(frozen=True)
+class Slowdown:
+    text: str
+    """The specification that `parse_slowdown` reads."""
+
     def factor(self, calls: int) -> Fraction:
         """s(c) for c = `calls` ≥ 1. At least 1, and never smaller for more calls."""
-        ...
-
-    def __str__(self) -> str:
-        """The specification that `parse_slowdown` reads."""
-        ...
-
-
-@dataclass(frozen=True)
-class NoSlowdown:
-    def factor(self, calls: int) -> Fraction:  # noqa: ARG002
-        return Fraction(1)
-
-    def __str__(self) -> str:
-        return "none"
-
-
-@dataclass(frozen=True)
-class UniversalScalability:
-    """``s(c) = 1 + α(c−1) + βc(c−1)``: Gunther's universal scalability law."""
-
-    alpha: Fraction
-    beta: Fraction
-    text: str
-
-    def factor(self, calls: int) -> Fraction:
-        return 1 + (calls - 1) * (self.alpha + self.beta * calls)
+        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.text
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Straight lines through measured points; beyond the last one, along the last two."""
+class UniversalScalability(Slowdown):
+    """``s(c) = 1 + α(c−1) + βc(c−1)``: Gunther's universal scalability law."""
+
+    alpha: Fraction
+    beta: Fraction
+
+    def factor(self, calls: int) -> Fraction:
+        return 1 + (calls - 1) * (self.alpha + self.beta * calls)
+
+
+@dataclass(frozen=True)
+class Curve(Slowdown):
+    """Straight lines through measured points; beyond the last one, along the last two. Of a single point, which is
+    that of one call, no call is slowed."""
 
     points: tuple[tuple[int, Fraction], ...]
     """Calls and factor, calls rising from 1."""
-    text: str
 
     def factor(self, calls: int) -> Fraction:
         if len(self.points) == 1:
@@ -73,16 +62,13 @@ class Curve:
         (c0, s0), (c1, s1) = self.points[index - 1], self.points[index]
         return s0 + (s1 - s0) * (calls - c0) / (c1 - c0)
 
-    def __str__(self) -> str:
-        return self.text
-
 
 def parse_slowdown(text: str) -> Slowdown:
     """Reads a specification. Raises `UsageError`."""
     stripped = text.strip()
     kind, colon, rest = stripped.partition(":")
     if stripped == "none":
-        return NoSlowdown()
+        return Curve("none", ((1, Fraction(1)),))
     if not colon or kind not in ("usl", "curve"):
         raise _refused(text, f"expected {_FORMS}")
     arguments = [part.strip() for part in rest.split(",")]
@@ -90,8 +76,8 @@ def parse_slowdown(text: str) -> Slowdown:
         if len(arguments) != 2:
             raise _refused(text, f"usl takes ALPHA and BETA, got {len(arguments)} value(s)")
         alpha, beta = (_parse_factor(text, part) for part in arguments)
-        return UniversalScalability(alpha, beta, stripped)
-    return Curve(_parse_points(text, arguments), stripped)
+        return UniversalScalability(stripped, alpha, beta)
+    return Curve(stripped, _parse_points(text, arguments))
 
 
 def _parse_points(text: str, arguments: list[str]) -> tuple[tuple[int, Fraction], ...]:
@@ -114,7 +100,7 @@ def _parse_points(text: str, arguments: list[str]) -> tuple[tuple[int, Fraction]
 
 
 def _parse_factor(text: str, part: str) -> Fraction:
-    if not _NUMBER.fullmatch(part):
+    if not DECIMAL.fullmatch(part):
         raise _refused(text, f"found {part!r} where a number of at least 0 is expected")
     factor = Fraction(part)
     if factor > MAX_FACTOR:

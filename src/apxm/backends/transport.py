@@ -162,9 +162,7 @@ def read_certificates(environment: Mapping[str, str]) -> bytes | None:
 def _pem_of(variable: str, path: Path) -> list[bytes]:
     try:
         files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
-        contents: list[bytes] = []
-        for file in files:
-            contents.append(read_regular(file, _MAX_CERTIFICATES))
+        contents = [read_regular(file, _MAX_CERTIFICATES) for file in files]
     except OSError as error:
         raise ConfigurationError(f"{variable} names {path}, which cannot be read: {error.strerror}") from None
     return [content for content in contents if b"-----BEGIN CERTIFICATE-----" in content]

@@ -9,12 +9,11 @@ from typing import cast
 
 import msgspec
 
-from apxm.backends.deferred import DeferredBackend
 from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.numbers import whole
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits
-from apxm.backends.registry import create_backend
+from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, CoroutineBackend
+from apxm.backends.registry import DeferredBackend, create_backend
 from apxm.backends.settings import SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
@@ -110,11 +109,11 @@ def _backend(known: KnownBackend) -> AnyBackend:
 
     settings = known.settings
     if not isinstance(settings, SimulatedSettings):
-        return DeferredBackend(known.info, settings.limits, settings.can_reason, make)
+        return DeferredBackend(known.info, settings.limits, make, can_reason=settings.can_reason)
     if known.refusal is None:
         return create_backend(known.name, settings, os.environ, where=known.where)
     # Each call of it fails, and a run without one is not held up.
-    return DeferredBackend(known.info, Limits(), False, make)
+    return DeferredBackend(known.info, NO_LIMITS, make)
 
 
 def _notice(info: BackendInfo, known: KnownBackend, inventory: Inventory, forced: bool) -> str:

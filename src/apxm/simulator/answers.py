@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-import msgspec
-from msgspec import Struct
-
 from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.simulator.outputs import Say
@@ -46,11 +43,9 @@ class ServedAnswer(Protocol):
         """The answer as events: by token a piece for each one of the usage, else one for each text."""
         ...
 
-    def without_choices(self) -> bytes:
-        """A whole answer with nothing in it."""
+    def without_choices(self, *, stream: bool) -> bytes:
+        """An answer with nothing in it, whole or as events."""
         ...
-
-    def events_without_choices(self) -> bytes: ...
 
 
 class ServedCall(Protocol):
@@ -69,10 +64,3 @@ class ServedCall(Protocol):
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ServedAnswer:
         """`number` is that of the call, from 1, and `created` when it is answered, in seconds since 1970."""
         ...
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def event(data: Struct) -> bytes:
-    return b"data: %b\n\n" % _encode(data)

@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 Limit = Annotated[int, Meta(ge=1)] | None
 Nothing: TypeAlias = None
@@ -60,12 +59,6 @@ def reader(kind: type[T]) -> Callable[[bytes], T]:
             raise BadRequestError(f"The body could not be read as JSON: {error}") from None
 
     return read
-
-
-def understood(kind: type[T], call: Callable[[T], U]) -> Callable[[bytes], U]:
-    """What reads a body as a `kind`, and understands that as a `call`. It raises `BadRequestError`, as `call` may."""
-    read = reader(kind)
-    return lambda body: call(read(body))
 
 
 def explained(error: msgspec.ValidationError) -> tuple[str, str | None]:

@@ -8,52 +8,17 @@ from typing import Annotated, Literal
 from msgspec import Meta, Raw, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, understood, wants_usage
+from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, wants_usage
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
-from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
-from apxm.simulator.prompted import schema_among
+from apxm.simulator.messages import FunctionName, Message, any_object, as_model_request
+from apxm.simulator.outputs import Sampling, Say, outputs, shapes, usage_of
 from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
 
 _MOST_CHOICES = 128
-_ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
-_INSTRUCTING = ("system", "developer")
 
 Stop = Annotated[str, Meta(min_length=1)]
 Choices = Annotated[int, Meta(ge=1, le=_MOST_CHOICES)] | None
-
-
-class ContentPart(Struct):
-    type: Literal["text", "image_url", "input_audio", "file", "refusal", "thinking", "reasoning"] = "text"
-    text: str | None = None
-
-
-class FunctionName(Struct):
-    name: str | None = None
-
-
-class _PastCall(Struct):
-    function: FunctionName | None = None
-
-
-class Message(Struct):
-    role: str
-    content: str | list[ContentPart] | None = None
-    tool_calls: list[_PastCall] | None = None
-    function_call: FunctionName | None = None
-
-    @property
-    def text(self) -> str:
-        """Pictures and sounds mean nothing to the simulator."""
-        content = self.content
-        if isinstance(content, list):
-            return "".join(part.text for part in content if part.text is not None)
-        return content or ""
-
-    @property
-    def called(self) -> Sequence[str]:
-        calls = [call.function for call in self.tool_calls or ()] + [self.function_call]
-        return [call.name or "" for call in calls if call is not None]
 
 
 class JsonSchema(Struct):
@@ -128,7 +93,7 @@ class ChatRequest(passing_over(f"{_OF_OPENAI} {_OF_OTHER_SERVERS}"), forbid_unkn
 
 
 class ChatCall:
-    """A chat request, understood."""
+    """A chat request."""
 
     __slots__ = ("_alternatives", "_request", "_sampling", "asked", "stream")
 
@@ -141,11 +106,12 @@ class ChatCall:
             )
         self._request = request
         self.stream = bool(request.stream)
-        self.asked = _as_model_request(request)
+        self.asked = as_model_request(request.messages, request.model, request.max_output_tokens)
         self._alternatives = _alternatives(request)
-        self._sampling = Sampling(
-            request.n or 1, listed(request.stop), request.max_output_tokens, _shapes(request, self.asked)
-        )
+        offers = request.tools or request.functions or request.tool_choice or request.function_call
+        called = _called(request) if offers else ()
+        made = shapes(self.asked, request.n or 1, called, *_schema(request.response_format, self.asked))
+        self._sampling = Sampling(request.n or 1, listed(request.stop), request.max_output_tokens, made)
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ChatAnswer:
         request = self._request
@@ -162,35 +128,8 @@ class ChatCall:
         )
 
 
-decode_request = understood(ChatRequest, ChatCall)
-"""Reads a body. Raises `BadRequestError`."""
-
-
-def any_object(asked: ModelRequest) -> bytes:
-    """The schema of an answer that may be any object: one that the messages hold, else one of a single text."""
-    return schema_among("\n".join((asked.system_text() or "", asked.prompt))) or _ANY_OBJECT
-
-
 def listed(stop: str | list[str] | None) -> Sequence[str]:
     return (stop,) if isinstance(stop, str) else stop or ()
-
-
-def as_model_request(messages: Sequence[Message], model: str | None, max_tokens: int | None) -> ModelRequest:
-    """The system text is that of the system messages, the prompt that of all others, a blank line between two.
-
-    So a call draws the same latency here as it does from the simulated backend in process.
-    """
-    system = [message.text for message in messages if message.role in _INSTRUCTING]
-    return ModelRequest(
-        prompt="\n\n".join([message.text for message in messages if message.role not in _INSTRUCTING]),
-        system="\n\n".join(system) if system else None,
-        model=model,
-        max_tokens=max_tokens,
-    )
-
-
-def _as_model_request(request: ChatRequest) -> ModelRequest:
-    return as_model_request(request.messages or [], request.model, request.max_output_tokens)
 
 
 def _alternatives(request: ChatRequest) -> int | None:
@@ -200,12 +139,6 @@ def _alternatives(request: ChatRequest) -> int | None:
             raise BadRequestError("'top_logprobs' needs 'logprobs' to be true.", "top_logprobs")
         return None
     return request.top_logprobs or 0
-
-
-def _shapes(request: ChatRequest, asked: ModelRequest) -> Sequence[Shape]:
-    offers = request.tools or request.functions or request.tool_choice or request.function_call
-    called = _called(request) if offers else ()
-    return shapes(asked, request.n or 1, called, *_schema(request.response_format, asked))
 
 
 def _called(request: ChatRequest) -> Sequence[Offer]:

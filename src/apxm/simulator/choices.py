@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.completion import Completion, TokenCounts
-from apxm.simulator.answers import Stream, event
+from apxm.simulator.answers import Stream
 from apxm.simulator.outputs import Candidate
 
 _DONE = b"data: [DONE]\n\n"
@@ -41,19 +41,15 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def whole(self) -> bytes:
-        choices = [self.choice(index, output) for index, output in enumerate(self.outputs)]
-        return self._whole(choices)
+        return self._whole([self.choice(index, output) for index, output in enumerate(self.outputs)])
 
-    def without_choices(self) -> bytes:
-        return self._whole(())
+    def without_choices(self, *, stream: bool) -> bytes:
+        return self._chunk((), UNSET) + _DONE if stream else self._whole(())
 
     def stream(self, *, by_token: bool) -> Stream:
         """One choice after the other."""
         events = self._events(by_token=by_token)
         return Stream.of(next(events)[1] if self.has_beginning else b"", events)
-
-    def events_without_choices(self) -> bytes:
-        return self._chunk((), UNSET) + _DONE
 
     def _events(self, *, by_token: bool) -> Iterator[tuple[bool, bytes]]:
         usage = None if self.wants_usage else UNSET
@@ -68,4 +64,5 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
         return _encode(Completion(self.id, self.kinds[0], self.created, self.model, choices, self.usage))
 
     def _chunk(self, choices: Sequence[Struct], usage: TokenCounts | UnsetType | None) -> bytes:
-        return event(Completion(self.id, self.kinds[1], self.created, self.model, choices, usage))
+        chunk = Completion(self.id, self.kinds[1], self.created, self.model, choices, usage)
+        return b"data: %b\n\n" % _encode(chunk)

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
-from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, understood, wants_usage
+from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, wants_usage
 from apxm.simulator.chat import Choices, Stop, listed
 from apxm.simulator.choices import ChoicesAnswer
 from apxm.simulator.logprobs import logprobs_of
@@ -105,7 +105,3 @@ class CompletionAnswer(ChoicesAnswer, frozen=True, kw_only=True):
             [{other.token: other.logprob for other in token.top_logprobs} for token in made],
             list(range(0, len(text), CHARACTERS_PER_TOKEN))[of],
         )
-
-
-decode_completion = understood(CompletionRequest, CompletionCall)
-"""Reads a body. Raises `BadRequestError`."""

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 from time import monotonic
 from typing import cast
 
@@ -20,30 +19,6 @@ _MAX_WAITING = 16
 _NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
-class Connections:
-    """The open connections of a server."""
-
-    def __init__(self) -> None:
-        self._open: set[Connection] = set()
-        self._none_left: asyncio.Future[None] | None = None
-
-    def __iter__(self) -> Iterator[Connection]:
-        return iter(tuple(self._open))
-
-    def add(self, connection: Connection) -> None:
-        self._open.add(connection)
-
-    def remove(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        if not self._open and self._none_left is not None and not self._none_left.done():
-            self._none_left.set_result(None)
-
-    async def none_left(self) -> None:
-        if self._open:
-            self._none_left = asyncio.get_running_loop().create_future()
-            await self._none_left
-
-
 class Connection(asyncio.Protocol):  # a task per request would be what is measured
     """A client that leaves, or that closes its side, cancels its call."""
 
@@ -51,10 +26,12 @@ class Connection(asyncio.Protocol):  # a task per request would be what is measu
     _request: Request
     """The one being answered, or the last one that was."""
 
-    def __init__(self, endpoint: SimulatedEndpoint, limits: HttpLimits, connections: Connections) -> None:
+    def __init__(self, endpoint: SimulatedEndpoint, limits: HttpLimits, connections: set[Connection]) -> None:
+        """`connections` are the open ones of a server: this one is among them from when it is made until it is lost."""
         self._endpoint = endpoint
         self._limits = limits
         self._connections = connections
+        self.lost = asyncio.Event()
         self._reader = RequestReader(limits)
         self._call: Handle | None = None
         self._reading = True
@@ -72,7 +49,8 @@ class Connection(asyncio.Protocol):  # a task per request would be what is measu
         self._endpoint.metrics.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self._connections.remove(self)
+        self._connections.discard(self)
+        self.lost.set()
         self._endpoint.metrics.connections -= 1
         self._leaving = True
         self._reader.close()

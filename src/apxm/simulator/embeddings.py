@@ -17,7 +17,7 @@ from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import count_tokens
 from apxm.simulator.answers import Stream
-from apxm.simulator.bodies import Anything, BadRequestError, understood
+from apxm.simulator.bodies import Anything, BadRequestError
 from apxm.simulator.outputs import Say
 
 DIMENSIONS = 1536
@@ -47,10 +47,6 @@ class EmbeddingsCall:
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> EmbeddingsAnswer:  # noqa: ARG002
         return EmbeddingsAnswer(self._request, self.inputs, said.model or "")
-
-
-decode_embeddings = understood(EmbeddingsRequest, EmbeddingsCall)
-"""Reads a body. Raises `BadRequestError`."""
 
 
 def _inputs(given: str | list[str | int | Tokens]) -> Sequence[str | Tokens]:
@@ -86,15 +82,12 @@ class EmbeddingsAnswer(Struct, frozen=True):
         vectors = [self._written(item) for item in self.inputs]
         return self._list([{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(vectors)])
 
-    def without_choices(self) -> bytes:
+    def without_choices(self, *, stream: bool) -> bytes:  # noqa: ARG002
         return self._list([])
 
     def stream(self, *, by_token: bool) -> Stream:  # noqa: ARG002
         """Never asked for: there are no events of embeddings."""
         return Stream(b"", (), self.whole())
-
-    def events_without_choices(self) -> bytes:
-        return self.without_choices()
 
     def _list(self, data: list[dict[str, object]]) -> bytes:
         usage = {"prompt_tokens": self.usage.prompt_tokens, "total_tokens": self.usage.total_tokens}

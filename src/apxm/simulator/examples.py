@@ -8,8 +8,8 @@ for a few levels and then takes the shortest way to an end. Keywords that no val
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from random import Random
 from typing import Any, TypeVar, cast
@@ -51,25 +51,16 @@ _INFERRED = {
 
 def example(schema: Schema, seed: int) -> Any:
     """A value that fits. Raises `SchemaError`."""
+    from jsonschema.exceptions import UnknownType
+    from referencing.exceptions import Unresolvable
+
     wrong = ""
-    for attempt in range(_WHOLE_ATTEMPTS):
-        with _as_schema_errors():
+    try:
+        for attempt in range(_WHOLE_ATTEMPTS):
             value = _Writer(schema, Random(seed + attempt)).value(schema.root, "value", 0)
             if schema.fits(value):
                 return value
             wrong = wrong or schema.what_is_wrong(value)
-    raise SchemaError(f"no value was found that fits it; one that was tried: {wrong}")
-
-
-@contextmanager
-def _as_schema_errors() -> Generator[None]:
-    import re
-
-    from jsonschema.exceptions import UnknownType
-    from referencing.exceptions import Unresolvable
-
-    try:
-        yield
     except RecursionError:
         raise SchemaError("it is nested too deeply") from None
     except re.error as unreadable:
@@ -78,6 +69,7 @@ def _as_schema_errors() -> Generator[None]:
         raise SchemaError(f"a reference leads nowhere: {unresolvable}") from None
     except UnknownType as unknown:
         raise SchemaError(f"there is no type {unknown.type!r}") from None
+    raise SchemaError(f"no value was found that fits it; one that was tried: {wrong}")
 
 
 class _Writer:
@@ -191,8 +183,6 @@ class _Writer:
 
     def _schema_of(self, name: str, keywords: Keywords) -> Any:
         """What the property of an object has to be."""
-        import re
-
         if name in keywords.get("properties", ()):
             return keywords["properties"][name]
         for pattern, schema in keywords.get("patternProperties", {}).items():
@@ -295,35 +285,30 @@ def _time(random: Random) -> str:
     return f"{random.randrange(24):02}:{random.randrange(60):02}:{random.randrange(60):02}Z"
 
 
-def _word(random: Random) -> str:
-    return f"name{random.getrandbits(16):04x}"
-
-
 def _uuid(random: Random) -> str:
     from uuid import UUID
 
     return str(UUID(int=random.getrandbits(128), version=4))
 
 
+def _around_word(text: str) -> Callable[[Random], str]:
+    return lambda random: text.format(f"name{random.getrandbits(16):04x}")
+
+
+_MAIL, _HOST, _URL, _PATH = map(_around_word, ("{}@example.com", "{}.example.com", "https://example.com/{}", "/{}"))
 _FORMATS: dict[str, Callable[[Random], str]] = {
     "date": _date,
     "time": _time,
     "date-time": lambda random: f"{_date(random)}T{_time(random)}",
     "duration": lambda random: f"PT{random.randrange(1, 60)}M",
-    "email": lambda random: f"{_word(random)}@example.com",
-    "idn-email": lambda random: f"{_word(random)}@example.com",
-    "hostname": lambda random: f"{_word(random)}.example.com",
-    "idn-hostname": lambda random: f"{_word(random)}.example.com",
-    "uri": lambda random: f"https://example.com/{_word(random)}",
-    "url": lambda random: f"https://example.com/{_word(random)}",
-    "iri": lambda random: f"https://example.com/{_word(random)}",
-    "uri-reference": lambda random: f"/{_word(random)}",
-    "iri-reference": lambda random: f"/{_word(random)}",
-    "uri-template": lambda random: f"/{_word(random)}/{{id}}",
-    "json-pointer": lambda random: f"/{_word(random)}",
-    "relative-json-pointer": lambda random: f"0/{_word(random)}",
-    "regex": lambda random: f"^{_word(random)}$",
     "uuid": _uuid,
     "ipv4": lambda random: f"192.0.2.{random.randrange(256)}",
     "ipv6": lambda random: f"2001:db8::{random.getrandbits(16):x}",
+    **dict.fromkeys(("email", "idn-email"), _MAIL),
+    **dict.fromkeys(("hostname", "idn-hostname"), _HOST),
+    **dict.fromkeys(("uri", "url", "iri"), _URL),
+    **dict.fromkeys(("uri-reference", "iri-reference", "json-pointer"), _PATH),
+    "uri-template": _around_word("/{}/{{id}}"),
+    "relative-json-pointer": _around_word("0/{}"),
+    "regex": _around_word("^{}$"),
 }

@@ -42,7 +42,7 @@ def spoiled(fault: FaultKind, answer: ServedAnswer, *, stream: bool, headers: by
     elif fault == "utf8":
         body = _TEXTS.sub(b"\\g<0>\xff", sound)  # no text holds what is looked for: its quotes are escaped
     else:
-        body = answer.events_without_choices() if stream else answer.without_choices()
+        body = answer.without_choices(stream=stream)
     return Reply(200, body, EVENT_STREAM if stream else JSON, headers)
 
 

@@ -108,10 +108,8 @@ def start_simulator(
 def _popen(options: SimulatorOptions, said: IO[bytes]) -> subprocess.Popen[bytes]:
     # -P: a module in the working directory must not stand in for one of ours.
     command = [sys.executable, "-P", "-m", "apxm", "simulator", "--json", "--quiet", "--stop-with-input"]
-    command += [f"--latency={options.latency}", f"--slowdown={options.slowdown}"]
-    command += [f"--faults={options.faults}", f"--seed={options.seed}"]
-    if options.tokens_per_second is not None:
-        command.append(f"--tokens-per-second={options.tokens_per_second}")
+    given = {name: getattr(options, name) for name in ("latency", "slowdown", "faults", "seed", "tokens_per_second")}
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
     pipe = subprocess.PIPE  # the child ends when its input closes, which whatever ends this process does, too
     environment = process_environment(os.environ)
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=said, start_new_session=True, env=environment)

@@ -37,8 +37,9 @@ class ResponseAnswer(Struct, frozen=True, kw_only=True):
     def whole(self) -> bytes:
         return _encode(self._response(self._items(), over=True))
 
-    def without_choices(self) -> bytes:
-        return _encode(self._response([], over=True))
+    def without_choices(self, *, stream: bool) -> bytes:
+        response = self._response([], over=True)
+        return _event(0, "response.completed", {"response": response}) if stream else _encode(response)
 
     def _response(self, output: list[Json], *, over: bool) -> Json:
         status = "in_progress" if not over else "incomplete" if self._cut else "completed"
@@ -91,9 +92,6 @@ class ResponseAnswer(Struct, frozen=True, kw_only=True):
     def stream(self, *, by_token: bool) -> Stream:
         events = self._numbered_events(by_token=by_token)
         return Stream.of(next(events)[1] + next(events)[1], events)
-
-    def events_without_choices(self) -> bytes:
-        return _event(0, "response.completed", {"response": self._response([], over=True)})
 
     def _numbered_events(self, *, by_token: bool) -> Iterator[tuple[bool, bytes]]:
         for number, (kind, data) in enumerate(self._events(by_token=by_token)):

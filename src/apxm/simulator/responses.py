@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.simulator.bodies import Anything, BadRequestError, Limit, Nothing, StreamOptions, passing_over, understood
-from apxm.simulator.chat import ContentPart, FunctionName, Message, any_object, as_model_request
+from apxm.simulator.bodies import Anything, BadRequestError, Limit, Nothing, StreamOptions, passing_over
 from apxm.simulator.logprobs import MOST_ALTERNATIVES, logprobs_of
+from apxm.simulator.messages import ContentPart, FunctionName, Message, any_object, as_model_request
 from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
 from apxm.simulator.response_answer import ResponseAnswer
 from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
@@ -152,10 +152,6 @@ class ResponseCall:
                 "truncation": request.truncation or "disabled",
             },
         )
-
-
-decode_response = understood(ResponseRequest, ResponseCall)
-"""Reads a body. Raises `BadRequestError`."""
 
 
 def _text(content: str | list[ItemPart] | None) -> str | list[ContentPart]:

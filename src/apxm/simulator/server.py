@@ -7,7 +7,7 @@ import errno
 import gc
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from time import monotonic
 
@@ -17,7 +17,7 @@ from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import UsageError
 from apxm.runtime.loops import clock_of
 from apxm.runtime.open_files import raise_limit
-from apxm.simulator.connection import Connection, Connections
+from apxm.simulator.connection import Connection
 from apxm.simulator.faults import bomb
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.reading import HttpLimits
@@ -55,13 +55,13 @@ async def simulator(options: SimulatorOptions, limits: HttpLimits | None = None)
     if "bomb" in backend.faults.kinds:
         bomb()  # takes a moment to make: before there are calls that would wait for it
     endpoint = SimulatedEndpoint(backend, clock_of(loop), options.tokens_per_second)
-    connections = Connections()
+    connections: set[Connection] = set()
 
     def check_times() -> None:
         nonlocal sweep
         sweep = loop.call_later(limits.sweep_s, check_times)
         now = monotonic()
-        for connection in connections:
+        for connection in tuple(connections):
             connection.check_times(now)
 
     listener = _listen(options.host, options.port)
@@ -74,14 +74,15 @@ async def simulator(options: SimulatorOptions, limits: HttpLimits | None = None)
     finally:
         sweep.cancel()
         server.close()
-        for connection in connections:
+        open_ones = tuple(connections)
+        for connection in open_ones:
             connection.leave()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_S):
-                await connections.none_left()
-        except TimeoutError:
-            for connection in connections:
-                connection.abort()
+                for connection in open_ones:
+                    await connection.lost.wait()
+        for connection in tuple(connections):
+            connection.abort()
 
 
 def prepare_process() -> None:

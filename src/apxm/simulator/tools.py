@@ -7,12 +7,13 @@ last one from then on: a loop that ends with a function of its own, listed last,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from msgspec import Raw, Struct
 
 from apxm.simulator.bodies import BadRequestError
+from apxm.simulator.messages import Message
 
 Mode = Literal["none", "auto", "required"]
 
@@ -44,19 +45,7 @@ class ToolChoice(Struct, frozen=True):
     """The field that says it."""
 
 
-class TurnMessage(Protocol):
-    """A message of a conversation, as far as it tells where a turn begins."""
-
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def called(self) -> Sequence[str]:
-        """The names of the functions that an assistant's message calls."""
-        ...
-
-
-def functions_to_call(offered: Sequence[Offer], choice: ToolChoice, messages: Iterable[TurnMessage]) -> list[Offer]:
+def functions_to_call(offered: Sequence[Offer], choice: ToolChoice, messages: Sequence[Message]) -> list[Offer]:
     """The functions that the answer calls, none for an answer in words.
 
     Raises `BadRequestError` where the choice is of a function that there is not.
@@ -72,14 +61,14 @@ def functions_to_call(offered: Sequence[Offer], choice: ToolChoice, messages: It
         raise BadRequestError("'tool_choice' wants a tool called, and there is none in 'tools'.", "tool_choice")
     if choice.mode == "none" or not open_to:
         return []
-    called, answered = _turn(list(messages))
+    called, answered = _turn(messages)
     if choice.mode == "auto" and answered:
         return []
     left = [entry for entry in open_to if entry.function.name not in called] or open_to[-1:]
     return left if choice.several else left[:1]
 
 
-def _turn(messages: list[TurnMessage]) -> tuple[set[str], bool]:
+def _turn(messages: Sequence[Message]) -> tuple[set[str], bool]:
     """What was called, and whether a result has come, since the model last answered in words."""
     called: set[str] = set()
     answered = False
