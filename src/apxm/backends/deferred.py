@@ -28,10 +28,8 @@ class DeferredBackend:
             try:
                 self._backend = self._make()
             except ConfigurationError as error:
-                place = f"{error.where}: " if error.where else ""
-                raise BackendError(
-                    "configuration", f"{place}{error.message}", retryable=False, hint=error.hint
-                ) from None
+                what = f"{error.where}: {error.message}" if error.where else error.message
+                raise BackendError("configuration", what, retryable=False, hint=error.hint) from None
         return await self._backend.call(request)
 
     async def close(self) -> None:
