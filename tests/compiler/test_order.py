@@ -18,7 +18,7 @@ from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value
 from apxm.program.program import Program, Subflow
-from apxm.runtime.state import Failed, Frame, State, load
+from apxm.runtime.state import FailureToken, Frame, State, load
 from apxm.source import SourceFile
 from tests.compiler.reference import FAILED, Machine
 from tests.programs import LABELS, sources
@@ -201,7 +201,7 @@ def run(program: Program, random: Random, failing: set[str]) -> tuple[dict[str, 
         path = path_of(program, frame, node)
         ended[path] = len(started) + len(ended)
         if path in failing:
-            state.fail(frame, node, Failed(frame, node, OperationError("test", "told to fail")))
+            state.fail(frame, node, FailureToken(frame, node, OperationError("test", "told to fail")))
         else:
             state.succeed(frame, node, answer(path))
 

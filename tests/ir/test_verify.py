@@ -96,7 +96,7 @@ CASES: dict[str, tuple[FlowOp | list[FlowOp], str]] = {
     ),
     "a literal option out of its range": (
         flow(lambda t: returning(ask(t, temperature=3.0)), STR, t=STR),
-        r"^the option 'temperature' is at most 2, found 3\.0$",
+        r"^the option 'temperature' goes from 0 to 2, found 3\.0$",
     ),
     "a literal option of another type": (
         flow(lambda t: returning(ask(t, max_tokens="five")), STR, t=STR),

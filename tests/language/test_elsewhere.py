@@ -22,7 +22,7 @@ def test_no_table_explains_away_what_is_correct() -> None:
     assert not (elsewhere.CALLS.keys() | later.FUNCTIONS) & OPERATIONS.keys()
     assert not elsewhere.CALLS.keys() & later.FUNCTIONS
     for operation, name in later.ARGUMENTS | elsewhere.SAME_ARGUMENTS.keys():
-        assert OPERATIONS[operation].parameter(name) is None
+        assert name not in OPERATIONS[operation].by_name
 
 
 @pytest.mark.parametrize("advice", HELP)

@@ -9,6 +9,7 @@ from apxm.ir.core import PATH, PRIORITY, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import FlowOp, Module, ReturnOp, YieldOp
 from apxm.ir.text import print_module
+from apxm.ir.values import ConstantOp, TextOp
 from apxm.ir.verify import verify_module
 from apxm.operations.types import STR, Type
 from apxm.passes.pipeline import LEVELS, Pass
@@ -146,3 +147,32 @@ def test_no_other_pass_changes_a_loop() -> None:
     PASSES["priorities"].run(module)
     assert loop.attributes[PRIORITY] == 0
     assert [op.attributes.get(PRIORITY) for op in loop.regions[0].ops[:3]] == [1000, 1000, 1000]
+
+
+def test_text_above_a_loop_is_joined_there_and_not_each_time() -> None:
+    flow = FlowOp("A", "main", {"t": STR}, {}, STR)
+    (t,) = flow.body.arguments
+    inner = TextOp([t, t])
+    printed, asked = TextOp([inner.results[0], t]), TextOp([t, t])
+    loop = RepeatOp(t, "draft", STR)
+    (draft,) = loop.regions[0].arguments
+    line = TextOp([draft, printed.results[0]])
+    first = ask(asked.results[0], "loop/first")
+    more = ConstantOp("More: ", STR)
+    question = TextOp([more.results[0], first.results[0]])
+    second = ask(question.results[0], "loop/second")
+    print_line = OPERATE_OPS["print"]((line.results[0],), {}, {})
+    loop.regions[0].ops = [line, print_line, first, more, question, second, YieldOp(second.results[0])]
+    flow.body.ops = [inner, printed, asked, loop, ReturnOp(loop.value)]
+    module = Module([flow])
+    for name in ("canonicalize", "fuse-asks"):
+        PASSES[name].run(module)
+        verify_module(module)
+        check_uses(module)
+    assert flow.body.ops[:-2] == [printed, asked]
+    assert printed.operands == [t, t, t]
+    assert line.operands == [draft, printed.results[0]]
+    assert [op.path for op in loop.regions[0].ops if op.path] == ["loop/second"]
+    fused = second.operands[0].owner
+    assert isinstance(fused, TextOp)
+    assert [value for value in fused.operands if not isinstance(value.owner, ConstantOp)] == [asked.results[0]]

@@ -51,7 +51,7 @@ def everything() -> str:
             setting = "with" if reasoning else "without"
             lines.append(f"# {operation.name}, to a backend {setting} a reasoning setting\n")
             for name, (arguments, options) in CASES.items():
-                given = options if operation.parameter("budget") is None else {**options, "budget": 2000}
+                given = options if "budget" not in operation.by_name else {**options, "budget": 2000}
                 lines += [name, body(operation.name, arguments, given, reasoning), ""]
     return "\n".join(lines)
 

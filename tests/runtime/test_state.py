@@ -12,7 +12,7 @@ from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.program import AnyNode, Enter, Exit, Input, Literal, Operand, Output, Program, Subflow, Switch
 from apxm.program.verify import verify
-from apxm.runtime.state import Failed, Frame, State, load
+from apxm.runtime.state import FailureToken, Frame, State, load
 from tests.plans import ask, give, merge, plan, program, show
 from tests.random_plans import Broken, Sequential, random_program
 
@@ -46,7 +46,7 @@ class Machine:
 
     def fail(self, name: str) -> list[str]:
         frame, node = self.running.pop(name)
-        self.state.fail(frame, node, Failed(frame, node, OperationError("test", name)))
+        self.state.fail(frame, node, FailureToken(frame, node, OperationError("test", name)))
         return self.started()
 
     @property
@@ -249,7 +249,7 @@ def test_any_order_of_arrival_gives_the_sequential_result(seed: int, fails: int)
     executed, value = run_in_any_order(made, failing, random)
     assert executed == expected.executed
     if isinstance(result, Broken):
-        assert isinstance(value, Failed)
+        assert isinstance(value, FailureToken)
         assert path(value.frame, value.node) == result
     else:
         assert value == result
@@ -289,7 +289,7 @@ def run_in_any_order(made: Program, failing: frozenset[str], random: Random) -> 
             break
         frame, node, prompt = running.pop(random.randrange(len(running)))
         if prompt in failing:
-            state.fail(frame, node, Failed(frame, node, OperationError("test", prompt)))
+            state.fail(frame, node, FailureToken(frame, node, OperationError("test", prompt)))
         else:
             state.succeed(frame, node, f"<{prompt}>")
     assert state.open_frames == 0

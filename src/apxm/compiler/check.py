@@ -27,11 +27,11 @@ _KEPT = (
 )
 
 
+@without_collector()
 def check_source(source: SourceFile) -> tuple[Diagnostic, ...]:
     """The warnings about a source, in the order of its text. Raises `SourceError` with what is wrong with it."""
-    with without_collector():
-        checked = check(parse(source))
-        return warnings_of(checked, build_module(checked))
+    checked = check(parse(source))
+    return warnings_of(checked, build_module(checked))
 
 
 def warnings_of(checked: CheckedTree, module: Module, *, removed: bool = True) -> tuple[Diagnostic, ...]:

@@ -58,12 +58,19 @@ def compiler_diagnostics(
 ) -> CompilerDiagnostics:
     """`input` is the file as the user named it, `flow` the one selected (None: the entry), `encoding_ns` the time that
     writing the artifact took. Raises `UsageError` where `flow` names none."""
-    program = compilation.program
+    program, phases = compilation.program, compilation.phases
     flows = flow_statistics(program)
     return CompilerDiagnostics(
         input=input,
         optimization_level=program.optimization_level,
-        compilation_phases=_phases(compilation, encoding_ns),
+        compilation_phases=CompilationPhases(
+            total_ms=_ms(sum(phases.values()) + encoding_ns),
+            parse_ms=_ms(phases["parse"]),
+            check_ms=_ms(phases["check"]),
+            build_ms=_ms(phases["build"]),
+            passes_ms=_ms(phases["passes"]),
+            artifact_gen_ms=_ms(phases["lower"] + encoding_ns),
+        ),
         dag_statistics=flows[select_flow(program, flow).qualified_name],
         flows=flows,
         passes_applied=tuple(report.name for report in compilation.passes),
@@ -72,18 +79,6 @@ def compiler_diagnostics(
             for report in compilation.passes
         ),
         warnings=tuple(_warning(warning) for warning in compilation.warnings),
-    )
-
-
-def _phases(compilation: Compilation, encoding_ns: int) -> CompilationPhases:
-    phases = compilation.phases
-    return CompilationPhases(
-        total_ms=_ms(sum(phases.values()) + encoding_ns),
-        parse_ms=_ms(phases["parse"]),
-        check_ms=_ms(phases["check"]),
-        build_ms=_ms(phases["build"]),
-        passes_ms=_ms(phases["passes"]),
-        artifact_gen_ms=_ms(phases["lower"] + encoding_ns),
     )
 
 

@@ -12,8 +12,7 @@ from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
 from apxm.errors import InternalError
 from apxm.ir.core import PRIORITY, Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.paths import arm_path
-from apxm.ir.structure import FlowOp, Module, SwitchOp
+from apxm.ir.structure import FlowOp, Module, SwitchOp, arm_path
 from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order

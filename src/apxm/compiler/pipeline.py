@@ -51,6 +51,7 @@ class Compilation:
     """The printed text after what `keep_ir_after` named."""
 
 
+@without_collector()
 def compile_source(
     source: SourceFile, *, level: int = 1, keep_ir_after: str | None = None, needs_entry: bool = True
 ) -> Compilation:
@@ -60,11 +61,6 @@ def compile_source(
     no run could hold it, `UsageError` for an unknown level or pass.
     """
     _check_request(level, keep_ir_after)
-    with without_collector():
-        return _compile(source, level, keep_ir_after, needs_entry)
-
-
-def _compile(source: SourceFile, level: int, keep_ir_after: str | None, needs_entry: bool) -> Compilation:
     clock = _Clock()
     with clock.phase("parse"):
         tree = parse(source)

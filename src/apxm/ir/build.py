@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import TypeVar
 
 from apxm.errors import InternalError
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.paths import arm_path
-from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
 from apxm.operations.labels import fold_label
-from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, list_of, parse_type
+from apxm.operations.types import FLOAT, JSON, LITERAL_TYPES, Type, Value, list_of, parse_type
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
@@ -137,7 +135,7 @@ class _FlowBuilder:
         """The expression's value; None for a call of something that gives nothing."""
         match expression:
             case syntax.Constant(value=value):
-                return self.add(ConstantOp(value, _TYPES[type(value)]), expression).result
+                return self.add(ConstantOp(value, LITERAL_TYPES[type(value)]), expression).result
             case syntax.Name(text=text):
                 return self.values[text]
             case syntax.FormatText(parts=parts):
@@ -180,7 +178,7 @@ class _FlowBuilder:
         options: dict[str, SSAValue] = {}
         literals: dict[str, Value] = {}
         for name, expression in found.options.items():
-            parameter = operation.parameter(name)
+            parameter = operation.by_name.get(name)
             if parameter is not None and parameter.literal:
                 literals[name] = _constant(expression, parameter.type)
             else:
@@ -209,10 +207,6 @@ class _FlowBuilder:
 
 def _type(name: syntax.TypeName) -> Type:
     return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
-
-
-_TYPES: Mapping[type, Type] = {str: STR, bool: BOOL, int: INT, float: FLOAT}
-"""The types of constants as the source writes them."""
 
 
 def _constant(expression: syntax.Expression, expected: Type) -> Value:

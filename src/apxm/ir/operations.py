@@ -58,7 +58,7 @@ class OperateOp(Op):
         if self.names:
             self._verify_options()
         for name, value in self.literals.items():
-            parameter = operation.parameter(name)
+            parameter = operation.by_name.get(name)
             if parameter is None or not parameter.literal:
                 raise InvalidModule(f"{operation.name} has no literal option {name!r}; it is {operation.signature}")
             _verify_literal(parameter, value)
@@ -79,7 +79,7 @@ class OperateOp(Op):
     def _verify_options(self) -> None:
         operation = self.OPERATION
         for name, option in self.options.items():
-            parameter = operation.parameter(name)
+            parameter = operation.by_name.get(name)
             if parameter is None:
                 if not operation.open_arguments:
                     raise InvalidModule(f"{operation.name} has no option {name!r}; it is {operation.signature}")
@@ -99,14 +99,8 @@ def _verify_literal(parameter: Parameter, value: Value) -> None:
     name = parameter.name
     if not conforms(value, parameter.type):
         raise InvalidModule(f"the option {name!r} is {parameter.type}, found {value!r}")
-    if parameter.choices and value not in parameter.choices:
-        raise InvalidModule(f"the option {name!r} is one of {', '.join(parameter.choices)}, found {value!r}")
-    if parameter.minimum is not None and value < parameter.minimum:
-        raise InvalidModule(f"the option {name!r} is at least {parameter.minimum:g}, found {value!r}")
-    if parameter.maximum is not None and value > parameter.maximum:
-        raise InvalidModule(f"the option {name!r} is at most {parameter.maximum:g}, found {value!r}")
-    if parameter.above is not None and value <= parameter.above:
-        raise InvalidModule(f"the option {name!r} is above {parameter.above:g}, found {value!r}")
+    if (limit := parameter.limit_passed_by(value)) is not None:
+        raise InvalidModule(f"the option {name!r} {limit}, found {value!r}")
 
 
 _TOUCHES: Mapping[Effect, tuple[Access, ...]] = {

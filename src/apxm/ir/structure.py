@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -10,6 +12,8 @@ from apxm.ir.literals import quoted
 from apxm.ir.values import constant_of
 from apxm.operations.labels import fold_label, matching_label
 from apxm.operations.types import NONE, STR, Type, Value, assignable, conforms
+
+_WORD = re.compile(r"[\w-]+")
 
 
 class _EndOp(Op):
@@ -146,6 +150,18 @@ class SwitchOp(Op):
             if arm.arguments:
                 raise InvalidModule("an arm takes no arguments")
             _verify_end(arm, YieldOp, None if self.value is None else self.value.type)
+
+
+def arm_path(construct: str, label: str | None) -> str:
+    """The path of an arm (`program.model.NodeName`); no label is the default's.
+
+    A label that is not a plain word, or is the word ``default``, stands in quotes: so no two arms share a path, and a
+    slash in a label cannot be taken for a step.
+    """
+    if label is None:
+        return f"{construct}/default"
+    plain = _WORD.fullmatch(label) is not None and label != "default"
+    return f"{construct}/{label if plain else json.dumps(label, ensure_ascii=False)}"
 
 
 def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
+from typing import cast
+
 from apxm.garbage import without_collector
 from apxm.language.constructs import FlowConstructs
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow, by_name, declare, declare_records
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings, by_name, declare, declare_records
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
-from apxm.language.findings import Findings
 from apxm.language.flow_calls import FlowCalls, is_literal
-from apxm.language.flow_graph import reject_cycles
 from apxm.language.later import refuse_later
 from apxm.language.report import UNKNOWN, Report
-from apxm.language.syntax import CheckedTree, Constant, Expression, Name, SyntaxTree
+from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, Name, SyntaxTree
 from apxm.operations.types import STR, Type
 
+_MOST_SHOWN = 8
+"""Flows of a cycle that a message names."""
 
+
+@without_collector()
 def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
     """The tree with what its names, calls and types turned out to be, and with warnings.
 
     Raises `SourceError` with all errors, at most 20. `needs_entry` false is for a caller who names the flow to run: a
     program without an entry, or with several, is no error then.
     """
-    with without_collector():
-        return _check(tree, needs_entry)
-
-
-def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
     report = Report()
     refuse_later(tree, report)
     records = declare_records(tree, report)
@@ -45,7 +45,7 @@ def _check(tree: SyntaxTree, needs_entry: bool) -> CheckedTree:
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
         _check_agent_defaults(agent, findings.types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
-    reject_cycles(findings)
+    _reject_cycles(findings)
     report.raise_errors()
     return CheckedTree(
         tree=tree,
@@ -88,3 +88,30 @@ def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], r
             report.error("wrong-type", f"the agent's `{name}` is text, in quotes", value.span)
         else:
             report.error("not-literal", f"the agent's `{name}` is not a literal", value.span)
+
+
+def _reject_cycles(findings: Findings) -> None:
+    """Reports each cycle of calls once. Flows may not call themselves: every program unfolds into a finite graph."""
+    waits_for = {flow: {callee.flow for _, callee in called} for flow, called in findings.flow_calls.items()}
+    while not findings.report.full:
+        try:
+            TopologicalSorter(waits_for).prepare()
+        except CycleError as error:
+            cycle = cast(list[Flow], error.args[1])[:0:-1]  # without its first, which is its last too
+            first = min(range(len(cycle)), key=lambda i: cycle[i].span.start)
+            _report_cycle(cycle[first:] + cycle[:first], findings)
+            for flow in cycle:
+                waits_for[flow].clear()  # as if it called nothing, so that its callers are looked at on their own
+        else:
+            return
+
+
+def _report_cycle(cycle: list[Flow], findings: Findings) -> None:
+    following = cycle[1] if len(cycle) > 1 else cycle[0]
+    call = next(call for call, callee in findings.flow_calls[cycle[0]] if callee.flow is following)
+    names = [flow.name.text for flow in (*cycle, cycle[0])]
+    if len(names) > _MOST_SHOWN:
+        names[_MOST_SHOWN - 1 : -1] = ["…"]
+    message = f"flow `{names[0]}` calls itself: {' → '.join(names)}"
+    advice = "flows cannot recurse; to repeat something, a later version of apxm has `loop`"
+    findings.report.error("flow-cycle", message, call.callee[-1].span, advice)

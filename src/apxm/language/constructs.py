@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from apxm.language import syntax
+from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
-from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
 from apxm.language.statements import Destination, FlowStatements, Place
 from apxm.operations.labels import fold_label

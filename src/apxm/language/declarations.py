@@ -7,10 +7,21 @@ from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.elsewhere import TYPES
 from apxm.language.report import UNKNOWN, Report
-from apxm.language.syntax import Agent, Capability, Expression, Flow, Identifier, SyntaxTree, TypeName
-from apxm.operations.catalog import OPERATIONS
+from apxm.language.syntax import (
+    Agent,
+    CallExpression,
+    Capability,
+    Construct,
+    Expression,
+    Flow,
+    FlowCall,
+    Identifier,
+    OperationCall,
+    SyntaxTree,
+    TypeName,
+)
+from apxm.operations.catalog import OPERATIONS, OPTIONS
 from apxm.operations.definition import Callee, Parameter
-from apxm.operations.model_operations import OPTIONS
 from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
 from apxm.source import Span
 
@@ -54,6 +65,23 @@ class _Names:
 
 Records = dict[str, dict[str, Type]]
 """The records of a program, and their fields, by name."""
+
+
+class Findings:
+    """What is known of one program so far: filled in flow by flow."""
+
+    def __init__(self, agents: dict[str, DeclaredAgent], records: Records, report: Report) -> None:
+        self.agents = agents
+        self.records = records
+        self.report = report
+        self.types: dict[Expression, Type] = {}
+        self.calls: dict[CallExpression, OperationCall | FlowCall] = {}
+        self.flow_calls: dict[Flow, list[tuple[CallExpression, DeclaredFlow]]] = {}
+        """The calls of other flows in each flow, those with wrong arguments too."""
+        self.results: dict[Construct, Type] = {}
+        """The types of the constructs that give a value."""
+        self.tail: set[Construct] = set()
+        """The unbound constructs whose value is that of what stands around them."""
 
 
 def declare_records(tree: SyntaxTree, report: Report) -> Records:
@@ -104,7 +132,8 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):
-            callable_ = _declare_flow(agent, member, records, report)
+            _check_annotations(member, report)
+            callable_ = DeclaredFlow(agent=agent, flow=member, callee=_callee(member, NONE, records, report))
             declared.flows.append(callable_)
         else:
             callable_ = _callee(member, JSON, records, report)
@@ -114,11 +143,6 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
         if names.add(member.name, kind):
             declared.callables[member.name.text] = callable_
     return declared
-
-
-def _declare_flow(agent: Agent, flow: Flow, records: Records, report: Report) -> DeclaredFlow:
-    _check_annotations(flow, report)
-    return DeclaredFlow(agent=agent, flow=flow, callee=_callee(flow, NONE, records, report))
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, cast
 
 from apxm.language.elsewhere import VALUES, WORDS, word_advice
-from apxm.language.foreign import BINDING, describe_foreign, describe_operator, foreign_advice, foreign_character
+from apxm.language.foreign import (
+    BINDING,
+    OPENERS,
+    Misfit,
+    describe_foreign,
+    describe_operator,
+    foreign_advice,
+    foreign_character,
+)
 from apxm.language.lalr import END, RESERVED_WORDS, STATEMENT_KINDS, STATEMENT_WORDS, Machine, Token
 from apxm.language.report import Report
-from apxm.language.syntax import Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
-_SIGNS = {
-    "ARROW": "`->`",
-    "ARM": "`=>`",
-    "LBRACE": "`{`",
-    "RBRACE": "`}`",
-    "LPAR": "`(`",
-    "RPAR": "`)`",
-    "LSQB": "`[`",
-    "RSQB": "`]`",
-    "COMMA": "`,`",
-    "COLON": "`:`",
-    "EQUAL": "`=`",
-    "DOT": "`.`",
-    "AT": "`@`",
-    "PLUS": "`+`",
+_SIGNS = "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ PLUS +"
+_kinds = _SIGNS.split()
+_NAMES = {
+    **dict(zip(_kinds[::2], map("`{}`".format, _kinds[1::2]), strict=True)),
     "COMPARE": "a comparison",
     "NAME": "a name",
     "TEXT": "a text",
     "NUMBER": "a number",
     END: "the end of the file",
 }
+"""What messages call the kinds of tokens that are no words."""
 _EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
 _CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
 """What may follow any expression: true, and no help."""
@@ -53,7 +49,12 @@ _STATEMENTS = {
 }
 """Help where a name starts no statement, by what follows it."""
 
-_OPENERS = {"LBRACE": "RBRACE", "LPAR": "RPAR", "LSQB": "RSQB"}
+UNCLOSED = {
+    '"""': ("unclosed-text", 'this text is never closed by `"""`'),
+    'f"""': ("unclosed-text", 'this text is never closed by `"""`'),
+    "/*": ("unclosed-comment", "this comment is never closed by `*/`"),
+}
+"""Where no token starts, one of these runs to the end of the file."""
 _OUTER = ("AGENT", "FLOW", "AT", "CAPABILITY", "CASE", "DEFAULT")
 """What starts something that stands further out than statements do."""
 _SMALL_LETTERS = "the words of the language are in small letters: `{}`"
@@ -65,16 +66,19 @@ _STRANGE_WORD = re.compile(r"[^\W\d]\w*|.", re.DOTALL)
 def describe_token(token: Token, machine: Machine, source: SourceFile, report: Report) -> None:
     """Reports that `token` does not fit where it stands."""
     values, expected = machine.values, machine.accepts()
-    opener = next((v for v in reversed(values) if isinstance(v, Token) and v.kind in _OPENERS), None)
-    before: Any = values[-1] if values else None
+    misfit = Misfit(token, values, expected, source)
+    before, opened = misfit.before, misfit.opened
+    opener = opened[-1] if opened else None
+    path = misfit.path if expected <= {"LPAR", "DOT"} else []
+    name = Span(source, path[0].span.start, path[-1].span.end) if path else None
     if token.kind == END:
         _describe_end(opener, expected, source, report)
-    elif describe_foreign(token, values, expected, source, report):
+    elif describe_foreign(misfit, report):
         pass
     elif isinstance(before, Token) and before.kind == "NAME" and before.text in RESERVED_WORDS:
         message = f"`{before.text}` is a word of the language, expected a name"
         report.error("reserved-word", message, before.span(source))
-    elif expected <= {"LPAR", "DOT"} and token.kind != "TEXT" and (name := _name_at(before, source)) is not None:
+    elif name is not None and token.kind != "TEXT":
         # a name where a statement starts, and nothing after it that makes one
         written = source.text[name.start : name.end]
         advice = _statement_advice(name, token, source, report)
@@ -82,10 +86,10 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
     else:
         found = "a text" if token.kind == "TEXT" else f"`{token.text}`"
         message = f"found {found}, expected {_in_words(expected)}"
-        advice = _advice(token, values, opener, expected, source)
+        advice = _advice(misfit, opener)
         if advice is None and token.kind == "NAME":
             advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
-        elif advice is None and expected <= {"LPAR", "DOT"} and (name := _name_at(before, source)) is not None:
+        elif advice is None and name is not None:
             advice = report.near(source.text[name.start : name.end], STATEMENT_WORDS)
         report.error("syntax", message, token.span(source), advice)
 
@@ -112,21 +116,11 @@ def _statement_advice(name: Span, token: Token, source: SourceFile, report: Repo
 def _describe_end(opener: Token | None, expected: set[str], source: SourceFile, report: Report) -> None:
     if opener is not None:
         message = f"the file ends before this `{opener.text}` is closed"
-        report.error("unclosed-bracket", message, opener.span(source), f"add {_SIGNS[_OPENERS[opener.kind]]}")
+        report.error("unclosed-bracket", message, opener.span(source), f"add {_NAMES[OPENERS[opener.kind]]}")
     else:
         end = len(source.text.rstrip())
         message = f"the file ends here, expected {_in_words(expected)}"
         report.error("syntax", message, Span(source, max(0, end - 1), end))
-
-
-def _name_at(value: Any, source: SourceFile) -> Span | None:
-    """The place of a name or path that the parser has just read."""
-    if isinstance(value, Token):
-        return value.span(source) if value.kind == "NAME" else None
-    if isinstance(value, list):
-        path = cast(list[Identifier], value)
-        return Span(source, path[0].span.start, path[-1].span.end)
-    return None
 
 
 def describe_character(offset: int, machine: Machine, source: SourceFile, report: Report) -> None:
@@ -134,22 +128,15 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
     text = source.text
     expected = machine.accepts()
     character = text[offset]
-    if text.startswith('"""', offset) or text.startswith('f"""', offset):
-        length = 4 if character == "f" else 3
-        report.error("unclosed-text", 'this text is never closed by `"""`', Span(source, offset, offset + length))
-        return
+    for opening, (code, message) in UNCLOSED.items():
+        if text.startswith(opening, offset):
+            report.error(code, message, Span(source, offset, offset + len(opening)))
+            return
     if character == '"' or text.startswith('f"', offset):
         end = text.find("\n", offset)
         span = Span(source, offset, len(text.rstrip()) if end < 0 else end)
-        report.error(
-            "unclosed-text",
-            "this text is not closed on its line",
-            span,
-            'write `"` at its end, or `"""` around several lines',
-        )
-        return
-    if text.startswith("/*", offset):
-        report.error("unclosed-comment", "this comment is never closed by `*/`", Span(source, offset, offset + 2))
+        advice = 'write `"` at its end, or `"""` around several lines'
+        report.error("unclosed-text", "this text is not closed on its line", span, advice)
         return
     if character == "'":
         quoted = _SINGLE_QUOTED.match(text, offset)
@@ -159,12 +146,6 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
     if describe_operator(offset, expected, source, report):
         return
     advice = foreign_character(text, offset, expected)
-    if character in "“”„‟«»":
-        advice = 'texts stand in straight quotes: `"`'
-    elif character == "#":
-        advice = "comments start with `//`"
-    elif character.isalpha() or unicodedata.combining(character):
-        advice = "names are made of ASCII letters, digits and `_`"
     end = offset + 1
     if character.isalpha() and (word := _STRANGE_WORD.match(text, offset)):
         end = word.end()
@@ -187,25 +168,24 @@ def _in_words(expected: set[str]) -> str:
         words.append("an expression")
     if rest - _CONTINUATION or words:
         rest -= _CONTINUATION
-    words += sorted((_SIGNS.get(name) or f"`{name.lower()}`" for name in rest), key=lambda word: (word == "`}`", word))
+    words += sorted((_NAMES.get(name) or f"`{name.lower()}`" for name in rest), key=lambda word: (word == "`}`", word))
     if len(words) == 1:
         return words[0]
     return ", ".join(words[:-1]) + f" or {words[-1]}"
 
 
-def _advice(
-    token: Token, values: list[Any], opener: Token | None, expected: set[str], source: SourceFile
-) -> str | None:
+def _advice(misfit: Misfit, opener: Token | None) -> str | None:
+    token, values, expected, source = misfit
     kind = token.kind
     if kind in ("CASE", "DEFAULT") and expected == {"RBRACE"}:
         return "`default` is the last arm"
     if kind in ("FLOW", "AT", "CAPABILITY") and "AGENT" in expected:
         inside = "flows stand inside an agent: `agent Name { … }`"
         return f"{inside}; is there a `}}` too many above?" if values else inside
-    closes_another = kind in _OPENERS.values() and opener is not None and _OPENERS[opener.kind] != kind
+    closes_another = kind in OPENERS.values() and opener is not None and OPENERS[opener.kind] != kind
     if opener is not None and (closes_another or (kind in _OUTER and "RBRACE" in expected)):
         # By its kind: what recovery put in has no text.
-        return f"the {_SIGNS[opener.kind]} on line {source.position(opener.start)[0]} is not closed"
+        return f"the {_NAMES[opener.kind]} on line {source.position(opener.start)[0]} is not closed"
     if kind == "NAME" and token.text.lower() in RESERVED_WORDS and token.text not in RESERVED_WORDS:
         return _SMALL_LETTERS.format(token.text.lower())
-    return foreign_advice(token, values, expected, source)
+    return foreign_advice(misfit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from apxm.language import syntax
+from apxm.language.declarations import Findings
 from apxm.language.elsewhere import field_advice
-from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
 from apxm.operations.types import (
@@ -14,6 +14,7 @@ from apxm.operations.types import (
     INT,
     JSON,
     LATER_TYPES,
+    LITERAL_TYPES,
     NONE,
     STR,
     VERDICT,
@@ -106,7 +107,7 @@ class FlowExpressions:
         match expression:
             case syntax.Constant():
                 self._warn_of_placeholder(expression)
-                return constant_type(expression)
+                return LITERAL_TYPES[type(expression.value)]
             case syntax.FormatText():
                 for part in expression.parts:
                     self.value(part)
@@ -235,15 +236,3 @@ def _are_ordered(left: Type, right: Type) -> bool:
         for kind in ((INT, FLOAT), (STR,))
     )
     return numbers or texts
-
-
-def constant_type(constant: syntax.Constant) -> Type:
-    match constant.value:
-        case bool():
-            return BOOL
-        case str():
-            return STR
-        case int():
-            return INT
-        case float():
-            return FLOAT

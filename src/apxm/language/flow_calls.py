@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments, match_arguments
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.expressions import FlowExpressions
-from apxm.language.findings import Findings
 from apxm.language.later import FUNCTIONS
 from apxm.language.report import UNKNOWN
 from apxm.operations.catalog import OPERATIONS
@@ -137,28 +136,14 @@ class FlowCalls(FlowExpressions):
             message = f"{name} must be known before the run, so it has to be written out here"
             self._report.error("not-literal", message, argument.span)
         elif isinstance(argument, syntax.Constant):
-            self._check_bounds(argument, parameter, name)
-
-    def _check_bounds(self, argument: syntax.Constant, parameter: Parameter, name: str) -> None:
-        value = argument.value
-        if isinstance(value, str):
-            if parameter.choices and value not in parameter.choices:
-                choices = ", ".join(f'"{choice}"' for choice in parameter.choices)
-                message = f'{name} is one of {choices}, and this is "{value}"'
-                self._report.error(
-                    "unknown-choice", message, argument.span, self._report.near(value, parameter.choices)
-                )
-            return
-        low, high, above = parameter.minimum, parameter.maximum, parameter.above
-        if low is not None and high is not None and not low <= value <= high:
-            self._out_of_range(argument, f"{name} goes from {low} to {high}")
-        elif low is not None and value < low:
-            self._out_of_range(argument, f"{name} is at least {low}")
-        elif above is not None and value <= above:
-            self._out_of_range(argument, f"{name} is more than {above}")
-
-    def _out_of_range(self, argument: syntax.Constant, allowed: str) -> None:
-        self._report.error("out-of-range", f"{allowed}, and this is {argument.value}", argument.span)
+            value = argument.value
+            if (limit := parameter.limit_passed_by(value)) is None:
+                return
+            if isinstance(value, str):
+                advice = self._report.near(value, parameter.choices)
+                self._report.error("unknown-choice", f'{name} {limit}, and this is "{value}"', argument.span, advice)
+            else:
+                self._report.error("out-of-range", f"{name} {limit}, and this is {value}", argument.span)
 
     def _check_emptiness(self, operation: Operation, matched: MatchedArguments) -> None:
         first = matched.given.get(operation.positional[0].name) if operation.positional else None

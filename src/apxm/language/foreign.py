@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, TypeGuard, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from apxm.language import later
 from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
@@ -14,6 +15,7 @@ from apxm.language.syntax import CallExpression, Identifier
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
+OPENERS = {"LBRACE": "RBRACE", "LPAR": "RPAR", "LSQB": "RSQB"}
 BINDING = ("EQUAL", "COLON", "ARROW", "PLUS", "DOT", "LSQB")
 """What follows a name that somebody wants to bind or to change, whatever the name is elsewhere."""
 _WINDOW = 100
@@ -25,9 +27,14 @@ _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
 _SIGN = re.compile(r"[-*/%&|?!<>=.:~^]+")
 _LAMBDA = re.compile(r"\blambda[ \t]*\Z")
+_WORD_BEFORE = re.compile(r"(\w+)([ \t]*)\Z")
 _LABELS = "a case has one label: write one `case` for each"
+_ARM = 'an arm is written `case "label" => …`'
+_DEFAULT = "`default => …` takes what no case matches"
+_RESULT = "the type of what a flow gives stands behind `->`"
+_ONE_NAME = "a `let` binds one name, and a field is read by `x.name`"
+_COMMENT = "a comment starts with `//`; a value is bound by `let name = …`"
 _SEVERAL = 'several values are a list, `[a, b]`, or an object, `{"a": a, "b": b}`'
-_PARAMETER = 'a parameter is written with its type, `x: str` or `x: str = "default"`'
 
 _LATER_OPERATORS = frozenset("-*/%")
 _OPERATORS = {
@@ -44,15 +51,49 @@ _OPERATORS = {
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
     "$": 'values are put into text by `f"…{name}…"`',
     "\\": "nothing is needed: a statement may go on in the next line",
+    "#": "comments start with `//`",
+    **dict.fromkeys("“”„‟«»", 'texts stand in straight quotes: `"`'),
 }
 _ASCII = {"→": "->", "⇒": "=>", "–": "-", "—": "-", "−": "-", "。": ".", "、": ","}
 
 
-def describe_foreign(token: Token, values: list[Any], expected: set[str], source: SourceFile, report: Report) -> bool:
-    """Reports what can be named better than by what was expected; whether `token` is that."""
-    kind, text = token.kind, source.text
-    start, end = token.start, token.end
-    before: Any = values[-1] if values else None
+class Misfit(NamedTuple):
+    """A token that fits nowhere, and what is known of the place."""
+
+    token: Token
+    values: list[Any]
+    """What was read in front of it."""
+    expected: set[str]
+    """The kinds of tokens that would fit."""
+    source: SourceFile
+
+    @property
+    def before(self) -> Any:
+        return self.values[-1] if self.values else None
+
+    @property
+    def path(self) -> list[Identifier]:
+        """The name or path that was just read, for places where `(` would fit: elsewhere lists may be other parts."""
+        if _is_name(before := self.before):
+            return [Identifier(span=before.span(self.source), text=before.text)]
+        return cast(list[Identifier], before) if isinstance(before, list) else []
+
+    @property
+    def opened(self) -> list[Any]:
+        """What was read up to the innermost bracket around it."""
+        openers = (i for i, value in enumerate(self.values, 1) if isinstance(value, Token) and value.kind in OPENERS)
+        return self.values[: max(openers, default=0)]
+
+    @property
+    def is_in_parameters(self) -> bool:
+        opened = self.opened
+        return _end_with(opened, "FLOW NAME LPAR") or _end_with(opened, "CAPABILITY NAME LPAR")
+
+
+def describe_foreign(misfit: Misfit, report: Report) -> bool:
+    """Reports what can be named better than by what was expected; whether the token is that."""
+    token, values, expected, source = misfit
+    kind, text, start, end, before = token.kind, source.text, token.start, token.end, misfit.before
     if kind == "LSQB" and _follows_value(expected):
         inside = _SUBSCRIPT.match(text, start)
         form = "xs[a:b]" if inside and ":" in inside[0] else "xs[i]"
@@ -63,12 +104,12 @@ def describe_foreign(token: Token, values: list[Any], expected: set[str], source
     elif method := _called_method(token, source):
         name = Span(source, method.start(1), method.end(1))
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
-    elif (word := _later_word(before, token, expected, source)) is not None:
+    elif (word := _later_word(misfit)) is not None:
         report.not_yet(later.WORDS.get(word.text, "x not in xs"), word.span)
     elif kind in ("NAME", "TYPE") and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
         advice = "the result of a call is bound by `->`" if token.text == "as" and "ARROW" in expected else None
         report.not_yet(later.WORDS[token.text], Span(source, start, end), advice)
-    elif _is_name(before) and expected == {"COLON"} and not _is_in_parameters(values):
+    elif _is_name(before) and expected == {"COLON"} and not misfit.is_in_parameters:
         return _describe_member(before, token, source, report)
     elif (name := _misused_type(token, values, expected)) is not None:
         advice = "a list of such values is `list[T]`" if kind == "RSQB" else TYPES.get(name.text.lower())
@@ -85,16 +126,12 @@ def _follows_value(expected: set[str]) -> bool:
     return "PLUS" in expected or {"ARROW", "LET"} <= expected
 
 
-def _later_word(before: Any, token: Token, expected: set[str], source: SourceFile) -> Identifier | None:
+def _later_word(misfit: Misfit) -> Identifier | None:
     """A word between two values, which was taken for the start of a statement."""
-    if not expected <= {"LPAR", "DOT"}:
+    token, path = misfit.token, misfit.path
+    if not path or not misfit.expected <= {"LPAR", "DOT"}:
         return None
-    if _is_name(before):
-        word = Identifier(span=before.span(source), text=before.text)
-    elif isinstance(before, list):
-        word = cast(list[Identifier], before)[0]
-    else:
-        return None
+    word = path[0]
     binds = token.kind in BINDING and not (word.text == "in" and token.kind == "LSQB")
     return word if word.text in ("not", *later.WORDS) and not binds else None
 
@@ -140,143 +177,125 @@ def _is(value: Any, kind: str) -> bool:
     return isinstance(value, Token) and value.kind == kind
 
 
+def _end_with(values: list[Any], kinds: str) -> bool:
+    wanted = kinds.split()
+    return len(values) >= len(wanted) and all(map(_is, reversed(values), reversed(wanted)))
+
+
 def _is_name(value: Any) -> TypeGuard[Token]:
     return _is(value, "NAME")
-
-
-def _is_in_parameters(values: list[Any]) -> bool:
-    opener = next(
-        (i for i in reversed(range(len(values))) if isinstance(values[i], Token) and values[i].kind in _OPEN), 1
-    )
-    return (
-        _is(values[opener], "LPAR")
-        and opener > 1
-        and (_is(values[opener - 2], "FLOW") or _is(values[opener - 2], "CAPABILITY"))
-    )
-
-
-_OPEN = ("LPAR", "LBRACE", "LSQB")
 
 
 # --- help beside what was expected -----------------------------------------------------------------------------------
 
 
-def foreign_advice(token: Token, values: list[Any], expected: set[str], source: SourceFile) -> str | None:
-    return (
-        (WORDS["lambda"] if _LAMBDA.search(source.text, max(0, token.start - _WINDOW), token.start) else None)
-        or _advice_in_switch(token, expected)
-        or _advice_in_declaration(token, values, expected)
-        or _advice_on_binding(token, values, expected)
-        or _advice_on_text(token, values, expected, source)
-        or _advice_on_value(token, values, expected)
-        or (word_advice(token.text) if token.kind == "NAME" and expected & {"AGENT", "FLOW", "CATCH", "CASE"} else None)
-    )
+def foreign_advice(misfit: Misfit) -> str | None:
+    token, text = misfit.token, misfit.source.text
+    if _LAMBDA.search(text, max(0, token.start - _WINDOW), token.start):
+        return WORDS["lambda"]
+    for row in _ADVICE:
+        if row.fits(misfit) and (advice := row.advice if isinstance(row.advice, str) else row.advice(misfit)):
+            return advice
+    starts = token.kind == "NAME" and misfit.expected & {"AGENT", "FLOW", "CATCH", "CASE"}
+    return word_advice(token.text) if starts else None
 
 
-def _advice_in_switch(token: Token, expected: set[str]) -> str | None:
-    kind = token.kind
-    if "ARM" in expected:
-        if kind in ("OR", "COMMA"):
-            return _LABELS
-        return 'an arm is written `case "label" => …`' if kind in ("COLON", "EQUAL", "ARROW") else None
-    if "CASE" in expected:
-        if kind in ("TEXT", "NUMBER"):
-            return 'an arm is written `case "label" => …`'
-        if kind == "ELSE" or token.text in ("_", "otherwise", "else"):
-            return "`default => …` takes what no case matches"
-        return "an arm ends by itself" if token.text == "break" else None
-    if kind == "NAME" and {"TEXT", "NUMBER", "TRUE"} <= expected and "LSQB" not in expected:
-        return "`default => …` takes what no case matches" if token.text == "_" else "a label is a text in quotes"
-    return None
+def _parameter(misfit: Misfit) -> str | None:
+    return 'a parameter is written with its type, `x: str` or `x: str = "default"`' if misfit.is_in_parameters else None
 
 
-def _advice_in_declaration(token: Token, values: list[Any], expected: set[str]) -> str | None:
-    kind, before = token.kind, values[-1] if values else None
-    if "COLON" in expected and _is_in_parameters(values):
-        return _PARAMETER
-    if kind == "EQUAL" and "COLON" in expected:
-        return "a name and its value are separated by `:`"
-    if kind == "COLON" and "LBRACE" in expected:
-        return (
-            "the type of what a flow gives stands behind `->`"
-            if "ARROW" in expected
-            else "a block stands in braces: `{ … }`"
-        )
-    if kind in ("ARM", "NAME") and {"ARROW", "LBRACE"} == expected:
-        return "the type of what a flow gives stands behind `->`"
-    if expected == {"NAME"} and _is(before, "ARROW") and not isinstance(values[-2], CallExpression | Token):
-        return TYPES["void"] if kind == "LBRACE" else _SEVERAL if kind == "LPAR" else None
-    if kind in ("NAME", "LPAR") and expected == {"LBRACE"} and len(values) > 1 and _is(values[-2], "AGENT"):
-        return "an agent stands on its own: `agent Name { … }`"
-    if kind == "LPAR" and expected == {"AT", "FLOW"}:
-        return "an annotation has no arguments"
-    if kind == "COMMA" and expected == {"IN"}:
-        return "a `for` goes through one list, with one name"
-    if expected == {"NAME"} and _is(before, "FOR"):
-        return "a `for` has no parentheses: `for x in xs { … }`"
-    if token.text == "in" and any(_is(value, "LOOP") for value in values[-4:]):
-        return "for each item of a list: `for item in items { … }`"
-    if kind == "COMMA" and "FLOW" in expected:
-        return "nothing stands between the parts of an agent"
-    return None
+def _items(misfit: Misfit) -> str | None:
+    in_head = any(_is(value, "LOOP") for value in misfit.values[-4:])
+    return "for each item of a list: `for item in items { … }`" if in_head else None
 
 
-def _advice_on_binding(token: Token, values: list[Any], expected: set[str]) -> str | None:
-    kind, before = token.kind, values[-1] if values else None
-    if kind == "ARM" and "ARROW" in expected:
-        return "the result of a call is bound by `->`"
-    if kind == "ARROW" and "PLUS" in expected and not expected & {"RPAR", "RSQB"}:
-        return "`->` binds the result of a call that is a statement of its own"
-    if expected == {"EQUAL"} and kind == "COLON":
-        return "a `let` has the type of its value"
-    if (expected == {"EQUAL"} and kind == "COMMA") or (kind in ("LBRACE", "LSQB") and _is(before, "LET")):
-        return "a `let` binds one name, and a field is read by `x.name`"
-    if kind in ("COMMA", "DOT") and _is_name(before) and len(values) > 1 and _is(values[-2], "ARROW"):
-        return "`->` binds one name"
-    return None
-
-
-def _advice_on_text(token: Token, values: list[Any], expected: set[str], source: SourceFile) -> str | None:
-    start, before = token.start, values[-1] if values else None
-    if token.kind == "TEXT" and expected & {"LET", "FLOW"} and "PLUS" not in expected:
-        return "a comment starts with `//`; a value is bound by `let name = …`"
-    if token.kind not in ("TEXT", "NAME", "NUMBER"):
+def _result_of_flow(misfit: Misfit) -> str | None:
+    if isinstance(misfit.values[-2], CallExpression | Token):
         return None
-    adjoining = _INSIDE_TEXT.search(source.text, max(0, start - _WINDOW), start)
-    if adjoining:
+    return TYPES["void"] if misfit.token.kind == "LBRACE" else _SEVERAL
+
+
+def _beside_text(misfit: Misfit) -> str | None:
+    start, text = misfit.token.start, misfit.source.text
+    if _INSIDE_TEXT.search(text, max(0, start - _WINDOW), start):
         return r'a `"` inside a text is written `\"`, or the text stands in `"""`'
-    if token.kind == "TEXT":
-        word = re.search(r"(\w+)([ \t]*)\Z", source.text[max(0, start - _WINDOW) : start])
-        if word and not word[2]:
-            return 'the only letter in front of a text is `f`, as in `f"…{name}…"`'
-        if word and "LPAR" in expected and (isinstance(before, list) or _is_name(before)):
-            return word_advice(word[1]) or (
-                f"a call has parentheses: `{word[1]}(…)`" if word[1] in OPERATIONS else None
-            )
+    word = _WORD_BEFORE.search(text, max(0, start - _WINDOW), start) if misfit.token.kind == "TEXT" else None
+    if word and not word[2]:
+        return 'the only letter in front of a text is `f`, as in `f"…{name}…"`'
+    if word and "LPAR" in misfit.expected and misfit.path:
+        return word_advice(word[1]) or (f"a call has parentheses: `{word[1]}(…)`" if word[1] in OPERATIONS else None)
     return None
 
 
-def _advice_on_value(token: Token, values: list[Any], expected: set[str]) -> str | None:
-    kind = token.kind
-    if kind == "COMMA" and (expected == {"RPAR"} or "LET" in expected):
-        return _SEVERAL
-    if kind == "FOR" and "RSQB" in expected:
-        return "there are no comprehensions; `for x in xs { … } -> ys` comes with a later version"
-    if token.text == "else" and "LBRACE" in expected:
-        return "there is no `a if c else b`; `if c { … } else { … } -> x` chooses, with a later version"
-    if kind == "NAME" and {"TEXT", "RBRACE"} <= expected and "LSQB" not in expected:
-        return 'the keys of an object are texts: `{"key": value}`'
-    if kind == "COMPARE" and token.text == ">" and _is(values[-1] if values else None, "COMPARE"):
-        return "it is written `!=`"
-    if kind == "EQUAL" and _is(values[-1] if values else None, "COMPARE"):
-        return "it is written `==` or `!=`"
-    if kind == "DOT" and {"TEXT", "NUMBER"} <= expected:
-        return "a number begins with a digit: `0.5`"
-    if kind == "PLUS" and {"TEXT", "NUMBER"} <= expected:
-        return "a number has no `+` in front"
-    if kind == "ARM" and "PLUS" in expected:
-        return TYPES["callable"]
-    return None
+class _Row(NamedTuple):
+    """Help, and where it helps. Kinds of tokens stand in one text, between blanks."""
+
+    found: str
+    """The kind of the token is one of these, or its text is one behind a `=`; anything where empty."""
+    expected: str
+    """All of these would fit."""
+    advice: str | Callable[[Misfit], str | None]
+    unless: str = ""
+    """None of these would fit."""
+    alone: bool = False
+    """Whether nothing else would fit."""
+    behind: str = ""
+    """What was read last."""
+
+    def fits(self, misfit: Misfit) -> bool:
+        token, expected = misfit.token, set(self.expected.split())
+        return (
+            (not self.found or not {token.kind, f"={token.text}"}.isdisjoint(self.found.split()))
+            and (misfit.expected == expected if self.alone else misfit.expected >= expected)
+            and misfit.expected.isdisjoint(self.unless.split())
+            and _end_with(misfit.values, self.behind)
+        )
+
+
+_ADVICE = (
+    # in a `switch`
+    _Row("OR COMMA", "ARM", _LABELS),
+    _Row("COLON EQUAL ARROW", "ARM", _ARM),
+    _Row("TEXT NUMBER", "CASE", _ARM),
+    _Row("ELSE =_ =otherwise =else", "CASE", _DEFAULT),
+    _Row("=break", "CASE", "an arm ends by itself"),
+    _Row("=_", "TEXT NUMBER TRUE", _DEFAULT, unless="LSQB"),
+    _Row("NAME", "TEXT NUMBER TRUE", "a label is a text in quotes", unless="LSQB"),
+    # in a declaration, or in the head of a construct
+    _Row("", "COLON", _parameter),
+    _Row("EQUAL", "COLON", "a name and its value are separated by `:`"),
+    _Row("COLON", "LBRACE ARROW", _RESULT),
+    _Row("COLON", "LBRACE", "a block stands in braces: `{ … }`"),
+    _Row("ARM NAME", "ARROW LBRACE", _RESULT, alone=True),
+    _Row("LBRACE LPAR", "NAME", _result_of_flow, alone=True, behind="ARROW"),
+    _Row("NAME LPAR", "LBRACE", "an agent stands on its own: `agent Name { … }`", alone=True, behind="AGENT NAME"),
+    _Row("LPAR", "AT FLOW", "an annotation has no arguments", alone=True),
+    _Row("COMMA", "IN", "a `for` goes through one list, with one name", alone=True),
+    _Row("", "NAME", "a `for` has no parentheses: `for x in xs { … }`", alone=True, behind="FOR"),
+    _Row("=in", "", _items),
+    _Row("COMMA", "FLOW", "nothing stands between the parts of an agent"),
+    # where something is bound
+    _Row("ARM", "ARROW", "the result of a call is bound by `->`"),
+    _Row("ARROW", "PLUS", "`->` binds the result of a call that is a statement of its own", unless="RPAR RSQB"),
+    _Row("COLON", "EQUAL", "a `let` has the type of its value", alone=True),
+    _Row("COMMA", "EQUAL", _ONE_NAME, alone=True),
+    _Row("LBRACE LSQB", "", _ONE_NAME, behind="LET"),
+    _Row("COMMA DOT", "", "`->` binds one name", behind="ARROW NAME"),
+    # in values
+    _Row("TEXT", "LET", _COMMENT, unless="PLUS"),
+    _Row("TEXT", "FLOW", _COMMENT, unless="PLUS"),
+    _Row("TEXT NAME NUMBER", "", _beside_text),
+    _Row("COMMA", "RPAR", _SEVERAL, alone=True),
+    _Row("COMMA", "LET", _SEVERAL),
+    _Row("FOR", "RSQB", "there are no comprehensions; `for x in xs { … } -> ys` comes with a later version"),
+    _Row("=else", "LBRACE", "there is no `a if c else b`; `if c { … } else { … } -> x` chooses, with a later version"),
+    _Row("NAME", "TEXT RBRACE", 'the keys of an object are texts: `{"key": value}`', unless="LSQB"),
+    _Row("=>", "", "it is written `!=`", behind="COMPARE"),
+    _Row("EQUAL", "", "it is written `==` or `!=`", behind="COMPARE"),
+    _Row("DOT", "TEXT NUMBER", "a number begins with a digit: `0.5`"),
+    _Row("PLUS", "TEXT NUMBER", "a number has no `+` in front"),
+    _Row("ARM", "PLUS", TYPES["callable"]),
+)
 
 
 # --- characters that start no token ----------------------------------------------------------------------------------
@@ -297,6 +316,8 @@ def describe_operator(offset: int, expected: set[str], source: SourceFile, repor
 
 def foreign_character(text: str, offset: int, expected: set[str]) -> str | None:
     """Help for a character that AIS does not use."""
+    if text[offset].isalpha() or unicodedata.combining(text[offset]):
+        return "names are made of ASCII letters, digits and `_`"
     if text[offset] == "|" and "ARM" in expected:
         return _LABELS
     if text[offset] == "|" and "LSQB" in expected and "TEXT" not in expected:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from apxm.language.expectation import describe_character, describe_token
+from apxm.language.expectation import UNCLOSED, describe_character, describe_token
 from apxm.language.lalr import END, STATEMENT_WORDS, Machine, Token, shiftable
 from apxm.language.report import Report
 from apxm.source import SourceFile
@@ -23,8 +23,6 @@ _LEXEME = re.compile(
     r"|(?P<blank>[ \t\r\f;]++|//[^\n]*+|/\*.*?(?:\*/|\Z))|(?P<line>\n)|(?P<word>\w++)|(?P<sign>.)",
     re.DOTALL,
 )
-_WITHOUT_END = ('"""', 'f"""', "/*")
-"""Where no token starts, one of these runs to the end of the file."""
 _BLANKS = re.compile(r"[ \t\r\f;]*")
 _BEFORE_COLON = re.compile(r"\s*:")
 
@@ -72,7 +70,7 @@ class Recovery:
                 describe_character(offset, machine, self._source, self._report)
             else:
                 describe_token(token, machine, self._source, self._report)
-        swallowed = token is None and self._source.text.startswith(_WITHOUT_END, offset)
+        swallowed = token is None and self._source.text.startswith(tuple(UNCLOSED), offset)
         if swallowed or _is_end(token) or self._report.full:
             return False
         if token is not None and self._insert_missing(machine, token):

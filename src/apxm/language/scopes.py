@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from apxm.language import later
 from apxm.language.elsewhere import VALUES
@@ -11,15 +11,21 @@ from apxm.language.syntax import Block, Identifier, Name
 from apxm.operations.types import Type
 
 
-class _Block:
+class _Binding(NamedTuple):
+    """A name that is bound, and what is known of its value."""
+
+    name: Identifier
+    type: Type
+    blank: bool
+    """Whether it is blank text in every run."""
+
+
+class _Block(NamedTuple):
     """The names of one block."""
 
-    def __init__(self, coming: dict[str, Identifier]) -> None:
-        self.coming = coming
-        """Every name that the block binds somewhere, at its first place."""
-        self.bound: dict[str, tuple[Identifier, Type]] = {}
-        self.blank: set[str] = set()
-        """The names whose value is blank text in every run."""
+    coming: dict[str, Identifier]
+    """Every name that the block binds somewhere, at its first place."""
+    bound: dict[str, _Binding]
 
 
 class Scopes:
@@ -34,7 +40,7 @@ class Scopes:
         for statement in block.statements if block else ():
             if statement.target is not None:
                 coming.setdefault(statement.target.text, statement.target)
-        self._blocks.append(_Block(coming))
+        self._blocks.append(_Block(coming, {}))
 
     def leave(self) -> None:
         self._blocks.pop()
@@ -42,44 +48,36 @@ class Scopes:
     def bind(self, name: Identifier, type: Type, *, blank: bool = False) -> None:
         earlier = self._find(name.text)
         if earlier is not None:
-            message = f"`{name.text}` is already bound on line {earlier[0].span.line}; a name is bound once"
+            message = f"`{name.text}` is already bound on line {earlier.name.span.line}; a name is bound once"
             self._report.error("already-bound", message, name.span)
             type = UNKNOWN
-        self._blocks[-1].bound[name.text] = (name, type)
-        if blank:
-            self._blocks[-1].blank.add(name.text)
+        self._blocks[-1].bound[name.text] = _Binding(name, type, blank)
 
     def type_of(self, name: Name) -> Type:
         found = self._find(name.text)
         if found is not None:
-            return found[1]
-        coming = next((b.coming[name.text] for b in reversed(self._blocks) if name.text in b.coming), None)
+            return found.type
+        blocks = self._blocks[::-1]
+        coming = next((b.coming[name.text] for b in blocks if name.text in b.coming), None)
         if coming is not None and coming.span.start > name.span.start:
             message = f"`{name.text}` is used before it is bound, on line {coming.span.line}"
             self._report.error("use-before-binding", message, name.span)
-        else:
-            self._undefined(name)
-        return UNKNOWN
-
-    def _undefined(self, name: Name) -> None:
-        if name.text in later.VALUES:
+        elif name.text in later.VALUES:
             self._report.not_yet(name.text, name.span)
-            return
-        advice = VALUES.get(name.text.lower()) or self._report.near(name.text, self.visible())
-        self._report.error("undefined-name", f"nothing here is named `{name.text}`", name.span, advice)
-
-    def visible(self) -> Iterator[str]:
-        """Nearest first."""
-        for block in reversed(self._blocks):
-            yield from reversed(block.bound)
+        else:
+            visible = (bound for block in blocks for bound in reversed(block.bound))  # nearest first
+            advice = VALUES.get(name.text.lower()) or self._report.near(name.text, visible)
+            self._report.error("undefined-name", f"nothing here is named `{name.text}`", name.span, advice)
+        return UNKNOWN
 
     def holds(self, name: str) -> bool:
         return self._find(name) is not None
 
     def is_blank(self, name: str) -> bool:
-        return any(name in block.blank for block in self._blocks)
+        found = self._find(name)
+        return found is not None and found.blank
 
-    def _find(self, name: str) -> tuple[Identifier, Type] | None:
+    def _find(self, name: str) -> _Binding | None:
         for block in reversed(self._blocks):
             if (found := block.bound.get(name)) is not None:
                 return found

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from apxm.language import syntax
+from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
-from apxm.language.findings import Findings
 from apxm.language.report import UNKNOWN
 from apxm.operations.types import NONE, Type, common_type
 from apxm.source import Span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from os.path import commonprefix
@@ -14,7 +15,11 @@ MOST_FIELDS = 64
 """Fields that may follow each other, as in ``answer.items.first``; the language's limit on nesting."""
 
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
-_SPECIAL = re.compile(r'\\u[0-9a-fA-F]{4}|\\[nt"\\]|\\.?|[^\\{}]+|[{}]', re.DOTALL)
+_SPECIAL = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair is one character, as in JSON
+    r'|\\u[0-9a-fA-F]{4}|\\[nt"\\]|\\.?|[^\\{}]+|[{}]',
+    re.DOTALL,
+)
 _LAST_LINE = re.compile(r"\n[ \t\r]*\Z")
 _PLACEHOLDER = re.compile(r"\{[ \t]*([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*)[ \t]*\}")
 _GOES_ON = re.compile(r'"[^\s,;)\]}]')
@@ -103,7 +108,6 @@ class _Reader:
         self._literal: list[str] = []
         self._literal_start = 0
         self._end = 0
-        self._high_surrogate: tuple[str, Span] | None = None
 
     def literal(self, text: str, start: int) -> None:
         if not self._literal:
@@ -120,7 +124,6 @@ class _Reader:
             else:
                 position += len(found)
                 self._piece(at, found)
-        self._reject_surrogate()
         self._end = start + len(line)
 
     def finish(self) -> tuple[Expression, ...]:
@@ -129,11 +132,15 @@ class _Reader:
 
     def _piece(self, start: int, found: str) -> None:
         span = Span(self._source, start, start + len(found))
-        if found.startswith("\\u") and len(found) == 6:
-            self._code_unit(chr(int(found[2:], 16)), span)
-            return
-        self._reject_surrogate()
-        if not found.startswith("\\"):
+        if found.startswith("\\u") and len(found) > 2:
+            character = json.loads(f'"{found}"')
+            if "\ud800" <= character <= "\udfff":
+                message = "half of a surrogate pair is not a character"
+                advice = "write the character itself, or both halves"
+                self._report.error("bad-escape", message, span, advice)
+            else:
+                self.literal(character, start)
+        elif not found.startswith("\\"):
             self.literal(found, start)
         elif found[1:] in _ESCAPES:
             self.literal(_ESCAPES[found[1:]], start)
@@ -144,32 +151,8 @@ class _Reader:
             shown = f"`{found}` is not an escape" if found[1:] else "a backslash at the end of a line is not an escape"
             self._report.error("bad-escape", shown, span, known)
 
-    def _code_unit(self, unit: str, span: Span) -> None:
-        """One ``\\uXXXX``; two that are a surrogate pair are one character, as in JSON."""
-        high = self._high_surrogate
-        if high and "\udc00" <= unit <= "\udfff":
-            self._high_surrogate = None
-            code_point = 0x10000 + ((ord(high[0]) - 0xD800) << 10) + (ord(unit) - 0xDC00)
-            self.literal(chr(code_point), span.start)
-            return
-        self._reject_surrogate()
-        if "\ud800" <= unit <= "\udfff":
-            self._high_surrogate = (unit, span)
-            if unit >= "\udc00":
-                self._reject_surrogate()
-        else:
-            self.literal(unit, span.start)
-
-    def _reject_surrogate(self) -> None:
-        if self._high_surrogate:
-            span = self._high_surrogate[1]
-            self._high_surrogate = None
-            message = "half of a surrogate pair is not a character"
-            self._report.error("bad-escape", message, span, r"write the character itself, or both halves")
-
     def _brace(self, start: int, line: str, position: int) -> int:
         """What stands at a brace of an f-string; returns its length."""
-        self._reject_surrogate()
         if line[position : position + 2] in ("{{", "}}"):
             self.literal(line[position], start)
             return 2

@@ -1,16 +1,214 @@
-"""The one table of operations, by name."""
+"""The one table of operations."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Any
 
-from apxm.operations.definition import Operation
-from apxm.operations.model_operations import MODEL_OPERATIONS
-from apxm.operations.other_operations import OTHER_OPERATIONS
+from apxm.operations.definition import Family, Operation, Parameter, Variadic
+from apxm.operations.effects import Effect
+from apxm.operations.types import FLOAT, INT, JSON, STR, VERDICT, Type, list_of
+
+CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
+
+OPTIONS = (
+    Parameter("system", STR, "The system text; default: the agent's."),
+    Parameter("backend", STR, "A configured backend by its name; default: the agent's, else the run's.", literal=True),
+    Parameter("model", STR, "The model to ask for; default: the agent's, else the backend's.", literal=True),
+    Parameter("temperature", FLOAT, "Sampling temperature.", literal=True, minimum=0, maximum=2),
+    Parameter("max_tokens", INT, "Most tokens to answer with.", literal=True, minimum=1),
+    Parameter("timeout", FLOAT, "Seconds one attempt may take; default: the backend's.", literal=True, above=0),
+    Parameter("retries", INT, "Further attempts after a failure that may pass.", literal=True, minimum=0, maximum=100),
+)
+
+
+def _model_call(
+    name: str,
+    summary: str,
+    first: tuple[str, str],
+    *further: Parameter,
+    variadic: Variadic = CONTEXT,
+    result: Type = STR,
+    **more: Any,
+) -> Operation:
+    """An operation that calls a model; `first` is what it is asked, by name and meaning."""
+    prompt = Parameter(first[0], JSON, first[1], required=True, by_position=True)
+    return Operation(
+        name=name,
+        summary=summary,
+        family=Family.MODEL,
+        effect=Effect.MODEL,
+        parameters=(prompt, *further, *OPTIONS),
+        variadic=variadic,
+        result=result,
+        **more,
+    )
+
+
+_MODEL_CALLS = (
+    _model_call(
+        "ask",
+        "One chat call.",
+        ("prompt", "What to ask; a value that is not text is sent as compact JSON."),
+        typical_ms=1000,
+        example='ask("Name three uses of a brick.", temperature: 0.7) -> uses',
+    ),
+    _model_call(
+        "think",
+        "One chat call with room to think before the answer.",
+        ("prompt", "What to think about."),
+        Parameter("budget", INT, "Tokens to think with.", literal=True, minimum=1),
+        instruction="Think the problem through carefully before you answer. Then give the answer alone.",
+        reasons=True,
+        typical_ms=3000,
+        example='think("Which of the two designs fails first?", budget: 1000) -> verdict_text',
+    ),
+    _model_call(
+        "reason",
+        "One chat call that works step by step from the context and ends with its conclusion.",
+        ("prompt", "The question."),
+        instruction="Work step by step from the given context, and state your conclusion last.",
+        typical_ms=2000,
+        example='reason("Who is right?", claim, evidence) -> conclusion',
+    ),
+    _model_call(
+        "plan",
+        "A typed decomposition of a goal into steps.",
+        ("goal", "What to reach."),
+        result=Type("plan"),
+        available=False,
+        typical_ms=2000,
+        example='plan("Move the archive without downtime.") -> steps',
+    ),
+    _model_call(
+        "verify",
+        "A verdict on a claim: confirmed, refuted or insufficient, with a confidence.",
+        ("claim", "The text of the claim."),
+        variadic=Variadic("evidence", "What the verdict is to be based on."),
+        result=VERDICT,
+        available=False,
+        typical_ms=1000,
+        example='verify("The proof is complete.", proof) -> v',
+    ),
+    _model_call(
+        "reflect",
+        "A critique of a value.",
+        ("value", "What to look at."),
+        available=False,
+        typical_ms=1000,
+        example="reflect(draft) -> critique",
+    ),
+)
+
+_TIERS = ("stm", "ltm", "episodic")
+_OTHERS = (
+    Operation(
+        name="merge",
+        summary="Waits for all its operands; text is joined by newlines, in the order of the arguments.",
+        family=Family.DATAFLOW,
+        effect=Effect.NONE,
+        variadic=Variadic("values", "What to wait for, at least one.", minimum=1),
+        result=list_of(JSON),
+        result_of_text=STR,
+        example="merge(a, b, c) -> all",
+    ),
+    Operation(
+        name="wait_all",
+        summary="Waits for all its operands and gives them as a list.",
+        family=Family.DATAFLOW,
+        effect=Effect.NONE,
+        variadic=Variadic("values", "What to wait for, at least one.", minimum=1),
+        result=list_of(JSON),
+        result_of_text=list_of(STR),
+        example="wait_all(a, b) -> both",
+    ),
+    Operation(
+        name="print",
+        summary="Prints one line: the text forms of its operands, separated by a space.",
+        family=Family.OUTPUT,
+        effect=Effect.OUTPUT,
+        variadic=Variadic("values", "What to print; nothing prints an empty line."),
+        example='print("report:", all)',
+    ),
+    Operation(
+        name="inv",
+        summary="Calls a tool by its name.",
+        family=Family.TOOL,
+        effect=Effect.TOOL,
+        parameters=(Parameter("tool", STR, "The tool's name.", required=True, by_position=True, literal=True),),
+        variadic=Variadic("arguments", "The tool's arguments in order."),
+        result=JSON,
+        open_arguments=True,
+        available=False,
+        example='inv("search", q: "dataflow") -> hits',
+    ),
+    Operation(
+        name="qmem",
+        summary="Reads memory: by search, or one entry by its exact key.",
+        family=Family.MEMORY,
+        effect=Effect.READ,
+        parameters=(
+            Parameter("query", STR, "What to search for.", by_position=True),
+            Parameter("tier", STR, "Which memory.", required=True, by_position=True, literal=True, choices=_TIERS),
+            Parameter("key", STR, "The exact key, instead of a query."),
+            Parameter("limit", INT, "Most entries to return.", literal=True, minimum=1),
+        ),
+        result=list_of(STR),
+        result_by_key=STR,
+        alternatives=("query", "key"),
+        available=False,
+        example='qmem("what the user likes", "ltm", limit: 5) -> notes',
+    ),
+    Operation(
+        name="umem",
+        summary="Writes memory.",
+        family=Family.MEMORY,
+        effect=Effect.WRITE,
+        parameters=(
+            Parameter("value", JSON, "What to keep.", required=True, by_position=True),
+            Parameter("tier", STR, "Which memory.", required=True, by_position=True, literal=True, choices=_TIERS),
+            Parameter("key", STR, "The key to keep it under."),
+            Parameter("tags", list_of(STR), "Words to find it by."),
+        ),
+        available=False,
+        example='umem(findings, "ltm", key: "findings")',
+    ),
+    Operation(
+        name="fence",
+        summary="Orders all memory operations before it before all after it.",
+        family=Family.MEMORY,
+        effect=Effect.ALL_MEMORY,
+        available=False,
+        example="fence()",
+    ),
+    Operation(
+        name="communicate",
+        summary="Sends a message to another agent.",
+        family=Family.AGENT,
+        effect=Effect.OTHER,
+        variadic=Variadic("values", "The receiver and the message."),
+        open_arguments=True,
+        available=False,
+        example='communicate("Reviewer", draft)',
+    ),
+    Operation(
+        name="pause",
+        summary="Stops until a person answers.",
+        family=Family.AGENT,
+        effect=Effect.OTHER,
+        variadic=Variadic("values", "What to show."),
+        result=JSON,
+        open_arguments=True,
+        available=False,
+        example='pause("Publish this?", draft) -> answer',
+    ),
+)
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (*MODEL_OPERATIONS, *OTHER_OPERATIONS)}
+    {operation.name: operation for operation in (*_MODEL_CALLS, *_OTHERS)}
 )
+"""Every operation of the language, by name."""
 AVAILABLE: MappingProxyType[str, Operation] = MappingProxyType(
     {name: operation for name, operation in OPERATIONS.items() if operation.available}
 )
+"""Those that this version runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apxm.frozen import FrozenRecord
 from apxm.operations.effects import Effect
@@ -40,6 +40,17 @@ class Parameter(NamedTuple):
     """A bound that the number must exceed, for literals."""
     choices: tuple[str, ...] = ()
     """The legal texts, for literals; empty where any will do."""
+
+    def limit_passed_by(self, value: Any) -> str | None:
+        """What `value`, a literal of the parameter's type, should have been; None where it may be given."""
+        low, high, above = self.minimum, self.maximum, self.above
+        if self.choices and value not in self.choices:
+            return "is one of " + ", ".join(f'"{choice}"' for choice in self.choices)
+        if low is not None and high is not None and not low <= value <= high:
+            return f"goes from {low} to {high}"
+        if low is not None and value < low:
+            return f"is at least {low}"
+        return f"is more than {above}" if above is not None and value <= above else None
 
 
 class Variadic(NamedTuple):
@@ -84,9 +95,6 @@ class Callee(FrozenRecord):
     def by_name(self) -> dict[str, Parameter]:
         """All parameters."""
         return {p.name: p for p in self.parameters}
-
-    def parameter(self, name: str) -> Parameter | None:
-        return self.by_name.get(name)
 
     @property
     def signature(self) -> str:

@@ -27,7 +27,7 @@ def plain(value: object, expected: Type, name: str) -> Value:
     hold, json that nests too deeply, and what contains itself. Else it would have no text form.
     """
     try:
-        return _Copy().made(value, expected)
+        return _Copy().copy(value, expected, DEEPEST_VALUE)[0]
     except _Misfit as unfit:
         wanted = {"json": f"a JSON value of at most {DEEPEST_VALUE} levels", "int": "an int"}
         place = shortened(name + "".join(reversed(unfit.steps)), _LONGEST_PLACE)
@@ -51,10 +51,7 @@ class _Copy:
         self._around: set[int] = set()
         """The lists and objects around the current place."""
 
-    def made(self, value: object, expected: Type) -> Value:
-        return self._copy(value, expected, DEEPEST_VALUE)[0]
-
-    def _copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
+    def copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         """The copy, and how many levels of json it nests, of at most `levels`."""
         if expected.name == "list" and isinstance(value, list):
             return self._once(cast(object, value), expected, levels)
@@ -84,7 +81,7 @@ class _Copy:
             if isinstance(value, list):
                 items: list[Value] = []
                 for at, item in enumerate(_items(cast(object, value))):  # noqa: B007  # it is, below
-                    made, inner = self._copy(item, expected.element or JSON, levels)
+                    made, inner = self.copy(item, expected.element or JSON, levels)
                     items.append(made)
                     height = max(height, inner)
                 return items, height + (expected == JSON)
@@ -94,7 +91,7 @@ class _Copy:
                     at = None
                     raise _Misfit(f"an object with a key that is {kind_of(key)}")
                 at = key
-                entries[_text(key)], inner = self._copy(item, JSON, levels)
+                entries[_text(key)], inner = self.copy(item, JSON, levels)
                 height = max(height, inner)
             return entries, height + 1
         except _Misfit as unfit:

@@ -45,6 +45,8 @@ NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
 SCALARS = {t.name: t for t in (STR, INT, FLOAT, BOOL, JSON)}
+LITERAL_TYPES = {str: STR, bool: BOOL, int: INT, float: FLOAT}
+"""The types of literals that are no lists or objects, by their types in Python."""
 VERDICT = Type("verdict")
 LATER_TYPES = ("plan", VERDICT.name)
 """Type names that the language reserves for operations that are not built yet."""

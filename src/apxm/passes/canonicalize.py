@@ -9,17 +9,16 @@ Work is proportional to the module: a chain of texts is flattened once, at its e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from apxm.errors import OperationError
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.literals import size
 from apxm.ir.structure import Module
-from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
+from apxm.ir.values import DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp, constant_of
 from apxm.operations.types import FLOAT, INT, STR, Value, add_up
-from apxm.passes.rewriting import Outcome, drop_unused_values
-from apxm.passes.texts import Part, ValueBuilder, join_literals, literal_text
+from apxm.passes.rewriting import Outcome, Part, ValueBuilder, drop_unused, join_literals, literal_text, taken_again
 
 LARGEST_CONSTANT = 64 * 1024
 """The most characters of a constant that folding makes: a value that doubles at every step is left to the run."""
@@ -33,14 +32,16 @@ def canonicalize(module: Module) -> Outcome:
     statistics: Counter[str] = Counter(constants_folded=0, operands_flattened=0, switches_resolved=0)
     dropped = False
     for flow in module.flows.values():
-        _Canonicalizer(statistics).visit_block(flow.body)
-        dropped |= drop_unused_values(flow.body)
+        _Canonicalizer(statistics, taken_again(flow.body)).visit_block(flow.body)
+        dropped |= drop_unused(flow.body)
     return Outcome(dropped or any(statistics.values()), dict(statistics))
 
 
 class _Canonicalizer:
-    def __init__(self, statistics: Counter[str]) -> None:
+    def __init__(self, statistics: Counter[str], apart: set[SSAValue]) -> None:
         self.statistics = statistics
+        self.apart = apart
+        """The values that are flattened into no other."""
         self.ops: list[Op] = []
         """The operations so far of the block around the current place, as they are to be."""
 
@@ -52,26 +53,11 @@ class _Canonicalizer:
 
     def visit(self, op: Op) -> None:
         """Puts `op` behind what stands above it, or what is simpler in its place."""
-        replacement: SSAValue | None = None
-        match op:
-            case ConstantOp():
-                pass
-            case TextOp():
-                replacement = self.text(op)
-            case SumOp():
-                replacement = self.sum(op)
-            case ListOp() | DictOp():
-                replacement = self.display(op)
-            case FieldOp():
-                replacement = self.field(op)
-            case ToFloatOp():
-                if (found := constant_of(op.operands[0])) is not None:
-                    replacement = self.folded(op, _to_float(found.constant))
-            case _ if op.regions:
-                self.construct(op)
-                return
-            case _:
-                pass
+        if op.regions:
+            self.construct(op)
+            return
+        simpler = _SIMPLER.get(type(op))
+        replacement = None if simpler is None else simpler(self, op)
         if replacement is None:
             self.ops.append(op)
         else:
@@ -97,8 +83,7 @@ class _Canonicalizer:
     # --- text and sums -----------------------------------------------------------------------------------------------
 
     def text(self, op: TextOp) -> SSAValue | None:
-        user = _only_user(op)
-        if isinstance(user, TextOp):
+        if isinstance(self.joiner(op), TextOp):
             return None  # which flattens this one
         leaves = self.flattened(op)
         parts = join_literals(map(_part, leaves))
@@ -114,7 +99,7 @@ class _Canonicalizer:
 
     def sum(self, op: SumOp) -> SSAValue | None:
         # Only from the left: in another grouping an int may leave its range, or stay in it, and a float be rounded.
-        user = _only_user(op)
+        user = self.joiner(op)
         if isinstance(user, SumOp) and user.operands[0] is op.result:
             return None
         leaves = self.flattened(op, leftmost=True)
@@ -139,6 +124,11 @@ class _Canonicalizer:
         op.set_operands(left)
         return left[0] if len(left) == 1 else None
 
+    def joiner(self, op: ValueOp) -> Op | None:
+        """The one operation that uses the result, if there is no other and it may flatten `op`."""
+        uses = op.result.uses
+        return next(iter(uses))[0] if len(uses) == 1 and op.result not in self.apart else None
+
     def flattened(self, op: TextOp | SumOp, *, leftmost: bool = False) -> list[SSAValue]:
         """The operands of `op`, those of its kind that are only there for it replaced by their own operands; only the
         first of all where `leftmost`."""
@@ -148,7 +138,7 @@ class _Canonicalizer:
         while stack:
             value = stack.pop()
             owner = value.owner
-            joins = not (leftmost and leaves) and len(value.uses) == 1
+            joins = not (leftmost and leaves) and len(value.uses) == 1 and value not in self.apart
             if joins and isinstance(owner, TextOp | SumOp) and type(owner) is type(op):
                 inner.append(owner)
                 stack += reversed(owner.operands)
@@ -181,15 +171,23 @@ class _Canonicalizer:
             return None
         return self.folded(op, cast(dict[str, Value], value)[op.field])
 
+    def to_float(self, op: ToFloatOp) -> SSAValue | None:
+        found = constant_of(op.operands[0])
+        return None if found is None else self.folded(op, _to_float(found.constant))
+
     def folded(self, op: ValueOp, value: Value) -> SSAValue:
         self.statistics["constants_folded"] += 1
         return ValueBuilder(self.ops, op).constant(value, op.result.type)
 
 
-def _only_user(op: ValueOp) -> Op | None:
-    """The one operation that uses the result, if there is no other."""
-    uses = op.result.uses
-    return next(iter(uses))[0] if len(uses) == 1 else None
+_SIMPLER: Mapping[type[Op], Callable[[_Canonicalizer, Any], SSAValue | None]] = {
+    TextOp: _Canonicalizer.text,
+    SumOp: _Canonicalizer.sum,
+    ListOp: _Canonicalizer.display,
+    DictOp: _Canonicalizer.display,
+    FieldOp: _Canonicalizer.field,
+    ToFloatOp: _Canonicalizer.to_float,
+}
 
 
 def _part(value: SSAValue) -> Part:

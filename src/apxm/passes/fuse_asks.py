@@ -30,8 +30,7 @@ from apxm.ir.structure import Module
 from apxm.ir.values import TextOp, constant_of
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.passes.rewriting import Outcome, drop_unused_values
-from apxm.passes.texts import Part, ValueBuilder, join_literals, literal_text
+from apxm.passes.rewriting import Outcome, Part, ValueBuilder, drop_unused, join_literals, literal_text, taken_again
 
 MOST_STEPS = 4
 MOST_LITERAL = 2_000
@@ -55,17 +54,18 @@ def fuse_asks(module: Module) -> Outcome:
     dropped = False
     for flow in module.flows.values():
         if flow.may_fuse:
-            _fuse_block(flow.body, statistics)
-            dropped |= drop_unused_values(flow.body)
+            _fuse_block(flow.body, statistics, taken_again(flow.body))
+            dropped |= drop_unused(flow.body)
     return Outcome(dropped or statistics["chains_fused"] > 0, statistics)
 
 
-def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
+def _fuse_block(block: Block, statistics: dict[str, int], apart: set[SSAValue]) -> None:
+    """`apart` are the texts that are taken as they are."""
     chains: dict[OperateOp, list[_Step]] = {}
     """The chains so far, each by its last call."""
     for op in block.ops:
         for region in op.regions:
-            _fuse_block(region, statistics)
+            _fuse_block(region, statistics, apart)
         if isinstance(op, OperateOp) and _is_plain(op):
             earlier, step = _next_step(op) or (None, None)
             chain = chains.get(earlier, []) if earlier is not None else []
@@ -73,7 +73,7 @@ def _fuse_block(block: Block, statistics: dict[str, int]) -> None:
                 del chains[earlier]
                 chains[op] = [*chain, step]
             else:
-                chains[op] = [_first_step(op)]
+                chains[op] = [_first_step(op, apart)]
     fused = {op: chain for op, chain in chains.items() if len(chain) > 1}
     if not fused:
         return
@@ -99,9 +99,9 @@ def _is_plain(op: OperateOp) -> bool:
     return plain and NO_FUSE not in op.attributes
 
 
-def _first_step(op: OperateOp) -> _Step:
+def _first_step(op: OperateOp, apart: set[SSAValue]) -> _Step:
     prompt, *contexts = op.arguments
-    parts = [*_parts(prompt)]
+    parts = [prompt] if prompt in apart else _parts(prompt)
     for number, context in enumerate(contexts, 1):
         # As the model gets it (AIS, "Operations"): with an empty prompt the context stands alone.
         parts += ["\n\n" if parts != [""] else "", f"Context {number}: ", context]
@@ -123,8 +123,10 @@ def _next_step(op: OperateOp) -> tuple[OperateOp, _Step] | None:
     if len(values) != 1 or not any(part for part in _parts(prompt) if isinstance(part, str)):
         return None
     answer, earlier = values[0], values[0].owner
-    if not isinstance(earlier, OperateOp) or len(answer.uses) != 1 or not _alike(earlier, op):
+    if not isinstance(earlier, OperateOp) or len(answer.uses) != 1:
         return None
+    if type(earlier) is not type(op) or _options(earlier) != _options(op):
+        return None  # one call cannot stand for both
     return earlier, _Step(op, tuple(part if isinstance(part, str) else None for part in parts))
 
 
@@ -134,11 +136,6 @@ def _parts(value: SSAValue) -> list[Part]:
     operands = owner.operands if isinstance(owner, TextOp) and len(value.uses) == 1 else [value]
     literals = ((operand, literal_text(operand)) for operand in operands)
     return [operand if text is None else text for operand, text in literals]
-
-
-def _alike(first: OperateOp, second: OperateOp) -> bool:
-    """Whether one call can stand for both, as far as all but the prompt goes."""
-    return type(first) is type(second) and _options(first) == _options(second)
 
 
 def _options(op: OperateOp) -> dict[str, Hashable]:
@@ -174,4 +171,4 @@ def _fuse(chain: list[_Step], above: ValueBuilder) -> None:
         step.call.drop()
     for prompt in prompts:
         if isinstance(prompt.owner, TextOp) and not prompt.uses:
-            prompt.owner.set_operands(())  # `drop_unused_values` takes it out
+            prompt.owner.set_operands(())  # `drop_unused` takes it out

@@ -26,17 +26,10 @@ class Pass:
     """Changes the module in place."""
 
 
-INLINE = Pass("inline", inline)
-CANONICALIZE = Pass("canonicalize", canonicalize)
-CSE = Pass("cse", cse)
 REMOVE_UNUSED = Pass("remove-unused", remove_unused)
-FUSE_ASKS = Pass("fuse-asks", fuse_asks)
-PRIORITIES = Pass("priorities", priorities)
+_FIRST = (Pass("inline", inline), Pass("canonicalize", canonicalize), Pass("cse", cse), REMOVE_UNUSED)
+_LAST = Pass("priorities", priorities)
 
 LEVELS: MappingProxyType[int, tuple[Pass, ...]] = MappingProxyType(
-    {
-        0: (),
-        1: (INLINE, CANONICALIZE, CSE, REMOVE_UNUSED, PRIORITIES),
-        2: (INLINE, CANONICALIZE, CSE, REMOVE_UNUSED, FUSE_ASKS, PRIORITIES),
-    }
+    {0: (), 1: (*_FIRST, _LAST), 2: (*_FIRST, Pass("fuse-asks", fuse_asks), _LAST)}
 )

@@ -1,14 +1,14 @@
 """``priorities``: how long, typically, it takes from the start of an operation to the end of the plan around it.
 
 Where slots are scarce, the longest path goes first. A path goes through what uses a value: into the regions of a
-construct (the longest counts; one that runs again counts once, so that the path is the shortest that the construct can
-take) and through calls (the callee's longest path). It ends where its block ends: the construct around it carries what
-comes behind, and the run adds the two up.
+construct (the longest counts; one that runs again counts once, as nobody knows how often it will, so that a length is
+a lower bound there) and through calls (the callee's longest path). It ends where its block ends: the construct around
+it carries what comes behind, and the run adds the two up.
 """
 
 from __future__ import annotations
 
-from apxm.ir.core import PRIORITY, Block, Op, SSAValue
+from apxm.ir.core import PRIORITY, Block, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import Module
 from apxm.passes.rewriting import Outcome
@@ -41,7 +41,8 @@ class _Paths:
                 whole += op.OPERATION.typical_ms
                 op.attributes[PRIORITY] = whole - behind
             elif op.opens:
-                whole += self.inside(op, after)
+                inside = [self.longest(region, after) for region in op.regions]
+                whole += max(inside) if op.callee is None else self.lengths[op.callee]
                 op.attributes[PRIORITY] = after - behind
             for operand in op.operands:
                 if rest.get(operand, 0) < whole:
@@ -49,8 +50,3 @@ class _Paths:
             if whole > longest:
                 longest = whole
         return longest - behind
-
-    def inside(self, op: Op, after: int) -> int:
-        if op.callee is not None:
-            return self.lengths[op.callee]
-        return max(self.longest(region, after) for region in op.regions)

@@ -116,7 +116,7 @@ class _Checker:
             raise self.error(i, f"has a result of {error}") from None
 
     def check_option(self, i: int, operation: Operation, name: str, option: Expression) -> None:
-        parameter = operation.parameter(name)
+        parameter = operation.by_name.get(name)
         if parameter is None or parameter.by_position:
             raise self.error(i, f"gives {operation.name!r} an option {name!r} that it does not have")
         if not parameter.literal:

@@ -16,7 +16,7 @@ from threading import get_ident
 from apxm.backends.protocol import Clock
 from apxm.errors import OperationError
 from apxm.runtime.defects import raised_by
-from apxm.runtime.loops import Failed
+from apxm.runtime.loops import FailureHandler
 from apxm.runtime.phases import EXPIRED, SENT, STARTING
 from apxm.runtime.waiting import Call
 
@@ -32,7 +32,7 @@ class Attempts:
     received: Callable[[Call, object], None]
     """Gets the outcome of each attempt that was not given up, whatever it is; set it before the first begins."""
 
-    def __init__(self, clock: Clock, warn: Callable[[Call, str], None], abort: Failed) -> None:
+    def __init__(self, clock: Clock, warn: Callable[[Call, str], None], abort: FailureHandler) -> None:
         """`abort` is told what ends more than a call: a provider that was interrupted."""
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()

@@ -14,7 +14,7 @@ LONGEST_COOL_DOWN_NS = 30_000_000_000
 SHORT_COOL_DOWN_NS = 500_000_000
 """Where nobody listens: a server that is starting is found soon, and nobody is burdened."""
 PROBES = 6
-"""So many single calls in vain, and nobody waits for the endpoint any more until the next cool-down is over."""
+"""The single calls in vain after which nobody waits for the endpoint any more until the next cool-down is over."""
 
 
 class Breaker:

@@ -15,11 +15,11 @@ from msgspec import Struct
 from apxm.backends.protocol import Limits, ModelRequest, Usage
 
 DEFAULT_MAX_TOKENS = 4096
-"""Of an answer, for a call in a run with a budget that nothing else limits."""
+"""The limit of an answer in a run with a budget, where nothing else limits it."""
 
 
 def money(amount: float) -> int:
-    """In millionths of a millionth."""
+    """An amount of money in millionths of a millionth of its unit, so that sums are exact."""
     return round(amount * 1e12)
 
 
@@ -31,7 +31,7 @@ def as_amount(millionths: int) -> float:
 class Cost(Struct, frozen=True):
     tokens: int = 0
     money: int = 0
-    """In millionths of a millionth of whatever prices are in; 0 where the run has no limit of money."""
+    """Money in millionths of a millionth of whatever prices are in; 0 where the run has no limit of money."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.tokens + other.tokens, self.money + other.money)
@@ -110,7 +110,7 @@ class Tariff:
         return model in self._prices
 
     def worst(self, request: ModelRequest, model: str) -> Cost:
-        """Of one attempt; `request` has a `max_tokens`."""
+        """The most that one attempt can cost; `request` has a `max_tokens`."""
         assert request.max_tokens is not None
         return self._cost(self._own_input + request.largest_input, request.max_tokens, model)
 

@@ -18,7 +18,7 @@ from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Budget, Cost
 from apxm.runtime.deadlines import Deadlines
 from apxm.runtime.defects import raised_by
-from apxm.runtime.loops import START, Failed, RankedClock, enter
+from apxm.runtime.loops import START, FailureHandler, RankedClock, enter
 from apxm.runtime.phases import COMMITTING, EXPIRED, OVER, PAUSED, QUEUED, SENT, STARTING, UNAFFORDABLE
 from apxm.runtime.records import Records, failed_attempt
 from apxm.runtime.slots import Slots
@@ -48,7 +48,7 @@ class Calls:
         begin: Callable[[Call], None],
         take: Callable[[], None],
         rest: Callable[[], None],
-        abort: Failed,
+        abort: FailureHandler,
     ) -> None:
         """`limited` is false where neither the run nor any gate it uses has a limit: then no call asks for a slot.
 

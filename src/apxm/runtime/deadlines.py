@@ -22,7 +22,7 @@ class Deadlines:
         self._clock = clock
         self._expire = expire
         self._queues: dict[int | None, dict[Call, None]] = {None: {}}
-        """By limit, in the order in which they began."""
+        """The calls by their limit, in the order in which they began."""
         self._timers: dict[int, Handle] = {}
 
     def __iter__(self) -> Iterator[Call]:

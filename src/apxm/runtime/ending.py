@@ -11,14 +11,14 @@ from apxm.operations.types import Value, check_size
 from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.calls import Calls
 from apxm.runtime.options import RunOptions
-from apxm.runtime.state import Failed, State
+from apxm.runtime.state import FailureToken, State
 from apxm.runtime.stopped import MOST_PENDING, StopKind, Stopped
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call
 
 
-def keep_failures(trace: Trace, failed: Iterable[Failed]) -> None:
-    """In the order of the text."""
+def keep_failures(trace: Trace, failed: Iterable[FailureToken]) -> None:
+    """Keeps the failures in the order of the text."""
     in_text = sorted(failed, key=lambda one: _in_text(trace, one))
     trace.failures = [_failure(trace, one.frame.index, one.node, one.error) for one in in_text]
 
@@ -59,7 +59,7 @@ def why_stopped(
     return Stopped(kind, limit, used, needed, paths, len(pending), reason if kind == "journal" else "")
 
 
-def _in_text(trace: Trace, at: Failed | Call) -> tuple[tuple[int, int], str]:
+def _in_text(trace: Trace, at: FailureToken | Call) -> tuple[tuple[int, int], str]:
     place = at.frame.index, at.node
     return trace.position_of(*place), trace.path_of(*place)
 

@@ -12,9 +12,9 @@ from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Ope
 from apxm.source import shortened
 
 Evaluate = Callable[[list[Value]], Value]
-"""From the values of a frame, by node, to one value. Raises `OperationError`."""
+"""A function from the values of a frame, by node, to one value. It raises `OperationError`."""
 Collect = Callable[[list[Value]], Sequence[Value]]
-"""From the values of a frame, by node, to the arguments of an operation. Raises `OperationError`."""
+"""A function from the values of a frame, by node, to the arguments of an operation. It raises `OperationError`."""
 
 
 def evaluator(expression: Expression, operands: tuple[int, ...]) -> Evaluate:

@@ -46,7 +46,7 @@ class EndpointFailures:
         return 0 if free else self._budget.take(now)
 
     def _patience(self, call: Call, error: BackendError, now: int) -> int | None:
-        """For how many ns more it is worth trying again; None where the number of retries alone decides."""
+        """How many ns more it is worth trying again; None where the number of retries alone decides."""
         if error.patience_s is None or call.operation.retries is not None:
             call.hoping_since = None
             return None

@@ -15,19 +15,19 @@ from apxm.errors import BackendError
 from apxm.forks import tell_of_forks
 from apxm.runtime.breaker import Breaker
 from apxm.runtime.congestion import Congestion
-from apxm.runtime.windows import MINUTE_NS, Spent, Window
+from apxm.runtime.windows import MINUTE_NS, Expense, Window
 
 NOT_YET = -1
 """What `Gate.take` returns for a call that has to wait until something ends."""
 REFUSED = -2
-"""For one that need not wait: the endpoint is down."""
+"""What `Gate.take` returns for a call that need not wait, as the endpoint is down."""
 
 
 class Ticket(Struct, eq=False):
     """The right to one attempt, until it is given back."""
 
-    request: Spent | None
-    tokens: Spent | None
+    request: Expense | None
+    tokens: Expense | None
     probe: bool
 
 

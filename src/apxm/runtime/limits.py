@@ -30,7 +30,7 @@ class Gates:
 
 
 PROCESS = Gates()
-"""For pools made from a configuration: two runs of a process with the same one are at the same endpoints."""
+"""The gates of pools made from a configuration: two runs of a process with the same one are at the same endpoints."""
 
 
 class BackendPool:
@@ -66,7 +66,7 @@ class BackendPool:
 
     @property
     def info(self) -> BackendInfo:
-        """Of the default backend."""
+        """The description of the default backend."""
         return self.backends[self.default].info
 
     async def close(self) -> None:
@@ -78,8 +78,7 @@ class BackendPool:
 
 
 def _check(name: str, backend: object) -> None:
-    """Of a backend that somebody wrote in Python, what else would be found out by a run that waits for ever. Raises
-    `ConfigurationError`."""
+    """Refuses a backend written in Python that a run would wait for in vain. Raises `ConfigurationError`."""
 
     def refuse(what: str) -> ConfigurationError:
         return ConfigurationError(f"backend {name!r} is none: {what}")

@@ -35,7 +35,7 @@ def real_loop() -> AbstractEventLoop:
     return _real_loop_class()()
 
 
-class _LooseThreaded:
+class _ThreadHost:
     """What a loop on real time has besides: `asyncio.to_thread` works in a `LooseThreads`."""
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
@@ -53,7 +53,7 @@ def _real_loop_class() -> type[AbstractEventLoop]:
         base = Loop
     except ImportError:  # not on this platform: asyncio's own loop serves
         base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
-    made = type(base.__name__, (_LooseThreaded, base), {"__module__": base.__module__})
+    made = type(base.__name__, (_ThreadHost, base), {"__module__": base.__module__})
     return cast(type[AbstractEventLoop], made)
 
 
@@ -63,11 +63,11 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-Failed = Callable[[BaseException], object]
+FailureHandler = Callable[[BaseException], object]
 """Told of what a callback raised, whatever it was."""
 
 
-def enter(callback: Callable[[], object], failed: Failed) -> None:
+def enter(callback: Callable[[], object], failed: FailureHandler) -> None:
     """Calls `callback` for whoever waits for what comes of it: what it raises goes to `failed`. Of a callback of the
     loop, or of a task that nobody awaits, it would reach the log only, and the wait would never end."""
     try:
@@ -95,7 +95,7 @@ class RankedClock(Clock, Protocol):
     def call_at(self, when: int, callback: Callable[[], None], rank: int = COMPLETION) -> Handle: ...
 
 
-def clock_of(loop: AbstractEventLoop, failed: Failed = _raise) -> RankedClock:
+def clock_of(loop: AbstractEventLoop, failed: FailureHandler = _raise) -> RankedClock:
     """The clock that belongs to a loop; `failed` is told of what callbacks of its timers raise, by default the loop."""
     return VirtualClock(loop, failed) if isinstance(loop, VirtualLoop) else RealClock(loop, failed)
 
@@ -103,7 +103,7 @@ def clock_of(loop: AbstractEventLoop, failed: Failed = _raise) -> RankedClock:
 class RealClock:
     """`perf_counter_ns`; uvloop's own clock steps by 1 ms."""
 
-    def __init__(self, loop: AbstractEventLoop, failed: Failed = _raise) -> None:
+    def __init__(self, loop: AbstractEventLoop, failed: FailureHandler = _raise) -> None:
         self._loop = loop
         self._failed = failed
         self.now = perf_counter_ns
@@ -118,7 +118,9 @@ class _RealTimer:
 
     __slots__ = ("_callback", "_failed", "_handle", "_loop", "_when")
 
-    def __init__(self, loop: AbstractEventLoop, when: int, callback: Callable[[], None], failed: Failed) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, when: int, callback: Callable[[], None], failed: FailureHandler
+    ) -> None:
         self._loop = loop
         self._when = when
         self._callback = callback
@@ -139,7 +141,7 @@ class _RealTimer:
 class VirtualClock:
     """Integer ns from 0; it stands still while anything runs."""
 
-    def __init__(self, loop: VirtualLoop, failed: Failed = _raise) -> None:
+    def __init__(self, loop: VirtualLoop, failed: FailureHandler = _raise) -> None:
         self.now = loop.now
         self.call_at = partial(loop.call_at_ns, failed=failed)
 
@@ -166,7 +168,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now / 1e9
 
     def call_at_ns(
-        self, when: int, callback: Callable[[], None], rank: int = COMPLETION, failed: Failed = _raise
+        self, when: int, callback: Callable[[], None], rank: int = COMPLETION, failed: FailureHandler = _raise
     ) -> TimerHandle:
         """Calls `callback` at `when`, in ns of this loop."""
         handle = TimerHandle(when / 1e9, enter, (callback, failed), self)

@@ -8,7 +8,7 @@ from contextlib import suppress
 _ENOUGH = 65_536
 """More connections than there are local ports for, by far."""
 _PLENTY = 16_384
-"""From here on nobody counts: a limit has its price per call, and no machine does well with that many."""
+"""A limit that nobody reaches: to count has its price per call, and no machine does well with that many."""
 _SPARE = 32
 """Files that a run opens besides its connections."""
 

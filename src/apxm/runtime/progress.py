@@ -21,9 +21,9 @@ class Progress(NamedTuple):
     """Operations ready, but without a slot or between two attempts."""
     elapsed_ns: int = 0
     tokens: int = 0
-    """Of the answers so far, input and output, as far as their endpoints say."""
+    """How many the answers so far used, input and output, as far as their endpoints say."""
     cost: float | None = None
-    """Of the same; None where a price is not known."""
+    """What the answers so far cost; None where a price is not known."""
 
 
 class Spending:

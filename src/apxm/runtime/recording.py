@@ -28,7 +28,7 @@ from apxm.journal.rows import (
 )
 from apxm.operations.types import Value
 from apxm.runtime.budget import Cost, as_amount, money
-from apxm.runtime.loops import Failed, enter
+from apxm.runtime.loops import FailureHandler, enter
 from apxm.runtime.trace import Trace
 from apxm.runtime.waiting import Call
 from apxm.source import as_utf8, printable
@@ -36,7 +36,7 @@ from apxm.source import as_utf8, printable
 _encode = msgspec.msgpack.Encoder().encode
 
 Find = Callable[[str, object, str, str | None], Answered | None]
-"""From an operation's path and request, and the name and variant of its provider, to its answer."""
+"""A function from an operation's path and request, and the name and variant of its provider, to its answer."""
 Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
 
@@ -98,7 +98,7 @@ class Recorder:
         rows = [*self._history.settled, *self._history.unsettled]
         return Cost(sum(row.tokens for row in rows), sum(money(row.cost or 0.0) for row in rows))
 
-    def start(self, failed: Callable[[], object], abort: Failed) -> None:
+    def start(self, failed: Callable[[], object], abort: FailureHandler) -> None:
         """Called on the loop of the run. `failed` is called there when the journal cannot be written any more, `abort`
         with what is raised by whoever is told that something is safe."""
 
@@ -125,7 +125,7 @@ class Recorder:
         return result
 
     def preview(self) -> Find:
-        """As `recorded`, to see what there is: it leaves the journal as it is, and everything to be found again."""
+        """A function that finds what `recorded` would, and leaves the journal, and everything to be found, as it is."""
         spare = Answers() if self._history is None else self._history.spare.copy()
 
         def find(path: str, request: object, name: str, variant: str | None) -> Answered | None:

@@ -41,7 +41,7 @@ class ReplayedCall:
 
 
 def replayed_calls(history: History) -> list[ReplayedCall]:
-    """In program order: all that has an answer, and what could be asked next.
+    """All calls that have an answer and those that could be asked next, in program order.
 
     Raises `ArtifactError` where the journal's program cannot be run by this version, `UsageError` where it lacks the
     flow.

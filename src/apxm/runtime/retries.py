@@ -12,7 +12,7 @@ from apxm.runtime.gates import Gate
 FIRST_PAUSE_NS = 500_000_000
 LONGEST_PAUSE_NS = 30_000_000_000
 SHORT_PAUSE_NS = 500_000_000
-"""Where nobody listens: there is nobody to be spared, and whoever waits for a server to start wants to go on soon."""
+"""The pause where nobody listens: nobody is to be spared, and who waits for a server to start wants to go on soon."""
 LONGEST_RETRY_AFTER_S = 600.0
 """An endpoint that asks for more is not asked again: nobody sits before a run for so long."""
 
@@ -20,11 +20,11 @@ RATE_LIMITED = "rate_limited"
 """The kind of an error that says: one call too many."""
 
 SHARE = 0.2
-"""Of all attempts so many may be retries,"""
+"""The part of all attempts that may be retries, besides `FLOOR` and `PER_SECOND`."""
 FLOOR = 100
-"""besides as many at any time,"""
+"""The retries that are allowed however few attempts there were."""
 PER_SECOND = 1
-"""and as many in each second, so that no retry waits for ever."""
+"""The retries that are allowed in each second, so that none waits for ever."""
 
 
 def pause_ns(earlier: int, random: Random) -> int:

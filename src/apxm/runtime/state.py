@@ -32,7 +32,7 @@ Replace = Callable[[int, int, AnyNode, Evaluate], Evaluate]
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailureToken:
     """The token of something that failed, or was skipped because of it."""
 
     frame: Frame
@@ -93,7 +93,7 @@ class LoadedPlan:
         self.actions: tuple[Action | None, ...] = tuple(_ACTIONS[type(node)] for node in nodes)
         """What `State.take` does at a node; None for an operation."""
         self.evaluators: dict[int, Evaluate] = {}
-        """Of every node but operations that computes something."""
+        """The evaluators of all nodes, but operations, that compute something."""
         for i, node in enumerate(nodes):
             if node.computes is not None:
                 evaluate = evaluator(node.computes, node.operands)
@@ -115,16 +115,16 @@ class Frame:
         """Longest path from the end of this frame to the end of the run, in ms: added to a node's own priority."""
         self.counts = plan.counts.copy()
         self.values: list[Value] = [None] * len(plan.nodes)
-        """By node, once it is over; a `Failed` where it failed."""
+        """What each node gave, once it is over; a `FailureToken` where it failed."""
         self.children: dict[int, Frame | None] = {}
-        """By opener; None once the frame is over, or where it could not be opened."""
+        """The frame of each opener; None once it is over, or where it could not be opened."""
         self.poisoned: set[int] | None = None
         """Nodes that will be skipped."""
         self.remaining = len(plan.nodes)
 
 
 class State:
-    """One run of one plan. `results` holds what left it by its output ports: a value, or a `Failed`."""
+    """One run of one plan. `results` holds what left it by its output ports: a value, or a `FailureToken`."""
 
     def __init__(
         self, plans: Sequence[LoadedPlan], emit: Emit = lambda _line: None, handed_out: int | None = None
@@ -144,8 +144,8 @@ class State:
         self.frames: list[FrameRecord] = []
         self.open_frames = 0
         self.results: dict[int, Value] = {}
-        self.failures: list[Failed] = []
-        """In the order in which they happened."""
+        self.failures: list[FailureToken] = []
+        """The failures in the order in which they happened."""
         self.failed = 0
         """Operations that failed; the other failures are of a `switch` without a match, and the like."""
         self.skipped = 0
@@ -215,10 +215,10 @@ class State:
     def broke(self, frame: Frame, node: int, error: OperationError) -> None:
         """The operation is over and failed."""
         self.failed += 1
-        failure = self._record(Failed(frame, node, error))
+        failure = self._record(FailureToken(frame, node, error))
         self.fail(frame, node, failure)
 
-    def _record(self, failure: Failed) -> Failed:
+    def _record(self, failure: FailureToken) -> FailureToken:
         self.failures.append(failure)
         if self.ends_at_failure:
             self.stopped = True
@@ -234,7 +234,7 @@ class State:
             self.skipped += 1
             self.fail(frame, node, cause)
 
-    def fail(self, frame: Frame, node: int, failure: Failed) -> None:
+    def fail(self, frame: Frame, node: int, failure: FailureToken) -> None:
         """The node is over and failed, or was skipped; those that only come `after` it go ahead."""
         frame.values[node] = failure
         nodes = frame.plan.nodes
@@ -273,7 +273,7 @@ class State:
         assert isinstance(node, Enter)
         self._pass_on(child, node.port, frame.values[enter])
 
-    def _refuse_child(self, frame: Frame, opener: int, failure: Failed) -> None:
+    def _refuse_child(self, frame: Frame, opener: int, failure: FailureToken) -> None:
         """The frame will never exist: everything that would have left it fails."""
         frame.children[opener] = None
         for exit_ in frame.plan.exits.get(opener, {}).values():
@@ -293,8 +293,8 @@ class State:
         parent = frame.parent
         if parent is None:
             self.results[output.port] = value
-            if isinstance(value, Failed) and value.is_value:
-                self._record(Failed(frame, node, value.error))
+            if isinstance(value, FailureToken) and value.is_value:
+                self._record(FailureToken(frame, node, value.error))
         else:
             exit_ = parent.plan.exits.get(frame.opener, {}).get(output.port)
             if exit_ is not None:
@@ -317,7 +317,7 @@ class State:
 
     def _switch(self, frame: Frame, node: int) -> None:
         selector = self._value(frame, node)
-        if isinstance(selector, Failed):
+        if isinstance(selector, FailureToken):
             if selector.is_value:
                 self._refuse(frame, node, selector.error)
             else:
@@ -340,7 +340,7 @@ class State:
         self.succeed(frame, node, None)
 
     def _refuse(self, frame: Frame, opener: int, error: OperationError) -> None:
-        failure = self._record(Failed(frame, opener, error))
+        failure = self._record(FailureToken(frame, opener, error))
         self._refuse_child(frame, opener, failure)
 
     def _call(self, frame: Frame, node: int) -> None:
@@ -350,8 +350,8 @@ class State:
         self.succeed(frame, node, None)
 
     def _value(self, frame: Frame, node: int) -> Value:
-        """What the node computes: None for an order token, a `Failed` where something it needs failed, or where there
-        is no such value."""
+        """What the node computes: None for an order token, a `FailureToken` where something it needs failed, or where
+        there is no such value."""
         if frame.poisoned is not None and node in frame.poisoned:
             return _cause(frame, node)
         evaluate = frame.plan.evaluators.get(node)
@@ -360,12 +360,12 @@ class State:
         try:
             return evaluate(frame.values)
         except OperationError as error:
-            return Failed(frame, node, error, is_value=True)
+            return FailureToken(frame, node, error, is_value=True)
 
     # --- tokens ----------------------------------------------------------------------------------------------------
 
     def _pass_on(self, frame: Frame, node: int, value: Value) -> None:
-        if isinstance(value, Failed):
+        if isinstance(value, FailureToken):
             self.fail(frame, node, value)
         else:
             self.succeed(frame, node, value)
@@ -405,7 +405,9 @@ def load(
     return tuple(LoadedPlan(i, plan, inline[i] if inline else None, replace) for i, plan in enumerate(program.plans))
 
 
-def _cause(frame: Frame, node: int) -> Failed:
+def _cause(frame: Frame, node: int) -> FailureToken:
     skipped = frame.plan.nodes[node]
-    needed = [value for p in (*skipped.operands, *skipped.requires) if isinstance(value := frame.values[p], Failed)]
+    needed = [
+        value for p in (*skipped.operands, *skipped.requires) if isinstance(value := frame.values[p], FailureToken)
+    ]
     return next((failed for failed in needed if not failed.is_value), needed[0])

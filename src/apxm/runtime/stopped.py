@@ -17,10 +17,10 @@ _SHOWN = 3
 class Stopped(Struct, frozen=True):
     kind: StopKind
     limit: float | None = None
-    """In seconds, tokens, or the unit of prices; None where `kind` is no limit."""
+    """The limit in seconds, tokens, or the unit of prices; None where `kind` is no limit."""
     used: float | None = None
-    """The same of what was used up by then, over all processes of the run where it is a budget. When it was
-    interrupted: seconds since it began."""
+    """What was used up by then, in the unit of `limit`, over all processes of the run where it is a budget; the seconds
+    since it began where it was interrupted."""
     needed: float | None = None
     """What the first of the operations that a budget does not cover may cost."""
     pending: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Stopped(Struct, frozen=True):
 
     @property
     def message(self) -> str:
-        """In words, on one line."""
+        """Why the run ended, in words, on one line."""
         then = f"; {self.pending_text}" if self.pending else ""
         match self.kind:
             case "timeout":

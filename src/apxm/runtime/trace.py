@@ -24,11 +24,11 @@ from apxm.runtime.stopped import Stopped
 from apxm.source import shortened_left
 
 CLOCKED_EACH = 16
-"""So many operations that wait have the scheduler's own time for them measured, each"""
+"""How many operations that wait have the scheduler's own time for them measured, each of them."""
 CLOCKED_ONE_IN = 8
-"""and of those behind them one in so many;"""
+"""Which share of the waiting operations behind the first `CLOCKED_EACH` is measured: one in so many."""
 CLOCKED_INLINE = 64
-"""of those that never wait one in so many."""
+"""Which share of the operations that never wait is measured: one in so many."""
 
 
 class Status(StrEnum):
@@ -44,7 +44,7 @@ class Status(StrEnum):
 Place = tuple[int, int, int]
 """An attempt of this run: frame, node, and which attempt of that operation, from 0."""
 ANOTHER_RUN: Place = (-1, -1, -1)
-"""In place of an attempt: one of another run of the process."""
+"""Stands for an attempt of another run of the process."""
 
 
 class Attempt(NamedTuple):
@@ -108,11 +108,11 @@ class Overhead:
     """Samples of the scheduler's own time per operation, in ns, one list per part."""
 
     input_collection: list[int] = field(default_factory=list[int])
-    """From being taken to its operands being collected."""
+    """The time from an operation's being taken to its operands being collected."""
     dispatch: list[int] = field(default_factory=list[int])
-    """To begin and to end its last attempt, waiting left out; none for an operation that never waits."""
+    """The time to begin and to end an operation's last attempt, waiting left out; none for one that never waits."""
     token_routing: list[int] = field(default_factory=list[int])
-    """From its outcome being received to its tokens being delivered."""
+    """The time from an outcome's being received to its tokens being delivered."""
 
 
 class Failure(NamedTuple):
@@ -137,7 +137,7 @@ class Trace:
     """The flow's result; None unless the run succeeded, or the flow has none."""
     printed: list[str] = field(default_factory=list[str])
     failures: list[Failure] = field(default_factory=list[Failure])
-    """In the order of the text; those of one place, a flow that is called twice, by their paths. Never by time."""
+    """The failures in the order of the text, never of time; those of one place, in a flow called twice, by path."""
     frames: list[FrameRecord] = field(default_factory=list[FrameRecord])
     raw: list[RawOperation] = field(default_factory=list[RawOperation])
     """What `operations` is made from."""

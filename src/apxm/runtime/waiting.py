@@ -132,7 +132,7 @@ class Provider:
     # --- trying again ----------------------------------------------------------------------------------------------
 
     def retry(self, _call: Call, _error: OperationError, _now: int, /) -> int | None:
-        """In how many ns an attempt that has just failed may be made again; None for never."""
+        """The pause in ns before an attempt that has just failed may be made again; None for never."""
         return None
 
     def delay(self, _call: Call, _now: int, /) -> int:

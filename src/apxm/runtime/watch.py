@@ -21,11 +21,11 @@ from apxm.runtime.waiting import Call
 LIMIT_NS = 50_000_000
 """A handler that takes longer in one step is reported."""
 _INTERVAL_S = 0.01
-"""From one look at a loop to the next."""
+"""The time from one look at a loop to the next."""
 _CLOSER_S = 0.005
-"""The same, for one that is being held up."""
+"""The time from one look to the next at a loop that is being held up."""
 _LINGER = 10
-"""After so many looks that find no run the thread ends."""
+"""How many looks that find no run the thread outlives."""
 _CALLERS = (
     Attempts._work.__code__,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
     Attempts.begin.__code__,
@@ -33,7 +33,7 @@ _CALLERS = (
 """The functions of ours that give control to a handler, whose variable `call` says for which call."""
 
 
-class _Step(NamedTuple):
+class _Sighting(NamedTuple):
     attempts: Attempts
     call: Call
     where: str
@@ -45,7 +45,7 @@ class _Turn:
 
     def __init__(self) -> None:
         self.came = Event()
-        self.held_up_by: tuple[_Step, int] | None = None
+        self.held_up_by: tuple[_Sighting, int] | None = None
         """What kept it from coming, and for how long at least."""
 
     def come(self) -> None:
@@ -56,7 +56,7 @@ class _Turn:
 
 
 class Watch:
-    """Of all event loops of the process on which runs go on. Reports to the run of the call, in its loop."""
+    """Watches all event loops of the process on which runs go on. It reports to the run of the call, in its loop."""
 
     def __init__(self) -> None:
         self._lock = ProcessLock()
@@ -147,7 +147,7 @@ def _look(loop: AbstractEventLoop, thread: int) -> None:
             turn.held_up_by = now, duration
 
 
-def _step_of(thread: int) -> _Step | None:
+def _step_of(thread: int) -> _Sighting | None:
     """The step of a handler that `thread` is at."""
     frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage] - meant for debugging, as this is
     inner = None
@@ -156,7 +156,7 @@ def _step_of(thread: int) -> _Step | None:
             call = frame.f_locals.get("call")
             if inner is None or call is None or inner.f_globals.get("__name__", "").startswith("apxm.runtime."):
                 return None  # our own work
-            return _Step(frame.f_locals["self"], call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
+            return _Sighting(frame.f_locals["self"], call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
         inner, frame = frame, frame.f_back
     return None
 

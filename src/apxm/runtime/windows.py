@@ -15,7 +15,7 @@ MINUTE_NS = 60_000_000_000
 GUARD_PERCENT = 2
 
 
-class Spent(Struct, eq=False):
+class Expense(Struct, eq=False):
     """What one request cost."""
 
     at: int
@@ -30,8 +30,8 @@ class Window:
     def __init__(self, limit: int, window_ns: int = MINUTE_NS) -> None:
         self._limit = limit
         self._span = window_ns + window_ns * GUARD_PERCENT // 100
-        self._log: deque[Spent] = deque()
-        """In the order in which they were granted: one that arrived late keeps those behind it."""
+        self._log: deque[Expense] = deque()
+        """The expenses in the order in which they were granted: one that arrived late keeps those behind it."""
         self._used = 0
 
     def free_at(self, amount: int, now: int) -> int:
@@ -50,13 +50,13 @@ class Window:
             at = max(at, spent.at + self._span)
         return at
 
-    def spend(self, amount: int, now: int) -> Spent:
-        spent = Spent(now, amount)
+    def spend(self, amount: int, now: int) -> Expense:
+        spent = Expense(now, amount)
         self._log.append(spent)
         self._used += amount
         return spent
 
-    def settle(self, spent: Spent, amount: int) -> None:
+    def settle(self, spent: Expense, amount: int) -> None:
         """It cost `amount` after all."""
         if not spent.forgotten:
             self._used += amount - spent.amount

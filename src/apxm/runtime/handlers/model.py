@@ -154,7 +154,7 @@ class ModelProvider(Provider):
         return limits.own_input + request.largest_input + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
 
     def bounded(self, request: ModelRequest) -> tuple[ModelRequest, Cost]:
-        """In a run with a budget an answer has a limit, and so an attempt a worst case."""
+        """The request with a limit for its answer, which gives an attempt of a run with a budget its worst case."""
         if request.max_tokens is None:
             request = replace(request, max_tokens=self._limits.max_tokens or DEFAULT_MAX_TOKENS)
         return request, self._tariff.worst(request, request.model or self._model)

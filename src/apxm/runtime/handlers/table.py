@@ -40,11 +40,11 @@ class LoadedProgram:
             tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
             for plan in program.plans
         )
-        """By plan and node; None where the node is not an operation."""
+        """The handlers by plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
         self.plans: tuple[LoadedPlan, ...] = load(program, inline, replace)
         self.waiting: dict[Hashable, WaitingOperation] = {}
-        """By the key of its provider the first of those that share it: any of them can bind it."""
+        """The first operation by the key of its provider: any of those that share the key can bind it."""
         for found in chain.from_iterable(self.handlers):
             if isinstance(found, WaitingOperation):
                 self.waiting.setdefault(found.provider, found)
