@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -131,6 +131,17 @@ def test_a_value_that_shares_its_parts_is_run_with_and_only_writing_it_out_fails
 def test_what_is_no_program_is_refused(arguments: tuple[object, ...], message: str) -> None:
     with pytest.raises(apxm.UsageError, match=message):
         apxm.run(*arguments, backends=answering())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backends", [{}, [], "simulated"])
+def test_backends_that_are_no_pool_are_refused(backends: Any) -> None:
+    program = apxm.compile_text("agent A { flow main() { } }")
+    with pytest.raises(apxm.UsageError, match=f"`backends` is a BackendPool, not a {type(backends).__name__}"):
+        apxm.run(program, backends=backends)
+    with pytest.raises(apxm.UsageError, match="is a BackendPool"):
+        apxm.resume("last", backends=backends)
+    with pytest.raises(apxm.UsageError, match="is a BackendPool"):
+        apxm.preview_resume("last", backends=backends)
 
 
 def test_values_without_names_are_refused(program: apxm.Program) -> None:

@@ -50,7 +50,7 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 2340,
-    "apxm": 1690,  # the files of the package itself
+    "apxm": 1701,  # the files of the package itself
     "backends": 2953,
     "cli": 2858,
     "compiler": 797,
@@ -62,7 +62,7 @@ BUDGETS = {
     "passes": 802,
     "program": 1313,
     "reports": 1126,
-    "runtime": 4348,
+    "runtime": 4352,
     "simulator": 3344,
     "workloads": 1327,
 }

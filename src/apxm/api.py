@@ -137,6 +137,7 @@ async def run_async(
     """
     begun = perf_counter()
     _refuse_misuse(program, arguments)
+    _refuse_other_backends(backends)
     chosen = select_flow(program, flow)
     if twice := sorted((arguments or {}).keys() & values.keys()):
         raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
@@ -188,6 +189,7 @@ async def resume_async(
     from apxm.journaling import reopen
 
     begun, said = perf_counter(), {**locals(), "warn": warn}
+    _refuse_other_backends(backends)
     earlier = reopen(
         run_id, Invocation.of(said).journaling,
         config=config, as_recorded=as_recorded, edited=edited, redo=redo, assume=assume,
@@ -220,6 +222,7 @@ def preview_resume(
     from apxm.journaling import reopen
 
     said = locals()
+    _refuse_other_backends(backends)
     earlier = reopen(run_id, Invocation.of(said).journaling, config=config, as_recorded=as_recorded, edited=edited)
     with closing(earlier.recorder):
         told = earlier.told.but(said)
@@ -310,6 +313,14 @@ def _refuse_misuse(program: object, arguments: object) -> None:
         raise UsageError(
             f"a flow's parameters are given by name, not as a {type(arguments).__name__}",
             hint="for example apxm.run(program, topic=…)",
+        )
+
+
+def _refuse_other_backends(backends: object) -> None:
+    if backends is not None and not isinstance(backends, BackendPool):
+        raise UsageError(
+            f"`backends` is a BackendPool, not a {type(backends).__name__}",
+            hint='for example BackendPool({"mine": backend}, "mine")',
         )
 
 

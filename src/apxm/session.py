@@ -163,7 +163,7 @@ class Session:
             validation_ms=milliseconds(self._validated - self.begun),
             runtime_ms=milliseconds(perf_counter() - self._validated),
         )
-        return Result(trace, phases, self.pool.info, self.run_id)
+        return Result(trace, phases, replace(self.pool.info, description=""), self.run_id)
 
     def close(self) -> JournalError | None:
         """Closes the journal, which waits for the disk. Returns why it lacks the end of the run, where that is so and

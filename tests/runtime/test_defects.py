@@ -332,6 +332,7 @@ def test_an_error_that_hopes_in_vain_is_a_defect(patience: Any) -> None:
         ({"limits": Limits(timeout_s=float("nan"))}, "limits.timeout_s must be a number"),
         ({"limits": None}, "its limits are a NoneType"),
         ({"info": None}, "its info is a NoneType"),
+        ({"info": BackendInfo("b", "k", "m", simulated="http://h")}, "its info.simulated is a str"),  # type: ignore[arg-type]
         ({"call": None}, "neither a method begin nor a method call"),
     ],
 )

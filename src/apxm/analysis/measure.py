@@ -39,7 +39,7 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendInfo) -> Metr
         llm=_llm(trace),
         link_phases=link_phases,
         work_span=_work_span(trace, t1),
-        backend=BackendInfo(backend.name, backend.kind, backend.model, backend.simulated, backend.endpoint),
+        backend=backend,
         budget=None if trace.budget is None else _budget(trace.budget),
     )
 

@@ -181,10 +181,10 @@ class BackendInfo(Struct, frozen=True, omit_defaults=True):
     """The backend's name in the configuration."""
     kind: str
     model: str
-    simulated: bool = field(default_factory=bool)  # made, so that it is not omitted from metrics; likewise below
-    endpoint: str | None = field(default_factory=lambda: None)
+    endpoint: str | None = field(default_factory=lambda: None)  # made, so that metrics do not omit it; likewise below
+    simulated: bool = field(default_factory=bool)
     description: str = ""
-    """The backend in words for people: ``qwen3-8b at http://127.0.0.1:8000/v1``. Metrics leave it out."""
+    """The backend in words for people: ``qwen3-8b at http://127.0.0.1:8000/v1``. Results and metrics leave it out."""
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):

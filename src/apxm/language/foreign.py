@@ -165,7 +165,7 @@ def _describe_member(word: Token, token: Token, source: SourceFile, report: Repo
 def _misused_type(token: Token, values: list[Any], expected: set[str]) -> Token | None:
     """The name in ``dict[str, int]``, ``Literal["a"]``, ``string[]`` and ``list<str>``."""
     before = values[-1] if values else None
-    if token.kind == "COMPARE" and _is_name(before) and "LSQB" in expected and "PLUS" not in expected:
+    if token.text == "<" and _is_name(before) and "LSQB" in expected and "PLUS" not in expected:
         return before
     if (token.kind == "COMMA" and expected == {"RSQB"}) or (expected == {"NAME"} and _is(before, "LSQB")):
         opener = max(i for i, value in enumerate(values) if _is(value, "LSQB"))

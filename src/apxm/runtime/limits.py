@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from inspect import iscoroutinefunction
+from typing import cast
 
 import msgspec
 
@@ -86,6 +87,9 @@ def _check(name: str, backend: object) -> None:
     info, limits = getattr(backend, "info", None), getattr(backend, "limits", None)
     if not isinstance(info, BackendInfo):
         raise refuse(f"its info is a {type(info).__name__}, expected a BackendInfo")
+    simulated = cast(object, info.simulated)
+    if not isinstance(simulated, bool):  # it decides whether there is a journal
+        raise refuse(f"its info.simulated is a {type(simulated).__name__}, expected a bool")
     if not isinstance(limits, Limits):
         raise refuse(f"its limits are a {type(limits).__name__}, expected Limits")
     try:
