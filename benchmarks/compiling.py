@@ -66,7 +66,7 @@ def compiling(quick: bool) -> Section:
         growth = median(ours[10_000]) / median(ours[1_000])
         section.claims.append(Claim("time per operation at 10,000 over that at 1,000", growth, 1.5))
         ratio = median(ours[1_000]) / median(peer[1_000])
-        section.claims.append(Claim("time per operation at 1,000 over LangGraph's per node", ratio, 2.0))
+        section.claims.append(Claim("time per operation at 1,000 over LangGraph's per node", ratio, 1.1))
     return section
 
 
