@@ -1,6 +1,6 @@
 """Module → `Program`: operations become nodes, values fold into them, constructs become plans of their own.
 
-`program.model` describes what comes out. Nodes stand in program order, so every edge points forward by construction.
+`program.program` describes what comes out. Nodes stand in program order, so every edge points forward by construction.
 """
 
 from __future__ import annotations

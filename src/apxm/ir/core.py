@@ -19,7 +19,7 @@ from apxm.operations.effects import Access
 from apxm.operations.types import Type, Value
 
 PATH = "path"
-"""The attribute with the stable name of what the source wrote; `program.model.NodeName` says which."""
+"""The attribute with the stable name of what the source wrote; `program.program.NodeName` says which."""
 PRIORITY = "priority"
 """The attribute that the pass `priorities` sets, in ms."""
 NO_FUSE = "no_fuse"

@@ -153,7 +153,7 @@ class SwitchOp(Op):
 
 
 def arm_path(construct: str, label: str | None) -> str:
-    """The path of an arm (`program.model.NodeName`); no label is the default's.
+    """The path of an arm (`program.program.NodeName`); no label is the default's.
 
     A label that is not a plain word, or is the word ``default``, stands in quotes: so no two arms share a path, and a
     slash in a label cannot be taken for a step.

@@ -1,6 +1,6 @@
 """The dataflow state of one run: tokens in, operations to start out. It knows no clock, no task and no network.
 
-Each node counts the tokens it still needs (`program.model` says which); at zero it is taken. What never waits is done
+Each node counts the tokens it still needs (`program.program` says which); at zero it is taken. What never waits is done
 here, where it is taken. An operation that waits is handed out by `take`, and comes back through `succeed` or `fail`.
 
 A failure travels as a token like any other, so that a node is skipped exactly when it would have fired: order edges
