@@ -38,7 +38,7 @@ ONLY_IN = {
     "lark": set(),  # a tool of development: the tables it makes are part of the package
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
-    "jsonschema": {"simulator"},
+    "jsonschema": {"backends"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
     "rich": {"cli"},

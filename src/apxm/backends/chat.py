@@ -16,8 +16,20 @@ from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
+from apxm.operations.schemas import AnswerFormat
 
 # --- what is sent --------------------------------------------------------------------------------------------------
+
+
+class JsonSchema(Struct, frozen=True):
+    name: str
+    schema: msgspec.Raw
+    strict: bool
+
+
+class ResponseFormat(Struct, frozen=True):
+    json_schema: JsonSchema
+    type: str = "json_schema"
 
 
 class ChatBody(Struct, frozen=True, omit_defaults=True):
@@ -27,14 +39,17 @@ class ChatBody(Struct, frozen=True, omit_defaults=True):
     max_tokens: int | UnsetType = UNSET
     max_completion_tokens: int | UnsetType = UNSET
     reasoning_effort: str | UnsetType = UNSET
+    response_format: ResponseFormat | UnsetType = UNSET
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
-    """The body of one call. Raises `BackendError` for text that no encoding of Unicode can carry."""
-    system = request.system_text(settings.system)
+def encode_call(request: ModelRequest, settings: OpenAISettings, *, takes_schema: bool = True) -> bytes:
+    """The body of one call, to an endpoint that takes JSON schemas or does not. Raises `BackendError` for text that no
+    encoding of Unicode can carry."""
+    wanted = request.answer if takes_schema else None
+    system = request.system_text(settings.system, tells_format=wanted is None)
     messages = (ChatMessage("user", request.prompt),)
     if system:
         messages = (ChatMessage("system", system), *messages)
@@ -48,6 +63,7 @@ def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
         max_tokens=limit if limit is not None and older else UNSET,
         max_completion_tokens=limit if limit is not None and not older else UNSET,
         reasoning_effort=effort(request.reasoning_budget) if request.reasoning else UNSET,
+        response_format=UNSET if wanted is None else _response_format(wanted),
     )
     try:
         if not settings.body:
@@ -57,6 +73,10 @@ def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
         raise BackendError(
             "unsendable", "the prompt or the system text holds half of a surrogate pair", retryable=False
         ) from None
+
+
+def _response_format(wanted: AnswerFormat) -> ResponseFormat:
+    return ResponseFormat(JsonSchema(wanted.name, msgspec.Raw(wanted.schema.encode()), wanted.strict))
 
 
 def effort(budget: int | None) -> str:

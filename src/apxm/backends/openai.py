@@ -21,7 +21,7 @@ from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
 from apxm.backends.error_report import read_error_body
 from apxm.backends.models import decode_models
-from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.protocol import SCHEMA_REFUSED, ModelAnswer, ModelRequest
 from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.redaction import Redactor
 from apxm.backends.response_headers import retry_after, service_time, should_retry
@@ -44,6 +44,12 @@ _CONNECTING = "client error (Connect): "
 """How the words of what went wrong begin where there was no connection yet, so that no call was sent."""
 _REFUSED = f"(os error {errno.ECONNREFUSED})"
 """How the HTTP client ends what it says where nobody listens at the port."""
+_UNSUPPORTED = frozenset({400, 422, 500, 501})
+"""How endpoints refuse a field that they do not take; llama-cpp-python and older servers of llama.cpp do so with 500."""
+_FORMAT_WORDS = re.compile(rb"response.?format|json.?schema|structured.?output|guided|grammar", re.IGNORECASE)
+"""What they speak of where it is the format of the answer that they do not take."""
+_without_schemas: set[tuple[str, str]] = set()
+"""URLs and models that refused a schema, as this process found out."""
 _STARTING_S = 2.0
 """How long a server on this machine that does not listen yet is waited for, unless the settings say how often."""
 _NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
@@ -62,6 +68,7 @@ class OpenAIBackend:
         self._settings = settings
         self._patience_s = _STARTING_S if endpoint.local and settings.retries is None else None
         self._shown = endpoint.shown
+        self._chat_url = endpoint.chat_url
         self._models_url = endpoint.models_url
         self._redact = redactor(settings, endpoint, headers, environment)
         self._shown_model = lru_cache(maxsize=64)(self._redact)
@@ -73,7 +80,15 @@ class OpenAIBackend:
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
-        response, content = await self._received(partial(self._client.post, encode_call(request, self._settings)))
+        structured, place = self._settings.structured, (self._chat_url, request.model or self._settings.model)
+        asks = request.answer is not None and structured == "auto" and place not in _without_schemas
+        body = encode_call(request, self._settings, takes_schema=asks or structured == "schema")
+        try:
+            response, content = await self._received(partial(self._client.post, body), asks_schema=asks)
+        except BackendError as error:
+            if error.kind == SCHEMA_REFUSED:
+                _without_schemas.add(place)
+            raise
         headers = response.headers
         service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
         asked_again = should_retry(headers.get("x-should-retry")) is not False
@@ -103,14 +118,17 @@ class OpenAIBackend:
     async def close(self) -> None:
         """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""
 
-    async def _received(self, send: Callable[[], Awaitable[Response]]) -> tuple[Response, bytes | bytearray]:
-        """An answer with a status of success, and what it holds, unpacked. Raises `BackendError`."""
+    async def _received(
+        self, send: Callable[[], Awaitable[Response]], *, asks_schema: bool = False
+    ) -> tuple[Response, bytes | bytearray]:
+        """An answer with a status of success, and what it holds, unpacked. Raises `BackendError`; `asks_schema` says
+        that nobody knows yet whether the endpoint takes the schema that is sent."""
         try:
             found = await send()
             # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
             try:
                 if not 200 <= found.status < 300:
-                    raise await self._refused(found)
+                    raise await self._refused(found, asks_schema=asks_schema)
                 return found, await _read(found, self._max_answer)
             except BaseException:
                 await found.aclose()
@@ -123,7 +141,7 @@ class OpenAIBackend:
             limit = f"{self._settings.max_answer_mib:g} MiB"
             raise self._error("too_large", f"sent an answer of more than {limit}") from None
 
-    async def _refused(self, response: Response) -> BackendError:
+    async def _refused(self, response: Response, *, asks_schema: bool) -> BackendError:
         """The error for an answer whose status is not one of success."""
         status = response.status
         said = f"answered {_status(status)}"
@@ -140,6 +158,11 @@ class OpenAIBackend:
             content = b""  # the status says enough
         except TooLargeError:
             content = _TOO_LONG
+        if asks_schema and status in _UNSUPPORTED and _FORMAT_WORDS.search(content):
+            return self._error(
+                SCHEMA_REFUSED, f"{said}: {read_error_body(content).words}",
+                hint=f'structured = "instruction" in [backends.{self.info.name}] spares the question',
+            )  # fmt: skip
         return self._failed(response, content)
 
     def _failed(self, response: Response, content: bytes | bytearray) -> BackendError:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.completion import CalledFunction, CalledTool, ChatChoice, ChatMessage
-from apxm.simulator.choices import ChoicesAnswer
+from apxm.backends.faults import REFUSAL
+from apxm.simulator.choices import DONE, ChoicesAnswer
 from apxm.simulator.logprobs import TokenLogprob, logprobs_of
 from apxm.simulator.outputs import Candidate, ToolCall, pieces
 
@@ -27,6 +28,7 @@ class CalledToolDelta(Struct, omit_defaults=True):
 class Delta(Struct, omit_defaults=True):
     role: str | None = None
     content: str | UnsetType | None = UNSET
+    refusal: str | None = None
     tool_calls: list[CalledToolDelta] | None = None
     function_call: CalledFunction | None = None
 
@@ -45,6 +47,12 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
     older: bool
     """Whether a call is written as an answer to `functions`."""
 
+    def refusing(self, *, stream: bool) -> bytes:
+        if not stream:
+            return self._whole((ChatChoice(0, ChatMessage("assistant", None, REFUSAL), "stop"),))
+        begun, over = ChunkChoice(0, Delta("assistant", refusal=REFUSAL)), ChunkChoice(0, Delta(), "stop")
+        return self._chunk((begun,), UNSET) + self._chunk((over,), UNSET) + DONE
+
     def choice(self, index: int, output: Candidate) -> ChatChoice:
         if not output.calls:
             return ChatChoice(
@@ -55,7 +63,7 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
             message = ChatMessage("assistant", None, function_call=functions[0])
         else:
             tools = [CalledTool(call.id, function) for call, function in zip(output.calls, functions, strict=True)]
-            message = ChatMessage("assistant", None, tools)
+            message = ChatMessage("assistant", None, tool_calls=tools)
         return ChatChoice(index, message, self._finish_reason(output))
 
     def chunks(self, index: int, output: Candidate, *, by_token: bool) -> Iterator[tuple[bool, ChunkChoice]]:
