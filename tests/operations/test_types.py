@@ -256,7 +256,9 @@ def test_a_record_gets_its_fields_in_their_order_and_its_defaults(value: Value, 
 
 def test_what_a_record_has_no_field_for_is_refused_as_an_input_and_left_out_by_as() -> None:
     given_ = {"people": [{"name": "Ada", "note": None, "nmae": 1}]}
-    with pytest.raises(ValueError, match=r"^x must be a Team, and x.people\[0\].nmae is no field of it; there are: name"):
+    with pytest.raises(
+        ValueError, match=r"^x must be a Team, and x.people\[0\].nmae is no field of it; there are: name"
+    ):
         plain(given_, TEAM, "x")
     assert converted(given_, TEAM)["people"] == [{"name": "Ada", "age": None, "note": None}]
 

@@ -31,9 +31,9 @@ class CalledTool(Struct):
 class ChatMessage(Struct):
     role: str
     content: str | None
-    refusal: str | UnsetType = UNSET
     tool_calls: Sequence[CalledTool] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
+    refusal: str | UnsetType = UNSET
 
 
 class ChatChoice(Struct):

@@ -62,7 +62,7 @@ def _mistyped(value: object) -> object:
     match value:
         case dict():
             return {name: _mistyped(part) for name, part in cast(dict[str, object], value).items()}
-        case [_, *_]:
+        case list() if value:
             return [_mistyped(part) for part in cast(list[object], value)]
         case str():
             return 0

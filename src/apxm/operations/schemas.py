@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from apxm.operations.types import RecordField, Type
+from apxm.operations.types import JSON, RecordField, Type
 
 ANSWER = "answer"
 """The only field of the object around what is no object itself."""
@@ -42,8 +42,8 @@ class AnswerFormat(Struct, frozen=True):
 
 def answer_format(expected: Type, choices: Sequence[str] = ()) -> AnswerFormat:
     """The format of an answer of type `expected`, or of one that is exactly one of `choices`."""
-    inner = {"type": "string", "enum": [*choices]} if choices else schema_of(expected)
-    whole = inner if is_record(expected) and not choices else _object({ANSWER: inner})
+    inner = _one_of(choices) if choices else schema_of(expected)
+    whole = inner if expected.fields is not None and not choices else _object({ANSWER: inner})
     name = _NO_NAME.sub("_", "choice" if choices else str(expected)).strip("_")[:_LONGEST_NAME] or ANSWER
     written = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
     return AnswerFormat(name, written, strict=not holds_json(expected))
@@ -64,21 +64,26 @@ def schema_of(expected: Type) -> dict[str, Any]:
             return _object({field.name: _field(field) for field in expected.fields or ()})
 
 
-def is_record(expected: Type) -> bool:
-    return expected.fields is not None
-
-
 def holds_json(expected: Type) -> bool:
     """Whether some part of it may be any JSON."""
     inner = (*([expected.element] if expected.element else ()), *(field.type for field in expected.fields or ()))
     return expected.name == "json" or any(map(holds_json, inner))
 
 
+def stands_for_default(field: RecordField) -> bool:
+    """Whether null in a strict answer means that the field is left out."""
+    return field.default is not None and not field.type.is_optional and field.type != JSON
+
+
 def _field(field: RecordField) -> dict[str, Any]:
-    schema = schema_of(field.type)
-    if field.default is not None and field.type.name not in ("optional", "json"):
+    schema = _one_of(field.choices) if field.choices else schema_of(field.type)
+    if stands_for_default(field):
         schema = {"anyOf": [schema, {"type": "null"}]}
     return {"description": field.description, **schema} if field.description else schema
+
+
+def _one_of(choices: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": [*choices]}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from apxm.runtime.gates import Gate
 from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, SHORT_PAUSE_NS, RetryBudget, pause_ns
 from apxm.runtime.waiting import Binding, Call
 
-
 _NO_FAILURES = (SCHEMA_REFUSED, UNFIT)
 """Outcomes of attempts that are followed by one which asks in another way, and say nothing of the endpoint's health."""
 

@@ -28,9 +28,9 @@ class CalledToolDelta(Struct, omit_defaults=True):
 class Delta(Struct, omit_defaults=True):
     role: str | None = None
     content: str | UnsetType | None = UNSET
-    refusal: str | None = None
     tool_calls: list[CalledToolDelta] | None = None
     function_call: CalledFunction | None = None
+    refusal: str | None = None
 
 
 class ChunkChoice(Struct):
@@ -49,7 +49,7 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
 
     def refusing(self, *, stream: bool) -> bytes:
         if not stream:
-            return self._whole((ChatChoice(0, ChatMessage("assistant", None, REFUSAL), "stop"),))
+            return self._whole((ChatChoice(0, ChatMessage("assistant", None, refusal=REFUSAL), "stop"),))
         begun, over = ChunkChoice(0, Delta("assistant", refusal=REFUSAL)), ChunkChoice(0, Delta(), "stop")
         return self._chunk((begun,), UNSET) + self._chunk((over,), UNSET) + DONE
 
@@ -63,7 +63,7 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
             message = ChatMessage("assistant", None, function_call=functions[0])
         else:
             tools = [CalledTool(call.id, function) for call, function in zip(output.calls, functions, strict=True)]
-            message = ChatMessage("assistant", None, tool_calls=tools)
+            message = ChatMessage("assistant", None, tools)
         return ChatChoice(index, message, self._finish_reason(output))
 
     def chunks(self, index: int, output: Candidate, *, by_token: bool) -> Iterator[tuple[bool, ChunkChoice]]:

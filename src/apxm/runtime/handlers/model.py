@@ -3,7 +3,8 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from apxm.errors import BackendError, OperationError
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
-from apxm.operations.types import STR, Value, parse_type, text_form
+from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.defects import gave_no_answer
@@ -66,7 +67,8 @@ class ModelCall(WaitingOperation):
         "model",
     )
 
-    def __init__(self, operation: Operation, node: Operate) -> None:
+    def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
+        """`records` are those of the program, which its result may be of."""
         self._operation = operation
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
@@ -78,7 +80,7 @@ class ModelCall(WaitingOperation):
         self.max_tokens: int | None = literal(node, "max_tokens")
         self._budget: int | None = literal(node, "budget")
         choices: list[str] = literal(node, "choices") or []
-        expected = parse_type(node.result)
+        expected = parse_type(node.result, records)
         typed = expected != STR or bool(choices)
         self._answer = answer_format(expected, choices) if typed else None
         self._reader = AnswerReader(expected, choices) if typed else None
