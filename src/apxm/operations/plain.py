@@ -38,8 +38,8 @@ def plain(value: object, expected: Type, name: str) -> Value:
 
 
 def converted(value: Value, expected: Type) -> Value:
-    """What ``value as T`` gives: `value` as one of type `expected`, made as by `plain`, but that fields which a record
-    does not have are left out. Raises `OperationError` (`wrong_type`), saying what was found, and where in the value."""
+    """What ``value as T`` gives: `value` as one of type `expected`, as `plain` makes it, but without the fields that a
+    record does not have. Raises `OperationError` (`wrong_type`), saying what was found, and where in the value."""
     try:
         return _Copy(leaves_out=True).copy(value, expected, DEEPEST_VALUE)[0]
     except _Misfit as unfit:
