@@ -38,8 +38,8 @@ def plain(value: object, expected: Type, name: str) -> Value:
 
 
 def converted(value: Value, expected: Type) -> Value:
-    """What ``value as T`` gives: `value` as one of type `expected`, as `plain` makes it, but that fields which a record
-    does not have are left out. Raises `OperationError` (`wrong_type`), saying what was found, and where in the value."""
+    """What ``value as T`` gives: `value` as one of type `expected`, as `plain` makes it, but without the fields that a
+    record does not have. Raises `OperationError` (`wrong_type`), saying what was found, and where in the value."""
     try:
         return _Copy(leaves_out=True).copy(value, expected, DEEPEST_VALUE)[0]
     except _Misfit as unfit:
@@ -90,7 +90,7 @@ class _Copy:
             return self._once(cast(object, value), expected, levels)
         if expected == JSON and isinstance(value, list | dict):
             return self._once(cast(object, value), expected, levels)
-        return _scalar(value, expected), 0
+        return _scalar(cast(object, value), expected), 0
 
     def _once(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         key = id(value), id(expected)

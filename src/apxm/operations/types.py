@@ -188,7 +188,7 @@ TYPE_NAMES = frozenset({*SCALARS, *BUILT_IN, "list", "optional", "null", "none"}
 
 
 def parse_type(text: str, records: Mapping[str, Type] = MappingProxyType({})) -> Type:
-    """The type that `str(type)` wrote, where `records` are those of the source. Raises `ValueError` on anything else."""
+    """The type that `str(type)` wrote; `records` are those of the source. Raises `ValueError` on anything else."""
     inner = text
     around: list[Callable[[Type], Type]] = []
     while len(around) < DEEPEST_TYPE:
@@ -214,8 +214,8 @@ def assignable(source: Type, target: Type) -> bool:
     """Whether a value of `source` may stand where `target` is expected: equal, int → float, T → T?, null → T?, anything
     → json, plan and verdict → str.
 
-    A list converts when its elements do, but not by their text forms; a record converts to no other. Nothing converts to
-    or from `none`.
+    A list converts when its elements do, but not by their text forms; a record converts to no other one. Nothing
+    converts to or from `none`.
     """
     if source is target:  # most often: there is one of each scalar type
         return source is not NONE
