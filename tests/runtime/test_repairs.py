@@ -288,7 +288,7 @@ def test_the_journal_has_what_was_of_no_use_and_the_answer_to_the_programs_own_r
     )
     assert 'found "one"' in discarded.message
     assert (answered.value, answered.usage) == ([1], Usage(32, 1))
-    assert answered.digest == request_digest(backend.calls[0].request, "scripted", None)
+    assert answered.digest == request_digest(backend.calls[0].request, "scripted", "scripted")
     journal, history = Journal.reopen(tmp_path, RUN)
     again = execute(journal, saying(), history)
     assert (again.value, again.reused) == ([1], 1)

@@ -23,7 +23,7 @@ from apxm.operations.schemas import AnswerFormat
 
 class JsonSchema(Struct, frozen=True):
     name: str
-    schema: msgspec.Raw
+    schema: Any
     strict: bool
 
 
@@ -76,7 +76,7 @@ def encode_call(request: ModelRequest, settings: OpenAISettings, *, takes_schema
 
 
 def _response_format(wanted: AnswerFormat) -> ResponseFormat:
-    return ResponseFormat(JsonSchema(wanted.name, msgspec.Raw(wanted.schema.encode()), wanted.strict))
+    return ResponseFormat(JsonSchema(wanted.name, msgspec.json.decode(wanted.schema), wanted.strict))
 
 
 def effort(budget: int | None) -> str:
