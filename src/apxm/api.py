@@ -144,7 +144,7 @@ async def run_async(
     chosen = select_flow(program, flow)
     if twice := sorted((arguments or {}).keys() & values.keys()):
         raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
-    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}))
+    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}), program.record_types)
     told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")

@@ -133,7 +133,7 @@ def run_program(
     program."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [])
+    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [], program.record_types)
     loaded = LoadedProgram(program)
     configured = resolve(told.selection)
     terminal = Terminal(shown, metrics_file)

@@ -7,7 +7,7 @@ from typing import Any
 
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
-from apxm.operations.types import FLOAT, INT, JSON, STR, VERDICT, Type, list_of
+from apxm.operations.types import FLOAT, INT, JSON, PLAN, STR, VERDICT, Type, list_of
 
 CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
 
@@ -82,7 +82,7 @@ _MODEL_CALLS = (
         "plan",
         "A typed decomposition of a goal into steps.",
         ("goal", "What to reach."),
-        result=Type("plan"),
+        result=PLAN,
         available=False,
         typical_ms=2000,
         example='plan("Move the archive without downtime.") -> steps',
