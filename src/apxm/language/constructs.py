@@ -82,7 +82,8 @@ class FlowConstructs(FlowStatements):
         found = self._expressions.value(switch.selector)
         if found not in (STR, VERDICT, UNKNOWN):
             message = f"found `{found}`, expected `str`: `switch` compares text"
-            self._report.error("wrong-type", message, switch.selector.span, 'make it text: `switch "" + …`')
+            advice = 'make it text: `switch "" + …`' if found.present != STR else "`x as str` fails where it is null"
+            self._report.error("wrong-type", message, switch.selector.span, advice)
         choices = self._expressions.choices_of(switch.selector)
         if found == VERDICT and (label := VERDICT.field("label")) is not None:
             choices = label.choices

@@ -71,7 +71,6 @@ WORDS = _each(
     ("import from include require use using package module", _FILE),
     ("class interface trait struct enum object namespace", "agents hold flows: `agent Name { … }`; " + RECORD),
     ("record data schema model type typedef", RECORD),
-    ("as", "the result of a call is bound by `->`; a value of another type is `x as T`"),
     ("while do repeat foreach", _LOOP),
     ("elif elsif elseif", "it is written `else if … { … }`"),
     ("unless", "it is written `if not … { … }`"),
