@@ -18,6 +18,13 @@ OPTIONS = (
     Parameter("temperature", FLOAT, "Sampling temperature.", literal=True, minimum=0, maximum=2),
     Parameter("max_tokens", INT, "Most tokens to answer with.", literal=True, minimum=1),
     Parameter("timeout", FLOAT, "Seconds one attempt may take; default: the backend's.", literal=True, above=0),
+    Parameter(
+        "timeout_first_token",
+        FLOAT,
+        "Seconds until the first part of its answer, which then comes in parts; default: the backend's.",
+        literal=True,
+        above=0,
+    ),
     Parameter("retries", INT, "Further attempts after a failure that may pass.", literal=True, minimum=0, maximum=100),
 )
 
