@@ -28,9 +28,8 @@ class JsonSchema(Struct, frozen=True):
     strict: bool
 
 
-class ResponseFormat(Struct, frozen=True):
+class ResponseFormat(Struct, frozen=True, tag_field="type", tag="json_schema"):
     json_schema: JsonSchema
-    type: str = "json_schema"
 
 
 class ChatBody(Struct, frozen=True, omit_defaults=True):
