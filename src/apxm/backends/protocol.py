@@ -42,6 +42,8 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     """Whether to use the backend's reasoning setting; only set where `Backend.can_reason`."""
     reasoning_budget: int | None = None
     """Tokens to think with, where the source gives a number."""
+    operation: str | None = None
+    """The stable path of the operation that asks; only set where the backend says `by_operation`."""
 
     @property
     def largest_input(self) -> int:
@@ -55,7 +57,7 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
         return "\n\n".join(text for text in (system, self.instruction) if text) or None
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     """The LLM tokens that one call used; None where the endpoint does not say.
 
     It is carried as it is from the answer into the records of a run. The garbage collector does not look at it, so a
@@ -77,7 +79,7 @@ UNKNOWN_USAGE = Usage()
 """The usage of a call of which the endpoint says nothing, or which it did not answer."""
 
 
-class ModelAnswer(Struct, frozen=True):
+class ModelAnswer(Struct, frozen=True, omit_defaults=True):
     text: str
     usage: Usage = UNKNOWN_USAGE
     service_ns: int | None = None
@@ -235,6 +237,9 @@ class Backend(Protocol):
     def can_reason(self) -> bool:
         """Whether `ModelRequest.reasoning` means something to it."""
         ...
+
+    # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models (listing.py).
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

@@ -8,6 +8,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
+from apxm.backends.listing import missing_models
 from apxm.backends.protocol import (
     AnyBackend,
     CallbackBackend,
@@ -17,7 +18,7 @@ from apxm.backends.protocol import (
     Usage,
     sound_outcome,
 )
-from apxm.errors import BackendError, OperationError
+from apxm.errors import ApxmError, BackendError, OperationError
 from apxm.operations.definition import Operation
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Literal, Operate
@@ -76,6 +77,10 @@ class ModelCall(WaitingOperation):
         """The backend that the program names; None for the one that answers by default."""
         return cast("str | None", self.provider)
 
+    @property
+    def needs(self) -> str | None:
+        return self.model
+
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
@@ -116,6 +121,7 @@ class ModelProvider(Provider):
     """Kinds of failure in which no model worked."""
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
+        self._backend = backend
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
@@ -125,12 +131,17 @@ class ModelProvider(Provider):
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self.by_operation = getattr(backend, "by_operation", False)
         self._tariff = Tariff(limits)
         self._warn = run.warn
         self._cut_off: set[tuple[int, int]] = set()
         """Operations, as plan and node, of which an answer was ended by its limit of tokens."""
         failures = EndpointFailures(gate, limits.retries, run.pool.retries, run)
         self.retry, self.delay = failures.retry, failures.delay
+
+    async def missing(self, operations: Sequence[ModelCall], alone: bool) -> Sequence[ApxmError]:
+        wanted = () if alone else dict.fromkeys(operation.model or self._model for operation in operations)
+        return await missing_models(self._backend, wanted)
 
     def answer(self, call: Call, outcome: object) -> ModelAnswer | OperationError:
         try:
@@ -140,6 +151,9 @@ class ModelProvider(Provider):
         if isinstance(found, ModelAnswer) and found.cut_off:
             self._tell_cut_off(call)
         return found
+
+    def named(self, request: ModelRequest, path: str) -> ModelRequest:
+        return replace(request, operation=path)
 
     def timeout(self, limit_s: float) -> OperationError:
         where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""
