@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest, Tell
 from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.errors import BackendError, ConfigurationError
 
@@ -87,12 +87,13 @@ class DeferredBackend:
         return self._backend
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
-        try:
-            backend = self.prepare()
-        except ConfigurationError as error:
-            place = f"{error.where}: " if error.where else ""
-            raise BackendError("configuration", f"{place}{error.message}", retryable=False, hint=error.hint) from None
-        return await backend.call(request)
+        return await self._made().call(request)
+
+    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
+        backend = self._made()
+        if (stream := getattr(backend, "call_stream", None)) is None:
+            return await backend.call(request)
+        return await stream(request, tell)
 
     async def listed(self) -> list[str] | None:
         """As `OpenAIBackend.listed`; None where it is of another kind."""
@@ -102,3 +103,10 @@ class DeferredBackend:
     async def close(self) -> None:
         if self._backend is not None:
             await self._backend.close()
+
+    def _made(self) -> CoroutineBackend:
+        try:
+            return self.prepare()
+        except ConfigurationError as error:
+            place = f"{error.where}: " if error.where else ""
+            raise BackendError("configuration", f"{place}{error.message}", retryable=False, hint=error.hint) from None

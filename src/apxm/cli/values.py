@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from apxm.cli.value_files import ValueFiles, parse_json, place
 from apxm.errors import LinkError, Problems, UsageError
-from apxm.operations.types import Value
+from apxm.operations.types import Type, Value
 from apxm.program.invocation import arguments_for, assign, match
 from apxm.program.program import Flow, FlowParameter
 from apxm.source import is_utf8, shortened
@@ -16,12 +17,19 @@ _FILE = "@"
 """What the value of ``--arg`` begins with where it lies in a file; twice, it is meant."""
 
 
-def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str], file: str | None = None) -> list[Value]:
-    """The arguments of `flow` from ``VALUE…``, ``--arg NAME=VALUE`` and the `file` of ``--args``.
+def read_arguments(
+    flow: Flow,
+    values: Sequence[str],
+    named: Sequence[str],
+    file: str | None = None,
+    records: Mapping[str, Type] = MappingProxyType({}),
+) -> list[Value]:
+    """The arguments of `flow` from ``VALUE…``, ``--arg NAME=VALUE`` and the `file` of ``--args``; `records` are those
+    of its program.
 
     Raises `UsageError`, for several things that are wrong `LinkError`.
     """
-    return arguments_for(flow, assign(flow, (), read_known(flow, values, named, file)))
+    return arguments_for(flow, assign(flow, (), read_known(flow, values, named, file)), records)
 
 
 def read_known(flow: Flow, values: Sequence[str], named: Sequence[str], file: str | None = None) -> dict[str, Value]:

@@ -24,7 +24,7 @@ from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
-from apxm.operations.types import Value
+from apxm.operations.types import Type, Value
 from apxm.source import shortened_left
 
 # --- expressions: values computed where they are used, at no node's cost -------------------------------------------
@@ -69,12 +69,27 @@ class Field(Struct, frozen=True, array_like=True, tag="field"):
 
 
 class ToFloat(Struct, frozen=True, array_like=True, tag="float"):
-    """int → float, also inside lists."""
+    """int → float, also inside lists and beside null."""
 
     of: Expression
 
 
-Expression = Literal | Operand | TextOf | Sum | ListOf | DictOf | Field | ToFloat
+class Cast(Struct, frozen=True, array_like=True, tag="cast"):
+    """The value as one of type `target`; an operation that meets another fails with `wrong_type`."""
+
+    of: Expression
+    target: Type
+    """Spelled out, so that whoever evaluates it needs no records."""
+
+
+class TextForm(Struct, frozen=True, array_like=True, tag="form"):
+    """The text form of a value of a record of the language that has one of its own."""
+
+    of: Expression
+    record: str
+
+
+Expression = Literal | Operand | TextOf | Sum | ListOf | DictOf | Field | ToFloat | Cast | TextForm
 
 
 def parts_of(expression: Expression) -> tuple[Expression, ...]:
@@ -82,7 +97,7 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
     match expression:
         case TextOf(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
             return parts
-        case Field(of=of) | ToFloat(of=of):
+        case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
             return (of,)
         case Literal() | Operand():
             return ()
@@ -341,6 +356,13 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int
     names: Names
+    records: tuple[Type, ...] = ()
+    """The records that the source declares, each behind those in it. Types are stored as texts that name them."""
+
+    @property
+    def record_types(self) -> dict[str, Type]:
+        """The records by name, as `parse_type` takes them."""
+        return {record.name: record for record in self.records}
 
     @property
     def origin(self) -> Origin | None:

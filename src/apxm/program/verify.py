@@ -5,10 +5,11 @@ from __future__ import annotations
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
-from apxm.operations.types import JSON, conforms, parse_type
+from apxm.operations.types import BUILT_IN, JSON, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.program import (
     AnyNode,
+    Cast,
     DictOf,
     Enter,
     Exit,
@@ -23,8 +24,10 @@ from apxm.program.program import (
     Plan,
     Program,
     Sum,
+    TextForm,
     parts_of,
 )
+from apxm.program.records import flaw_of, verify_records
 
 MOST_NODES = 4_000_000
 """The most nodes of all plans together."""
@@ -41,6 +44,7 @@ def verify(program: Program) -> None:
     count = sum(len(plan.nodes) for plan in program.plans)
     if count > MOST_NODES:
         raise ArtifactError(f"the program has {count:,} nodes; the limit is {MOST_NODES:,}")
+    verify_records(program)
     for index, plan in enumerate(program.plans):
         _Checker(program, index, plan).check()
     _check_unfolding(program)
@@ -55,6 +59,7 @@ class _Checker:
         self.program = program
         self.index = index
         self.plan = plan
+        self.records = program.record_types
 
     def check(self) -> None:
         plan = self.plan
@@ -111,7 +116,7 @@ class _Checker:
             self.check_expression(i, option)
             self.check_option(i, operation, name, option)
         try:
-            parse_type(node.result)
+            parse_type(node.result, self.records)
         except ValueError as error:
             raise self.error(i, f"has a result of {error}") from None
 
@@ -142,6 +147,10 @@ class _Checker:
                     raise self.error(i, f"uses operand {part.index} of {operands}")
                 if isinstance(part, DictOf) and len(part.keys) != len(part.values):
                     raise self.error(i, f"builds an object of {len(part.keys)} keys and {len(part.values)} values")
+                if isinstance(part, Cast) and (flaw := flaw_of(part.target, self.records)):
+                    raise self.error(i, flaw)
+                if isinstance(part, TextForm) and part.record not in BUILT_IN:
+                    raise self.error(i, f"makes text of a {part.record!r}")
                 if isinstance(part, Sum) and not part.parts:
                     raise self.error(i, "adds no numbers")
                 below += parts_of(part)
@@ -255,11 +264,11 @@ def _check_flow(program: Program, flow: Flow) -> None:
         raise error("and its plan differ about whether it gives a value")
     for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
         try:
-            parse_type(text)
+            parse_type(text, program.record_types)
         except ValueError as unknown:
             raise error(f"uses an {unknown}") from None
     for p in flow.parameters:
-        if not p.required and not conforms(p.default, parse_type(p.type)):
+        if not p.required and not conforms(p.default, parse_type(p.type, program.record_types)):
             raise error(f"has a default for {p.name!r} that is not {p.type}")
 
 

@@ -20,6 +20,10 @@ Handler = InlineOperation | WaitingOperation
 
 def handler(node: Operate) -> Handler:
     """Raises `ArtifactError` for an operation that this version does not run."""
+    if (
+        node.result not in ("str", "none") and node.operation not in ("merge", "wait_all")
+    ) or "choices" in node.options:
+        raise ArtifactError("the program asks for an answer of a type, which this version of apxm cannot read yet")
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
         return ModelCall(operation, node)
@@ -37,6 +41,8 @@ class Linked(NamedTuple):
     needs: dict[Hashable, tuple[WaitingOperation, ...]]
     """By the key of each provider, an operation for each of the things that are needed of it. Any of them can bind
     it."""
+    limits_first_parts: bool
+    """Whether an operation limits the time for the first part of its answer."""
 
 
 def reachable(program: Program, plan: int) -> Iterable[int]:
@@ -77,10 +83,14 @@ class LoadedProgram:
     def _link(self, plan: int) -> Linked:
         plans = list(reachable(self.program, plan))
         needs: dict[Hashable, dict[Hashable, WaitingOperation]] = {}
-        for found in chain.from_iterable(self.handlers[plan] for plan in plans):
-            if isinstance(found, WaitingOperation):
-                needs.setdefault(found.provider, {}).setdefault(found.needs, found)
-        return Linked(tuple(plans), {key: tuple(operations.values()) for key, operations in needs.items()})
+        waiting = [found for each in plans for found in self.handlers[each] if isinstance(found, WaitingOperation)]
+        for found in waiting:
+            needs.setdefault(found.provider, {}).setdefault(found.needs, found)
+        return Linked(
+            tuple(plans),
+            {key: tuple(operations.values()) for key, operations in needs.items()},
+            any(found.first_timeout_ns is not None for found in waiting),
+        )
 
     @property
     def backends(self) -> tuple[str | None, ...]:
