@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import apxm
-from apxm.backends import listing
 from apxm.errors import ConfigurationError, LinkError
+from apxm.runtime import listing
 from apxm.testing import ScriptedBackend
 from tests.servers import HANG, Reply, Server, as_json, completion
 

@@ -191,8 +191,8 @@ class Run:
 
         def begin_named(call: Call) -> None:
             if call.provider.by_operation:
-                call.unbounded = call.original
-                call.request = call.provider.named(call.request, self.trace.path_of(call.frame.index, call.node))
+                path = self.trace.path_of(call.frame.index, call.node)
+                call.made, call.request = call.original, call.provider.named(call.request, path)
             begin(call)
 
         return begin_named
