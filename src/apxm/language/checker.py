@@ -52,6 +52,8 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         types=findings.types,
         calls=findings.calls,
         results=findings.results,
+        heads=findings.heads,
+        collecting=frozenset(findings.collecting),
         tail=frozenset(findings.tail),
         entry=entry,
         warnings=report.warnings,
@@ -113,5 +115,5 @@ def _report_cycle(cycle: list[Flow], findings: Findings) -> None:
     if len(names) > _MOST_SHOWN:
         names[_MOST_SHOWN - 1 : -1] = ["…"]
     message = f"flow `{names[0]}` calls itself: {' → '.join(names)}"
-    advice = "flows cannot recurse; to repeat something, a later version of apxm has `loop`"
+    advice = "flows cannot recurse; `loop (max: 4, …) { … until … }` repeats something"
     findings.report.error("flow-cycle", message, call.callee[-1].span, advice)

@@ -16,6 +16,7 @@ from apxm.language.syntax import (
     Flow,
     FlowCall,
     Identifier,
+    NamedArgument,
     OperationCall,
     SyntaxTree,
     TypeName,
@@ -63,6 +64,8 @@ class _Names:
         return first is name
 
 
+Head = tuple[Expression, tuple[NamedArgument, ...]]
+"""The list whose items a `for` takes, and what stands in its parentheses."""
 Records = dict[str, dict[str, Type]]
 """The records of a program, and their fields, by name."""
 
@@ -80,6 +83,10 @@ class Findings:
         """The calls of other flows in each flow, those with wrong arguments too."""
         self.results: dict[Construct, Type] = {}
         """The types of the constructs that give a value."""
+        self.heads: dict[Construct, Head] = {}
+        """The heads of the `for`s, as far as those are known."""
+        self.collecting: set[Construct] = set()
+        """The `for`s that give a list of what their turns return."""
         self.tail: set[Construct] = set()
         """The unbound constructs whose value is that of what stands around them."""
 

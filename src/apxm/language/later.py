@@ -12,16 +12,6 @@ from apxm.language import syntax
 from apxm.language.report import Report
 from apxm.operations.types import LATER_TYPES
 
-STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
-    {
-        syntax.If: "if",
-        syntax.Loop: "loop",
-        syntax.For: "for",
-        syntax.Try: "try",
-        syntax.Until: "until",
-        syntax.Next: "next",
-    }
-)
 DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
 ARGUMENTS = frozenset({*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")})
@@ -41,8 +31,8 @@ WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x
 
 
 def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
-    """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with it,
-    and what belongs in a `loop` with that."""
+    """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with
+    it."""
     for record in tree.records:
         report.not_yet(WORDS["type"], record.span.first(len("type")))
         for field in record.fields:
@@ -58,7 +48,7 @@ def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
             for name in (*(parameter.type for parameter in declared.parameters), declared.result):
                 _refuse_type(name, report)
         for flow in agent.flows:
-            _refuse_in(flow.body, report, in_loop=False)
+            _refuse_in(flow.body, report)
 
 
 def _refuse_type(name: syntax.TypeName | None, report: Report) -> None:
@@ -69,15 +59,12 @@ def _refuse_type(name: syntax.TypeName | None, report: Report) -> None:
         name = name.element if name.name == "list" else None
 
 
-def _refuse_in(block: syntax.Block, report: Report, *, in_loop: bool) -> None:
+def _refuse_in(block: syntax.Block, report: Report) -> None:
     for statement in block.statements:
-        keyword = STATEMENTS.get(type(statement))
-        if keyword is not None and not (in_loop and isinstance(statement, syntax.Until | syntax.Next)):
-            report.not_yet(keyword, statement.span.first(len(keyword)))
         for expression in statement.expressions:
-            _refuse_expression(expression, report, within=keyword is not None)
+            _refuse_expression(expression, report, within=False)
         for inner in statement.blocks:
-            _refuse_in(inner, report, in_loop=in_loop or isinstance(statement, syntax.Loop))
+            _refuse_in(inner, report)
         if isinstance(statement, syntax.Return):
             break  # nothing behind it is looked at
 

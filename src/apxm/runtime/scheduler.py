@@ -55,7 +55,7 @@ class Run:
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.plans, self._emit, CLOCKED_INLINE)
+        self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         binding = Binding(pool, self._options.seed, self._warn_of)
         self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}

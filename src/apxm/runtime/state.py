@@ -14,32 +14,40 @@ operation's, as if the operation had computed the value itself. So it does not m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from types import MappingProxyType
 
 from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
+from apxm.operations.plain import kind_of
 from apxm.operations.types import Value
-from apxm.program.program import AnyNode, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Subflow, Switch
+from apxm.program.program import (
+    AnyNode,
+    Compute,
+    Enter,
+    Exit,
+    If,
+    Input,
+    Operate,
+    Output,
+    Plan,
+    Program,
+    Repeat,
+    Subflow,
+    Switch,
+    Try,
+)
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
+from apxm.runtime.tokens import FailureToken
+from apxm.runtime.trials import Trial
+from apxm.runtime.turns import TurnPorts, Turns
 from apxm.source import shortened
 
 Replace = Callable[[int, int, AnyNode, Evaluate], Evaluate]
 """What is to compute the value of a node, given its plan, its index there, itself, and what the program says."""
-
-
-@dataclass(frozen=True)
-class FailureToken:
-    """The token of something that failed, or was skipped because of it."""
-
-    frame: Frame
-    node: int
-    error: OperationError
-    is_value: bool = False
-    """Whether it stands for a value that cannot be computed."""
 
 
 class LoadedPlan:
@@ -58,6 +66,7 @@ class LoadedPlan:
         "outputs",
         "sources",
         "successors",
+        "turns",
     )
 
     def __init__(
@@ -77,7 +86,10 @@ class LoadedPlan:
         successors: list[list[int]] = [[] for _ in nodes]
         self.counts: list[int] = []
         """Tokens each node needs: one per predecessor, and for an `Input` or `Exit` the one from the other frame."""
-        self.enters: dict[int, list[int]] = {}
+        self.enters: dict[int, dict[int, int]] = {}
+        """What enters the frames of each opener: the nodes, each with the port."""
+        self.turns: dict[int, TurnPorts] = {}
+        """The ports of each `Repeat`."""
         self.exits: dict[int, dict[int, int]] = {}
         for i, node in enumerate(nodes):
             predecessors = {*node.operands, *node.after, *node.requires}
@@ -85,7 +97,7 @@ class LoadedPlan:
                 successors[p].append(i)
             self.counts.append(len(predecessors) + isinstance(node, Input | Exit))
             if isinstance(node, Enter):
-                self.enters.setdefault(node.opener, []).append(i)
+                self.enters.setdefault(node.opener, {})[i] = node.port
             elif isinstance(node, Exit):
                 self.exits.setdefault(node.opener, {})[node.port] = i
         self.successors: tuple[tuple[int, ...], ...] = tuple(map(tuple, successors))
@@ -103,9 +115,33 @@ class LoadedPlan:
 class Frame:
     """A plan while it runs."""
 
-    __slots__ = ("base", "children", "counts", "index", "opener", "parent", "plan", "poisoned", "remaining", "values")
+    __slots__ = (
+        "base",
+        "children",
+        "counts",
+        "index",
+        "opener",
+        "parent",
+        "plan",
+        "poisoned",
+        "remaining",
+        "scope",
+        "turn",
+        "values",
+        "via",
+    )
 
-    def __init__(self, plan: LoadedPlan, index: int, parent: Frame | None, opener: int, base: int) -> None:
+    def __init__(
+        self,
+        plan: LoadedPlan,
+        index: int,
+        parent: Frame | None,
+        opener: int,
+        base: int,
+        via: Turns | Trial | None,
+        turn: int,
+        scope: Trial | None,
+    ) -> None:
         self.plan = plan
         self.index = index
         self.parent = parent
@@ -116,21 +152,41 @@ class Frame:
         self.counts = plan.counts.copy()
         self.values: list[Value] = [None] * len(plan.nodes)
         """What each node gave, once it is over; a `FailureToken` where it failed."""
-        self.children: dict[int, Frame | None] = {}
-        """The frame of each opener; None once it is over, or where it could not be opened."""
+        self.via = via
+        """Who sees to what leaves it; None where that goes out at the exits at once."""
+        self.turn = turn
+        """Which of the turns of its opener it is, from 1; 0 where there are none."""
+        self.scope = scope
+        """The innermost body of a `try` that it is part of."""
+        self.children: dict[int, Frame | Turns | Trial | None] = {}
+        """The frame of each opener, or who sees to its frames; None once it is over, or where it could not be
+        opened."""
         self.poisoned: set[int] | None = None
         """Nodes that will be skipped."""
         self.remaining = len(plan.nodes)
+
+    def place(self, node: int) -> tuple[int, ...]:
+        """Sorts as the program is written: nodes stand in its order, and a frame where it is opened."""
+        frame, place = self, [node]
+        while frame.parent is not None:
+            place += frame.turn, frame.opener
+            frame = frame.parent
+        return tuple(reversed(place))
 
 
 class State:
     """One run of one plan. `results` holds what left it by its output ports: a value, or a `FailureToken`."""
 
     def __init__(
-        self, plans: Sequence[LoadedPlan], emit: Emit = lambda _line: None, handed_out: int | None = None
+        self,
+        program: Program,
+        plans: Sequence[LoadedPlan],
+        emit: Emit = lambda _line: None,
+        handed_out: int | None = None,
     ) -> None:
         """One in `handed_out` of the operations that never wait is given to whoever takes, to be run and clocked there;
         without it, none."""
+        self.program = program
         self.plans = plans
         self.emit = emit
         self._handed_out = handed_out or 1  # divided by which nothing leaves 1
@@ -144,8 +200,12 @@ class State:
         self.frames: list[FrameRecord] = []
         self.open_frames = 0
         self.results: dict[int, Value] = {}
+        self.most_turns = MOST_TURNS
+        """How many turns of one opener may be open at once, in each frame."""
         self.failures: list[FailureToken] = []
-        """The failures in the order in which they happened."""
+        """The failures that nothing caught, in the order in which they happened."""
+        self.caught: list[FailureToken] = []
+        """The others."""
         self.failed = 0
         """Operations that failed; the other failures are of a `switch` without a match, and the like."""
         self.skipped = 0
@@ -153,7 +213,7 @@ class State:
 
     def start(self, plan: int, arguments: Sequence[Value]) -> Frame:
         """Opens the first frame. `arguments` are its value inputs; order is free from the start."""
-        frame = self._open(self.plans[plan], None, -1, 0)
+        frame = self.open(self.plans[plan], None, -1, 0)
         for port in range(frame.plan.inputs):
             self.succeed(frame, port, arguments[port] if port < len(arguments) else None)
         return frame
@@ -219,6 +279,9 @@ class State:
         self.fail(frame, node, failure)
 
     def _record(self, failure: FailureToken) -> FailureToken:
+        if failure.frame.scope is not None:
+            failure.frame.scope.failures.append(failure)
+            return failure
         self.failures.append(failure)
         if self.ends_at_failure:
             self.stopped = True
@@ -248,30 +311,56 @@ class State:
 
     # --- frames ----------------------------------------------------------------------------------------------------
 
-    def _open(self, plan: LoadedPlan, parent: Frame | None, opener: int, base: int) -> Frame:
-        frame = Frame(plan, len(self.frames), parent, opener, base)
-        self.frames.append(FrameRecord(plan.index, parent.index if parent else -1, opener))
+    def open(
+        self,
+        plan: LoadedPlan,
+        parent: Frame | None,
+        opener: int,
+        base: int,
+        via: Turns | Trial | None = None,
+        turn: int = 0,
+        scope: Trial | None = None,
+    ) -> Frame:
+        """A new frame, into which nothing is delivered yet."""
+        frame = Frame(plan, len(self.frames), parent, opener, base, via, turn, scope)
+        self.frames.append(FrameRecord(plan.index, parent.index if parent else -1, opener, turn))
         self.ready.extend(zip(repeat(frame), plan.sources))
         if frame.remaining:
             self.open_frames += 1
+            if scope is not None:
+                scope.open += 1
         return frame
 
     def _close(self, frame: Frame) -> None:
-        self.open_frames -= 1
-        if frame.parent is not None:
+        if frame.via is not None:
+            frame.via.closed(frame)
+        elif frame.parent is not None:
             frame.parent.children[frame.opener] = None
+        self.open_frames -= 1
+        if frame.scope is not None:
+            frame.scope.over()
 
     def _open_child(self, frame: Frame, opener: int, plan: int, priority: int) -> None:
-        child = self._open(self.plans[plan], frame, opener, frame.base + priority)
+        child = self.open(self.plans[plan], frame, opener, frame.base + priority, scope=frame.scope)
         frame.children[opener] = child
-        for enter in frame.plan.enters.get(opener, ()):
-            if frame.counts[enter] == _DELIVERED:
-                self._deliver(child, frame, enter)
+        for port, value in self._entered(frame, opener):
+            self.pass_on(child, port, value)
 
-    def _deliver(self, child: Frame, frame: Frame, enter: int) -> None:
-        node = frame.plan.nodes[enter]
-        assert isinstance(node, Enter)
-        self._pass_on(child, node.port, frame.values[enter])
+    def _entered(self, frame: Frame, opener: int) -> list[tuple[int, Value]]:
+        """What is there already of what enters the frames of `opener`, by port."""
+        plan = frame.plan
+        return [
+            (plan.enters[opener][enter], frame.values[enter])
+            for enter in plan.enters.get(opener, ())
+            if frame.counts[enter] == _DELIVERED
+        ]
+
+    def leave(self, frame: Frame, opener: int, port: int, value: Value) -> None:
+        """Something leaves the frames that `opener` of `frame` opened."""
+        exit_ = frame.plan.exits.get(opener, _NO_EXITS).get(port)
+        if exit_ is not None:
+            frame.values[exit_] = value
+            self._arrive(frame, exit_)
 
     def _refuse_child(self, frame: Frame, opener: int, failure: FailureToken) -> None:
         """The frame will never exist: everything that would have left it fails."""
@@ -284,7 +373,7 @@ class State:
     # --- nodes that are not operations -----------------------------------------------------------------------------
 
     def _compute(self, frame: Frame, node: int) -> None:
-        self._pass_on(frame, node, self._value(frame, node))
+        self.pass_on(frame, node, self._value(frame, node))
 
     def _output(self, frame: Frame, node: int) -> None:
         value = self._value(frame, node)
@@ -295,39 +384,33 @@ class State:
             self.results[output.port] = value
             if isinstance(value, FailureToken) and value.is_value:
                 self._record(FailureToken(frame, node, value.error))
+        elif frame.via is not None:
+            frame.via.output(frame, output.port, value)
         else:
-            exit_ = parent.plan.exits.get(frame.opener, {}).get(output.port)
-            if exit_ is not None:
-                parent.values[exit_] = value
-                self._arrive(parent, exit_)
-        self._pass_on(frame, node, value)
+            self.leave(parent, frame.opener, output.port, value)
+        self.pass_on(frame, node, value)
 
     def _enter(self, frame: Frame, node: int) -> None:
         value = self._value(frame, node)
         frame.counts[node] = _DELIVERED
-        self._pass_on(frame, node, value)
+        self.pass_on(frame, node, value)
         enter = frame.plan.nodes[node]
         assert isinstance(enter, Enter)
         child = frame.children.get(enter.opener)
-        if child is not None:
-            self._deliver(child, frame, node)
+        if isinstance(child, Frame):
+            self.pass_on(child, enter.port, value)
+        elif child is not None:
+            child.enter(enter.port, value)
 
     def _exit(self, frame: Frame, node: int) -> None:
-        self._pass_on(frame, node, frame.values[node])
+        self.pass_on(frame, node, frame.values[node])
 
     def _switch(self, frame: Frame, node: int) -> None:
         selector = self._value(frame, node)
-        if isinstance(selector, FailureToken):
-            if selector.is_value:
-                self._refuse(frame, node, selector.error)
-            else:
-                self._refuse_child(frame, node, selector)
-            return
         switch = frame.plan.nodes[node]
         assert isinstance(switch, Switch)
-        if not isinstance(selector, str):  # only in an artifact that somebody wrote by hand
-            error = OperationError("wrong_type", f"expected a str, found a {type(selector).__name__}")
-            self._refuse(frame, node, error)
+        if not isinstance(selector, str):
+            self._refuse_value(frame, node, selector, "str")
             return
         label = matching_label(selector, switch.labels)
         arm = switch.default if label is None else switch.arms[switch.labels.index(label)]
@@ -338,6 +421,62 @@ class State:
             return
         self._open_child(frame, node, arm, switch.priority)
         self.succeed(frame, node, None)
+
+    def _if(self, frame: Frame, node: int) -> None:
+        condition = self._value(frame, node)
+        branch = frame.plan.nodes[node]
+        assert isinstance(branch, If)
+        if condition is True or condition is False:
+            self._open_child(frame, node, branch.then if condition else branch.otherwise, branch.priority)
+            self.succeed(frame, node, None)
+        else:
+            self._refuse_value(frame, node, condition, "bool")
+
+    def _repeat(self, frame: Frame, node: int) -> None:
+        found = self._value(frame, node)
+        repeat_ = frame.plan.nodes[node]
+        assert isinstance(repeat_, Repeat)
+        if isinstance(found, FailureToken):
+            self._refuse_value(frame, node, found, "list")
+            return
+        limit, items = found if repeat_.items is not None else (found, None)
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            self._refuse_value(frame, node, limit, "int")
+        elif limit < 1:
+            error = OperationError("out_of_range", f"`max` of `{repeat_.called}` is at least 1, and this is {limit}")
+            self._refuse(frame, node, error)
+        elif items is not None and not isinstance(items, list):
+            self._refuse_value(frame, node, items, "list")
+        elif items is not None and len(items) > limit:
+            message = f"a list of {len(items):,} items, and `max` of `{repeat_.called}` is {limit:,}"
+            self._refuse(frame, node, OperationError("too_many_items", message))
+        else:
+            plan = self.plans[repeat_.plan]
+            count = limit if items is None else len(items)
+            self._begin(frame, node, Turns(self, frame, node, frame.plan.turns[node], plan, count, items or ()))
+
+    def _try(self, frame: Frame, node: int) -> None:
+        attempt = frame.plan.nodes[node]
+        assert isinstance(attempt, Try)
+        self._begin(frame, node, Trial(self, frame, node, attempt))
+
+    def _begin(self, frame: Frame, node: int, frames: Turns | Trial) -> None:
+        frame.children[node] = frames
+        for port, value in self._entered(frame, node):
+            frames.enter(port, value)
+        frames.begin()
+        self.succeed(frame, node, None)
+
+    def _refuse_value(self, frame: Frame, opener: int, found: Value, expected: str) -> None:
+        """What the opener needs is not there, or is no `expected`: with types that were checked, json that is not what
+        the program takes it for."""
+        if not isinstance(found, FailureToken):
+            error = OperationError("wrong_type", f"expected a {expected}, found {kind_of(found)}")
+            self._refuse(frame, opener, error)
+        elif found.is_value:
+            self._refuse(frame, opener, found.error)
+        else:
+            self._refuse_child(frame, opener, found)
 
     def _refuse(self, frame: Frame, opener: int, error: OperationError) -> None:
         failure = self._record(FailureToken(frame, opener, error))
@@ -364,7 +503,8 @@ class State:
 
     # --- tokens ----------------------------------------------------------------------------------------------------
 
-    def _pass_on(self, frame: Frame, node: int, value: Value) -> None:
+    def pass_on(self, frame: Frame, node: int, value: Value) -> None:
+        """The node is over and gave `value`, be that a failure."""
         if isinstance(value, FailureToken):
             self.fail(frame, node, value)
         else:
@@ -381,6 +521,9 @@ class State:
         frame.poisoned.add(node)
 
 
+MOST_TURNS = 4_096
+"""How many turns of one opener are open at once where nobody says: a list of a million takes no million frames."""
+_NO_EXITS: Mapping[int, int] = MappingProxyType({})
 _DELIVERED = -1
 """The count of an `Enter` whose token is there: it may be, before the frame it goes to exists."""
 
@@ -392,6 +535,9 @@ _ACTIONS: dict[type[AnyNode], Action | None] = {
     Compute: State._compute,  # pyright: ignore[reportPrivateUsage] - the table belongs to the class
     Output: State._output,  # pyright: ignore[reportPrivateUsage]
     Switch: State._switch,  # pyright: ignore[reportPrivateUsage]
+    If: State._if,  # pyright: ignore[reportPrivateUsage]
+    Repeat: State._repeat,  # pyright: ignore[reportPrivateUsage]
+    Try: State._try,  # pyright: ignore[reportPrivateUsage]
     Subflow: State._call,  # pyright: ignore[reportPrivateUsage]
     Enter: State._enter,  # pyright: ignore[reportPrivateUsage]
     Exit: State._exit,  # pyright: ignore[reportPrivateUsage]
@@ -402,7 +548,12 @@ def load(
     program: Program, inline: Sequence[Sequence[InlineOperation | None]] = (), replace: Replace | None = None
 ) -> tuple[LoadedPlan, ...]:
     """All plans of a program, ready to run; may be shared by its runs. `inline` is by plan and node."""
-    return tuple(LoadedPlan(i, plan, inline[i] if inline else None, replace) for i, plan in enumerate(program.plans))
+    plans = tuple(LoadedPlan(i, plan, inline[i] if inline else None, replace) for i, plan in enumerate(program.plans))
+    for plan in plans:
+        for i, node in enumerate(plan.nodes):
+            if isinstance(node, Repeat):
+                plan.turns[i] = TurnPorts(node, len(plans[node.plan].outputs))
+    return plans
 
 
 def _cause(frame: Frame, node: int) -> FailureToken:
