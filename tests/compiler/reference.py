@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import CallOp, FlowOp, Module, SwitchOp
+from apxm.ir.structure import CallOp, FlowOp, Module
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
 from apxm.operations.types import STR, Value, text_form
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from apxm.compiler.expressions import MOST_SHARED, FoldedValue, folded, folded_constant, place
 from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
 from apxm.errors import InternalError
+from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import PRIORITY, Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import FlowOp, IfOp, Module, RepeatOp, SwitchOp, TryOp
+from apxm.ir.structure import FlowOp, Module
 from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from apxm.errors import InternalError
+from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.structure import CallOp, FlowOp, IfOp, Module, RepeatOp, ReturnOp, SwitchOp, TryOp, YieldOp
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall

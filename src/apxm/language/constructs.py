@@ -9,8 +9,8 @@ from apxm.language import syntax
 from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
 from apxm.language.report import UNKNOWN
-from apxm.language.text import reference
 from apxm.language.statements import Destination, FlowStatements, Place
+from apxm.language.text import reference
 from apxm.operations.labels import fold_label
 from apxm.operations.types import BOOL, INT, JSON, LATER_TYPES, NONE, STR, Type
 from apxm.source import Span

@@ -30,7 +30,8 @@ class _Merger:
         self.statistics = statistics
         self.available: dict[Hashable, Op] = {}
         """What has been computed in the blocks around the current place: a region sees what stands above its construct,
-        and nothing of another region, which may not have run. One whose failures stay inside sees nothing of outside."""
+        and nothing of another region, which may not have run. One whose failures stay inside sees nothing from
+        outside."""
 
     def visit_block(self, block: Block) -> None:
         kept: list[Op] = []

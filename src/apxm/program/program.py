@@ -7,8 +7,8 @@ A node fires once everything it names in `operands`, `after` and `requires` has 
 - `after`: nodes that must be over, however they ended (a *settled* order edge).
 - `requires`: nodes that must be over, and whose failure skips this one (a *succeeded* order edge).
 
-A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a loop, a call that was not inlined) are
-four kinds of node in the plan around them: an `Opener`, which makes frames of other plans; one `Enter` per thing
+A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a loop, a call that was not inlined)
+are four kinds of node in the plan around them: an `Opener`, which makes frames of other plans; one `Enter` per thing
 delivered into such a frame, passed on as soon as it is there; one `Exit` per thing that comes out of it, each on its
 own. So a construct never waits for what it does not use. Inside, the first `inputs` nodes of a plan are its `Input`
 ports (values first, then order ports) and its `Output` nodes are what leaves: the `values` first, then order ports.
@@ -288,8 +288,8 @@ class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
     """Opens the frames of one plan in turns: at most `limit` of them, or one for each of `items`.
 
     A turn's inputs are what `shared` ports get, the same for all turns; an item, where there are items; and what comes
-    from the turn before. Its outputs are whether it is the last, where turns `stop` the others; an item of a list, where
-    it `collects` one; and what goes into the next turn, or out of the last.
+    from the turn before. Its outputs are whether it is the last, where turns say so; an item of a list, where it
+    `collects` one; and what goes into the next turn, or out of the last.
     """
 
     repeats: ClassVar[bool] = True
