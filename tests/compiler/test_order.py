@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from apxm.compiler.order import OrderTracker, input_ports
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import OperationError
+from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import Module, SwitchOp
+from apxm.ir.structure import Module
 from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value

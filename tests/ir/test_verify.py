@@ -59,7 +59,7 @@ def of_type(op: Op, type_: Type) -> Op:
 
 def arm(*ops: Op, given: SSAValue | None = None) -> Block:
     made = Block()
-    made.ops = [*ops, YieldOp(given)]
+    made.ops = [*ops, YieldOp(*([] if given is None else [given]))]
     return made
 
 

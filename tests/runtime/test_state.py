@@ -177,7 +177,7 @@ def test_a_selector_that_is_no_text_fails_the_switch() -> None:
     assert m.started() == []
     assert m.over
     [failed] = m.state.failures
-    assert (failed.error.kind, failed.error.message) == ("wrong_type", "expected a str, found a int")
+    assert (failed.error.kind, failed.error.message) == ("wrong_type", "expected a str, found 7")
 
 
 def test_order_passes_through_a_switch_that_could_not_be_opened_but_not_before_its_turn() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -136,7 +136,7 @@ class _FlowBuilder:
                 raise InternalError(f"{construct.span.place}: {type(construct).__name__} passed the checker")
 
     @contextmanager
-    def inside(self, block: Block, path: str) -> Iterator[None]:
+    def inside(self, block: Block, path: str) -> Generator[None]:
         """Builds into `block` meanwhile, which is at `path`."""
         around = self.block, self.prefix, self.occurrences
         self.block, self.prefix, self.occurrences = block, path + "/", Counter()

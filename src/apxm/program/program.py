@@ -318,11 +318,12 @@ class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
             limit = None
         if self.items is None:
             return (Opening((self.plan,), 1 if self.stops or limit is None else limit, limit),)
-        if isinstance(self.items, Literal) and isinstance(self.items.value, list):
-            count = len(typing.cast("list[Value]", self.items.value))
-            return (Opening((self.plan,), count, count),)
         if isinstance(self.items, ListOf):
             return (Opening((self.plan,), len(self.items.items), len(self.items.items)),)
+        known: Value = self.items.value if isinstance(self.items, Literal) else None
+        if isinstance(known, list):
+            count = len(typing.cast("list[Value]", known))
+            return (Opening((self.plan,), count, count),)
         return (Opening((self.plan,), 0, limit),)
 
     @property

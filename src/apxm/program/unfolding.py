@@ -122,11 +122,11 @@ class Unfolding:
 
     def outputs(self, frame: int, node: Exit) -> list[int]:
         """What comes out at an exit: one node of each alternative that its opener opens; of turns the last one's, or
-        all of theirs where they are collected; of what settles, the last frame's."""
+        all of theirs where they are collected."""
         children = self.children.get((frame, node.opener), [])
         opener = self.node(frame, node.opener)
         assert isinstance(opener, Opener)
-        if children and (opener.settles or (opener.repeats and node.port != opener.collected)):
+        if opener.carried and node.port != opener.collected:
             children = children[-1:]
         return [self._output(child, node.port) for child in children]
 

@@ -57,6 +57,7 @@ class Run:
         self._arguments = arguments
         self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
+        self._state.max_open_turns = self._options.max_open_turns
         binding = Binding(pool, self._options.seed, self._warn_of)
         self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}
         self._calls: Calls | None = None

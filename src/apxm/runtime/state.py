@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
+from typing import cast
 
 from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
@@ -138,9 +139,9 @@ class Frame:
         parent: Frame | None,
         opener: int,
         base: int,
-        via: Turns | Trial | None,
-        turn: int,
-        scope: Trial | None,
+        via: Turns | Trial | None = None,
+        turn: int = 0,
+        scope: Trial | None = None,
     ) -> None:
         self.plan = plan
         self.index = index
@@ -200,8 +201,8 @@ class State:
         self.frames: list[FrameRecord] = []
         self.open_frames = 0
         self.results: dict[int, Value] = {}
-        self.most_turns = MOST_TURNS
-        """How many turns of one opener may be open at once, in each frame."""
+        self.max_open_turns = 4096
+        """Most turns of one opener of a frame that are open at once: a list of a million takes no million frames."""
         self.failures: list[FailureToken] = []
         """The failures that nothing caught, in the order in which they happened."""
         self.caught: list[FailureToken] = []
@@ -439,7 +440,7 @@ class State:
         if isinstance(found, FailureToken):
             self._refuse_value(frame, node, found, "list")
             return
-        limit, items = found if repeat_.items is not None else (found, None)
+        limit, items = cast("list[Value]", found) if repeat_.items is not None else (found, None)
         if not isinstance(limit, int) or isinstance(limit, bool):
             self._refuse_value(frame, node, limit, "int")
         elif limit < 1:
@@ -447,13 +448,15 @@ class State:
             self._refuse(frame, node, error)
         elif items is not None and not isinstance(items, list):
             self._refuse_value(frame, node, items, "list")
-        elif items is not None and len(items) > limit:
-            message = f"a list of {len(items):,} items, and `max` of `{repeat_.called}` is {limit:,}"
-            self._refuse(frame, node, OperationError("too_many_items", message))
         else:
+            taken = cast("list[Value]", items or [])
+            if len(taken) > limit:
+                message = f"a list of {len(taken):,} items, and `max` of `{repeat_.called}` is {limit:,}"
+                self._refuse(frame, node, OperationError("too_many_items", message))
+                return
             plan = self.plans[repeat_.plan]
-            count = limit if items is None else len(items)
-            self._begin(frame, node, Turns(self, frame, node, frame.plan.turns[node], plan, count, items or ()))
+            count = limit if items is None else len(taken)
+            self._begin(frame, node, Turns(self, frame, node, frame.plan.turns[node], plan, count, taken))
 
     def _try(self, frame: Frame, node: int) -> None:
         attempt = frame.plan.nodes[node]
@@ -521,8 +524,6 @@ class State:
         frame.poisoned.add(node)
 
 
-MOST_TURNS = 4_096
-"""How many turns of one opener are open at once where nobody says: a list of a million takes no million frames."""
 _NO_EXITS: Mapping[int, int] = MappingProxyType({})
 _DELIVERED = -1
 """The count of an `Enter` whose token is there: it may be, before the frame it goes to exists."""

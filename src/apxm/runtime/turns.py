@@ -164,7 +164,7 @@ class Turns:
         if self._advancing:
             return  # it is called from within `_open`, by a turn that is over as soon as it begins
         self._advancing = True
-        while self.opened < self._allowed and len(self.frames) < self._state.most_turns:
+        while self.opened < self._allowed and len(self.frames) < self._state.max_open_turns:
             self._open()
         self._advancing = False
 
