@@ -45,7 +45,7 @@ class Machine:
     def block(self, block: Block, values: dict[SSAValue, Value]) -> Value:
         for op in block.ops:
             if op.ends:
-                return None if block.given is None else values[block.given]
+                return values[block.gives[0]] if block.gives else None
             result = self.do(op, [values[operand] for operand in op.operands], values)
             if op.results:
                 values[op.results[0]] = result

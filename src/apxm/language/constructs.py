@@ -204,7 +204,8 @@ class FlowConstructs(FlowStatements):
         for name in carried:
             if name not in turn.given:
                 message = f"this `{repetition.keyword}` carries `{name}`, and no `next` gives it a value"
-                self._report.error("missing-next", message, names[name].span, f"`next {name}: …`, or bind it before")
+                advice = self._report.near(name, [_LIMIT]) or f"`next {name}: …`, or bind it before"
+                self._report.error("missing-next", message, names[name].span, advice)
 
     def _bind_carried(self, repetition: syntax.Repetition, carried: dict[str, Type]) -> None:
         """Binds what it carries where its last turn is over."""
