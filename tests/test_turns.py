@@ -297,7 +297,7 @@ def test_a_failure_in_the_handler_is_one_of_what_is_around_it(level: int) -> Non
         try {
             try { return ask("bad 1") } catch { return ask("bad 2") } -> inner
             return inner
-        } catch e { return "" + e.operation } -> r
+        } catch e { return e.operation } -> r
         return r
     } }
     """

@@ -63,6 +63,8 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     """What the endpoint calls the limit: newer models of OpenAI refuse the older name."""
     reasoning: Literal["none", "effort"] = "none"
     """``effort`` sends ``reasoning_effort`` where the program asks to think."""
+    structured: Literal["auto", "schema", "instruction"] = "auto"
+    """How an answer of a type is asked for: by a JSON schema, in words, or by a schema until that is refused."""
     headers: dict[str, str] = {}
     """Sent with each request; a value may be ``env:NAME``."""
     body: dict[str, object] = {}

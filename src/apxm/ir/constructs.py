@@ -11,7 +11,7 @@ from apxm.ir.literals import quoted
 from apxm.ir.structure import YieldOp, listed, types_of, verify_end
 from apxm.ir.values import constant_of
 from apxm.operations.labels import fold_label, matching_label
-from apxm.operations.types import BOOL, INT, JSON, STR, Type, assignable, list_of
+from apxm.operations.types import BOOL, ERROR, INT, JSON, STR, Type, assignable, list_of
 
 _WORD = re.compile(r"[\w-]+")
 
@@ -192,7 +192,7 @@ class RepeatOp(Op):
 
 
 class TryOp(Op):
-    """``%a = ais.try() : str {path: "a"} body { … } catch (%e: json) { … }``
+    """``%a = ais.try() : str {path: "a"} body { … } catch(%e: {kind: str, …}) { … }``
 
     The second region runs once all of the first is over, where something in that failed; its argument, if it takes one,
     says what.
@@ -211,7 +211,7 @@ class TryOp(Op):
 
     def verify(self) -> None:
         body, handler = self.regions
-        if body.arguments or types_of(handler.arguments) not in ((), (JSON,)):
+        if body.arguments or types_of(handler.arguments) not in ((), (ERROR,)):
             raise InvalidModule("expected no argument of the body, and at most the error as that of the handler")
         for region in self.regions:
             verify_end(region, YieldOp, types_of(self.results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 from apxm.language import syntax
@@ -11,8 +12,8 @@ from apxm.language.expressions import FlowExpressions
 from apxm.language.report import UNKNOWN
 from apxm.language.statements import Destination, FlowStatements, Place
 from apxm.language.text import reference
-from apxm.operations.labels import fold_label
-from apxm.operations.types import BOOL, INT, JSON, LATER_TYPES, NONE, STR, Type
+from apxm.operations.labels import fold_label, matching_label
+from apxm.operations.types import BOOL, ERROR, INT, JSON, NONE, PLAN, STR, VERDICT, RecordField, Type, excess
 from apxm.source import Span
 
 Bindings = Iterable[tuple[syntax.Identifier, Type]]
@@ -74,8 +75,10 @@ class FlowConstructs(FlowStatements):
     def _bind_result(self, construct: syntax.Construct, place: Place) -> None:
         """Is called behind the last block of `construct`; `place` is where the blocks stood."""
         if construct.target is not None:
-            self._settle(place.destination)
-            self._scopes.bind(construct.target, place.destination.type)
+            destination = place.destination
+            self._settle(destination)
+            choices = tuple(dict.fromkeys(chain(*destination.choices))) if all(destination.choices) else ()
+            self._scopes.bind(construct.target, destination.type, choices=choices)
 
     def _block_with(self, block: syntax.Block, bindings: Bindings, place: Place) -> None:
         self._scopes.enter()
@@ -88,16 +91,21 @@ class FlowConstructs(FlowStatements):
 
     def _switch(self, switch: syntax.Switch, place: Place) -> None:
         found = self._expressions.value(switch.selector)
-        if found not in (STR, UNKNOWN):
+        if found not in (STR, VERDICT, UNKNOWN):
             message = f"found `{found}`, expected `str`: `switch` compares text"
-            self._report.error("wrong-type", message, switch.selector.span, 'make it text: `switch "" + …`')
-        self._labels(switch)
+            advice = 'make it text: `switch "" + …`' if found.present != STR else "`x as str` fails where it is null"
+            self._report.error("wrong-type", message, switch.selector.span, advice)
+        choices = self._expressions.choices_of(switch.selector)
+        if found == VERDICT and (label := VERDICT.field("label")) is not None:
+            choices = label.choices
+        self._labels(switch, choices)
         inside = self._inside(switch, place)
         for block in switch.blocks:
             self._block(block, inside)
         self._bind_result(switch, inside)
 
-    def _labels(self, switch: syntax.Switch) -> None:
+    def _labels(self, switch: syntax.Switch, choices: tuple[str, ...]) -> None:
+        """`choices` are the texts of which the selector is one, where that is known."""
         if not switch.cases:
             self._report.error("empty-switch", "this `switch` has no `case`", switch.span.first(len("switch")))
         seen: dict[str, Span] = {}
@@ -113,6 +121,20 @@ class FlowConstructs(FlowStatements):
                 advice = "labels are compared without surrounding blanks, capital and small letters being equal"
                 self._report.error("duplicate-label", message, label.span, advice)
             seen.setdefault(folded, label.span)
+        if choices and switch.cases:
+            self._match(switch, choices, seen)
+
+    def _match(self, switch: syntax.Switch, choices: tuple[str, ...], labels: dict[str, Span]) -> None:
+        """Each of `choices` has its case, and each of `labels` its choice."""
+        matched = {choice: matching_label(choice, labels) for choice in choices}
+        listed = ", ".join(f'"{choice}"' for choice in choices)
+        for label in labels.keys() - set(matched.values()):
+            message = f"this case never comes: the value is one of {listed}"
+            self._report.error("impossible-case", message, labels[label], self._report.near(label, choices))
+        missing = [f'"{choice}"' for choice, label in matched.items() if label is None]
+        if missing and switch.default is None:
+            message = f"this `switch` has no case for {', '.join(missing)}, and no `default`"
+            self._report.error("missing-case", message, switch.span.first(len("switch")))
 
     # --- if, try
 
@@ -134,7 +156,7 @@ class FlowConstructs(FlowStatements):
     def _try(self, attempt: syntax.Try, place: Place) -> None:
         inside = self._inside(attempt, place)
         self._block(attempt.body, inside)
-        self._block_with(attempt.handler, [(attempt.error, JSON)] if attempt.error else [], inside)
+        self._block_with(attempt.handler, [(attempt.error, ERROR)] if attempt.error else [], inside)
         self._bind_result(attempt, inside)
 
     # --- loop, for
@@ -220,19 +242,28 @@ class FlowConstructs(FlowStatements):
                 advice = "give a value at the end of its block, `return x`, for a list of them"
             self._report.error("no-value", message, repetition.target.span, advice)
         elif UNKNOWN not in carried.values():
-            found = next(iter(carried.values())) if len(carried) == 1 else JSON
+            found = next(iter(carried.values()))
+            if len(carried) > 1:
+                found = Type("", fields=tuple([RecordField(name, type_) for name, type_ in carried.items()]))
+                if flaw := excess(found):
+                    message = f"what this `{repetition.keyword}` gives {flaw}"
+                    self._report.error("too-deep", message, repetition.target.span)
+                    found = UNKNOWN
             self._findings.results[repetition] = found
         self._scopes.bind(repetition.target, found)
 
     def _element(self, items: syntax.Expression) -> Type:
         found = self._expressions.value(items)
-        if found.element is not None:
-            return found.element
+        if found.is_list:
+            return found.element or JSON
         if found == JSON:
             return JSON  # only a run can tell whether this is a list
-        if found != UNKNOWN and found.name not in LATER_TYPES:
+        if found != UNKNOWN:
             message = f"found `{found}`, expected a list: `for` takes its items one by one"
-            self._report.error("wrong-type", message, items.span)
+            advice = "the steps of a plan are a list: `p.steps`" if found == PLAN else None
+            if found.present.is_list or found.present == JSON:
+                advice = f"`x as {found.present}` fails where it is null"
+            self._report.error("wrong-type", message, items.span, advice)
         return UNKNOWN
 
     def _limit(self, keyword: str, value: syntax.Expression) -> None:

@@ -8,7 +8,6 @@ from apxm.backends.protocol import ModelRequest
 from apxm.errors import UsageError, hint_for
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
-from apxm.operations.types import STR
 from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.handlers.model import ModelCall
@@ -147,11 +146,17 @@ def sample_request(operation: Operation, can_reason: bool) -> ModelRequest:
     """The request of a model operation with the sample operands that the page names, made as a run makes it."""
     arguments = (Literal("PROMPT"), Literal("FIRST"), Literal(["SECOND", 2]))
     node = Operate(
-        operation=operation.name, result=str(STR), arguments=arguments, options={"system": Literal("SYSTEM")}
+        operation=operation.name,
+        result=str(operation.result),
+        arguments=arguments,
+        options={"system": Literal("SYSTEM")},
     )
     return ModelCall(operation, node).request([], can_reason)
 
 
 def _messages(request: ModelRequest) -> str:
-    texts = [("system", request.system_text()), ("user", request.prompt)]
-    return "".join(f"{role}:\n\n```text\n{text}\n```\n\n" for role, text in texts if text is not None)
+    texts = [("system", request.system_text(tells_format=False)), ("user", request.prompt)]
+    shown = "".join(f"{role}:\n\n```text\n{text}\n```\n\n" for role, text in texts if text is not None)
+    if request.answer is None:
+        return shown
+    return f"{shown}schema of the answer:\n\n```json\n{request.answer.schema}\n```\n\n"

@@ -26,9 +26,10 @@ def summary_line(metrics: Metrics) -> str:
     run = metrics.execution
     failed = f" ({run.nodes_failed} failed)" if run.nodes_failed else ""
     reused = f", {run.nodes_reused:,} from the journal" if run.nodes_reused else ""
+    repairs = f" ({count(metrics.llm.repairs, 'repair')})" if metrics.llm.repairs else ""
     line = (
         f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}{reused}, "
-        f"{count(metrics.llm.total_requests, 'LLM call')} in {duration(run.duration_ms)}"
+        f"{count(metrics.llm.total_requests, 'LLM call')}{repairs} in {duration(run.duration_ms)}"
     )
     if metrics.llm.total_requests:
         times = metrics.work_span

@@ -78,8 +78,12 @@ class WaitingOperation:
         raise NotImplementedError
 
     def value(self, answer: Any) -> Value:
-        """What its answer is to the program. Raises `OperationError`."""
+        """What its answer is to the program. Raises `OperationError`, where it is of no use."""
         raise NotImplementedError
+
+    def revised(self, _call: Call, _answer: Any, _error: OperationError, /) -> Any:
+        """What is asked at once, in a further attempt, where `value` raised `error` of an answer; None for nothing."""
+        return None
 
 
 class Provider:
@@ -235,13 +239,18 @@ class Call(Struct, eq=False, gc=False):
     """The most that an attempt takes of its gate's minute; 0 where nobody counts."""
     worst: Cost = NOTHING
     """The most that an attempt can cost the run, which has a budget."""
-    unbounded: Any = None
-    """The request without what a budget added; None where there was nothing to add."""
+    made: Any = None
+    """The request as the program makes it, where another one is asked: bounded by a budget, or revised."""
 
     @property
     def original(self) -> Any:
-        """The request as the program makes it, whatever a budget added."""
-        return self.request if self.unbounded is None else self.unbounded
+        """The request as the program makes it, whatever is asked."""
+        return self.request if self.made is None else self.made
+
+    def revise(self, request: Any) -> None:
+        """Lets the next attempt ask `request`, whose bounds nobody knows yet."""
+        self.made, self.request = self.original, request
+        self.tokens, self.worst = 0, NOTHING
 
     @property
     def rank(self) -> int:

@@ -3,12 +3,14 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from msgspec.structs import replace
 
 from apxm.backends.protocol import (
+    SCHEMA_REFUSED,
     AnyBackend,
     CallbackBackend,
     CoroutineBackend,
@@ -18,8 +20,10 @@ from apxm.backends.protocol import (
     sound_outcome,
 )
 from apxm.errors import BackendError, OperationError
+from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.definition import Operation
-from apxm.operations.types import Value, text_form
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.defects import gave_no_answer
@@ -33,10 +37,22 @@ _ASSUMED_OUTPUT = 1024
 """Tokens of an answer that nothing limits."""
 
 
+_REPAIR = """\
+{prompt}
+
+You have answered before:
+
+{answer}
+
+That is of no use: {error}. Answer again, with all of it right."""
+"""The prompt of the call that repairs an answer."""
+
+
 class ModelCall(WaitingOperation):
     """One model operation of a plan: everything about its request that is known before the run."""
 
     __slots__ = (
+        "_answer",
         "_budget",
         "_constant",
         "_context",
@@ -44,6 +60,7 @@ class ModelCall(WaitingOperation):
         "_made_for",
         "_operation",
         "_prompt",
+        "_reader",
         "_system",
         "_temperature",
         "first_timeout_ns",
@@ -51,7 +68,8 @@ class ModelCall(WaitingOperation):
         "model",
     )
 
-    def __init__(self, operation: Operation, node: Operate) -> None:
+    def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
+        """`records` are those of the program, which its result may be of."""
         self._operation = operation
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
@@ -62,6 +80,11 @@ class ModelCall(WaitingOperation):
         self._temperature: float | None = literal(node, "temperature")
         self.max_tokens: int | None = literal(node, "max_tokens")
         self._budget: int | None = literal(node, "budget")
+        choices: list[str] = literal(node, "choices") or []
+        expected = parse_type(node.result, records)
+        typed = expected != STR or bool(choices)
+        self._answer = answer_format(expected, choices) if typed else None
+        self._reader = AnswerReader(expected, choices) if typed else None
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -83,7 +106,21 @@ class ModelCall(WaitingOperation):
         return ModelProvider(*run.pool.get(self.backend), run)
 
     def value(self, answer: ModelAnswer) -> Value:
-        return answer.text
+        if self._reader is None:
+            return answer.text
+        try:
+            return self._reader.read(answer.text)
+        except OperationError as unfit:
+            if answer.cut_off:
+                unfit.message += "; it was cut off by a limit of tokens, and a larger max_tokens leaves room for all"
+            raise
+
+    def revised(self, call: Call, answer: ModelAnswer, error: OperationError) -> ModelRequest | None:
+        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again."""
+        if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
+            return None
+        asked: ModelRequest = call.original
+        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=answer.text, error=error.message))
 
     def request(self, values: list[Value], form: bool) -> ModelRequest:
         """The request, for a backend that has a reasoning setting, or has not where `form` is false. Raises
@@ -103,6 +140,7 @@ class ModelCall(WaitingOperation):
             self.max_tokens,
             reasons,
             self._budget if reasons else None,
+            self._answer,
         )
         if self._constant:
             self._made, self._made_for = made, form
@@ -114,8 +152,11 @@ class ModelProvider(Provider):
 
     kind = "backend"
     unpaid = frozenset(
-        {"http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files"}
-    )
+        {
+            "http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files",
+            SCHEMA_REFUSED,
+        }
+    )  # fmt: skip
     """Kinds of failure in which no model worked."""
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:

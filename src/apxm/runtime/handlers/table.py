@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from itertools import chain
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
+from apxm.operations.types import Type
 from apxm.program.program import Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
@@ -17,11 +18,12 @@ from apxm.runtime.waiting import WaitingOperation
 Handler = InlineOperation | WaitingOperation
 
 
-def handler(node: Operate) -> Handler:
-    """Raises `ArtifactError` for an operation that this version does not run."""
+def handler(node: Operate, records: Mapping[str, Type]) -> Handler:
+    """What runs a node of a program with such records. Raises `ArtifactError` for an operation that this version does
+    not run."""
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
-        return ModelCall(operation, node)
+        return ModelCall(operation, node, records)
     call = inline_operation(node)
     if call is not None:
         return call
@@ -32,12 +34,16 @@ class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
     def __init__(
-        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, replace: Replace | None = None
+        self,
+        program: Program,
+        handler_of: Callable[[Operate, Mapping[str, Type]], Handler] = handler,
+        replace: Replace | None = None,
     ) -> None:
         """Predictions have handlers of their own, and values that no answer decides."""
         self.program = program
+        records = program.record_types
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
+            tuple(handler_of(node, records) if isinstance(node, Operate) else None for node in plan.nodes)
             for plan in program.plans
         )
         """The handlers by plan and node; None where the node is not an operation."""
