@@ -8,9 +8,10 @@ from typing import Any
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
 from apxm.errors import OperationError
 from apxm.operations.types import Value
+from apxm.runtime.frames import Frame, LoadedPlan
 from apxm.runtime.loops import COMPLETION
 from apxm.runtime.phases import MOVES, Phase
-from apxm.runtime.state import Frame, LoadedPlan, State
+from apxm.runtime.state import State
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 from tests.plans import plan, program
 

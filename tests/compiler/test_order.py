@@ -19,8 +19,8 @@ from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value
 from apxm.program.program import Program, Subflow
-from apxm.runtime.state import Frame, State, load
-from apxm.runtime.tokens import FailureToken
+from apxm.runtime.frames import FailureToken, Frame
+from apxm.runtime.state import State, load
 from apxm.source import SourceFile
 from tests.compiler.reference import FAILED, Machine
 from tests.programs import LABELS, sources

@@ -12,8 +12,8 @@ from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.program import AnyNode, Enter, Exit, Input, Literal, Operand, Output, Program, Subflow, Switch
 from apxm.program.verify import verify
-from apxm.runtime.state import Frame, State, load
-from apxm.runtime.tokens import FailureToken
+from apxm.runtime.frames import FailureToken, Frame
+from apxm.runtime.state import State, load
 from tests.plans import ask, give, merge, plan, program, show
 from tests.random_plans import Broken, Sequential, random_program
 

@@ -10,10 +10,10 @@ from apxm.errors import OperationError
 from apxm.operations.types import Value, check_size
 from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.calls import Calls
+from apxm.runtime.frames import FailureToken
 from apxm.runtime.options import RunOptions
 from apxm.runtime.state import State
 from apxm.runtime.stopped import MOST_PENDING, StopKind, Stopped
-from apxm.runtime.tokens import FailureToken
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call
 

@@ -17,10 +17,11 @@ from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.program.program import Flow, Operate
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
-from apxm.runtime.state import Frame, State
+from apxm.runtime.state import State
 from apxm.runtime.trace import Trace
 
 

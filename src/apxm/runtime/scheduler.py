@@ -18,6 +18,7 @@ from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -26,7 +27,7 @@ from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
 from apxm.runtime.result_text import ResultText
-from apxm.runtime.state import Frame, State
+from apxm.runtime.state import State
 from apxm.runtime.stopped import StopKind, Stopped
 from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace

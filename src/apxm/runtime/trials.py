@@ -6,31 +6,27 @@ handler hears of the one that a run line by line would have met first. Until the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from apxm.operations.types import Value
 from apxm.program.program import Try
 from apxm.program.unfolding import path_of
-from apxm.runtime.tokens import FailureToken
-
-if TYPE_CHECKING:
-    from apxm.runtime.state import Frame, State
+from apxm.runtime.frames import FailureToken, Frame, Frames, LoadedPlan, Scope
 
 
-class Trial:
+class Trial(Scope):
     """One `Try` of one frame. Frames of its body have it as their `scope`."""
 
-    __slots__ = ("_attempt", "_child", "_entered", "_frame", "_handles", "_held", "_node", "_state", "failures", "open")
+    __slots__ = ("_attempt", "_child", "_entered", "_frame", "_handles", "_held", "_node", "_plans", "_state")
 
-    def __init__(self, state: State, frame: Frame, node: int, attempt: Try) -> None:
+    def __init__(self, state: Frames, frame: Frame, node: int, attempt: Try, plans: Sequence[LoadedPlan]) -> None:
+        """`plans` are those of the program."""
+        super().__init__()
         self._state = state
+        self._plans = plans
         self._frame = frame
         self._node = node
         self._attempt = attempt
-        self.open = 0
-        """How many frames of the body are not over."""
-        self.failures: list[FailureToken] = []
-        """What failed in the body and was not caught further inside, in the order in which it happened."""
         self._entered: dict[int, Value] = {}
         """What has arrived, by input port."""
         self._held: dict[int, Value] = {}
@@ -50,14 +46,15 @@ class Trial:
         if self._child is not None:
             self._state.pass_on(self._child, port, value)
 
-    def output(self, _child: Frame, port: int, value: Value) -> None:
+    def output(self, child: Frame, port: int, value: Value) -> None:
         """Something leaves the body or the handler."""
+        del child
         if self._handles:
             self._state.leave(self._frame, self._node, port, value)
         else:
             self._held[port] = value
 
-    def closed(self, _child: Frame) -> None:
+    def closed(self, child: Frame) -> None:
         """The body's own frame is over, though perhaps not those below it; or the handler is."""
 
     def over(self) -> None:
@@ -76,10 +73,10 @@ class Trial:
         self._state.caught += self.failures
         self._open(self._attempt.handler, self._frame.scope, error)
 
-    def _open(self, plan: int, scope: Trial | None, error: Value) -> None:
+    def _open(self, plan: int, scope: Scope | None, error: Value) -> None:
         state = self._state
         base = self._frame.base + self._attempt.priority
-        child = state.open(state.plans[plan], self._frame, self._node, base, self, 0, scope)
+        child = state.open(self._plans[plan], self._frame, self._node, base, self, 0, scope)
         self._child = child
         if self._attempt.error_input is not None:
             state.pass_on(child, self._attempt.error_input, error)

@@ -8,42 +8,13 @@ nothing of each other run side by side, and nobody has to say so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from apxm.operations.types import Value
-from apxm.program.program import Repeat
-from apxm.runtime.tokens import FailureToken
-
-if TYPE_CHECKING:
-    from apxm.runtime.state import Frame, LoadedPlan, State
+from apxm.runtime.frames import Children, FailureToken, Frame, Frames, LoadedPlan
+from apxm.runtime.ports import TurnPorts
 
 
-class TurnPorts:
-    """How the ports of a `Repeat` hang together, made ready once."""
-
-    __slots__ = ("collected", "feeds", "joins", "opener", "outputs", "own", "shared", "sources", "stop", "unfed")
-
-    def __init__(self, repeat: Repeat, outputs: int) -> None:
-        """`outputs` is the number of output ports of a turn."""
-        self.opener = repeat
-        self.outputs = outputs
-        self.shared = repeat.shared
-        self.own = repeat.own_input
-        self.stop = repeat.stop
-        self.collected = repeat.collected
-        self.sources = repeat.carried
-        """Each carried input, and the outputs it comes from."""
-        self.feeds: tuple[tuple[int, ...], ...] = tuple(
-            tuple([port for port, sources in self.sources.items() if output in sources]) for output in range(outputs)
-        )
-        """The inputs of the next turn that each output goes to."""
-        self.joins = {port: len(sources) for port, sources in self.sources.items() if len(sources) > 1}
-        """Inputs that wait for several outputs, and for how many."""
-        self.unfed = tuple([port for port, sources in self.sources.items() if not sources])
-        """Inputs of later turns that wait for nothing of the turn before."""
-
-
-class Turns:
+class Turns(Children):
     """One `Repeat` of one frame."""
 
     __slots__ = (
@@ -70,7 +41,7 @@ class Turns:
 
     def __init__(
         self,
-        state: State,
+        state: Frames,
         frame: Frame,
         node: int,
         ports: TurnPorts,

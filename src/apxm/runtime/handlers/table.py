@@ -10,9 +10,10 @@ from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.operations.types import Type
 from apxm.program.program import Operate, Program
+from apxm.runtime.frames import LoadedPlan, Replace
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import LoadedPlan, Replace, load
+from apxm.runtime.state import load
 from apxm.runtime.waiting import WaitingOperation
 
 Handler = InlineOperation | WaitingOperation
