@@ -133,7 +133,9 @@ def _entry(operation: Operation) -> dict[str, object]:
 
 def _sent(operation: Operation) -> str:
     if not operation.reasons:
-        return _SENDS.format(condition="") + _messages(sample_request(operation, can_reason=False))
+        beside = "With `budget`, a backend that has a reasoning setting uses that, too.\n\n"
+        sent = _SENDS.format(condition="") + _messages(sample_request(operation, can_reason=False))
+        return sent + (beside if "budget" in operation.by_name else "")
     return (
         _SENDS.format(condition=", to a backend without a reasoning setting")
         + _messages(sample_request(operation, can_reason=False))

@@ -130,11 +130,12 @@ class ModelCall(WaitingOperation):
         prompt = text_form(self._prompt(values))
         if self._context is not None:
             prompt = with_context(prompt, self._context(values))
-        reasons = form and self._operation.reasons
+        instead = form and self._operation.reasons
+        reasons = instead or (form and self._budget is not None)
         made = ModelRequest(
             prompt,
             None if self._system is None else text_form(self._system(values)),
-            None if reasons else self._operation.instruction,
+            None if instead else self._operation.instruction,
             self.model,
             self._temperature,
             self.max_tokens,
