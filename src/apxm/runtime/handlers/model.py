@@ -3,7 +3,7 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
@@ -19,7 +19,7 @@ from apxm.backends.protocol import (
     Usage,
     sound_outcome,
 )
-from apxm.errors import BackendError, OperationError
+from apxm.errors import ApxmError, BackendError, OperationError
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
@@ -30,6 +30,7 @@ from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator, joined
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
+from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 
@@ -60,12 +61,12 @@ class ModelCall(WaitingOperation):
         "_made_for",
         "_operation",
         "_prompt",
-        "_reader",
         "_system",
         "_temperature",
         "first_timeout_ns",
         "max_tokens",
         "model",
+        "read",
     )
 
     def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
@@ -84,7 +85,8 @@ class ModelCall(WaitingOperation):
         expected = parse_type(node.result, records)
         typed = expected != STR or bool(choices)
         self._answer = answer_format(expected, choices) if typed else None
-        self._reader = AnswerReader(expected, choices) if typed else None
+        self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
+        """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -102,14 +104,18 @@ class ModelCall(WaitingOperation):
         """The backend that the program names; None for the one that answers by default."""
         return cast("str | None", self.provider)
 
+    @property
+    def needs(self) -> str | None:
+        return self.model
+
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
     def value(self, answer: ModelAnswer) -> Value:
-        if self._reader is None:
+        if self.read is None:
             return answer.text
         try:
-            return self._reader.read(answer.text)
+            return self.read(answer.text)
         except OperationError as unfit:
             if answer.cut_off:
                 unfit.message += "; it was cut off by a limit of tokens, and a larger max_tokens leaves room for all"
@@ -161,6 +167,7 @@ class ModelProvider(Provider):
     """Kinds of failure in which no model worked."""
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
+        self._backend = backend
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
@@ -170,6 +177,7 @@ class ModelProvider(Provider):
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self.by_operation = getattr(backend, "by_operation", False)
         first = limits.timeout_first_token_s
         self.first_timeout_ns = None if first is None else limit_ns(first)
         self.begin_stream = getattr(backend, "begin_stream", None)
@@ -181,6 +189,10 @@ class ModelProvider(Provider):
         failures = EndpointFailures(gate, limits.retries, run.pool.retries, run)
         self.retry, self.delay = failures.retry, failures.delay
 
+    async def missing(self, operations: Sequence[ModelCall], alone: bool) -> Sequence[ApxmError]:
+        wanted = () if alone else dict.fromkeys(operation.model or self._model for operation in operations)
+        return await missing_models(self._backend, wanted)
+
     def answer(self, call: Call, outcome: object) -> ModelAnswer | OperationError:
         try:
             found = sound_outcome(outcome)
@@ -189,6 +201,9 @@ class ModelProvider(Provider):
         if isinstance(found, ModelAnswer) and found.cut_off:
             self._tell_cut_off(call)
         return found
+
+    def named(self, request: ModelRequest, path: str) -> ModelRequest:
+        return replace(request, operation=path)
 
     def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""
