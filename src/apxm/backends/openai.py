@@ -161,6 +161,10 @@ class OpenAIBackend:
             raise self._error("unreadable_answer", words)
         return found
 
+    async def listed(self) -> list[str] | None:
+        """The only models that it has; None where it may be asked for others too. Raises `BackendError`."""
+        return None if self._settings.any_model else await self.models()
+
     async def close(self) -> None:
         """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""
 

@@ -48,6 +48,8 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     answer: AnswerFormat | None = None
     """What the answer has to be like; None where any text will do. A backend that has no way of its own to ask for that
     tells the model in words, which are part of `system_text`."""
+    operation: str | None = None
+    """The stable path of the operation that asks; only set where the backend says `by_operation`."""
 
     @property
     def largest_input(self) -> int:
@@ -63,7 +65,7 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
         return "\n\n".join(text for text in (system, self.instruction, told) if text) or None
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     """The LLM tokens that one call used; None where the endpoint does not say.
 
     It is carried as it is from the answer into the records of a run. The garbage collector does not look at it, so a
@@ -85,7 +87,7 @@ UNKNOWN_USAGE = Usage()
 """The usage of a call of which the endpoint says nothing, or which it did not answer."""
 
 
-class ModelAnswer(Struct, frozen=True):
+class ModelAnswer(Struct, frozen=True, omit_defaults=True):
     text: str
     usage: Usage = UNKNOWN_USAGE
     service_ns: int | None = None
@@ -245,6 +247,9 @@ class Backend(Protocol):
     def can_reason(self) -> bool:
         """Whether `ModelRequest.reasoning` means something to it."""
         ...
+
+    # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

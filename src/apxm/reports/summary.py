@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apxm.source import printable
+from apxm.source import printable, printable_lines
 
 if TYPE_CHECKING:
     from apxm.analysis.metrics import Metrics
@@ -40,8 +40,8 @@ def summary_line(metrics: Metrics) -> str:
 
 
 def failure_lines(trace: Trace) -> list[str]:
-    """One line per operation that failed, and one for those that never started because of them."""
-    lines = [printable(f"{f.where}: {f.operation} failed ({f.kind}): {f.message}") for f in trace.failures]
+    """What is said of each operation that failed, and a line for those that never started because of them."""
+    lines = [printable_lines(f"{f.where}: {f.operation} failed ({f.kind}): {f.message}") for f in trace.failures]
     if trace.failures and trace.skipped:
         lines.append(f"{count(trace.skipped, 'operation')} that needed a result of these did not run")
     return lines

@@ -7,7 +7,7 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Tell, Usage
-from apxm.errors import OperationError
+from apxm.errors import ApxmError, OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Cost
 from apxm.runtime.gates import Gate, Ticket
@@ -69,6 +69,11 @@ class WaitingOperation:
     first_timeout_ns: int | None = None
     """The time limit for the first part of an answer, as `timeout_ns`."""
 
+    @property
+    def needs(self) -> Hashable:
+        """What its provider has to have for it, such as a model; of operations with equal needs one is linked."""
+        return None
+
     def bind(self, run: Binding) -> Provider:
         """The provider for all operations with this one's key. Raises `ConfigurationError` where there is none."""
         raise NotImplementedError
@@ -109,6 +114,8 @@ class Provider:
     """The time limit for the first part of an answer, likewise; where there is one, answers come in parts."""
     gate: Gate | None = None
     """Whose leave an attempt needs. Where there is none it takes no slot of the run either, and reserves no budget."""
+    by_operation: bool = False
+    """Whether what it is sent names the operation that asks."""
     records_started: bool = False
     """Whether a journal is told before an attempt begins, so that one with an outside effect is never made twice."""
     unpaid: frozenset[str] = frozenset()
@@ -132,6 +139,10 @@ class Provider:
         """What came of an attempt, as a run can use it, whoever made it."""
         raise NotImplementedError
 
+    def named(self, request: Any, _path: str, /) -> Any:
+        """The request as it is sent, by the operation at that path; for one that says `by_operation`."""
+        return request
+
     def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         """Why an attempt failed whose time is over, for `what` it did not bring."""
         return OperationError("timeout", f"no {what} from {self.title} within {limit_s:g} s")
@@ -139,6 +150,14 @@ class Provider:
     def variant(self, _request: Any, /) -> str | None:
         """Which of several that it has is asked, such as a backend's model; digests and rows of the journal name it."""
         return None
+
+    async def missing(self, _operations: Sequence[Any], _alone: bool, /) -> Sequence[ApxmError]:
+        """What keeps it from doing these operations, found out before the first call of a run.
+
+        `alone` says that the run needs nothing else: then its first call would tell as much, and nothing were paid
+        before.
+        """
+        return ()
 
     # --- trying again ----------------------------------------------------------------------------------------------
 

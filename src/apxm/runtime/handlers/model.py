@@ -19,7 +19,7 @@ from apxm.backends.protocol import (
     Usage,
     sound_outcome,
 )
-from apxm.errors import BackendError, OperationError
+from apxm.errors import ApxmError, BackendError, OperationError
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
@@ -30,6 +30,7 @@ from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator, joined
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
+from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 
@@ -102,6 +103,10 @@ class ModelCall(WaitingOperation):
         """The backend that the program names; None for the one that answers by default."""
         return cast("str | None", self.provider)
 
+    @property
+    def needs(self) -> str | None:
+        return self.model
+
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
@@ -161,6 +166,7 @@ class ModelProvider(Provider):
     """Kinds of failure in which no model worked."""
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
+        self._backend = backend
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
@@ -170,6 +176,7 @@ class ModelProvider(Provider):
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self.by_operation = getattr(backend, "by_operation", False)
         first = limits.timeout_first_token_s
         self.first_timeout_ns = None if first is None else limit_ns(first)
         self.begin_stream = getattr(backend, "begin_stream", None)
@@ -181,6 +188,10 @@ class ModelProvider(Provider):
         failures = EndpointFailures(gate, limits.retries, run.pool.retries, run)
         self.retry, self.delay = failures.retry, failures.delay
 
+    async def missing(self, operations: Sequence[ModelCall], alone: bool) -> Sequence[ApxmError]:
+        wanted = () if alone else dict.fromkeys(operation.model or self._model for operation in operations)
+        return await missing_models(self._backend, wanted)
+
     def answer(self, call: Call, outcome: object) -> ModelAnswer | OperationError:
         try:
             found = sound_outcome(outcome)
@@ -189,6 +200,9 @@ class ModelProvider(Provider):
         if isinstance(found, ModelAnswer) and found.cut_off:
             self._tell_cut_off(call)
         return found
+
+    def named(self, request: ModelRequest, path: str) -> ModelRequest:
+        return replace(request, operation=path)
 
     def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""
