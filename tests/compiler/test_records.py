@@ -188,7 +188,7 @@ def test_an_input_that_does_not_fit_is_refused_with_its_place(given_: Value, mes
     assert (refused.value.message, refused.value.hint) == (message, "its signature is main(p: Person) -> json")
 
 
-# --- what models answer ------------------------------------------------------------------------------------------------
+# --- what models answer ----------------------------------------------------------------------------------------------
 
 ASKING = (
     PEOPLE
@@ -247,11 +247,8 @@ def test_calls_that_give_values_of_a_type_are_not_fused() -> None:
     """
     program = compiled(text, 2)
     asked = [node for node in program.plans[0].nodes if isinstance(node, Operate)]
-    assert [(node.result, "choices" in node.options) for node in asked] == [
-        ("str", True),
-        ("str", False),
-        ("json", False),
-    ]
+    typed = [(node.result, "choices" in node.options) for node in asked]
+    assert typed == [("str", True), ("str", False), ("json", False)]
 
 
 # --- against a second implementation -------------------------------------------------------------------------------
