@@ -154,7 +154,10 @@ class SimulatedBackend:
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        usage = Usage(count_tokens(system or "") + count_tokens(request.prompt), count_tokens(text))
+        given = [system or "", request.prompt]
+        if request.answer is not None and INSTRUCTION not in given[0]:  # else it is in there
+            given.append(request.answer.schema)
+        usage = Usage(sum(map(count_tokens, given)), count_tokens(text))
         model = request.model or self._model
         return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
 

@@ -58,6 +58,7 @@ class Unfolding:
 
     def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
         self.plans = program.plans
+        self.record_types = program.record_types
         self.frames = frames
         self.starts: list[int] = []
         """The number of each frame's first node."""

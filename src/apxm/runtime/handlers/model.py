@@ -3,7 +3,7 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
@@ -61,12 +61,12 @@ class ModelCall(WaitingOperation):
         "_made_for",
         "_operation",
         "_prompt",
-        "_reader",
         "_system",
         "_temperature",
         "first_timeout_ns",
         "max_tokens",
         "model",
+        "read",
     )
 
     def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
@@ -85,7 +85,8 @@ class ModelCall(WaitingOperation):
         expected = parse_type(node.result, records)
         typed = expected != STR or bool(choices)
         self._answer = answer_format(expected, choices) if typed else None
-        self._reader = AnswerReader(expected, choices) if typed else None
+        self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
+        """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -111,10 +112,10 @@ class ModelCall(WaitingOperation):
         return ModelProvider(*run.pool.get(self.backend), run)
 
     def value(self, answer: ModelAnswer) -> Value:
-        if self._reader is None:
+        if self.read is None:
             return answer.text
         try:
-            return self._reader.read(answer.text)
+            return self.read(answer.text)
         except OperationError as unfit:
             if answer.cut_off:
                 unfit.message += "; it was cut off by a limit of tokens, and a larger max_tokens leaves room for all"
