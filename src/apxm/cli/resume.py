@@ -92,7 +92,8 @@ def resume(
         terminal = Terminal(shown, metrics)
         told = terminal.listening(earlier.told.but(said))
         configured = resolve(told.selection)
-        session = Session.resumed(earlier, told, BackendPool(configured.backends, configured.default), begun)
+        pool = BackendPool(configured.backends, configured.default)
+        session = Session.resumed(earlier, told, pool, begun, configured.tools)
         if not shown.quiet:
             announce(configured, session, earlier.warnings)
         if edited or dry_run:

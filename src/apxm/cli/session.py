@@ -113,7 +113,9 @@ def run_program(
     configured = resolve(told.selection)
     terminal = Terminal(shown, metrics_file)
     pool = BackendPool(configured.backends, configured.default)
-    session = Session(loaded, flow, arguments, terminal.listening(told), pool, begun=begun, phases=phases)
+    session = Session(
+        loaded, flow, arguments, terminal.listening(told), pool, tools=configured.tools, begun=begun, phases=phases
+    )
     session.open_journal(show_warning)
     with closing(session):
         if not shown.quiet:
@@ -157,6 +159,9 @@ def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Dia
     default = session.pool.info.name
     for info in dict.fromkeys(info for info in session.run.backends if info.name != default):
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
+    if session.tools_needed and session.tools.simulated:
+        names = ", ".join(name for name, _ in session.tools_needed)
+        note(printable(f"tools: simulated, so nothing is really called ({names}); --real-tools calls them"))
     if session.run.limits_answers:
         note(f"budget: answers to calls without a max_tokens have at most {DEFAULT_MAX_TOKENS:,} tokens")
     for warning in configured.warnings:
@@ -199,6 +204,7 @@ async def _execute(session: Session, progress: ProgressLine) -> tuple[Trace, int
         with _drawn(session.run, progress), Interruption(session.run) as interruption:
             return await session.execute(), interruption.signal_number
     finally:
+        await session.tools.close()
         await session.pool.close()
 
 

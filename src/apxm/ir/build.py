@@ -11,15 +11,37 @@ from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
-from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
+from apxm.language.syntax import CheckedTree, FlowCall, OperationCall, ToolCall
+from apxm.operations.catalog import TOOL_OPTIONS
 from apxm.operations.labels import fold_label
 from apxm.operations.types import FLOAT, JSON, LITERAL_TYPES, Type, Value, list_of, parse_type
+from apxm.program.program import Capability, FlowParameter
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
 
 def build_module(checked: CheckedTree) -> Module:
-    return Module([_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows])
+    flows = [_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows]
+    return Module(flows, [_capability(declared) for declared in checked.capabilities])
+
+
+def _capability(declared: syntax.Capability) -> Capability:
+    parameters: list[FlowParameter] = []
+    for parameter in declared.parameters:
+        type_ = _type(parameter.type)
+        default = None if parameter.default is None else _constant(parameter.default, type_)
+        required = parameter.default is None
+        parameters.append(FlowParameter(name=parameter.name.text, type=str(type_), required=required, default=default))
+    return Capability(
+        name=declared.name.text,
+        parameters=tuple(parameters),
+        result=str(_result(declared)),
+        readonly=declared.readonly,
+    )
+
+
+def _result(declared: syntax.Capability | None) -> Type:
+    return JSON if declared is None or declared.result is None else _type(declared.result)
 
 
 class _FlowBuilder:
@@ -169,6 +191,8 @@ class _FlowBuilder:
                 return self.operation_call(call, found, target)
             case FlowCall() as found:
                 return self.flow_call(call, found, target)
+            case ToolCall() as found:
+                return self.tool_call(call, found, target)
 
     def operation_call(
         self, call: syntax.CallExpression, found: OperationCall, target: syntax.Identifier | None
@@ -198,6 +222,25 @@ class _FlowBuilder:
         result = None if found.flow.result is None else _type(found.flow.result)
         built = self.add(CallOp(f"{agent}.{flow}", arguments, result), call)
         self.name(built, flow if found.agent is self.agent else f"{agent}.{flow}", target)
+        return built.value
+
+    def tool_call(
+        self, call: syntax.CallExpression, found: ToolCall, target: syntax.Identifier | None
+    ) -> SSAValue | None:
+        """However it is written, it is one ``inv`` of the tool's name and one object of all arguments."""
+        if isinstance(found.arguments, syntax.Expression):
+            arguments = self.value(found.arguments)
+        else:
+            types = {} if found.declared is None else {p.name.text: _type(p.type) for p in found.declared.parameters}
+            given = {name: (self.value(expression), expression) for name, expression in found.arguments.items()}
+            values = [self.fitted(value, types.get(name, value.type), at) for name, (value, at) in given.items()]
+            arguments = self.add(DictOp(list(given), values), call).result
+        literals: dict[str, Value] = {"tool": found.tool}
+        literals |= {o.name: _constant(found.options[o.name], o.type) for o in TOOL_OPTIONS if o.name in found.options}
+        if found.declared is not None and found.declared.readonly:
+            literals["readonly"] = True
+        built = self.add(OPERATE_OPS["inv"]([arguments], {}, literals, _result(found.declared)), call)
+        self.name(built, "inv", target)
         return built.value
 
     def fitted(self, value: SSAValue, target: Type, place: syntax.Syntax) -> SSAValue:

@@ -90,9 +90,6 @@ class Op:
     loops: ClassVar[bool] = False
     """Whether its regions may run more than once, so that what they give at their end may be for the next time. Every
     region may also run not at all: nothing may be moved out of one."""
-    touches: ClassVar[tuple[Access, ...]] = ()
-    """What it accesses outside the graph, regions and callees left out (`ir.summary` adds them). Order follows from
-    that (`operations.effects.order_between`), and an operation that touches anything must stay."""
     callee: str | None = None
     """The symbol of the flow that it calls, if it calls one."""
 
@@ -132,6 +129,12 @@ class Op:
     def opens(self) -> bool:
         """Whether it runs other operations: those of its regions, or of a flow."""
         return bool(self.regions) or self.callee is not None
+
+    @property
+    def touches(self) -> tuple[Access, ...]:
+        """What it accesses outside the graph, regions and callees left out (`ir.summary` adds them). Order follows from
+        that (`operations.effects.order_between`), and an operation that touches anything must stay."""
+        return ()
 
     @property
     def repeatable(self) -> bool:

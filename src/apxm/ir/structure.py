@@ -12,6 +12,7 @@ from apxm.ir.literals import quoted
 from apxm.ir.values import constant_of
 from apxm.operations.labels import fold_label, matching_label
 from apxm.operations.types import NONE, STR, Type, Value, assignable, conforms
+from apxm.program.program import Capability
 
 _WORD = re.compile(r"[\w-]+")
 
@@ -177,12 +178,13 @@ def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None
 
 
 class Module:
-    """All flows of a source, by symbol, in its order."""
+    """All flows of a source, by symbol, in its order, and the tools that it declares."""
 
-    __slots__ = ("flows",)
+    __slots__ = ("capabilities", "flows")
 
-    def __init__(self, flows: Sequence[FlowOp]) -> None:
+    def __init__(self, flows: Sequence[FlowOp], capabilities: Sequence[Capability] = ()) -> None:
         self.flows = {flow.symbol: flow for flow in flows}
+        self.capabilities = tuple(capabilities)
 
     def callees_first(self) -> list[FlowOp]:
         """The flows, each behind those it calls. Raises `InvalidModule` where flows call each other in a circle."""

@@ -294,6 +294,23 @@ class Flow(Struct, frozen=True, array_like=True, kw_only=True):
         return f"{self.name}({arguments})" + (f" -> {self.result}" if self.result else "")
 
 
+class Capability(Struct, frozen=True, array_like=True, kw_only=True):
+    """A tool as the source declares it: the one declaration of this name, in whichever agents it stands."""
+
+    name: str
+    parameters: tuple[FlowParameter, ...]
+    result: str
+    """The result's type."""
+    readonly: bool
+    """Whether it changes nothing, so that its calls need no order, and may be made again."""
+
+    @property
+    def signature(self) -> str:
+        """The declaration: ``search(q: str, limit: int = 5) -> list[str] readonly``."""
+        arguments = ", ".join(p.declaration for p in self.parameters)
+        return f"{self.name}({arguments}) -> {self.result}" + (" readonly" if self.readonly else "")
+
+
 class NodeName(Struct, frozen=True, array_like=True, kw_only=True):
     """What people call a node, and where the source wrote it."""
 
@@ -341,11 +358,23 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int
     names: Names
+    capabilities: tuple[Capability, ...] = ()
+    """The tools that the source declares."""
 
     @property
     def origin(self) -> Origin | None:
         """Where this process has it from; no part of the program, nor of its artifact. None where it was made."""
         return vars(self).get("_origin")
+
+    def plans_of(self, flow: Flow) -> list[int]:
+        """All plans that a run of a flow may open, its own first."""
+        found = {flow.plan: None}
+        left = [flow.plan]
+        while left:
+            opened = {plan for _, opener in self.plans[left.pop()].openers() for plan in opener.opening.plans}
+            left += opened - found.keys()
+            found.update(dict.fromkeys(opened))
+        return list(found)
 
     def came_from(self, path: str, kind: Kind) -> None:
         """Tells of its `origin`, so that a run of it can go on after an edit of that file."""

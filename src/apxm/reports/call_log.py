@@ -10,10 +10,12 @@ from time import perf_counter
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
 from apxm.journal.rows import Answered
+from apxm.operations.types import text_form
 from apxm.reports.summary import count, duration
 from apxm.runtime.observing import Outcome
 from apxm.runtime.waiting import Call
 from apxm.source import printable
+from apxm.tools.tool import Arguments, ToolAnswer
 
 LONGEST = 2000
 """Characters of a text that ``--verbose`` shows; `apxm runs show ID --prompts` shows all."""
@@ -37,6 +39,8 @@ class CallLines:
         lines = [f"{_how(outcome, duration)}{_attempt(call)}"]
         if isinstance(outcome, ModelAnswer):
             lines += text_lines("answer", outcome.text, LONGEST)
+        elif isinstance(outcome, ToolAnswer):
+            lines += text_lines("answer", outcome.shown, LONGEST)
         elif isinstance(outcome, OperationError):
             lines += text_lines(outcome.kind, outcome.message, LONGEST)
         self._tell(path, lines)
@@ -44,7 +48,7 @@ class CallLines:
     def pauses(self, path: str, pause: int) -> None:
         self._tell(path, [f"is tried again after {duration(pause / 1e6)} at the earliest"])
 
-    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
+    def reused(self, path: str, request: ModelRequest | Arguments, result: Answered) -> None:
         lines = request_lines(request, LONGEST)
         self._tell(path, ["is answered by the journal", *lines, *text_lines("answer", str(result.value), LONGEST)])
 
@@ -54,8 +58,10 @@ class CallLines:
         self._say("\n".join([f"[{elapsed}] {printable(path)} {head}", *texts]))
 
 
-def request_lines(request: ModelRequest, longest: int | None = None) -> list[str]:
-    """What a call sends: its system text, if any, and its prompt."""
+def request_lines(request: ModelRequest | Arguments, longest: int | None = None) -> list[str]:
+    """What a call sends: its system text, if any, and its prompt; or the arguments of a tool."""
+    if isinstance(request, dict):
+        return text_lines("arguments", text_form(request), longest)
     system = request.system_text()
     lines = [] if system is None else text_lines("system", system, longest)
     return lines + text_lines("prompt", request.prompt, longest)
@@ -88,7 +94,7 @@ class CallLog:
     def pauses(self, path: str, pause: int) -> None:
         self._write(path, f"is tried again after {duration(pause / 1e6)} at the earliest")
 
-    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
+    def reused(self, path: str, request: object, result: Answered) -> None:
         del request
         self._write(path, f"is answered by the journal, {tokens(result.usage)}")
 
@@ -97,7 +103,8 @@ class CallLog:
 
 
 def _whom(call: Call) -> str:
-    return f"{call.provider.variant(call.request)} ({call.provider.kind} {call.provider.name})"
+    variant, who = call.provider.variant(call.request), f"{call.provider.kind} {call.provider.name}"
+    return who if variant is None else f"{variant} ({who})"
 
 
 def _attempt(call: Call) -> str:
@@ -108,6 +115,8 @@ def _how(outcome: Outcome | None, ns: int | None) -> str:
     after = "" if ns is None else f" after {duration(ns / 1e6)}"
     if isinstance(outcome, ModelAnswer):
         return f"is answered{after}, {tokens(outcome.usage)}"
+    if isinstance(outcome, ToolAnswer):
+        return f"is answered{after}"
     return f"{'is given up' if outcome is None else 'fails'}{after}"
 
 

@@ -29,6 +29,7 @@ from apxm.runtime.stopped import StopKind, Stopped
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 from apxm.runtime.watch import WATCH
+from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
@@ -44,10 +45,11 @@ class Run:
         arguments: Sequence[Value],
         pool: BackendPool,
         options: RunOptions | None = None,
+        tools: Toolbox = NO_TOOLS,
     ) -> None:
         """`arguments` are the values of the flow's parameters, in order, already of their types.
 
-        Raises `ConfigurationError` where the program asks for a backend that the pool does not have, `UsageError` where
+        Raises `ConfigurationError` where the program asks for a backend or a tool that there is not, `UsageError` where
         its cost is limited and not known.
         """
         self._options = options or RunOptions()
@@ -57,7 +59,7 @@ class Run:
         self._arguments = arguments
         self._state = State(program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
-        binding = Binding(pool, self._options.seed, self._warn_of)
+        binding = Binding(pool, tools, self._options.seed, self._warn_of)
         self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}
         self._calls: Calls | None = None
         self._budget: Budget | None = None

@@ -24,6 +24,7 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.phases import READY, Phase
 from apxm.runtime.state import Frame
 from apxm.runtime.trace import Place, RawAttempt
+from apxm.tools.toolbox import Toolbox
 
 
 class Answer(Protocol):
@@ -43,6 +44,7 @@ class Binding:
     """What a run has for the providers of its operations."""
 
     pool: BackendPool
+    tools: Toolbox
     seed: int
     warn: Callable[[Call, str], None]
     """Tells the caller of the run something about a call; what is said once is the provider's to know."""

@@ -8,9 +8,10 @@ from itertools import chain
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
-from apxm.program.program import Operate, Program
+from apxm.program.program import Capability, Flow, Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.handlers.tool import ToolCall
 from apxm.runtime.state import LoadedPlan, Replace, load
 from apxm.runtime.waiting import WaitingOperation
 
@@ -22,6 +23,8 @@ def handler(node: Operate) -> Handler:
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
         return ModelCall(operation, node)
+    if operation is not None and operation.family is Family.TOOL:
+        return ToolCall(node)
     call = inline_operation(node)
     if call is not None:
         return call
@@ -48,6 +51,13 @@ class LoadedProgram:
         for found in chain.from_iterable(self.handlers):
             if isinstance(found, WaitingOperation):
                 self.waiting.setdefault(found.provider, found)
+
+    def tools(self, flow: Flow) -> list[tuple[str, Capability | None]]:
+        """The tools that a run of a flow may call, each once, with what the program declares of it."""
+        declared = {capability.name: capability for capability in self.program.capabilities}
+        found = chain.from_iterable(self.handlers[plan] for plan in self.program.plans_of(flow))
+        names = dict.fromkeys(handler.tool for handler in found if isinstance(handler, ToolCall))
+        return [(name, declared.get(name)) for name in names]
 
     @property
     def backends(self) -> tuple[str | None, ...]:
