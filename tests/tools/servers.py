@@ -7,7 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+import uvicorn
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 server = MCPServer("tests")
@@ -36,7 +38,7 @@ def fields(what: str) -> dict[str, str]:
 
 @server.tool()
 def refuse(what: str) -> str:
-    raise ValueError(f"no {what} today")
+    raise ToolError(f"no {what} today")
 
 
 def _leave(mark: str) -> None:
@@ -71,7 +73,7 @@ if __name__ == "__main__":
     if kind == "stdio":
         server.run("stdio")
     elif kind == "http":
-        server.run("streamable-http", host="127.0.0.1", port=int(arguments[0]))
+        uvicorn.run(server.streamable_http_app(), fd=int(arguments[0]), log_level="critical")
     elif kind == "silent":
         sys.stdin.read()
     elif kind == "broken":

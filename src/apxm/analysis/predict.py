@@ -7,7 +7,7 @@ model, and what the answers say is unknown: a `switch` on a text that holds one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from statistics import fmean
@@ -167,14 +167,18 @@ class Predictor:
 
 def stand_in(expected: Type, _random: Random | None = None) -> Value:
     """A value of a type of which nobody knows anything: a text counts as if a model had written it."""
-    if expected.element is not None:
+    if expected.is_list:
         return []
+    if expected.is_optional:
+        return None
+    if expected.fields is not None:
+        return {f.name: f.choices[0] if f.choices else stand_in(f.type) for f in expected.fields}
     return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
 
 
-def _by_operation(node: Operate) -> Handler:
+def _by_operation(node: Operate, records: Mapping[str, Type]) -> Handler:
     """The node's handler; a call goes to a backend that is called like the operation."""
-    made = handler(node)
+    made = handler(node, records)
     if isinstance(made, ModelCall):
         made.provider = node.operation
     return made

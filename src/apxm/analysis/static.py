@@ -16,7 +16,7 @@ from apxm.analysis.usage import Sizes, answer_tokens, calls_model, calls_tool
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.definition import Family
-from apxm.operations.types import Value, parse_type
+from apxm.operations.types import Type, Value, parse_type
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
 from apxm.program.program import Flow, Literal, Operate, Program
@@ -88,7 +88,7 @@ def analyze(
     a tool what `tools` says.
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
-    arguments, unknown = with_stand_ins(flow, given or {})
+    arguments, unknown = with_stand_ins(flow, given or {}, program.record_types)
     static = _FlowAnalysis(program, flow, profile, tools)
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
@@ -196,14 +196,17 @@ def _attempts(node: Operate, scenario: Scenario) -> int:
     return 1 + (retries.value if scenario is HIGH and isinstance(retries, Literal) else 0)
 
 
-def with_stand_ins(flow: Flow, given: Mapping[str, Value]) -> tuple[list[Value], tuple[str, ...]]:
-    """The arguments of a flow of which only some are known, and the names of those that are not.
+def with_stand_ins(
+    flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type]
+) -> tuple[list[Value], tuple[str, ...]]:
+    """The arguments of a flow of which only some are known, and the names of those that are not; `records` are those of
+    the program.
 
     Text that is not known counts as if a model had written it, so a `switch` on it takes any arm.
     """
     unknown = tuple(p.name for p in flow.parameters if p.required and p.name not in given)
-    stand_ins = {p.name: stand_in(parse_type(p.type)) for p in flow.parameters if p.name in unknown}
-    return arguments_for(flow, {**stand_ins, **given}), unknown
+    stand_ins = {p.name: stand_in(parse_type(p.type, records)) for p in flow.parameters if p.name in unknown}
+    return arguments_for(flow, {**stand_ins, **given}, records), unknown
 
 
 def latencies(profile: Profile | None, tools: ToolLatencies | None = None) -> str:

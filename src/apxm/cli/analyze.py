@@ -142,7 +142,7 @@ def simulate(
     from apxm.runtime.handlers.table import LoadedProgram
 
     profile, program, flow, given = drawn.read(asked)
-    arguments, unknown = with_stand_ins(flow, given)
+    arguments, unknown = with_stand_ins(flow, given, program.record_types)
     if not drawn.quiet:
         called = LoadedProgram(program).tools(flow)
         note(printable(f"latencies: {latencies(profile, drawn.tools if called else None)}"))

@@ -15,7 +15,7 @@ from apxm.source import printable
 
 if TYPE_CHECKING:
     from apxm.config.inventory import Inventory
-    from apxm.program.program import Capability
+    from apxm.tools.schemas import Declaration
     from apxm.tools.toolbox import Toolbox
 
 tools_app = typer.Typer(help="List the tools, call one, or check those of a program.", rich_markup_mode=None)
@@ -107,7 +107,7 @@ def check_tools(
 
     program = LoadedProgram(compile_file(file, 0, flow_named=True).compilation.program)
     needed = dict(found for flow in program.program.flows for found in program.tools(flow))
-    needed |= {capability.name: capability for capability in program.program.capabilities}
+    needed |= program.declarations
     toolbox = configured_tools(Inventory(config))
     with asyncio.Runner(loop_factory=real_loop) as runner:
         found = runner.run(_looked_at(toolbox, needed))
@@ -126,7 +126,7 @@ def check_tools(
         raise typer.Exit(exits.FAILED)
 
 
-async def _looked_at(toolbox: Toolbox, needed: dict[str, Capability | None]) -> list[dict[str, Any]]:
+async def _looked_at(toolbox: Toolbox, needed: dict[str, Declaration | None]) -> list[dict[str, Any]]:
     try:
         return [
             {

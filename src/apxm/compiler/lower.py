@@ -15,7 +15,7 @@ from apxm.ir.operations import OperateOp
 from apxm.ir.structure import FlowOp, Module, SwitchOp, arm_path
 from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
-from apxm.operations.effects import Access, Order, order_between
+from apxm.operations.effects import Access, Order
 from apxm.operations.types import NONE
 from apxm.program.program import (
     AnyNode,
@@ -290,19 +290,18 @@ class _PlanBuilder:
         """What an order port waits for, as `after` and `requires`.
 
         Behind the frame, an exit of a write stands for all accesses before it too. So where this plan does not make
-        one, it still comes behind the reads that the frame was told about, as strictly as a write does.
+        one, it still comes behind the reads that the frame was told about, whatever became of them.
         """
         pending = self.tracker.pending
         requires = tuple(
             p.node for p in pending if same_kind(p.access, port) and (port.mode == "write" or p.construct is not None)
         )
-        if port.mode == "read":
-            return (), requires
-        told = {
-            p.node: order_between(p.access, port) for p in pending if p.construct is None and p.access.mode == "read"
-        }
-        after = tuple(node for node, order in told.items() if order is Order.SETTLED)
-        return after, (*requires, *(node for node, order in told.items() if order is Order.SUCCEEDED))
+        after = tuple(
+            p.node
+            for p in pending
+            if p.construct is None and p.access.mode == "read" and p.access.resource.may_alias(port.resource)
+        )
+        return (after if port.mode == "write" else ()), requires
 
 
 def _nodes(edges: tuple[Edge, ...], order: Order) -> tuple[int, ...]:

@@ -132,7 +132,8 @@ def _one_per_name(agents: list[DeclaredAgent], report: Report) -> dict[str, Decl
         first = found.setdefault(name.text, declared)
         if _said(first) != _said(declared):
             message = f"the capability `{name.text}` is declared otherwise on line {first.capability.name.span.line}"
-            report.error("duplicate-name", message, name.span, f"there it is {first.callee.declaration}")
+            readonly = " readonly" if first.capability.readonly else ""
+            report.error("duplicate-name", message, name.span, f"there it is {first.callee.declaration}{readonly}")
     return found
 
 

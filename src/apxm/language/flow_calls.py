@@ -62,6 +62,8 @@ class FlowCalls(FlowToolCalls):
             return None
         if owner is not None:
             advice = f"agent `{owner.agent.name.text}` has it: `{owner.agent.name.text}.{name.text}(…)`"
+        elif name.text in self._findings.capabilities:
+            advice = f'another agent declares it as a capability: declare it here too, or write `inv("{name.text}", …)`'
         else:
             advice = self._report.near(name.text, self._agent.callables) or CALLS.get(name.text.lower())
             advice = advice or self._report.near(name.text, OPERATIONS)

@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 
 from apxm.errors import ConfigurationError, OperationError
-from apxm.program.program import Capability
+from apxm.tools.schemas import Declaration
 from apxm.tools.settings import Command
 from apxm.tools.tool import Arguments, CallTool, ToolAnswer, failed
 
@@ -69,7 +69,7 @@ class CommandTool(CallTool):
         except UnicodeDecodeError:
             raise failed(self.name, "what it wrote is not UTF-8") from None
 
-    async def flaws(self, declared: Capability | None) -> list[str]:
+    async def flaws(self, declared: Declaration | None) -> list[str]:
         del declared  # a program does not say what it takes
         program = self._command[0]
         try:

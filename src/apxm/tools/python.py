@@ -18,8 +18,7 @@ import msgspec
 from apxm.errors import ConfigurationError
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON
-from apxm.program.program import Capability
-from apxm.tools.schemas import Schema, misfits
+from apxm.tools.schemas import Declaration, Schema, misfits
 from apxm.tools.settings import ToolSettings
 from apxm.tools.tool import Arguments, CallTool, ToolAnswer, failed
 
@@ -77,7 +76,7 @@ class PythonTool(CallTool):
         Thread(target=run, name=f"tool {self.name}", daemon=True).start()
         return await asyncio.wrap_future(future)
 
-    async def flaws(self, declared: Capability | None) -> list[str]:
+    async def flaws(self, declared: Declaration | None) -> list[str]:
         try:
             function = self._function
         except ConfigurationError as error:
@@ -106,7 +105,7 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-def _misfits(function: Callable[..., Any], declared: Capability) -> list[str]:
+def _misfits(function: Callable[..., Any], declared: Declaration) -> list[str]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # of something built in

@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from apxm.errors import ConfigurationError, OperationError
-from apxm.program.program import Capability
-from apxm.tools.schemas import misfits
+from apxm.tools.schemas import Declaration, misfits
 from apxm.tools.settings import Command, ServerSettings, ToolSettings
 from apxm.tools.tool import Arguments, CallTool, ConnectionLostError, ToolAnswer, failed, shown
 
@@ -166,7 +165,7 @@ class ServerTool(CallTool):
         async with self._slots:
             return await self.server.ask(lambda connection: connection.call(self.own, self.name, arguments))
 
-    async def flaws(self, declared: Capability | None) -> list[str]:
+    async def flaws(self, declared: Declaration | None) -> list[str]:
         try:
             offers = await self.server.offers()
         except OperationError as error:

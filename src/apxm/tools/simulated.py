@@ -76,6 +76,13 @@ class SimulatedTool:
 
 def drawn(result: Type, random: Random) -> Value:
     """A value of that type."""
+    if result.is_optional:
+        return None if random.random() < 0.5 else drawn(result.present, random)
+    if result.fields is not None:
+        return {
+            field.name: random.choice(field.choices) if field.choices else drawn(field.type, random)
+            for field in result.fields
+        }
     match result.name:
         case "int":
             return random.randrange(100)

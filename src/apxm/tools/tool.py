@@ -12,8 +12,8 @@ from apxm.backends.protocol import Clock, Handle, Usage
 from apxm.errors import OperationError
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, STR, Type, Value
-from apxm.program.program import Capability
 from apxm.source import shortened
+from apxm.tools.schemas import Declaration
 
 Arguments = dict[str, Value]
 
@@ -42,7 +42,7 @@ class CallTool(Protocol):
         """Raises `OperationError`."""
         ...
 
-    async def flaws(self, declared: Capability | None) -> list[str]:
+    async def flaws(self, declared: Declaration | None) -> list[str]:
         """Everything that keeps calls of it from working, and does not need one to be seen: it cannot be had, or takes
         or gives something else than `declared`."""
         ...

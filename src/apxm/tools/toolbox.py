@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from apxm.errors import ConfigurationError, OperationError, hint_for
 from apxm.operations.types import Type
-from apxm.program.program import Capability
+from apxm.tools.schemas import Declaration
 from apxm.tools.server import Server
 from apxm.tools.simulated import Draw, SimulatedTool, ToolLatencies, drawn
 from apxm.tools.tool import Arguments, CallTool, Tool, ToolAnswer
@@ -44,7 +44,7 @@ class AbsentTool(CallTool):
         del arguments
         raise OperationError("configuration", self._why.message, hint=self._why.hint)
 
-    async def flaws(self, declared: Capability | None) -> list[str]:
+    async def flaws(self, declared: Declaration | None) -> list[str]:
         del declared
         return [self._why.message + (f" ({self._why.hint})" if self._why.hint else "")]
 
@@ -95,7 +95,7 @@ class Toolbox:
         changed._made = {}
         return changed
 
-    async def flaws(self, needed: Iterable[tuple[str, Capability | None]]) -> list[ToolFlaw]:
+    async def flaws(self, needed: Iterable[tuple[str, Declaration | None]]) -> list[ToolFlaw]:
         """All that is wrong with the tools that a program can need, each with its declaration, if there is one. Starts
         the servers among them, and calls nothing."""
         found: list[ToolFlaw] = []
@@ -108,7 +108,7 @@ class Toolbox:
         """What a server says of a tool that it has; nothing of any other."""
         return await self._get(name).hints()
 
-    async def check(self, needed: Iterable[tuple[str, Capability | None]]) -> None:
+    async def check(self, needed: Iterable[tuple[str, Declaration | None]]) -> None:
         """Raises `ConfigurationError` with all that is wrong with them."""
         flaws = await self.flaws(needed)
         if flaws:
@@ -137,7 +137,7 @@ class SimulatedToolbox(Toolbox):
             return self._get(name)
         return SimulatedTool(name, result, self._seed, round(self._latencies.of(name) * 1e6), self._draw)
 
-    async def flaws(self, needed: Iterable[tuple[str, Capability | None]]) -> list[ToolFlaw]:
+    async def flaws(self, needed: Iterable[tuple[str, Declaration | None]]) -> list[ToolFlaw]:
         return await super().flaws((name, declared) for name, declared in needed if name in self._known)
 
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from itertools import chain
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
-from apxm.program.program import Capability, Flow, Operate, Program
+from apxm.operations.types import Type
+from apxm.program.program import Flow, Operate, Program
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.tool import ToolCall
 from apxm.runtime.state import LoadedPlan, Replace, load
 from apxm.runtime.waiting import WaitingOperation
+from apxm.tools.schemas import Declaration
 
 Handler = InlineOperation | WaitingOperation
 
 
-def handler(node: Operate) -> Handler:
-    """Raises `ArtifactError` for an operation that this version does not run."""
+def handler(node: Operate, records: Mapping[str, Type]) -> Handler:
+    """What runs a node of a program with such records. Raises `ArtifactError` for an operation that this version does
+    not run."""
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
         return ModelCall(operation, node)
     if operation is not None and operation.family is Family.TOOL:
-        return ToolCall(node)
+        return ToolCall(node, records)
     call = inline_operation(node)
     if call is not None:
         return call
@@ -35,12 +38,16 @@ class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
     def __init__(
-        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, replace: Replace | None = None
+        self,
+        program: Program,
+        handler_of: Callable[[Operate, Mapping[str, Type]], Handler] = handler,
+        replace: Replace | None = None,
     ) -> None:
         """Predictions have handlers of their own, and values that no answer decides."""
         self.program = program
+        records = program.record_types
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
+            tuple(handler_of(node, records) if isinstance(node, Operate) else None for node in plan.nodes)
             for plan in program.plans
         )
         """The handlers by plan and node; None where the node is not an operation."""
@@ -48,16 +55,25 @@ class LoadedProgram:
         self.plans: tuple[LoadedPlan, ...] = load(program, inline, replace)
         self.waiting: dict[Hashable, WaitingOperation] = {}
         """The first operation by the key of its provider: any of those that share the key can bind it."""
+        self.limits_first_parts = False
+        """Whether an operation limits the time for the first part of its answer."""
         for found in chain.from_iterable(self.handlers):
             if isinstance(found, WaitingOperation):
                 self.waiting.setdefault(found.provider, found)
+                self.limits_first_parts |= found.first_timeout_ns is not None
 
-    def tools(self, flow: Flow) -> list[tuple[str, Capability | None]]:
+    def tools(self, flow: Flow) -> list[tuple[str, Declaration | None]]:
         """The tools that a run of a flow may call, each once, with what the program declares of it."""
-        declared = {capability.name: capability for capability in self.program.capabilities}
+        declared = self.declarations
         found = chain.from_iterable(self.handlers[plan] for plan in self.program.plans_of(flow))
         names = dict.fromkeys(handler.tool for handler in found if isinstance(handler, ToolCall))
         return [(name, declared.get(name)) for name in names]
+
+    @property
+    def declarations(self) -> dict[str, Declaration]:
+        """The tools that the program declares, by name."""
+        records = self.program.record_types
+        return {capability.name: Declaration.of(capability, records) for capability in self.program.capabilities}
 
     @property
     def backends(self) -> tuple[str | None, ...]:

@@ -3,11 +3,12 @@ gives."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from apxm.errors import OperationError
 from apxm.operations.plain import kind_of
-from apxm.operations.types import Value, check_size, parse_type
+from apxm.operations.types import Type, Value, check_size, parse_type
 from apxm.program.program import Operate
 from apxm.runtime.expressions import evaluator
 from apxm.runtime.handlers.model import literal
@@ -23,9 +24,9 @@ class ToolCall(WaitingOperation):
 
     __slots__ = ("_arguments", "_result", "readonly", "tool")
 
-    def __init__(self, node: Operate) -> None:
+    def __init__(self, node: Operate, records: Mapping[str, Type]) -> None:
         self._arguments = evaluator(node.arguments[0], node.operands)
-        self._result = parse_type(node.result)
+        self._result = parse_type(node.result, records)
         self.tool = cast(str, literal(node, "tool"))
         self.readonly = literal(node, "readonly") is True
         self.provider = "tool", self.tool, self.readonly
