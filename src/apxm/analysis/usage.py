@@ -13,6 +13,7 @@ from apxm.operations.types import Value, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.program import (
     AnyNode,
+    Cast,
     Compute,
     DictOf,
     Enter,
@@ -26,6 +27,7 @@ from apxm.program.program import (
     Operate,
     Output,
     Sum,
+    TextForm,
     TextOf,
     ToFloat,
 )
@@ -44,7 +46,8 @@ def calls_model(node: AnyNode) -> bool:
 
 
 def calls_tool(node: AnyNode) -> bool:
-    return isinstance(node, Operate) and OPERATIONS[node.operation].family is Family.TOOL
+    operation = OPERATIONS.get(node.operation) if isinstance(node, Operate) else None
+    return operation is not None and operation.family is Family.TOOL
 
 
 Limit = Callable[[Operate], float]
@@ -142,5 +145,5 @@ class Sizes:
                 return 2 + sum(self._of(item, frame, node) + 3 for item in items)
             case DictOf(keys=keys, values=values):
                 return 2 + sum(map(len, keys)) + sum(self._of(value, frame, node) + 6 for value in values)
-            case Field(of=of) | ToFloat(of=of):
+            case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
                 return self._of(of, frame, node)

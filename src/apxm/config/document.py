@@ -105,7 +105,7 @@ class Document:
             if not isinstance(table, dict):
                 raise self._refuse((section, name), f"a table [{section}.{name}] is expected")
             if not name or not name.isprintable():
-                raise self._refuse((section, name), "a name of printable characters is expected")
+                raise self._refuse((section, name), "it needs a name of printable characters")
             yield name, cast(dict[str, Any], table)
 
     def _known(self, at: tuple[str, ...], table: Mapping[str, Any], known: Iterable[str]) -> None:

@@ -29,13 +29,13 @@ class OperateOp(Op):
         arguments: Sequence[SSAValue],
         options: Mapping[str, SSAValue],
         literals: Mapping[str, Value],
-        declared: Type | None = None,
+        answer: Type | None = None,
     ) -> None:
-        """`options` are those given as values, `literals` those written out; `declared` is the result where a
-        declaration says it."""
+        """`options` are those given as values, `literals` those written out; `answer` is the type of what it gives
+        where the source says that."""
         operation = self.OPERATION
         rest = [argument.type for argument in arguments[len(operation.operands) :]]
-        result = operation.result_for(rest) if declared is None else declared
+        result = answer or operation.result_for(rest)
         operands = [*arguments, *options.values()] if options else arguments
         super().__init__(operands, None if result is NONE else result, names=tuple(options), literals=literals)
 
@@ -65,7 +65,8 @@ class OperateOp(Op):
         self._verify_arguments(arguments)
         # Inlining may narrow an operand from json to str; the result stays what the source made of it.
         found = self.results[0].type if self.results else NONE
-        if found is not operation.result and not (operation.result_declared and self.results):
+        said = operation.takes_schema or operation.result_declared
+        if found is not operation.result and not (said and found is not NONE):
             expected = operation.result_for([argument.type for argument in arguments[len(operation.operands) :]])
             if found not in (operation.result, expected):
                 raise InvalidModule(f"expected the result {expected}, found {found}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from apxm.ir.core import Block, InvalidModule, Op, SSAValue
@@ -178,11 +178,14 @@ def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None
 
 
 class Module:
-    """All flows of a source, by symbol, in its order, and the tools that it declares."""
+    """All flows of a source, by symbol, in its order; its records, each behind those in it; the tools it declares."""
 
-    __slots__ = ("capabilities", "flows")
+    __slots__ = ("capabilities", "flows", "records")
 
-    def __init__(self, flows: Sequence[FlowOp], capabilities: Sequence[Capability] = ()) -> None:
+    def __init__(
+        self, flows: Sequence[FlowOp], records: Iterable[Type] = (), capabilities: Iterable[Capability] = ()
+    ) -> None:
+        self.records = tuple(records)
         self.flows = {flow.symbol: flow for flow in flows}
         self.capabilities = tuple(capabilities)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from apxm.frozen import FrozenRecord
-from apxm.operations.definition import Operation
+from apxm.operations.definition import Callee, Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
 
@@ -48,10 +48,12 @@ class Fragment(Syntax):
 
 
 class TypeName(Syntax):
-    """``str``, ``list[str]``."""
+    """``str``, ``list[str]``, ``Person?``."""
 
     name: str
     element: TypeName | None = None
+    optional: bool = False
+    """Whether a `?` stands behind it."""
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -107,6 +109,19 @@ class FieldOf(Expression):
 
     value: Expression
     name: Identifier
+
+
+class Cast(Expression):
+    """``value as type``"""
+
+    value: Expression
+    type: TypeName
+
+
+class TypeOrNull(Expression):
+    """``Person?``, where an argument is a type. Other types look like values there, ``Person`` or ``list[Person]``."""
+
+    type: Expression
 
 
 class Addition(Expression):
@@ -358,7 +373,10 @@ class OperationCall(FrozenRecord):
     """The operation's positional parameters in order, then the variadic ones; a positional parameter given by name is
     at its place here."""
     options: Mapping[str, Expression]
-    """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
+    """The parameters that are only given by name, in the operation's order, the agent's defaults filled in, without
+    `schema`."""
+    answer: Type | None
+    """The type that `schema` says, of what the call gives."""
 
 
 class FlowCall(FrozenRecord):
@@ -370,6 +388,13 @@ class FlowCall(FrozenRecord):
     """One expression per parameter, in order: the call's own, or the parameter's default."""
 
 
+class DeclaredCapability(FrozenRecord):
+    """A capability, with the types of what it takes and gives."""
+
+    capability: Capability
+    callee: Callee
+
+
 class ToolCall(FrozenRecord):
     """A call that the checker resolved to a tool, however it is written."""
 
@@ -377,7 +402,7 @@ class ToolCall(FrozenRecord):
     arguments: Mapping[str, Expression] | Expression
     """The arguments by name, or one expression that is an object of all."""
     options: Mapping[str, Expression]
-    declared: Capability | None
+    declared: DeclaredCapability | None
 
 
 class CheckedTree(FrozenRecord):
@@ -387,10 +412,12 @@ class CheckedTree(FrozenRecord):
     types: Mapping[Expression, Type]
     """The type of every expression."""
     calls: Mapping[CallExpression, OperationCall | FlowCall | ToolCall]
-    capabilities: Sequence[Capability]
+    capabilities: Sequence[DeclaredCapability]
     """The tools that the program declares, each once."""
     results: Mapping[Construct, Type]
     """The type of every construct that gives a value; one that gives none is absent."""
+    records: Mapping[str, Type]
+    """The records of the source by name, each behind those in it."""
     tail: frozenset[Construct]
     """The unbound constructs whose arms' `return`s give the value of the construct or flow around them."""
     entry: Flow | None

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments
-from apxm.language.declarations import DeclaredCapability
 from apxm.language.expressions import FlowExpressions
 from apxm.language.report import UNKNOWN
+from apxm.language.syntax import DeclaredCapability
 from apxm.operations.catalog import TOOL_OPTIONS
 from apxm.operations.definition import Callee, Operation, Parameter
 from apxm.operations.types import JSON, Type, Value, conforms
@@ -113,9 +113,7 @@ class FlowToolCalls(FlowExpressions):
             message = f"`{tool}` is not declared `readonly`, so no call of it is made again"
             advice = "leave `retries:` out; a capability that changes nothing is declared `readonly`"
             self._report.error("unknown-argument", message, options["retries"].span, advice)
-        self._findings.calls[call] = syntax.ToolCall(
-            tool=tool, arguments=arguments, options=options, declared=None if declared is None else declared.capability
-        )
+        self._findings.calls[call] = syntax.ToolCall(tool=tool, arguments=arguments, options=options, declared=declared)
 
     def _entries(self, arguments: Sequence[syntax.Expression]) -> tuple[syntax.NamedArgument, ...] | None:
         """The entries of an object that is given alone, as itself or as a literal text that is one; else None."""
@@ -142,9 +140,6 @@ class FlowToolCalls(FlowExpressions):
                 keys = tuple(syntax.Constant(span=span, value=key) for key in entries)
                 values = tuple(self._written(item, span) for item in entries.values())
                 return syntax.DictDisplay(span=span, keys=keys, values=values)
-            case None:
-                self._report.not_yet("null", span)
-                return syntax.Constant(span=span, value="")
             case _:
                 return syntax.Constant(span=span, value=value)
 
