@@ -17,7 +17,7 @@ GROUND = [
     {"source", "frozen", "forks", "regular", "version", "writing"},
     {"garbage"},
     {"errors"},
-    {"operations", "files"},
+    {"operations", "files", "reading", "textdiff"},
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
@@ -41,7 +41,7 @@ ONLY_IN = {
     "mcp_types": {"tools"},
     "httpx2": {"tools"},
     "httptools": {"simulator"},
-    "jsonschema": {"simulator"},
+    "jsonschema": {"backends"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
     "rich": {"cli"},
@@ -54,7 +54,7 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 2840,
     "apxm": 2101,  # the files of the package itself
-    "backends": 3853,
+    "backends": 4593,
     "cli": 3758,
     "compiler": 1297,
     "config": 1410,
@@ -67,7 +67,8 @@ BUDGETS = {
     "reports": 1426,
     "runtime": 6152,
     "tools": 1400,
-    "simulator": 3644,
+    "simulator": 2904,
+    "testing": 900,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError, UsageError
+from apxm.errors import ApxmError, ConfigurationError, Problems, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
@@ -141,7 +141,9 @@ async def run_async(
     lines: in parts as they come where the result is one call's answer, else whole at the end. What either raises ends
     the run and is raised from here.
 
-    Raises `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels everything in flight.
+    Raises `UsageError` or `ConfigurationError` for what it needs and does not have, `LinkError` for several things, all
+    before the first call; then `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels
+    everything in flight.
     """
     begun = perf_counter()
     _refuse_misuse(program, arguments)
@@ -149,16 +151,20 @@ async def run_async(
     chosen = select_flow(program, flow)
     if twice := sorted((arguments or {}).keys() & values.keys()):
         raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
-    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}), program.record_types)
+    problems = Problems()
+    given = {**(arguments or {}), **values}
+    inputs = problems.of(lambda: arguments_for(chosen, assign(chosen, (), given), program.record_types), [])
     told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     run_id = new_run_id(time())
-    async with _opened(backends, told.selection, tools) as (pool, toolbox):
-        session = Session(
-            LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool,
-            tools=toolbox, run_id=run_id, begun=begun,
-        )  # fmt: skip
+    async with _opened(backends, told.selection, tools, problems) as (pool, toolbox):
+        with problems:
+            session = Session(
+                LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool,
+                tools=toolbox, run_id=run_id, begun=begun,
+            )  # fmt: skip
+            await session.link()
         session.open_journal(warn)
         if session.recorder is not None:
             folder = "" if journal_dir is None else f", journal_dir={os.fspath(journal_dir)!r}"
@@ -209,8 +215,9 @@ async def resume_async(
         for warning in earlier.warnings:
             warn(warning.render())
         told = _watched(earlier.told.but(said), recorder.run_id)
-        async with _opened(backends, told.selection, tools) as (pool, toolbox):
+        async with _opened(backends, told.selection, tools, Problems()) as (pool, toolbox):
             session = Session.resumed(earlier, told, pool, begun, toolbox)
+            await session.link()
             logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
             return await _executed(session)
 
@@ -274,11 +281,18 @@ resume = _blocking(resume_async)
 
 @asynccontextmanager
 async def _opened(
-    given: BackendPool | None, selection: Selection, functions: Mapping[str, Callable[..., Any]] | None
+    given: BackendPool | None,
+    selection: Selection,
+    functions: Mapping[str, Callable[..., Any]] | None,
+    problems: Problems,
 ) -> AsyncGenerator[tuple[BackendPool, Toolbox]]:
     """The backends that are `given`, else those that are configured, and the tools; what was opened here is closed at
-    the end."""
-    pool, tools = _configured(selection) if given is None else (given, NO_TOOLS)
+    the end. Where that cannot be used, the `problems` there were before are told with it."""
+    try:
+        pool, tools = _configured(selection) if given is None else (given, NO_TOOLS)
+    except (UsageError, ConfigurationError):
+        with problems:
+            raise
     if functions and not selection.simulate_tools:
         tools = tools.but(functions)
     try:
@@ -355,4 +369,4 @@ def _configured(selection: Selection) -> tuple[BackendPool, Toolbox]:
     logger.info("%s", resolved.notice)
     for warning in resolved.warnings:
         warn(warning)
-    return BackendPool(resolved.backends, resolved.default, PROCESS), resolved.tools
+    return resolved.pool(PROCESS), resolved.tools

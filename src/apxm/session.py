@@ -110,8 +110,6 @@ class Session:
 
     def __post_init__(self) -> None:
         self.run = Run(self.program, self.flow, self.inputs, self.pool, self.told.options, self.tools)
-        self.tools_needed = self.program.tools(self.flow)
-        """The tools that it may call, with their declarations."""
         self._validated = self.begun
 
     @classmethod
@@ -126,13 +124,17 @@ class Session:
             tools=tools, run_id=recorder.run_id, recorder=recorder, begun=begun,
         )  # fmt: skip
 
+    async def link(self) -> None:
+        """Raises what `Run.link` raises, before anything is paid."""
+        await self.run.link()
+
     def open_journal(self, warn: Callable[[str], None]) -> None:
         """Begins the journal of a new run, where it has one. `warn` is told where there should be one and cannot be.
         Raises `JournalError`, and `ConfigurationError`, where the run must not go on without."""
         journaling = self.told.journaling
         wanted = journaling.journal
         if wanted is None:
-            real = bool(self.tools_needed) and not self.tools.simulated
+            real = bool(self.run.tools) and not self.tools.simulated
             wanted = journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
         if not wanted:
             return
@@ -161,9 +163,7 @@ class Session:
         self._validated = perf_counter()
 
     async def execute(self) -> Trace:
-        """Runs to the end, once. Raises what `Run.execute` raises, and `ConfigurationError` where a tool that it may
-        call is not there, or not as it is declared."""
-        await self.tools.check(self.tools_needed)
+        """Runs to the end, once. Raises what `Run.execute` raises."""
         return await self.run.execute(self.recorder)
 
     def result(self, trace: Trace) -> Result:

@@ -17,7 +17,7 @@ from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from apxm.testing import ScriptedBackend
-from apxm.tools.simulated import SimulatedTool, drawn
+from apxm.tools.simulated import SimulatedTool, draw_fitting
 from apxm.tools.tool import Tool, ToolAnswer
 from apxm.tools.toolbox import Toolbox
 
@@ -28,7 +28,7 @@ Script = Mapping[str, tuple[int, Callable[[dict[str, Any]], object]]]
 
 class ScriptedTool(SimulatedTool):
     def __init__(self, name: str, script: Script, log: list[str]) -> None:
-        super().__init__(name, Type("json"), 0, 0, drawn)
+        super().__init__(name, Type("json"), 0, 0, draw_fitting)
         self.script, self.log = script, log
 
     def begin(self, arguments: dict[str, Any], clock: Clock, done: Callable[[Any], None]) -> Handle:

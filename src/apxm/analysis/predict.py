@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
-from apxm.analysis.station import ANSWER, PredictedBackend
+from apxm.analysis.station import ANSWER, PredictedBackend, stand_in
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value
@@ -77,7 +77,7 @@ class Predictor:
         self, program: Program, profile: Profile | None, seed: int, tools: ToolLatencies = TYPICAL_TOOLS
     ) -> None:
         self._seed = seed
-        self._tools = SimulatedToolbox(tools, seed, stand_in)
+        self._tools = SimulatedToolbox(tools, seed, lambda result, _: stand_in(result, items=1))
         self._draws = profile is not None and len(profile.ratios) > 1
         self._iteration = 0
         self._arms: dict[tuple[int, int], Random] = {}
@@ -163,17 +163,6 @@ class Predictor:
             return self._arms[place].choice(cases)
 
         return choose
-
-
-def stand_in(expected: Type, _random: Random | None = None) -> Value:
-    """A value of a type of which nobody knows anything: a text counts as if a model had written it."""
-    if expected.is_list:
-        return []
-    if expected.is_optional:
-        return None
-    if expected.fields is not None:
-        return {f.name: f.choices[0] if f.choices else stand_in(f.type) for f in expected.fields}
-    return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
 
 
 def _by_operation(node: Operate, records: Mapping[str, Type]) -> Handler:

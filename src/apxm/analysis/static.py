@@ -10,8 +10,9 @@ from msgspec import Struct
 from apxm.analysis.branches import Branches
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
-from apxm.analysis.predict import Predictor, stand_in
+from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
+from apxm.analysis.station import stand_in
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model, calls_tool
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS

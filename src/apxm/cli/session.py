@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 
 import typer
@@ -20,7 +21,7 @@ from apxm.cli.terminal import is_terminal, note, show_diagnostics, show_warning,
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
-from apxm.errors import ApxmError, OutputClosedError, UsageError
+from apxm.errors import ApxmError, OutputClosedError, Problems, UsageError
 from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
@@ -30,7 +31,6 @@ from apxm.reports.structs import run_json
 from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
@@ -133,22 +133,41 @@ def run_program(
     program."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [], program.record_types)
-    loaded = LoadedProgram(program)
-    configured = resolve(told.selection)
     terminal = Terminal(shown, metrics_file)
-    pool = BackendPool(configured.backends, configured.default)
-    session = Session(
-        loaded, flow, arguments, terminal.listening(told), pool, tools=configured.tools, begun=begun, phases=phases
-    )
-    session.open_journal(show_warning)
-    with closing(session):
-        if not shown.quiet:
-            announce(configured, session, warnings)
-            if session.recorder:
-                note(f"run {session.run_id} is journaled")
-        status = show(session, terminal)
+    problems = Problems()
+    read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
+    arguments = problems.of(read, [])
+    loaded = LoadedProgram(program)
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        with problems:
+            configured = resolve(told.selection)
+            session = Session(
+                loaded, flow, arguments, terminal.listening(told), configured.pool(),
+                tools=configured.tools, begun=begun, phases=phases,
+            )  # fmt: skip
+            link(session, runner)
+        session.open_journal(show_warning)
+        with closing(session):
+            if not shown.quiet:
+                announce(configured, session, warnings)
+                if session.recorder:
+                    note(f"run {session.run_id} is journaled")
+            status = show(session, terminal, runner)
     leave(session, status)
+
+
+def link(session: Session, runner: asyncio.Runner) -> None:
+    """Raises `LinkError`, or the only error, where the run needs what is not there. Servers of tools that were begun
+    for that stay there for the run, in the loop of the `runner`."""
+
+    async def linked() -> None:
+        try:
+            await session.link()
+        except BaseException:
+            await session.tools.close()
+            raise
+
+    runner.run(linked())
 
 
 @contextmanager
@@ -169,12 +188,11 @@ def leave(session: Session, status: int) -> None:
     raise typer.Exit(status or (exits.STOPPED if session.lost else 0))
 
 
-def show(session: Session, terminal: Terminal) -> int:
-    """Runs it to its end and reports. Returns the exit status."""
+def show(session: Session, terminal: Terminal, runner: asyncio.Runner) -> int:
+    """Runs it to its end, in the loop in which it was linked, and reports. Returns the exit status."""
     terminal.run = session.run
     session.prepared()
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        trace, signal_number = runner.run(_execute(session, terminal.progress))
+    trace, signal_number = runner.run(_execute(session, terminal.progress))
     _report(session, session.result(trace), signal_number, terminal)
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
@@ -184,8 +202,8 @@ def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Dia
     default = session.pool.info.name
     for info in dict.fromkeys(info for info in session.run.backends if info.name != default):
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
-    if session.tools_needed and session.tools.simulated:
-        names = ", ".join(name for name, _ in session.tools_needed)
+    if session.run.tools and session.tools.simulated:
+        names = ", ".join(session.run.tools)
         note(printable(f"tools: simulated, so nothing is really called ({names}); --real-tools calls them"))
     if session.run.limits_answers:
         note(f"budget: answers to calls without a max_tokens have at most {DEFAULT_MAX_TOKENS:,} tokens")

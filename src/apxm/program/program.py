@@ -388,16 +388,6 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
         """Where this process has it from; no part of the program, nor of its artifact. None where it was made."""
         return vars(self).get("_origin")
 
-    def plans_of(self, flow: Flow) -> list[int]:
-        """All plans that a run of a flow may open, its own first."""
-        found = {flow.plan: None}
-        left = [flow.plan]
-        while left:
-            opened = {plan for _, opener in self.plans[left.pop()].openers() for plan in opener.opening.plans}
-            left += opened - found.keys()
-            found.update(dict.fromkeys(opened))
-        return list(found)
-
     def came_from(self, path: str, kind: Kind) -> None:
         """Tells of its `origin`, so that a run of it can go on after an edit of that file."""
         vars(self)["_origin"] = os.path.abspath(path), kind

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import blake2b
-from random import Random
 from typing import Any, NamedTuple
+
+import msgspec
 
 from apxm.backends.numbers import amount
 from apxm.backends.protocol import Clock, Handle
+from apxm.backends.shapes import drawn
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
+from apxm.operations.schemas import schema_of
 from apxm.operations.types import Type, Value
 from apxm.tools.tool import Arguments, ToolAnswer
-
-_WORDS = ("amber", "brook", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty")
 
 
 class ToolLatencies(NamedTuple):
@@ -52,8 +52,8 @@ def parse_latencies(said: Iterable[str]) -> ToolLatencies:
     return found
 
 
-Draw = Callable[[Type, Random], Value]
-"""A function that draws a value of a type."""
+Draw = Callable[[Type, str], Value]
+"""A function that draws a value of a type, which follows from a text."""
 
 
 class SimulatedTool:
@@ -70,30 +70,10 @@ class SimulatedTool:
 
     def begin(self, arguments: Arguments, clock: Clock, done: Callable[[Any], None]) -> Handle:
         said = json.dumps([self._seed, self.name, arguments])
-        answer = ToolAnswer(self._draw(self._result, Random(blake2b(said.encode()).digest())))
+        answer = ToolAnswer(self._draw(self._result, said))
         return clock.call_at(clock.now() + self._latency_ns, lambda: done(answer))
 
 
-def drawn(result: Type, random: Random) -> Value:
-    """A value of that type."""
-    if result.is_optional:
-        return None if random.random() < 0.5 else drawn(result.present, random)
-    if result.fields is not None:
-        return {
-            field.name: random.choice(field.choices) if field.choices else drawn(field.type, random)
-            for field in result.fields
-        }
-    match result.name:
-        case "int":
-            return random.randrange(100)
-        case "float":
-            return round(random.uniform(0, 100), 2)
-        case "bool":
-            return random.random() < 0.5
-        case "list":
-            assert result.element is not None
-            return [drawn(result.element, random) for _ in range(random.randint(1, 3))]
-        case "json":
-            return {"simulated": " ".join(random.sample(_WORDS, 2))}
-        case _:
-            return "simulated " + " ".join(random.sample(_WORDS, 3))
+def draw_fitting(result: Type, said: str) -> Value:
+    """A value of that type, as a simulated model gives one."""
+    return drawn(msgspec.json.encode(schema_of(result)), said)

@@ -10,7 +10,7 @@ from apxm.errors import ConfigurationError, OperationError, hint_for
 from apxm.operations.types import Type
 from apxm.tools.schemas import Declaration
 from apxm.tools.server import Server
-from apxm.tools.simulated import Draw, SimulatedTool, ToolLatencies, drawn
+from apxm.tools.simulated import Draw, SimulatedTool, ToolLatencies, draw_fitting
 from apxm.tools.tool import Arguments, CallTool, Tool, ToolAnswer
 
 
@@ -108,13 +108,6 @@ class Toolbox:
         """What a server says of a tool that it has; nothing of any other."""
         return await self._get(name).hints()
 
-    async def check(self, needed: Iterable[tuple[str, Declaration | None]]) -> None:
-        """Raises `ConfigurationError` with all that is wrong with them."""
-        flaws = await self.flaws(needed)
-        if flaws:
-            first, *rest = (f"tool {flaw.tool!r}: {flaw.message}" for flaw in flaws)
-            raise ConfigurationError("\n".join([first, *(f"  {other}" for other in rest)]), where=flaws[0].where)
-
     async def close(self) -> None:
         """Ends what they started. No call is in flight any more."""
         for thing in (*self._made.values(), *self._servers.values()):
@@ -126,7 +119,7 @@ class SimulatedToolbox(Toolbox):
 
     simulated = True
 
-    def __init__(self, latencies: ToolLatencies, seed: int = 0, draw: Draw = drawn) -> None:
+    def __init__(self, latencies: ToolLatencies, seed: int = 0, draw: Draw = draw_fitting) -> None:
         super().__init__({})
         self._latencies = latencies
         self._seed = seed

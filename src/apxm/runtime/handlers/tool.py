@@ -3,10 +3,10 @@ gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from apxm.errors import OperationError
+from apxm.errors import ConfigurationError, OperationError
 from apxm.operations.plain import kind_of
 from apxm.operations.types import Type, Value, check_size, parse_type
 from apxm.program.program import Operate
@@ -65,6 +65,16 @@ class ToolProvider(Provider):
         # What changes the world must not do it again because a process ended before it knew.
         self.records_started = not (readonly or simulated)
         self._random = run.random
+        self._toolbox = run.tools
+        self._declared = run.declarations.get(tool.name)
+
+    async def missing(self, operations: Sequence[Any], alone: bool) -> Sequence[ConfigurationError]:
+        """Also where nothing else is needed: a call that fails may have done something already."""
+        del operations, alone
+        return [
+            ConfigurationError(f"tool {flaw.tool!r}: {flaw.message}", where=flaw.where)
+            for flaw in await self._toolbox.flaws([(self.name, self._declared)])
+        ]
 
     def answer(self, call: Call, outcome: Any) -> ToolAnswer | OperationError:
         del call
