@@ -51,7 +51,8 @@ class CallLines:
 
     def reused(self, path: str, request: ModelRequest | Arguments, result: Answered) -> None:
         lines = request_lines(request, LONGEST)
-        self._tell(path, ["is answered by the journal", *lines, *text_lines("answer", str(result.value), LONGEST)])
+        lines += text_lines("answer", text_form(result.value), LONGEST)
+        self._tell(path, ["is answered by the journal", *lines])
 
     def _tell(self, path: str, lines: list[str]) -> None:
         head, *texts = lines
