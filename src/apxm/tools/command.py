@@ -92,10 +92,10 @@ async def _output(process: Process) -> bytes:
     assert process.stdout is not None
     found = bytearray()
     while part := await process.stdout.read(65536):
-        found += part
-        if len(found) > LARGEST_ANSWER:
+        if len(found) <= LARGEST_ANSWER:
+            found += part
+        else:
             _signal(process, signal.SIGKILL)
-            break
     return bytes(found)
 
 
@@ -124,6 +124,9 @@ async def _end(process: Process) -> None:
             await process.wait()
     _signal(process, signal.SIGKILL)
     await process.wait()
+    with suppress(TimeoutError):  # whatever left the group may hold them open
+        async with asyncio.timeout(_GRACE_S):
+            await asyncio.gather(*(stream.read() for stream in (process.stdout, process.stderr) if stream))
 
 
 def _signal(process: Process, number: int) -> None:
