@@ -20,12 +20,12 @@ from apxm.operations.types import Value, text_form
 from apxm.program.frames import SCENARIOS, Scenario
 from apxm.program.program import Flow, Operate
 from apxm.program.unfolding import FrameRecord, unfold
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Find
 from apxm.runtime.replay import replay
-from apxm.runtime.state import Frame
 from apxm.runtime.trace import Trace
 
 Place = tuple[int, int]

@@ -164,18 +164,20 @@ class _Checker:
     def check_opener(self, i: int, opener: Opener) -> None:
         if opener.flaw:
             raise self.error(i, opener.flaw)
-        opened = opener.opening.plans
+        opened = opener.opened
         for plan in opened:
             if not 0 <= plan < len(self.program.plans):
                 raise self.error(i, f"opens plan {plan} of {len(self.program.plans)}")
         if len({_shape(self.program.plans[plan]) for plan in opened}) > 1:
             raise self.error(i, "has arms that differ in their inputs or outputs")
+        if misfit := opener.misfit(self.program.plans[opened[0]]):
+            raise self.error(i, misfit)
 
     def check_port(self, i: int, node: Enter | Exit) -> None:
         opener = self.plan.nodes[node.opener] if 0 <= node.opener < i else None
         if not isinstance(opener, Opener):
             raise self.error(i, f"belongs to node {node.opener}, which is no switch or call before it")
-        opened = self.program.plans[opener.opening.plans[0]]
+        opened = self.program.plans[opener.opened[0]]
         ports = opened.inputs if isinstance(node, Enter) else len(opened.outputs)
         if not 0 <= node.port < ports:
             raise self.error(i, f"uses port {node.port} of {ports}")
@@ -197,8 +199,9 @@ class _Checker:
                 left.add((node.opener, node.port))
                 exited.add(node.opener)
         for opener, ports in entered.items():
-            needed = self.program.plans[openers[opener].opening.plans[0]].inputs
-            if sorted(ports) != list(range(needed)):
+            needed = self.program.plans[openers[opener].opened[0]].inputs
+            own = openers[opener].own_input
+            if sorted(ports if own is None else [*ports, own]) != list(range(needed)):
                 raise self.error(
                     opener, f"opens a plan of {needed} inputs, and delivers into ports {sorted(ports)[:20]}"
                 )
@@ -212,10 +215,10 @@ class _Checker:
         for port, i in declared.items():
             node = plan.nodes[i]
             assert isinstance(node, Output)
-            if (node.value is not None) != (plan.gives_value and port == 0):
+            if (node.value is not None) != (port < plan.values):
                 raise self.error(i, f"is output {port}, and {'has' if node.value else 'lacks'} a value")
-        if plan.gives_value and not declared:
-            raise self.error(None, "should give a value and has no output")
+        if not 0 <= plan.values <= len(declared):
+            raise self.error(None, f"should give {plan.values} values and has {len(declared)} outputs")
 
     def error(self, node: int | None, text: str) -> ArtifactError:
         where = f"plan {self.index}" if node is None else f"plan {self.index}, node {node}"
@@ -260,7 +263,7 @@ def _check_flow(program: Program, flow: Flow) -> None:
     plan = program.plans[flow.plan]
     if len(flow.parameters) > plan.inputs:
         raise error(f"has {len(flow.parameters)} parameters, and its plan takes {plan.inputs} inputs")
-    if (flow.result is not None) != plan.gives_value:
+    if int(flow.result is not None) != plan.values:
         raise error("and its plan differ about whether it gives a value")
     for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
         try:
@@ -282,5 +285,5 @@ def _check_names(program: Program) -> None:
                 raise ArtifactError(f"the program is not valid: plan {index} explains an order edge out of range")
 
 
-def _shape(plan: Plan) -> tuple[int, int, bool]:
-    return plan.inputs, len(plan.outputs), plan.gives_value
+def _shape(plan: Plan) -> tuple[int, int, int]:
+    return plan.inputs, len(plan.outputs), plan.values
