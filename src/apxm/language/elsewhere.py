@@ -56,7 +56,10 @@ TYPES = _each(
     ("tuple pair", "several values are a list, `list[T]`, or `json` where their types differ"),
     ("set frozenset array vector sequence iterable collection slice", "several values are a list: `list[T]`"),
     ("optional maybe union option", _OPTIONAL),
-    ("literal enum", "one of a few texts is a `str`; `switch` tells them apart"),
+    (
+        "literal enum",
+        'one of a few texts is a `str`; a model gives one by `choices: ["a", "b"]`, and `switch` tells them apart',
+    ),
     ("none nil void unit undefined never", _NOTHING),
     ("null", _OPTIONAL),
     ("date datetime time timedelta timestamp uuid url path", "AIS has no such values; as text they are `str`"),
