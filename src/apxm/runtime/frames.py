@@ -20,7 +20,7 @@ from typing import Any
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
-from apxm.program.program import AnyNode, Enter, Exit, Input, Plan, Program
+from apxm.program.program import AnyNode, Enter, Exit, Input, Opening, Plan, Program
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import InlineOperation
@@ -186,6 +186,14 @@ class Children(ABC):
     @abstractmethod
     def closed(self, child: Frame) -> None:
         """A frame is over."""
+
+    @abstractmethod
+    def live(self) -> Sequence[Frame]:
+        """The frames that are open."""
+
+    @abstractmethod
+    def openings(self) -> Sequence[Opening]:
+        """The frames that there have been, and those that may come."""
 
 
 class Scope(Children):
