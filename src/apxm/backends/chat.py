@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.choice import Choice, ChoiceMessage, UnreadableAnswerError, text_of
-from apxm.backends.completion import ChatMessage
+from apxm.backends.completion import ChatMessage, ImageContent, ImageUrl, TextContent
 from apxm.backends.content import load_json
 from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
@@ -42,7 +42,7 @@ def encode_call(
 
     Raises `BackendError` for text that no encoding of Unicode can carry."""
     system = request.system_text(settings.system)
-    messages = (ChatMessage("user", request.prompt),)
+    messages = (ChatMessage("user", _content(request) if request.attachments else request.prompt),)
     if system:
         messages = (ChatMessage("system", system), *messages)
     temperature = request.temperature if request.temperature is not None else settings.temperature
@@ -66,6 +66,20 @@ def encode_call(
         raise BackendError(
             "unsendable", "the prompt or the system text holds half of a surrogate pair", retryable=False
         ) from None
+
+
+def _content(request: ModelRequest) -> str | list[TextContent | ImageContent]:
+    """The user's message, its images where the prompt has them."""
+    parts: list[TextContent | ImageContent] = []
+    done = 0
+    for image in request.images:
+        if text := request.prompt[done : image.at]:
+            parts.append(TextContent(text))
+        parts.append(ImageContent(ImageUrl(image.source)))
+        done = image.at
+    if parts and (text := request.prompt[done:]):
+        parts.append(TextContent(text))
+    return parts or request.prompt
 
 
 def effort(budget: int | None) -> str:

@@ -81,6 +81,7 @@ class OpenAIBackend:
         self._client = Client(endpoint.chat_url, headers, environment, self._proxy)
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
+        self.can_see = settings.can_see
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:

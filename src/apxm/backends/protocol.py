@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import operator
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Annotated, Protocol, SupportsIndex, cast
 
 from msgspec import Meta, Struct, field
@@ -23,6 +25,36 @@ MOST_TOKENS = 1_000_000_000
 MOST_SERVICE_NS = 2**63 - 1
 """292 years."""
 _AROUND_MESSAGES = 32
+
+
+class Attachment(Struct, frozen=True, omit_defaults=True, dict=True):
+    """A file or an image of a request. Only its digest is part of that: not what it holds."""
+
+    name: str
+    """The base name of its file; empty for an image at a URL."""
+    digest: str = ""
+    """Of what the file holds."""
+    media_type: str = ""
+    """Of an image in a file; a file of text stands in the prompt."""
+    url: str = ""
+    """Of an image that the endpoint is to read itself."""
+    at: int = 0
+    """Behind how many characters of the prompt an image stands."""
+
+    @classmethod
+    def of(cls, name: str, data: bytes, media_type: str = "", at: int = 0) -> Attachment:
+        made = cls(name, blake2b(data, digest_size=16).hexdigest(), media_type, at=at)
+        vars(made)["_data"] = data
+        return made
+
+    @property
+    def is_image(self) -> bool:
+        return bool(self.media_type or self.url)
+
+    @property
+    def source(self) -> str:
+        """The URL of an image, or one that holds it whole."""
+        return self.url or f"data:{self.media_type};base64,{b64encode(vars(self)['_data']).decode()}"
 
 
 class ModelRequest(Struct, frozen=True, omit_defaults=True):
@@ -42,10 +74,16 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     """Whether to use the backend's reasoning setting; only set where `Backend.can_reason`."""
     reasoning_budget: int | None = None
     """Tokens to think with, where the source gives a number."""
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def images(self) -> tuple[Attachment, ...]:
+        return tuple(each for each in self.attachments if each.is_image) if self.attachments else ()
 
     @property
     def largest_input(self) -> int:
-        """The most input tokens of the request: a token is at least a byte, and each message has a few around it."""
+        """The most input tokens of the request, but for its images: a token is at least a byte, and each message has a
+        few around it."""
         texts = (self.prompt, self.system or "", self.instruction or "")
         return sum(len(text.encode(errors="surrogatepass")) for text in texts) + _AROUND_MESSAGES
 
@@ -208,6 +246,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How long the first part of its answer may take, likewise. Where it is set, all answers come in parts."""
     max_tokens: int | None = None
     """How long an answer may be, for calls that name no limit."""
+    image_tokens: int = 50_000
+    """The most tokens that one image counts."""
     own_input: int = 0
     """Tokens that the backend itself adds to each request, at most."""
     prices: dict[str, Price] = {}
@@ -237,6 +277,8 @@ class Backend(Protocol):
     def can_reason(self) -> bool:
         """Whether `ModelRequest.reasoning` means something to it."""
         ...
+
+    # And, where a backend has it, `can_see`: whether it takes images. Without it, it does not.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

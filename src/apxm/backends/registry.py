@@ -56,11 +56,18 @@ class DeferredBackend:
     """
 
     def __init__(
-        self, info: BackendInfo, limits: Limits, make: Callable[[], CoroutineBackend], *, can_reason: bool = False
+        self,
+        info: BackendInfo,
+        limits: Limits,
+        make: Callable[[], CoroutineBackend],
+        *,
+        can_reason: bool = False,
+        can_see: bool = False,
     ) -> None:
         self.info = info
         self.limits = limits
         self.can_reason = can_reason
+        self.can_see = can_see
         self._make = make
         self._backend: CoroutineBackend | None = None
 

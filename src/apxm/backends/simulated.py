@@ -2,8 +2,8 @@
 
 Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
 digits of the BLAKE2b digest of the prompt, behind the system text and a NUL where there is one, and the first 60
-characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up; an answer is cut to
-`max_tokens` of them.
+characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up, and an image as
+256; an answer is cut to `max_tokens` of them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from apxm.backends.slowdown import Slowdown, parse_slowdown
 from apxm.errors import BackendError
 
 CHARACTERS_PER_TOKEN = 4
+IMAGE_TOKENS = 256
 _BEGINNING = 60
 NS_PER_DRIPPED_BYTE = 1_000_000_000
 
@@ -40,6 +41,7 @@ class SimulatedBackend:
     """Callback style; works on any clock, in one event loop at a time."""
 
     can_reason = False
+    can_see = True
 
     def __init__(
         self,
@@ -134,7 +136,8 @@ class SimulatedBackend:
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        usage = Usage(count_tokens(request.system_text() or "") + count_tokens(request.prompt), count_tokens(text))
+        given = count_tokens(request.system_text() or "") + count_tokens(request.prompt)
+        usage = Usage(given + IMAGE_TOKENS * len(request.images), count_tokens(text))
         model = request.model or self._model
         return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
 

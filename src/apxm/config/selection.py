@@ -109,7 +109,9 @@ def _backend(known: KnownBackend) -> AnyBackend:
 
     settings = known.settings
     if not isinstance(settings, SimulatedSettings):
-        return DeferredBackend(known.info, settings.limits, make, can_reason=settings.can_reason)
+        return DeferredBackend(
+            known.info, settings.limits, make, can_reason=settings.can_reason, can_see=settings.can_see
+        )
     if known.refusal is None:
         return create_backend(known.name, settings, os.environ, where=known.where)
     # Each call of it fails, and a run without one is not held up.

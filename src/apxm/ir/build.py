@@ -12,6 +12,7 @@ from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldO
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
+from apxm.operations.catalog import CONTENT_KINDS
 from apxm.operations.labels import fold_label
 from apxm.operations.types import FLOAT, JSON, LITERAL_TYPES, Type, Value, list_of, parse_type
 
@@ -183,6 +184,8 @@ class _FlowBuilder:
                 literals[name] = _constant(expression, parameter.type)
             else:
                 options[name] = self.value(expression)
+        if found.content_kinds:
+            literals[CONTENT_KINDS] = [*found.content_kinds]
         built = self.add(OPERATE_OPS[operation.name](arguments, options, literals), call)
         self.name(built, operation.name, target)
         return built.value

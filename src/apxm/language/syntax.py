@@ -359,6 +359,9 @@ class OperationCall(FrozenRecord):
     at its place here."""
     options: Mapping[str, Expression]
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
+    content_kinds: tuple[str, ...] = ()
+    """The operation that each variadic argument was the argument of, as `image` of a path, or empty where it is a value
+    itself; empty where all are."""
 
 
 class FlowCall(FrozenRecord):

@@ -20,6 +20,8 @@ class Family(Enum):
     MEMORY = "memory"
     TOOL = "tool"
     AGENT = "agent"
+    CONTENT = "content"
+    """What may only stand among the context of a model call, and is part of that."""
 
 
 class Parameter(NamedTuple):
@@ -40,6 +42,8 @@ class Parameter(NamedTuple):
     """A bound that the number must exceed, for literals."""
     choices: tuple[str, ...] = ()
     """The legal texts, for literals; empty where any will do."""
+    written: bool = True
+    """Whether a source gives it; else the checker does."""
 
     def limit_passed_by(self, value: Any) -> str | None:
         """What `value`, a literal of the parameter's type, should have been; None where it may be given."""
@@ -60,6 +64,8 @@ class Variadic(NamedTuple):
     doc: str
     minimum: int = 0
     type: Type = JSON
+    content: bool = False
+    """Whether images and files may be among them."""
 
 
 class Callee(FrozenRecord):
@@ -104,7 +110,7 @@ class Callee(FrozenRecord):
         parts = [p.name if p.required else f"{p.name}?" for p in self.positional]
         if self.variadic:
             parts.append(f"{self.variadic.name}…")
-        parts += [f"{p.name}: {p.type}" for p in self.parameters if not p.by_position]
+        parts += [f"{p.name}: {p.type}" for p in self.parameters if p.written and not p.by_position]
         if self.open_arguments:
             parts.append("name: value…")
         return f"{self.name}({', '.join(parts)})"

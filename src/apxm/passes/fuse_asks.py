@@ -96,7 +96,7 @@ def _is_plain(op: OperateOp) -> bool:
     """Whether it is one call that sends its prompt as it stands and gives the answer as it comes."""
     operation = op.OPERATION
     plain = operation.effect is Effect.MODEL and operation.instruction is None and operation.result == STR
-    return plain and NO_FUSE not in op.attributes
+    return plain and NO_FUSE not in op.attributes and not op.has_content
 
 
 def _first_step(op: OperateOp, apart: set[SSAValue]) -> _Step:

@@ -11,7 +11,8 @@ from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.types import STR
 from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
-from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.content import UnreadFiles
+from apxm.runtime.handlers.model import ModelCall, RequestForm
 
 _HEADER = """\
 # Operations
@@ -102,7 +103,7 @@ def _argument_rows(operation: Operation) -> list[tuple[str, str]]:
     rows = [(p.name, _traits(p)) for p in operation.positional]
     if operation.variadic:
         rows.append((f"{operation.variadic.name}…", operation.variadic.doc))
-    return rows + [(f"{p.name}:", _traits(p)) for p in operation.parameters if not p.by_position]
+    return rows + [(f"{p.name}:", _traits(p)) for p in operation.parameters if p.written and not p.by_position]
 
 
 def _traits(parameter: Parameter) -> str:
@@ -149,7 +150,7 @@ def sample_request(operation: Operation, can_reason: bool) -> ModelRequest:
     node = Operate(
         operation=operation.name, result=str(STR), arguments=arguments, options={"system": Literal("SYSTEM")}
     )
-    return ModelCall(operation, node).request([], can_reason)
+    return ModelCall(operation, node).request([], RequestForm(can_reason, UnreadFiles()))
 
 
 def _messages(request: ModelRequest) -> str:

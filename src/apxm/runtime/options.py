@@ -10,6 +10,7 @@ from apxm.backends.numbers import amount, count, seconds, whole
 from apxm.errors import UsageError
 
 if TYPE_CHECKING:
+    from apxm.runtime.content import ContentFiles
     from apxm.runtime.observing import CallObserver
     from apxm.runtime.result_text import TextPart
 
@@ -50,6 +51,8 @@ class RunOptions(RunLimits):
     """What a caller says about a run: its limits, and who listens."""
 
     seed: int = 0
+    files: ContentFiles | None = None
+    """What its calls may read; None is what belongs to its program and its arguments."""
     """Draws the pauses between retries."""
     output: Callable[[str], None] | None = None
     """Called with each line the program prints, in program order, as soon as it is printed."""

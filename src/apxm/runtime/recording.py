@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from apxm.backends.protocol import Usage
+from apxm.backends.protocol import Attachment, Usage
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
 from apxm.journal.rows import (
@@ -144,7 +144,7 @@ class Recorder:
             raise JournalError(
                 f"the journal has an answer to {path}, but to another request",
                 where=printable(str(self._journal.path)),
-                hint="the backend, its model or an answer before it was another one then; "
+                hint=f"the backend, its model{_files(request)} or an answer before it was another one then; "
                 "--edited asks again what would be another request now",
             )
         return result
@@ -182,6 +182,12 @@ class Recorder:
 
     def _append(self, row: Row, then: Then | None = None, urgent: bool = False) -> None:
         self._journal.append(row, None if then is None else partial(enter, then, self._abort), urgent=urgent)
+
+
+def _files(request: object) -> str:
+    """The files that a request sends, in words."""
+    attachments: tuple[Attachment, ...] = getattr(request, "attachments", ())
+    return "".join(f", the file {printable(each.name)}" for each in attachments if each.name)
 
 
 def request_digest(request: object, name: str, variant: str | None) -> bytes:

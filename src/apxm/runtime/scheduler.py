@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, TypeVar
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, OperationError, UsageError
 from apxm.operations.types import Value, text_form
-from apxm.program.program import Flow
+from apxm.program.program import Flow, Program
 from apxm.program.tail import Tail
 from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
+from apxm.runtime.content import ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.handlers.inline import InlineOperation
+from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, RankedClock, VirtualLoop, clock_of, enter, limit_ns
@@ -62,8 +64,11 @@ class Run:
         self._arguments = arguments
         self._state = State(program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
-        binding = Binding(pool, self._options.seed, self._warn_of)
+        self.files = self._options.files or ContentFiles.of(_path_of(program.program), flow, arguments)
+        binding = Binding(pool, self._options.seed, self.files, self._warn_of)
         self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}
+        if program.has_content:
+            self._link_content(program.program)
         self._tail: Tail | None = None
         self._text: ResultText | None = None
         if self._options.on_text is not None:
@@ -85,6 +90,15 @@ class Run:
         self._spending = Spending(self.trace, self._who)
         if self._options.max_cost is not None:
             refuse_unknown_prices(self._uses())
+
+    def _link_content(self, program: Program) -> None:
+        """Raises `UsageError` or `ConfigurationError` where a call sends an image or a file that is not there, or that
+        its backend cannot take."""
+        for plan, names in zip(self._handlers, program.names.plans, strict=True):
+            for operation, name in zip(plan, names.nodes, strict=True):
+                if isinstance(operation, ModelCall) and operation.has_content:
+                    place = f"{program.names.file}:{name.line}:{name.column}"
+                    operation.link_content(self._providers[operation.provider], self.files, place)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
@@ -366,3 +380,7 @@ class Run:
         for provider in self._providers.values():
             if not provider.virtual:
                 raise UsageError(f"{provider.title} answers in real time, which a run on virtual time cannot see")
+
+
+def _path_of(program: Program) -> str | None:
+    return None if program.origin is None else program.origin[0]

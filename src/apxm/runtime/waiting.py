@@ -19,6 +19,7 @@ from apxm.backends.protocol import BackendInfo, Clock, Handle, Tell, Usage
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Cost
+from apxm.runtime.content import ContentFiles
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.phases import READY, Phase
@@ -44,6 +45,7 @@ class Binding:
 
     pool: BackendPool
     seed: int
+    files: ContentFiles
     warn: Callable[[Call, str], None]
     """Tells the caller of the run something about a call; what is said once is the provider's to know."""
 

@@ -47,10 +47,13 @@ class LoadedProgram:
         """The first operation by the key of its provider: any of those that share the key can bind it."""
         self.limits_first_parts = False
         """Whether an operation limits the time for the first part of its answer."""
+        self.has_content = False
+        """Whether a call sends an image or a file."""
         for found in chain.from_iterable(self.handlers):
             if isinstance(found, WaitingOperation):
                 self.waiting.setdefault(found.provider, found)
                 self.limits_first_parts |= found.first_timeout_ns is not None
+                self.has_content |= isinstance(found, ModelCall) and found.has_content
 
     @property
     def backends(self) -> tuple[str | None, ...]:
