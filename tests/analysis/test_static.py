@@ -64,7 +64,10 @@ def test_a_flow_without_branches_has_one_work_and_one_span() -> None:
     assert found.t_inf_ms == Range(4000, 4000, 4000)
     assert found.parallelism == 1.25
     assert found.calls == Range(3, 3, 3)
-    assert found.latencies == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms"
+    assert (
+        found.latencies
+        == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms, plan 2,000 ms, verify 1,000 ms, reflect 1,000 ms"
+    )
 
 
 def test_the_critical_path_leads_through_the_source() -> None:

@@ -44,7 +44,7 @@ BAD_PLANS: dict[str, tuple[tuple[AnyNode, ...], str]] = {
     "input in the middle": ((ask("a"), Input()), "node 0 is a operate, but the first 1 nodes"),
     "operand without value": ((show("a"), ask(0)), "uses the value of node 0, a operate that gives none"),
     "unknown operation": ((Operate(operation="hack"),), "is the operation 'hack'"),
-    "later operation": ((replace(ask("x"), operation="plan"),), "is the operation 'plan'"),
+    "later operation": ((replace(ask("x"), operation="qmem"),), "is the operation 'qmem'"),
     "too few arguments": ((replace(ask("x"), arguments=()),), "gives 'ask' 0 arguments; it takes ask(prompt"),
     "empty merge": ((merge(),), "gives 'merge' 0 arguments"),
     "unknown option": ((ask("x", colour="red"),), "gives 'ask' an option 'colour'"),

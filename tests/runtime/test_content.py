@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 
 import apxm
+from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import ModelRequest, Price
+from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import IMAGE_TOKENS, SimulatedBackend
 from apxm.errors import ConfigurationError, JournalError, UsageError
+from apxm.simulator.options import SimulatorOptions
+from apxm.simulator.server import simulator
 from apxm.testing import ScriptedBackend
 from tests.servers import Server, completion
 
@@ -81,8 +86,6 @@ def test_an_image_is_what_it_holds_and_not_what_it_is_called(folder: Path, data:
 
 
 def test_an_openai_endpoint_gets_data_urls_between_the_texts(folder: Path) -> None:
-    import asyncio
-
     program = compiled(folder, 'return ask("See.", image("photo.png"), 1, image("https://example.org/x"))')
 
     async def run() -> Any:
@@ -204,6 +207,20 @@ def test_an_image_counts_where_tokens_do(folder: Path) -> None:
         assert found is status
 
 
+def test_the_simulator_answers_and_counts_as_the_simulated_backend(folder: Path) -> None:
+    program = compiled(folder, 'return ask("See.", image("photo.png"), 1, file("notes.txt"), image("photo.png"))')
+
+    async def over_http() -> apxm.Result:
+        async with simulator(SimulatorOptions(latency="constant:0")) as address:
+            settings = OpenAISettings(model="simulated", endpoint=address.endpoint, can_see=True)
+            return await apxm.run_async(program, backends=pool(OpenAIBackend("local", settings, {})), journal=False)
+
+    served = asyncio.run(over_http())
+    made = apxm.run(program, backends=pool(SimulatedBackend(latency="constant:0")))
+    assert served.value == made.value
+    assert served.metrics.llm.total_input_tokens == made.metrics.llm.total_input_tokens
+
+
 # --- the journal ---------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +275,7 @@ def test_a_journal_from_elsewhere_reads_nothing_from_where_it_says_that_its_prog
 ) -> None:
     run_id, backends = journaled(compiled(folder, TWO), "second", folder / "journals")
     os.chdir(tmp_path)
-    with pytest.raises(UsageError, match="'photo.png' cannot be read"):
+    with pytest.raises(UsageError, match=r"'photo\.png' cannot be read"):
         apxm.resume(run_id, journal_dir=folder / "journals", backends=backends)
 
 

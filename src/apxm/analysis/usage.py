@@ -14,6 +14,7 @@ from apxm.operations.types import Value, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.program import (
     AnyNode,
+    Cast,
     Compute,
     DictOf,
     Enter,
@@ -27,6 +28,7 @@ from apxm.program.program import (
     Operate,
     Output,
     Sum,
+    TextForm,
     TextOf,
     ToFloat,
 )
@@ -148,5 +150,5 @@ class Sizes:
                 return 2 + sum(self._of(item, frame, node) + 3 for item in items)
             case DictOf(keys=keys, values=values):
                 return 2 + sum(map(len, keys)) + sum(self._of(value, frame, node) + 6 for value in values)
-            case Field(of=of) | ToFloat(of=of):
+            case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
                 return self._of(of, frame, node)

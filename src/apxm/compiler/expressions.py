@@ -13,8 +13,20 @@ from msgspec import Struct
 
 from apxm.errors import InternalError
 from apxm.ir.literals import size
-from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp, ValueOp
-from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
+from apxm.ir.values import CastOp, ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextFormOp, TextOp, ToFloatOp, ValueOp
+from apxm.program.program import (
+    Cast,
+    DictOf,
+    Expression,
+    Field,
+    ListOf,
+    Literal,
+    Operand,
+    Sum,
+    TextForm,
+    TextOf,
+    ToFloat,
+)
 
 MOST_LEAVES = 64
 """How many operands and constants an expression may hold that folds into its user; a `Compute` node holds others."""
@@ -69,6 +81,10 @@ def _expression(op: ValueOp, parts: tuple[Expression, ...]) -> Expression:
             return Field(parts[0], op.field)
         case ToFloatOp():
             return ToFloat(parts[0])
+        case CastOp():
+            return Cast(parts[0], op.result.type)
+        case TextFormOp():
+            return TextForm(parts[0], op.operands[0].type.name)
         case _:
             raise InternalError(f"{op.name} has no form in a program")
 
@@ -104,5 +120,9 @@ def _place(expression: Expression, operands: dict[int, int]) -> Expression:
             return Field(_place(of, operands), name)
         case ToFloat(of=of):
             return ToFloat(_place(of, operands))
+        case Cast(of=of, target=target):
+            return Cast(_place(of, operands), target)
+        case TextForm(of=of, record=name):
+            return TextForm(_place(of, operands), name)
         case _:
             assert_never(expression)

@@ -51,6 +51,7 @@ class _Lowering:
 
     def __init__(self, module: Module) -> None:
         self.flows = module.flows
+        self.records = module.records
         self.summary = Summary(module)
         self.anywhere = self.summary.of_module()
         self.plan_of_flow = {symbol: index for index, symbol in enumerate(self.flows)}
@@ -67,6 +68,7 @@ class _Lowering:
             entry=entry,
             optimization_level=optimization_level,
             names=Names(file=file, plans=tuple(names for names in self.names if names is not None)),
+            records=self.records,
         )
 
     def ports_of(self, op: Op) -> tuple[tuple[Access, ...], tuple[Access, ...]]:

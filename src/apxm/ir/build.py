@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TypeVar
 
@@ -9,18 +10,35 @@ from apxm.errors import InternalError
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
-from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
+from apxm.ir.values import CastOp, ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextFormOp, TextOp, converted
 from apxm.language import syntax
+from apxm.language.literals import constant_value
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
 from apxm.operations.catalog import CONTENT_KINDS
+from apxm.operations.definition import Family
 from apxm.operations.labels import fold_label
-from apxm.operations.types import FLOAT, JSON, LITERAL_TYPES, Type, Value, list_of, parse_type
+from apxm.operations.types import (
+    BUILT_IN,
+    JSON,
+    LITERAL_TYPES,
+    VERDICT,
+    Type,
+    Value,
+    assignable,
+    list_of,
+    optional,
+    parse_type,
+)
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
+_WRITTEN_OUT = (Family.MODEL, Family.OUTPUT)
+"""Families of operations that take the text forms of their arguments."""
+
 
 def build_module(checked: CheckedTree) -> Module:
-    return Module([_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows])
+    flows = [_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows]
+    return Module(flows, checked.records.values())
 
 
 class _FlowBuilder:
@@ -38,10 +56,10 @@ class _FlowBuilder:
 
     def build(self) -> FlowOp:
         flow = self.flow
-        result = None if flow.result is None else _type(flow.result)
-        parameters = {parameter.name.text: _type(parameter.type) for parameter in flow.parameters}
+        result = None if flow.result is None else self.type(flow.result)
+        parameters = {parameter.name.text: self.type(parameter.type) for parameter in flow.parameters}
         defaults = {
-            parameter.name.text: _constant(parameter.default, _type(parameter.type))
+            parameter.name.text: constant_value(parameter.default, parameters[parameter.name.text])
             for parameter in flow.parameters
             if parameter.default is not None
         }
@@ -111,6 +129,8 @@ class _FlowBuilder:
     def switch(self, switch: syntax.Switch) -> SSAValue | None:
         result = self.checked.results.get(switch)
         selector = self.value(switch.selector)
+        if selector.type == VERDICT:  # which is compared by its label
+            selector = self.add(FieldOp(selector, "label"), switch.selector).result
         labels = [fold_label(str(case.label.value)) for case in switch.cases]
         bodies = [case.body for case in switch.cases]
         if switch.default is not None:
@@ -140,18 +160,19 @@ class _FlowBuilder:
             case syntax.Name(text=text):
                 return self.values[text]
             case syntax.FormatText(parts=parts):
-                return self.add(TextOp([self.value(part) for part in parts]), expression).result
+                return self.add(TextOp([self.shown(part) for part in parts]), expression).result
             case syntax.ListDisplay(items=items):
                 element = self.checked.types[expression].element or JSON
                 built = [self.fitted(self.value(item), element, item) for item in items]
                 return self.add(ListOp(built, element), expression).result
-            case syntax.DictDisplay(keys=keys, values=values):
-                built = [self.value(value) for value in values]
-                return self.add(DictOp([str(key.value) for key in keys], built), expression).result
+            case syntax.DictDisplay():
+                return self.object(expression)
+            case syntax.Cast():
+                return self.cast(expression)
             case syntax.FieldOf(value=value, name=name):
                 return self.add(FieldOp(self.value(value), name.text), expression).result
             case syntax.Addition(operands=operands):
-                return self.addition([self.value(operand) for operand in operands], expression)
+                return self.addition([self.shown(operand) for operand in operands], expression)
             case syntax.CallExpression():
                 return self.call(expression, None)
             case _:
@@ -162,7 +183,29 @@ class _FlowBuilder:
         numbers = next((i for i, operand in enumerate(operands) if not operand.type.is_number), len(operands))
         if numbers > 1:
             operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]
-        return operands[0] if len(operands) == 1 else self.add(TextOp(operands), place).result
+        if len(operands) == 1:
+            return operands[0]
+        return self.add(TextOp(operands), place).result
+
+    def object(self, display: syntax.DictDisplay) -> SSAValue:
+        """Json, or a record: its fields in their order, those that are left out with their defaults."""
+        given = {str(key.value): self.value(value) for key, value in zip(display.keys, display.values, strict=True)}
+        type_ = self.checked.types[display]
+        if type_.fields is None:
+            return self.add(DictOp([*given], [*given.values()]), display).result
+        values = [
+            self.fitted(given[field.name], field.type, display)
+            if field.name in given
+            else self.add(ConstantOp(json.loads(field.default or "null"), field.type), display).result
+            for field in type_.fields
+        ]
+        return self.add(DictOp([field.name for field in type_.fields], values, type_), display).result
+
+    def cast(self, cast: syntax.Cast) -> SSAValue:
+        value, target = self.value(cast.value), self.checked.types[cast]
+        if assignable(self.checked.types[cast.value], target):
+            return self.fitted(value, target, cast)
+        return self.add(CastOp(value, target), cast).result
 
     def call(self, call: syntax.CallExpression, target: syntax.Identifier | None) -> SSAValue | None:
         match self.checked.calls[call]:
@@ -175,18 +218,19 @@ class _FlowBuilder:
         self, call: syntax.CallExpression, found: OperationCall, target: syntax.Identifier | None
     ) -> SSAValue | None:
         operation = found.operation
-        arguments = [self.value(argument) for argument in found.arguments]
+        value = self.shown if operation.family in _WRITTEN_OUT else self.value
+        arguments = [value(argument) for argument in found.arguments]
         options: dict[str, SSAValue] = {}
         literals: dict[str, Value] = {}
         for name, expression in found.options.items():
             parameter = operation.by_name.get(name)
             if parameter is not None and parameter.literal:
-                literals[name] = _constant(expression, parameter.type)
+                literals[name] = constant_value(expression, parameter.type)
             else:
-                options[name] = self.value(expression)
+                options[name] = value(expression)
         if found.content_kinds:
             literals[CONTENT_KINDS] = [*found.content_kinds]
-        built = self.add(OPERATE_OPS[operation.name](arguments, options, literals), call)
+        built = self.add(OPERATE_OPS[operation.name](arguments, options, literals, found.answer), call)
         self.name(built, operation.name, target)
         return built.value
 
@@ -194,11 +238,11 @@ class _FlowBuilder:
         self, call: syntax.CallExpression, found: FlowCall, target: syntax.Identifier | None
     ) -> SSAValue | None:
         arguments = [
-            self.fitted(self.value(argument), _type(parameter.type), argument)
+            self.fitted(self.value(argument), self.type(parameter.type), argument)
             for argument, parameter in zip(found.arguments, found.flow.parameters, strict=True)
         ]
         agent, flow = found.agent.name.text, found.flow.name.text
-        result = None if found.flow.result is None else _type(found.flow.result)
+        result = None if found.flow.result is None else self.type(found.flow.result)
         built = self.add(CallOp(f"{agent}.{flow}", arguments, result), call)
         self.name(built, flow if found.agent is self.agent else f"{agent}.{flow}", target)
         return built.value
@@ -207,19 +251,13 @@ class _FlowBuilder:
         conversion = converted(value, target)
         return value if conversion is None else self.add(conversion, place).result
 
+    def shown(self, expression: syntax.Expression) -> SSAValue:
+        """The expression's value where its text form is taken: that form itself, where the type has one of its own."""
+        value = self.value(expression)
+        own = self.checked.types[expression].name in BUILT_IN
+        return self.add(TextFormOp(value), expression).result if own else value
 
-def _type(name: syntax.TypeName) -> Type:
-    return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
-
-
-def _constant(expression: syntax.Expression, expected: Type) -> Value:
-    """The value of an expression that the checker found to be a literal, as an `expected`."""
-    match expression:
-        case syntax.Constant(value=value):
-            return float(value) if expected == FLOAT else value
-        case syntax.ListDisplay(items=items):
-            return [_constant(item, expected.element or JSON) for item in items]
-        case syntax.DictDisplay(keys=keys, values=values):
-            return {str(key.value): _constant(value, JSON) for key, value in zip(keys, values, strict=True)}
-        case _:
-            raise InternalError(f"{expression.span.place}: expected a literal")
+    def type(self, name: syntax.TypeName) -> Type:
+        records = self.checked.records
+        found = parse_type(name.name, records) if name.element is None else list_of(self.type(name.element))
+        return optional(found) if name.optional else found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from apxm.ir.core import Block, InvalidModule, Op, SSAValue
@@ -177,11 +177,12 @@ def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None
 
 
 class Module:
-    """All flows of a source, by symbol, in its order."""
+    """All flows of a source, by symbol, in its order; and its records, each behind those in it."""
 
-    __slots__ = ("flows",)
+    __slots__ = ("flows", "records")
 
-    def __init__(self, flows: Sequence[FlowOp]) -> None:
+    def __init__(self, flows: Sequence[FlowOp], records: Iterable[Type] = ()) -> None:
+        self.records = tuple(records)
         self.flows = {flow.symbol: flow for flow in flows}
 
     def callees_first(self) -> list[FlowOp]:

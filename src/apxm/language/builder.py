@@ -100,8 +100,10 @@ class Builder:
         return parts[1]
 
     def type_name(self, parts: Parts) -> syntax.TypeName:
-        element = parts[2] if len(parts) > 1 else None
-        return syntax.TypeName(span=self._span(parts), name=parts[0].text, element=element)
+        optional = parts[-1].kind == "QMARK"
+        return syntax.TypeName(
+            span=self._span(parts), name=parts[0].text, element=_first(syntax.TypeName, parts), optional=optional
+        )
 
     # --- statements
 
@@ -194,6 +196,15 @@ class Builder:
         return syntax.Comparison(span=self._span(parts), operator=operator, operands=_all(syntax.Expression, parts))
 
     expression = conjunction = negation = comparison
+
+    def cast(self, parts: Parts) -> syntax.Expression:
+        value: syntax.Expression = parts[0]
+        for type_ in _all(syntax.TypeName, parts):
+            value = syntax.Cast(span=self._span([value, type_]), value=value, type=type_)
+        return value
+
+    def type_or_null(self, parts: Parts) -> syntax.TypeOrNull:
+        return syntax.TypeOrNull(span=self._span(parts), type=parts[0])
 
     def addition(self, parts: Parts) -> syntax.Addition:
         return syntax.Addition(span=self._span(parts), operands=_all(syntax.Expression, parts))

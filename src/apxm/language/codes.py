@@ -9,7 +9,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # the text
         "too-large": "The file is larger than 2 MiB.",
         "not-utf8": "The file holds bytes that are not UTF-8.",
-        "too-deep": "Brackets, fields or the lists of a type nest deeper than 64 levels.",
+        "too-deep": "Brackets, fields or a type nest deeper than 64 levels, or a record has over 1,000 fields in all.",
         "bad-character": "A character that AIS does not use stands outside of text and comments.",
         "unclosed-text": "A text has no closing quote.",
         "unclosed-comment": "A `/*` has no `*/`.",
@@ -29,6 +29,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "unknown-annotation": "An annotation that does not exist.",
         "unknown-default": "An agent default that does not exist.",
         "unknown-type": "A type that does not exist.",
+        "record-cycle": "A record holds itself, directly or through others.",
         "flow-cycle": "A flow calls itself, directly or through others.",
         # names
         "undefined-name": "A name that nothing binds.",
@@ -46,17 +47,21 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "not-literal": "Something must be written out as a literal here.",
         "out-of-range": "A number is outside of what the argument allows.",
         "unknown-choice": "A text is not one of those that the argument allows, such as a memory tier.",
+        "bad-choices": "The `choices` of a call are none, blank, or equal after trimming and case folding.",
         "empty-prompt": "A model call has neither a prompt nor context.",
         "empty-name": "A capability is called by an empty name.",
         # types
         "wrong-type": "A value has a type that does not fit.",
         "misplaced-content": "An image or a file stands elsewhere than among the context of a model call.",
         "bad-addition": "`+` has two sides of which neither is text, and that are not two numbers.",
+        "missing-field": "A record that is written out lacks a field that has no default.",
         "no-field": "A field of something that has none of this name.",
         "no-value": "Something that gives no value is used as one.",
         # control
         "empty-switch": "A `switch` without a `case`.",
         "duplicate-label": "Two cases of a `switch` have the same label after trimming and case folding.",
+        "missing-case": "A `switch` without `default` has no case for one of the texts that its value can be.",
+        "impossible-case": "The value of a `switch` is known never to be the label of this case.",
         "arm-types": "The arms of a bound construct give different types.",
         "missing-return": "A path ends without the `return` that is needed.",
         "misplaced-return": "A `return` stands inside a construct that is neither bound nor last.",

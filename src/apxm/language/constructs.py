@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from apxm.language import syntax
 from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
 from apxm.language.report import UNKNOWN
 from apxm.language.statements import Destination, FlowStatements, Place
-from apxm.operations.labels import fold_label
-from apxm.operations.types import BOOL, INT, JSON, LATER_TYPES, STR, Type
+from apxm.operations.labels import fold_label, matching_label
+from apxm.operations.types import BOOL, INT, JSON, PLAN, STR, VERDICT, Type
 from apxm.source import Span
 
 Bindings = Iterable[tuple[syntax.Identifier, Type]]
@@ -63,8 +64,10 @@ class FlowConstructs(FlowStatements):
     def _bind_result(self, construct: syntax.Construct, place: Place) -> None:
         """Is called behind the last block of `construct`; `place` is where the blocks stood."""
         if construct.target is not None:
-            self._settle(place.destination)
-            self._scopes.bind(construct.target, place.destination.type)
+            destination = place.destination
+            self._settle(destination)
+            choices = tuple(dict.fromkeys(chain(*destination.choices))) if all(destination.choices) else ()
+            self._scopes.bind(construct.target, destination.type, choices=choices)
 
     def _block_with(self, block: syntax.Block, bindings: Bindings, place: Place) -> None:
         self._scopes.enter()
@@ -77,16 +80,21 @@ class FlowConstructs(FlowStatements):
 
     def _switch(self, switch: syntax.Switch, place: Place) -> None:
         found = self._expressions.value(switch.selector)
-        if found not in (STR, UNKNOWN):
+        if found not in (STR, VERDICT, UNKNOWN):
             message = f"found `{found}`, expected `str`: `switch` compares text"
-            self._report.error("wrong-type", message, switch.selector.span, 'make it text: `switch "" + …`')
-        self._labels(switch)
+            advice = 'make it text: `switch "" + …`' if found.present != STR else "`x as str` fails where it is null"
+            self._report.error("wrong-type", message, switch.selector.span, advice)
+        choices = self._expressions.choices_of(switch.selector)
+        if found == VERDICT and (label := VERDICT.field("label")) is not None:
+            choices = label.choices
+        self._labels(switch, choices)
         inside = self._inside(switch, place)
         for block in switch.blocks:
             self._block(block, inside)
         self._bind_result(switch, inside)
 
-    def _labels(self, switch: syntax.Switch) -> None:
+    def _labels(self, switch: syntax.Switch, choices: tuple[str, ...]) -> None:
+        """`choices` are the texts of which the selector is one, where that is known."""
         if not switch.cases:
             self._report.error("empty-switch", "this `switch` has no `case`", switch.span.first(len("switch")))
         seen: dict[str, Span] = {}
@@ -102,6 +110,20 @@ class FlowConstructs(FlowStatements):
                 advice = "labels are compared without surrounding blanks, capital and small letters being equal"
                 self._report.error("duplicate-label", message, label.span, advice)
             seen.setdefault(folded, label.span)
+        if choices and switch.cases:
+            self._match(switch, choices, seen)
+
+    def _match(self, switch: syntax.Switch, choices: tuple[str, ...], labels: dict[str, Span]) -> None:
+        """Each of `choices` has its case, and each of `labels` its choice."""
+        matched = {choice: matching_label(choice, labels) for choice in choices}
+        listed = ", ".join(f'"{choice}"' for choice in choices)
+        for label in labels.keys() - set(matched.values()):
+            message = f"this case never comes: the value is one of {listed}"
+            self._report.error("impossible-case", message, labels[label], self._report.near(label, choices))
+        missing = [f'"{choice}"' for choice, label in matched.items() if label is None]
+        if missing and switch.default is None:
+            message = f"this `switch` has no case for {', '.join(missing)}, and no `default`"
+            self._report.error("missing-case", message, switch.span.first(len("switch")))
 
     # --- if, try
 
@@ -169,13 +191,16 @@ class FlowConstructs(FlowStatements):
 
     def _element(self, items: syntax.Expression) -> Type:
         found = self._expressions.value(items)
-        if found.element is not None:
-            return found.element
+        if found.is_list:
+            return found.element or JSON
         if found == JSON:
             return JSON  # only a run can tell whether this is a list
-        if found != UNKNOWN and found.name not in LATER_TYPES:
+        if found != UNKNOWN:
             message = f"found `{found}`, expected a list: `for` takes its items one by one"
-            self._report.error("wrong-type", message, items.span)
+            advice = "the steps of a plan are a list: `p.steps`" if found == PLAN else None
+            if found.present.is_list or found.present == JSON:
+                advice = f"`x as {found.present}` fails where it is null"
+            self._report.error("wrong-type", message, items.span, advice)
         return UNKNOWN
 
     def _limit(self, repetition: syntax.Repetition) -> None:

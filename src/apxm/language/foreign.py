@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard, cast
 
 from apxm.language import later
-from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
+from apxm.language.elsewhere import NO_TERNARY, RECORD, TYPES, WORDS, method_advice, word_advice
 from apxm.language.lalr import STATEMENT_WORDS, Token
 from apxm.language.report import Report
-from apxm.language.syntax import CallExpression, Identifier
+from apxm.language.syntax import CallExpression, Identifier, TypeName
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
@@ -26,6 +26,7 @@ _METHOD_BEFORE = re.compile(r"[)\]}\"][ \t]*\.[ \t]*(\w+)[ \t]*\Z")
 _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
 _SIGN = re.compile(r"[-*/%&|?!<>=.:~^]+")
+_OR_NULL = re.compile(r"\|\s*(?:null|[Nn]one|nil|undefined)\b")
 _LAMBDA = re.compile(r"\blambda[ \t]*\Z")
 _WORD_BEFORE = re.compile(r"(\w+)([ \t]*)\Z")
 _LABELS = "a case has one label: write one `case` for each"
@@ -44,7 +45,7 @@ _OPERATORS = {
     "?.": "a field is read by `.`; where it is missing, what needs it fails",
     "??": "a field that is missing fails what needs it; there is no other value for it",
     "|>": "a result is bound, `ask(…) -> x`, and used by its name",
-    "?": "there is no `a ? b : c`; `switch text { … } -> x` chooses, and `if … else … -> x` with a later version",
+    "?": NO_TERNARY,
     "**": "there is no power",
     "*": "arguments are written one by one",
     "-": "only a number that is written out has a sign, as in `-1`; `0 - x` comes with a later version",
@@ -165,8 +166,8 @@ def _describe_member(word: Token, token: Token, source: SourceFile, report: Repo
 def _misused_type(token: Token, values: list[Any], expected: set[str]) -> Token | None:
     """The name in ``dict[str, int]``, ``Literal["a"]``, ``string[]`` and ``list<str>``."""
     before = values[-1] if values else None
-    if token.text == "<" and _is_name(before) and "LSQB" in expected and "PLUS" not in expected:
-        return before
+    if token.text == "<" and isinstance(before, TypeName):
+        return Token("NAME", before.name, before.span.start)
     if (token.kind == "COMMA" and expected == {"RSQB"}) or (expected == {"NAME"} and _is(before, "LSQB")):
         opener = max(i for i, value in enumerate(values) if _is(value, "LSQB"))
         return values[opener - 1] if _is_name(values[opener - 1]) else None
@@ -274,8 +275,10 @@ _ADVICE = (
     _Row("", "NAME", "a `for` has no parentheses: `for x in xs { … }`", alone=True, behind="FOR"),
     _Row("=in", "", _items),
     _Row("COMMA", "FLOW", "nothing stands between the parts of an agent"),
+    _Row("LBRACE", "NAME", RECORD, unless="TEXT", behind="COLON"),
+    _Row("LBRACE", "NAME", RECORD, alone=True, behind="LSQB"),
     # where something is bound
-    _Row("ARM", "ARROW", "the result of a call is bound by `->`"),
+    _Row("ARM =as", "ARROW", "the result of a call is bound by `->`"),
     _Row("ARROW", "PLUS", "`->` binds the result of a call that is a statement of its own", unless="RPAR RSQB"),
     _Row("COLON", "EQUAL", "a `let` has the type of its value", alone=True),
     _Row("COMMA", "EQUAL", _ONE_NAME, alone=True),
@@ -307,8 +310,6 @@ def describe_operator(offset: int, expected: set[str], source: SourceFile, repor
     if sign and sign[0] in _LATER_OPERATORS and _follows_value(expected) and "PLUS" in expected:
         formats = sign[0] == "%" and source.text[:offset].rstrip().endswith('"')
         report.not_yet(sign[0], Span(source, offset, offset + 1), _OPERATORS["$"] if formats else None)
-    elif source.text[offset] == "?" and "LSQB" in expected and "TEXT" not in expected:
-        report.not_yet("T?", Span(source, offset, offset + 1), TYPES["any"])
     else:
         return False
     return True
@@ -321,7 +322,8 @@ def foreign_character(text: str, offset: int, expected: set[str]) -> str | None:
     if text[offset] == "|" and "ARM" in expected:
         return _LABELS
     if text[offset] == "|" and "LSQB" in expected and "TEXT" not in expected:
-        return "a type has no alternatives; `json` holds any value"
+        nothing = _OR_NULL.match(text, offset)
+        return TYPES["optional"] if nothing else "a type has no alternatives; `json` holds any value"
     if re.compile(r"-[ \t]+>").match(text, offset):
         return "it is written `->`, without a blank"
     if text[offset] == "*" and "PLUS" not in expected:

@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 from apxm.language import syntax
 from apxm.language.report import Report
-from apxm.operations.types import LATER_TYPES
 
 STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
     {
@@ -24,7 +23,7 @@ STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
 )
 DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
-ARGUMENTS = frozenset({*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")})
+ARGUMENTS = frozenset({("ask", "tools"), ("ask", "max_rounds")})
 """Operations, each with an argument that a later version brings."""
 FUNCTIONS = frozenset(
     {
@@ -36,17 +35,13 @@ FUNCTIONS = frozenset(
 """Names of functions that a later version brings. A flow may have one until then, so they are no operations yet."""
 VALUES = frozenset({"null"})
 """Names that nothing binds until a later version."""
-WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x as T"})
+WORDS = MappingProxyType({"in": "x in xs"})
 """What a later version lets one write, by a word that stands where it would."""
 
 
 def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
     """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with it,
     and what belongs in a `loop` with that."""
-    for record in tree.records:
-        report.not_yet(WORDS["type"], record.span.first(len("type")))
-        for field in record.fields:
-            _refuse_type(field.type, report)
     for agent in tree.agents:
         for default in agent.defaults:
             if default.name.text in DEFAULTS:
@@ -54,19 +49,8 @@ def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
         for capability in agent.capabilities:
             message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
             report.error("not-yet", message, capability.name.span)
-        for declared in (*agent.capabilities, *agent.flows):
-            for name in (*(parameter.type for parameter in declared.parameters), declared.result):
-                _refuse_type(name, report)
         for flow in agent.flows:
             _refuse_in(flow.body, report, in_loop=False)
-
-
-def _refuse_type(name: syntax.TypeName | None, report: Report) -> None:
-    while name is not None:
-        if name.name in LATER_TYPES:
-            message = f"the type `{name.name}` is part of AIS, but this version does not have it yet"
-            report.error("not-yet", message, name.span)
-        name = name.element if name.name == "list" else None
 
 
 def _refuse_in(block: syntax.Block, report: Report, *, in_loop: bool) -> None:

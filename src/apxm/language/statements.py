@@ -25,6 +25,8 @@ class Destination:
         """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
         self.arms: list[tuple[syntax.Expression, Type]] = []
         """What gives it a value, where nothing is declared."""
+        self.choices: list[tuple[str, ...]] = []
+        """The texts of which each of `arms` gives one; empty for an arm of which that is not known."""
         self.joined: Type | None = None
         """The type of all arms."""
         self.through: list[syntax.Construct] = []
@@ -147,9 +149,10 @@ class FlowStatements(ABC):
         match statement:
             case syntax.CallStatement():
                 self._call(statement)
-            case syntax.Let():
-                found = self._expressions.value(statement.value)
-                self._scopes.bind(statement.target, found, blank=self._expressions.is_blank(statement.value))
+            case syntax.Let(value=value):
+                found = self._expressions.value(value)
+                blank, choices = self._expressions.is_blank(value), self._expressions.choices_of(value)
+                self._scopes.bind(statement.target, found, blank=blank, choices=choices)
             case _:
                 self._construct(statement, place)
 
@@ -161,7 +164,7 @@ class FlowStatements(ABC):
             message = f"`{statement.call.written}` gives no value, so there is nothing to bind"
             self._report.error("no-value", message, statement.target.span)
             found = UNKNOWN
-        self._scopes.bind(statement.target, found)
+        self._scopes.bind(statement.target, found, choices=self._expressions.choices_of(statement.call))
 
     def _return(self, statement: syntax.Return, place: Place) -> None:
         destination, value = place.destination, statement.value
@@ -186,3 +189,4 @@ class FlowStatements(ABC):
             self._expressions.fit(value, destination.declared, f"the result of {destination.name}")
         else:
             destination.arms.append((value, self._expressions.value(value)))
+            destination.choices.append(self._expressions.choices_of(value))

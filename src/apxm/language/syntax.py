@@ -48,10 +48,12 @@ class Fragment(Syntax):
 
 
 class TypeName(Syntax):
-    """``str``, ``list[str]``."""
+    """``str``, ``list[str]``, ``Person?``."""
 
     name: str
     element: TypeName | None = None
+    optional: bool = False
+    """Whether a `?` stands behind it."""
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -107,6 +109,19 @@ class FieldOf(Expression):
 
     value: Expression
     name: Identifier
+
+
+class Cast(Expression):
+    """``value as type``"""
+
+    value: Expression
+    type: TypeName
+
+
+class TypeOrNull(Expression):
+    """``Person?``, where an argument is a type. Other types look like values there, ``Person`` or ``list[Person]``."""
+
+    type: Expression
 
 
 class Addition(Expression):
@@ -358,7 +373,10 @@ class OperationCall(FrozenRecord):
     """The operation's positional parameters in order, then the variadic ones; a positional parameter given by name is
     at its place here."""
     options: Mapping[str, Expression]
-    """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
+    """The parameters that are only given by name, in the operation's order, the agent's defaults filled in, without
+    `schema`."""
+    answer: Type | None
+    """The type that `schema` says, of what the call gives."""
     content_kinds: tuple[str, ...] = ()
     """The operation that each variadic argument was the argument of, as `image` of a path, or empty where it is a value
     itself; empty where all are."""
@@ -382,6 +400,8 @@ class CheckedTree(FrozenRecord):
     calls: Mapping[CallExpression, OperationCall | FlowCall]
     results: Mapping[Construct, Type]
     """The type of every construct that gives a value; one that gives none is absent."""
+    records: Mapping[str, Type]
+    """The records of the source by name, each behind those in it."""
     tail: frozenset[Construct]
     """The unbound constructs whose arms' `return`s give the value of the construct or flow around them."""
     entry: Flow | None

@@ -147,6 +147,11 @@ class Operation(Callee):
             self.variadic.minimum if self.variadic else 0
         )
 
+    @cached_property
+    def takes_schema(self) -> bool:
+        """Whether a call may say what type its result has."""
+        return "schema" in self.by_name
+
     def result_for(self, operands: list[Type], *, by_key: bool = False) -> Type:
         """The result type, given the types of the variadic operands."""
         if self.result_by_key is not None and by_key:

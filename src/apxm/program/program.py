@@ -69,12 +69,27 @@ class Field(Struct, frozen=True, array_like=True, tag="field"):
 
 
 class ToFloat(Struct, frozen=True, array_like=True, tag="float"):
-    """int → float, also inside lists."""
+    """int → float, also inside lists and beside null."""
 
     of: Expression
 
 
-Expression = Literal | Operand | TextOf | Sum | ListOf | DictOf | Field | ToFloat
+class Cast(Struct, frozen=True, array_like=True, tag="cast"):
+    """The value as one of type `target`; an operation that meets another fails with `wrong_type`."""
+
+    of: Expression
+    target: Type
+    """Spelled out, so that whoever evaluates it needs no records."""
+
+
+class TextForm(Struct, frozen=True, array_like=True, tag="form"):
+    """The text form of a value of a record of the language that has one of its own."""
+
+    of: Expression
+    record: str
+
+
+Expression = Literal | Operand | TextOf | Sum | ListOf | DictOf | Field | ToFloat | Cast | TextForm
 
 
 def parts_of(expression: Expression) -> tuple[Expression, ...]:
@@ -82,7 +97,7 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
     match expression:
         case TextOf(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
             return parts
-        case Field(of=of) | ToFloat(of=of):
+        case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
             return (of,)
         case Literal() | Operand():
             return ()

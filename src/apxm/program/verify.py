@@ -5,10 +5,11 @@ from __future__ import annotations
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
-from apxm.operations.types import JSON, conforms, parse_type
+from apxm.operations.types import BUILT_IN, JSON, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.program import (
     AnyNode,
+    Cast,
     DictOf,
     Enter,
     Exit,
@@ -23,9 +24,10 @@ from apxm.program.program import (
     Plan,
     Program,
     Sum,
+    TextForm,
     parts_of,
 )
-from apxm.program.records import verify_records
+from apxm.program.records import flaw_of, verify_records
 
 MOST_NODES = 4_000_000
 """The most nodes of all plans together."""
@@ -145,6 +147,10 @@ class _Checker:
                     raise self.error(i, f"uses operand {part.index} of {operands}")
                 if isinstance(part, DictOf) and len(part.keys) != len(part.values):
                     raise self.error(i, f"builds an object of {len(part.keys)} keys and {len(part.values)} values")
+                if isinstance(part, Cast) and (flaw := flaw_of(part.target, self.records)):
+                    raise self.error(i, flaw)
+                if isinstance(part, TextForm) and part.record not in BUILT_IN:
+                    raise self.error(i, f"makes text of a {part.record!r}")
                 if isinstance(part, Sum) and not part.parts:
                     raise self.error(i, "adds no numbers")
                 below += parts_of(part)

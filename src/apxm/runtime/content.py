@@ -7,7 +7,8 @@ what the user named as an argument; docs/design/0025-streaming-and-content.md sa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -28,10 +29,11 @@ _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpe
 class ContentFiles:
     """Those of one run. Each is read once, whatever becomes of it meanwhile."""
 
-    def __init__(self, folder: str, named: Sequence[str] = (), directory: str | None = None) -> None:
-        """`folder` is the program's; `named` are the paths that the user named, relative ones from `directory` on."""
+    def __init__(self, folder: str, given: Sequence[Value] = (), directory: str | None = None) -> None:
+        """`folder` is the program's. Texts in the values that the user has `given` name paths, relative ones from
+        `directory` on."""
         self._folder = Path(folder)
-        self._named = frozenset(named)
+        self._given = given
         self._directory = Path(directory or os.getcwd())
         self._read: dict[str, bytes] = {}
 
@@ -42,7 +44,26 @@ class ContentFiles:
         """Those of a run of a program whose file is `origin`; without one its folder is the `directory`, by default the
         process's."""
         folder = os.path.dirname(origin) if origin else directory or os.getcwd()
-        return cls(folder, [*_named(flow, arguments)], directory)
+        pairs = zip(flow.parameters, arguments, strict=False)
+        given = [argument for parameter, argument in pairs if parameter.required or argument != parameter.default]
+        return cls(folder, given, directory)
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        """The texts that the user gave."""
+        texts: set[str] = set()
+        seen: set[int] = set()
+        left: list[Value] = [*self._given]
+        while left:
+            found = left.pop()
+            if isinstance(found, str):
+                texts.add(found)
+            elif isinstance(found, list | dict) and id(found) not in seen:  # values may share their parts
+                seen.add(id(found))
+                left += cast(
+                    list[Value], found if isinstance(found, list) else [*cast(dict[str, Value], found).values()]
+                )
+        return frozenset(texts)
 
     def text(self, path: str) -> tuple[str, Attachment]:
         """What a file of text holds. Raises `OperationError`."""
@@ -113,23 +134,6 @@ class UnreadFiles(ContentFiles):
 def name_of(path: str) -> str:
     """What a file is called where it is sent; empty for a URL."""
     return "" if path.startswith(_URLS) else os.path.basename(path)
-
-
-def _named(flow: Flow, arguments: Sequence[Value]) -> Iterator[str]:
-    """The texts among the arguments, but for those that the program gives itself."""
-    for parameter, argument in zip(flow.parameters, arguments, strict=True):
-        if parameter.required or argument != parameter.default:
-            yield from _texts(argument)
-
-
-def _texts(value: Value) -> Iterator[str]:
-    level: list[Value] = [value]
-    while level:
-        found = level.pop()
-        if isinstance(found, str):
-            yield found
-        elif isinstance(found, list | dict):
-            level += cast(list[Value], found if isinstance(found, list) else [*cast(dict[str, Value], found).values()])
 
 
 def _media_type(data: bytes) -> str | None:

@@ -7,8 +7,22 @@ from operator import itemgetter
 from typing import assert_never, cast
 
 from apxm.errors import OperationError
+from apxm.operations.plain import converted
+from apxm.operations.text_forms import text_form_of
 from apxm.operations.types import LARGEST_TEXT, Value, add_up, text_form
-from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
+from apxm.program.program import (
+    Cast,
+    DictOf,
+    Expression,
+    Field,
+    ListOf,
+    Literal,
+    Operand,
+    Sum,
+    TextForm,
+    TextOf,
+    ToFloat,
+)
 from apxm.source import shortened
 
 Evaluate = Callable[[list[Value]], Value]
@@ -39,6 +53,12 @@ def evaluator(expression: Expression, operands: tuple[int, ...]) -> Evaluate:
         case ToFloat(of=of):
             inner = evaluator(of, operands)
             return lambda values: _to_float(inner(values))
+        case Cast(of=of, target=target):
+            inner = evaluator(of, operands)
+            return lambda values: converted(inner(values), target)
+        case TextForm(of=of, record=name):
+            inner, made = evaluator(of, operands), text_form_of(name)
+            return lambda values: made(inner(values))
         case _:
             assert_never(expression)
 
@@ -90,6 +110,8 @@ def _field(of: Evaluate, name: str) -> Evaluate:
 def _to_float(value: Value) -> Value:
     if isinstance(value, list):
         return [_to_float(item) for item in cast(list[Value], value)]
+    if value is None:
+        return None
     return float(_number(value))
 
 

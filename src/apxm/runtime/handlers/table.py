@@ -19,6 +19,10 @@ Handler = InlineOperation | WaitingOperation
 
 def handler(node: Operate) -> Handler:
     """Raises `ArtifactError` for an operation that this version does not run."""
+    if (
+        node.result not in ("str", "none") and node.operation not in ("merge", "wait_all")
+    ) or "choices" in node.options:
+        raise ArtifactError("the program asks for an answer of a type, which this version of apxm cannot read yet")
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
         return ModelCall(operation, node)
