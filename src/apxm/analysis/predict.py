@@ -7,7 +7,7 @@ model, and what the answers say is unknown: a `switch` on a text that holds one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from statistics import fmean
@@ -20,8 +20,9 @@ from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, PredictedBackend
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.types import Value
+from apxm.operations.types import Type, Value
 from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
+from apxm.runtime.content import UnreadFiles
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
@@ -111,7 +112,11 @@ class Predictor:
         for iteration in range(most):
             pool = self._begin(iteration)
             run = Run(
-                self._program, flow, arguments, pool, RunOptions(max_concurrency=max_concurrency, seed=self._seed)
+                self._program,
+                flow,
+                arguments,
+                pool,
+                RunOptions(max_concurrency=max_concurrency, seed=self._seed, files=UnreadFiles()),
             )
             trace = _run_virtually(run.execute())
             if trace.status is not Status.SUCCEEDED:
@@ -153,9 +158,9 @@ class Predictor:
         return choose
 
 
-def _by_operation(node: Operate) -> Handler:
+def _by_operation(node: Operate, records: Mapping[str, Type]) -> Handler:
     """The node's handler; a call goes to a backend that is called like the operation."""
-    made = handler(node)
+    made = handler(node, records)
     if isinstance(made, ModelCall):
         made.provider = node.operation
     return made

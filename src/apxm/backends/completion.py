@@ -47,6 +47,7 @@ class ChatMessage(Struct):
     content: str | Sequence[TextContent | ImageContent] | None
     tool_calls: Sequence[CalledTool] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
+    refusal: str | UnsetType = UNSET
 
 
 class ChatChoice(Struct):

@@ -15,7 +15,18 @@ from apxm.cli import completion
 Source = Annotated[str, typer.Argument(metavar="FILE.ais", help="The source to compile.", show_default=False)]
 Artifact = Annotated[str, typer.Argument(metavar="FILE.apxmobj", help="What `apxm compile` wrote.", show_default=False)]
 Named = Annotated[
-    list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="A parameter by its name; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        metavar="NAME=VALUE",
+        help="A parameter by its name; @FILE is what a file holds, @- standard input, @@ a literal @; repeatable.",
+    ),
+]
+Args = Annotated[
+    str | None,
+    typer.Option(
+        "--args", metavar="FILE.json", help="A JSON object with parameters; - is standard input. --arg goes before it."
+    ),
 ]
 FlowName = Annotated[
     str | None,
@@ -101,6 +112,7 @@ class Inputs:
         ),
     ] = None
     arg: Named = None
+    args: Args = None
     flow: FlowName = None
 
 

@@ -134,7 +134,8 @@ class Operation(Callee):
     instruction: str | None = None
     """What a model operation adds to the system text, if anything."""
     reasons: bool = False
-    """Whether a backend's own reasoning setting, where it has one, replaces `instruction`."""
+    """Whether a backend's own reasoning setting, where it has one, replaces `instruction`. Any operation uses that
+    setting, beside its instruction, where a call gives it a `budget`."""
     typical_ms: int = 0
     """Expected duration where nothing better is known: it only ranks paths against each other."""
     example: str = ""

@@ -58,11 +58,14 @@ class ContentFiles:
             found = left.pop()
             if isinstance(found, str):
                 texts.add(found)
-            elif isinstance(found, list | dict) and id(found) not in seen:  # values may share their parts
-                seen.add(id(found))
-                left += cast(
-                    list[Value], found if isinstance(found, list) else [*cast(dict[str, Value], found).values()]
-                )
+                continue
+            if id(found) in seen:
+                continue  # values may share their parts
+            seen.add(id(found))
+            if isinstance(found, list):
+                left += cast(list[Value], found)
+            elif isinstance(found, dict):
+                left += cast(dict[str, Value], found).values()
         return frozenset(texts)
 
     def text(self, path: str) -> tuple[str, Attachment]:

@@ -4,13 +4,14 @@ once and in place, and hands the others to `Calls`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from time import process_time_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from apxm.backends.protocol import BackendInfo
-from apxm.errors import InternalError, OperationError, UsageError
+from apxm.errors import InternalError, OperationError, Problems, UsageError
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Flow, Program
 from apxm.program.tail import Tail
@@ -54,8 +55,7 @@ class Run:
     ) -> None:
         """`arguments` are the values of the flow's parameters, in order, already of their types.
 
-        Raises `ConfigurationError` where the program asks for a backend that the pool does not have, `UsageError` where
-        its cost is limited and not known.
+        Raises `UsageError` where its cost is limited and not known.
         """
         self._options = options or RunOptions()
         self._recorder: Recorder | None = None
@@ -66,8 +66,13 @@ class Run:
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self.files = self._options.files or ContentFiles.of(_path_of(program.program), flow, arguments)
         binding = Binding(pool, self._options.seed, self.files, self._warn_of)
-        self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}
-        if program.has_content:
+        self._linked = program.linked(flow)
+        self._providers: dict[Hashable, Provider] = {}
+        self._unlinked = Problems()
+        for key, (operation, *_) in self._linked.needs.items():
+            if (provider := self._unlinked.of(partial(operation.bind, binding), None)) is not None:
+                self._providers[key] = provider
+        if self._linked.sends_content:
             self._link_content(program.program)
         self._tail: Tail | None = None
         self._text: ResultText | None = None
@@ -76,7 +81,7 @@ class Run:
             self._text = ResultText(partial(self._tell, self._options.on_text), self._printed_all)
         self._streams = (
             self._tail is not None
-            or program.limits_first_parts
+            or self._linked.limits_first_parts
             or any(provider.first_timeout_ns for provider in self._providers.values())
         )
         self._calls: Calls | None = None
@@ -92,13 +97,25 @@ class Run:
             refuse_unknown_prices(self._uses())
 
     def _link_content(self, program: Program) -> None:
-        """Raises `UsageError` or `ConfigurationError` where a call sends an image or a file that is not there, or that
-        its backend cannot take."""
-        for plan, names in zip(self._handlers, program.names.plans, strict=True):
-            for operation, name in zip(plan, names.nodes, strict=True):
-                if isinstance(operation, ModelCall) and operation.has_content:
+        """Looks at the images and files that the flow names, and at who is to take them."""
+        for plan in self._linked.plans:
+            for operation, name in zip(self._handlers[plan], program.names.plans[plan].nodes, strict=True):
+                if isinstance(operation, ModelCall) and operation.provider in self._providers:
                     place = f"{program.names.file}:{name.line}:{name.column}"
-                    operation.link_content(self._providers[operation.provider], self.files, place)
+                    for flaw in operation.content_flaws(self._providers[operation.provider], self.files, place):
+                        self._unlinked.add(flaw)
+
+    async def link(self) -> None:
+        """Asks all whom it can need whether they have what it needs of them. Raises `UsageError` or
+        `ConfigurationError` for what is missing, `LinkError` for several things."""
+        needs = self._linked.needs
+        alone = sum(map(len, needs.values())) == 1
+        asked = [provider.missing(needs[key], alone) for key, provider in self._providers.items()]
+        # One is asked in place: a task would let the loop turn before a run has begun.
+        found = await asyncio.gather(*asked) if len(asked) > 1 else [await each for each in asked]
+        for error in chain.from_iterable(found):
+            self._unlinked.add(error)
+        self._unlinked.raise_all()
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
@@ -106,8 +123,10 @@ class Run:
 
         Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual. What
         `output`, `on_text` or `warn` raises, whatever it is, ends the run in the same way and is raised from here.
-        Raises `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
+        Raises `ConfigurationError` where the flow asks for a backend that the pool does not have, `LinkError` for
+        several, `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
         """
+        self._unlinked.raise_all()
         loop = asyncio.get_running_loop()
         self._recorder = recorder
         virtual = isinstance(loop, VirtualLoop)
@@ -173,11 +192,24 @@ class Run:
             max_concurrency=options.max_concurrency,
             budget=budget,
             recorder=recorder,
-            begin=begin,
+            begin=self._by_operation(begin),
             take=self._take_all,
             rest=self._rest,
             abort=self._abort,
         )
+
+    def _by_operation(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+        """`begin`, which where somebody wants to know says before which operation asks. A journal does not know."""
+        if not any(provider.by_operation for provider in self._providers.values()):
+            return begin
+
+        def begin_named(call: Call) -> None:
+            if call.provider.by_operation:
+                path = self.trace.path_of(call.frame.index, call.node)
+                call.made, call.request = call.original, call.provider.named(call.request, path)
+            begin(call)
+
+        return begin_named
 
     def _journal_failed(self) -> None:
         assert self._recorder is not None
@@ -271,9 +303,9 @@ class Run:
 
     def _uses(self) -> Iterator[tuple[WaitingOperation, Provider]]:
         """Its waiting operations as the program has them, however often each is made, and who does them."""
-        for plan in self._handlers:
-            for operation in plan:
-                if isinstance(operation, WaitingOperation):
+        for plan in self._linked.plans:
+            for operation in self._handlers[plan]:
+                if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
                     yield operation, self._providers[operation.provider]
 
     def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from apxm.backends.protocol import Usage
+from apxm.operations.answers import UNFIT
 from apxm.operations.types import Value
 from apxm.program.program import Flow, Opener, Operate, Program
 from apxm.program.unfolding import FrameRecord
@@ -69,6 +70,11 @@ class Attempt(NamedTuple):
     @property
     def latency(self) -> int:
         return self.received - self.sent
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer came, be it one that the operation could not use."""
+        return self.outcome in ("ok", UNFIT)
 
 
 class OperationRecord(NamedTuple):

@@ -3,12 +3,14 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
 from apxm.backends.protocol import (
+    SCHEMA_REFUSED,
     AnyBackend,
     Attachment,
     CallbackBackend,
@@ -18,10 +20,12 @@ from apxm.backends.protocol import (
     Usage,
     sound_outcome,
 )
-from apxm.errors import BackendError, ConfigurationError, OperationError, UsageError
+from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
+from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.catalog import CONTENT_KINDS
 from apxm.operations.definition import Operation
-from apxm.operations.types import Value, text_form
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
@@ -29,6 +33,7 @@ from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator, joined
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
+from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 
@@ -44,10 +49,22 @@ class RequestForm(NamedTuple):
     files: ContentFiles
 
 
+_REPAIR = """\
+{prompt}
+
+You have answered before:
+
+{answer}
+
+That is of no use: {error}. Answer again, with all of it right."""
+"""The prompt of the call that repairs an answer."""
+
+
 class ModelCall(WaitingOperation):
     """One model operation of a plan: everything about its request that is known before the run."""
 
     __slots__ = (
+        "_answer",
         "_budget",
         "_constant",
         "_content",
@@ -56,6 +73,7 @@ class ModelCall(WaitingOperation):
         "_made_for",
         "_operation",
         "_prompt",
+        "_reader",
         "_system",
         "_temperature",
         "_written",
@@ -64,7 +82,8 @@ class ModelCall(WaitingOperation):
         "model",
     )
 
-    def __init__(self, operation: Operation, node: Operate) -> None:
+    def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
+        """`records` are those of the program, which its result may be of."""
         self._operation = operation
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
@@ -80,6 +99,11 @@ class ModelCall(WaitingOperation):
         self._temperature: float | None = literal(node, "temperature")
         self.max_tokens: int | None = literal(node, "max_tokens")
         self._budget: int | None = literal(node, "budget")
+        choices: list[str] = literal(node, "choices") or []
+        expected = parse_type(node.result, records)
+        typed = expected != STR or bool(choices)
+        self._answer = answer_format(expected, choices) if typed else None
+        self._reader = AnswerReader(expected, choices) if typed else None
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -97,33 +121,51 @@ class ModelCall(WaitingOperation):
         """The backend that the program names; None for the one that answers by default."""
         return cast("str | None", self.provider)
 
+    @property
+    def needs(self) -> str | None:
+        return self.model
+
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
     def value(self, answer: ModelAnswer) -> Value:
-        return answer.text
+        if self._reader is None:
+            return answer.text
+        try:
+            return self._reader.read(answer.text)
+        except OperationError as unfit:
+            if answer.cut_off:
+                unfit.message += "; it was cut off by a limit of tokens, and a larger max_tokens leaves room for all"
+            raise
+
+    def revised(self, call: Call, answer: ModelAnswer, error: OperationError) -> ModelRequest | None:
+        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again."""
+        if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
+            return None
+        asked: ModelRequest = call.original
+        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=answer.text, error=error.message))
 
     @property
     def has_content(self) -> bool:
         """Whether it sends images or files."""
         return bool(self._content)
 
-    def link_content(self, provider: Provider, files: ContentFiles, where: str) -> None:
-        """Reads the files that the program itself names. Raises `UsageError` for one that cannot be sent, and
-        `ConfigurationError` where the provider takes no images."""
+    def content_flaws(self, provider: Provider, files: ContentFiles, where: str) -> Iterator[ApxmError]:
+        """Why it cannot send what the program itself names: files that are read now, and a provider that takes no
+        images."""
         if IMAGE in self._content.values() and not getattr(provider, "can_see", False):
-            raise ConfigurationError(
+            yield ConfigurationError(
                 f"{provider.title} takes no images, and this call sends one", where=where,
                 hint=f"backends.{provider.name}.can_see = true says that its model does",
             )  # fmt: skip
-        try:
-            for k, path in self._written.items():
+        for k, path in self._written.items():
+            try:
                 if self._content[k] == IMAGE:
                     files.image(path, 0, written=True)
                 else:
                     files.text(path)
-        except OperationError as error:
-            raise UsageError(error.message, where=where, hint=error.hint) from None
+            except OperationError as error:
+                yield UsageError(error.message, where=where, hint=error.hint)
 
     def request(self, values: list[Value], form: RequestForm) -> ModelRequest:
         """The request. Raises `OperationError`."""
@@ -135,16 +177,19 @@ class ModelCall(WaitingOperation):
             prompt = self._with_content(prompt, self._context(values), form.files, attachments)
         elif self._context is not None:
             prompt = with_context(prompt, self._context(values))
-        reasons = form.reasons and self._operation.reasons
+        instead = form.reasons and self._operation.reasons
+        reasons = instead or (form.reasons and self._budget is not None)
         made = ModelRequest(
             prompt,
             None if self._system is None else text_form(self._system(values)),
-            None if reasons else self._operation.instruction,
+            None if instead else self._operation.instruction,
             self.model,
             self._temperature,
             self.max_tokens,
             reasons,
             self._budget if reasons else None,
+            self._answer,
+            None,
             tuple(attachments),
         )
         if self._constant:
@@ -179,11 +224,15 @@ class ModelProvider(Provider):
 
     kind = "backend"
     unpaid = frozenset(
-        {"http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files"}
-    )
+        {
+            "http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files",
+            SCHEMA_REFUSED,
+        }
+    )  # fmt: skip
     """Kinds of failure in which no model worked."""
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
+        self._backend = backend
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
@@ -194,6 +243,7 @@ class ModelProvider(Provider):
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self.by_operation = getattr(backend, "by_operation", False)
         first = limits.timeout_first_token_s
         self.first_timeout_ns = None if first is None else limit_ns(first)
         self.begin_stream = getattr(backend, "begin_stream", None)
@@ -205,6 +255,10 @@ class ModelProvider(Provider):
         failures = EndpointFailures(gate, limits.retries, run.pool.retries, run)
         self.retry, self.delay = failures.retry, failures.delay
 
+    async def missing(self, operations: Sequence[ModelCall], alone: bool) -> Sequence[ApxmError]:
+        wanted = () if alone else dict.fromkeys(operation.model or self._model for operation in operations)
+        return await missing_models(self._backend, wanted)
+
     def answer(self, call: Call, outcome: object) -> ModelAnswer | OperationError:
         try:
             found = sound_outcome(outcome)
@@ -213,6 +267,9 @@ class ModelProvider(Provider):
         if isinstance(found, ModelAnswer) and found.cut_off:
             self._tell_cut_off(call)
         return found
+
+    def named(self, request: ModelRequest, path: str) -> ModelRequest:
+        return replace(request, operation=path)
 
     def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""
