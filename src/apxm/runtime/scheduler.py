@@ -21,7 +21,6 @@ from apxm.runtime.calls import Calls
 from apxm.runtime.content import ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.handlers.inline import InlineOperation
-from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, RankedClock, VirtualLoop, clock_of, enter, limit_ns
@@ -100,7 +99,7 @@ class Run:
         """Looks at the images and files that the flow names, and at who is to take them."""
         for plan in self._linked.plans:
             for operation, name in zip(self._handlers[plan], program.names.plans[plan].nodes, strict=True):
-                if isinstance(operation, ModelCall) and operation.provider in self._providers:
+                if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
                     place = f"{program.names.file}:{name.line}:{name.column}"
                     for flaw in operation.content_flaws(self._providers[operation.provider], self.files, place):
                         self._unlinked.add(flaw)

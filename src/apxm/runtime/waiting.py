@@ -7,7 +7,7 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -75,6 +75,16 @@ class WaitingOperation:
     def needs(self) -> Hashable:
         """What its provider has to have for it, such as a model; of operations with equal needs one is linked."""
         return None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it sends images or files."""
+        return False
+
+    def content_flaws(self, _provider: Provider, _files: ContentFiles, _where: str, /) -> Iterable[ApxmError]:
+        """Why those that the program names cannot be sent; found out before the first call of a run. `_where` is the
+        operation's place."""
+        return ()
 
     def bind(self, run: Binding) -> Provider:
         """The provider for all operations with this one's key. Raises `ConfigurationError` where there is none."""

@@ -94,7 +94,7 @@ class LoadedProgram:
             tuple(plans),
             {key: tuple(operations.values()) for key, operations in needs.items()},
             any(found.first_timeout_ns is not None for found in waiting),
-            any(isinstance(found, ModelCall) and found.has_content for found in waiting),
+            any(found.has_content for found in waiting),
         )
 
     @property
