@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apxm.backends.protocol import ModelRequest
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.codec import decode, encode
 from apxm.program.invocation import arguments_for
-from apxm.program.program import Program
+from apxm.program.program import Operate, Program
 from apxm.runtime.trace import Status, Trace
 from apxm.source import SourceFile
-from apxm.testing import execute_virtually
+from apxm.testing import ScriptedBackend, execute_virtually
 from tests.compiler.records_reference import DECLARATIONS, NAMED, Misfit, converted, written_types
 
 few = settings(max_examples=40, deadline=None)
@@ -185,6 +186,69 @@ def test_an_input_that_does_not_fit_is_refused_with_its_place(given_: Value, mes
     with pytest.raises(UsageError) as refused:
         run(PEOPLE + "agent A { @entry flow main(p: Person) -> json { return p } }", 1, p=given_)
     assert (refused.value.message, refused.value.hint) == (message, "its signature is main(p: Person) -> json")
+
+
+# --- what models answer ----------------------------------------------------------------------------------------------
+
+ASKING = (
+    PEOPLE
+    + """
+    agent A {
+        @entry flow main(topic: str) -> json {
+            ask("Who?", topic, schema: Person) -> who
+            ask("Kind?", choices: ["Yes", "no"]) -> kind
+            switch kind { case "yes" => who.name  case "NO" => "nobody" } -> name
+            plan("Go.", who.age) -> p
+            verify(name, p) -> v
+            switch v { case "confirmed" => "c"  case "refuted" => "r"  case "insufficient" => "i" } -> said
+            ask("How many?", schema: int?) -> count
+            ask("Sum up.", v, said, kind) -> last
+            return [name, who.home.zip, said, count, last]
+        }
+    }
+"""
+)
+
+
+def answer(request: ModelRequest) -> str:
+    first = request.prompt.split("\n")[0]
+    known = {
+        "Who?": '{"name": "Ada", "age": 36, "tags": null}',
+        "Kind?": "**YES.**",
+        "Go.": json.dumps(STEPS),
+        "Ada": json.dumps(VERDICT),
+        "How many?": '{"answer": null}',
+        "Sum up.": request.prompt,
+    }
+    return known[first]
+
+
+@LEVELS
+def test_answers_are_values_of_what_the_call_says(level: int) -> None:
+    backend = ScriptedBackend(script=answer)
+    program = compiled(ASKING, level)
+    trace = execute_virtually(program, backend, arguments=["x"])
+    verified = next(call.request.prompt for call in backend.calls if call.request.prompt.startswith("Ada"))
+    assert verified == "Ada\n\nContext 1: 1. Copy.\n2. Switch. (after 1)\n3. Rest. (after 1, 2)"
+    last = "Sum up.\n\nContext 1: refuted (confidence 0.8): It is old.\n\nContext 2: r\n\nContext 3: Yes"
+    assert trace.value == ["Ada", None, "r", None, last]
+
+
+def test_calls_that_give_values_of_a_type_are_not_fused() -> None:
+    text = """
+        agent A {
+            @entry flow main() -> str {
+                ask("Which?", choices: ["a", "b"]) -> a
+                ask(f"Why {a}?") -> b
+                ask(f"Really {b}?") -> c
+                return ask(f"As a text: {c}", schema: json) as str
+            }
+        }
+    """
+    program = compiled(text, 2)
+    asked = [node for node in program.plans[0].nodes if isinstance(node, Operate)]
+    typed = [(node.result, "choices" in node.options) for node in asked]
+    assert typed == [("str", True), ("str", False), ("json", False)]
 
 
 # --- against a second implementation -------------------------------------------------------------------------------

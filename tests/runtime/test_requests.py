@@ -37,6 +37,9 @@ CASES: dict[str, tuple[list[Value], dict[str, Value]]] = {
 PERSON = record_of("Person", [RecordField("name", STR, "as written"), RecordField("age", optional(INT), "", "null")])
 
 
+PLAIN = RequestForm(reasons=False, files=UnreadFiles())
+
+
 def body(
     operation: str,
     arguments: list[Value],
@@ -88,9 +91,7 @@ def test_requests_are_what_the_golden_file_says() -> None:
 @pytest.mark.parametrize("operation", [operation.name for operation in OPERATIONS])
 def test_a_system_text_of_the_program_comes_before_the_operations_own_instruction(operation: str) -> None:
     node = Operate(operation=operation, arguments=(Literal("x"),), options={"system": Literal("Mine.")}, result="str")
-    system = (
-        ModelCall(AVAILABLE[operation], node).request([], RequestForm(reasons=False, files=UnreadFiles())).system_text()
-    )
+    system = ModelCall(AVAILABLE[operation], node).request([], PLAIN).system_text()
     assert system is not None
     assert system.startswith("Mine.")
 

@@ -10,7 +10,8 @@ from apxm.backends.protocol import NO_LIMITS
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, IMAGE_TOKENS
 from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.definition import Family
-from apxm.operations.types import Value, text_form
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import STR, Value, parse_type, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.program import (
     AnyNode,
@@ -98,6 +99,7 @@ class Sizes:
         length += _CONTEXT * (len(node.arguments) - 1)
         length += len(instruction) if instruction else 0
         length += self._of(system, frame, node) if system else 0
+        length += self._schema_length(node)
         return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
 
     def _content(self, kind: str) -> float:
@@ -106,6 +108,14 @@ class Sizes:
             tokens = NO_LIMITS.image_tokens if self._scenario is HIGH else IMAGE_TOKENS
             return float(tokens * CHARACTERS_PER_TOKEN)
         return self._scenario.choose([0.0, inf if self._scenario is HIGH else _FILE]) if kind else 0.0
+
+    def _schema_length(self, node: Operate) -> int:
+        """Characters of the schema that its answer is asked for by; 0 where that is any text."""
+        choices = node.options.get("choices")
+        if node.result == str(STR) and choices is None:
+            return 0
+        labels = choices.value if isinstance(choices, Literal) else ()
+        return len(answer_format(parse_type(node.result, self._graph.record_types), labels).schema)
 
     def _size(self, number: int) -> float:
         graph = self._graph

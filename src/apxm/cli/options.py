@@ -70,6 +70,12 @@ Seed = Annotated[
 MaxConcurrency = Annotated[
     int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
 ]
+MaxOpenTurns = Annotated[
+    int,
+    typer.Option(
+        "--max-open-turns", min=1, metavar="N", help="Most turns of one for or loop open at once.", show_default=True
+    ),
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop the whole run after S seconds.")]
 MaxTotalTokens = Annotated[
     int | None,
@@ -130,6 +136,7 @@ class NewRun:
     ] = None
     seed: Seed = None
     max_concurrency: MaxConcurrency = None
+    max_open_turns: MaxOpenTurns = 4096
     timeout_s: Timeout = None
     on_error: Annotated[
         str,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from apxm.errors import InternalError
+from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp
 from apxm.ir.values import CastOp, ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextFormOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.literals import constant_value
@@ -18,7 +21,10 @@ from apxm.operations.catalog import CONTENT_KINDS
 from apxm.operations.definition import Family
 from apxm.operations.labels import fold_label
 from apxm.operations.types import (
+    BOOL,
     BUILT_IN,
+    ERROR,
+    INT,
     JSON,
     LITERAL_TYPES,
     VERDICT,
@@ -34,6 +40,10 @@ AnyOp = TypeVar("AnyOp", bound=Op)
 
 _WRITTEN_OUT = (Family.MODEL, Family.OUTPUT)
 """Families of operations that take the text forms of their arguments."""
+
+
+MOST_ITEMS = 10_000
+"""How many items a `for` takes where its `max` does not say."""
 
 
 def build_module(checked: CheckedTree) -> Module:
@@ -75,7 +85,7 @@ class _FlowBuilder:
         self.values.update(zip(parameters, built.body.arguments, strict=True))
         self.block = built.body
         given = self.statements(flow.body, result)
-        self.add(ReturnOp(given), flow.body.statements[-1] if flow.body.statements else flow)
+        self.add(ReturnOp(*given), flow.body.statements[-1] if flow.body.statements else flow)
         return built
 
     def add(self, op: AnyOp, origin: syntax.Syntax) -> AnyOp:
@@ -95,36 +105,70 @@ class _FlowBuilder:
 
     # --- statements ------------------------------------------------------------------------------------------------
 
-    def statements(self, block: syntax.Block, result: Type | None) -> SSAValue | None:
-        """What the block gives, as a `result`; None where that is None."""
+    def statements(self, block: syntax.Block, result: Type | None) -> list[SSAValue]:
+        """What the block gives: one value as a `result`, or none where that is None."""
         given: SSAValue | None = None
         for statement in block.statements:
-            match statement:
-                case syntax.CallStatement():
-                    self.bind(statement.target, self.call(statement.call, statement.target))
-                case syntax.Let(value=syntax.CallExpression() as call):
-                    self.bind(statement.target, self.call(call, statement.target))
-                case syntax.Let():
-                    self.bind(statement.target, self.expression(statement.value))
-                case syntax.Return():
-                    # The bare arm of a construct that gives nothing is there for its effect alone.
-                    given = None if statement.value is None else self.expression(statement.value)
-                case syntax.Switch():
-                    value = self.switch(statement)
-                    self.bind(statement.target, value)
-                    if statement in self.checked.tail:
-                        given = value
-                case _:
-                    raise InternalError(f"{statement.span.place}: {type(statement).__name__} passed the checker")
+            given = self.statement(statement)
         if result is None:
-            return None
+            return []
         if given is None:
             raise InternalError(f"a block of {self.flow.name.text} gives no {result}")
-        return self.fitted(given, result, block)
+        return [self.fitted(given, result, block)]
+
+    def statement(self, statement: syntax.Statement) -> SSAValue | None:
+        """What the block around it gives by it, if that ends there."""
+        match statement:
+            case syntax.CallStatement():
+                self.bind(statement.target, self.call(statement.call, statement.target))
+            case syntax.Let(value=syntax.CallExpression() as call):
+                self.bind(statement.target, self.call(call, statement.target))
+            case syntax.Let():
+                self.bind(statement.target, self.expression(statement.value))
+            case syntax.Return():
+                # The bare arm of a construct that gives nothing is there for its effect alone.
+                return None if statement.value is None else self.expression(statement.value)
+            case syntax.Construct():
+                value = self.construct(statement)
+                self.bind(statement.target, value)
+                return value if statement in self.checked.tail else None
+            case _:
+                raise InternalError(f"{statement.span.place}: {type(statement).__name__} passed the checker")
+        return None
 
     def bind(self, target: syntax.Identifier | None, value: SSAValue | None) -> None:
         if target is not None and value is not None:
             self.values[target.text] = value
+
+    # --- constructs ------------------------------------------------------------------------------------------------
+
+    def construct(self, construct: syntax.Construct) -> SSAValue | None:
+        match construct:
+            case syntax.Switch():
+                return self.switch(construct)
+            case syntax.If():
+                return self.branch(construct, construct.conditions, construct.bodies, construct.target)
+            case syntax.Try():
+                return self.attempt(construct)
+            case syntax.Loop():
+                return self.repetition(construct, None, construct.arguments)
+            case syntax.For():
+                return self.repetition(construct, *self.checked.heads[construct])
+            case _:
+                raise InternalError(f"{construct.span.place}: {type(construct).__name__} passed the checker")
+
+    @contextmanager
+    def inside(self, block: Block, path: str) -> Generator[None]:
+        """Builds into `block` meanwhile, which is at `path`."""
+        around = self.block, self.prefix, self.occurrences
+        self.block, self.prefix, self.occurrences = block, path + "/", Counter()
+        yield
+        self.block, self.prefix, self.occurrences = around
+
+    def region(self, block: Block, path: str, body: syntax.Block, result: Type | None) -> None:
+        """Makes `block` do what `body` says."""
+        with self.inside(block, path):
+            self.add(YieldOp(*self.statements(body, result)), body)
 
     def switch(self, switch: syntax.Switch) -> SSAValue | None:
         result = self.checked.results.get(switch)
@@ -136,13 +180,126 @@ class _FlowBuilder:
         if switch.default is not None:
             bodies.append(switch.default)
         built = self.add(SwitchOp(selector, labels, [Block() for _ in bodies], result), switch)
-        self.name(built, "switch", switch.target)
-        around = self.block, self.prefix, self.occurrences
-        for arm, body, label in zip(built.regions, bodies, [*labels, None], strict=False):
-            self.block, self.prefix, self.occurrences = arm, arm_path(built.path, label) + "/", Counter()
-            self.add(YieldOp(self.statements(body, result)), body)
-        self.block, self.prefix, self.occurrences = around
+        self.name(built, switch.keyword, switch.target)
+        for arm, body, step in zip(built.regions, bodies, built.steps, strict=False):
+            self.region(arm, built.path + step, body, result)
         return built.value
+
+    def branch(
+        self,
+        branch: syntax.If,
+        conditions: Sequence[syntax.Expression],
+        bodies: Sequence[syntax.Block],
+        target: syntax.Identifier | None,
+    ) -> SSAValue | None:
+        """The first of `conditions` that holds: the others stand in what is done where it does not."""
+        result = self.checked.results.get(branch)
+        then, otherwise = Block(), Block()
+        condition = self.value(conditions[0])
+        built = self.add(IfOp(condition, then, otherwise, () if result is None else (result,)), branch)
+        self.name(built, branch.keyword, target)
+        to_then, path = (built.path + step for step in built.steps)
+        self.region(then, to_then, bodies[0], result)
+        if len(conditions) == 1 and branch.otherwise is not None:
+            self.region(otherwise, path, branch.otherwise, result)
+            return built.value
+        with self.inside(otherwise, path):
+            given = None
+            if len(conditions) > 1:
+                given = self.branch(branch, conditions[1:], bodies[1:], None)
+            self.add(YieldOp(*([] if given is None else [given])), branch)
+        return built.value
+
+    def attempt(self, attempt: syntax.Try) -> SSAValue | None:
+        result = self.checked.results.get(attempt)
+        body, handler = Block(), Block({} if attempt.error is None else {attempt.error.text: ERROR})
+        built = self.add(TryOp(body, handler, () if result is None else (result,)), attempt)
+        self.name(built, attempt.keyword, attempt.target)
+        if attempt.error is not None:
+            (self.values[attempt.error.text],) = handler.arguments
+        for region, step, block in zip(built.regions, built.steps, (attempt.body, attempt.handler), strict=True):
+            self.region(region, built.path + step, block, result)
+        return built.value
+
+    def repetition(
+        self,
+        repetition: syntax.Loop | syntax.For,
+        items: syntax.Expression | None,
+        arguments: Sequence[syntax.NamedArgument],
+    ) -> SSAValue | None:
+        given = {argument.name.text: argument.value for argument in arguments}
+        stop = given.pop("max", None)
+        limit = self.add(ConstantOp(MOST_ITEMS, INT), repetition).result if stop is None else self.value(stop)
+        listed = None if items is None else self.value(items)
+        starts = {name: self.value(value) for name, value in given.items()}
+        result = self.checked.results.get(repetition)
+        collects = result.element if result is not None and repetition in self.checked.collecting else None
+        statements = repetition.body.statements
+        built = RepeatOp(
+            limit,
+            listed,
+            starts,
+            called=repetition.keyword,
+            item=repetition.item.text if isinstance(repetition, syntax.For) else "",
+            stops=any(isinstance(statement, syntax.Until) for statement in statements),
+            collects=collects,
+        )
+        self.add(built, repetition)
+        self.name(built, repetition.keyword, repetition.target)
+        names = [repetition.item.text, *starts] if isinstance(repetition, syntax.For) else [*starts]
+        self.values.update(zip(names, built.body.arguments, strict=True))
+        carried = dict(zip(starts, built.carried, strict=True))
+        with self.inside(built.body, built.path):
+            self.add(YieldOp(*self.turn(statements, carried, collects)), repetition.body)
+        if collects is not None or len(built.results) == 1:
+            return built.value
+        if repetition.target is None:
+            return None
+        assert result is not None
+        return self.add(DictOp(list(starts), built.results, result), repetition).result
+
+    def turn(
+        self, statements: Sequence[syntax.Statement], carried: dict[str, SSAValue], collects: Type | None
+    ) -> list[SSAValue]:
+        """What `statements`, the rest of a turn, give at their end, but for whether it stops where nothing here says
+        so. `carried` are the values of the carried names so far."""
+        given: SSAValue | None = None
+        for number, statement in enumerate(statements, start=1):
+            match statement:
+                case syntax.Next():
+                    nexts = {argument.name.text: argument.value for argument in statement.arguments}
+                    fitted = {
+                        name: self.fitted(self.value(nexts[name]), carried[name].type, statement) for name in nexts
+                    }
+                    carried = carried | fitted
+                case syntax.Until():
+                    return self.until(statement, statements[number:], carried)
+                case _:
+                    given = self.statement(statement)
+        if collects is None:
+            return [*carried.values()]
+        assert given is not None
+        return [self.fitted(given, collects, statements[-1]), *carried.values()]
+
+    def until(
+        self, until: syntax.Until, rest: Sequence[syntax.Statement], carried: dict[str, SSAValue]
+    ) -> list[SSAValue]:
+        """Whether the turn is the last, and what it carries: the `rest` is done only where it is not."""
+        condition = self.value(until.condition)
+        if not rest:
+            return [condition, *carried.values()]
+        stops_later = any(isinstance(statement, syntax.Until) for statement in rest)
+        around, then, otherwise = self.block, Block(), Block()
+        types = [value.type for value in carried.values()]
+        built = self.add(IfOp(condition, then, otherwise, [*([BOOL] if stops_later else []), *types]), until)
+        self.name(built, "until", None)
+        self.block = then
+        stop = [self.add(ConstantOp(True, BOOL), until).result] if stops_later else []
+        self.add(YieldOp(*stop, *carried.values()), until)
+        self.block = otherwise
+        self.add(YieldOp(*self.turn(rest, carried, None)), until)
+        self.block = around
+        return [*built.results] if stops_later else [condition, *built.results]
 
     # --- expressions -----------------------------------------------------------------------------------------------
 

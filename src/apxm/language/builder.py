@@ -160,13 +160,6 @@ class Builder:
 
     def each(self, parts: Parts) -> syntax.For:
         items, arguments = parts[3], _listed(parts[4])
-        if (
-            isinstance(items, syntax.CallExpression)
-            and not items.arguments
-            and {a.name.text for a in items.named} == {"max"}
-        ):
-            # `for x in items (max: 3)` looks like a call of `items`
-            items, arguments = reference(list(items.callee), self.report), items.named + arguments
         (body,) = _all(syntax.Block, parts)
         item = self._declared(parts[1])
         return syntax.For(

@@ -51,6 +51,8 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         types=findings.types,
         calls=findings.calls,
         results=findings.results,
+        heads=findings.heads,
+        collecting=frozenset(findings.collecting),
         records={name: record for name, record in records.items() if record != UNKNOWN},
         tail=frozenset(findings.tail),
         entry=entry,
@@ -104,5 +106,5 @@ def _report_cycle(cycle: list[Flow], findings: Findings) -> None:
     call = next(call for call, callee in findings.flow_calls[cycle[0]] if callee.flow is following)
     names = [flow.name.text for flow in cycle]
     message = f"flow `{names[0]}` calls itself: {around(names)}"
-    advice = "flows cannot recurse; to repeat something, a later version of apxm has `loop`"
+    advice = "flows cannot recurse; `loop (max: 4, …) { … until … }` repeats something"
     findings.report.error("flow-cycle", message, call.callee[-1].span, advice)

@@ -66,6 +66,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "missing-return": "A path ends without the `return` that is needed.",
         "misplaced-return": "A `return` stands inside a construct that is neither bound nor last.",
         "unexpected-return": "A flow without a result type returns a value.",
+        "outside-loop": "An `until` or `next` stands elsewhere than directly in the block of its loop.",
+        "missing-next": "A loop carries a name that no `next` gives a value.",
         "unreachable": "A statement after a `return`.",
         "useless-arm": "A value in an arm of a construct that gives no value.",
         # versions, warnings

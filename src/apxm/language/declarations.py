@@ -16,6 +16,7 @@ from apxm.language.syntax import (
     Expression,
     Flow,
     FlowCall,
+    NamedArgument,
     OperationCall,
     SyntaxTree,
 )
@@ -45,6 +46,10 @@ class DeclaredAgent(FrozenRecord):
     defaults: dict[str, Expression]
 
 
+Head = tuple[Expression, tuple[NamedArgument, ...]]
+"""The list whose items a `for` takes, and what stands in its parentheses."""
+
+
 class Findings:
     """What is known of one program so far: filled in flow by flow."""
 
@@ -58,6 +63,10 @@ class Findings:
         """The calls of other flows in each flow, those with wrong arguments too."""
         self.results: dict[Construct, Type] = {}
         """The types of the constructs that give a value."""
+        self.heads: dict[Construct, Head] = {}
+        """The heads of the `for`s, as far as those are known."""
+        self.collecting: set[Construct] = set()
+        """The `for`s that give a list of what their turns return."""
         self.tail: set[Construct] = set()
         """The unbound constructs whose value is that of what stands around them."""
 

@@ -16,12 +16,12 @@ _ANY = "`json` holds any value"
 _OPTIONAL = "what may be nothing is a `T?`, such as `str?`: a value, or the literal `null`"
 RECORD = "a record is declared beside the agents: `type Name { field: str }`; any other object is `json`"
 _NULL = "nothing is the literal `null`, of a type such as `str?`"
-NO_TERNARY = "there is no `a ? b : c`; `switch text { … } -> x` chooses, and `if … else … -> x`"
+NO_TERNARY = "there is no `a ? b : c`; `if a { return b } else { return c } -> x` chooses"
 _FLOW = "what can be called is a flow, inside an agent: `flow name(x: str) -> str { … }`"
 _LET = "a value is bound once, by `let name = value`; the result of a call by `ask(…) -> name`"
-_LOOP = "`loop (max: 4, …) { … until …  next … }` repeats; it comes with a later version"
-_EACH = "`for x in xs { … } -> ys` does something for each item; it comes with a later version"
-_TRY = "`try { … } catch e { … }` comes with a later version"
+_LOOP = "`loop (max: 4, …) { … until …  next … }` repeats"
+_EACH = "`for x in xs { … } -> ys` does something for each item"
+_TRY = "`try { … } catch e { … }` goes on behind a failure"
 _FILE = "a program is one file; a flow of another agent is called by `Agent.flow(…)`"
 _WAIT = "nothing waits by name: a call starts when all that it uses is there"
 _PARALLEL = "nothing is needed: calls that do not use each other's results run at once"
@@ -56,7 +56,10 @@ TYPES = _each(
     ("tuple pair", "several values are a list, `list[T]`, or `json` where their types differ"),
     ("set frozenset array vector sequence iterable collection slice", "several values are a list: `list[T]`"),
     ("optional maybe union option", _OPTIONAL),
-    ("literal enum", "one of a few texts is a `str`; `switch` tells them apart"),
+    (
+        "literal enum",
+        'one of a few texts is a `str`; a model gives one by `choices: ["a", "b"]`, and `switch` tells them apart',
+    ),
     ("none nil void unit undefined never", _NOTHING),
     ("null", _OPTIONAL),
     ("date datetime time timedelta timestamp uuid url path", "AIS has no such values; as text they are `str`"),

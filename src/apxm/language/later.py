@@ -11,16 +11,6 @@ from types import MappingProxyType
 from apxm.language import syntax
 from apxm.language.report import Report
 
-STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
-    {
-        syntax.If: "if",
-        syntax.Loop: "loop",
-        syntax.For: "for",
-        syntax.Try: "try",
-        syntax.Until: "until",
-        syntax.Next: "next",
-    }
-)
 DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
 ARGUMENTS = frozenset({("ask", "tools"), ("ask", "max_rounds")})
@@ -40,8 +30,8 @@ WORDS = MappingProxyType({"in": "x in xs"})
 
 
 def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
-    """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with it,
-    and what belongs in a `loop` with that."""
+    """Reports what of `tree` this version cannot run. What stands in the head of something refused is refused with
+    it."""
     for agent in tree.agents:
         for default in agent.defaults:
             if default.name.text in DEFAULTS:
@@ -50,18 +40,15 @@ def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
             message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
             report.error("not-yet", message, capability.name.span)
         for flow in agent.flows:
-            _refuse_in(flow.body, report, in_loop=False)
+            _refuse_in(flow.body, report)
 
 
-def _refuse_in(block: syntax.Block, report: Report, *, in_loop: bool) -> None:
+def _refuse_in(block: syntax.Block, report: Report) -> None:
     for statement in block.statements:
-        keyword = STATEMENTS.get(type(statement))
-        if keyword is not None and not (in_loop and isinstance(statement, syntax.Until | syntax.Next)):
-            report.not_yet(keyword, statement.span.first(len(keyword)))
         for expression in statement.expressions:
-            _refuse_expression(expression, report, within=keyword is not None)
+            _refuse_expression(expression, report, within=False)
         for inner in statement.blocks:
-            _refuse_in(inner, report, in_loop=in_loop or isinstance(statement, syntax.Loop))
+            _refuse_in(inner, report)
         if isinstance(statement, syntax.Return):
             break  # nothing behind it is looked at
 

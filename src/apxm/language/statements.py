@@ -16,13 +16,17 @@ from apxm.source import Span
 class Destination:
     """The flow or bound construct that a `return` gives its value to."""
 
-    def __init__(self, name: str, declared: Type | None = None, *, required: bool = True) -> None:
+    def __init__(
+        self, name: str, declared: Type | None = None, *, required: bool = True, refusal: str | None = None
+    ) -> None:
         self.name = name
         """The destination's name in messages."""
         self.declared = declared
         """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
         self.required = required
         """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
+        self.refusal = refusal
+        """What to do instead of a `return`; None where one may stand."""
         self.arms: list[tuple[syntax.Expression, Type]] = []
         """What gives it a value, where nothing is declared."""
         self.choices: list[tuple[str, ...]] = []
@@ -173,6 +177,11 @@ class FlowStatements(ABC):
             rest = "`else`" if place.inside == "if" else "`default`"
             advice = f"put the rest in {rest}, or bind the block: `}} -> x`"
             self._report.error("misplaced-return", message, statement.span.first(len("return")), advice)
+            if value is not None:
+                self._expressions.any(value)
+        elif destination.refusal is not None:
+            message = f"`return` has no place in {destination.name}"
+            self._report.error("misplaced-return", message, statement.span.first(len("return")), destination.refusal)
             if value is not None:
                 self._expressions.any(value)
         elif destination.declared == NONE:

@@ -400,6 +400,11 @@ class CheckedTree(FrozenRecord):
     calls: Mapping[CallExpression, OperationCall | FlowCall]
     results: Mapping[Construct, Type]
     """The type of every construct that gives a value; one that gives none is absent."""
+    heads: Mapping[Construct, tuple[Expression, tuple[NamedArgument, ...]]]
+    """Of every `for` the list whose items it takes, and what stands in its parentheses: without knowing the names,
+    ``items (max: 3)`` is a call."""
+    collecting: frozenset[Construct]
+    """The `for`s that give a list of what their turns return."""
     records: Mapping[str, Type]
     """The records of the source by name, each behind those in it."""
     tail: frozenset[Construct]

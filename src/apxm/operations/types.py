@@ -181,6 +181,8 @@ VERDICT = record_of(
 )
 
 
+ERROR = record_of("", [RecordField(name, STR) for name in ("kind", "message", "operation")])
+"""What a handler is told of a failure: its kind, its message, and the path of the operation that failed."""
 BUILT_IN = {t.name: t for t in (PLAN, VERDICT)}
 """The records of the language itself. Each has a text form of its own, by which it converts to str."""
 TYPE_NAMES = frozenset({*SCALARS, *BUILT_IN, "list", "optional", "null", "none", "type"})

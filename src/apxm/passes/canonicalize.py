@@ -84,8 +84,8 @@ class _Canonicalizer:
                 self.visit_block(inner)
             self.ops.append(op)
             return
-        if op.value is not None and region.given is not None:
-            op.value.replace_by(region.given)
+        for result, given in zip(op.results, region.gives, strict=True):
+            result.replace_by(given)
         *inside, end = region.ops
         region.ops = [end]
         op.drop()

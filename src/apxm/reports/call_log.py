@@ -11,6 +11,7 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
 from apxm.journal.rows import Answered
 from apxm.operations.answers import UNFIT
+from apxm.operations.types import text_form
 from apxm.reports.summary import count, duration
 from apxm.runtime.observing import Outcome
 from apxm.runtime.waiting import Call
@@ -47,7 +48,8 @@ class CallLines:
 
     def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         lines = request_lines(request, LONGEST)
-        self._tell(path, ["is answered by the journal", *lines, *text_lines("answer", str(result.value), LONGEST)])
+        lines += text_lines("answer", text_form(result.value), LONGEST)
+        self._tell(path, ["is answered by the journal", *lines])
 
     def _tell(self, path: str, lines: list[str]) -> None:
         head, *texts = lines

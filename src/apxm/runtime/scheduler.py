@@ -20,6 +20,7 @@ from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
 from apxm.runtime.content import ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -28,7 +29,7 @@ from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
 from apxm.runtime.result_text import ResultText
-from apxm.runtime.state import Frame, State
+from apxm.runtime.state import State
 from apxm.runtime.stopped import StopKind, Stopped
 from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
@@ -61,8 +62,9 @@ class Run:
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.plans, self._emit, CLOCKED_INLINE)
+        self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
+        self._state.max_open_turns = self._options.max_open_turns
         self.files = self._options.files or ContentFiles.of(_path_of(program.program), flow, arguments)
         binding = Binding(pool, self._options.seed, self.files, self._warn_of)
         self._linked = program.linked(flow)

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from apxm.backends.protocol import Usage
 from apxm.operations.answers import UNFIT
 from apxm.operations.types import Value
-from apxm.program.program import Flow, Opener, Operate, Program
-from apxm.program.unfolding import FrameRecord
+from apxm.program.program import Flow, Operate, Program
+from apxm.program.unfolding import FrameRecord, path_of
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped
 from apxm.source import shortened_left
@@ -182,18 +182,8 @@ class Trace:
         return sum(len(raw[5]) + 1 for raw in self.raw)
 
     def path_of(self, frame: int, node: int) -> str:
-        """The stable path of a node: its own within its flow, behind those of the calls around it."""
-        names = self.program.names.plans
-        record = self.frames[frame]
-        # What the flow gives has no name of its own.
-        parts = [names[record.plan].nodes[node].path or "return"]
-        while record.parent >= 0:
-            parent = self.frames[record.parent]
-            opener = self.program.plans[parent.plan].nodes[record.opener]
-            if isinstance(opener, Opener) and opener.leaves_flow:
-                parts.append(names[parent.plan].nodes[record.opener].path)
-            record = parent
-        return "/".join(reversed(parts))
+        """The stable path of a node, as `program.unfolding.path_of` gives it."""
+        return path_of(self.program, self.frames, frame, node)
 
     def place_of(self, frame: int, node: int) -> str:
         """``file:line:column`` of a node."""

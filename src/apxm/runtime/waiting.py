@@ -20,10 +20,10 @@ from apxm.errors import ApxmError, OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Cost
 from apxm.runtime.content import ContentFiles
+from apxm.runtime.frames import Frame
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.phases import READY, Phase
-from apxm.runtime.state import Frame
 from apxm.runtime.trace import Place, RawAttempt
 
 

@@ -3,7 +3,7 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
@@ -36,6 +36,7 @@ from apxm.runtime.gates import Gate
 from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
+from apxm.source import shortened
 
 _ASSUMED_OUTPUT = 1024
 """Tokens of an answer that nothing limits."""
@@ -58,6 +59,8 @@ You have answered before:
 
 That is of no use: {error}. Answer again, with all of it right."""
 """The prompt of the call that repairs an answer."""
+_LONGEST_SAID = 20_000
+"""Characters of an answer that does not fit, in that prompt."""
 
 
 class ModelCall(WaitingOperation):
@@ -73,13 +76,13 @@ class ModelCall(WaitingOperation):
         "_made_for",
         "_operation",
         "_prompt",
-        "_reader",
         "_system",
         "_temperature",
         "_written",
         "first_timeout_ns",
         "max_tokens",
         "model",
+        "read",
     )
 
     def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
@@ -103,7 +106,8 @@ class ModelCall(WaitingOperation):
         expected = parse_type(node.result, records)
         typed = expected != STR or bool(choices)
         self._answer = answer_format(expected, choices) if typed else None
-        self._reader = AnswerReader(expected, choices) if typed else None
+        self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
+        """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -129,10 +133,10 @@ class ModelCall(WaitingOperation):
         return ModelProvider(*run.pool.get(self.backend), run)
 
     def value(self, answer: ModelAnswer) -> Value:
-        if self._reader is None:
+        if self.read is None:
             return answer.text
         try:
-            return self._reader.read(answer.text)
+            return self.read(answer.text)
         except OperationError as unfit:
             if answer.cut_off:
                 unfit.message += "; it was cut off by a limit of tokens, and a larger max_tokens leaves room for all"
@@ -143,7 +147,8 @@ class ModelCall(WaitingOperation):
         if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
             return None
         asked: ModelRequest = call.original
-        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=answer.text, error=error.message))
+        said = shortened(answer.text, _LONGEST_SAID)
+        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=said, error=error.message))
 
     @property
     def has_content(self) -> bool:

@@ -11,9 +11,10 @@ from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.operations.types import Type
 from apxm.program.program import Flow, Opener, Operate, Program
+from apxm.runtime.frames import LoadedPlan, Replace
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import LoadedPlan, Replace, load
+from apxm.runtime.state import load
 from apxm.runtime.waiting import WaitingOperation
 
 Handler = InlineOperation | WaitingOperation
@@ -51,7 +52,7 @@ def reachable(program: Program, plan: int) -> Iterable[int]:
     waiting = [plan]
     while waiting:
         openers = (node for node in program.plans[waiting.pop()].nodes if isinstance(node, Opener))
-        opened = [each for opener in openers for each in opener.opening.plans if each not in found]
+        opened = [each for opener in openers for each in opener.opened if each not in found]
         found |= dict.fromkeys(opened)
         waiting += dict.fromkeys(opened)
     return found
