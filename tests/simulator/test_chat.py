@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from apxm.backends.protocol import Attachment, ModelRequest
+from apxm.backends.protocol import ModelRequest
+from apxm.operations.attachments import Attachment
 from apxm.simulator.bodies import BadRequestError, reader
 from apxm.simulator.chat import ChatCall, ChatRequest
 from tests.simulator.conftest import Serve

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.choice import Choice, ChoiceMessage, UnreadableAnswerError, text_of
-from apxm.backends.completion import ChatMessage, ImageContent, ImageUrl, TextContent
+from apxm.backends.completion import ChatMessage
 from apxm.backends.content import load_json
 from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
@@ -88,18 +88,16 @@ def encode_call(
         ) from None
 
 
-def _content(request: ModelRequest) -> str | list[TextContent | ImageContent]:
+def _content(request: ModelRequest) -> str | list[dict[str, object]]:
     """The user's message, its images where the prompt has them."""
-    parts: list[TextContent | ImageContent] = []
+    parts: list[dict[str, object]] = []
     done = 0
     for image in request.images:
-        if text := request.prompt[done : image.at]:
-            parts.append(TextContent(text))
-        parts.append(ImageContent(ImageUrl(image.source)))
+        parts.append({"type": "text", "text": request.prompt[done : image.at]})
+        parts.append({"type": "image_url", "image_url": {"url": image.source}})
         done = image.at
-    if parts and (text := request.prompt[done:]):
-        parts.append(TextContent(text))
-    return parts or request.prompt
+    rest: dict[str, object] = {"type": "text", "text": request.prompt[done:]}
+    return [*parts, rest] if parts and done < len(request.prompt) else parts or request.prompt
 
 
 def _response_format(wanted: AnswerFormat) -> ResponseFormat:

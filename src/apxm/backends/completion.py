@@ -28,23 +28,10 @@ class CalledTool(Struct):
     type: str = "function"
 
 
-class TextContent(Struct):
-    text: str
-    type: str = "text"
-
-
-class ImageUrl(Struct):
-    url: str
-
-
-class ImageContent(Struct):
-    image_url: ImageUrl
-    type: str = "image_url"
-
-
 class ChatMessage(Struct):
     role: str
-    content: str | Sequence[TextContent | ImageContent] | None
+    content: str | Sequence[object] | None
+    """A text, or texts and images."""
     tool_calls: Sequence[CalledTool] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
     refusal: str | UnsetType = UNSET

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import operator
-from base64 import b64encode
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Annotated, Protocol, SupportsIndex, cast
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from apxm.errors import BackendError, OperationError
+from apxm.operations.attachments import Attachment
 from apxm.operations.schemas import AnswerFormat
 from apxm.source import as_utf8, is_utf8
 
@@ -28,36 +27,6 @@ MOST_SERVICE_NS = 2**63 - 1
 SCHEMA_REFUSED = "schema_refused"
 """The kind of an error that says: this endpoint takes no JSON schema. The next attempt tells the model in words."""
 _AROUND_MESSAGES = 32
-
-
-class Attachment(Struct, frozen=True, omit_defaults=True, dict=True):
-    """A file or an image of a request. Only its digest is part of that: not what it holds."""
-
-    name: str
-    """The base name of its file; empty for an image at a URL."""
-    digest: str = ""
-    """Of what the file holds."""
-    media_type: str = ""
-    """Of an image in a file; a file of text stands in the prompt."""
-    url: str = ""
-    """Of an image that the endpoint is to read itself."""
-    at: int = 0
-    """Behind how many characters of the prompt an image stands."""
-
-    @classmethod
-    def of(cls, name: str, data: bytes, media_type: str = "", at: int = 0) -> Attachment:
-        made = cls(name, blake2b(data, digest_size=16).hexdigest(), media_type, at=at)
-        vars(made)["_data"] = data
-        return made
-
-    @property
-    def is_image(self) -> bool:
-        return bool(self.media_type or self.url)
-
-    @property
-    def source(self) -> str:
-        """The URL of an image, or one that holds it whole."""
-        return self.url or f"data:{self.media_type};base64,{b64encode(vars(self)['_data']).decode()}"
 
 
 class ModelRequest(Struct, frozen=True, omit_defaults=True):
@@ -289,8 +258,9 @@ class Backend(Protocol):
         ...
 
     # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
-    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models;
-    # `can_see`, whether it takes images.
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see`,
+    # whether it takes images; where answers come in parts, `begin_stream(request, clock, tell, done)` or `call_stream(request,
+    # tell)`, whose `tell` may be called from any thread before the call ends.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""
@@ -309,28 +279,10 @@ class CallbackBackend(Backend, Protocol):
         ...
 
 
-class StreamingCallbackBackend(CallbackBackend, Protocol):
-    """One whose answers can come in parts. A backend without this gives them whole, and nothing else changes."""
-
-    def begin_stream(
-        self, request: ModelRequest, clock: Clock, tell: Tell, done: Callable[[ModelAnswer | BackendError], None]
-    ) -> Handle:
-        """As `begin`; `tell` is called before `done`, from whichever thread."""
-        ...
-
-
 class CoroutineBackend(Backend, Protocol):
     async def call(self, request: ModelRequest) -> ModelAnswer:
         """Makes a call. Raises `BackendError`; anything else fails the operation as a defect of the backend. Cancelling
         it closes its connection."""
-        ...
-
-
-class StreamingCoroutineBackend(CoroutineBackend, Protocol):
-    """One whose answers can come in parts, as `StreamingCallbackBackend`."""
-
-    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
-        """As `call`; `tell` is called from whichever thread."""
         ...
 
 

@@ -113,9 +113,8 @@ class SimulatedBackend:
         """`begin`; an answer comes token by token, as soon as it is there."""
 
         def told(outcome: ModelAnswer | BackendError) -> None:
-            if isinstance(outcome, ModelAnswer):
-                for token in tokens_of(outcome.text):
-                    tell(token)
+            for token in tokens_of(outcome.text) if isinstance(outcome, ModelAnswer) else ():
+                tell(token)
             done(outcome)
 
         return self.begin(request, clock, told)

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from apxm.backends.protocol import Attachment
 from apxm.errors import OperationError
+from apxm.operations.attachments import Attachment
 from apxm.operations.types import Value
 from apxm.program.program import Flow
 from apxm.regular import read_regular

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from apxm.backends.protocol import Attachment, Usage
+from apxm.backends.protocol import Usage
 from apxm.errors import JournalError, OperationError
 from apxm.journal.journal import Journal
 from apxm.journal.rows import (
@@ -27,6 +27,7 @@ from apxm.journal.rows import (
     Settled,
     Started,
 )
+from apxm.operations.attachments import Attachment
 from apxm.operations.types import Value
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.loops import FailureHandler, enter

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from apxm.backends.protocol import Attachment, ModelRequest
+from apxm.backends.protocol import ModelRequest
+from apxm.operations.attachments import Attachment
 from apxm.operations.schemas import INSTRUCTION
 
 _ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from apxm.backends.protocol import (
     SCHEMA_REFUSED,
     AnyBackend,
-    Attachment,
     CallbackBackend,
     CoroutineBackend,
     ModelAnswer,
@@ -22,6 +21,7 @@ from apxm.backends.protocol import (
 )
 from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
 from apxm.operations.answers import UNFIT, AnswerReader
+from apxm.operations.attachments import Attachment
 from apxm.operations.catalog import CONTENT_KINDS
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
