@@ -259,8 +259,8 @@ class Backend(Protocol):
 
     # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
     # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see`,
-    # whether it takes images; where answers come in parts, `begin_stream(request, clock, tell, done)` or `call_stream(request,
-    # tell)`, whose `tell` may be called from any thread before the call ends.
+    # whether it takes images; where answers come in parts, `begin_stream(request, clock, tell, done)` or
+    # `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

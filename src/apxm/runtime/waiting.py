@@ -7,7 +7,7 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -25,6 +25,8 @@ from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.phases import READY, Phase
 from apxm.runtime.trace import Place, RawAttempt
+from apxm.tools.schemas import Declaration
+from apxm.tools.toolbox import Toolbox
 
 
 class Answer(Protocol):
@@ -44,6 +46,9 @@ class Binding:
     """What a run has for the providers of its operations."""
 
     pool: BackendPool
+    tools: Toolbox
+    declarations: Mapping[str, Declaration]
+    """What the program declares of tools, by name."""
     seed: int
     files: ContentFiles
     warn: Callable[[Call, str], None]
