@@ -324,6 +324,26 @@ def test_a_failure_in_the_handler_is_one_of_what_is_around_it(level: int) -> Non
     assert trace.value == "r/body/inner/catch/ask#1"
 
 
+@pytest.mark.parametrize(
+    ("inner", "first", "duration"), [("bad", "r/body/try#1/catch/ask#1", 12), ("good", "r/body/ask#1", 10)]
+)
+def test_a_body_is_not_over_before_an_attempt_in_it_that_nothing_waits_for(
+    inner: str, first: str, duration: float
+) -> None:
+    text = f"""
+    agent A {{ flow main() -> str {{
+        try {{
+            try {{ ask("{inner} 9") }} catch {{ ask("bad 2") }}
+            return ask("bad 1")
+        }} catch e {{ return ask("caught 1", e.operation) }} -> r
+        return r
+    }} }}
+    """
+    trace = execute_virtually(compiled(text, 0), failing("bad"))
+    assert trace.value == f"[caught 1\n\nContext 1: {first}]"
+    assert (ms(trace), trace.failures) == (duration, [])
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_first_failure_that_is_caught_does_not_cancel_the_run(level: int) -> None:
     text = (
