@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apxm.errors import BackendError
+from apxm.errors import BackendError, CompileError
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
@@ -188,6 +188,25 @@ def test_what_is_carried_crosses_the_window(window: int, level: int) -> None:
     )
     trace = execute_virtually(compiled(text, level), timed(), options=RunOptions(max_open_turns=window))
     assert trace.value == sum(range(20))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_loops_in_loops_are_refused_only_where_the_source_alone_opens_too_many_frames(level: int) -> None:
+    text = """
+    agent A { flow main(xs: list[str]) -> json {
+        for x in xs { for y in xs { for z in xs { return ask(x + y + z) } -> zs  return zs } -> ys  return ys } -> all
+        loop (max: 1000000, n: 0) {
+            loop (max: 1000000, m: n) { until true  next m: m + 1 } -> m
+            until true
+            next n: m
+        } -> last
+        return {"all": all, "last": last}
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), timed(), arguments=[["a", "b"]])
+    assert (ms(trace), trace.value["all"][1][0]) == (1000, ["[baa]", "[bab]"])
+    with pytest.raises(CompileError, match="would unfold into more than 4,000,000 nodes"):
+        compiled(text.replace("until true", ""), level)
 
 
 @pytest.mark.parametrize("level", LEVELS)
