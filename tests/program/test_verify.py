@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from apxm.errors import ArtifactError
 from apxm.program.program import (
-    Capability,
     AnyNode,
+    Capability,
     Compute,
     DictOf,
     Enter,
