@@ -38,6 +38,10 @@ def _limited(opening: Opening) -> float:
     return max(1, opening.least) if opening.most is None else opening.most
 
 
+def _once(_opening: Opening) -> float:
+    return 1.0
+
+
 def _middle(opening: Opening) -> float:
     return (opening.least + _limited(opening)) / 2
 
@@ -47,8 +51,8 @@ LOW, HIGH = Scenario("low", min, _least), Scenario("high", max, _most)
 EXPECTED = Scenario("expected", fmean, _middle)
 """All alternatives equally likely, and all numbers of frames; at most one where nothing limits them."""
 SCENARIOS = (LOW, EXPECTED, HIGH)
-SOURCE = Scenario("source", max, _limited)
-"""The most that the source alone leads to: of frames that only values limit, one, or as many as there must be."""
+SOURCE = Scenario("source", max, _once)
+"""The most that the source alone multiplies to: turns are opened a window at a time, however many there are."""
 
 Step = Callable[[float, Opening, list[float]], float]
 """Gives the new number of what opens, from its number, what it opens, and the numbers of that."""
