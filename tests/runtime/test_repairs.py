@@ -23,9 +23,11 @@ from apxm.errors import BackendError
 from apxm.journal.journal import Journal
 from apxm.journal.reading import read
 from apxm.journal.rows import Answered, Discarded, Reserved, Settled, header_of
+from apxm.journal.runs import find_run, show_run
 from apxm.operations.answers import UNFIT
 from apxm.program.program import Operate, Program
 from apxm.reports.call_log import CallLines
+from apxm.reports.journaled_runs import run_text
 from apxm.reports.summary import summary_line
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -121,6 +123,12 @@ def test_what_does_not_fit_is_asked_for_once_more_at_once() -> None:
     assert second.request.answer == first.request.answer
 
 
+def test_of_a_long_answer_the_beginning_comes_back() -> None:
+    backend = saying("x" * 100_000, "[1]")
+    assert execute_virtually(NUMBERS, backend).value == [1]
+    assert 20_000 < len(backend.prompts[1]) < 20_500
+
+
 def test_so_it_is_in_a_task() -> None:
     backend = Coroutine(ModelAnswer("one", Usage(5, 6)), ModelAnswer("[1]", Usage(7, 8)))
     run = Run(LoadedProgram(NUMBERS), NUMBERS.flows[0], (), BackendPool({"scripted": backend}, "scripted"))
@@ -184,6 +192,11 @@ def test_an_endpoint_that_takes_no_schema_is_asked_again_at_once_and_for_nothing
     assert trace.budget is not None
     assert trace.budget.spent.tokens == 3
     assert warned == ["n0: b takes no schema (hint: say so); answers are asked for in words from now on"]
+
+
+def test_who_refuses_schemas_for_ever_fails() -> None:
+    refused = BackendError(SCHEMA_REFUSED, "b takes no schema", retryable=True)
+    assert failure(execute_virtually(NUMBERS, saying(refused, refused)))[0] == SCHEMA_REFUSED
 
 
 def test_a_repair_waits_for_its_slot_behind_what_was_ready_before() -> None:
@@ -309,7 +322,23 @@ def test_what_was_paid_for_an_answer_of_no_use_is_not_lost_with_the_process(tmp_
     assert trace.budget.spent.tokens == 3 + reserved[1].tokens + 3
 
 
+def test_a_request_for_another_type_is_another_request() -> None:
+    requests: list[ModelRequest] = []
+    for result in ("str", "int", "list[int]"):
+        backend = saying("1" if result != "list[int]" else "[1]")
+        execute_virtually(program(plan(typed(result), give(0))), backend)
+        requests.append(backend.calls[0].request)
+    assert len({request_digest(request, "b", "m") for request in requests}) == 3
+
+
 # --- what is shown -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_shown_names_what_was_of_no_use(tmp_path: Path) -> None:
+    execute(journal_of(tmp_path, NUMBERS), saying("one", "[1]"))
+    lines = run_text(*show_run(find_run(tmp_path, RUN)))
+    at = lines.index("answers that were of no use:")
+    assert lines[at + 1].split()[:7] == ["n0", "scripted", "2", "in,", "1", "out", "the"]
 
 
 def test_whoever_watches_sees_both_questions() -> None:

@@ -126,7 +126,7 @@ class SimulatedBackend:
         fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.prompt)
         if fault in OF_SHAPES and request.answer is None:
             return None
-        return None if fault == "no_format" and INSTRUCTION in (system or "") else fault
+        return None if fault == "no_format" and _is_told(system) else fault
 
     def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
         """`begin`, for a call that meets no fault."""
@@ -154,10 +154,10 @@ class SimulatedBackend:
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        given = [system or "", request.prompt]
-        if request.answer is not None and INSTRUCTION not in given[0]:  # else it is in there
-            given.append(request.answer.schema)
-        usage = Usage(sum(map(count_tokens, given)), count_tokens(text))
+        given = count_tokens(system or "") + count_tokens(request.prompt)
+        if request.answer is not None and not _is_told(system):
+            given += count_tokens(request.answer.schema)
+        usage = Usage(given, count_tokens(text))
         model = request.model or self._model
         return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
 
@@ -204,6 +204,11 @@ class _Drip:
 def _system(request: ModelRequest) -> str | None:
     """The system text of a request as an endpoint gets it that takes schemas."""
     return request.system_text(tells_format=False)
+
+
+def _is_told(system: str | None) -> bool:
+    """Whether a system text tells of the answer's format, which then no field asks for."""
+    return system is not None and INSTRUCTION in system
 
 
 def echo(prompt: str, system: str | None = None, choice: int = 0) -> str:

@@ -56,7 +56,10 @@ TYPES = _each(
     ("tuple pair", "several values are a list, `list[T]`, or `json` where their types differ"),
     ("set frozenset array vector sequence iterable collection slice", "several values are a list: `list[T]`"),
     ("optional maybe union option", _OPTIONAL),
-    ("literal enum", "one of a few texts is a `str`; `switch` tells them apart"),
+    (
+        "literal enum",
+        'one of a few texts is a `str`; a model gives one by `choices: ["a", "b"]`, and `switch` tells them apart',
+    ),
     ("none nil void unit undefined never", _NOTHING),
     ("null", _OPTIONAL),
     ("date datetime time timedelta timestamp uuid url path", "AIS has no such values; as text they are `str`"),
@@ -93,7 +96,7 @@ WORDS = _each(
     ("memory state", "an agent has no `memory` of its own; " + _UMEM + ", which comes with a later version"),
     (
         "tool tools skill action",
-        "tools are declared by `capability name(x: str) -> str`, which comes with a later version",
+        "tools are declared by `capability name(x: str) -> str`",
     ),
     ("prompt template instructions instruction role persona", _SYSTEM),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Operation
-from apxm.operations.types import BUILT_IN, JSON, conforms, parse_type
+from apxm.operations.types import BUILT_IN, JSON, Type, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.program import (
     AnyNode,
@@ -45,21 +47,22 @@ def verify(program: Program) -> None:
     if count > MOST_NODES:
         raise ArtifactError(f"the program has {count:,} nodes; the limit is {MOST_NODES:,}")
     verify_records(program)
+    records = program.record_types
     for index, plan in enumerate(program.plans):
-        _Checker(program, index, plan).check()
+        _Checker(program, index, plan, records).check()
     _check_unfolding(program)
-    _check_flows(program)
+    _check_flows(program, records)
     _check_names(program)
 
 
 class _Checker:
     """One plan."""
 
-    def __init__(self, program: Program, index: int, plan: Plan) -> None:
+    def __init__(self, program: Program, index: int, plan: Plan, records: Mapping[str, Type]) -> None:
         self.program = program
         self.index = index
         self.plan = plan
-        self.records = program.record_types
+        self.records = records
 
     def check(self) -> None:
         plan = self.plan
@@ -102,11 +105,8 @@ class _Checker:
         operation = AVAILABLE.get(node.operation)
         if operation is None:
             raise self.error(i, f"is the operation {node.operation!r}, which this version of apxm cannot run")
-        required = sum(p.required for p in operation.positional) + (
-            operation.variadic.minimum if operation.variadic else 0
-        )
-        most = None if operation.variadic else len(operation.positional)
-        if len(node.arguments) < required or (most is not None and len(node.arguments) > most):
+        most = None if operation.variadic else len(operation.operands)
+        if len(node.arguments) < operation.least_operands or (most is not None and len(node.arguments) > most):
             raise self.error(
                 i, f"gives {node.operation!r} {len(node.arguments)} arguments; it takes {operation.signature}"
             )
@@ -115,6 +115,9 @@ class _Checker:
         for name, option in node.options.items():
             self.check_expression(i, option)
             self.check_option(i, operation, name, option)
+        for parameter in operation.positional:
+            if parameter.required and parameter.literal and parameter.name not in node.options:
+                raise self.error(i, f"gives {node.operation!r} no {parameter.name!r}")
         try:
             parse_type(node.result, self.records)
         except ValueError as error:
@@ -122,7 +125,7 @@ class _Checker:
 
     def check_option(self, i: int, operation: Operation, name: str, option: Expression) -> None:
         parameter = operation.by_name.get(name)
-        if parameter is None or parameter.by_position:
+        if parameter is None or parameter in operation.operands:
             raise self.error(i, f"gives {operation.name!r} an option {name!r} that it does not have")
         if not parameter.literal:
             return
@@ -242,7 +245,7 @@ def _check_unfolding(program: Program) -> None:
         raise ArtifactError(f"one run of the program would unfold into more than {MOST_WORK:,} nodes")
 
 
-def _check_flows(program: Program) -> None:
+def _check_flows(program: Program, records: Mapping[str, Type]) -> None:
     if program.entry is not None and not 0 <= program.entry < len(program.flows):
         raise ArtifactError(f"the program is not valid: its entry is flow {program.entry} of {len(program.flows)}")
     if not program.flows:
@@ -251,10 +254,10 @@ def _check_flows(program: Program) -> None:
     if len(names) != len(program.flows):
         raise ArtifactError("the program is not valid: two flows have the same name")
     for flow in program.flows:
-        _check_flow(program, flow)
+        _check_flow(program, flow, records)
 
 
-def _check_flow(program: Program, flow: Flow) -> None:
+def _check_flow(program: Program, flow: Flow, records: Mapping[str, Type]) -> None:
     def error(text: str) -> ArtifactError:
         return ArtifactError(f"the program is not valid: flow {flow.qualified_name} {text}")
 
@@ -267,11 +270,11 @@ def _check_flow(program: Program, flow: Flow) -> None:
         raise error("and its plan differ about whether it gives a value")
     for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
         try:
-            parse_type(text, program.record_types)
+            parse_type(text, records)
         except ValueError as unknown:
             raise error(f"uses an {unknown}") from None
     for p in flow.parameters:
-        if not p.required and not conforms(p.default, parse_type(p.type, program.record_types)):
+        if not p.required and not conforms(p.default, parse_type(p.type, records)):
             raise error(f"has a default for {p.name!r} that is not {p.type}")
 
 

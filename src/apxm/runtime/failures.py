@@ -29,7 +29,7 @@ class EndpointFailures:
         """When an attempt that failed at `now` is made again, as `Provider.retry` has it."""
         if not isinstance(error, BackendError):
             return None
-        if error.kind == SCHEMA_REFUSED:
+        if error.kind == SCHEMA_REFUSED and all(attempt[4] != SCHEMA_REFUSED for attempt in call.earlier):
             self._gate.answered += 1
             self._run.warn(call, f"{error}; answers are asked for in words from now on")
             return 0

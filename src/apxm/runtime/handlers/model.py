@@ -33,6 +33,7 @@ from apxm.runtime.gates import Gate
 from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
+from apxm.source import shortened
 
 _ASSUMED_OUTPUT = 1024
 """Tokens of an answer that nothing limits."""
@@ -47,6 +48,8 @@ You have answered before:
 
 That is of no use: {error}. Answer again, with all of it right."""
 """The prompt of the call that repairs an answer."""
+_LONGEST_SAID = 20_000
+"""Characters of an answer that does not fit, in that prompt."""
 
 
 class ModelCall(WaitingOperation):
@@ -126,7 +129,8 @@ class ModelCall(WaitingOperation):
         if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
             return None
         asked: ModelRequest = call.original
-        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=answer.text, error=error.message))
+        said = shortened(answer.text, _LONGEST_SAID)
+        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=said, error=error.message))
 
     def request(self, values: list[Value], form: bool) -> ModelRequest:
         """The request, for a backend that has a reasoning setting, or has not where `form` is false. Raises
