@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
+from apxm.program.frames import MOST_OPEN_TURNS
 from apxm.program.program import AnyNode, Enter, Exit, Input, Output, Plan, Program
 from apxm.program.unfolding import FrameTable
 from apxm.runtime.expressions import Evaluate, evaluator
@@ -260,8 +261,8 @@ class Frames:
         self.frames = FrameTable()
         self.open_frames = 0
         self.open_turns = 0
-        self.max_open_turns = 4096
-        """Most turns of one opener of a frame that are open at once: a list of a million takes no million frames."""
+        """How many turns of all openers are open."""
+        self.max_open_turns = MOST_OPEN_TURNS
         self.failures: list[FailureToken] = []
         """The failures that nothing caught, in the order in which they happened."""
         self.caught: list[FailureToken] = []

@@ -13,7 +13,7 @@ from apxm.operations.types import Value
 from apxm.runtime.frames import Children, FailureToken, Frame, Frames, LoadedPlan
 from apxm.runtime.ports import TurnPorts
 
-MOST_OPEN_TURNS = 65_536
+MOST_TURNS_AT_ONCE = 65_536
 """Most turns of all loops of a run that are open at once, but for one of each: loops in loops multiply."""
 
 
@@ -145,7 +145,7 @@ class Turns(Children):
 
     def _has_room(self) -> bool:
         state = self._state
-        return len(self.frames) < state.max_open_turns and state.open_turns < MOST_OPEN_TURNS
+        return len(self.frames) < state.max_open_turns and state.open_turns < MOST_TURNS_AT_ONCE
 
     def _open(self) -> None:
         state, ports = self._state, self._ports
