@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf
 
 from apxm.analysis.branches import Branches
-from apxm.backends.simulated import CHARACTERS_PER_TOKEN
-from apxm.operations.catalog import OPERATIONS
+from apxm.backends.protocol import NO_LIMITS
+from apxm.backends.simulated import CHARACTERS_PER_TOKEN, IMAGE_TOKENS
+from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.schemas import answer_format
 from apxm.operations.types import STR, Value, parse_type, text_form
@@ -32,11 +33,14 @@ from apxm.program.program import (
     TextOf,
     ToFloat,
 )
+from apxm.runtime.trace import OperationRecord, Trace
 
 TYPICAL_ANSWER = 256
 """Tokens of an answer where nothing better is known."""
 _NUMBER = 8
 """Characters of a number that is computed."""
+_FILE = 8_000.0
+"""Characters of a file of text where nothing better is known."""
 _UNKNOWN = {LOW: 0.0, HIGH: inf}
 """Characters of what a tool gives, and of what a frame is given that may be given what an earlier one made."""
 _CONTEXT = len("\n\nContext 1: ")
@@ -49,6 +53,17 @@ def calls_model(node: AnyNode) -> bool:
 def calls_tool(node: AnyNode) -> bool:
     operation = OPERATIONS.get(node.operation) if isinstance(node, Operate) else None
     return operation is not None and operation.family is Family.TOOL
+
+
+def model_calls(trace: Trace) -> list[OperationRecord]:
+    """The operations of a run that waited for a model, and not for a tool."""
+    tools = {
+        (number, index)
+        for number, plan in enumerate(trace.program.plans)
+        for index, node in enumerate(plan.nodes)
+        if calls_tool(node)
+    }
+    return [r for r in trace.operations if not tools or (trace.frames[r.frame].plan, r.node) not in tools]
 
 
 Limit = Callable[[Operate], float]
@@ -96,11 +111,20 @@ class Sizes:
         instruction = OPERATIONS[node.operation].instruction
         system = node.options.get("system")
         length = sum(self._of(argument, frame, node) for argument in node.arguments)
+        kinds = node.options.get(CONTENT_KINDS)
+        length += sum(map(self._content, kinds.value if isinstance(kinds, Literal) else ()))
         length += _CONTEXT * (len(node.arguments) - 1)
         length += len(instruction) if instruction else 0
         length += self._of(system, frame, node) if system else 0
         length += self._schema_length(node)
         return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
+
+    def _content(self, kind: str) -> float:
+        """The characters of what is sent for a path; nothing where the operand is a value."""
+        if kind == "image":
+            tokens = NO_LIMITS.image_tokens if self._scenario is HIGH else IMAGE_TOKENS
+            return float(tokens * CHARACTERS_PER_TOKEN)
+        return self._scenario.choose([0.0, inf if self._scenario is HIGH else _FILE]) if kind else 0.0
 
     def _schema_length(self, node: Operate) -> int:
         """Characters of the schema that its answer is asked for by; 0 where that is any text."""

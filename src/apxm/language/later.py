@@ -19,7 +19,7 @@ FUNCTIONS = frozenset(
     {
         *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
         *("matches", "parse_json", "to_json", "number", "range", "unique", "sort", "zip"),
-        *("first", "image", "file"),
+        "first",
     }
 )
 """Names of functions that a later version brings. A flow may have one until then, so they are no operations yet."""
