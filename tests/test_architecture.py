@@ -36,6 +36,7 @@ EDGE = [
 ONLY_IN = {
     "wcwidth": {"source"},
     "lark": set(),  # a tool of development: the tables it makes are part of the package
+    "re2": {"operations"},
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
     "jsonschema": {"simulator"},

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from apxm.errors import InternalError
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
-from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, converted
+from apxm.ir.values import ApplyOp, ConstantOp, DictOp, FieldOp, ListOp, LogicOp, SumOp, TextOp, converted
 from apxm.language import syntax
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
+from apxm.operations.definition import Family
+from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
 from apxm.operations.labels import fold_label
-from apxm.operations.types import FLOAT, JSON, LITERAL_TYPES, Type, Value, list_of, parse_type
+from apxm.operations.signatures import resolve
+from apxm.operations.types import FLOAT, INT, JSON, LARGEST_INT, LITERAL_TYPES, Type, Value, list_of, parse_type
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
@@ -83,10 +87,13 @@ class _FlowBuilder:
             match statement:
                 case syntax.CallStatement():
                     self.bind(statement.target, self.call(statement.call, statement.target))
-                case syntax.Let(value=syntax.CallExpression() as call):
+                case syntax.Let(type=None, value=syntax.CallExpression() as call):
                     self.bind(statement.target, self.call(call, statement.target))
                 case syntax.Let():
-                    self.bind(statement.target, self.expression(statement.value))
+                    value = self.value(statement.value)
+                    if statement.type is not None:
+                        value = self.fitted(value, _type(statement.type), statement)
+                    self.bind(statement.target, value)
                 case syntax.Return():
                     # The bare arm of a construct that gives nothing is there for its effect alone.
                     given = None if statement.value is None else self.expression(statement.value)
@@ -149,19 +156,59 @@ class _FlowBuilder:
                 return self.add(DictOp([str(key.value) for key in keys], built), expression).result
             case syntax.FieldOf(value=value, name=name):
                 return self.add(FieldOp(self.value(value), name.text), expression).result
-            case syntax.Addition(operands=operands):
-                return self.addition([self.value(operand) for operand in operands], expression)
+            case syntax.Item(value=value, index=index):
+                return self.applied(ITEM_OF, [self.value(value), self.value(index)], expression)
+            case syntax.Part(value=value, start=start, end=end):
+                bounds = [
+                    self.add(ConstantOp(0, INT), expression).result if start is None else self.value(start),
+                    self.add(ConstantOp(LARGEST_INT, INT), expression).result if end is None else self.value(end),
+                ]
+                return self.applied(PART_OF, [self.value(value), *bounds], expression)
+            case syntax.Arithmetic(operators=operators, operands=operands):
+                return self.arithmetic(operators, operands, expression)
+            case syntax.Negative(value=value):
+                return self.applied(NEGATION, [self.value(value)], expression)
+            case syntax.Comparison(operator=operator, left=left, right=right):
+                return self.applied(operator, [self.value(left), self.value(right)], expression)
+            case syntax.Logic(operator=operator, operands=operands):
+                return self.add(LogicOp(operator, [self.value(operand) for operand in operands]), expression).result
+            case syntax.Not(value=value):
+                return self.applied("not", [self.value(value)], expression)
             case syntax.CallExpression():
                 return self.call(expression, None)
             case _:
                 raise InternalError(f"{expression.span.place}: {type(expression).__name__} passed the checker")
 
-    def addition(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
-        """Numbers add up from the left until the first operand that is no number; from there on all is text."""
-        numbers = next((i for i, operand in enumerate(operands) if not operand.type.is_number), len(operands))
+    def arithmetic(
+        self, operators: Sequence[str], operands: Sequence[syntax.Expression], place: syntax.Syntax
+    ) -> SSAValue:
+        """From left to right; what stands between other operators than `+` is one sum."""
+        left, *rest = map(self.value, operands)
+        summed = [left]
+        for operator, right in zip(operators, rest, strict=True):
+            if operator == CONCATENATION:
+                summed.append(right)
+            else:
+                summed = [self.applied(operator, [self.sum(summed, place), right], place)]
+        return self.sum(summed, place)
+
+    def sum(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
+        """Numbers add up from the left until the first operand that is no number, and lists are joined until the first
+        that is no list; from there on all is text."""
+        numbers = _count(operands, lambda type_: type_.is_number)
+        lists = _count(operands, lambda type_: type_.element is not None)
         if numbers > 1:
             operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]
+        elif lists > 1:
+            operands = [self.applied(CONCATENATION, operands[:lists], place), *operands[lists:]]
         return operands[0] if len(operands) == 1 else self.add(TextOp(operands), place).result
+
+    def applied(self, function: str, operands: Sequence[SSAValue], place: syntax.Syntax) -> SSAValue:
+        resolved = resolve(FUNCTIONS[function].signatures, [operand.type for operand in operands])
+        if resolved is None:
+            raise InternalError(f"{place.span.place}: operands that `{function}` does not take passed the checker")
+        fitted = [self.fitted(o, type_, place) for o, type_ in zip(operands, resolved.parameters, strict=True)]
+        return self.add(ApplyOp(function, fitted, resolved.result), place).result
 
     def call(self, call: syntax.CallExpression, target: syntax.Identifier | None) -> SSAValue | None:
         match self.checked.calls[call]:
@@ -175,6 +222,8 @@ class _FlowBuilder:
     ) -> SSAValue | None:
         operation = found.operation
         arguments = [self.value(argument) for argument in found.arguments]
+        if operation.family is Family.VALUE:
+            return self.applied(operation.name, arguments, call)
         options: dict[str, SSAValue] = {}
         literals: dict[str, Value] = {}
         for name, expression in found.options.items():
@@ -205,6 +254,11 @@ class _FlowBuilder:
         return value if conversion is None else self.add(conversion, place).result
 
 
+def _count(operands: Sequence[SSAValue], is_meant: Callable[[Type], bool]) -> int:
+    """How many of the first operands have such a type."""
+    return next((i for i, operand in enumerate(operands) if not is_meant(operand.type)), len(operands))
+
+
 def _type(name: syntax.TypeName) -> Type:
     return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
 
@@ -213,7 +267,7 @@ def _constant(expression: syntax.Expression, expected: Type) -> Value:
     """The value of an expression that the checker found to be a literal, as an `expected`."""
     match expression:
         case syntax.Constant(value=value):
-            return float(value) if expected == FLOAT else value
+            return float(value) if expected == FLOAT and isinstance(value, int) else value
         case syntax.ListDisplay(items=items):
             return [_constant(item, expected.element or JSON) for item in items]
         case syntax.DictDisplay(keys=keys, values=values):

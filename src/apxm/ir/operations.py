@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.operations.catalog import AVAILABLE
-from apxm.operations.definition import Operation, Parameter
+from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.effects import OUTPUT, Access, Effect
 from apxm.operations.types import JSON, NONE, Type, Value, assignable, conforms
 
@@ -124,6 +124,6 @@ def _class_of(operation: Operation) -> type[OperateOp]:
 
 
 OPERATE_OPS: MappingProxyType[str, type[OperateOp]] = MappingProxyType(
-    {name: _class_of(operation) for name, operation in AVAILABLE.items()}
+    {name: _class_of(operation) for name, operation in AVAILABLE.items() if operation.family is not Family.VALUE}
 )
-"""The classes, by the operation's name."""
+"""The classes, by the operation's name; a function of values has none."""

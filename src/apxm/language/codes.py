@@ -50,7 +50,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "empty-name": "A capability is called by an empty name.",
         # types
         "wrong-type": "A value has a type that does not fit.",
-        "bad-addition": "`+` has two sides of which neither is text, and that are not two numbers.",
+        "bad-addition": "`+` has two sides of which neither is text, and that are neither two numbers nor two lists.",
+        "bad-pattern": "A regular expression is none, or holds what cannot be told in linear time.",
         "no-field": "A field of something that has none of this name.",
         "no-value": "Something that gives no value is used as one.",
         # control

@@ -20,7 +20,10 @@ from apxm.language.report import Report
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
-_SIGNS = "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ PLUS +"
+_SIGNS = (
+    "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ "
+    "PLUS + MINUS - STAR * SLASH / PERCENT %"
+)
 _kinds = _SIGNS.split()
 _NAMES = {
     **dict(zip(_kinds[::2], map("`{}`".format, _kinds[1::2]), strict=True)),
@@ -31,8 +34,8 @@ _NAMES = {
     END: "the end of the file",
 }
 """What messages call the kinds of tokens that are no words."""
-_EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
-_CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT"}
+_EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "NULL", "LSQB", "LBRACE", "LPAR", "MINUS", "NOT"}
+_CONTINUATION = {"PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "COMPARE", "IN", "AND", "OR", "DOT", "LSQB"}
 """What may follow any expression: true, and no help."""
 _REFUSED = {"TYPE"}
 """Nobody is led to what this version refuses."""
@@ -41,9 +44,7 @@ _BOUND_ONCE = "a name is bound once, and its value never changes: `let other = �
 _STATEMENTS = {
     "EQUAL": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
     "COLON": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
-    "PLUS": _BOUND_ONCE,
-    "DOT": _BOUND_ONCE,
-    "LSQB": f"one item, `xs[i]`, comes with a later version; {_BOUND_ONCE}",
+    **dict.fromkeys(("PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "DOT", "LSQB"), _BOUND_ONCE),
     "ARROW": "`->` binds the result of a call; other values are bound by `let name = …`",
     "NAME": "a statement is a call, `let`, `return` or `switch`",
 }

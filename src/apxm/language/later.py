@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from apxm.language import syntax
 from apxm.language.report import Report
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import LATER_TYPES
 
 STATEMENTS: MappingProxyType[type[syntax.Syntax], str] = MappingProxyType(
@@ -26,17 +27,9 @@ DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
 ARGUMENTS = frozenset({*(("ask", name) for name in ("schema", "choices", "tools", "max_rounds")), ("reason", "budget")})
 """Operations, each with an argument that a later version brings."""
-FUNCTIONS = frozenset(
-    {
-        *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
-        *("matches", "parse_json", "to_json", "number", "range", "unique", "sort", "zip"),
-        *("first", "image", "file"),
-    }
-)
-"""Names of functions that a later version brings. A flow may have one until then, so they are no operations yet."""
-VALUES = frozenset({"null"})
-"""Names that nothing binds until a later version."""
-WORDS = MappingProxyType({"type": "type Name { … }", "in": "x in xs", "as": "x as T"})
+OPERATIONS = frozenset({"first", "image", "file"})
+"""Names of operations that a later version brings. A flow may have one until then, so they are not in their table."""
+WORDS = MappingProxyType({"type": "type Name { … }", "as": "x as T"})
 """What a later version lets one write, by a word that stands where it would."""
 
 
@@ -74,21 +67,24 @@ def _refuse_in(block: syntax.Block, report: Report, *, in_loop: bool) -> None:
         keyword = STATEMENTS.get(type(statement))
         if keyword is not None and not (in_loop and isinstance(statement, syntax.Until | syntax.Next)):
             report.not_yet(keyword, statement.span.first(len(keyword)))
+        if isinstance(statement, syntax.Let):
+            _refuse_type(statement.type, report)
         for expression in statement.expressions:
-            _refuse_expression(expression, report, within=keyword is not None)
+            _refuse_lazy_calls(expression, report)
         for inner in statement.blocks:
             _refuse_in(inner, report, in_loop=in_loop or isinstance(statement, syntax.Loop))
         if isinstance(statement, syntax.Return):
             break  # nothing behind it is looked at
 
 
-def _refuse_expression(expression: syntax.Expression, report: Report, *, within: bool) -> None:
-    """`within` says whether it stands in the head of something refused."""
+def _refuse_lazy_calls(expression: syntax.Expression, report: Report, operator: str | None = None) -> None:
+    """`operator` is the one on whose right the expression stands."""
     if isinstance(expression, syntax.Constant | syntax.Name):
         return
-    if isinstance(expression, syntax.Comparison):
-        if not within:
-            report.not_yet(expression.operator, expression.span)
-        within = True
-    for part in expression.expressions:
-        _refuse_expression(part, report, within=within)
+    if operator is not None and isinstance(expression, syntax.CallExpression) and expression.written not in FUNCTIONS:
+        what = f"x {operator} {expression.written}(…)"
+        report.not_yet(what, expression.span, f"bind it first: `{expression.written}(…) -> y`")
+        return
+    for number, part in enumerate(expression.expressions):
+        lazy = expression.operator if isinstance(expression, syntax.Logic) and number else operator
+        _refuse_lazy_calls(part, report, lazy)

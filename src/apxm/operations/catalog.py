@@ -7,6 +7,7 @@ from typing import Any
 
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import FLOAT, INT, JSON, STR, VERDICT, Type, list_of
 
 CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
@@ -204,8 +205,155 @@ _OTHERS = (
     ),
 )
 
+
+def _function(
+    name: str, summary: str, *arguments: tuple[str, str], example: str, variadic: Variadic | None = None
+) -> Operation:
+    """A function of values; its arguments are given by name and meaning, their types are the function's."""
+    function = FUNCTIONS[name]
+    signature = function.signatures[0]
+    is_plain = len(function.signatures) == 1 and not signature.is_generic
+    parameters = tuple(
+        Parameter(
+            argument,
+            signature.parameters[position] if is_plain else JSON,  # else the checker asks for the signatures
+            doc,
+            required=position < function.least,
+            by_position=True,
+            is_pattern=argument == "pattern",
+        )
+        for position, (argument, doc) in enumerate(arguments)
+    )
+    return Operation(
+        name=name,
+        summary=summary,
+        family=Family.VALUE,
+        effect=Effect.NONE,
+        parameters=parameters,
+        variadic=variadic,
+        result=signature.result,
+        example=example,
+    )
+
+
+_TEXT = ("text", "The text.")
+_PART = ("part", "What to look for.")
+_FUNCTIONS = (
+    _function(
+        "len",
+        "How many items a list, characters a text, or entries an object has.",
+        ("value", "What to measure; of json only the run can tell what it is."),
+        example="len(names) -> count",
+    ),
+    _function(
+        "join",
+        "The texts of a list as one text.",
+        ("texts", "The texts."),
+        ("separator", "What to put between them."),
+        example='join(names, ", ") -> line',
+    ),
+    _function(
+        "split",
+        "The parts of a text between the separators, or between blanks.",
+        _TEXT,
+        ("separator", "What stands between the parts; default: any blanks, and none at the ends."),
+        example='split("a, b, c", ", ") -> letters',
+    ),
+    _function(
+        "lines",
+        "The lines of a text, without what ends them.",
+        _TEXT,
+        example="lines(answer) -> points",
+    ),
+    _function("trim", "A text without the blanks around it.", _TEXT, example="trim(answer) -> clean"),
+    _function("lower", "A text in small letters.", _TEXT, example="lower(answer) -> small"),
+    _function("upper", "A text in capital letters.", _TEXT, example="upper(title) -> loud"),
+    _function(
+        "replace",
+        "A text in which one part is another wherever it stands.",
+        _TEXT,
+        ("old", "What is replaced; not empty."),
+        ("new", "What stands there instead."),
+        example='replace(answer, "colour", "color") -> american',
+    ),
+    _function(
+        "contains",
+        "Whether a text has another one in it, as `part in text` says too.",
+        _TEXT,
+        _PART,
+        example='contains(answer, "yes") -> agrees',
+    ),
+    _function(
+        "starts_with",
+        "Whether a text begins with another one.",
+        _TEXT,
+        _PART,
+        example='starts_with(line, "- ") -> is_item',
+    ),
+    _function(
+        "ends_with",
+        "Whether a text ends with another one.",
+        _TEXT,
+        _PART,
+        example='ends_with(trim(question), "?") -> asks',
+    ),
+    _function(
+        "matches",
+        "Whether some part of a text fits a regular expression.",
+        _TEXT,
+        (
+            "pattern",
+            "The expression, as RE2 has them, in linear time; `^` and `$` are the ends of the text.",
+        ),
+        example='matches(answer, "^[0-9]+$") -> is_number',
+    ),
+    _function(
+        "parse_json",
+        "The value that a text writes as JSON.",
+        ("text", "The text, and nothing around it."),
+        example="parse_json(answer) -> record",
+    ),
+    _function(
+        "to_json",
+        "A value as compact JSON; other than its text form, a text is in quotes.",
+        ("value", "The value."),
+        example="to_json(names) -> written",
+    ),
+    _function(
+        "number",
+        "The number that a text writes in decimal digits.",
+        ("text", "The text; blanks around it do not count."),
+        example="number(answer) -> score",
+    ),
+    _function(
+        "range",
+        "The whole numbers from 0, or from the first, up to the last argument, that one left out.",
+        ("first", "The first number; the end, where it stands alone."),
+        ("end", "The end."),
+        example="range(3) -> numbers",
+    ),
+    _function(
+        "unique",
+        "The items of a list, each once, in the order in which they come first.",
+        ("items", "The list."),
+        example="unique(names) -> different",
+    ),
+    _function(
+        "sort",
+        "The items of a list, the smallest first: numbers, or texts by the codes of their characters.",
+        ("items", "The list."),
+        example="sort(names) -> ordered",
+    ),
+    _function(
+        "zip",
+        "The first items of all lists, then the second ones, as far as the shortest list goes.",
+        variadic=Variadic("lists", "The lists.", minimum=1),
+        example="zip(questions, answers) -> pairs",
+    ),
+)
+
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (*_MODEL_CALLS, *_OTHERS)}
+    {operation.name: operation for operation in (*_MODEL_CALLS, *_OTHERS, *_FUNCTIONS)}
 )
 """Every operation of the language, by name."""
 AVAILABLE: MappingProxyType[str, Operation] = MappingProxyType(

@@ -45,7 +45,7 @@ NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
 SCALARS = {t.name: t for t in (STR, INT, FLOAT, BOOL, JSON)}
-LITERAL_TYPES = {str: STR, bool: BOOL, int: INT, float: FLOAT}
+LITERAL_TYPES = {str: STR, bool: BOOL, int: INT, float: FLOAT, type(None): JSON}
 """The types of literals that are no lists or objects, by their types in Python."""
 VERDICT = Type("verdict")
 LATER_TYPES = ("plan", VERDICT.name)
@@ -58,12 +58,15 @@ DEEPEST_TYPE = 64
 """The most lists within each other in a type, as brackets in a source: types are compared and printed by recursion."""
 
 
+LARGEST_INT = 2**63 - 1
+
+
 def fits_int(number: int) -> bool:
     """Whether an int of AIS can be that large: it has 64 bits, as an artifact stores it.
 
     By its bounds: to look for a number of a subclass in a `range`, Python goes through all of it.
     """
-    return -(2**63) <= number < 2**63
+    return -(2**63) <= number <= LARGEST_INT
 
 
 def list_of(element: Type) -> Type:

@@ -23,7 +23,7 @@ from apxm.operations.labels import matching_label
 from apxm.operations.types import Value
 from apxm.program.program import AnyNode, Compute, Enter, Exit, Input, Operate, Output, Plan, Program, Subflow, Switch
 from apxm.program.unfolding import FrameRecord
-from apxm.runtime.expressions import Evaluate, evaluator
+from apxm.runtime.expressions import Evaluate, Failed, Needed, evaluator
 from apxm.runtime.handlers.inline import Emit, InlineOperation
 from apxm.source import shortened
 
@@ -32,14 +32,13 @@ Replace = Callable[[int, int, AnyNode, Evaluate], Evaluate]
 
 
 @dataclass(frozen=True)
-class FailureToken:
+class FailureToken(Failed):
     """The token of something that failed, or was skipped because of it."""
 
     frame: Frame
     node: int
     error: OperationError
     is_value: bool = False
-    """Whether it stands for a value that cannot be computed."""
 
 
 class LoadedPlan:
@@ -96,7 +95,7 @@ class LoadedPlan:
         """The evaluators of all nodes, but operations, that compute something."""
         for i, node in enumerate(nodes):
             if node.computes is not None:
-                evaluate = evaluator(node.computes, node.operands)
+                evaluate = evaluator(node.computes, node.operands, node.after)
                 self.evaluators[i] = replace(index, i, node, evaluate) if replace else evaluate
 
 
@@ -359,6 +358,8 @@ class State:
             return None
         try:
             return evaluate(frame.values)
+        except Needed as needed:
+            return needed.failed
         except OperationError as error:
             return FailureToken(frame, node, error, is_value=True)
 

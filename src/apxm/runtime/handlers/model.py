@@ -19,11 +19,12 @@ from apxm.backends.protocol import (
 )
 from apxm.errors import BackendError, OperationError
 from apxm.operations.definition import Operation
+from apxm.operations.sequences import joined
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.defects import gave_no_answer
-from apxm.runtime.expressions import collector, evaluator, joined
+from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
 from apxm.runtime.loops import limit_ns
