@@ -428,3 +428,16 @@ def test_metrics_are_json_in_one_call_as_the_command_line_writes_them(
     with pytest.raises(SystemExit):
         main()
     assert (tmp_path / "m.json").read_bytes() == seen[0].encode()
+
+
+def test_the_text_of_the_result_is_told_as_it_comes_behind_all_lines() -> None:
+    source = 'agent A { flow main() -> str { ask("One", max_tokens: 9) -> a  print(a)  return ask("Two") } }'
+    told: list[str] = []
+    result = apxm.run(
+        apxm.compile_text(source),
+        backends=answering(ScriptedBackend(latency_ms=lambda _: 1, first_token_ms=lambda _: 0)),
+        output=told.append,
+        on_text=lambda part: told.append(part.text),
+    )
+    assert told == ["[One]", "[Two]"]
+    assert result.metrics.llm.streamed_requests == 1

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
+    from apxm.runtime.result_text import TextPart
     from apxm.runtime.stopped import Stopped
     from apxm.runtime.trace import Failure, Status, Trace
     from apxm.session import Result
@@ -70,6 +71,7 @@ __all__ = [
     "SourceError",
     "Status",
     "Stopped",
+    "TextPart",
     "Trace",
     "UntrustedConfigurationError",
     "UsageError",
@@ -94,6 +96,7 @@ _HOMES = {
     "UntrustedConfigurationError UsageError",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
+    "apxm.runtime.result_text": "TextPart",
     "apxm.runtime.stopped": "Stopped",
     "apxm.runtime.trace": "Failure Status Trace",
     "apxm.session": "Result",

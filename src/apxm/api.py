@@ -37,6 +37,7 @@ from apxm.source import SourceFile
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
+    from apxm.runtime.result_text import TextPart
 
 logger = logging.getLogger("apxm")
 P = ParamSpec("P")
@@ -124,14 +125,16 @@ async def run_async(
     config: Path | None = None,
     backends: BackendPool | None = None,
     output: Callable[[str], None] | None = None,
+    on_text: Callable[[TextPart], None] | None = None,
     **values: Value,
 ) -> Result:
     """Runs a flow of `program` to its end, by default its entry, inside the caller's event loop.
 
     The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
     options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
-    replaces the configured ones, and is left open; `output` is called with each line the program prints, and what it
-    raises ends the run and is raised from here.
+    replaces the configured ones, and is left open; `output` is called with each line the program prints, `on_text` with
+    the text of the result, behind all lines: in parts as they come where the result is one call's answer, else whole at
+    the end. What either raises ends the run and is raised from here.
 
     Raises `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels everything in flight.
     """
@@ -141,7 +144,7 @@ async def run_async(
     chosen = select_flow(program, flow)
     if twice := sorted((arguments or {}).keys() & values.keys()):
         raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
-    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}))
+    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}), program.record_types)
     told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
@@ -176,6 +179,7 @@ async def resume_async(
     assume: Mapping[str, Value] | None = None,
     backends: BackendPool | None = None,
     output: Callable[[str], None] | None = None,
+    on_text: Callable[[TextPart], None] | None = None,
 ) -> Result:
     """Goes on with a journaled run that has no process any more, however it ended: what is finished is kept.
 

@@ -206,7 +206,7 @@ def _inputs_now(header: Header, recorded: Program, program: Program) -> list[Val
     now = select_flow(program, header.flow)
     names = {parameter.name for parameter in now.parameters}
     given = {p.name: value for p, value in zip(before, header.inputs, strict=True) if p.name in names}
-    return arguments_for(now, assign(now, (), given))
+    return arguments_for(now, assign(now, (), given), program.record_types)
 
 
 def _refuse_another_program(header: Header, recorded: Program) -> None:

@@ -5,10 +5,22 @@ from apxm.testing import ScriptedBackend, run_virtually
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Price, Usage
+from apxm.backends.protocol import (
+    BackendInfo,
+    Clock,
+    Handle,
+    Limits,
+    ModelAnswer,
+    ModelRequest,
+    Price,
+    Tell,
+    Usage,
+)
 from apxm.errors import BackendError
 from apxm.operations.types import Value
 from apxm.program.program import Program
@@ -21,6 +33,7 @@ from apxm.runtime.trace import Trace
 
 __all__ = ["ScriptedBackend", "ScriptedCall", "VirtualLoop", "execute_virtually", "run_virtually"]
 
+_WORD = re.compile(r"\s*\S+\s*")
 Script = Callable[[ModelRequest], "str | BackendError"]
 
 
@@ -56,6 +69,10 @@ class ScriptedBackend:
     tokens_per_minute: int | None = None
     max_tokens: int | None = None
     timeout_s: float | None = None
+    timeout_first_token_s: float | None = None
+    first_token_ms: Callable[[ModelRequest], float] | None = None
+    """When the first word of an answer is told that comes in parts; the others follow evenly until it is whole. None
+    tells them all at its end."""
     own_input: int = 0
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     retries: int = 0
@@ -75,23 +92,53 @@ class ScriptedBackend:
         return [call.request.prompt for call in self.calls]
 
     def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
+        call = self._called(request, clock)
+        over = clock.now() + round(self.latency_ms(request) * 1e6)
+        call.timer = clock.call_at(over, lambda: _end(call, clock, self.script(request), done))
+        return call
+
+    def begin_stream(
+        self, request: ModelRequest, clock: Clock, tell: Tell, done: Callable[[ModelAnswer | BackendError], None]
+    ) -> Handle:
+        call, sent = self._called(request, clock), clock.now()
+        latency = round(self.latency_ms(request) * 1e6)
+        first = latency if self.first_token_ms is None else round(self.first_token_ms(request) * 1e6)
+
+        def begin() -> None:
+            answer = self.script(request)
+            words = [] if isinstance(answer, BackendError) else _WORD.findall(answer)
+            step = (latency - first) / (len(words) or 1)
+            say(answer, [(sent + first + round(i * step), word) for i, word in enumerate(words)])
+
+        def say(answer: str | BackendError, words: Sequence[tuple[int, str]]) -> None:
+            for i, (when, word) in enumerate(words):
+                if when > clock.now():
+                    call.timer = clock.call_at(when, partial(say, answer, words[i:]))
+                    return
+                tell(word)
+            call.timer = clock.call_at(sent + latency, lambda: _end(call, clock, answer, done))
+
+        call.timer = clock.call_at(sent + first, begin)
+        return call
+
+    def _called(self, request: ModelRequest, clock: Clock) -> ScriptedCall:
         call = ScriptedCall(request, clock.now() / 1e6)
         self.calls.append(call)
-
-        def end() -> None:
-            call.ended_ms = clock.now() / 1e6
-            answer = self.script(request)
-            if isinstance(answer, BackendError):
-                done(answer)
-            else:
-                usage = Usage(input_tokens=len(request.prompt.split()), output_tokens=len(answer.split()))
-                done(ModelAnswer(text=answer, usage=usage))
-
-        call.timer = clock.call_at(clock.now() + round(self.latency_ms(request) * 1e6), end)
         return call
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _end(
+    call: ScriptedCall, clock: Clock, answer: str | BackendError, done: Callable[[ModelAnswer | BackendError], None]
+) -> None:
+    call.ended_ms = clock.now() / 1e6
+    if isinstance(answer, BackendError):
+        done(answer)
+    else:
+        usage = Usage(input_tokens=len(call.request.prompt.split()), output_tokens=len(answer.split()))
+        done(ModelAnswer(text=answer, usage=usage))
 
 
 def execute_virtually(

@@ -86,6 +86,7 @@ def _llm(trace: Trace) -> LlmMetrics:
     attempts = [attempt for record in trace.operations for attempt in record.attempts]
     answered = [attempt for attempt in attempts if attempt.outcome == "ok"]
     latencies = sorted(attempt.latency for attempt in answered)
+    first = sorted(attempt.first - attempt.sent for attempt in answered if attempt.first is not None)
     return LlmMetrics(
         total_requests=len(attempts),
         total_input_tokens=_total([attempt.usage.input_tokens for attempt in answered]),
@@ -95,6 +96,10 @@ def _llm(trace: Trace) -> LlmMetrics:
         p95_latency_ms=_percentile(latencies, 95),
         p99_latency_ms=_percentile(latencies, 99),
         max_latency_ms=_percentile(latencies, 100),
+        streamed_requests=len(first),
+        p50_first_token_ms=_percentile(first, 50) if first else None,
+        p95_first_token_ms=_percentile(first, 95) if first else None,
+        max_first_token_ms=_percentile(first, 100) if first else None,
     )
 
 

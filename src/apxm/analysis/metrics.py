@@ -52,6 +52,11 @@ class LlmMetrics(Struct, frozen=True):
     p95_latency_ms: float
     p99_latency_ms: float
     max_latency_ms: float
+    streamed_requests: int
+    """Those whose answers came in parts; the instants of their first parts are below, None where there is none."""
+    p50_first_token_ms: float | None
+    p95_first_token_ms: float | None
+    max_first_token_ms: float | None
 
 
 class LinkPhases(Struct, frozen=True):

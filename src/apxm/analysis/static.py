@@ -84,7 +84,7 @@ def analyze(
     A call takes the profile's mean service at concurrency 1 or, without a profile, its operation's `typical_ms`.
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
-    arguments, unknown = with_stand_ins(flow, given or {})
+    arguments, unknown = with_stand_ins(flow, given or {}, program.record_types)
     static = _FlowAnalysis(program, flow, profile)
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
@@ -180,19 +180,26 @@ def _attempts(node: Operate, scenario: Scenario) -> int:
     return 1 + (retries.value if scenario is HIGH and isinstance(retries, Literal) else 0)
 
 
-def with_stand_ins(flow: Flow, given: Mapping[str, Value]) -> tuple[list[Value], tuple[str, ...]]:
-    """The arguments of a flow of which only some are known, and the names of those that are not.
+def with_stand_ins(
+    flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type]
+) -> tuple[list[Value], tuple[str, ...]]:
+    """The arguments of a flow of which only some are known, and the names of those that are not; `records` are those of
+    the program.
 
     Text that is not known counts as if a model had written it, so a `switch` on it takes any arm.
     """
     unknown = tuple(p.name for p in flow.parameters if p.required and p.name not in given)
-    stand_ins = {p.name: _stand_in(parse_type(p.type)) for p in flow.parameters if p.name in unknown}
-    return arguments_for(flow, {**stand_ins, **given}), unknown
+    stand_ins = {p.name: _stand_in(parse_type(p.type, records)) for p in flow.parameters if p.name in unknown}
+    return arguments_for(flow, {**stand_ins, **given}, records), unknown
 
 
 def _stand_in(expected: Type) -> Value:
-    if expected.element is not None:
+    if expected.is_list:
         return []
+    if expected.is_optional:
+        return None
+    if expected.fields is not None:
+        return {f.name: f.choices[0] if f.choices else _stand_in(f.type) for f in expected.fields}
     return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
 
 

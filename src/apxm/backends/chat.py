@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -27,13 +28,19 @@ class ChatBody(Struct, frozen=True, omit_defaults=True):
     max_tokens: int | UnsetType = UNSET
     max_completion_tokens: int | UnsetType = UNSET
     reasoning_effort: str | UnsetType = UNSET
+    stream: bool = False
+    stream_options: dict[str, bool] | UnsetType = UNSET
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
-    """The body of one call. Raises `BackendError` for text that no encoding of Unicode can carry."""
+def encode_call(
+    request: ModelRequest, settings: OpenAISettings, *, stream: bool = False, stream_options: bool = False
+) -> bytes:
+    """The body of one call; a `stream` is to end with its usage where there are `stream_options`.
+
+    Raises `BackendError` for text that no encoding of Unicode can carry."""
     system = request.system_text(settings.system)
     messages = (ChatMessage("user", request.prompt),)
     if system:
@@ -48,6 +55,8 @@ def encode_call(request: ModelRequest, settings: OpenAISettings) -> bytes:
         max_tokens=limit if limit is not None and older else UNSET,
         max_completion_tokens=limit if limit is not None and not older else UNSET,
         reasoning_effort=effort(request.reasoning_budget) if request.reasoning else UNSET,
+        stream=stream,
+        stream_options={"include_usage": True} if stream_options else UNSET,
     )
     try:
         if not settings.body:
@@ -80,7 +89,7 @@ class _Completion(Struct):
 _decode = msgspec.json.Decoder(_Completion).decode
 
 
-_NO_TEXT = re.compile("[\udc80-\udcff]")
+NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """What `load_json` makes of bytes that are no text."""
 
 
@@ -94,17 +103,23 @@ class MalformedAnswerError(NoCompletionError):
 
 def decode_answer(body: bytes | bytearray, service_ns: int | None) -> ModelAnswer:
     """Raises `UnreadableAnswerError`; its text may quote the endpoint."""
-    completion = _read(body)
-    if not completion.choices:
-        said = read_error(completion.error)
+    found = _read(body)
+    return answer_of(found.choices, found.usage, found.model, found.error, service_ns)
+
+
+def answer_of(
+    choices: Sequence[Choice] | None, usage: object, model: object, error: object, service_ns: int | None
+) -> ModelAnswer:
+    """What the parts of a completion come to. Raises `UnreadableAnswerError`."""
+    if not choices:
+        said = read_error(error)
         words = f" but an error: {said.words}" if said.words else ""
         raise NoCompletionError(f"the answer holds no choices{words}", retryable=not said.out_of_money)
-    text, cut_off = text_of(completion.choices[0], completion.error)
-    counts = _fields(completion.usage)
+    text, cut_off = text_of(choices[0], error)
+    counts = _fields(usage)
     given = plausible(counts.get("prompt_tokens"), MOST_TOKENS)
     taken = plausible(counts.get("completion_tokens"), MOST_TOKENS)
-    model = completion.model if isinstance(completion.model, str) else None
-    return ModelAnswer(text, Usage(given, taken), service_ns, model, cut_off)
+    return ModelAnswer(text, Usage(given, taken), service_ns, model if isinstance(model, str) else None, cut_off)
 
 
 def _read(body: bytes | bytearray) -> _Completion:
@@ -131,7 +146,7 @@ def _built(found: object) -> _Completion:
     built: list[Choice] = []
     for choice in map(_fields, cast(list[object], choices or [])):
         message = _fields(choice.get("message"))
-        if _NO_TEXT.search(json.dumps(message.get("content"), ensure_ascii=False)):
+        if NOT_UTF8.search(json.dumps(message.get("content"), ensure_ascii=False)):
             raise UnicodeError
         reply = ChoiceMessage(**{name: message.get(name) for name in ChoiceMessage.__struct_fields__})
         built.append(Choice(reply, choice.get("finish_reason"), choice.get("error")))

@@ -31,6 +31,10 @@ class ChoiceMessage(Struct):
     error: Any = None
 
 
+THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""The fields of a message in which endpoints give what the model thought."""
+
+
 class Choice(Struct):
     message: ChoiceMessage
     finish_reason: Any = None
@@ -119,7 +123,7 @@ def text_of(choice: Choice, error: object) -> ChoiceText:
     if text is None:
         held = "null" if reply.content is None else "without any"
         raise UnreadableAnswerError(f"the answer holds no text (its content is {held})")
-    if thoughts or reply.reasoning_content or reply.reasoning or reply.reasoning_details or reply.thinking:
+    if thoughts or any(getattr(reply, name) for name in THOUGHTS):
         raise UnreadableAnswerError("the answer holds no text, only thoughts")
     if reason not in _ENDED:
         raise UnreadableAnswerError(f"the answer holds no text (finish_reason {choice.finish_reason})")
@@ -145,7 +149,7 @@ def _said(reply: ChoiceMessage) -> tuple[str | None, str, bool]:
         return as_utf8(reply.content), refusal, False
     texts: list[str] = []
     others = False
-    for kind, part in _parts(reply.content):
+    for kind, part in content_parts(reply.content):
         if kind == "refusal":
             refusal = part or "it does not say why"
         elif kind in ("text", "output_text"):
@@ -155,7 +159,7 @@ def _said(reply: ChoiceMessage) -> tuple[str | None, str, bool]:
     return as_utf8("".join(texts)) if texts else None, refusal, others
 
 
-def _parts(content: object) -> Iterator[tuple[str, str]]:
+def content_parts(content: object) -> Iterator[tuple[str, str]]:
     """Kind and words of each part; those of one that is neither text nor a refusal are not looked for."""
     for part in cast(list[object], content) if isinstance(content, list) else [content]:
         if isinstance(part, str):

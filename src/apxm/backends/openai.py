@@ -5,23 +5,26 @@ Over pyqwest, without a vendor's SDK: the client decides how far a fan-out scale
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from http import HTTPStatus
+from typing import TypeVar
 
 import msgspec
 from pyqwest import Headers, Response
 
 from apxm.backends.chat import MalformedAnswerError, NoCompletionError, decode_answer, encode_call
+from apxm.backends.chat_stream import ChatStream
 from apxm.backends.choice import UnreadableAnswerError
 from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
 from apxm.backends.error_report import read_error_body
 from apxm.backends.models import decode_models
-from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.protocol import ModelAnswer, ModelRequest, Tell
 from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.redaction import Redactor
 from apxm.backends.response_headers import retry_after, service_time, should_retry
@@ -30,6 +33,8 @@ from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import Client
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import printable, shortened
+
+T = TypeVar("T")
 
 _MIB = 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
@@ -48,6 +53,10 @@ _STARTING_S = 2.0
 """How long a server on this machine that does not listen yet is waited for, unless the settings say how often."""
 _NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
 """How the HTTP client ends what it says of such an error."""
+_EVENTS = "text/event-stream"
+_END_S = 1.0
+"""How long the end of a stream is waited for, once the endpoint has said that it is there: it may bring the time that
+the endpoint worked, and only then another call can have the connection."""
 
 
 class OpenAIBackend:
@@ -65,6 +74,8 @@ class OpenAIBackend:
         self._models_url = endpoint.models_url
         self._redact = redactor(settings, endpoint, headers, environment)
         self._shown_model = lru_cache(maxsize=64)(self._redact)
+        self._tells_usage = True
+        """Whether a stream is asked for its usage, which some endpoints refuse."""
         self._max_answer = int(settings.max_answer_mib * _MIB)
         self._proxy = proxy_for(endpoint.chat_url, environment)
         self._client = Client(endpoint.chat_url, headers, environment, self._proxy)
@@ -73,12 +84,40 @@ class OpenAIBackend:
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
-        response, content = await self._received(partial(self._client.post, encode_call(request, self._settings)))
+        body = encode_call(request, self._settings)
+        response, content = await self._received(partial(self._client.post, body), self._read)
+        return self._answer(response, content, partial(decode_answer, content))
+
+    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
+        usage = self._tells_usage
+        body = encode_call(request, self._settings, stream=True, stream_options=usage)
+        try:
+            response, found = await self._received(partial(self._client.post, body), partial(self._read_stream, tell))
+        except BackendError as error:
+            if not usage or error.kind != "http_status" or "stream_options" not in error.message:
+                raise
+            self._tells_usage = False  # it knows no such field, so it is not asked again by any call
+            return await self.call_stream(request, tell)
+        if isinstance(found, ChatStream):
+            return self._answer(response, b"", found.answer, response.trailers.getall("server-timing"))
+        answer = self._answer(response, found, partial(decode_answer, found))
+        tell(answer.text)
+        return answer
+
+    def _answer(
+        self,
+        response: Response,
+        content: bytes | bytearray,
+        read: Callable[[int | None], ModelAnswer],
+        timing: Sequence[str] = (),
+    ) -> ModelAnswer:
+        """What `read` makes of an answer, given the time that the endpoint says to have worked, in the headers or in
+        the `timing` behind it. Raises `BackendError`."""
         headers = response.headers
-        service_ns = service_time(headers.getall("server-timing"), headers.get("openai-processing-ms"))
+        service_ns = service_time((*headers.getall("server-timing"), *timing), headers.get("openai-processing-ms"))
         asked_again = should_retry(headers.get("x-should-retry")) is not False
         try:
-            answer = decode_answer(content, service_ns)
+            answer = read(service_ns)
         except UnreadableAnswerError as error:
             if isinstance(error, NoCompletionError) and response.status != HTTPStatus.OK:
                 raise self._failed(response, content if len(content) <= _MAX_ERROR_BODY else _TOO_LONG) from None
@@ -93,7 +132,7 @@ class OpenAIBackend:
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint lists. Raises `BackendError`."""
-        response, content = await self._received(partial(self._client.get, self._models_url))
+        response, content = await self._received(partial(self._client.get, self._models_url), self._read)
         found = decode_models(content)
         if found is None:
             words = f"answered {response.status} at {self._shown}/models, but no list of models"
@@ -103,15 +142,17 @@ class OpenAIBackend:
     async def close(self) -> None:
         """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""
 
-    async def _received(self, send: Callable[[], Awaitable[Response]]) -> tuple[Response, bytes | bytearray]:
-        """An answer with a status of success, and what it holds, unpacked. Raises `BackendError`."""
+    async def _received(
+        self, send: Callable[[], Awaitable[Response]], read: Callable[[Response], Awaitable[T]]
+    ) -> tuple[Response, T]:
+        """An answer with a status of success, and what is `read` of it. Raises `BackendError`."""
         try:
             found = await send()
             # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
             try:
                 if not 200 <= found.status < 300:
                     raise await self._refused(found)
-                return found, await _read(found, self._max_answer)
+                return found, await read(found)
             except BaseException:
                 await found.aclose()
                 raise
@@ -122,6 +163,36 @@ class OpenAIBackend:
         except TooLargeError:
             limit = f"{self._settings.max_answer_mib:g} MiB"
             raise self._error("too_large", f"sent an answer of more than {limit}") from None
+
+    async def _read(self, response: Response) -> bytes | bytearray:
+        return await _read(response, self._max_answer)
+
+    async def _read_stream(self, tell: Tell, response: Response) -> ChatStream | bytes | bytearray:
+        """The answer as it comes; its content where it is no stream. Raises what `_read` raises."""
+        if _EVENTS not in response.headers.get("content-type", "").lower():
+            return await self._read(response)
+        stream, length = ChatStream(tell), 0
+        if response.headers.get("content-encoding"):
+            stream.feed(bytes(await self._read(response)))
+            return stream
+        try:
+            async with asyncio.timeout(None) as patience:
+                async for piece in response.content:
+                    length += len(piece)
+                    if length > self._max_answer:
+                        raise TooLargeError
+                    stream.feed(bytes(piece))
+                    if stream.failed:
+                        break
+                    if stream.done and patience.when() is None:
+                        patience.reschedule(asyncio.get_running_loop().time() + _END_S)
+            if not stream.failed:
+                return stream
+        except TimeoutError:
+            if not stream.done:
+                raise
+        await response.aclose()
+        return stream
 
     async def _refused(self, response: Response) -> BackendError:
         """The error for an answer whose status is not one of success."""

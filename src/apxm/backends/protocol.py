@@ -204,6 +204,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Input and output together."""
     timeout_s: float | None = None
     """How long one attempt may take, in seconds from when it is sent, for calls that name no limit."""
+    timeout_first_token_s: float | None = None
+    """How long the first part of its answer may take, likewise. Where it is set, all answers come in parts."""
     max_tokens: int | None = None
     """How long an answer may be, for calls that name no limit."""
     own_input: int = 0
@@ -241,6 +243,11 @@ class Backend(Protocol):
         ...
 
 
+Tell = Callable[[str], None]
+"""Is told the text of an answer in parts, in their order, as they come; the empty text says that the model has begun
+something else, such as a thought. Joined they are the answer's text."""
+
+
 class CallbackBackend(Backend, Protocol):
     def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
         """Starts a call. `done` is called once, from whichever thread, unless the handle is cancelled: the first time
@@ -248,10 +255,28 @@ class CallbackBackend(Backend, Protocol):
         ...
 
 
+class StreamingCallbackBackend(CallbackBackend, Protocol):
+    """One whose answers can come in parts. A backend without this gives them whole, and nothing else changes."""
+
+    def begin_stream(
+        self, request: ModelRequest, clock: Clock, tell: Tell, done: Callable[[ModelAnswer | BackendError], None]
+    ) -> Handle:
+        """As `begin`; `tell` is called before `done`, from whichever thread."""
+        ...
+
+
 class CoroutineBackend(Backend, Protocol):
     async def call(self, request: ModelRequest) -> ModelAnswer:
         """Makes a call. Raises `BackendError`; anything else fails the operation as a defect of the backend. Cancelling
         it closes its connection."""
+        ...
+
+
+class StreamingCoroutineBackend(CoroutineBackend, Protocol):
+    """One whose answers can come in parts, as `StreamingCallbackBackend`."""
+
+    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
+        """As `call`; `tell` is called from whichever thread."""
         ...
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest, Tell
 from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
 from apxm.errors import BackendError, ConfigurationError
 
@@ -65,6 +65,19 @@ class DeferredBackend:
         self._backend: CoroutineBackend | None = None
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
+        return await self._made().call(request)
+
+    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
+        backend = self._made()
+        if (stream := getattr(backend, "call_stream", None)) is None:
+            return await backend.call(request)
+        return await stream(request, tell)
+
+    async def close(self) -> None:
+        if self._backend is not None:
+            await self._backend.close()
+
+    def _made(self) -> CoroutineBackend:
         if self._backend is None:
             try:
                 self._backend = self._make()
@@ -73,8 +86,4 @@ class DeferredBackend:
                 raise BackendError(
                     "configuration", f"{place}{error.message}", retryable=False, hint=error.hint
                 ) from None
-        return await self._backend.call(request)
-
-    async def close(self) -> None:
-        if self._backend is not None:
-            await self._backend.close()
+        return self._backend

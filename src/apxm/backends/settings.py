@@ -23,6 +23,7 @@ class _Settings(Struct, frozen=True, kw_only=True):
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
     timeout_s: Seconds = 600.0
+    timeout_first_token_s: Seconds | None = None
     prices: dict[str, Price] = {}
     """What a million tokens cost, by model."""
     retries: Retries | None = None

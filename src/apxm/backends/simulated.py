@@ -16,7 +16,17 @@ from msgspec.structs import replace
 
 from apxm.backends.faults import AT_ONCE, FaultKind, Faults, body_size, fault_error, parse_faults
 from apxm.backends.latency import Draws, LatencyModel, parse_latency
-from apxm.backends.protocol import NO_LIMITS, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
+from apxm.backends.protocol import (
+    NO_LIMITS,
+    BackendInfo,
+    Clock,
+    Handle,
+    Limits,
+    ModelAnswer,
+    ModelRequest,
+    Tell,
+    Usage,
+)
 from apxm.backends.sharing import ProcessorSharing
 from apxm.backends.slowdown import Slowdown, parse_slowdown
 from apxm.errors import BackendError
@@ -80,6 +90,19 @@ class SimulatedBackend:
         if fault in AT_ONCE:
             return clock.call_at(clock.now(), lambda: done(error))
         return self.begin_sound(request, clock, lambda _: done(error))
+
+    def begin_stream(
+        self, request: ModelRequest, clock: Clock, tell: Tell, done: Callable[[ModelAnswer | BackendError], None]
+    ) -> Handle:
+        """`begin`; an answer comes token by token, as soon as it is there."""
+
+        def told(outcome: ModelAnswer | BackendError) -> None:
+            if isinstance(outcome, ModelAnswer):
+                for token in tokens_of(outcome.text):
+                    tell(token)
+            done(outcome)
+
+        return self.begin(request, clock, told)
 
     def next_fault(self, request: ModelRequest) -> FaultKind | None:
         """The fault that this call, the next of the run, has to meet."""
@@ -163,3 +186,8 @@ def echo(prompt: str, system: str | None = None, choice: int = 0) -> str:
 def count_tokens(text: str) -> int:
     """A stated approximation: a quarter of the characters, rounded up."""
     return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def tokens_of(text: str) -> list[str]:
+    """The tokens that `count_tokens` counts."""
+    return [text[start : start + CHARACTERS_PER_TOKEN] for start in range(0, len(text), CHARACTERS_PER_TOKEN)]

@@ -131,7 +131,7 @@ def simulate(
     from apxm.reports.structs import as_json
 
     profile, program, flow, given = drawn.read(asked)
-    arguments, unknown = with_stand_ins(flow, given)
+    arguments, unknown = with_stand_ins(flow, given, program.record_types)
     if not drawn.quiet:
         note(printable(f"latencies: {latencies(profile)}"))
         if unknown:

@@ -154,6 +154,9 @@ class AnyRun:
     emit_metrics: Annotated[
         str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
     ] = None
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show the result as it comes, where it is the answer of one call.")
+    ] = False
     json: JSON = False
     quiet: Quiet = False
     verbose: Annotated[

@@ -19,8 +19,8 @@ def for_terminal(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), plain)
 
 
-def write(text: str, json: bool = False) -> None:
-    """Writes text and a line end to standard output at once; as it is, except on a terminal (`for_terminal`).
+def write(text: str, json: bool = False, end: str = "\n") -> None:
+    """Writes text and its end to standard output at once; as it is, except on a terminal (`for_terminal`).
 
     A text that is `json` stays JSON: what the encoding may lack, and what could drive a terminal, becomes JSON's own
     escapes. Beyond ASCII such characters stand in strings only.
@@ -31,7 +31,7 @@ def write(text: str, json: bool = False) -> None:
         text = _NOT_ASCII.sub(_json_escape, text)
     if sys.stdout.isatty():
         text = _CONTROL.sub(_json_escape, text) if json else for_terminal(text)
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{text}{end}")
     sys.stdout.flush()
 
 

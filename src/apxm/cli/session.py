@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from time import perf_counter
@@ -15,7 +16,7 @@ from apxm.cli.interruption import Interruption
 from apxm.cli.options import AnyRun, Inputs
 from apxm.cli.output import write
 from apxm.cli.progress import INTERVAL_S, ProgressLine
-from apxm.cli.terminal import note, show_diagnostics, show_warning
+from apxm.cli.terminal import is_terminal, note, show_diagnostics, show_warning, tell
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
@@ -31,6 +32,7 @@ from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
+from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.session import Result, Session
@@ -51,48 +53,71 @@ class Terminal:
         """Raises `UsageError` for what contradicts itself."""
         if shown.quiet and shown.verbose:
             raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
+        if shown.stream and shown.json:
+            raise UsageError("--json prints one object at the end, --stream shows text as it comes: give one of them")
         self.shown = shown
         self.metrics_file = metrics_file
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.failure: ApxmError | None = None
         """Why nothing more can be written; `OutputClosedError` where the reader went away."""
         self.run: Run | None = None
+        self._open = False
+        """Whether standard output stands within a line."""
 
     def listening(self, told: Invocation) -> Invocation:
         """The same, with this terminal as the one that listens to the run."""
         return told.but(
             {
                 "output": None if self.shown.json else self._emit,
+                "on_text": self._show if self.shown.stream else None,
                 "warn": self._warn,
                 "observer": CallLines(self._tell) if self.shown.verbose else None,
             }
         )
 
-    def write(self, text: str, json: bool = False) -> None:
+    def write(self, text: str, json: bool = False, end: str = "\n") -> None:
         """Writes to standard output as the function does, but keeps a failure: what else there is to save comes
         first."""
         if self.failure is not None:
             return
         self.progress.clear()
         try:
-            write(text, json)
+            write(text, json, end)
         except ApxmError as error:
             self.failure = error
+        self._open = not end
 
-    def _emit(self, line: str) -> None:
-        self.write(line)
+    def end_line(self) -> None:
+        """Ends a text of which no more comes."""
+        if self._open:
+            self.write("")
+
+    def _emit(self, line: str, end: str = "\n") -> None:
+        self.write(line, end=end)
         if self.failure is not None and self.run is not None:
             self.run.stop(Status.INTERRUPTED)
 
+    def _show(self, part: TextPart) -> None:
+        self.progress.active = False  # it would be drawn over the text
+        if part.anew:
+            self.end_line()
+            self._warn("the answer above broke off and was asked for again: it begins anew")
+        self._emit(part.text, end="")
+
     def _tell(self, text: str) -> None:
         """`text` is escaped."""
-        self.progress.clear()
+        self._make_room()
         note(text)
 
     def _warn(self, text: str) -> None:
         if not self.shown.quiet:
-            self.progress.clear()
+            self._make_room()
             show_warning(text)
+
+    def _make_room(self) -> None:
+        self.progress.clear()
+        if self._open and is_terminal(sys.stdout) and is_terminal(sys.stderr):
+            tell("\n")
 
 
 def run_program(
@@ -108,7 +133,7 @@ def run_program(
     program."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [])
+    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [], program.record_types)
     loaded = LoadedProgram(program)
     configured = resolve(told.selection)
     terminal = Terminal(shown, metrics_file)
@@ -159,6 +184,8 @@ def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Dia
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
     if session.run.limits_answers:
         note(f"budget: answers to calls without a max_tokens have at most {DEFAULT_MAX_TOKENS:,} tokens")
+    if session.told.options.on_text is not None and not session.run.streams_result:
+        note("the result is not the answer of one call, so --stream shows it whole at the end")
     for warning in configured.warnings:
         show_warning(warning)
     show_diagnostics(warnings)
@@ -172,7 +199,9 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
     if shown.json:
         terminal.write(run_json(trace, result.metrics, result.run_id), json=True)
     elif trace.status is Status.SUCCEEDED and trace.flow.result is not None:
-        terminal.write(text_form(trace.value))
+        terminal.write("" if shown.stream else text_form(trace.value))
+    else:
+        terminal.end_line()
     unwritten = terminal.failure
     if terminal.metrics_file:
         try:

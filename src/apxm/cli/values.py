@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from types import MappingProxyType
 from typing import NoReturn
 
 from apxm.errors import UsageError
-from apxm.operations.types import Value
+from apxm.operations.types import Type, Value
 from apxm.program.invocation import arguments_for, assign, match
 from apxm.program.program import Flow, FlowParameter
 from apxm.source import is_utf8, shortened
 
 
-def read_arguments(flow: Flow, values: Sequence[str], named: Sequence[str]) -> list[Value]:
-    """The arguments of `flow` from ``VALUE…`` and ``--arg NAME=VALUE``. Raises `UsageError`."""
-    return arguments_for(flow, _read_all(flow, assign(flow, values, _by_name(named))))
+def read_arguments(
+    flow: Flow, values: Sequence[str], named: Sequence[str], records: Mapping[str, Type] = MappingProxyType({})
+) -> list[Value]:
+    """The arguments of `flow` from ``VALUE…`` and ``--arg NAME=VALUE``; `records` are those of its program. Raises
+    `UsageError`."""
+    return arguments_for(flow, _read_all(flow, assign(flow, values, _by_name(named))), records)
 
 
 def read_known(flow: Flow, values: Sequence[str], named: Sequence[str]) -> dict[str, Value]:

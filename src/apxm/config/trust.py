@@ -28,7 +28,15 @@ from apxm.errors import ConfigurationError
 VARIABLE = "APXM_TRUST"
 """Set to 1, every project's configuration counts as trusted: for machines that run one project only, such as CI."""
 _ANYBODY_MAY = frozenset(
-    {"model", "system", "temperature", "max_tokens", "timeout_s", "retries"}  # a call in the program may say these
+    {
+        "model",
+        "system",
+        "temperature",
+        "max_tokens",
+        "timeout_s",
+        "timeout_first_token_s",
+        "retries",
+    }  # a call in the program may say these
     | {"max_concurrency", "requests_per_minute", "tokens_per_minute"}  # when, not what or where
     | {"latency", "slowdown", "faults", "seed"}  # of what is simulated
 )

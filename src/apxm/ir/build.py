@@ -17,7 +17,19 @@ from apxm.operations.definition import Family
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
 from apxm.operations.labels import fold_label
 from apxm.operations.signatures import resolve
-from apxm.operations.types import FLOAT, INT, JSON, LARGEST_INT, LITERAL_TYPES, Type, Value, list_of, parse_type
+from apxm.operations.types import (
+    FLOAT,
+    INT,
+    JSON,
+    LARGEST_INT,
+    LITERAL_TYPES,
+    STR,
+    VERDICT,
+    Type,
+    Value,
+    list_of,
+    parse_type,
+)
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
@@ -169,7 +181,7 @@ class _FlowBuilder:
             case syntax.Negative(value=value):
                 return self.applied(NEGATION, [self.value(value)], expression)
             case syntax.Comparison(operator=operator, left=left, right=right):
-                return self.applied(operator, [self.value(left), self.value(right)], expression)
+                return self.comparison(operator, [self.value(left), self.value(right)], expression)
             case syntax.Logic(operator=operator, operands=operands):
                 return self.add(LogicOp(operator, [self.value(operand) for operand in operands]), expression).result
             case syntax.Not(value=value):
@@ -196,12 +208,18 @@ class _FlowBuilder:
         """Numbers add up from the left until the first operand that is no number, and lists are joined until the first
         that is no list; from there on all is text."""
         numbers = _count(operands, lambda type_: type_.is_number)
-        lists = _count(operands, lambda type_: type_.element is not None)
+        lists = _count(operands, lambda type_: type_.is_list)
         if numbers > 1:
             operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]
         elif lists > 1:
             operands = [self.applied(CONCATENATION, operands[:lists], place), *operands[lists:]]
         return operands[0] if len(operands) == 1 else self.add(TextOp(operands), place).result
+
+    def comparison(self, operator: str, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
+        """A verdict compares with a text by its label."""
+        if {operand.type for operand in operands} == {VERDICT, STR}:
+            operands = [o if o.type == STR else self.add(FieldOp(o, "label"), place).result for o in operands]
+        return self.applied(operator, operands, place)
 
     def applied(self, function: str, operands: Sequence[SSAValue], place: syntax.Syntax) -> SSAValue:
         resolved = resolve(FUNCTIONS[function].signatures, [operand.type for operand in operands])

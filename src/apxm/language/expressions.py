@@ -205,7 +205,7 @@ class FlowExpressions:
     def _arithmetic(self, arithmetic: syntax.Arithmetic) -> Type:
         left = self.value(arithmetic.operands[0])
         for operator, operand in zip(arithmetic.operators, arithmetic.operands[1:], strict=True):
-            if operator == "+" and left.element is not None and _is_empty(operand):
+            if operator == "+" and left.is_list and _is_empty(operand):
                 right = self._types[operand] = left
             else:
                 right = self.value(operand)
@@ -223,7 +223,7 @@ class FlowExpressions:
             return UNKNOWN
         if left.is_number and right.is_number:
             return FLOAT if FLOAT in (left, right) else INT
-        if left.element is not None and right.element is not None:
+        if left.is_list and right.is_list:
             return self.applied(CONCATENATION, (left, right), operand, "joins two lists")
         message = f"`+` adds two numbers, or joins two lists or text, and this is `{left}` + `{right}`"
         others = [found for found in (left, right) if found != JSON]
@@ -262,7 +262,7 @@ class FlowExpressions:
     def _whole(self, value: syntax.Expression) -> Type:
         """The type of what an item or a part is taken of."""
         found = self.value(value)
-        if found.element is not None or found in (STR, JSON, UNKNOWN):
+        if found.is_list or found in (STR, JSON, UNKNOWN):
             return found
         message = f"found `{found}`, expected a list, a text or json to take an item of"
         self._report.error("wrong-type", message, value.span)
@@ -278,7 +278,7 @@ class FlowExpressions:
         resolved = resolve(function.signatures, types)
         if resolved is not None:
             result = resolved.result
-            return result if result.element is None else self.list_type(result.element, place.span)
+            return self.list_type(result.element, place.span) if result.is_list and result.element else result
         if advice is None and JSON in types:
             advice = self._conversion(JSON, next((found for found in types if found != JSON), FLOAT))
         between = f" {name} " if name == "in" or not name.isidentifier() else ", "

@@ -8,7 +8,7 @@ from typing import Any
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import FLOAT, INT, JSON, STR, VERDICT, Type, list_of
+from apxm.operations.types import FLOAT, INT, JSON, PLAN, STR, VERDICT, Type, list_of
 
 CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
 
@@ -19,6 +19,13 @@ OPTIONS = (
     Parameter("temperature", FLOAT, "Sampling temperature.", literal=True, minimum=0, maximum=2),
     Parameter("max_tokens", INT, "Most tokens to answer with.", literal=True, minimum=1),
     Parameter("timeout", FLOAT, "Seconds one attempt may take; default: the backend's.", literal=True, above=0),
+    Parameter(
+        "timeout_first_token",
+        FLOAT,
+        "Seconds until the first part of its answer, which then comes in parts; default: the backend's.",
+        literal=True,
+        above=0,
+    ),
     Parameter("retries", INT, "Further attempts after a failure that may pass.", literal=True, minimum=0, maximum=100),
 )
 
@@ -76,7 +83,7 @@ _MODEL_CALLS = (
         "plan",
         "A typed decomposition of a goal into steps.",
         ("goal", "What to reach."),
-        result=Type("plan"),
+        result=PLAN,
         available=False,
         typical_ms=2000,
         example='plan("Move the archive without downtime.") -> steps',

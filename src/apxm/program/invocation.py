@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TypeVar
 
 from apxm.errors import UsageError
 from apxm.operations.plain import plain
-from apxm.operations.types import Value, parse_type
+from apxm.operations.types import Type, Value, parse_type
 from apxm.program.program import Flow, Program
 
 T = TypeVar("T")
@@ -59,16 +60,18 @@ def match(flow: Flow, positional: Sequence[T], named: Mapping[str, T]) -> dict[s
     return given
 
 
-def arguments_for(flow: Flow, given: Mapping[str, Value]) -> list[Value]:
-    """The values of a flow's parameters in order, made plain, defaults filled in. Raises `UsageError` where one is of
-    another type."""
+def arguments_for(
+    flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type] = MappingProxyType({})
+) -> list[Value]:
+    """The values of a flow's parameters in order, made plain, defaults filled in; `records` are those of its program.
+    Raises `UsageError` where one is of another type."""
     values: list[Value] = []
     for parameter in flow.parameters:
         if parameter.name not in given:
             values.append(parameter.default)
             continue
         try:
-            values.append(plain(given[parameter.name], parse_type(parameter.type), parameter.name))
+            values.append(plain(given[parameter.name], parse_type(parameter.type, records), parameter.name))
         except ValueError as unfit:
             raise UsageError(str(unfit), hint=_signature(flow)) from None
     return values

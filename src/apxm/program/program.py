@@ -24,7 +24,7 @@ from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
-from apxm.operations.types import Value
+from apxm.operations.types import Type, Value
 from apxm.source import shortened_left
 
 # --- expressions: values computed where they are used, at no node's cost -------------------------------------------
@@ -367,6 +367,13 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     """Index of the flow that runs when none is named; None where the source marks none and has several."""
     optimization_level: int
     names: Names
+    records: tuple[Type, ...] = ()
+    """The records that the source declares, each behind those in it. Types are stored as texts that name them."""
+
+    @property
+    def record_types(self) -> dict[str, Type]:
+        """The records by name, as `parse_type` takes them."""
+        return {record.name: record for record in self.records}
 
     @property
     def origin(self) -> Origin | None:

@@ -30,6 +30,7 @@ from apxm.program.program import (
     Sum,
     parts_of,
 )
+from apxm.program.records import verify_records
 
 MOST_NODES = 4_000_000
 """The most nodes of all plans together."""
@@ -46,6 +47,7 @@ def verify(program: Program) -> None:
     count = sum(len(plan.nodes) for plan in program.plans)
     if count > MOST_NODES:
         raise ArtifactError(f"the program has {count:,} nodes; the limit is {MOST_NODES:,}")
+    verify_records(program)
     for index, plan in enumerate(program.plans):
         _Checker(program, index, plan).check()
     _check_unfolding(program)
@@ -60,6 +62,7 @@ class _Checker:
         self.program = program
         self.index = index
         self.plan = plan
+        self.records = program.record_types
 
     def check(self) -> None:
         plan = self.plan
@@ -119,7 +122,7 @@ class _Checker:
             self.check_expression(i, option)
             self.check_option(i, operation, name, option)
         try:
-            parse_type(node.result)
+            parse_type(node.result, self.records)
         except ValueError as error:
             raise self.error(i, f"has a result of {error}") from None
 
@@ -282,11 +285,11 @@ def _check_flow(program: Program, flow: Flow) -> None:
         raise error("and its plan differ about whether it gives a value")
     for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
         try:
-            parse_type(text)
+            parse_type(text, program.record_types)
         except ValueError as unknown:
             raise error(f"uses an {unknown}") from None
     for p in flow.parameters:
-        if not p.required and not conforms(p.default, parse_type(p.type)):
+        if not p.required and not conforms(p.default, parse_type(p.type, program.record_types)):
             raise error(f"has a default for {p.name!r} that is not {p.type}")
 
 

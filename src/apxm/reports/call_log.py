@@ -34,7 +34,7 @@ class CallLines:
         self._tell(path, lines)
 
     def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
-        lines = [f"{_how(outcome, duration)}{_attempt(call)}"]
+        lines = [f"{_how(call, outcome, duration)}{_attempt(call)}"]
         if isinstance(outcome, ModelAnswer):
             lines += text_lines("answer", outcome.text, LONGEST)
         elif isinstance(outcome, OperationError):
@@ -83,7 +83,7 @@ class CallLog:
 
     def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
         kind = f": {outcome.kind}" if isinstance(outcome, OperationError) else ""
-        self._write(path, f"{_how(outcome, duration)}{_attempt(call)}{kind}")
+        self._write(path, f"{_how(call, outcome, duration)}{_attempt(call)}{kind}")
 
     def pauses(self, path: str, pause: int) -> None:
         self._write(path, f"is tried again after {duration(pause / 1e6)} at the earliest")
@@ -104,8 +104,10 @@ def _attempt(call: Call) -> str:
     return f", attempt {len(call.earlier) + 1}" if call.earlier else ""
 
 
-def _how(outcome: Outcome | None, ns: int | None) -> str:
+def _how(call: Call, outcome: Outcome | None, ns: int | None) -> str:
     after = "" if ns is None else f" after {duration(ns / 1e6)}"
+    if call.first is not None:
+        after += f" (the first part after {duration((call.first - call.sent) / 1e6)})"
     if isinstance(outcome, ModelAnswer):
         return f"is answered{after}, {tokens(outcome.usage)}"
     return f"{'is given up' if outcome is None else 'fails'}{after}"

@@ -60,7 +60,10 @@ class Attempts:
                 call.dispatch += sent - call.since
             done = partial(self.ended, call, len(call.earlier)) if call.earlier else call.first_ended
             try:
-                call.handle = provider.begin(call.request, self._clock, done)
+                if call.stream is None:
+                    call.handle = provider.begin(call.request, self._clock, done)
+                else:
+                    call.handle = call.stream.begin(done)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:
@@ -136,7 +139,7 @@ class Attempts:
                 assert provider.call is not None
                 outcome: object
                 try:
-                    outcome = await provider.call(call.request)
+                    outcome = await (provider.call(call.request) if call.stream is None else call.stream.call())
                 except asyncio.CancelledError:
                     if call.phase is EXPIRED:
                         outcome = call.timeout()

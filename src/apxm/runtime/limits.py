@@ -96,8 +96,9 @@ def _check(name: str, backend: object) -> None:
         for field in ("max_concurrency", "requests_per_minute", "tokens_per_minute", "max_tokens"):
             if (number := getattr(limits, field)) is not None:
                 count(number, f"limits.{field}")
-        if limits.timeout_s is not None:
-            seconds(limits.timeout_s, "limits.timeout_s")
+        for field in ("timeout_s", "timeout_first_token_s"):
+            if (limit := getattr(limits, field)) is not None:
+                seconds(limit, f"limits.{field}")
         whole(limits.retries, "limits.retries")
     except UsageError as error:
         raise refuse(error.message) from None

@@ -11,6 +11,7 @@ from apxm.errors import UsageError
 
 if TYPE_CHECKING:
     from apxm.runtime.observing import CallObserver
+    from apxm.runtime.result_text import TextPart
 
 OnError = Literal["finish", "cancel"]
 
@@ -52,6 +53,9 @@ class RunOptions(RunLimits):
     """Draws the pauses between retries."""
     output: Callable[[str], None] | None = None
     """Called with each line the program prints, in program order, as soon as it is printed."""
+    on_text: Callable[[TextPart], None] | None = None
+    """Called with the text of the flow's result, in parts as they come where one call gives it, else whole at the end;
+    behind all that the program prints."""
     warn: Callable[[str], None] | None = None
     """Called with what is wrong, but does not keep the run from going on."""
     observer: CallObserver | None = None

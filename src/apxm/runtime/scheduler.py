@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import process_time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, OperationError, UsageError
-from apxm.operations.types import Value
+from apxm.operations.types import Value, text_form
 from apxm.program.program import Flow
+from apxm.program.tail import Tail
 from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
@@ -24,14 +25,18 @@ from apxm.runtime.loops import TIMEOUT, RankedClock, VirtualLoop, clock_of, ente
 from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
+from apxm.runtime.result_text import ResultText
 from apxm.runtime.state import Frame, State
 from apxm.runtime.stopped import StopKind, Stopped
+from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 from apxm.runtime.watch import WATCH
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
+
+T = TypeVar("T")
 
 
 class Run:
@@ -59,6 +64,16 @@ class Run:
         self._state.ends_at_failure = self._options.on_error == "cancel"
         binding = Binding(pool, self._options.seed, self._warn_of)
         self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}
+        self._tail: Tail | None = None
+        self._text: ResultText | None = None
+        if self._options.on_text is not None:
+            self._tail = Tail(program.program, flow)
+            self._text = ResultText(partial(self._tell, self._options.on_text), self._printed_all)
+        self._streams = (
+            self._tail is not None
+            or program.limits_first_parts
+            or any(provider.first_timeout_ns for provider in self._providers.values())
+        )
         self._calls: Calls | None = None
         self._budget: Budget | None = None
         self._unasked = 0
@@ -76,7 +91,7 @@ class Run:
         closing the journal is left to the caller.
 
         Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual. What
-        `output` or `warn` raises, whatever it is, ends the run in the same way and is raised from here.
+        `output`, `on_text` or `warn` raises, whatever it is, ends the run in the same way and is raised from here.
         Raises `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
         """
         loop = asyncio.get_running_loop()
@@ -121,6 +136,10 @@ class Run:
         if recorder is not None:
             recorder.ended(trace)
         trace.processor_ns = process_time_ns() - processor
+        if self._text is not None and trace.status is Status.SUCCEEDED and self._flow.result is not None:
+            self._text.end(text_form(trace.value))
+            if self._error is not None:
+                raise self._error
         return trace
 
     def _new_calls(self, clock: RankedClock, attempts: Attempts) -> Calls:
@@ -131,6 +150,7 @@ class Run:
         limited = options.max_concurrency is not None or budget is not None
         # Decided here, once: calls that nobody watches do not look for who might.
         kind = Calls if options.observer is None else partial(ObservedCalls, options.observer)
+        begin = Streams(clock, attempts.begin, self._tail, self._text).begin if self._streams else attempts.begin
         return kind(
             clock,
             self._state,
@@ -139,7 +159,7 @@ class Run:
             max_concurrency=options.max_concurrency,
             budget=budget,
             recorder=recorder,
-            begin=attempts.begin,
+            begin=begin,
             take=self._take_all,
             rest=self._rest,
             abort=self._abort,
@@ -179,13 +199,13 @@ class Run:
         self._state.stopped = True
         asyncio.get_running_loop().call_soon(self.stop, Status.FAILED)
 
-    def _tell(self, listener: Callable[[str], None] | None, text: str) -> None:
+    def _tell(self, listener: Callable[[T], None] | None, what: T) -> None:
         """The only way to the caller's functions. What they raise is no failure of whatever is going on, but the
         caller's way to end the run."""
         if listener is None:
             return
         try:
-            listener(text)
+            listener(what)
         except BaseException as error:
             self._abort(error)
 
@@ -201,6 +221,11 @@ class Run:
         self.trace.printed.append(line)
         self._tell(self._options.output, line)
 
+    def _printed_all(self) -> bool:
+        """Whether nothing more will be printed."""
+        assert self._tail is not None
+        return all(port in self._state.results for port in self._tail.print_ports)
+
     # --- what may be asked of it -----------------------------------------------------------------------------------
 
     @property
@@ -212,6 +237,11 @@ class Run:
     def limits_answers(self) -> bool:
         """Whether it has a budget, and so limits answers that nothing else limits."""
         return self._options.has_budget and any(provider.bounds(operation) for operation, provider in self._uses())
+
+    @property
+    def streams_result(self) -> bool:
+        """Whether the text of its result may come in parts, as one call's answer."""
+        return self._tail is not None and self._tail.has_calls
 
     def progress(self) -> Progress:
         """How far it is."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from apxm.backends.protocol import BackendInfo, Clock, Handle, Usage
+from apxm.backends.protocol import BackendInfo, Clock, Handle, Tell, Usage
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Cost
@@ -66,6 +66,8 @@ class WaitingOperation:
     """The time limit of an attempt; None for that of the provider."""
     retries: int | None
     """How often the program says that a failed attempt may be made again; None where it does not say."""
+    first_timeout_ns: int | None = None
+    """The time limit for the first part of an answer, as `timeout_ns`."""
 
     def bind(self, run: Binding) -> Provider:
         """The provider for all operations with this one's key. Raises `ConfigurationError` where there is none."""
@@ -99,6 +101,8 @@ class Provider:
     """Whatever its requests depend on besides the values."""
     timeout_ns: int | None = None
     """The time limit of an attempt, for operations without one."""
+    first_timeout_ns: int | None = None
+    """The time limit for the first part of an answer, likewise; where there is one, answers come in parts."""
     gate: Gate | None = None
     """Whose leave an attempt needs. Where there is none it takes no slot of the run either, and reserves no budget."""
     records_started: bool = False
@@ -111,6 +115,9 @@ class Provider:
     whichever thread, unless the handle was cancelled."""
     call: Callable[[Any], Awaitable[object]] | None = None
     """Makes an attempt in a task, which is cancelled to give it up."""
+    begin_stream: Callable[[Any, Clock, Tell, Callable[[Any], None]], Handle] | None = None
+    """As `begin`, for an answer that comes in parts; None where it cannot. So is `call_stream` to `call`."""
+    call_stream: Callable[[Any, Tell], Awaitable[object]] | None = None
 
     @property
     def title(self) -> str:
@@ -121,9 +128,9 @@ class Provider:
         """What came of an attempt, as a run can use it, whoever made it."""
         raise NotImplementedError
 
-    def timeout(self, limit_s: float) -> OperationError:
-        """Why an attempt failed whose time is over."""
-        return OperationError("timeout", f"no answer from {self.title} within {limit_s:g} s")
+    def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
+        """Why an attempt failed whose time is over, for `what` it did not bring."""
+        return OperationError("timeout", f"no {what} from {self.title} within {limit_s:g} s")
 
     def variant(self, _request: Any, /) -> str | None:
         """Which of several that it has is asked, such as a backend's model; digests and rows of the journal name it."""
@@ -162,6 +169,18 @@ class Provider:
         return False
 
 
+class Streaming(Protocol):
+    """How the running attempt of a call is made, where its answer comes in parts."""
+
+    def begin(self, done: Callable[[Any], None]) -> Handle:
+        """As `Provider.begin`."""
+        ...
+
+    async def call(self) -> object:
+        """As `Provider.call`."""
+        ...
+
+
 class Call(Struct, eq=False, gc=False):
     """One operation of one run that waits.
 
@@ -198,6 +217,8 @@ class Call(Struct, eq=False, gc=False):
     """When the running attempt was sent; it says nothing before the phase `SENT`."""
     first: int | None = None
     """When the first part of the answer was there; None where it comes whole."""
+    stream: Streaming | None = None
+    """None where its answer comes whole."""
     received: int = 0
     """When the answer was there, once there is one."""
     answer: Answer | None = None

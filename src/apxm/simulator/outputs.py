@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
+from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens, tokens_of
 from apxm.simulator.bodies import BadRequestError
 from apxm.simulator.tools import Function, Offer
 
@@ -151,7 +151,4 @@ def usage_of(prompt_tokens: int | None, outputs: Sequence[Candidate]) -> TokenCo
 
 def pieces(text: str, *, by_token: bool = True) -> list[str]:
     """The text, token by token or at once."""
-    if not by_token:
-        return [text]
-    step = CHARACTERS_PER_TOKEN
-    return [text[start : start + step] for start in range(0, len(text), step)]
+    return tokens_of(text) if by_token else [text]

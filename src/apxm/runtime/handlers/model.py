@@ -47,6 +47,7 @@ class ModelCall(WaitingOperation):
         "_prompt",
         "_system",
         "_temperature",
+        "first_timeout_ns",
         "max_tokens",
         "model",
     )
@@ -69,6 +70,8 @@ class ModelCall(WaitingOperation):
         self.provider = cast("str | None", literal(node, "backend"))
         timeout: float | None = literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
+        first: float | None = literal(node, "timeout_first_token")
+        self.first_timeout_ns = None if first is None else limit_ns(first)
         self.retries = cast("int | None", literal(node, "retries"))
         self.priority = node.priority
 
@@ -126,6 +129,10 @@ class ModelProvider(Provider):
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        first = limits.timeout_first_token_s
+        self.first_timeout_ns = None if first is None else limit_ns(first)
+        self.begin_stream = getattr(backend, "begin_stream", None)
+        self.call_stream = getattr(backend, "call_stream", None)
         self._tariff = Tariff(limits)
         self._warn = run.warn
         self._cut_off: set[tuple[int, int]] = set()
@@ -142,9 +149,9 @@ class ModelProvider(Provider):
             self._tell_cut_off(call)
         return found
 
-    def timeout(self, limit_s: float) -> OperationError:
+    def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""
-        message = f"no answer from {self.title}{where} within {limit_s:g} s"
+        message = f"no {what} from {self.title}{where} within {limit_s:g} s"
         return BackendError("timeout", message, retryable=True)
 
     def variant(self, request: ModelRequest) -> str | None:

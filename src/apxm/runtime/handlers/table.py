@@ -45,9 +45,12 @@ class LoadedProgram:
         self.plans: tuple[LoadedPlan, ...] = load(program, inline, replace)
         self.waiting: dict[Hashable, WaitingOperation] = {}
         """The first operation by the key of its provider: any of those that share the key can bind it."""
+        self.limits_first_parts = False
+        """Whether an operation limits the time for the first part of its answer."""
         for found in chain.from_iterable(self.handlers):
             if isinstance(found, WaitingOperation):
                 self.waiting.setdefault(found.provider, found)
+                self.limits_first_parts |= found.first_timeout_ns is not None
 
     @property
     def backends(self) -> tuple[str | None, ...]:
