@@ -27,7 +27,7 @@ def program(nodes: Sequence[AnyNode], result: str = "str") -> Program:
     all_nodes = (*nodes, Output(port=0, operands=(last,), value=Operand(0)))
     names = PlanNames(path="graph", nodes=tuple(NodeName(path=f"n{i}") for i in range(len(all_nodes))))
     return Program(
-        plans=(Plan(nodes=all_nodes, inputs=0, outputs=(len(nodes),), gives_value=True),),
+        plans=(Plan(nodes=all_nodes, inputs=0, outputs=(len(nodes),), values=1),),
         flows=(Flow(agent="Benchmark", name="graph", parameters=(), result=result, plan=0),),
         entry=0,
         optimization_level=0,

@@ -137,7 +137,7 @@ def random_graph(random: Random, operations: int) -> Program:
         )
     names = tuple(NodeName(path=f"step{i}") for i in range(operations))
     return Program(
-        plans=(Plan(nodes=tuple(nodes), inputs=0, outputs=(), gives_value=False),),
+        plans=(Plan(nodes=tuple(nodes), inputs=0, outputs=()),),
         flows=(Flow(agent="Random", name="graph", parameters=(), result=None, plan=0),),
         entry=0,
         optimization_level=0,

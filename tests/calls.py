@@ -8,11 +8,12 @@ from typing import Any
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
 from apxm.errors import OperationError
 from apxm.operations.types import Value
+from apxm.runtime.frames import Frame, LoadedPlan
 from apxm.runtime.loops import COMPLETION
 from apxm.runtime.phases import MOVES, Phase
-from apxm.runtime.state import Frame, LoadedPlan, State
+from apxm.runtime.state import State
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
-from tests.plans import plan
+from tests.plans import plan, program
 
 
 class Plain:
@@ -97,7 +98,7 @@ class Told(State):
     """A state that writes down which operations are over, and how."""
 
     def __init__(self, told: list[str]) -> None:
-        super().__init__(())
+        super().__init__(program(plan()), ())
         self.told = told
 
     def succeed(self, frame: Frame, node: int, value: Value) -> None:

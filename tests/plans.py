@@ -63,7 +63,7 @@ def plan(*nodes: AnyNode) -> Plan:
         nodes=nodes,
         inputs=sum(isinstance(node, Input) for node in nodes),
         outputs=tuple(outputs[port] for port in sorted(outputs)),
-        gives_value=isinstance(first, Output) and first.value is not None,
+        values=int(isinstance(first, Output) and first.value is not None),
     )
 
 
@@ -77,7 +77,7 @@ def program(*plans: Plan, parameters: int = 0) -> Program:
         agent="Test",
         name="main",
         parameters=tuple(FlowParameter(name=f"x{i}", type="str") for i in range(parameters)),
-        result="str" if plans[0].gives_value else None,
+        result="str" if plans[0].values else None,
         plan=0,
     )
     return Program(plans=plans, flows=(flow,), entry=0, optimization_level=0, names=Names(file="test.ais", plans=names))

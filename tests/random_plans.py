@@ -30,7 +30,7 @@ ARMS = ("a", "b", "c")
 
 def random_program(random: Random, size: int = 12, depth: int = 2) -> Program:
     builder = _Builder(random, depth)
-    builder.plans.append(Plan(nodes=(), inputs=0, outputs=(), gives_value=False))
+    builder.plans.append(Plan(nodes=(), inputs=0, outputs=()))
     builder.plans[0] = builder.plan(size, values=0, order=False, depth=depth)
     return program(*builder.plans)
 

@@ -16,8 +16,8 @@ class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
     priority: int = 0
 
     @property
-    def opening(self) -> Opening:
-        return Opening(self.plans, self.least, self.most)
+    def openings(self) -> tuple[Opening, ...]:
+        return (Opening(self.plans, self.least, self.most),)
 
 
 def repeat(*plans: int, least: int = 0, most: int | None = None) -> AnyNode:

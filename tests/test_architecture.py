@@ -17,7 +17,7 @@ GROUND = [
     {"source", "frozen", "forks", "regular", "version", "writing"},
     {"garbage"},
     {"errors"},
-    {"operations", "files"},
+    {"operations", "files", "reading", "textdiff"},
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
@@ -39,7 +39,7 @@ ONLY_IN = {
     "re2": {"operations"},
     "pyqwest": {"backends"},
     "httptools": {"simulator"},
-    "jsonschema": {"simulator"},
+    "jsonschema": {"backends"},
     "uvloop": {"runtime"},
     "typer": {"cli"},
     "rich": {"cli"},
@@ -52,7 +52,7 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 2840,
     "apxm": 2101,  # the files of the package itself
-    "backends": 3853,
+    "backends": 4593,
     "cli": 3758,
     "compiler": 1297,
     "config": 1410,
@@ -64,7 +64,8 @@ BUDGETS = {
     "program": 2113,
     "reports": 1426,
     "runtime": 6152,
-    "simulator": 3644,
+    "simulator": 2904,
+    "testing": 900,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

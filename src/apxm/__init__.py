@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         JournalDamagedError,
         JournalError,
         JournalVersionError,
+        LinkError,
         OperationError,
         SourceError,
         UntrustedConfigurationError,
@@ -62,6 +63,7 @@ __all__ = [
     "JournalDamagedError",
     "JournalError",
     "JournalVersionError",
+    "LinkError",
     "Metrics",
     "OperationError",
     "Preview",
@@ -92,7 +94,7 @@ _HOMES = {
     "apxm.analysis.preview": "Preview",
     "apxm.api": "RunFailed compile compile_text load preview_resume resume resume_async run run_async save",
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
-    "JournalBusyError JournalDamagedError JournalError JournalVersionError OperationError SourceError "
+    "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError, UsageError
+from apxm.errors import ApxmError, ConfigurationError, Problems, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
@@ -114,6 +114,7 @@ async def run_async(
     faults: str | None = None,
     seed: int | None = None,
     max_concurrency: int | None = None,
+    max_open_turns: int = 4096,
     timeout_s: float | None = None,
     on_error: OnError = "finish",
     max_total_tokens: int | None = None,
@@ -136,7 +137,9 @@ async def run_async(
     the text of the result, behind all lines: in parts as they come where the result is one call's answer, else whole at
     the end. What either raises ends the run and is raised from here.
 
-    Raises `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels everything in flight.
+    Raises `UsageError` or `ConfigurationError` for what it needs and does not have, `LinkError` for several things, all
+    before the first call; then `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels
+    everything in flight.
     """
     begun = perf_counter()
     _refuse_misuse(program, arguments)
@@ -144,15 +147,19 @@ async def run_async(
     chosen = select_flow(program, flow)
     if twice := sorted((arguments or {}).keys() & values.keys()):
         raise UsageError(f"{twice[0]} is given twice: in the mapping, and as a keyword")
-    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}), program.record_types)
+    problems = Problems()
+    given = {**(arguments or {}), **values}
+    inputs = problems.of(lambda: arguments_for(chosen, assign(chosen, (), given), program.record_types), [])
     told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     run_id = new_run_id(time())
-    async with _pool(backends, told.selection) as pool:
-        session = Session(
-            LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool, run_id=run_id, begun=begun
-        )
+    async with _pool(backends, told.selection, problems) as pool:
+        with problems:
+            session = Session(
+                LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool, run_id=run_id, begun=begun
+            )
+            await session.link()
         session.open_journal(warn)
         if session.recorder is not None:
             folder = "" if journal_dir is None else f", journal_dir={os.fspath(journal_dir)!r}"
@@ -165,6 +172,7 @@ async def resume_async(
     run_id: str,
     *,
     max_concurrency: int | None = None,
+    max_open_turns: int = 4096,
     timeout_s: float | None = None,
     on_error: OnError | None = None,
     max_total_tokens: int | None = None,
@@ -202,8 +210,9 @@ async def resume_async(
         for warning in earlier.warnings:
             warn(warning.render())
         told = _watched(earlier.told.but(said), recorder.run_id)
-        async with _pool(backends, told.selection) as pool:
+        async with _pool(backends, told.selection, Problems()) as pool:
             session = Session.resumed(earlier, told, pool, begun)
+            await session.link()
             logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
             return await _executed(session)
 
@@ -265,12 +274,17 @@ resume = _blocking(resume_async)
 
 
 @asynccontextmanager
-async def _pool(given: BackendPool | None, selection: Selection) -> AsyncGenerator[BackendPool]:
-    """The backends that are `given`, else those that are configured, which are closed at the end."""
+async def _pool(given: BackendPool | None, selection: Selection, problems: Problems) -> AsyncGenerator[BackendPool]:
+    """The backends that are `given`, else those that are configured, which are closed at the end. Where that cannot be
+    used, the `problems` there were before are told with it."""
     if given is not None:
         yield given
         return
-    pool = _configured(selection)
+    try:
+        pool = _configured(selection)
+    except (UsageError, ConfigurationError):
+        with problems:
+            raise
     try:
         yield pool
     finally:
@@ -343,4 +357,4 @@ def _configured(selection: Selection) -> BackendPool:
     logger.info("%s", resolved.notice)
     for warning in resolved.warnings:
         warn(warning)
-    return BackendPool(resolved.backends, resolved.default, PROCESS)
+    return resolved.pool(PROCESS)

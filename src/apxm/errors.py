@@ -6,11 +6,14 @@ Each carries what was found, and where known a place and a hint. Anything else t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from apxm.source import Diagnostic
+
+T = TypeVar("T")
 
 
 class ApxmError(Exception):
@@ -59,6 +62,57 @@ class ConfigurationError(ApxmError):
 
 class UntrustedConfigurationError(ConfigurationError):
     """A project's own configuration wants something that needs `apxm trust` first."""
+
+
+class LinkError(UsageError):
+    """A run needs several things that are not there, or is told several that make no sense: `missing` has an error for
+    each. A single one is raised by itself."""
+
+    def __init__(self, missing: Sequence[ApxmError]) -> None:
+        first = missing[0]
+        super().__init__(f"{first.message} (and {len(missing) - 1} more)", where=first.where, hint=first.hint)
+        self.missing = tuple(missing)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.missing))
+
+
+class Problems:
+    """Collects what is wrong with what a caller says, so that all of it is told at once.
+
+    Used as a context, it raises at the end what was collected, together with what may have ended the block.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[ApxmError] = []
+
+    def of(self, make: Callable[[], T], otherwise: T) -> T:
+        """What `make` gives; `otherwise` where it raises a `UsageError` or `ConfigurationError`, which is kept."""
+        try:
+            return make()
+        except (UsageError, ConfigurationError) as error:
+            self.add(error)
+            return otherwise
+
+    def add(self, error: ApxmError) -> None:
+        self._found += error.missing if isinstance(error, LinkError) else [error]
+
+    def raise_all(self) -> None:
+        """Raises what there is: one error as it is, several as a `LinkError`."""
+        if len(self._found) > 1:
+            raise LinkError(self._found) from None
+        if self._found:
+            raise self._found[0]
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, UsageError | ConfigurationError):
+            self.add(error)
+        elif error is not None:
+            return
+        self.raise_all()
 
 
 class SourceError(ApxmError):

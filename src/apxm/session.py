@@ -119,6 +119,10 @@ class Session:
             program, earlier.flow, earlier.inputs, told, pool, run_id=recorder.run_id, recorder=recorder, begun=begun
         )
 
+    async def link(self) -> None:
+        """Raises what `Run.link` raises, before anything is paid."""
+        await self.run.link()
+
     def open_journal(self, warn: Callable[[str], None]) -> None:
         """Begins the journal of a new run, where it has one. `warn` is told where there should be one and cannot be.
         Raises `JournalError`, and `ConfigurationError`, where the run must not go on without."""

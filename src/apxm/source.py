@@ -99,6 +99,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """A message that may quote a file or an answer: escaped line by line, later lines indented."""
+    return "\n  ".join(printable(line) for line in text.splitlines())
+
+
 def shortened(text: str, most: int) -> str:
     """`text`, or of a longer one its first `most` characters and an ellipsis."""
     return text if len(text) <= most else f"{text[:most]}…"

@@ -121,7 +121,7 @@ class Machine:
 
     def opened(self, opener: AnyNode, at: int, entered: list[int]) -> tuple[list[int], int]:
         assert isinstance(opener, Opener)
-        opening = opener.opening
+        (opening,) = opener.openings
         assert opening.most is not None
         count = self.random.randint(opening.least, opening.most)
         if opening.is_exact:

@@ -169,3 +169,23 @@ def test_the_benchmark_names_each_row_that_misses_what_it_is_held_to() -> None:
     assert misses("e", [row(1000, 11)]) == ["e, N = 8: standard error 1.1% of the mean, allowed 1%"]
     assert misses_of_graphs("e", [row(1000), row(1049), row(2000)]) == []
     assert misses_of_graphs("e", [row(1000), row(1051), row(2000)]) == ["e, graphs: median error 5.1%, allowed 5%"]
+
+
+def test_answers_of_a_type_are_predicted_and_what_chooses_by_one_takes_any_case() -> None:
+    text = """
+    type Person { name: str  age: int  tags: list[str]  mother: str? }
+    agent A { @entry flow main() -> json {
+        ask("Who?", schema: Person) -> person
+        verify("It is so.", person.name) -> verdict
+        ask("Which?", choices: ["a", "b"]) -> which
+        switch which {
+            case "a" => ask("One.")
+            case "b" => { ask("One.") -> one  return ask("Two.", one) }
+        } -> chosen
+        return [person, verdict, chosen]
+    } }"""
+    p = compile_source(SourceFile("test.ais", text)).program
+    found = predicted(p, profile(100), runs=100)
+    assert set(found.samples_ms) == {200.0, 300.0}
+    assert 35 < found.samples_ms.count(300.0) < 65
+    assert set(predicted(p, runs=30).samples_ms) == {2000.0, 3000.0}, "those that the table of operations states"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from random import Random
 
 import pytest
@@ -11,7 +12,9 @@ from apxm.analysis.profile import Profile
 from apxm.analysis.static import Analysis, Range, analyze
 from apxm.analysis.work_span import longest_path, work
 from apxm.compiler.pipeline import compile_source
-from apxm.operations.types import Value
+from apxm.operations.catalog import OPERATIONS
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import STR, VERDICT, Value
 from apxm.program.program import Program
 from apxm.source import SourceFile
 from tests.analysis.endpoints import profile
@@ -64,7 +67,10 @@ def test_a_flow_without_branches_has_one_work_and_one_span() -> None:
     assert found.t_inf_ms == Range(4000, 4000, 4000)
     assert found.parallelism == 1.25
     assert found.calls == Range(3, 3, 3)
-    assert found.latencies == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms"
+    assert (
+        found.latencies
+        == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms, plan 2,000 ms, verify 1,000 ms, reflect 1,000 ms"
+    )
 
 
 def test_the_critical_path_leads_through_the_source() -> None:
@@ -138,6 +144,19 @@ def test_answers_are_as_long_as_those_of_the_calibration_where_nothing_limits_th
 def test_the_instruction_of_an_operation_is_sent_too() -> None:
     one = analyzed('agent A { flow main() -> str { return ask("x") } }').input_tokens.expected
     assert analyzed('agent A { flow main() -> str { return reason("x") } }').input_tokens.expected > one + 10
+
+
+def test_the_schema_of_an_answer_is_sent_as_well() -> None:
+    schemas = answer_format(STR, ["yes", "no"]).schema, answer_format(VERDICT).schema
+    instruction = OPERATIONS["verify"].instruction or ""
+    found = analyzed(
+        'agent A { flow main() -> str { verify("1234") -> v return ask("1234", choices: ["yes", "no"]) } }'
+    )
+    both = analyzed(
+        'agent A { flow main() { verify("1234") -> v ask("1234", choices: ["yes", "no"]) -> a print(v, a) } }'
+    )
+    assert found.input_tokens.expected == ceil((4 + len(schemas[0])) / 4)
+    assert both.input_tokens.expected - found.input_tokens.expected == ceil((4 + len(instruction + schemas[1])) / 4)
 
 
 def test_a_flow_that_calls_no_model() -> None:

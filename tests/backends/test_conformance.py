@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from tempfile import TemporaryDirectory
 from time import perf_counter_ns
+from typing import cast
 
 import pytest
 
 from apxm.backends.openai import OpenAIBackend
-from apxm.backends.protocol import AnyBackend, Handle, Limits, ModelAnswer, ModelRequest
+from apxm.backends.protocol import AnyBackend, CoroutineBackend, Handle, Limits, ModelAnswer, ModelRequest, Usage
+from apxm.backends.recording import Recorded, Recording
 from apxm.backends.registry import DeferredBackend
+from apxm.backends.replay import ReplayBackend
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
@@ -61,6 +65,27 @@ async def deferred() -> AsyncIterator[AnyBackend]:
 
 
 @asynccontextmanager
+async def replay() -> AsyncIterator[AnyBackend]:
+    with TemporaryDirectory() as folder:
+        async with openai() as real:
+            yield ReplayBackend("b", f"{folder}/answers.jsonl", cast(CoroutineBackend, real))
+
+
+@asynccontextmanager
+async def replay_alone() -> AsyncIterator[AnyBackend]:
+    """One that has only answers, to whatever is asked here, and no backend behind it."""
+    with TemporaryDirectory() as folder:
+        recording = Recording(f"{folder}/answers.jsonl")
+        recording.read_or_make()
+        for prompt in ("Task A", *(f"Task {i}." for i in range(50))):
+            for request in (ModelRequest(prompt), ModelRequest(prompt, "Be brief.", None, "n", 0.0, 100)):
+                recording.add(Recorded("", request, ModelAnswer(f"About {prompt}", Usage(1, 2))))
+        alone = ReplayBackend("b", recording.path)
+        alone.limits = Limits(timeout_s=5, max_concurrency=3)
+        yield alone
+
+
+@asynccontextmanager
 async def failing() -> AsyncIterator[AnyBackend]:
     async with Server(as_json({"error": "no"}, 500)) as server:
         yield OpenAIBackend("b", _settings(server), {})
@@ -70,7 +95,7 @@ def _settings(server: Server) -> OpenAISettings:
     return OpenAISettings(model="m", endpoint=server.endpoint, timeout_s=5, max_concurrency=3)
 
 
-KINDS = [simulated, scripted, openai, deferred]
+KINDS = [simulated, scripted, openai, deferred, replay, replay_alone]
 Make = Callable[[], AbstractAsyncContextManager[AnyBackend]]
 
 

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apxm.backends.faults import AT_ONCE, KINDS, FaultKind, Faults, parse_faults
+from apxm.backends.faults import AT_ONCE, KINDS, OF_SHAPES, FaultKind, Faults, parse_faults
 from apxm.backends.latency import Draws
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import SimulatedBackend, echo
 from apxm.errors import BackendError, UsageError
+from apxm.operations.schemas import AnswerFormat, answer_format
+from apxm.operations.types import INT, list_of
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
@@ -27,6 +29,9 @@ from tests.plans import ask, give, plan, program
 
 MS = 1_000_000
 PROMPTS = [f"Task {i}" for i in range(1000)]
+PAIRS = answer_format(list_of(INT))
+IN_PROCESS = [kind for kind in KINDS if kind != "no_format"]
+"""Only an endpoint can refuse a field of a body."""
 
 
 def met(spec: str, prompts: list[str], *, seed: int = 0, iteration: int = 0) -> list[FaultKind | None]:
@@ -157,7 +162,7 @@ def test_to_name_a_call_changes_no_other() -> None:
 Outcome = tuple[int, ModelAnswer | BackendError]
 
 
-def outcomes(backend: SimulatedBackend, *prompts: str) -> list[Outcome | None]:
+def outcomes(backend: SimulatedBackend, *prompts: str, answer: AnswerFormat | None = None) -> list[Outcome | None]:
     """When each call was over, in ms, and how; all begin at once. None for one that never is."""
     clock = FakeClock()
     got: dict[int, Outcome] = {}
@@ -167,7 +172,7 @@ def outcomes(backend: SimulatedBackend, *prompts: str) -> list[Outcome | None]:
             assert index not in got, "reported twice"
             got[index] = (clock.now() // MS, outcome)
 
-        backend.begin(ModelRequest(prompt), clock, done)
+        backend.begin(ModelRequest(prompt, answer=answer), clock, done)
         assert index not in got, "done must not be called inside begin"
 
     for index, prompt in enumerate(prompts):
@@ -191,13 +196,14 @@ def outcomes(backend: SimulatedBackend, *prompts: str) -> list[Outcome | None]:
         ("empty", 100, "unreadable_answer", True, None),
         ("bomb", 100, "too_large", True, None),
         ("redirect", 0, "redirect", True, None),
+        ("refusal", 100, "refused", False, None),
     ],
 )
 def test_a_fault_is_the_error_of_the_same_over_http(
     fault: FaultKind, at_ms: int, kind: str, retryable: bool, retry_after_s: float | None
 ) -> None:
     backend = SimulatedBackend(name="b", latency="constant:100", faults=f"{fault}:@1")
-    failed, sound = outcomes(backend, "Hi", "Hi")
+    failed, sound = outcomes(backend, "Hi", "Hi", answer=PAIRS)
     assert failed is not None
     error = failed[1]
     assert isinstance(error, BackendError)
@@ -229,15 +235,45 @@ def test_a_dripping_answer_is_right_and_takes_a_second_for_each_byte_of_its_body
     assert 250 < seconds < 350
 
 
-@pytest.mark.parametrize("fault", KINDS)
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("fence", "```json\n{sound}\n```"),
+        ("prose", "Here is what you asked for:\n\n{sound}\n\nLet me know if you need anything else."),
+        ("wrong_type", '{{"answer": ["none of that", "none of that"]}}'),
+        ("cut_off", '{{"answer"'),
+        ("unshaped", echo("Hi")),
+        ("no_format", "{sound}"),
+    ],
+)
+def test_a_shape_is_missed_in_the_way_that_is_asked_for(fault: FaultKind, text: str) -> None:
+    missed, sound = outcomes(SimulatedBackend(faults=f"{fault}:@1"), "Hi", "Hi", answer=PAIRS)
+    assert missed is not None
+    assert sound is not None
+    assert isinstance(missed[1], ModelAnswer)
+    assert isinstance(sound[1], ModelAnswer)
+    assert missed[1].text == text.format(sound=sound[1].text)
+    assert missed[1].cut_off == (fault == "cut_off")
+    assert missed[1].usage.output_tokens == -(-len(missed[1].text) // 4)
+
+
+@pytest.mark.parametrize("fault", sorted(OF_SHAPES))
+def test_a_call_that_asks_for_no_shape_meets_none_of_its_faults(fault: FaultKind) -> None:
+    (outcome,) = outcomes(SimulatedBackend(faults=f"{fault}:1"), "Hi")
+    assert outcome is not None
+    assert isinstance(outcome[1], ModelAnswer)
+    assert outcome[1].text == echo("Hi")
+
+
+@pytest.mark.parametrize("fault", IN_PROCESS)
 def test_a_fault_given_weighs_on_nobody(fault: FaultKind) -> None:
     backend = SimulatedBackend(latency="constant:100", slowdown="curve:1=1,2=2", faults=f"{fault}:@1")
-    _, sound = outcomes(backend, "Hi", "Hi")
+    _, sound = outcomes(backend, "Hi", "Hi", answer=PAIRS)
     assert sound is not None
     assert sound[0] == (100 if fault in AT_ONCE else 200), "only one that works slows the other"
 
 
-@pytest.mark.parametrize("fault", sorted(AT_ONCE))
+@pytest.mark.parametrize("fault", sorted(AT_ONCE.intersection(IN_PROCESS)))
 def test_a_fault_without_work_draws_no_latency(fault: FaultKind) -> None:
     _, first, second = outcomes(SimulatedBackend(latency="trace:1,2,3", faults=f"{fault}:@1"), "Hi", "Hi", "Hi")
     assert first is not None

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.backends.simulated import SimulatedBackend, count_tokens, echo
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import INT
 from tests.backends.clock import FakeClock
 
 MS = 1_000_000
@@ -84,6 +86,7 @@ def test_the_first_pattern_that_matches_anywhere_in_the_prompt_answers() -> None
     assert one(ModelRequest("What color?"), answers=script).text == "blue"
     assert one(ModelRequest("What else?"), answers=script).text == "that"
     assert one(ModelRequest("Why?"), answers=script).text == echo("Why?")
+    assert one(ModelRequest("What color?", answer=answer_format(INT)), answers=script).text == "blue"
 
 
 def test_max_tokens_cuts_the_answer() -> None:

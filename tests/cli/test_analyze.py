@@ -69,7 +69,10 @@ def test_without_a_profile_the_configuration_says_how_long_a_simulated_backend_t
     assert simulated["mean_ms"] == 210
     config.write_text('[backends.local]\nkind = "openai"\nmodel = "m"\nendpoint = "http://127.0.0.1:1/v1"\n')
     found = json.loads(apxm("analyze", "a.ais", "--config", "c.toml", "--json").out)
-    assert found["latencies"] == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms"
+    assert (
+        found["latencies"]
+        == "assumed: ask 1,000 ms, think 3,000 ms, reason 2,000 ms, plan 2,000 ms, verify 1,000 ms, reflect 1,000 ms"
+    )
     refused = apxm("analyze", "a.ais", "--config", "nowhere.toml")
     assert (refused.status, "nowhere.toml" in refused.err) == (2, True)
 

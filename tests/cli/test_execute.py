@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.backends.simulated import SimulatedBackend
-from tests.cli.conftest import ROOT, Apxm
+from tests.cli.conftest import ROOT, Apxm, Start
 
 FAST = ("--latency", "constant:1")
 RESEARCH = """\
@@ -301,3 +302,31 @@ def test_a_backend_that_keeps_the_loop_busy_is_named(apxm: Apxm, monkeypatch: py
     assert len(warnings) == (not quiet)
     if warnings:
         assert "findings: backend 'simulated' kept the event loop busy for at least " in warnings[0]
+
+
+def test_all_that_a_run_lacks_is_told_before_it_begins(apxm: Apxm, tmp_path: Path) -> None:
+    (tmp_path / "two.ais").write_text(
+        'agent A { flow f(x: str) { ask(x, backend: "a") -> a ask("z", backend: "b") -> b print(a, b) } }'
+    )
+    ended = apxm("execute", "two.ais", "--arg", "x=@missing.txt", "--journal")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.splitlines() == [
+        "error: missing.txt: there is no such file",
+        "error: the program asks for backend 'a', which is not configured",
+        "hint: configured: simulated",
+        "error: the program asks for backend 'b', which is not configured",
+        "hint: configured: simulated",
+    ]
+    assert apxm("runs", "list", "--json").out == "[]\n"
+    assert apxm("execute", "two.ais", "x", "--backend", "simulated", "-q", *FAST).status == 0
+
+
+def test_values_come_from_files_and_standard_input(apxm: Apxm, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "topic.txt").write_text("bees\n")
+    (tmp_path / "args.json").write_text('{"topic": "ants", "depth": 5}')
+    ended = apxm("execute", "research.ais", "--arg", "topic=@topic.txt", "--args", "args.json", "-q", *FAST)
+    assert ended.out.splitlines()[:3] == ["topic: bees", "", "depth: 5"]
+    refused = apxm("execute", "research.ais", "--args", "args.json", "--emit-metrics", "./args.json")
+    assert "--emit-metrics ./args.json is the file of --args itself" in refused.err
+    process = start("execute", "research.ais", "--arg", "topic=@-", "-q", *FAST, stdin=subprocess.PIPE)
+    assert process.communicate("wasps", timeout=60)[0].splitlines()[:2] == ["topic: wasps", "depth: 2"]

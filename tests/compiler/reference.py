@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from apxm.errors import OperationError
+from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import CallOp, FlowOp, Module, SwitchOp
+from apxm.ir.structure import CallOp, FlowOp, Module
 from apxm.ir.values import ApplyOp, ConstantOp, DictOp, FieldOp, ListOp, LogicOp, SumOp, TextOp, ToFloatOp
 from apxm.operations.types import STR, Value, text_form
 
@@ -45,7 +46,7 @@ class Machine:
     def block(self, block: Block, values: dict[SSAValue, Value]) -> Value:
         for op in block.ops:
             if op.ends:
-                return None if block.given is None else values[block.given]
+                return values[block.gives[0]] if block.gives else None
             result = self.do(op, [values[operand] for operand in op.operands], values)
             if op.results:
                 values[op.results[0]] = result

@@ -15,7 +15,7 @@ from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
 from apxm.passes.pipeline import LEVELS
 from apxm.program.codec import decode, encode
-from apxm.program.program import Operate, Program, Subflow, Switch
+from apxm.program.program import Opener, Operate, Program, Subflow
 from apxm.runtime.trace import Status
 from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually
@@ -106,9 +106,9 @@ def paths(program: Program, plan: int, prefix: str = "") -> dict[str, str]:
                 found[prefix + name.path] = node.operation
             case Subflow():
                 found |= paths(program, node.plan, f"{prefix}{name.path}/")
-            case Switch():
-                for arm in (*node.arms, *([] if node.default is None else [node.default])):
-                    found |= paths(program, arm, prefix)
+            case Opener():
+                for opened in node.opened:
+                    found |= paths(program, opened, prefix)
             case _:
                 assert name.path == ""
     return found

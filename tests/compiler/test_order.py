@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from apxm.compiler.order import OrderTracker, input_ports
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import OperationError
+from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import Module, SwitchOp
+from apxm.ir.structure import Module
 from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, Access, Order, Resource, order_between
 from apxm.operations.types import Value
 from apxm.program.program import Program, Subflow
-from apxm.runtime.state import FailureToken, Frame, State, load
+from apxm.runtime.frames import FailureToken, Frame
+from apxm.runtime.state import State, load
 from apxm.source import SourceFile
 from tests.compiler.reference import FAILED, Machine
 from tests.programs import LABELS, sources
@@ -185,7 +187,7 @@ def test_effects_keep_their_order_through_every_construct(text: str, seed: int, 
 
 def run(program: Program, random: Random, failing: set[str]) -> tuple[dict[str, int], dict[str, int]]:
     """When each operation started and ended, if they end in random order."""
-    state = State(load(program))
+    state = State(program, load(program))
     assert program.entry is not None
     state.start(program.flows[program.entry].plan, [])
     started: dict[str, int] = {}

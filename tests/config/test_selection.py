@@ -12,7 +12,6 @@ from apxm.backends.protocol import AnyBackend, ModelRequest
 from apxm.config.inventory import Inventory
 from apxm.config.selection import Selection, resolve
 from apxm.errors import BackendError, ConfigurationError, UsageError
-from apxm.runtime.limits import BackendPool
 from tests.servers import Server, completion
 
 LOCAL = (
@@ -158,10 +157,11 @@ def test_another_simulation_that_was_asked_for_stands_for_all_too(file: Path) ->
     assert "in place of every other backend" in resolved.notice
 
 
-def test_a_name_that_nobody_configured_is_an_error_under_a_simulation_too(file: Path) -> None:
-    resolved = select(file, LOCAL, backend="simulated")
+def test_a_simulation_that_was_asked_for_answers_for_names_that_nobody_configured(file: Path) -> None:
+    pool = select(file, LOCAL, backend="simulated").pool()
+    assert pool.get("paid") == pool.get(None)
     with pytest.raises(ConfigurationError, match="'paid', which is not configured"):
-        BackendPool(resolved.backends, resolved.default).get("paid")
+        select(file, FAKE).pool().get("paid")
 
 
 def test_where_there_is_no_other_backend_none_is_spoken_of() -> None:

@@ -7,10 +7,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import PATH, Block, Op, SSAValue
 from apxm.ir.literals import identity, size, written
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.structure import SwitchOp, YieldOp
+from apxm.ir.structure import YieldOp
 from apxm.ir.text import print_module
 from apxm.ir.values import ConstantOp, TextOp
 from apxm.operations.types import STR

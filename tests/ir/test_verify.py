@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import PATH, Block, InvalidModule, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
 from apxm.ir.verify import verify_module
 from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, list_of
@@ -58,7 +59,7 @@ def of_type(op: Op, type_: Type) -> Op:
 
 def arm(*ops: Op, given: SSAValue | None = None) -> Block:
     made = Block()
-    made.ops = [*ops, YieldOp(given)]
+    made.ops = [*ops, YieldOp(*([] if given is None else [given]))]
     return made
 
 
@@ -88,7 +89,7 @@ CASES: dict[str, tuple[FlowOp | list[FlowOp], str]] = {
     ),
     "an option that the operation does not have": (
         flow(lambda t: returning(ask(t, budget=5)), STR, t=STR),
-        r"^ask has no literal option 'budget'; it is ask\(prompt, context…, system: str, ",
+        r"^ask has no literal option 'budget'; it is ask\(prompt, context…, schema: type, choices: list",
     ),
     "a value for such an option": (
         flow(lambda t: returning(ask(t, {"budget": t})), STR, t=STR),

@@ -8,7 +8,7 @@ import pytest
 from apxm.language import elsewhere, later
 from apxm.language.lalr import RESERVED_WORDS
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.types import LATER_TYPES, SCALARS
+from apxm.operations.types import BUILT_IN, SCALARS
 
 TABLES = {
     name: table for name, table in vars(elsewhere).items() if isinstance(table, Mapping) and not name.startswith("__")
@@ -17,8 +17,8 @@ HELP = sorted({advice for table in TABLES.values() for advice in table.values() 
 
 
 def test_no_table_explains_away_what_is_correct() -> None:
-    assert not elsewhere.TYPES.keys() & {*SCALARS, *LATER_TYPES, "list"}
-    assert not (elsewhere.WORDS.keys() | later.WORDS.keys()) & (RESERVED_WORDS | OPERATIONS.keys())
+    assert not elsewhere.TYPES.keys() & {*SCALARS, *BUILT_IN, "list"}
+    assert not elsewhere.WORDS.keys() & (RESERVED_WORDS | OPERATIONS.keys())
     assert not (elsewhere.CALLS.keys() | later.OPERATIONS) & OPERATIONS.keys()
     assert not elsewhere.CALLS.keys() & later.OPERATIONS
     for operation, name in later.ARGUMENTS | elsewhere.SAME_ARGUMENTS.keys():

@@ -70,7 +70,7 @@ def outline(node: object) -> str:
         ('return f()[:1][2:][:]["k"]', "Return(Item(Part(Part(Part(CallExpression([f], [], []), None, Constant(1)), "
          "Constant(2), None), None, None), Constant('k')))"),
         ("return [null][0]", "Return(Item(ListDisplay([Constant(None)]), Constant(0)))"),
-        ("let x: list[str] = []", "Let(x, TypeName('list', TypeName('str', None)), ListDisplay([]))"),
+        ("let x: list[str] = []", "Let(x, TypeName('list', TypeName('str', None, False), False), ListDisplay([]))"),
         ('let x = [1, true, {"k": []}]', "Let(x, None, ListDisplay([Constant(1), Constant(True), "
          "DictDisplay([Constant('k')], [ListDisplay([])])]))"),
         ("let x = 1; let y = 2;", "Let(x, None, Constant(1)); Let(y, None, Constant(2))"),
@@ -152,9 +152,9 @@ def written(node: Syntax) -> str:
 def test_records():
     tree = tree_of('type P { name: str "as written" age: int = 3 tags: list[str] "words" = [] }')
     assert [outline(record) for record in tree.records] == [
-        "Record(P, [RecordField(name, TypeName('str', None), Constant('as written'), None), "
-        "RecordField(age, TypeName('int', None), None, Constant(3)), "
-        "RecordField(tags, TypeName('list', TypeName('str', None)), Constant('words'), ListDisplay([]))])"
+        "Record(P, [RecordField(name, TypeName('str', None, False), Constant('as written'), None), "
+        "RecordField(age, TypeName('int', None, False), None, Constant(3)), "
+        "RecordField(tags, TypeName('list', TypeName('str', None, False), False), Constant('words'), ListDisplay([]))])"
     ]
 
 
@@ -171,11 +171,11 @@ def test_declarations():
     """)
     assert [outline(agent) for agent in tree.agents] == [
         "Agent(A, [AgentDefault(system, Constant('s'))], "
-        "[Capability(look, [FlowParameter(q, TypeName('str', None), Constant('x'))], None, True), "
-        "Capability(find, [], TypeName('list', TypeName('str', None)), False)], "
-        "[Flow([entry, no_fuse], f, [FlowParameter(a, TypeName('str', None), None), "
-        "FlowParameter(b, TypeName('list', TypeName('int', None)), ListDisplay([Constant(1)]))], "
-        "TypeName('str', None), Block([Return(Name('a'))])), "
+        "[Capability(look, [FlowParameter(q, TypeName('str', None, False), Constant('x'))], None, True), "
+        "Capability(find, [], TypeName('list', TypeName('str', None, False), False), False)], "
+        "[Flow([entry, no_fuse], f, [FlowParameter(a, TypeName('str', None, False), None), "
+        "FlowParameter(b, TypeName('list', TypeName('int', None, False), False), ListDisplay([Constant(1)]))], "
+        "TypeName('str', None, False), Block([Return(Name('a'))])), "
         "Flow([], g, [], None, Block([]))])",
         "Agent(B, [], [], [])",
     ]

@@ -127,7 +127,7 @@ def test_what_a_region_gives_for_the_next_time_is_computed_though_nothing_uses_t
     outcome = PASSES["remove-unused"].run(module)
     verify_module(module)
     assert not outcome.changed
-    assert loop.regions[0].given is not None
+    assert loop.regions[0].gives
 
 
 def test_a_loop_that_nothing_needs_goes() -> None:

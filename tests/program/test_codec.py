@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
-from apxm.program.codec import MAGIC, decode, encode
+from apxm.program.codec import FORMAT_VERSION, MAGIC, decode, encode
 from apxm.program.program import Input, Literal, Operate, TextOf
 from apxm.program.verify import DEEPEST_EXPRESSION
 from tests.plans import ask, give, merge, plan, program
@@ -45,7 +45,7 @@ def test_the_keys_of_objects_keep_their_order() -> None:
     assert repr(again.flows[0].parameters[0].default) == repr(value)
 
 
-def resealed(payload: bytes, names: int, *, version: int = 1, flags: int = 0, extra: int = 0) -> bytes:
+def resealed(payload: bytes, names: int, *, version: int = FORMAT_VERSION, flags: int = 0, extra: int = 0) -> bytes:
     """An artifact with a correct digest over whatever payload."""
     sizes = names.to_bytes(4, "little") + (len(payload) + extra).to_bytes(8, "little")
     head = MAGIC + version.to_bytes(2, "little") + flags.to_bytes(2, "little") + sizes
@@ -60,8 +60,8 @@ DAMAGED = {
     "something else": (b"PK\x03\x04" + GOOD, "it starts with b'PK\\x03\\x04' instead of b'APXM'"),
     "source text": (b"agent A {}", "this is not an A-PXM artifact"),
     "short header": (GOOD[:20], "its header has 52 bytes, found 20"),
-    "older version": (resealed(PAYLOAD, NAMES, version=0), "has format version 0; this apxm reads version 1"),
-    "newer version": (resealed(PAYLOAD, NAMES, version=2), "has format version 2; this apxm reads version 1"),
+    "older version": (resealed(PAYLOAD, NAMES, version=0), "has format version 0; this apxm reads version 2"),
+    "newer version": (resealed(PAYLOAD, NAMES, version=3), "has format version 3; this apxm reads version 2"),
     "unknown flags": (resealed(PAYLOAD, NAMES, flags=4), "features that this apxm does not know (flags 0x0004)"),
     "truncated": (GOOD[:-1], "is truncated: it should have"),
     "over-long": (GOOD + b"\0", "is over-long: 1 bytes follow its"),

@@ -44,7 +44,7 @@ BAD_PLANS: dict[str, tuple[tuple[AnyNode, ...], str]] = {
     "input in the middle": ((ask("a"), Input()), "node 0 is a operate, but the first 1 nodes"),
     "operand without value": ((show("a"), ask(0)), "uses the value of node 0, a operate that gives none"),
     "unknown operation": ((Operate(operation="hack"),), "is the operation 'hack'"),
-    "later operation": ((replace(ask("x"), operation="plan"),), "is the operation 'plan'"),
+    "later operation": ((replace(ask("x"), operation="qmem"),), "is the operation 'qmem'"),
     "too few arguments": ((replace(ask("x"), arguments=()),), "gives 'ask' 0 arguments; it takes ask(prompt"),
     "empty merge": ((merge(),), "gives 'merge' 0 arguments"),
     "unknown option": ((ask("x", colour="red"),), "gives 'ask' an option 'colour'"),
@@ -112,12 +112,12 @@ def test_work_that_explodes_is_refused_and_a_deep_chain_of_calls_is_not() -> Non
 def test_inputs_and_outputs_must_match_what_is_declared() -> None:
     good = plan(ask("a"), give(0))
     for bad, message in [
-        (Plan(nodes=good.nodes, inputs=3, outputs=(1,), gives_value=True), "claims 3 of them as inputs"),
-        (Plan(nodes=good.nodes, inputs=0, outputs=(), gives_value=False), "do not match its output nodes"),
-        (Plan(nodes=good.nodes, inputs=0, outputs=(0,), gives_value=True), "do not match its output nodes"),
-        (Plan(nodes=good.nodes, inputs=0, outputs=(1,), gives_value=False), "is output 0, and has a value"),
-        (Plan(nodes=(ask("a"), Output(port=0)), inputs=0, outputs=(1,), gives_value=True), "and lacks a value"),
-        (Plan(nodes=(ask("a"),), inputs=0, outputs=(), gives_value=True), "should give a value and has no output"),
+        (Plan(nodes=good.nodes, inputs=3, outputs=(1,), values=1), "claims 3 of them as inputs"),
+        (Plan(nodes=good.nodes, inputs=0, outputs=(), values=0), "do not match its output nodes"),
+        (Plan(nodes=good.nodes, inputs=0, outputs=(0,), values=1), "do not match its output nodes"),
+        (Plan(nodes=good.nodes, inputs=0, outputs=(1,), values=0), "is output 0, and has a value"),
+        (Plan(nodes=(ask("a"), Output(port=0)), inputs=0, outputs=(1,), values=1), "and lacks a value"),
+        (Plan(nodes=(ask("a"),), inputs=0, outputs=(), values=1), "should give 1 values and has 0 outputs"),
     ]:
         with pytest.raises(ArtifactError, match=message):
             verify(program(bad))

@@ -64,6 +64,10 @@ class Rows:
         del call, usage, urgent
         self._row(f"{path} is {value}", then)
 
+    def discarded(self, path: str, call: Call, usage: Usage, error: OperationError) -> None:
+        del call
+        self._row(f"{path} discards {usage.total}: {error.message}")
+
     def commit(self) -> None:
         waiting, self.waiting = self.waiting, []
         for then in waiting:
@@ -214,6 +218,66 @@ def test_a_failed_attempt_is_made_again_after_its_pause(limit: int | None) -> No
         (500, 500, 500, "lost"),
         (530, 530, 600, "ok"),
     ]
+
+
+def picky(*revisions: str) -> dict[str, Any]:
+    """What an operation says that has no use for the answer ``no``, and asks these instead, one by one."""
+    left = list(revisions)
+
+    def value(answer: Plain) -> str:
+        if answer.value == "no":
+            raise OperationError("useless", "not that")
+        return answer.value
+
+    return {"value": value, "revised": lambda *_: left.pop(0) if left else None}
+
+
+NO = Plain("no", Usage(3, 4), service_ns=20)
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_an_answer_of_no_use_is_followed_at_once_by_what_is_asked_instead(limit: int | None) -> None:
+    tool = gated(retry=again(500))
+    machine, call = Machine(limit), call_of(tool, "first", **picky("second"))
+    machine.add(call)
+    machine.clock.move(30)
+    machine.calls.received(call, NO)
+    assert (machine.news(), call.phase, machine.clock.timers) == (["begin 0"], PAUSED, [30])
+    machine.clock.move(30)
+    assert (call.request, call.original, call.answer) == ("second", "first", None)
+    machine.clock.move(40)
+    machine.calls.received(call, "yes")
+    assert machine.news() == ["begin 0", "0 succeeds: yes", "rest"]
+    [record] = machine.trace.operations
+    assert [(a.asked, a.received, a.outcome, a.usage.total, a.service_ns) for a in record.attempts] == [
+        (0, 30, "useless", 7, 20),
+        (30, 40, "ok", None, None),
+    ]
+    assert tool.gate is not None
+    assert (tool.gate.answered, tool.gate.failed) == (2, 0)
+
+
+def test_an_answer_of_no_use_is_paid_for_and_its_successor_reserves_anew() -> None:
+    tool = costly(30)
+    tool.bounded = lambda request: (f"bounded {request}", Cost(len(request)))
+    tool.cost = lambda _operation, usage: Cost(usage.total or 0)
+    machine, call = (
+        Machine(budget=Budget(max_tokens=100), journaled=True),
+        call_of(tool, "first", **picky("the second")),
+    )
+    machine.add(call)
+    machine.rows.commit()
+    machine.calls.received(call, NO)
+    machine.clock.move(0)
+    machine.rows.commit()
+    assert (call.request, call.original, call.worst) == ("bounded the second", "first", Cost(10))
+    machine.calls.received(call, NO)
+    rows = ["row: n0 reserves 5", "row: n0 discards 7: not that", "row: n0 cost 7"]
+    rows += ["row: n0 reserves 10", "row: n0 discards 7: not that", "row: n0 cost 7"]
+    assert [told for told in machine.news() if told.startswith("row")] == rows
+    assert machine.records == {0: ["useless", "useless"]}
+    [record] = machine.trace.operations
+    assert [a.usage.total for a in record.attempts] == [7, 7]
 
 
 def test_a_pause_is_longer_where_another_attempt_is_not_affordable_yet() -> None:
@@ -382,10 +446,11 @@ def test_whatever_happens_every_move_is_in_the_table_and_every_call_ends_once() 
             match random.randrange(5):
                 case 0 if len(calls) < 40:
                     priority = random.randrange(3)
-                    calls.append(call_of(any_tool(random), node=len(calls), priority=priority))
+                    says = picky(*["else"] * random.randrange(3))
+                    calls.append(call_of(any_tool(random), node=len(calls), priority=priority, **says))
                     machine.add(calls[-1])
                 case 1 | 2 if calls:
-                    machine.calls.received(random.choice(calls), random.choice(["x", Plain("y"), LOST]))
+                    machine.calls.received(random.choice(calls), random.choice(["x", Plain("y"), LOST, NO]))
                 case 3:
                     machine.rows.commit()
                 case _:

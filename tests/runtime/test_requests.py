@@ -15,7 +15,7 @@ from apxm.backends.chat import encode_call
 from apxm.backends.settings import OpenAISettings
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
-from apxm.operations.types import Value
+from apxm.operations.types import INT, STR, RecordField, Type, Value, list_of, optional, record_of
 from apxm.program.program import Literal, Operate
 from apxm.runtime.handlers.model import ModelCall
 
@@ -28,20 +28,32 @@ CASES: dict[str, tuple[list[Value], dict[str, Value]]] = {
     "context alone": (["", "only this"], {}),
     "prompt that is no text": ([["a", True]], {}),
     "system": (["Why?"], {"system": "Be brief."}),
+    "choices": (["Which?"], {"choices": ["Yes", "no"]}),
     "options": (["Why?"], {"model": "other", "temperature": 0.0, "max_tokens": 5, "timeout": 3.0, "retries": 2}),
 }
 
 
-def body(operation: str, arguments: list[Value], options: dict[str, Value], reasoning: bool) -> str:
+PERSON = record_of("Person", [RecordField("name", STR, "as written"), RecordField("age", optional(INT), "", "null")])
+
+
+def body(
+    operation: str,
+    arguments: list[Value],
+    options: dict[str, Value],
+    reasoning: bool,
+    result: Type | None = None,
+    *,
+    takes_schema: bool = True,
+) -> str:
     node = Operate(
         operation=operation,
         arguments=tuple(map(Literal, arguments)),
         options={name: Literal(value) for name, value in options.items()},
-        result="str",
+        result=str(result or AVAILABLE[operation].result),
     )
     settings = OpenAISettings(model="default-model", endpoint="http://127.0.0.1:1/v1")
-    call = ModelCall(AVAILABLE[operation], node)
-    return encode_call(call.request([], reasoning), settings).decode()
+    call = ModelCall(AVAILABLE[operation], node, {PERSON.name: PERSON})
+    return encode_call(call.request([], reasoning), settings, takes_schema=takes_schema).decode()
 
 
 def everything() -> str:
@@ -51,8 +63,15 @@ def everything() -> str:
             setting = "with" if reasoning else "without"
             lines.append(f"# {operation.name}, to a backend {setting} a reasoning setting\n")
             for name, (arguments, options) in CASES.items():
+                if not options.keys() <= operation.by_name.keys():
+                    continue
                 given = options if "budget" not in operation.by_name else {**options, "budget": 2000}
                 lines += [name, body(operation.name, arguments, given, reasoning), ""]
+    for expected in (PERSON, list_of(PERSON)):
+        for takes_schema in (True, False):
+            lines.append(f"# {expected}, of an endpoint that takes {'a schema' if takes_schema else 'none'}\n")
+            system: dict[str, Value] = {"system": "Be brief."}
+            lines += [body("ask", ["Who?"], system, False, expected, takes_schema=takes_schema), ""]
     return "\n".join(lines)
 
 

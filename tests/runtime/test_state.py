@@ -12,7 +12,8 @@ from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.program import AnyNode, Enter, Exit, Input, Literal, Operand, Output, Program, Subflow, Switch
 from apxm.program.verify import verify
-from apxm.runtime.state import FailureToken, Frame, State, load
+from apxm.runtime.frames import FailureToken, Frame
+from apxm.runtime.state import State, load
 from tests.plans import ask, give, merge, plan, program, show
 from tests.random_plans import Broken, Sequential, random_program
 
@@ -25,7 +26,7 @@ class Machine:
     ) -> None:
         made = program(plan(*nodes), *(plan(*other) for other in others), parameters=len(arguments))
         verify(made)
-        self.state = State(load(made))
+        self.state = State(made, load(made))
         self.running: dict[str, tuple[Frame, int]] = {}
         self.state.start(0, arguments)
 
@@ -176,7 +177,7 @@ def test_a_selector_that_is_no_text_fails_the_switch() -> None:
     assert m.started() == []
     assert m.over
     [failed] = m.state.failures
-    assert (failed.error.kind, failed.error.message) == ("wrong_type", "expected a str, found a int")
+    assert (failed.error.kind, failed.error.message) == ("wrong_type", "expected a str, found 7")
 
 
 def test_order_passes_through_a_switch_that_could_not_be_opened_but_not_before_its_turn() -> None:
@@ -261,7 +262,7 @@ def path(frame: Frame, node: int) -> str:
 
 def run_in_any_order(made: Program, failing: frozenset[str], random: Random) -> tuple[dict[str, str], Value]:
     """Completes operations in random order, and checks that each starts once, after all it needs."""
-    state = State(load(made))
+    state = State(made, load(made))
     state.start(0, ())
     running: list[tuple[Frame, int, str]] = []
     executed: dict[str, str] = {}

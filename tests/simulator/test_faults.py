@@ -12,15 +12,18 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from apxm.backends.faults import AT_ONCE, KINDS, FaultKind
+from apxm.backends.faults import AT_ONCE, KINDS, OF_SHAPES, FaultKind
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
+from apxm.operations.schemas import AnswerFormat, answer_format
+from apxm.operations.types import INT
 from apxm.runtime.loops import real_loop
-from apxm.simulator.chat import ChatCall, ChatRequest
+from apxm.simulator.chat import ChatCall, ChatRequest, JsonSchema, ResponseFormat
 from apxm.simulator.faults import BOMB_SIZE, bomb
 from apxm.simulator.generator import Generator
 from apxm.simulator.messages import Message
@@ -35,6 +38,7 @@ FAR = "constant:600000"
 """Ten minutes: a call that is answered all the same was not worked on."""
 MS = 1_000_000
 HELLO = "Simulated answer "
+NUMBER = answer_format(INT)
 UNENDING: tuple[FaultKind, ...] = ("hang", "drip")
 """For a test on real time, a second for each byte is no end either."""
 
@@ -258,8 +262,9 @@ def generator(clock: FakeClock, faults: str, *, slowdown: str = "none", rate: fl
     return Generator(backend, clock, ServerMetrics(), rate)
 
 
-def call(*, stream: bool = False) -> ChatCall:
-    return ChatCall(ChatRequest(messages=[Message("user", "Hello")], stream=stream))
+def call(*, stream: bool = False, shaped: bool = False) -> ChatCall:
+    wanted = ResponseFormat("json_schema", JsonSchema("n", Raw(NUMBER.schema.encode()))) if shaped else None
+    return ChatCall(ChatRequest(messages=[Message("user", "Hello")], stream=stream, response_format=wanted))
 
 
 def test_a_dripping_answer_comes_a_byte_a_second() -> None:
@@ -298,7 +303,7 @@ def test_load_ends_where_work_does(kind: FaultKind, stream: bool) -> None:
     clock = FakeClock()
     failing, beside, after = Waiting(clock), Waiting(clock), Waiting(clock)
     shared = generator(clock, f"{kind}:@1", slowdown="curve:1=1,2=2")
-    handle = shared.begin(call(stream=stream), failing)
+    handle = shared.begin(call(stream=stream, shaped=kind in OF_SHAPES), failing)
     shared.begin(call(), beside)
     for ms in range(0, 1000, 10):
         clock.at(ms * MS)
@@ -321,7 +326,7 @@ def test_a_client_that_leaves_takes_its_call_along(kind: FaultKind, after_ms: in
     clock = FakeClock()
     client = Waiting(clock)
     shared = generator(clock, f"{kind}:@1")
-    handle = shared.begin(call(), client)
+    handle = shared.begin(call(shaped=kind in OF_SHAPES), client)
     clock.at(after_ms * MS)
     if shared.metrics.in_flight:
         handle.cancel()
@@ -369,7 +374,7 @@ def client_of(served: Served) -> OpenAIBackend:
     return OpenAIBackend("b", OpenAISettings(model="m", endpoint=served.listening.endpoint), {})
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in UNENDING])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (*UNENDING, "no_format")])
 def test_each_fault_is_the_same_error_over_http_and_in_process(serve: Serve, kind: FaultKind) -> None:
     served = serve(faults=f"{kind}:@2")
 
@@ -377,9 +382,8 @@ def test_each_fault_is_the_same_error_over_http_and_in_process(serve: Serve, kin
         backend, twin = client_of(served), SimulatedBackend(model="m", latency="constant:0", faults=f"{kind}:@2")
         # The second call goes over a connection that was used before, and is not repeated behind our back.
         for _ in range(3):
-            assert told(await over_http(backend, ModelRequest("Hi"))) == told(
-                await in_process(twin, ModelRequest("Hi"))
-            )
+            request = ModelRequest("Hi", answer=NUMBER)
+            assert told(await over_http(backend, request)) == told(await in_process(twin, request))
         await backend.close()
         metrics = await served.metrics()
         assert metrics[given_faults(kind)] == 1
@@ -405,8 +409,8 @@ def test_what_does_not_end_can_be_given_up_over_http(serve: Serve, kind: FaultKi
     served.run(scenario())
 
 
-ending = st.sampled_from([kind for kind in KINDS if kind not in (*UNENDING, "bomb")])
-"""A bomb costs a moment each; the test above has it."""
+ending = st.sampled_from([kind for kind in KINDS if kind not in (*UNENDING, "bomb", "no_format")])
+"""A bomb costs a moment each; the test above has it. In process no field of a body can be refused."""
 
 
 @settings(max_examples=20, deadline=None)
@@ -414,10 +418,13 @@ ending = st.sampled_from([kind for kind in KINDS if kind not in (*UNENDING, "bom
     st.dictionaries(ending, st.sampled_from([0.05, 0.1, 0.15]), max_size=6),
     st.dictionaries(st.integers(1, 12), ending, max_size=3),
     st.integers(0, 99),
-    st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=12),
+    st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from([None, NUMBER])), min_size=1, max_size=12),
 )
 def test_server_and_backend_agree_on_every_call(
-    chances: dict[FaultKind, float], named: dict[int, FaultKind], seed: int, prompts: list[str]
+    chances: dict[FaultKind, float],
+    named: dict[int, FaultKind],
+    seed: int,
+    prompts: list[tuple[str, AnswerFormat | None]],
 ) -> None:
     parts = [f"{kind}:{chance}" for kind, chance in chances.items()]
     parts += [f"{kind}:@{number}" for number, kind in named.items()]
@@ -427,8 +434,8 @@ def test_server_and_backend_agree_on_every_call(
         async def scenario() -> None:
             backend = client_of(served)
             twin = SimulatedBackend(model="m", latency="constant:0", faults=faults, seed=seed)
-            for prompt in prompts:
-                request = ModelRequest(prompt, system="Be brief.")
+            for prompt, answer in prompts:
+                request = ModelRequest(prompt, system="Be brief.", answer=answer)
                 assert told(await over_http(backend, request)) == told(await in_process(twin, request))
             await backend.close()
 

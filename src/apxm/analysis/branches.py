@@ -23,10 +23,14 @@ class Branches(Unfolding):
         for (frame, node), children in self.children.items():
             opener = self.node(frame, node)
             assert isinstance(opener, Opener)
-            opening = opener.opening._replace(plans=tuple(children))
-            openings[frame].append(opening)
-            if len(children) > 1 or not opening.is_exact:
-                self._add_alternatives(frame, node, opening)
+            for opening in opener.openings:
+                opened = tuple([child for child in children if frames[child].plan in opening.plans])
+                if opened:
+                    openings[frame].append(opening._replace(plans=opened))
+            if opener.settles:
+                self._add_alternatives(frame, node, Opening(tuple(children)))
+            elif len(children) > 1 or not opener.openings[0].is_exact:
+                self._add_alternatives(frame, node, opener.openings[0]._replace(plans=tuple(children)))
         self._opened = FrameGraph(openings)
         self.order = in_order(self._all_before() if self.repeated else self.before)
 
@@ -62,7 +66,7 @@ class Branches(Unfolding):
 
     def _behind(self, opening: Opening, ends: Sequence[float], found: Sequence[float], scenario: Scenario) -> float:
         """When the frames of an opening are over, given when one of each alternative would be."""
-        if opening.is_exact:
+        if opening.is_exact or opening.plans[0] not in self.repeated:
             return scenario.choose(ends)
         if scenario is LOW:
             return scenario.choose(ends) if opening.least else 0.0

@@ -18,6 +18,7 @@ from apxm.analysis.metrics import (
 )
 from apxm.analysis.work_span import Path, longest_path, work
 from apxm.backends.protocol import BackendInfo
+from apxm.operations.answers import UNFIT
 from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.trace import Overhead, Trace
 
@@ -84,11 +85,12 @@ def overhead_breakdown(overhead: Overhead) -> OverheadBreakdown:
 
 def _llm(trace: Trace) -> LlmMetrics:
     attempts = [attempt for record in trace.operations for attempt in record.attempts]
-    answered = [attempt for attempt in attempts if attempt.outcome == "ok"]
+    answered = [attempt for attempt in attempts if attempt.answered]
     latencies = sorted(attempt.latency for attempt in answered)
     first = sorted(attempt.first - attempt.sent for attempt in answered if attempt.first is not None)
     return LlmMetrics(
         total_requests=len(attempts),
+        repairs=sum(attempt.outcome == UNFIT for record in trace.operations for attempt in record.attempts[:-1]),
         total_input_tokens=_total([attempt.usage.input_tokens for attempt in answered]),
         total_output_tokens=_total([attempt.usage.output_tokens for attempt in answered]),
         avg_latency_ms=_ms(fmean(latencies)) if latencies else 0.0,

@@ -45,6 +45,8 @@ class LlmMetrics(Struct, frozen=True):
     """Over the attempts that were answered; a token count is None where an endpoint did not report it."""
 
     total_requests: int
+    repairs: int
+    """How many of them asked again because an answer did not fit."""
     total_input_tokens: int | None
     total_output_tokens: int | None
     avg_latency_ms: float

@@ -7,7 +7,7 @@ model, and what the answers say is unknown: a `switch` on a text that holds one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from statistics import fmean
@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
-from apxm.analysis.station import ANSWER, PredictedBackend
+from apxm.analysis.station import ANSWER, PredictedBackend, stand_in
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.types import Value
+from apxm.operations.types import Type, Value, parse_type
 from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
@@ -75,7 +75,7 @@ class Predictor:
         self._iteration = 0
         self._arms: dict[tuple[int, int], Random] = {}
         """What chooses at each opener whose choice depends on an answer, by plan and node."""
-        self._program = LoadedProgram(program, _by_operation if profile is None else handler, self._any_case)
+        self._program = LoadedProgram(program, _by_operation if profile is None else _predicted, self._any_case)
         named = filter(None, self._program.backends)
         self._endpoints: dict[str, Profile] = (
             {name: assumed(OPERATIONS[name]) for name in dict.fromkeys(["ask", *named])}
@@ -153,11 +153,20 @@ class Predictor:
         return choose
 
 
-def _by_operation(node: Operate) -> Handler:
+def _by_operation(node: Operate, records: Mapping[str, Type]) -> Handler:
     """The node's handler; a call goes to a backend that is called like the operation."""
-    made = handler(node)
+    made = _predicted(node, records)
     if isinstance(made, ModelCall):
         made.provider = node.operation
+    return made
+
+
+def _predicted(node: Operate, records: Mapping[str, Type]) -> Handler:
+    """The node's handler; what a model says is read as a value of the type that is asked for, whatever it says."""
+    made = handler(node, records)
+    if isinstance(made, ModelCall) and made.read is not None:
+        value = stand_in(parse_type(node.result, records), items=1)
+        made.read = lambda _: value
     return made
 
 

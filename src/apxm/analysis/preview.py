@@ -16,16 +16,16 @@ from apxm.analysis.static import Range
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.backends.protocol import AnyBackend
 from apxm.journal.rows import Answered
-from apxm.operations.types import Value
+from apxm.operations.types import Value, text_form
 from apxm.program.frames import SCENARIOS, Scenario
 from apxm.program.program import Flow, Operate
 from apxm.program.unfolding import FrameRecord, unfold
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Find
 from apxm.runtime.replay import replay
-from apxm.runtime.state import Frame
 from apxm.runtime.trace import Trace
 
 Place = tuple[int, int]
@@ -117,7 +117,7 @@ class _Replay:
             self.asked[frame.index, node] = None
         else:
             self.found.add(result.path)
-            self.answers[frame.index, node] = str(result.value)
+            self.answers[frame.index, node] = text_form(result.value)
         return result
 
     def unfolded(self) -> list[FrameRecord]:

@@ -20,7 +20,7 @@ def asks(prompts: Sequence[str], max_tokens: int | None = None) -> Program:
     nodes = tuple(Operate(operation="ask", arguments=(Literal(p),), options=options, result="str") for p in prompts)
     names = tuple(NodeName(path=f"call {i}") for i in range(len(prompts)))
     return Program(
-        plans=(Plan(nodes=nodes, inputs=0, outputs=(), gives_value=False),),
+        plans=(Plan(nodes=nodes, inputs=0, outputs=()),),
         flows=(Flow(agent="Calibration", name="calls", parameters=(), result=None, plan=0),),
         entry=0,
         optimization_level=0,

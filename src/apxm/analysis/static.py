@@ -12,7 +12,7 @@ from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
-from apxm.analysis.station import ANSWER
+from apxm.analysis.station import stand_in
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
@@ -189,18 +189,8 @@ def with_stand_ins(
     Text that is not known counts as if a model had written it, so a `switch` on it takes any arm.
     """
     unknown = tuple(p.name for p in flow.parameters if p.required and p.name not in given)
-    stand_ins = {p.name: _stand_in(parse_type(p.type, records)) for p in flow.parameters if p.name in unknown}
+    stand_ins = {p.name: stand_in(parse_type(p.type, records)) for p in flow.parameters if p.name in unknown}
     return arguments_for(flow, {**stand_ins, **given}, records), unknown
-
-
-def _stand_in(expected: Type) -> Value:
-    if expected.is_list:
-        return []
-    if expected.is_optional:
-        return None
-    if expected.fields is not None:
-        return {f.name: f.choices[0] if f.choices else _stand_in(f.type) for f in expected.fields}
-    return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
 
 
 def latencies(profile: Profile | None) -> str:

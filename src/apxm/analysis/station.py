@@ -12,9 +12,21 @@ from apxm.backends.latency import Draws
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.sharing import ProcessorSharing
 from apxm.errors import BackendError
+from apxm.operations.types import JSON, Type, Value
 
 ANSWER = "\ue000predicted answer\ue000"
 """What a predicted model says. A text that holds it depends on what a real one would have said."""
+
+
+def stand_in(expected: Type, items: int = 0) -> Value:
+    """What stands for a value of a type that a model would have given; `items` is how many a list has."""
+    if expected.is_list:
+        return [stand_in(expected.element or JSON, items)] * items
+    if expected.is_optional:
+        return None
+    if expected.fields is not None:
+        return {f.name: f.choices[0] if f.choices else stand_in(f.type, items) for f in expected.fields}
+    return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
 
 
 class Station(Protocol):

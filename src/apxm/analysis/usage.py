@@ -10,11 +10,13 @@ from apxm.backends.simulated import CHARACTERS_PER_TOKEN
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.functions import FUNCTIONS, Function
-from apxm.operations.types import BOOL, FLOAT, INT, Value, text_form
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import BOOL, FLOAT, INT, STR, Value, parse_type, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.program import (
     AnyNode,
     Apply,
+    Cast,
     Compute,
     DictOf,
     Enter,
@@ -30,6 +32,7 @@ from apxm.program.program import (
     Output,
     Settled,
     Sum,
+    TextForm,
     TextOf,
     ToFloat,
 )
@@ -95,7 +98,16 @@ class Sizes:
         length += _CONTEXT * (len(node.arguments) - 1)
         length += len(instruction) if instruction else 0
         length += self._of(system, frame, node) if system else 0
+        length += self._schema_length(node)
         return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
+
+    def _schema_length(self, node: Operate) -> int:
+        """Characters of the schema that its answer is asked for by; 0 where that is any text."""
+        choices = node.options.get("choices")
+        if node.result == str(STR) and choices is None:
+            return 0
+        labels = choices.value if isinstance(choices, Literal) else ()
+        return len(answer_format(parse_type(node.result, self._graph.record_types), labels).schema)
 
     def _size(self, number: int) -> float:
         graph = self._graph
@@ -146,7 +158,7 @@ class Sizes:
                 return self._applied(FUNCTIONS[name], [self._of(argument, frame, node) for argument in arguments])
             case Logic():
                 return _NUMBER
-            case Field(of=of) | ToFloat(of=of):
+            case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
                 return self._of(of, frame, node)
 
     def _applied(self, function: Function, sizes: Sequence[float]) -> float:

@@ -17,8 +17,19 @@ from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
+from apxm.operations.schemas import AnswerFormat
 
 # --- what is sent --------------------------------------------------------------------------------------------------
+
+
+class JsonSchema(Struct, frozen=True):
+    name: str
+    schema: Any
+    strict: bool
+
+
+class ResponseFormat(Struct, frozen=True, tag_field="type", tag="json_schema"):
+    json_schema: JsonSchema
 
 
 class ChatBody(Struct, frozen=True, omit_defaults=True):
@@ -28,6 +39,7 @@ class ChatBody(Struct, frozen=True, omit_defaults=True):
     max_tokens: int | UnsetType = UNSET
     max_completion_tokens: int | UnsetType = UNSET
     reasoning_effort: str | UnsetType = UNSET
+    response_format: ResponseFormat | UnsetType = UNSET
     stream: bool = False
     stream_options: dict[str, bool] | UnsetType = UNSET
 
@@ -36,12 +48,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_call(
-    request: ModelRequest, settings: OpenAISettings, *, stream: bool = False, stream_options: bool = False
+    request: ModelRequest,
+    settings: OpenAISettings,
+    *,
+    takes_schema: bool = True,
+    stream: bool = False,
+    stream_options: bool = False,
 ) -> bytes:
-    """The body of one call; a `stream` is to end with its usage where there are `stream_options`.
+    """The body of one call, to an endpoint that takes JSON schemas or does not; a `stream` is to end with its usage
+    where there are `stream_options`.
 
     Raises `BackendError` for text that no encoding of Unicode can carry."""
-    system = request.system_text(settings.system)
+    wanted = request.answer if takes_schema else None
+    system = request.system_text(settings.system, tells_format=wanted is None)
     messages = (ChatMessage("user", request.prompt),)
     if system:
         messages = (ChatMessage("system", system), *messages)
@@ -55,6 +74,7 @@ def encode_call(
         max_tokens=limit if limit is not None and older else UNSET,
         max_completion_tokens=limit if limit is not None and not older else UNSET,
         reasoning_effort=effort(request.reasoning_budget) if request.reasoning else UNSET,
+        response_format=UNSET if wanted is None else _response_format(wanted),
         stream=stream,
         stream_options={"include_usage": True} if stream_options else UNSET,
     )
@@ -66,6 +86,10 @@ def encode_call(
         raise BackendError(
             "unsendable", "the prompt or the system text holds half of a surrogate pair", retryable=False
         ) from None
+
+
+def _response_format(wanted: AnswerFormat) -> ResponseFormat:
+    return ResponseFormat(JsonSchema(wanted.name, msgspec.json.decode(wanted.schema), wanted.strict))
 
 
 def effort(budget: int | None) -> str:

@@ -33,6 +33,7 @@ class ChatMessage(Struct):
     content: str | None
     tool_calls: Sequence[CalledTool] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
+    refusal: str | UnsetType = UNSET
 
 
 class ChatChoice(Struct):

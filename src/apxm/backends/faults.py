@@ -37,10 +37,23 @@ FaultKind = Literal[
     "drip",  # the answer, a byte a second
     "bomb",  # a small compressed answer that inflates to 1 GiB
     "redirect",  # 302, to another path of the same server
+    "no_format",  # 400: it does not know how to ask for a shape
+    "fence",  # the shape in a code fence
+    "prose",  # words around it
+    "wrong_type",  # another one
+    "cut_off",  # half of it, as if a limit of tokens had ended it
+    "unshaped",  # words instead
+    "refusal",
 ]
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-AT_ONCE: frozenset[FaultKind] = frozenset({"429", "500", "503", "reset", "redirect"})
+OF_SHAPES: frozenset[FaultKind] = frozenset(KINDS[KINDS.index("no_format") :])
+"""They meet those calls alone that ask for a shape."""
+MISSHAPEN: frozenset[FaultKind] = OF_SHAPES - {"no_format", "refusal"}
+"""They are in the text of an answer that is sound otherwise."""
+AT_ONCE: frozenset[FaultKind] = frozenset({"429", "500", "503", "reset", "redirect", "no_format"})
 """Given without any work. The others come where the answer would, and have taken its time and its tokens."""
+REFUSAL = "I cannot help with that."
+"""The words of a refusal."""
 RETRY_AFTER_S = 1
 """What the 429 asks for."""
 MAX_CALL = 1_000_000_000
@@ -161,16 +174,18 @@ _ERRORS: Mapping[FaultKind, tuple[str, str]] = MappingProxyType(
         "empty": ("unreadable_answer", "answered 200, but the answer holds no choices"),
         "bomb": ("too_large", "sent an answer of 1 GiB"),
         "redirect": ("redirect", "answered 302 Found: a redirect, which is not followed"),
+        "refusal": ("refused", f"answered 200, but the model refused: {REFUSAL}"),
     }
 )
 
 
 def fault_error(fault: FaultKind, backend: str) -> BackendError:
-    """What the openai backend reports of a server that does so. There is none for `hang` and `drip`: only a limit of
-    time makes an error of them."""
+    """What the openai backend reports of a server that does so. There is none for `hang` and `drip`, of which only a
+    limit of time makes an error, and for what is in the text of an answer."""
     kind, words = _ERRORS[fault]
     pause = RETRY_AFTER_S if fault == "429" else None
-    return BackendError(kind, f"{backend} {words} (a simulated fault)", retryable=True, retry_after_s=pause)
+    words = f"{backend} {words} (a simulated fault)"
+    return BackendError(kind, words, retryable=fault != "refusal", retry_after_s=pause)
 
 
 def body_size(answer: ModelAnswer) -> int:

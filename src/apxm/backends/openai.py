@@ -24,7 +24,7 @@ from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
 from apxm.backends.error_report import read_error_body
 from apxm.backends.models import decode_models
-from apxm.backends.protocol import ModelAnswer, ModelRequest, Tell
+from apxm.backends.protocol import SCHEMA_REFUSED, ModelAnswer, ModelRequest, Tell
 from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.redaction import Redactor
 from apxm.backends.response_headers import retry_after, service_time, should_retry
@@ -49,6 +49,12 @@ _CONNECTING = "client error (Connect): "
 """How the words of what went wrong begin where there was no connection yet, so that no call was sent."""
 _REFUSED = f"(os error {errno.ECONNREFUSED})"
 """How the HTTP client ends what it says where nobody listens at the port."""
+_UNSUPPORTED = frozenset({400, 422, 500, 501})
+"""How endpoints refuse a field that they do not take: older servers of llama.cpp do so with 500."""
+_FORMAT_WORDS = re.compile(rb"response.?format|json.?schema|structured.?output|guided|grammar", re.IGNORECASE)
+"""What they speak of where it is the format of the answer that they do not take."""
+_without_schemas: set[tuple[str, str]] = set()
+"""URLs and models that refused a schema, as this process found out."""
 _STARTING_S = 2.0
 """How long a server on this machine that does not listen yet is waited for, unless the settings say how often."""
 _NO_FILE_LEFT = tuple(f"(os error {number})" for number in (errno.EMFILE, errno.ENFILE))
@@ -71,6 +77,7 @@ class OpenAIBackend:
         self._settings = settings
         self._patience_s = _STARTING_S if endpoint.local and settings.retries is None else None
         self._shown = endpoint.shown
+        self._chat_url = endpoint.chat_url
         self._models_url = endpoint.models_url
         self._redact = redactor(settings, endpoint, headers, environment)
         self._shown_model = lru_cache(maxsize=64)(self._redact)
@@ -84,15 +91,15 @@ class OpenAIBackend:
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
-        body = encode_call(request, self._settings)
-        response, content = await self._received(partial(self._client.post, body), self._read)
+        response, content = await self._asked(request, self._read)
         return self._answer(response, content, partial(decode_answer, content))
 
     async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
         usage = self._tells_usage
-        body = encode_call(request, self._settings, stream=True, stream_options=usage)
         try:
-            response, found = await self._received(partial(self._client.post, body), partial(self._read_stream, tell))
+            response, found = await self._asked(
+                request, partial(self._read_stream, tell), stream=True, stream_options=usage
+            )
         except BackendError as error:
             if not usage or error.kind != "http_status" or "stream_options" not in error.message:
                 raise
@@ -103,6 +110,21 @@ class OpenAIBackend:
         answer = self._answer(response, found, partial(decode_answer, found))
         tell(answer.text)
         return answer
+
+    async def _asked(
+        self, request: ModelRequest, read: Callable[[Response], Awaitable[T]], **options: bool
+    ) -> tuple[Response, T]:
+        """Sends a call, whose format `options` say more of, and gives what is `read` of its answer. Raises
+        `BackendError`."""
+        structured, place = self._settings.structured, (self._chat_url, request.model or self._settings.model)
+        asks = request.answer is not None and structured == "auto" and place not in _without_schemas
+        body = encode_call(request, self._settings, takes_schema=asks or structured == "schema", **options)
+        try:
+            return await self._received(partial(self._client.post, body), read, asks_schema=asks)
+        except BackendError as error:
+            if error.kind == SCHEMA_REFUSED:
+                _without_schemas.add(place)
+            raise
 
     def _answer(
         self,
@@ -139,19 +161,28 @@ class OpenAIBackend:
             raise self._error("unreadable_answer", words)
         return found
 
+    async def listed(self) -> list[str] | None:
+        """The only models that it has; None where it may be asked for others too. Raises `BackendError`."""
+        return None if self._settings.any_model else await self.models()
+
     async def close(self) -> None:
         """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""
 
     async def _received(
-        self, send: Callable[[], Awaitable[Response]], read: Callable[[Response], Awaitable[T]]
+        self,
+        send: Callable[[], Awaitable[Response]],
+        read: Callable[[Response], Awaitable[T]],
+        *,
+        asks_schema: bool = False,
     ) -> tuple[Response, T]:
-        """An answer with a status of success, and what is `read` of it. Raises `BackendError`."""
+        """An answer with a status of success, and what is `read` of it. Raises `BackendError`; `asks_schema` says that
+        nobody knows yet whether the endpoint takes the schema that is sent."""
         try:
             found = await send()
             # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
             try:
                 if not 200 <= found.status < 300:
-                    raise await self._refused(found)
+                    raise await self._refused(found, asks_schema=asks_schema)
                 return found, await read(found)
             except BaseException:
                 await found.aclose()
@@ -194,7 +225,7 @@ class OpenAIBackend:
         await response.aclose()
         return stream
 
-    async def _refused(self, response: Response) -> BackendError:
+    async def _refused(self, response: Response, *, asks_schema: bool) -> BackendError:
         """The error for an answer whose status is not one of success."""
         status = response.status
         said = f"answered {_status(status)}"
@@ -211,6 +242,11 @@ class OpenAIBackend:
             content = b""  # the status says enough
         except TooLargeError:
             content = _TOO_LONG
+        if asks_schema and status in _UNSUPPORTED and _FORMAT_WORDS.search(content):
+            return self._error(
+                SCHEMA_REFUSED, f"{said}: {read_error_body(content).words}",
+                hint=f'structured = "instruction" in [backends.{self.info.name}] spares the question',
+            )  # fmt: skip
         return self._failed(response, content)
 
     def _failed(self, response: Response, content: bytes | bytearray) -> BackendError:

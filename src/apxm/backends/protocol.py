@@ -16,12 +16,15 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from apxm.errors import BackendError, OperationError
+from apxm.operations.schemas import AnswerFormat
 from apxm.source import as_utf8, is_utf8
 
 MOST_TOKENS = 1_000_000_000
 """The most that one call can have; whoever says more counts something else."""
 MOST_SERVICE_NS = 2**63 - 1
 """292 years."""
+SCHEMA_REFUSED = "schema_refused"
+"""The kind of an error that says: this endpoint takes no JSON schema. The next attempt tells the model in words."""
 _AROUND_MESSAGES = 32
 
 
@@ -42,20 +45,27 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     """Whether to use the backend's reasoning setting; only set where `Backend.can_reason`."""
     reasoning_budget: int | None = None
     """Tokens to think with, where the source gives a number."""
+    answer: AnswerFormat | None = None
+    """What the answer has to be like; None where any text will do. A backend that has no way of its own to ask for that
+    tells the model in words, which are part of `system_text`."""
+    operation: str | None = None
+    """The stable path of the operation that asks; only set where the backend says `by_operation`."""
 
     @property
     def largest_input(self) -> int:
         """The most input tokens of the request: a token is at least a byte, and each message has a few around it."""
-        texts = (self.prompt, self.system or "", self.instruction or "")
+        texts = (self.prompt, self.system or "", self.instruction or "", self.answer.instruction if self.answer else "")
         return sum(len(text.encode(errors="surrogatepass")) for text in texts) + _AROUND_MESSAGES
 
-    def system_text(self, default: str | None = None) -> str | None:
-        """What is sent as the system's message; `default` is the backend's own. None where there is nothing to say."""
+    def system_text(self, default: str | None = None, *, tells_format: bool = True) -> str | None:
+        """What is sent as the system's message; `default` is the backend's own. None where there is nothing to say.
+        `tells_format` is false for a backend that asks for the answer's format in a way of its own."""
         system = self.system if self.system is not None else default
-        return "\n\n".join(text for text in (system, self.instruction) if text) or None
+        told = self.answer.instruction if self.answer is not None and tells_format else None
+        return "\n\n".join(text for text in (system, self.instruction, told) if text) or None
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     """The LLM tokens that one call used; None where the endpoint does not say.
 
     It is carried as it is from the answer into the records of a run. The garbage collector does not look at it, so a
@@ -77,7 +87,7 @@ UNKNOWN_USAGE = Usage()
 """The usage of a call of which the endpoint says nothing, or which it did not answer."""
 
 
-class ModelAnswer(Struct, frozen=True):
+class ModelAnswer(Struct, frozen=True, omit_defaults=True):
     text: str
     usage: Usage = UNKNOWN_USAGE
     service_ns: int | None = None
@@ -237,6 +247,9 @@ class Backend(Protocol):
     def can_reason(self) -> bool:
         """Whether `ModelRequest.reasoning` means something to it."""
         ...
+
+    # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

@@ -7,24 +7,33 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from apxm.backends.protocol import AnyBackend, BackendInfo, CoroutineBackend, Limits, ModelAnswer, ModelRequest, Tell
-from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
+from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.errors import BackendError, ConfigurationError
 
 KINDS: MappingProxyType[str, type[Settings]] = MappingProxyType(
-    {"openai": OpenAISettings, "simulated": SimulatedSettings}
+    {"openai": OpenAISettings, "replay": ReplaySettings, "simulated": SimulatedSettings}
 )
 
 
 def create_backend(
-    name: str, settings: Settings, environment: Mapping[str, str], *, where: str | None = None
+    name: str,
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    where: str | None = None,
+    of: CoroutineBackend | None = None,
 ) -> AnyBackend:
-    """Makes the backend that `settings` describes. Raises `ConfigurationError`, and `UsageError` for a specification
-    that is none; `where` names the file that the settings come from."""
+    """Makes the backend that `settings` describes; `of` is the one that they name. Raises `ConfigurationError`, and
+    `UsageError` for a specification that is none; `where` names the file that the settings come from."""
     match settings:
         case OpenAISettings():
             from apxm.backends.openai import OpenAIBackend  # loads the HTTP client
 
             return OpenAIBackend(name, settings, environment, where=where)
+        case ReplaySettings():
+            from apxm.backends.replay import ReplayBackend
+
+            return ReplayBackend(name, settings.file, of)
         case SimulatedSettings():
             from apxm.backends.simulated import SimulatedBackend
 
@@ -56,13 +65,26 @@ class DeferredBackend:
     """
 
     def __init__(
-        self, info: BackendInfo, limits: Limits, make: Callable[[], CoroutineBackend], *, can_reason: bool = False
+        self,
+        info: BackendInfo,
+        limits: Limits,
+        make: Callable[[], CoroutineBackend],
+        *,
+        can_reason: bool = False,
+        by_operation: bool = False,
     ) -> None:
         self.info = info
         self.limits = limits
         self.can_reason = can_reason
+        self.by_operation = by_operation
         self._make = make
         self._backend: CoroutineBackend | None = None
+
+    def prepare(self) -> CoroutineBackend:
+        """Makes it, where that has not been done. Raises `ConfigurationError` where it cannot be made."""
+        if self._backend is None:
+            self._backend = self._make()
+        return self._backend
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
         return await self._made().call(request)
@@ -73,17 +95,18 @@ class DeferredBackend:
             return await backend.call(request)
         return await stream(request, tell)
 
+    async def listed(self) -> list[str] | None:
+        """As `OpenAIBackend.listed`; None where it is of another kind."""
+        ask = getattr(self.prepare(), "listed", None)
+        return None if ask is None else await ask()
+
     async def close(self) -> None:
         if self._backend is not None:
             await self._backend.close()
 
     def _made(self) -> CoroutineBackend:
-        if self._backend is None:
-            try:
-                self._backend = self._make()
-            except ConfigurationError as error:
-                place = f"{error.where}: " if error.where else ""
-                raise BackendError(
-                    "configuration", f"{place}{error.message}", retryable=False, hint=error.hint
-                ) from None
-        return self._backend
+        try:
+            return self.prepare()
+        except ConfigurationError as error:
+            place = f"{error.where}: " if error.where else ""
+            raise BackendError("configuration", f"{place}{error.message}", retryable=False, hint=error.hint) from None

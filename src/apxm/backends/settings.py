@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from apxm.backends.latency import DEFAULT_LATENCY
 from apxm.backends.numbers import Count, Mebibytes, Retries, Seconds, Seed, Temperature
-from apxm.backends.protocol import Limits, Price
+from apxm.backends.protocol import NO_LIMITS, Limits, Price
 
 
 class ScriptedAnswer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,10 +63,14 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     """What the endpoint calls the limit: newer models of OpenAI refuse the older name."""
     reasoning: Literal["none", "effort"] = "none"
     """``effort`` sends ``reasoning_effort`` where the program asks to think."""
+    structured: Literal["auto", "schema", "instruction"] = "auto"
+    """How an answer of a type is asked for: by a JSON schema, in words, or by a schema until that is refused."""
     headers: dict[str, str] = {}
     """Sent with each request; a value may be ``env:NAME``."""
     body: dict[str, object] = {}
     """Further fields of each request's body; what the call itself says wins."""
+    any_model: bool = False
+    """Whether it may be asked for models that the endpoint does not list."""
     max_answer_mib: Mebibytes = 64.0
     """An answer larger than this, decompressed, is refused."""
 
@@ -84,4 +88,15 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
         return f"OpenAISettings(model={self.model!r}, …)"
 
 
-Settings = OpenAISettings | SimulatedSettings
+class ReplaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
+    file: str
+    """Where the answers are; from the folder of the configuration."""
+    of: str | None = None
+    """The backend whose answers are recorded there, with its limits."""
+
+    @property
+    def limits(self) -> Limits:
+        return NO_LIMITS
+
+
+Settings = OpenAISettings | ReplaySettings | SimulatedSettings

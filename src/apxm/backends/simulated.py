@@ -3,7 +3,8 @@
 Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
 digits of the BLAKE2b digest of the prompt, behind the system text and a NUL where there is one, and the first 60
 characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up; an answer is cut to
-`max_tokens` of them.
+`max_tokens` of them. Where a format is asked for the answer fits it: a value that follows from the seed, the format,
+the system text and the prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from apxm.backends.faults import AT_ONCE, FaultKind, Faults, body_size, fault_error, parse_faults
+from apxm.backends.faults import (
+    AT_ONCE,
+    MISSHAPEN,
+    OF_SHAPES,
+    FaultKind,
+    Faults,
+    body_size,
+    fault_error,
+    parse_faults,
+)
 from apxm.backends.latency import Draws, LatencyModel, parse_latency
 from apxm.backends.protocol import (
     NO_LIMITS,
@@ -27,9 +37,11 @@ from apxm.backends.protocol import (
     Tell,
     Usage,
 )
+from apxm.backends.shapes import drawn_text, misshapen
 from apxm.backends.sharing import ProcessorSharing
 from apxm.backends.slowdown import Slowdown, parse_slowdown
 from apxm.errors import BackendError
+from apxm.operations.schemas import INSTRUCTION
 
 CHARACTERS_PER_TOKEN = 4
 _BEGINNING = 60
@@ -80,8 +92,10 @@ class SimulatedBackend:
 
     def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
         fault = self.next_fault(request)
-        if fault is None:
+        if fault is None or fault == "no_format":  # nobody asks by a field of a body here
             return self.begin_sound(request, clock, done)
+        if fault in MISSHAPEN:
+            return self.begin_sound(request, clock, lambda answer: done(self.misshapen(request, answer, fault)))
         if fault == "hang":
             return self.begin_sound(request, clock, lambda _: None)
         if fault == "drip":
@@ -108,13 +122,16 @@ class SimulatedBackend:
         """The fault that this call, the next of the run, has to meet."""
         if not self.faults:
             return None
-        model = request.model or self._model
-        return self.faults.next_fault(self._fault_draws, model, request.system_text(), request.prompt)
+        system = _system(request)
+        fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.prompt)
+        if fault in OF_SHAPES and request.answer is None:
+            return None
+        return None if fault == "no_format" and _is_told(system) else fault
 
     def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
         """`begin`, for a call that meets no fault."""
         model = request.model or self._model
-        work_ns = self._latency.latency_ns(self._draws, model, request.system_text(), request.prompt)
+        work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.prompt)
         return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
 
     def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
@@ -128,15 +145,27 @@ class SimulatedBackend:
     def answer(self, request: ModelRequest, service_ns: int, choice: int = 0) -> ModelAnswer:
         """What it says to `request`, after having worked for `service_ns`: the first of several choices, or a further
         one."""
+        system = _system(request)
         text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
+        if text is None and request.answer is not None:
+            text = drawn_text(request.answer.schema, system or "", request.prompt, f"{choice} {self._seed}")
         if text is None:
-            text = echo(request.prompt, request.system_text(), choice)
+            text = echo(request.prompt, system, choice)
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        usage = Usage(count_tokens(request.system_text() or "") + count_tokens(request.prompt), count_tokens(text))
+        given = count_tokens(system or "") + count_tokens(request.prompt)
+        if request.answer is not None and not _is_told(system):
+            given += count_tokens(request.answer.schema)
+        usage = Usage(given, count_tokens(text))
         model = request.model or self._model
         return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
+
+    def misshapen(self, request: ModelRequest, answer: ModelAnswer, fault: FaultKind) -> ModelAnswer:
+        """What comes instead of an answer in its shape, where the call meets such a fault."""
+        text = misshapen(fault, answer.text, echo(request.prompt, _system(request)))
+        usage = Usage(answer.usage.input_tokens, count_tokens(text))
+        return replace(answer, text=text, usage=usage, cut_off=answer.cut_off or fault == "cut_off")
 
 
 class _PendingAnswer:
@@ -170,6 +199,16 @@ class _Drip:
 
     def cancel(self) -> None:
         self._stage.cancel()
+
+
+def _system(request: ModelRequest) -> str | None:
+    """The system text of a request as an endpoint gets it that takes schemas."""
+    return request.system_text(tells_format=False)
+
+
+def _is_told(system: str | None) -> bool:
+    """Whether a system text tells of the answer's format, which then no field asks for."""
+    return system is not None and INSTRUCTION in system
 
 
 def echo(prompt: str, system: str | None = None, choice: int = 0) -> str:

@@ -35,6 +35,7 @@ class Question:
         ),
     ] = None
     arg: o.Named = None
+    args: o.Args = None
     flow: o.FlowName = None
     level: o.Level = 1
     profile: Annotated[
@@ -75,7 +76,7 @@ class Drawn:
                 show_diagnostics(compilation.warnings)
             program = compilation.program
         flow = select_flow(program, asked.flow)
-        return profile, program, flow, read_known(flow, asked.values or [], asked.arg or [])
+        return profile, program, flow, read_known(flow, asked.values or [], asked.arg or [], asked.args)
 
 
 @o.grouped

@@ -62,7 +62,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
             trusted = is_trusted(file.scope, file.content) if file.scope is Scope.PROJECT else None
             found["configuration"] = {"path": str(file.path), "scope": file.scope.name.lower(), "trusted": trusted}
         inventory = Inventory(config)
-        limits = [{"limits": known.settings.limits} for known in inventory.backends.values()]
+        limits = [{"limits": known.limits} for known in inventory.backends.values()]
         found["backends"] = [a | b for a, b in zip(backend_entries(inventory), limits, strict=True)]
     except ConfigurationError as error:
         refused = error
@@ -98,7 +98,7 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
         return lines
     backends = inventory.backends.values()
     lines += ["", "backends:", *backend_lines(inventory, indent="  "), "", "limits:"]
-    lines += aligned([[printable(known.name), _limits(known.settings.limits)] for known in backends])
+    lines += aligned([[printable(known.name), _limits(known.limits)] for known in backends])
     if ways := [[printable(k.name), _way(k.info.endpoint)] for k in backends if k.info.endpoint]:
         lines += ["", "proxies:", *aligned(ways)]
     return [line.rstrip() for line in lines]

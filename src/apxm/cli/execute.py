@@ -26,6 +26,8 @@ def execute(
     Examples:
       apxm execute workflow.ais
       apxm execute research.ais "the honey bee" --arg depth=3
+      apxm execute summary.ais --arg document=@report.md --args options.json
+      git log -1 | apxm execute review.ais --arg change=@-
       apxm execute workflow.ais --flow parallel_8 --emit-metrics metrics.json
       apxm execute workflow.ais --backend simulated --latency lognormal:800,0.4 --seed 7
     """
@@ -37,7 +39,7 @@ def execute(
     from apxm.files import OutputFile
 
     outputs = {"--emit-metrics": shown.emit_metrics, "--emit-diagnostics": emit_diagnostics}
-    refuse_overwriting({"the input": file}, outputs, shown.config)
+    refuse_overwriting({"the input": file, "the file of --args": inputs.args}, outputs, shown.config)
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
@@ -72,7 +74,9 @@ def run(file: o.Artifact, inputs: o.Inputs, new: o.NewRun, shown: o.AnyRun) -> N
     from apxm.session import milliseconds
 
     refuse_source(file, "execute")
-    refuse_overwriting({"the input": file}, {"--emit-metrics": shown.emit_metrics}, shown.config)
+    refuse_overwriting(
+        {"the input": file, "the file of --args": inputs.args}, {"--emit-metrics": shown.emit_metrics}, shown.config
+    )
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())

@@ -15,7 +15,18 @@ from apxm.cli import completion
 Source = Annotated[str, typer.Argument(metavar="FILE.ais", help="The source to compile.", show_default=False)]
 Artifact = Annotated[str, typer.Argument(metavar="FILE.apxmobj", help="What `apxm compile` wrote.", show_default=False)]
 Named = Annotated[
-    list[str] | None, typer.Option("--arg", metavar="NAME=VALUE", help="A parameter by its name; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        metavar="NAME=VALUE",
+        help="A parameter by its name; @FILE is what a file holds, @- standard input, @@ a literal @; repeatable.",
+    ),
+]
+Args = Annotated[
+    str | None,
+    typer.Option(
+        "--args", metavar="FILE.json", help="A JSON object with parameters; - is standard input. --arg goes before it."
+    ),
 ]
 FlowName = Annotated[
     str | None,
@@ -59,6 +70,12 @@ Seed = Annotated[
 MaxConcurrency = Annotated[
     int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
 ]
+MaxOpenTurns = Annotated[
+    int,
+    typer.Option(
+        "--max-open-turns", min=1, metavar="N", help="Most turns of one for or loop open at once.", show_default=True
+    ),
+]
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="S", help="Stop the whole run after S seconds.")]
 MaxTotalTokens = Annotated[
     int | None,
@@ -101,6 +118,7 @@ class Inputs:
         ),
     ] = None
     arg: Named = None
+    args: Args = None
     flow: FlowName = None
 
 
@@ -118,6 +136,7 @@ class NewRun:
     ] = None
     seed: Seed = None
     max_concurrency: MaxConcurrency = None
+    max_open_turns: MaxOpenTurns = 4096
     timeout_s: Timeout = None
     on_error: Annotated[
         str,

@@ -62,7 +62,7 @@ def resume(
     from time import perf_counter
 
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.session import Terminal, announce, closing, leave, show
+    from apxm.cli.session import Terminal, announce, closing, leave, link, show
     from apxm.cli.values import read_assumed
     from apxm.config.invocation import Invocation
     from apxm.config.selection import resolve
@@ -70,7 +70,6 @@ def resume(
     from apxm.journaling import reopen
     from apxm.reports.preview import preview_lines
     from apxm.reports.structs import as_json
-    from apxm.runtime.limits import BackendPool
     from apxm.session import Session
 
     said = {**locals(), **vars(shown)}
@@ -92,7 +91,7 @@ def resume(
         terminal = Terminal(shown, metrics)
         told = terminal.listening(earlier.told.but(said))
         configured = resolve(told.selection)
-        session = Session.resumed(earlier, told, BackendPool(configured.backends, configured.default), begun)
+        session = Session.resumed(earlier, told, configured.pool(), begun)
         if not shown.quiet:
             announce(configured, session, earlier.warnings)
         if edited or dry_run:
@@ -104,6 +103,7 @@ def resume(
                 if shown.json:
                     terminal.write(as_json(found), json=True)
                 raise typer.Exit
+        link(session)
         stack.enter_context(closing(session))
         if not shown.quiet:
             so_far = "with the edited program" if edited else f"{count(recorder.finished, 'call')} finished"

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 
 import typer
@@ -20,7 +21,7 @@ from apxm.cli.terminal import is_terminal, note, show_diagnostics, show_warning,
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
-from apxm.errors import ApxmError, OutputClosedError, UsageError
+from apxm.errors import ApxmError, OutputClosedError, Problems, UsageError
 from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
@@ -30,7 +31,6 @@ from apxm.reports.structs import run_json
 from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
@@ -133,12 +133,17 @@ def run_program(
     program."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    arguments = read_arguments(flow, inputs.values or [], inputs.arg or [], program.record_types)
-    loaded = LoadedProgram(program)
-    configured = resolve(told.selection)
     terminal = Terminal(shown, metrics_file)
-    pool = BackendPool(configured.backends, configured.default)
-    session = Session(loaded, flow, arguments, terminal.listening(told), pool, begun=begun, phases=phases)
+    problems = Problems()
+    read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
+    arguments = problems.of(read, [])
+    loaded = LoadedProgram(program)
+    with problems:
+        configured = resolve(told.selection)
+        session = Session(
+            loaded, flow, arguments, terminal.listening(told), configured.pool(), begun=begun, phases=phases
+        )
+        link(session)
     session.open_journal(show_warning)
     with closing(session):
         if not shown.quiet:
@@ -147,6 +152,12 @@ def run_program(
                 note(f"run {session.run_id} is journaled")
         status = show(session, terminal)
     leave(session, status)
+
+
+def link(session: Session) -> None:
+    """Raises `LinkError`, or the only error, where the run needs what is not there."""
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        runner.run(session.link())
 
 
 @contextmanager

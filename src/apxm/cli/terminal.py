@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Literal, TextIO
 
-from apxm.errors import ApxmError, InternalError, SourceError, UsageError
-from apxm.source import Diagnostic, printable
+from apxm.errors import ApxmError, InternalError, LinkError, SourceError, UsageError
+from apxm.source import Diagnostic, printable_lines
 
 Style = Literal["error", "warning", "hint", "dim"]
 _CODES: dict[Style, str] = {"error": "1;31", "warning": "1;33", "hint": "36", "dim": "2"}
@@ -34,16 +34,20 @@ def show_error(error: ApxmError) -> None:
     if isinstance(error, SourceError):
         show_diagnostics(error.diagnostics)
         return
-    place = f"{_lines(error.where)}: " if error.where else ""
-    note(f"{_paint('error:', 'error')} {place}{_lines(error.message)}")
+    if isinstance(error, LinkError):
+        for each in error.missing:
+            show_error(each)
+        return
+    place = f"{printable_lines(error.where)}: " if error.where else ""
+    note(f"{_paint('error:', 'error')} {place}{printable_lines(error.message)}")
     if error.hint:
-        note(f"{_paint('hint:', 'hint')} {_lines(error.hint)}")
+        note(f"{_paint('hint:', 'hint')} {printable_lines(error.hint)}")
     if isinstance(error, InternalError):
         note("This is a defect of A-PXM, not of your program. Please report it with the input.")
 
 
 def show_warning(text: str) -> None:
-    note(f"{_paint('warning:', 'warning')} {_lines(text)}")
+    note(f"{_paint('warning:', 'warning')} {printable_lines(text)}")
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
@@ -74,8 +78,3 @@ def _paint(text: str, style: Style | None) -> str:
     if style is None or os.environ.get("NO_COLOR") or not is_terminal(sys.stderr):
         return text
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
-
-
-def _lines(text: str) -> str:
-    """A message that may quote a file or an answer: escaped line by line, later lines indented."""
-    return "\n  ".join(printable(line) for line in text.splitlines())

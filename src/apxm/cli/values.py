@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from functools import partial
 from types import MappingProxyType
-from typing import NoReturn
 
-from apxm.errors import UsageError
+from apxm.cli.value_files import ValueFiles, parse_json, place
+from apxm.errors import LinkError, Problems, UsageError
 from apxm.operations.types import Type, Value
 from apxm.program.invocation import arguments_for, assign, match
 from apxm.program.program import Flow, FlowParameter
 from apxm.source import is_utf8, shortened
 
+_FILE = "@"
+"""What the value of ``--arg`` begins with where it lies in a file; twice, it is meant."""
+
 
 def read_arguments(
-    flow: Flow, values: Sequence[str], named: Sequence[str], records: Mapping[str, Type] = MappingProxyType({})
+    flow: Flow,
+    values: Sequence[str],
+    named: Sequence[str],
+    file: str | None = None,
+    records: Mapping[str, Type] = MappingProxyType({}),
 ) -> list[Value]:
-    """The arguments of `flow` from ``VALUE…`` and ``--arg NAME=VALUE``; `records` are those of its program. Raises
-    `UsageError`."""
-    return arguments_for(flow, _read_all(flow, assign(flow, values, _by_name(named))), records)
+    """The arguments of `flow` from ``VALUE…``, ``--arg NAME=VALUE`` and the `file` of ``--args``; `records` are those
+    of its program.
+
+    Raises `UsageError`, for several things that are wrong `LinkError`.
+    """
+    return arguments_for(flow, assign(flow, (), read_known(flow, values, named, file)), records)
 
 
-def read_known(flow: Flow, values: Sequence[str], named: Sequence[str]) -> dict[str, Value]:
-    """The values that are given, by name, where some may be left out."""
-    return _read_all(flow, match(flow, values, _by_name(named)))
-
-
-def _read_all(flow: Flow, given: Mapping[str, str]) -> dict[str, Value]:
+def read_known(flow: Flow, values: Sequence[str], named: Sequence[str], file: str | None = None) -> dict[str, Value]:
+    """The values that are given, by name, where some may be left out. What stands on the line goes before the file."""
+    files, problems = ValueFiles(), Problems()
     parameters = {parameter.name: parameter for parameter in flow.parameters}
-    return {name: _read(parameters[name], text, flow) for name, text in given.items()}
+    given = dict[str, Value]()
+    with problems:
+        if file is not None:
+            given |= problems.of(partial(_from_file, flow, file, files), {})
+        by_name = _by_name(named)
+        for name, text in match(flow, values, by_name).items():
+            read = partial(_read_named if name in by_name else _read, parameters[name], text, flow)
+            given[name] = problems.of(partial(read, files), None)
+    return given
+
+
+def _from_file(flow: Flow, path: str, files: ValueFiles) -> dict[str, Value]:
+    found = files.parsed_object(path, "--args")
+    try:
+        return match(flow, (), found)
+    except UsageError as error:
+        for each in error.missing if isinstance(error, LinkError) else (error,):
+            each.where = place(path)
+        raise
 
 
 def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
@@ -38,7 +62,7 @@ def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for name, text in _by_name(assumed, "--assume", "OP=VALUE").items():
         try:
-            found[name] = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+            found[name] = parse_json(text)
         except (ValueError, RecursionError):
             raise UsageError(f"--assume {name}: {text!r} is not JSON", hint="a text stands in quotes") from None
     return found
@@ -56,25 +80,25 @@ def _by_name(named: Sequence[str], option: str = "--arg", form: str = "NAME=VALU
     return found
 
 
-def _read(parameter: FlowParameter, text: str, flow: Flow) -> Value:
+def _read_named(parameter: FlowParameter, text: str, flow: Flow, files: ValueFiles) -> Value:
+    """A value of ``--arg``, which may name a file; ``@@`` is a literal ``@``."""
+    rest = text.removeprefix(_FILE)
+    if rest == text or rest.startswith(_FILE):
+        return _read(parameter, rest, flow, files)
+    option = f"--arg {parameter.name}"
+    return files.text(rest, option) if parameter.type == "str" else files.parsed(rest, option)
+
+
+def _read(parameter: FlowParameter, text: str, flow: Flow, _: ValueFiles) -> Value:
     if parameter.type == "str":
         if not is_utf8(text):
             raise UsageError(f"the value of {parameter.name} is not UTF-8 text")
         return text
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return parse_json(text)
     except (ValueError, RecursionError):
         shown = shortened(text, 60)
         raise UsageError(
             f"{parameter.name} is of type {parameter.type}, and {shown!r} is not one; values other than str are JSON",
             hint=f"its signature is {flow.signature}",
         ) from None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if isfinite(number) else _refuse(text)
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(text)

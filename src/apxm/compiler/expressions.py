@@ -15,18 +15,21 @@ from apxm.errors import InternalError
 from apxm.ir.literals import size
 from apxm.ir.values import (
     ApplyOp,
+    CastOp,
     ConstantOp,
     DictOp,
     FieldOp,
     ListOp,
     LogicOp,
     SumOp,
+    TextFormOp,
     TextOp,
     ToFloatOp,
     ValueOp,
 )
 from apxm.program.program import (
     Apply,
+    Cast,
     Compute,
     DictOf,
     Expression,
@@ -37,6 +40,7 @@ from apxm.program.program import (
     Operand,
     Settled,
     Sum,
+    TextForm,
     TextOf,
     ToFloat,
     parts_of,
@@ -110,6 +114,10 @@ def _expression(op: ValueOp, parts: tuple[Expression, ...]) -> Expression:
             return Logic(op.operator, parts)
         case ToFloatOp():
             return ToFloat(parts[0])
+        case CastOp():
+            return Cast(parts[0], op.result.type)
+        case TextFormOp():
+            return TextForm(parts[0], op.operands[0].type.name)
         case _:
             raise InternalError(f"{op.name} has no form in a program")
 
@@ -167,5 +175,9 @@ def _place(expression: Expression, numbered: Callable[[int], Expression]) -> Exp
             return Logic(operator, placed(parts))
         case ToFloat(of=of):
             return ToFloat(_place(of, numbered))
+        case Cast(of=of, target=target):
+            return Cast(_place(of, numbered), target)
+        case TextForm(of=of, record=name):
+            return TextForm(_place(of, numbered), name)
         case _:
             assert_never(expression)

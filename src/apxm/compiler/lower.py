@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from apxm.compiler.expressions import MOST_SHARED, FoldedValue, folded, folded_constant, place, place_settling
 from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
 from apxm.errors import InternalError
+from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import PRIORITY, Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
-from apxm.ir.structure import FlowOp, Module, SwitchOp, arm_path
+from apxm.ir.structure import FlowOp, Module
 from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order
@@ -25,6 +26,7 @@ from apxm.program.program import (
     Expression,
     Flow,
     FlowParameter,
+    If,
     Input,
     Literal,
     Names,
@@ -36,8 +38,10 @@ from apxm.program.program import (
     Plan,
     PlanNames,
     Program,
+    Repeat,
     Subflow,
     Switch,
+    Try,
 )
 
 
@@ -51,6 +55,7 @@ class _Lowering:
 
     def __init__(self, module: Module) -> None:
         self.flows = module.flows
+        self.records = module.records
         self.summary = Summary(module)
         self.anywhere = self.summary.of_module()
         self.plan_of_flow = {symbol: index for index, symbol in enumerate(self.flows)}
@@ -67,6 +72,7 @@ class _Lowering:
             entry=entry,
             optimization_level=optimization_level,
             names=Names(file=file, plans=tuple(names for names in self.names if names is not None)),
+            records=self.records,
         )
 
     def ports_of(self, op: Op) -> tuple[tuple[Access, ...], tuple[Access, ...]]:
@@ -100,9 +106,10 @@ class _PlanBuilder:
         index: int,
         around: Op,
         block: Block,
-        inputs: Sequence[SSAValue],
+        inputs: Sequence[SSAValue | None],
     ) -> None:
-        """`around` is the flow or the construct whose block this is, and `inputs` are the values delivered into it."""
+        """`around` is the flow or the construct whose block this is, and `inputs` are the values delivered into it;
+        None is one that it does not look at."""
         self.lowering = lowering
         self.path = path
         self.index = index
@@ -113,7 +120,9 @@ class _PlanBuilder:
         order_in, self.order_out = lowering.ports_of(around)
         self.values: dict[SSAValue, FoldedValue] = {}
         for value in inputs:
-            self.values[value] = FoldedValue(Operand(self.add(Input())))
+            port = self.add(Input())
+            if value is not None:
+                self.values[value] = FoldedValue(Operand(port))
         self.tracker = OrderTracker({self.add(Input()): access for access in order_in})
         self.inputs = len(self.nodes)
 
@@ -123,8 +132,8 @@ class _PlanBuilder:
                 self.value_op(op)
             elif isinstance(op, OperateOp):
                 self.operate(op)
-            elif isinstance(op, SwitchOp):
-                self.switch(op)
+            elif op.regions:
+                self.construct(op)
             elif op.callee is not None:
                 self.call(op, op.callee)
             elif op.ends:
@@ -206,47 +215,93 @@ class _PlanBuilder:
 
     # --- constructs ------------------------------------------------------------------------------------------------
 
-    def switch(self, op: SwitchOp) -> None:
-        lowering = self.lowering
+    def construct(self, op: Op) -> None:
+        """A plan for each region, and what opens them. What a region takes as arguments stands behind what all share;
+        those that it does not take, but another one does, it gets all the same."""
         captured = self.captures(op)
-        labels = op.labels
+        most = max(len(region.arguments) for region in op.regions)
         plans: list[int] = []
-        for index, arm in enumerate(op.regions):
-            plan = lowering.new_plan()
-            plans.append(plan)
-            path = arm_path(f"{self.path.partition('/')[0]}/{op.path}", labels[index] if index < len(labels) else None)
-            _PlanBuilder(lowering, path, plan, op, arm, captured).build()
-        operands, (selector,) = self.placed((op.selector,))
-        node = Switch(
+        for region, step in zip(op.regions, op.steps, strict=False):
+            plans.append(self.lowering.new_plan())
+            path = f"{self.path.partition('/')[0]}/{op.path}{step}"
+            missing = [None] * (most - len(region.arguments))
+            inputs = [*captured, *region.arguments, *missing]
+            _PlanBuilder(self.lowering, path, plans[-1], op, region, inputs).build()
+        priority = op.attributes.get(PRIORITY, 0)
+        match op:
+            case SwitchOp(labels=labels):
+                operands, (selector,) = self.placed((op.selector,))
+                default = plans[-1] if op.has_default else None
+                arms = tuple(plans[: len(labels)])
+                node = Switch(
+                    operands=operands, selector=selector, labels=labels, arms=arms, default=default, priority=priority
+                )
+                self.frame(op, node, captured)
+            case IfOp():
+                operands, (condition,) = self.placed(op.operands)
+                then, otherwise = plans
+                node = If(operands=operands, condition=condition, then=then, otherwise=otherwise, priority=priority)
+                self.frame(op, node, captured)
+            case RepeatOp():
+                self.repeat(op, plans[0], captured, priority)
+            case TryOp():
+                port = len(captured) if most else None
+                body, handler = plans
+                self.frame(op, Try(body=body, handler=handler, error_input=port, priority=priority), captured)
+            case _:
+                raise InternalError(f"{op.name} has no form in a program")
+
+    def repeat(self, op: RepeatOp, plan: int, captured: Sequence[SSAValue], priority: int) -> None:
+        heads = op.operands[: 1 + op.takes_items]
+        operands, placed = self.placed(heads)
+        first = op.stops + op.collects
+        values = first + len(op.carried)
+        order_in, accesses = self.lowering.ports_of(op)
+        node = Repeat(
             operands=operands,
-            selector=selector,
-            labels=labels,
-            arms=tuple(plans[: len(labels)]),
-            default=plans[-1] if op.has_default else None,
-            priority=op.attributes.get(PRIORITY, 0),
+            limit=placed[0],
+            plan=plan,
+            shared=len(captured),
+            items=placed[1] if op.takes_items else None,
+            comes_from=(
+                *((port,) for port in range(first, values)),
+                *(
+                    tuple([port for port, access in enumerate(accesses, values) if same_kind(access, earlier)])
+                    for earlier in order_in
+                ),
+            ),
+            stops=op.stops,
+            collects=op.collects,
+            called=op.literals["called"],
+            priority=priority,
         )
-        self.frame(op, node, captured)
+        self.frame(op, node, [*captured, *([None] if op.takes_items else []), *op.starts])
 
     def call(self, op: Op, callee: str) -> None:
         node = Subflow(plan=self.lowering.plan_of_flow[callee], priority=op.attributes.get(PRIORITY, 0))
         self.frame(op, node, op.operands)
 
-    def frame(self, op: Op, node: Switch | Subflow, delivered: Sequence[SSAValue]) -> None:
-        """The opener, what enters its frame, and what leaves it."""
+    def frame(self, op: Op, node: Switch | If | Repeat | Try | Subflow, delivered: Sequence[SSAValue | None]) -> None:
+        """The opener, what enters its frames, and what leaves them. Of what is `delivered`, by port, None is what the
+        opener fills itself."""
         opener = self.add(node, op, named=True)
         for port, value in enumerate(delivered):
-            operands, (expression,) = self.placed((value,))
-            self.add(Enter(operands=operands, opener=opener, port=port, value=expression), op)
+            if value is not None:
+                operands, (expression,) = self.placed((value,))
+                self.add(Enter(operands=operands, opener=opener, port=port, value=expression), op)
         order_in, accesses = self.lowering.ports_of(op)
         self.explain(self.tracker.edges_to(accesses), opener)
+        inputs = len(delivered) + (node.own_input is not None and node.own_input >= len(delivered))
         enters: dict[Access, int] = {}
-        for port, access in enumerate(order_in, len(delivered)):
+        for port, access in enumerate(order_in, inputs):
             before = tuple(p.node for p in self.tracker.pending if same_kind(p.access, access))
             enters[access] = self.add(Enter(opener=opener, port=port, requires=before), op)
-        if op.value is not None and op.value.uses:
-            self.values[op.value] = FoldedValue(Operand(self.add(Exit(opener=opener, port=0), op)))
+        first = 0 if node.stop is None else 1
+        for port, result in enumerate(op.results, first):
+            if result.uses:
+                self.values[result] = FoldedValue(Operand(self.add(Exit(opener=opener, port=port), op)))
         exits: dict[Access, int] = {}
-        for port, access in enumerate(accesses, 0 if op.value is None else 1):
+        for port, access in enumerate(accesses, first + len(op.results)):
             after = tuple(n for entered, n in enters.items() if entered.resource.may_alias(access.resource))
             exits[access] = self.add(Exit(opener=opener, port=port, after=after), op)
         self.tracker.add(exits, opener)
@@ -271,16 +326,15 @@ class _PlanBuilder:
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def end(self, op: Op) -> None:
-        given = self.block.given
         outputs: list[int] = []
-        if given is not None:
+        for port, given in enumerate(op.operands):
             operands, (expression,) = self.placed((given,))
-            outputs.append(self.add(Output(operands=operands, port=0, value=expression), op))
+            outputs.append(self.add(Output(operands=operands, port=port, value=expression), op))
         for access in self.order_out:
             after, requires = self.leaving(access)
             outputs.append(self.add(Output(port=len(outputs), after=after, requires=requires)))
         self.lowering.plans[self.index] = Plan(
-            nodes=tuple(self.nodes), inputs=self.inputs, outputs=tuple(outputs), gives_value=given is not None
+            nodes=tuple(self.nodes), inputs=self.inputs, outputs=tuple(outputs), values=len(op.operands)
         )
         self.lowering.names[self.index] = PlanNames(
             path=self.path, nodes=tuple(self.node_names), order_edges=tuple(self.order_edges)

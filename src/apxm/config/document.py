@@ -15,7 +15,7 @@ from apxm.backends.faults import parse_faults
 from apxm.backends.latency import parse_latency
 from apxm.backends.registry import KINDS
 from apxm.backends.secrets import is_telling, reference
-from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
+from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.errors import ConfigurationError, UsageError, hint_for
 
@@ -137,6 +137,10 @@ class Document:
                 except (re.error, RecursionError, OverflowError) as error:
                     why = f"{answer.match!r} is not a regular expression: {error}"
                     raise self._refuse((*at, "answers", "match"), why) from None
+            return
+        if isinstance(settings, ReplaySettings):
+            if not settings.file.strip() or not settings.file.isprintable():
+                raise self._refuse((*at, "file"), "the name of a file is expected, of printable characters")
             return
         parse_endpoint(settings.endpoint, setting=".".join((*at, "endpoint")), where=self.place(*at, "endpoint"))
         if not settings.model.strip():

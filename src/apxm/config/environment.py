@@ -13,6 +13,11 @@ DEFAULT_MODEL = "gpt-4o-mini"
 KEY, ENDPOINT, MODEL = "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"
 
 
+def in_ci(environment: Mapping[str, str]) -> bool:
+    """Whether this is continuous integration, as its services say by a variable: there nothing new is recorded."""
+    return environment.get("CI", "").strip().lower() not in ("", "0", "false", "no")
+
+
 def openai_from(environment: Mapping[str, str]) -> tuple[OpenAISettings, str] | None:
     """The settings, and what made them, in words; None where OPENAI_API_KEY is not set."""
     if not environment.get(KEY, "").strip():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Literal
 
+import msgspec
+
 from apxm.backends.endpoint import openai_info, parse_endpoint
-from apxm.backends.protocol import BackendInfo
+from apxm.backends.protocol import BackendInfo, Limits
 from apxm.backends.registry import create_backend
 from apxm.backends.secrets import reference
-from apxm.backends.settings import OpenAISettings, Settings, SimulatedSettings
+from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.config import environment as env
 from apxm.config.document import SIMULATED, Document
 from apxm.config.files import ConfigFile, Scope, find_file
@@ -47,15 +49,27 @@ class KnownBackend:
     """False for one that a project's own file sets up, and that only `apxm trust` allows to be called."""
     file: ConfigFile | None = None
     """The file that it comes from, where it comes from one."""
+    of: KnownBackend | None = None
+    """The backend that it records."""
 
     @property
     def info(self) -> BackendInfo:
         if isinstance(self.settings, OpenAISettings):
             return openai_info(self.name, self.settings, parse_endpoint(self.settings.endpoint))
+        if isinstance(self.settings, ReplaySettings):
+            from apxm.backends.replay import replay_info  # few have one
+
+            return replay_info(self.name, self.settings.file, None if self.of is None else self.of.info)
         return create_backend(self.name, self.settings, {}, where=self.where).info
 
     @property
+    def limits(self) -> Limits:
+        return (self.of or self).settings.limits
+
+    @property
     def key(self) -> KeyStatus:
+        if self.of is not None:
+            return self.of.key
         if not isinstance(self.settings, OpenAISettings) or self.settings.api_key is None:
             return "none"
         variable = reference(self.settings.api_key)
@@ -73,6 +87,8 @@ class KnownBackend:
             return None
         if isinstance(self.settings, SimulatedSettings):
             what = "sets answers, regular expressions that can keep this process busy for ever"
+        elif isinstance(self.settings, ReplaySettings):
+            what = f"would record the answers of {self.settings.of} in {self.settings.file}"
         else:
             what = f"(kind {self.info.kind}) would send prompts to {self.info.endpoint}{self._with_keys()}"
         whose, hint = _whose(self.file)
@@ -116,9 +132,26 @@ class Inventory:
                 where = self._document.place("backends", name)
                 self._configured[name] = KnownBackend(name, settings, where, where, name in trusted, file)
             self.warnings += self._document.warnings()
+            for name, known in self._configured.items():
+                if isinstance(settings := known.settings, ReplaySettings):
+                    self._configured[name] = self._replay(known, settings, file.path)
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
         self.backends = {**self._built_in, **self._configured}
+
+    def _replay(self, known: KnownBackend, settings: ReplaySettings, configuration: Path) -> KnownBackend:
+        """A replay backend with the place of its file and what it records. Raises `ConfigurationError`."""
+        settings = msgspec.structs.replace(settings, file=str(configuration.parent / settings.file))
+        if settings.of is None:
+            return replace(known, settings=settings)
+        of = {**self._built_in, **self._configured}.get(settings.of)
+        if of is None or not isinstance(of.settings, OpenAISettings):
+            found = "there is no such backend" if of is None else f"it is of kind {of.info.kind}"
+            raise ConfigurationError(
+                f"backends.{known.name}.of: {settings.of!r} cannot be recorded: {found}", where=known.where,
+                hint="a backend of kind openai is expected",
+            )  # fmt: skip
+        return replace(known, settings=settings, of=None if env.in_ci(os.environ) else of)
 
     def get(self, name: str) -> KnownBackend:
         """Raises `UsageError` where there is none of that name."""

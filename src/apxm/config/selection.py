@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -14,12 +15,13 @@ from apxm.backends.latency import parse_latency
 from apxm.backends.numbers import whole
 from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, CoroutineBackend
 from apxm.backends.registry import DeferredBackend, create_backend
-from apxm.backends.settings import SimulatedSettings
+from apxm.backends.settings import OpenAISettings, ReplaySettings, SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
 from apxm.config.inventory import Inventory, KnownBackend
-from apxm.errors import UsageError
+from apxm.errors import ConfigurationError, UsageError
+from apxm.runtime.limits import BackendPool, Gates
 from apxm.source import printable
 
 _PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
@@ -61,6 +63,11 @@ class ResolvedBackends:
     notice: str
     """Which model answers, for people."""
     warnings: tuple[str, ...]
+    stands_in: bool = False
+    """Whether the default one answers for whatever backend the program names."""
+
+    def pool(self, shared: Gates | None = None) -> BackendPool:
+        return BackendPool(self.backends, self.default, shared, stands_in=self.stands_in)
 
 
 def resolve(selection: Selection) -> ResolvedBackends:
@@ -72,7 +79,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     inventory = Inventory(selection.file, selection.directory, selection.scope)
     chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
     chosen.must_be_trusted()
-    default = create_backend(chosen.name, chosen.settings, os.environ, where=chosen.where)
+    default = _made(chosen)
     others = [known for known in inventory.backends.values() if known.name != chosen.name]
     # Who asks for a simulation must not pay, nor trust anybody first, whichever backend the program names.
     forced = selection.backend is not None and default.info.simulated
@@ -80,7 +87,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
-    return ResolvedBackends(backends, chosen.name, notice, warnings)
+    return ResolvedBackends(backends, chosen.name, notice, warnings, forced)
 
 
 def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
@@ -88,6 +95,11 @@ def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
     if selection.model is not None:
         if not selection.model.strip():
             raise UsageError("--model is empty, the name of a model is expected")
+        if isinstance(settings, ReplaySettings):
+            raise UsageError(
+                f"--model chooses a model, and {known.name} answers from a file",
+                hint="a backend that it records has a model",
+            )
         settings = msgspec.structs.replace(settings, model=selection.model)
     given = {name: value for name in (*_PARSERS, "seed") if (value := getattr(selection, name)) is not None}
     if given and not isinstance(settings, SimulatedSettings):
@@ -102,18 +114,26 @@ def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
     return replace(known, settings=msgspec.structs.replace(settings, **given))
 
 
+def _made(known: KnownBackend) -> AnyBackend:
+    of = None if known.of is None else cast(CoroutineBackend, _backend(known.of))
+    return create_backend(known.name, known.settings, os.environ, where=known.where, of=of)
+
+
 def _backend(known: KnownBackend) -> AnyBackend:
     def make() -> CoroutineBackend:
         known.must_be_trusted()
-        return cast(CoroutineBackend, create_backend(known.name, known.settings, os.environ, where=known.where))
+        return cast(CoroutineBackend, _made(known))
 
-    settings = known.settings
-    if not isinstance(settings, SimulatedSettings):
-        return DeferredBackend(known.info, settings.limits, make, can_reason=settings.can_reason)
+    asked = known.of or known
+    by_operation = isinstance(known.settings, ReplaySettings)
+    if isinstance(asked.settings, OpenAISettings):
+        can_reason = asked.settings.can_reason
+        return DeferredBackend(known.info, known.limits, make, can_reason=can_reason, by_operation=by_operation)
     if known.refusal is None:
-        return create_backend(known.name, settings, os.environ, where=known.where)
+        with suppress(ConfigurationError):
+            return _made(known)
     # Each call of it fails, and a run without one is not held up.
-    return DeferredBackend(known.info, NO_LIMITS, make)
+    return DeferredBackend(known.info, NO_LIMITS, make, by_operation=by_operation)
 
 
 def _notice(info: BackendInfo, known: KnownBackend, inventory: Inventory, forced: bool) -> str:
@@ -124,7 +144,7 @@ def _notice(info: BackendInfo, known: KnownBackend, inventory: Inventory, forced
 
 
 def _how_to_use_a_model(inventory: Inventory) -> str:
-    real = [known.name for known in inventory.backends.values() if not isinstance(known.settings, SimulatedSettings)]
+    real = [known.name for known in inventory.backends.values() if isinstance(known.settings, OpenAISettings)]
     if real:
         return f"choose backend {' or '.join(real)}"
     # Where a file sets up backends, the environment alone changes nothing.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from apxm.backends.settings import Settings, SimulatedSettings
+from apxm.backends.settings import ReplaySettings, Settings, SimulatedSettings
 from apxm.config.document import Document
 from apxm.config.files import ConfigFile, Scope, find_project_file, make_folder, read_file, user_folder
 from apxm.errors import ConfigurationError
@@ -38,6 +38,7 @@ _ANYBODY_MAY = frozenset(
         "retries",
     }  # a call in the program may say these
     | {"max_concurrency", "requests_per_minute", "tokens_per_minute"}  # when, not what or where
+    | {"any_model"}  # what is found out before a run
     | {"latency", "slowdown", "faults", "seed"}  # of what is simulated
 )
 """Settings that may change at a trusted place: nothing goes elsewhere by them, and no other secret. What is not listed,
@@ -82,6 +83,8 @@ def is_trusted(scope: Scope, content: bytes) -> bool:
 def _is_harmless(settings: Settings) -> bool:
     """Whether a backend stays inside this process and leaves it in our hands: while an expression is matched, neither
     --timeout nor Ctrl-C gets a turn."""
+    if isinstance(settings, ReplaySettings):
+        return settings.of is None
     return isinstance(settings, SimulatedSettings) and not settings.answers
 
 

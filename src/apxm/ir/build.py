@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from apxm.errors import InternalError
+from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, SwitchOp, YieldOp, arm_path
-from apxm.ir.values import ApplyOp, ConstantOp, DictOp, FieldOp, ListOp, LogicOp, SumOp, TextOp, converted
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp
+from apxm.ir.values import (
+    ApplyOp,
+    CastOp,
+    ConstantOp,
+    DictOp,
+    FieldOp,
+    ListOp,
+    LogicOp,
+    SumOp,
+    TextFormOp,
+    TextOp,
+    converted,
+)
 from apxm.language import syntax
+from apxm.language.literals import constant_value
 from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
 from apxm.operations.definition import Family
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
 from apxm.operations.labels import fold_label
-from apxm.operations.signatures import resolve
+from apxm.operations.signatures import resolve_call
 from apxm.operations.types import (
-    FLOAT,
+    BOOL,
+    BUILT_IN,
+    ERROR,
     INT,
     JSON,
     LARGEST_INT,
@@ -27,15 +45,25 @@ from apxm.operations.types import (
     VERDICT,
     Type,
     Value,
+    assignable,
     list_of,
+    optional,
     parse_type,
 )
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
+_WRITTEN_OUT = (Family.MODEL, Family.OUTPUT)
+"""Families of operations that take the text forms of their arguments."""
+
+
+MOST_ITEMS = 10_000
+"""How many items a `for` takes where its `max` does not say."""
+
 
 def build_module(checked: CheckedTree) -> Module:
-    return Module([_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows])
+    flows = [_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows]
+    return Module(flows, checked.records.values())
 
 
 class _FlowBuilder:
@@ -53,10 +81,10 @@ class _FlowBuilder:
 
     def build(self) -> FlowOp:
         flow = self.flow
-        result = None if flow.result is None else _type(flow.result)
-        parameters = {parameter.name.text: _type(parameter.type) for parameter in flow.parameters}
+        result = None if flow.result is None else self.type(flow.result)
+        parameters = {parameter.name.text: self.type(parameter.type) for parameter in flow.parameters}
         defaults = {
-            parameter.name.text: _constant(parameter.default, _type(parameter.type))
+            parameter.name.text: constant_value(parameter.default, parameters[parameter.name.text])
             for parameter in flow.parameters
             if parameter.default is not None
         }
@@ -72,7 +100,7 @@ class _FlowBuilder:
         self.values.update(zip(parameters, built.body.arguments, strict=True))
         self.block = built.body
         given = self.statements(flow.body, result)
-        self.add(ReturnOp(given), flow.body.statements[-1] if flow.body.statements else flow)
+        self.add(ReturnOp(*given), flow.body.statements[-1] if flow.body.statements else flow)
         return built
 
     def add(self, op: AnyOp, origin: syntax.Syntax) -> AnyOp:
@@ -92,55 +120,203 @@ class _FlowBuilder:
 
     # --- statements ------------------------------------------------------------------------------------------------
 
-    def statements(self, block: syntax.Block, result: Type | None) -> SSAValue | None:
-        """What the block gives, as a `result`; None where that is None."""
+    def statements(self, block: syntax.Block, result: Type | None) -> list[SSAValue]:
+        """What the block gives: one value as a `result`, or none where that is None."""
         given: SSAValue | None = None
         for statement in block.statements:
-            match statement:
-                case syntax.CallStatement():
-                    self.bind(statement.target, self.call(statement.call, statement.target))
-                case syntax.Let(type=None, value=syntax.CallExpression() as call):
-                    self.bind(statement.target, self.call(call, statement.target))
-                case syntax.Let():
-                    value = self.value(statement.value)
-                    if statement.type is not None:
-                        value = self.fitted(value, _type(statement.type), statement)
-                    self.bind(statement.target, value)
-                case syntax.Return():
-                    # The bare arm of a construct that gives nothing is there for its effect alone.
-                    given = None if statement.value is None else self.expression(statement.value)
-                case syntax.Switch():
-                    value = self.switch(statement)
-                    self.bind(statement.target, value)
-                    if statement in self.checked.tail:
-                        given = value
-                case _:
-                    raise InternalError(f"{statement.span.place}: {type(statement).__name__} passed the checker")
+            given = self.statement(statement)
         if result is None:
-            return None
+            return []
         if given is None:
             raise InternalError(f"a block of {self.flow.name.text} gives no {result}")
-        return self.fitted(given, result, block)
+        return [self.fitted(given, result, block)]
+
+    def statement(self, statement: syntax.Statement) -> SSAValue | None:
+        """What the block around it gives by it, if that ends there."""
+        match statement:
+            case syntax.CallStatement():
+                self.bind(statement.target, self.call(statement.call, statement.target))
+            case syntax.Let(value=value, type=type_):
+                is_call = isinstance(value, syntax.CallExpression)
+                found = self.call(value, statement.target) if is_call else self.value(value)
+                if type_ is not None and found is not None:
+                    found = self.fitted(found, self.type(type_), statement)
+                self.bind(statement.target, found)
+            case syntax.Return():
+                # The bare arm of a construct that gives nothing is there for its effect alone.
+                return None if statement.value is None else self.expression(statement.value)
+            case syntax.Construct():
+                value = self.construct(statement)
+                self.bind(statement.target, value)
+                return value if statement in self.checked.tail else None
+            case _:
+                raise InternalError(f"{statement.span.place}: {type(statement).__name__} passed the checker")
+        return None
 
     def bind(self, target: syntax.Identifier | None, value: SSAValue | None) -> None:
         if target is not None and value is not None:
             self.values[target.text] = value
 
+    # --- constructs ------------------------------------------------------------------------------------------------
+
+    def construct(self, construct: syntax.Construct) -> SSAValue | None:
+        match construct:
+            case syntax.Switch():
+                return self.switch(construct)
+            case syntax.If():
+                return self.branch(construct, construct.conditions, construct.bodies, construct.target)
+            case syntax.Try():
+                return self.attempt(construct)
+            case syntax.Loop():
+                return self.repetition(construct, None, construct.arguments)
+            case syntax.For():
+                return self.repetition(construct, *self.checked.heads[construct])
+            case _:
+                raise InternalError(f"{construct.span.place}: {type(construct).__name__} passed the checker")
+
+    @contextmanager
+    def inside(self, block: Block, path: str) -> Generator[None]:
+        """Builds into `block` meanwhile, which is at `path`."""
+        around = self.block, self.prefix, self.occurrences
+        self.block, self.prefix, self.occurrences = block, path + "/", Counter()
+        yield
+        self.block, self.prefix, self.occurrences = around
+
+    def region(self, block: Block, path: str, body: syntax.Block, result: Type | None) -> None:
+        """Makes `block` do what `body` says."""
+        with self.inside(block, path):
+            self.add(YieldOp(*self.statements(body, result)), body)
+
     def switch(self, switch: syntax.Switch) -> SSAValue | None:
         result = self.checked.results.get(switch)
         selector = self.value(switch.selector)
+        if selector.type == VERDICT:  # which is compared by its label
+            selector = self.add(FieldOp(selector, "label"), switch.selector).result
         labels = [fold_label(str(case.label.value)) for case in switch.cases]
         bodies = [case.body for case in switch.cases]
         if switch.default is not None:
             bodies.append(switch.default)
         built = self.add(SwitchOp(selector, labels, [Block() for _ in bodies], result), switch)
-        self.name(built, "switch", switch.target)
-        around = self.block, self.prefix, self.occurrences
-        for arm, body, label in zip(built.regions, bodies, [*labels, None], strict=False):
-            self.block, self.prefix, self.occurrences = arm, arm_path(built.path, label) + "/", Counter()
-            self.add(YieldOp(self.statements(body, result)), body)
-        self.block, self.prefix, self.occurrences = around
+        self.name(built, switch.keyword, switch.target)
+        for arm, body, step in zip(built.regions, bodies, built.steps, strict=False):
+            self.region(arm, built.path + step, body, result)
         return built.value
+
+    def branch(
+        self,
+        branch: syntax.If,
+        conditions: Sequence[syntax.Expression],
+        bodies: Sequence[syntax.Block],
+        target: syntax.Identifier | None,
+    ) -> SSAValue | None:
+        """The first of `conditions` that holds: the others stand in what is done where it does not."""
+        result = self.checked.results.get(branch)
+        then, otherwise = Block(), Block()
+        condition = self.value(conditions[0])
+        built = self.add(IfOp(condition, then, otherwise, () if result is None else (result,)), branch)
+        self.name(built, branch.keyword, target)
+        to_then, path = (built.path + step for step in built.steps)
+        self.region(then, to_then, bodies[0], result)
+        if len(conditions) == 1 and branch.otherwise is not None:
+            self.region(otherwise, path, branch.otherwise, result)
+            return built.value
+        with self.inside(otherwise, path):
+            given = None
+            if len(conditions) > 1:
+                given = self.branch(branch, conditions[1:], bodies[1:], None)
+            self.add(YieldOp(*([] if given is None else [given])), branch)
+        return built.value
+
+    def attempt(self, attempt: syntax.Try) -> SSAValue | None:
+        result = self.checked.results.get(attempt)
+        body, handler = Block(), Block({} if attempt.error is None else {attempt.error.text: ERROR})
+        built = self.add(TryOp(body, handler, () if result is None else (result,)), attempt)
+        self.name(built, attempt.keyword, attempt.target)
+        if attempt.error is not None:
+            (self.values[attempt.error.text],) = handler.arguments
+        for region, step, block in zip(built.regions, built.steps, (attempt.body, attempt.handler), strict=True):
+            self.region(region, built.path + step, block, result)
+        return built.value
+
+    def repetition(
+        self,
+        repetition: syntax.Loop | syntax.For,
+        items: syntax.Expression | None,
+        arguments: Sequence[syntax.NamedArgument],
+    ) -> SSAValue | None:
+        given = {argument.name.text: argument.value for argument in arguments}
+        stop = given.pop("max", None)
+        limit = self.add(ConstantOp(MOST_ITEMS, INT), repetition).result if stop is None else self.value(stop)
+        listed = None if items is None else self.value(items)
+        starts = {name: self.value(value) for name, value in given.items()}
+        result = self.checked.results.get(repetition)
+        collects = result.element if result is not None and repetition in self.checked.collecting else None
+        statements = repetition.body.statements
+        built = RepeatOp(
+            limit,
+            listed,
+            starts,
+            called=repetition.keyword,
+            item=repetition.item.text if isinstance(repetition, syntax.For) else "",
+            stops=any(isinstance(statement, syntax.Until) for statement in statements),
+            collects=collects,
+        )
+        self.add(built, repetition)
+        self.name(built, repetition.keyword, repetition.target)
+        names = [repetition.item.text, *starts] if isinstance(repetition, syntax.For) else [*starts]
+        self.values.update(zip(names, built.body.arguments, strict=True))
+        carried = dict(zip(starts, built.carried, strict=True))
+        with self.inside(built.body, built.path):
+            self.add(YieldOp(*self.turn(statements, carried, collects)), repetition.body)
+        if collects is not None or len(built.results) == 1:
+            return built.value
+        if repetition.target is None:
+            return None
+        assert result is not None
+        return self.add(DictOp(list(starts), built.results, result), repetition).result
+
+    def turn(
+        self, statements: Sequence[syntax.Statement], carried: dict[str, SSAValue], collects: Type | None
+    ) -> list[SSAValue]:
+        """What `statements`, the rest of a turn, give at their end, but for whether it stops where nothing here says
+        so. `carried` are the values of the carried names so far."""
+        given: SSAValue | None = None
+        for number, statement in enumerate(statements, start=1):
+            match statement:
+                case syntax.Next():
+                    nexts = {argument.name.text: argument.value for argument in statement.arguments}
+                    fitted = {
+                        name: self.fitted(self.value(nexts[name]), carried[name].type, statement) for name in nexts
+                    }
+                    carried = carried | fitted
+                case syntax.Until():
+                    return self.until(statement, statements[number:], carried)
+                case _:
+                    given = self.statement(statement)
+        if collects is None:
+            return [*carried.values()]
+        assert given is not None
+        return [self.fitted(given, collects, statements[-1]), *carried.values()]
+
+    def until(
+        self, until: syntax.Until, rest: Sequence[syntax.Statement], carried: dict[str, SSAValue]
+    ) -> list[SSAValue]:
+        """Whether the turn is the last, and what it carries: the `rest` is done only where it is not."""
+        condition = self.value(until.condition)
+        if not rest:
+            return [condition, *carried.values()]
+        stops_later = any(isinstance(statement, syntax.Until) for statement in rest)
+        around, then, otherwise = self.block, Block(), Block()
+        types = [value.type for value in carried.values()]
+        built = self.add(IfOp(condition, then, otherwise, [*([BOOL] if stops_later else []), *types]), until)
+        self.name(built, "until", None)
+        self.block = then
+        stop = [self.add(ConstantOp(True, BOOL), until).result] if stops_later else []
+        self.add(YieldOp(*stop, *carried.values()), until)
+        self.block = otherwise
+        self.add(YieldOp(*self.turn(rest, carried, None)), until)
+        self.block = around
+        return [*built.results] if stops_later else [condition, *built.results]
 
     # --- expressions -----------------------------------------------------------------------------------------------
 
@@ -158,14 +334,15 @@ class _FlowBuilder:
             case syntax.Name(text=text):
                 return self.values[text]
             case syntax.FormatText(parts=parts):
-                return self.add(TextOp([self.value(part) for part in parts]), expression).result
+                return self.add(TextOp([self.shown(part) for part in parts]), expression).result
             case syntax.ListDisplay(items=items):
                 element = self.checked.types[expression].element or JSON
                 built = [self.fitted(self.value(item), element, item) for item in items]
                 return self.add(ListOp(built, element), expression).result
-            case syntax.DictDisplay(keys=keys, values=values):
-                built = [self.value(value) for value in values]
-                return self.add(DictOp([str(key.value) for key in keys], built), expression).result
+            case syntax.DictDisplay():
+                return self.object(expression)
+            case syntax.Cast():
+                return self.cast(expression)
             case syntax.FieldOf(value=value, name=name):
                 return self.add(FieldOp(self.value(value), name.text), expression).result
             case syntax.Item(value=value, index=index):
@@ -213,7 +390,29 @@ class _FlowBuilder:
             operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]
         elif lists > 1:
             operands = [self.applied(CONCATENATION, operands[:lists], place), *operands[lists:]]
-        return operands[0] if len(operands) == 1 else self.add(TextOp(operands), place).result
+        if len(operands) == 1:
+            return operands[0]
+        return self.add(TextOp(operands), place).result
+
+    def object(self, display: syntax.DictDisplay) -> SSAValue:
+        """Json, or a record: its fields in their order, those that are left out with their defaults."""
+        given = {str(key.value): self.value(value) for key, value in zip(display.keys, display.values, strict=True)}
+        type_ = self.checked.types[display]
+        if type_.fields is None:
+            return self.add(DictOp([*given], [*given.values()]), display).result
+        values = [
+            self.fitted(given[field.name], field.type, display)
+            if field.name in given
+            else self.add(ConstantOp(json.loads(field.default or "null"), field.type), display).result
+            for field in type_.fields
+        ]
+        return self.add(DictOp([field.name for field in type_.fields], values, type_), display).result
+
+    def cast(self, cast: syntax.Cast) -> SSAValue:
+        value, target = self.value(cast.value), self.checked.types[cast]
+        if assignable(self.checked.types[cast.value], target):
+            return self.fitted(value, target, cast)
+        return self.add(CastOp(value, target), cast).result
 
     def comparison(self, operator: str, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
         """A verdict compares with a text by its label."""
@@ -222,7 +421,7 @@ class _FlowBuilder:
         return self.applied(operator, operands, place)
 
     def applied(self, function: str, operands: Sequence[SSAValue], place: syntax.Syntax) -> SSAValue:
-        resolved = resolve(FUNCTIONS[function].signatures, [operand.type for operand in operands])
+        resolved = resolve_call(FUNCTIONS[function].signatures, [operand.type for operand in operands])
         if resolved is None:
             raise InternalError(f"{place.span.place}: operands that `{function}` does not take passed the checker")
         fitted = [self.fitted(o, type_, place) for o, type_ in zip(operands, resolved.parameters, strict=True)]
@@ -239,7 +438,8 @@ class _FlowBuilder:
         self, call: syntax.CallExpression, found: OperationCall, target: syntax.Identifier | None
     ) -> SSAValue | None:
         operation = found.operation
-        arguments = [self.value(argument) for argument in found.arguments]
+        value = self.shown if operation.family in _WRITTEN_OUT else self.value
+        arguments = [value(argument) for argument in found.arguments]
         if operation.family is Family.VALUE:
             return self.applied(operation.name, arguments, call)
         options: dict[str, SSAValue] = {}
@@ -247,10 +447,10 @@ class _FlowBuilder:
         for name, expression in found.options.items():
             parameter = operation.by_name.get(name)
             if parameter is not None and parameter.literal:
-                literals[name] = _constant(expression, parameter.type)
+                literals[name] = constant_value(expression, parameter.type)
             else:
-                options[name] = self.value(expression)
-        built = self.add(OPERATE_OPS[operation.name](arguments, options, literals), call)
+                options[name] = value(expression)
+        built = self.add(OPERATE_OPS[operation.name](arguments, options, literals, found.answer), call)
         self.name(built, operation.name, target)
         return built.value
 
@@ -258,11 +458,11 @@ class _FlowBuilder:
         self, call: syntax.CallExpression, found: FlowCall, target: syntax.Identifier | None
     ) -> SSAValue | None:
         arguments = [
-            self.fitted(self.value(argument), _type(parameter.type), argument)
+            self.fitted(self.value(argument), self.type(parameter.type), argument)
             for argument, parameter in zip(found.arguments, found.flow.parameters, strict=True)
         ]
         agent, flow = found.agent.name.text, found.flow.name.text
-        result = None if found.flow.result is None else _type(found.flow.result)
+        result = None if found.flow.result is None else self.type(found.flow.result)
         built = self.add(CallOp(f"{agent}.{flow}", arguments, result), call)
         self.name(built, flow if found.agent is self.agent else f"{agent}.{flow}", target)
         return built.value
@@ -271,24 +471,18 @@ class _FlowBuilder:
         conversion = converted(value, target)
         return value if conversion is None else self.add(conversion, place).result
 
+    def shown(self, expression: syntax.Expression) -> SSAValue:
+        """The expression's value where its text form is taken: that form itself, where the type has one of its own."""
+        value = self.value(expression)
+        own = self.checked.types[expression].name in BUILT_IN
+        return self.add(TextFormOp(value), expression).result if own else value
+
+    def type(self, name: syntax.TypeName) -> Type:
+        records = self.checked.records
+        found = parse_type(name.name, records) if name.element is None else list_of(self.type(name.element))
+        return optional(found) if name.optional else found
+
 
 def _count(operands: Sequence[SSAValue], is_meant: Callable[[Type], bool]) -> int:
     """How many of the first operands have such a type."""
     return next((i for i, operand in enumerate(operands) if not is_meant(operand.type)), len(operands))
-
-
-def _type(name: syntax.TypeName) -> Type:
-    return list_of(_type(name.element)) if name.element is not None else parse_type(name.name)
-
-
-def _constant(expression: syntax.Expression, expected: Type) -> Value:
-    """The value of an expression that the checker found to be a literal, as an `expected`."""
-    match expression:
-        case syntax.Constant(value=value):
-            return float(value) if expected == FLOAT and isinstance(value, int) else value
-        case syntax.ListDisplay(items=items):
-            return [_constant(item, expected.element or JSON) for item in items]
-        case syntax.DictDisplay(keys=keys, values=values):
-            return {str(key.value): _constant(value, JSON) for key, value in zip(keys, values, strict=True)}
-        case _:
-            raise InternalError(f"{expression.span.place}: expected a literal")

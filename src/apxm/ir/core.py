@@ -65,10 +65,9 @@ class Block:
         self.ops: list[Op] = []
 
     @property
-    def given(self) -> SSAValue | None:
-        """The value that the block gives at its end, if it gives one."""
-        operands = self.ops[-1].operands
-        return operands[0] if operands else None
+    def gives(self) -> list[SSAValue]:
+        """The values that the block gives at its end."""
+        return self.ops[-1].operands
 
     def walk(self) -> Iterator[Op]:
         """All operations inside, each before those that it holds."""
@@ -90,6 +89,8 @@ class Op:
     loops: ClassVar[bool] = False
     """Whether its regions may run more than once, so that what they give at their end may be for the next time. Every
     region may also run not at all: nothing may be moved out of one."""
+    catches: ClassVar[bool] = False
+    """Whether a failure inside a region stays there: nothing inside may be replaced by what stands outside."""
     touches: ClassVar[tuple[Access, ...]] = ()
     """What it accesses outside the graph, regions and callees left out (`ir.summary` adds them). Order follows from
     that (`operations.effects.order_between`), and an operation that touches anything must stay."""
@@ -99,7 +100,7 @@ class Op:
     def __init__(
         self,
         operands: Sequence[SSAValue] = (),
-        result: Type | None = None,
+        results: Type | Sequence[Type] | None = None,
         *,
         names: tuple[str, ...] = (),
         literals: Mapping[str, Value] = _NO_LITERALS,
@@ -109,8 +110,9 @@ class Op:
         """Set by `set_operands` alone, which keeps the uses in step."""
         for index, value in enumerate(operands):
             value.uses[self, index] = None
-        self.results: tuple[SSAValue, ...] = () if result is None else (SSAValue(result, self),)
-        """The values that the operation gives: at most one today."""
+        types = () if results is None else (results,) if isinstance(results, Type) else results
+        self.results: tuple[SSAValue, ...] = tuple([SSAValue(type_, self) for type_ in types])
+        """The values that the operation gives: more than one only where it has regions."""
         self.names = names
         """The names of the last operands, where they have names."""
         self.literals = literals
@@ -125,7 +127,7 @@ class Op:
 
     @property
     def value(self) -> SSAValue | None:
-        """The result, if there is one."""
+        """The result, or the first of several; None where there is none."""
         return self.results[0] if self.results else None
 
     @property
@@ -146,6 +148,11 @@ class Op:
     def titles(self) -> Sequence[str]:
         """What the printed text writes before each region."""
         return ()
+
+    @property
+    def steps(self) -> Sequence[str]:
+        """What stands behind the path of the operation in those of each region (`program.program.NodeName`)."""
+        return [f"/{title}" for title in self.titles]
 
     @property
     def path(self) -> str:

@@ -1,40 +1,33 @@
-"""Flows, calls of flows, and constructs: what holds or opens other operations."""
+"""Flows and calls of flows, what ends a block, and the module that holds it all."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from apxm.ir.core import Block, InvalidModule, Op, SSAValue
-from apxm.ir.literals import quoted
-from apxm.ir.values import constant_of
-from apxm.operations.labels import fold_label, matching_label
-from apxm.operations.types import NONE, STR, Type, Value, assignable, conforms
-
-_WORD = re.compile(r"[\w-]+")
+from apxm.operations.types import NONE, Type, Value, assignable, conforms
 
 
 class _EndOp(Op):
-    """Ends a block, perhaps with a value."""
+    """Ends a block with the values that it gives."""
 
     __slots__ = ()
     ends = True
 
-    def __init__(self, value: SSAValue | None = None) -> None:
-        super().__init__(() if value is None else (value,))
+    def __init__(self, *values: SSAValue) -> None:
+        super().__init__(values)
 
 
 class ReturnOp(_EndOp):
-    """``ais.return(%a)``, at the end of a flow."""
+    """``ais.return(%a)``, at the end of a flow: one value, or none."""
 
     __slots__ = ()
     name = "ais.return"
 
 
 class YieldOp(_EndOp):
-    """``ais.yield(%a)``, at the end of a region."""
+    """``ais.yield(%a, %b)``, at the end of a region."""
 
     __slots__ = ()
     name = "ais.yield"
@@ -85,7 +78,7 @@ class FlowOp(Op):
                 raise InvalidModule(f"a default for {name!r}, which is no parameter")
             if not conforms(value, types[name]):
                 raise InvalidModule(f"the default of {name!r} is {types[name]}, found {value!r}")
-        _verify_end(self.body, ReturnOp, self.result)
+        verify_end(self.body, ReturnOp, () if self.result is None else (self.result,))
 
 
 class CallOp(Op):
@@ -99,89 +92,31 @@ class CallOp(Op):
         self.callee = callee
 
 
-class SwitchOp(Op):
-    """``%r = ais.switch(%selector) : str {path: "r"} case "a" { … } default { … }``
-
-    There is one region per label, in their order, and perhaps one more, the default. Labels are trimmed and folded. An
-    arm uses values of the blocks around it freely.
-    """
-
-    __slots__ = ("labels",)
-    name = "ais.switch"
-
-    def __init__(self, selector: SSAValue, labels: Sequence[str], arms: Sequence[Block], result: Type | None) -> None:
-        super().__init__((selector,), result, regions=arms)
-        self.labels = tuple(labels)
-
-    @property
-    def selector(self) -> SSAValue:
-        return self.operands[0]
-
-    @property
-    def has_default(self) -> bool:
-        return len(self.regions) > len(self.labels)
-
-    def arm_for(self, selector: str) -> Block | None:
-        label = matching_label(selector, self.labels)
-        if label is None:
-            return self.regions[-1] if self.has_default else None
-        return self.regions[self.labels.index(label)]
-
-    def taken(self) -> Block | None:
-        # None also for a constant that no arm matches: that fails at run time, at the switch.
-        selector = constant_of(self.selector)
-        return None if selector is None else self.arm_for(str(selector.constant))
-
-    @property
-    def titles(self) -> Sequence[str]:
-        return [*(f"case {quoted(label)}" for label in self.labels), "default"]
-
-    def verify(self) -> None:
-        if len(self.operands) != 1 or self.selector.type != STR:
-            raise InvalidModule("expected one operand, the selector, a str")
-        labels = self.labels
-        if not labels:
-            raise InvalidModule("expected at least one case")
-        if len(self.regions) not in (len(labels), len(labels) + 1):
-            raise InvalidModule(f"expected an arm per label, found {len(self.regions)} for {len(labels)}")
-        if len(set(labels)) < len(labels) or any(label != fold_label(label) for label in labels):
-            raise InvalidModule("expected labels that are trimmed, folded and all different")
-        for arm in self.regions:
-            if arm.arguments:
-                raise InvalidModule("an arm takes no arguments")
-            _verify_end(arm, YieldOp, None if self.value is None else self.value.type)
+def types_of(values: Sequence[SSAValue]) -> tuple[Type, ...]:
+    return tuple([value.type for value in values])
 
 
-def arm_path(construct: str, label: str | None) -> str:
-    """The path of an arm (`program.program.NodeName`); no label is the default's.
-
-    A label that is not a plain word, or is the word ``default``, stands in quotes: so no two arms share a path, and a
-    slash in a label cannot be taken for a step.
-    """
-    if label is None:
-        return f"{construct}/default"
-    plain = _WORD.fullmatch(label) is not None and label != "default"
-    return f"{construct}/{label if plain else json.dumps(label, ensure_ascii=False)}"
+def listed(types: Sequence[Type]) -> str:
+    return ", ".join(map(str, types)) or str(NONE)
 
 
-def _verify_end(block: Block, kind: type[_EndOp], expected: Type | None) -> None:
+def verify_end(block: Block, kind: type[_EndOp], expected: Sequence[Type]) -> None:
     """Checks that `block` ends with an operation of this kind, which gives what the operation around it says."""
     end = block.ops[-1] if block.ops else None
     if end is None or type(end) is not kind:
         raise InvalidModule(f"expected {kind.name} at the end of a block, found {end.name if end else 'nothing'}")
-    if len(end.operands) > 1:
-        raise InvalidModule(f"expected at most one operand, found {len(end.operands)}")
-    found = end.operands[0].type if end.operands else NONE
-    if found != (expected or NONE) and not assignable(found, expected or NONE):
-        raise InvalidModule(f"expected {expected or NONE}, found {found}")
+    found = types_of(end.operands)
+    if len(found) != len(expected) or not all(map(assignable, found, expected)):
+        raise InvalidModule(f"expected {listed(expected)}, found {listed(found)}")
 
 
 class Module:
-    """All flows of a source, by symbol, in its order."""
+    """All flows of a source, by symbol, in its order; and its records, each behind those in it."""
 
-    __slots__ = ("flows",)
+    __slots__ = ("flows", "records")
 
-    def __init__(self, flows: Sequence[FlowOp]) -> None:
+    def __init__(self, flows: Sequence[FlowOp], records: Iterable[Type] = ()) -> None:
+        self.records = tuple(records)
         self.flows = {flow.symbol: flow for flow in flows}
 
     def callees_first(self) -> list[FlowOp]:

@@ -42,7 +42,7 @@ class _FlowPrinter:
         return f"{{\n{''.join(lines)}{indent}}}"
 
     def operation(self, op: Op, indent: str) -> str:
-        text = "".join(f"{self.name(result)} = " for result in op.results) + op.name
+        text = ", ".join(map(self.name, op.results)) + (" = " if op.results else "") + op.name
         if op.callee is not None:
             text += f" @{op.callee}"
         text += f" {written(op.constant)}" if isinstance(op, ConstantOp) else f"({self.arguments(op)})"
@@ -50,7 +50,8 @@ class _FlowPrinter:
         if op.attributes:
             text += f" {{{_named(op.attributes)}}}"
         for title, region in zip(op.titles, op.regions, strict=False):
-            text += f" {title} {self.block(region, indent)}"
+            arguments = ", ".join(f"{self.name(argument)}: {argument.type}" for argument in region.arguments)
+            text += f" {title}{f'({arguments})' if arguments else ''} {self.block(region, indent)}"
         return text
 
     def arguments(self, op: Op) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.ir.literals import written
 from apxm.operations.functions import FUNCTIONS, Function
-from apxm.operations.types import BOOL, FLOAT, INT, JSON, STR, Type, Value, assignable, conforms, list_of
+from apxm.operations.types import BOOL, BUILT_IN, FLOAT, INT, JSON, STR, Type, Value, assignable, conforms, list_of
 from apxm.program.program import Connective
 
 
@@ -96,38 +96,80 @@ class ListOp(ValueOp):
 
 
 class DictOp(ValueOp):
+    """An object, which is json or a record."""
+
     __slots__ = ()
     name = "ais.dict"
 
-    def __init__(self, keys: Sequence[str], values: Sequence[SSAValue]) -> None:
-        super().__init__(values, JSON, literals={"keys": list(keys)})
+    def __init__(self, keys: Sequence[str], values: Sequence[SSAValue], type_: Type = JSON) -> None:
+        super().__init__(values, type_, literals={"keys": list(keys)})
 
     @property
     def keys(self) -> tuple[str, ...]:
         return tuple(self.literals["keys"])
 
     def verify(self) -> None:
-        self.expect_result(JSON)
         if len(self.keys) != len(self.operands):
             raise InvalidModule(f"expected a key per operand, found {len(self.keys)} for {len(self.operands)}")
+        type_ = self.result.type
+        if type_.fields is None:
+            self.expect_result(JSON)
+            return
+        if self.keys != tuple(field.name for field in type_.fields):
+            raise InvalidModule(f"expected the fields of {type_} in their order, found {', '.join(self.keys)}")
+        for field, operand in zip(type_.fields, self.operands, strict=True):
+            if not assignable(operand.type, field.type) or _needs_floats(operand.type, field.type):
+                raise InvalidModule(f"expected {field.type} for {field.name!r}, found {operand.type}")
 
 
 class FieldOp(ValueOp):
-    """The entry of an object; it fails at run time where there is none."""
+    """The entry of an object. Of json it fails at run time where there is none."""
 
     __slots__ = ()
     name = "ais.field"
 
     def __init__(self, value: SSAValue, field: str) -> None:
-        super().__init__((value,), JSON, literals={"field": field})
+        found = value.type.field(field)
+        super().__init__((value,), JSON if found is None else found.type, literals={"field": field})
 
     @property
     def field(self) -> str:
         return self.literals["field"]
 
     def verify(self) -> None:
-        self.expect_result(JSON)
         self.expect_one_operand()
+        if self.result.type != JSON:  # inlining may turn the operand from json into a record
+            found = self.operands[0].type.field(self.field)
+            self.expect_result(JSON if found is None else found.type)
+
+
+class CastOp(ValueOp):
+    """``value as T``: it fails at run time where the value is none."""
+
+    __slots__ = ()
+    name = "ais.cast"
+
+    def __init__(self, value: SSAValue, target: Type) -> None:
+        super().__init__((value,), target)
+
+    def verify(self) -> None:
+        self.expect_one_operand()
+
+
+class TextFormOp(ValueOp):
+    """The text form of a value that has one of its own: a plan or a verdict."""
+
+    __slots__ = ()
+    name = "ais.text_form"
+
+    def __init__(self, value: SSAValue) -> None:
+        super().__init__((value,), STR)
+
+    def verify(self) -> None:
+        self.expect_one_operand()
+        self.expect_result(STR)
+        if self.operands[0].type.name not in BUILT_IN:
+            raise InvalidModule(f"expected a plan or a verdict, found {self.operands[0].type}")
 
 
 class ApplyOp(ValueOp):
@@ -170,7 +212,7 @@ class LogicOp(ValueOp):
 
 
 class ToFloatOp(ValueOp):
-    """int → float, also inside lists."""
+    """int → float, also inside lists and beside null."""
 
     __slots__ = ()
     name = "ais.to_float"
@@ -193,17 +235,21 @@ def _type_of_sum(parts: Sequence[SSAValue]) -> Type:
 
 def _with_floats(type_: Type) -> Type:
     if type_.element is not None:
-        return list_of(_with_floats(type_.element))
+        return type_._replace(element=_with_floats(type_.element))
     return FLOAT if type_ == INT else type_
 
 
 def _needs_floats(found: Type, target: Type) -> bool:
-    """Whether its ints are to become floats, in an operation of its own: nothing else converts a value."""
-    return found is not target and _with_floats(found) == target != found
+    """Whether its ints are to become floats, in an operation of its own."""
+    while found is not target and found.present.is_list and target.present.is_list:
+        found, target = found.present.element or JSON, target.present.element or JSON
+    return (found.present, target.present) == (INT, FLOAT)
 
 
-def converted(value: SSAValue, target: Type) -> ToFloatOp | None:
+def converted(value: SSAValue, target: Type) -> ToFloatOp | TextFormOp | None:
     """The operation that makes `value` a `target`; None where it is one as it stands."""
+    if target == STR and value.type.name in BUILT_IN:
+        return TextFormOp(value)
     return ToFloatOp(value) if _needs_floats(value.type, target) else None
 
 

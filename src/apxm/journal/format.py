@@ -22,8 +22,9 @@ from apxm.operations.types import JSON, Value, check_size, conforms
 from apxm.regular import NotRegularError
 from apxm.source import printable
 
-FORMAT_VERSION = 2
-"""2 has the row `edited`; a journal of version 1 becomes one of 2 when something is appended to it."""
+FORMAT_VERSION = 3
+"""2 has the row `edited`, 3 the row `discarded`; a journal of an earlier version becomes one of this when something is
+appended to it."""
 APPLICATION_ID = int.from_bytes(b"APXM", "big")
 SCHEMA = "CREATE TABLE journal (number INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum INTEGER NOT NULL)"
 LARGEST_ROW = 512 * 1024 * 1024

@@ -71,6 +71,24 @@ class Answered(Struct, frozen=True, array_like=True, tag="result"):
         return Usage(self.input_tokens, self.output_tokens)
 
 
+class Discarded(Struct, frozen=True, array_like=True, tag="discarded"):
+    """An attempt was answered, and paid for, by what the operation cannot use."""
+
+    path: str
+    attempt: int
+    message: str
+    """What is wrong with the answer."""
+    backend: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    model: str | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """What the attempt used."""
+        return Usage(self.input_tokens, self.output_tokens)
+
+
 class Started(Struct, frozen=True, array_like=True, tag="started"):
     """An operation with an outside effect is about to begin. Without an `Answered` behind it, its effect is unknown."""
 
@@ -129,7 +147,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     message: str = ""
 
 
-Row = Answered | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
+Row = Answered | Discarded | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
 
 
 class TimedRow(Struct, frozen=True, array_like=True):
@@ -185,6 +203,8 @@ class History:
     """Answers from before the program was edited that no operation of it has yet as it is now."""
     unknown: dict[str, Started] = field(default_factory=dict[str, Started])
     """Operations that began, with an outside effect that nobody knows the end of; by path."""
+    discarded: list[Discarded] = field(default_factory=list[Discarded])
+    """Answers that were paid for and are of no use."""
     printed: dict[int, str] = field(default_factory=dict[int, str])
     """Lines by number."""
     settled: list[Settled] = field(default_factory=list[Settled])
@@ -207,6 +227,8 @@ class History:
                 self.results[result.path] = result
                 self.spare.take(result.path, result.digest)  # nobody asks for what is there to take
                 self.unknown.pop(result.path, None)
+            case Discarded() as discarded:
+                self.discarded.append(discarded)
             case Started() as started:
                 self.unknown[started.path] = started
             case Printed(number, line):

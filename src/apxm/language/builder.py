@@ -100,8 +100,10 @@ class Builder:
         return parts[1]
 
     def type_name(self, parts: Parts) -> syntax.TypeName:
-        element = parts[2] if len(parts) > 1 else None
-        return syntax.TypeName(span=self._span(parts), name=parts[0].text, element=element)
+        optional = parts[-1].kind == "QMARK"
+        return syntax.TypeName(
+            span=self._span(parts), name=parts[0].text, element=_first(syntax.TypeName, parts), optional=optional
+        )
 
     # --- statements
 
@@ -159,13 +161,6 @@ class Builder:
 
     def each(self, parts: Parts) -> syntax.For:
         items, arguments = parts[3], _listed(parts[4])
-        if (
-            isinstance(items, syntax.CallExpression)
-            and not items.arguments
-            and {a.name.text for a in items.named} == {"max"}
-        ):
-            # `for x in items (max: 3)` looks like a call of `items`
-            items, arguments = reference(list(items.callee), self.report), items.named + arguments
         (body,) = _all(syntax.Block, parts)
         item = self._declared(parts[1])
         return syntax.For(
@@ -218,6 +213,15 @@ class Builder:
         if isinstance(value, syntax.Negative) and isinstance(value.value, syntax.Negative):
             value = value.value.value  # the sign of a sign of a sign is one
         return syntax.Negative(span=self._span(parts), value=value)
+
+    def cast(self, parts: Parts) -> syntax.Expression:
+        value: syntax.Expression = parts[0]
+        for type_ in _all(syntax.TypeName, parts):
+            value = syntax.Cast(span=self._span([value, type_]), value=value, type=type_)
+        return value
+
+    def type_or_null(self, parts: Parts) -> syntax.TypeOrNull:
+        return syntax.TypeOrNull(span=self._span(parts), type=parts[0])
 
     def variable(self, parts: Parts) -> syntax.Expression:
         self._check_used(parts[0][0])

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from graphlib import CycleError, TopologicalSorter
-from typing import cast
-
 from apxm.garbage import without_collector
 from apxm.language.constructs import FlowConstructs
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings, by_name, declare, declare_records
+from apxm.language.cycles import around, cycles
+from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings, by_name, declare
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
-from apxm.language.flow_calls import FlowCalls, is_literal
+from apxm.language.flow_calls import FlowCalls
 from apxm.language.later import refuse_later
+from apxm.language.literals import is_literal
+from apxm.language.records import declare_records
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, Name, SyntaxTree
 from apxm.operations.types import STR, Type
-
-_MOST_SHOWN = 8
-"""Flows of a cycle that a message names."""
 
 
 @without_collector()
@@ -34,9 +31,11 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
     agents = declare(tree, records, report)
     findings = Findings(by_name(agents), records, report)
     for record in tree.records:
+        declared_as = records.get(record.name.text, UNKNOWN)
         for field in record.fields:
-            found = records.get(record.name.text, {}).get(field.name.text, UNKNOWN)
-            _check_default(field.name.text, field.default, found, FlowExpressions(findings), report)
+            found = declared_as.field(field.name.text)
+            expected = UNKNOWN if found is None else found.type
+            _check_default(field.name.text, field.default, expected, FlowExpressions(findings), report)
     for agent in agents:
         for declared in agent.flows:
             expressions = FlowCalls(findings, agent, declared.flow)
@@ -52,6 +51,9 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         types=findings.types,
         calls=findings.calls,
         results=findings.results,
+        heads=findings.heads,
+        collecting=frozenset(findings.collecting),
+        records={name: record for name, record in records.items() if record != UNKNOWN},
         tail=frozenset(findings.tail),
         entry=entry,
         warnings=report.warnings,
@@ -92,26 +94,17 @@ def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], r
 
 def _reject_cycles(findings: Findings) -> None:
     """Reports each cycle of calls once. Flows may not call themselves: every program unfolds into a finite graph."""
-    waits_for = {flow: {callee.flow for _, callee in called} for flow, called in findings.flow_calls.items()}
-    while not findings.report.full:
-        try:
-            TopologicalSorter(waits_for).prepare()
-        except CycleError as error:
-            cycle = cast(list[Flow], error.args[1])[:0:-1]  # without its first, which is its last too
-            first = min(range(len(cycle)), key=lambda i: cycle[i].span.start)
-            _report_cycle(cycle[first:] + cycle[:first], findings)
-            for flow in cycle:
-                waits_for[flow].clear()  # as if it called nothing, so that its callers are looked at on their own
-        else:
+    waits_for = {flow: [*{callee.flow: None for _, callee in called}] for flow, called in findings.flow_calls.items()}
+    for cycle in cycles(waits_for, lambda flow: flow.span.start):
+        _report_cycle(cycle, findings)
+        if findings.report.full:
             return
 
 
 def _report_cycle(cycle: list[Flow], findings: Findings) -> None:
     following = cycle[1] if len(cycle) > 1 else cycle[0]
     call = next(call for call, callee in findings.flow_calls[cycle[0]] if callee.flow is following)
-    names = [flow.name.text for flow in (*cycle, cycle[0])]
-    if len(names) > _MOST_SHOWN:
-        names[_MOST_SHOWN - 1 : -1] = ["…"]
-    message = f"flow `{names[0]}` calls itself: {' → '.join(names)}"
-    advice = "flows cannot recurse; to repeat something, a later version of apxm has `loop`"
+    names = [flow.name.text for flow in cycle]
+    message = f"flow `{names[0]}` calls itself: {around(names)}"
+    advice = "flows cannot recurse; `loop (max: 4, …) { … until … }` repeats something"
     findings.report.error("flow-cycle", message, call.callee[-1].span, advice)

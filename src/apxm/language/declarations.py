@@ -5,8 +5,9 @@ from __future__ import annotations
 from apxm.frozen import FrozenRecord
 from apxm.language import later
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
-from apxm.language.elsewhere import TYPES
-from apxm.language.report import UNKNOWN, Report
+from apxm.language.names import Names
+from apxm.language.records import Records, resolve
+from apxm.language.report import Report
 from apxm.language.syntax import (
     Agent,
     CallExpression,
@@ -15,15 +16,13 @@ from apxm.language.syntax import (
     Expression,
     Flow,
     FlowCall,
-    Identifier,
+    NamedArgument,
     OperationCall,
     SyntaxTree,
-    TypeName,
 )
 from apxm.operations.catalog import OPERATIONS, OPTIONS
 from apxm.operations.definition import Callee, Parameter
-from apxm.operations.types import JSON, LATER_TYPES, NONE, SCALARS, Type, list_of
-from apxm.source import Span
+from apxm.operations.types import JSON, NONE, Type
 
 ANNOTATIONS = ("entry", "no_fuse")
 DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
@@ -47,24 +46,8 @@ class DeclaredAgent(FrozenRecord):
     defaults: dict[str, Expression]
 
 
-class _Names:
-    """The names that are declared in one place, each once."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._first: dict[str, Identifier] = {}
-
-    def add(self, name: Identifier, kind: str) -> bool:
-        """Whether it is new; where not, that is reported."""
-        first = self._first.setdefault(name.text, name)
-        if first is not name:
-            message = f"the {kind} `{name.text}` is declared twice; the first is on line {first.span.line}"
-            self._report.error("duplicate-name", message, name.span)
-        return first is name
-
-
-Records = dict[str, dict[str, Type]]
-"""The records of a program, and their fields, by name."""
+Head = tuple[Expression, tuple[NamedArgument, ...]]
+"""The list whose items a `for` takes, and what stands in its parentheses."""
 
 
 class Findings:
@@ -80,31 +63,16 @@ class Findings:
         """The calls of other flows in each flow, those with wrong arguments too."""
         self.results: dict[Construct, Type] = {}
         """The types of the constructs that give a value."""
+        self.heads: dict[Construct, Head] = {}
+        """The heads of the `for`s, as far as those are known."""
+        self.collecting: set[Construct] = set()
+        """The `for`s that give a list of what their turns return."""
         self.tail: set[Construct] = set()
         """The unbound constructs whose value is that of what stands around them."""
 
 
-def declare_records(tree: SyntaxTree, report: Report) -> Records:
-    """The records and the types of their fields; of two records with the same name, the first."""
-    records: Records = {}
-    names = _Names(report)
-    for record in tree.records:
-        if record.name.text in (*SCALARS, "list", *LATER_TYPES):
-            message = f"`{record.name.text}` is a type of the language, so it cannot name a record"
-            report.error("duplicate-name", message, record.name.span)
-        elif names.add(record.name, "record"):
-            records[record.name.text] = {}
-    for record in tree.records:
-        fields = _Names(report)
-        for member in record.fields:
-            found = resolve(member.type, records, report)
-            if fields.add(member.name, "field"):
-                records.get(record.name.text, {}).setdefault(member.name.text, found)
-    return records
-
-
 def declare(tree: SyntaxTree, records: Records, report: Report) -> list[DeclaredAgent]:
-    names = _Names(report)
+    names = Names(report)
     for agent in tree.agents:
         names.add(agent.name, "agent")
     return [_declare_agent(agent, records, report) for agent in tree.agents]
@@ -117,7 +85,7 @@ def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
 
 def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
     declared = DeclaredAgent(agent=agent, flows=[], callables={}, defaults={})
-    defaults, names = _Names(report), _Names(report)
+    defaults, names = Names(report), Names(report)
     for default in agent.defaults:
         name = default.name.text
         if name in later.DEFAULTS:
@@ -146,7 +114,7 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
 
 
 def _check_annotations(flow: Flow, report: Report) -> None:
-    names = _Names(report)
+    names = Names(report)
     for annotation in flow.annotations:
         if annotation.text not in ANNOTATIONS:
             known = [f"@{name}" for name in ANNOTATIONS]
@@ -159,7 +127,7 @@ def _check_annotations(flow: Flow, report: Report) -> None:
 def _callee(declared_as: Flow | Capability, without_result: Type, records: Records, report: Report) -> Callee:
     result = resolve(declared_as.result, records, report) if declared_as.result else without_result
     declared: list[Parameter] = []
-    names = _Names(report)
+    names = Names(report)
     shown: list[str] = []
     for parameter in declared_as.parameters:
         parameter_type = resolve(parameter.type, records, report)
@@ -172,31 +140,3 @@ def _callee(declared_as: Flow | Capability, without_result: Type, records: Recor
     name = declared_as.name.text
     declaration = f"{name}({', '.join(shown)}){arrow}"
     return Callee(name=name, parameters=tuple(declared), result=result, declaration=declaration)
-
-
-def resolve(name: TypeName, records: Records, report: Report) -> Type:
-    """The type that `name` writes."""
-    known = (*SCALARS, "list", *LATER_TYPES)
-    if name.name in LATER_TYPES:
-        return UNKNOWN
-    if name.name == "list":
-        if name.element is None:
-            message = "`list` needs the type of its elements"
-            report.error("unknown-type", message, name.span, "write `list[str]`, or `json` for values of any type")
-            return UNKNOWN
-        element = resolve(name.element, records, report)
-        return UNKNOWN if element == UNKNOWN else list_of(element)
-    if name.name not in SCALARS and name.name not in records:
-        listed = "the types are " + ", ".join(f"`{t}`" for t in (*SCALARS, "list[T]"))
-        small = name.name.lower()
-        advice = TYPES.get(small) or report.near(name.name, records)
-        if advice is None and name.name[0].isupper() and small not in known:
-            advice = TYPES["record"]  # `Person` is no misspelt `json`
-        advice = advice or report.near(name.name, known) or listed
-        written = Span(name.span.source, name.span.start, name.span.start + len(name.name))
-        report.error("unknown-type", f"there is no type `{name.name}`", written, advice)
-        return UNKNOWN
-    if name.element is not None:
-        report.error("unknown-type", f"`{name.name}` has no elements, expected `{name.name}` alone", name.span)
-        return UNKNOWN
-    return SCALARS.get(name.name) or Type(name.name)

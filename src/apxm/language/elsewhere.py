@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from apxm.operations.types import STR, Type
+from apxm.operations.types import JSON, STR, Type
 
 _NOTHING = "a flow that gives nothing is written without `->`"
 _OBJECT = "an object is `json`; its fields are read by `x.name`"
 _ANY = "`json` holds any value"
-_OPTIONAL = "`T?` comes with a later version; `json` holds any value, or none"
-_RECORD = "records, `type Name { … }`, come with a later version; an object is `json`"
-_NULL = "it is written `null`"
+_OPTIONAL = "what may be nothing is a `T?`, such as `str?`: a value, or the literal `null`"
+RECORD = "a record is declared beside the agents: `type Name { field: str }`; any other object is `json`"
+_NULL = "nothing is the literal `null`, of a type such as `str?`"
+NO_TERNARY = "there is no `a ? b : c`; `if a { return b } else { return c } -> x` chooses"
 _FLOW = "what can be called is a flow, inside an agent: `flow name(x: str) -> str { … }`"
 _LET = "a value is bound once, by `let name = value`; the result of a call by `ask(…) -> name`"
-_LOOP = "`loop (max: 4, …) { … until …  next … }` repeats; it comes with a later version"
-_EACH = "`for x in xs { … } -> ys` does something for each item; it comes with a later version"
-_TRY = "`try { … } catch e { … }` comes with a later version"
+_LOOP = "`loop (max: 4, …) { … until …  next … }` repeats"
+_EACH = "`for x in xs { … } -> ys` does something for each item"
+_TRY = "`try { … } catch e { … }` goes on behind a failure"
 _FILE = "a program is one file; a flow of another agent is called by `Agent.flow(…)`"
 _WAIT = "nothing waits by name: a call starts when all that it uses is there"
 _PARALLEL = "nothing is needed: calls that do not use each other's results run at once"
@@ -51,12 +52,16 @@ TYPES = _each(
     ("boolean", "did you mean `bool`?"),
     ("dict dictionary map mapping object hash hashmap table typeddict", _OBJECT),
     ("any unknown auto var value generic t", _ANY),
-    ("record struct class model basemodel dataclass", _RECORD),
+    ("record struct class model basemodel dataclass interface", RECORD),
     ("tuple pair", "several values are a list, `list[T]`, or `json` where their types differ"),
     ("set frozenset array vector sequence iterable collection slice", "several values are a list: `list[T]`"),
     ("optional maybe union option", _OPTIONAL),
-    ("literal enum", "one of a few texts is a `str`; `switch` tells them apart"),
-    ("none null nil void unit undefined never", _NOTHING),
+    (
+        "literal enum",
+        'one of a few texts is a `str`; a model gives one by `choices: ["a", "b"]`, and `switch` tells them apart',
+    ),
+    ("none nil void unit undefined never", _NOTHING),
+    ("null", _OPTIONAL),
     ("date datetime time timedelta timestamp uuid url path", "AIS has no such values; as text they are `str`"),
     ("bytes bytearray blob buffer binary file image", "AIS has no binary values"),
     ("callable function fn lambda promise future awaitable coroutine", "flows are called and are no values"),
@@ -67,8 +72,8 @@ WORDS = _each(
     ("def fn func function fun proc sub method procedure export public private static async", _FLOW),
     ("var const val auto mut final set my local int float str string bool", _LET),
     ("import from include require use using package module", _FILE),
-    ("class interface trait struct enum object namespace", "agents hold flows: `agent Name { … }`; " + _RECORD),
-    ("record data", _RECORD),
+    ("class interface trait struct enum object namespace", "agents hold flows: `agent Name { … }`; " + RECORD),
+    ("record data schema model type typedef", RECORD),
     ("while do repeat foreach", _LOOP),
     ("elif elsif elseif", "it is written `else if … { … }`"),
     ("unless", "it is written `if not … { … }`"),
@@ -183,7 +188,12 @@ ARGUMENTS = _each(
     ("text question message messages query content", "the prompt comes first, without a name"),
     ("max_length max_output_tokens maxtokens", "the length of an answer is bound by `max_tokens:`"),
     ("max_retries", "how often a call is tried again is said by `retries:`"),
-    ("stream format response_format output_format", "an answer is text; `schema:` comes with a later version"),
+    ("stream", "an answer comes whole"),
+    (
+        "format response_format output_format output_type response_model json_schema returns type output",
+        "what an answer is read as is said by `schema:`, a type",
+    ),
+    ("options labels enum categories one_of", "the texts of which an answer is one are said by `choices:`"),
 )
 """Help by the names of arguments that a call does not have."""
 
@@ -212,9 +222,22 @@ def field_advice(owner: Type, field: str) -> str | None:
     """Where `field` of a value of type `owner` was read, which has no fields."""
     if (function := _FUNCTIONS_OF_METHODS.get(field.lower())) is not None:
         return f"it is written `{function}(x)`"
-    if owner.element is not None:
-        return "an item of a list is `xs[i]`"
-    return "an answer is text; one with fields, `schema: Type`, comes with a later version" if owner == STR else None
+    if owner.is_list:
+        return "an item of a list is `xs[i]`; `for x in xs { … }` takes them one by one"
+    if owner.present.fields is not None or owner.present == JSON:
+        return f"`(x as {owner.present}).{field}` reads it, and fails where it is null"
+    return "an answer is text; one with fields is asked for by `schema: Type`" if owner == STR else None
+
+
+def cast_advice(found: Type, target: Type) -> str | None:
+    """Where a value of type `found` was said to be a `target`."""
+    if found == STR:
+        return "text is not read by `as`; a model's answer is asked for as a value by `schema:`"
+    if target == STR:
+        return _TEXT
+    if found.fields is not None and target.fields is not None:
+        return f"`(x as json) as {target}` looks at the fields alone"
+    return None
 
 
 def word_advice(word: str) -> str | None:

@@ -21,7 +21,7 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
 _SIGNS = (
-    "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ "
+    "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ QMARK ? "
     "PLUS + MINUS - STAR * SLASH / PERCENT %"
 )
 _kinds = _SIGNS.split()
@@ -35,10 +35,22 @@ _NAMES = {
 }
 """What messages call the kinds of tokens that are no words."""
 _EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "NULL", "LSQB", "LBRACE", "LPAR", "MINUS", "NOT"}
-_CONTINUATION = {"PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "COMPARE", "IN", "AND", "OR", "DOT", "LSQB"}
+_CONTINUATION = {
+    "PLUS",
+    "MINUS",
+    "STAR",
+    "SLASH",
+    "PERCENT",
+    "COMPARE",
+    "IN",
+    "AND",
+    "OR",
+    "DOT",
+    "LSQB",
+    "AS",
+    "QMARK",
+}
 """What may follow any expression: true, and no help."""
-_REFUSED = {"TYPE"}
-"""Nobody is led to what this version refuses."""
 
 _BOUND_ONCE = "a name is bound once, and its value never changes: `let other = …`"
 _STATEMENTS = {
@@ -72,7 +84,10 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
     opener = opened[-1] if opened else None
     path = misfit.path if expected <= {"LPAR", "DOT"} else []
     name = Span(source, path[0].span.start, path[-1].span.end) if path else None
-    if token.kind == END:
+    mark = token if token.kind == "QMARK" else before
+    if isinstance(mark, Token) and mark.kind == "QMARK" and "TEXT" not in expected:
+        describe_character(mark.start, machine, source, report)
+    elif token.kind == END:
         _describe_end(opener, expected, source, report)
     elif describe_foreign(misfit, report):
         pass
@@ -159,7 +174,7 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
 
 
 def _in_words(expected: set[str]) -> str:
-    rest = expected - _REFUSED
+    rest = set(expected)
     words: list[str] = []
     if rest >= STATEMENT_KINDS:
         rest -= STATEMENT_KINDS | {"NAME"}

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 
 from apxm.language import syntax
 from apxm.language.declarations import Findings
-from apxm.language.elsewhere import field_advice
+from apxm.language.elsewhere import NO_TERNARY, cast_advice, field_advice
+from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
-from apxm.operations.signatures import resolve
+from apxm.operations.signatures import resolve_call
 from apxm.operations.types import (
     BOOL,
     DEEPEST_TYPE,
     FLOAT,
     INT,
     JSON,
-    LATER_TYPES,
     LITERAL_TYPES,
     NONE,
     STR,
     VERDICT,
     Type,
     assignable,
+    castable,
     common_type,
     list_of,
 )
@@ -44,6 +45,10 @@ class FlowExpressions:
         """The type of what a call gives, `NONE` included."""
         raise AssertionError(f"{call.span.place}: a call outside of a flow")
 
+    def _choices_of_call(self, call: syntax.CallExpression) -> tuple[str, ...]:
+        """`choices_of` a call that was looked at already."""
+        raise AssertionError(f"{call.span.place}: a call outside of a flow")
+
     def value(self, expression: syntax.Expression) -> Type:
         """The type of something that must give a value."""
         found = self.any(expression)
@@ -55,11 +60,14 @@ class FlowExpressions:
 
     def fit(self, expression: syntax.Expression, expected: Type, what: str) -> Type:
         """The type of something that must convert to `expected`; `what` says in an error what it is for."""
-        if isinstance(expression, syntax.ListDisplay) and expected.element is not None:
+        if isinstance(expression, syntax.ListDisplay) and expected.present.is_list:
+            expected = expected.present
             for item in expression.items:
-                self.fit(item, expected.element, f"an item of {what}")
+                self.fit(item, expected.element or JSON, f"an item of {what}")
             self._types[expression] = expected
             return expected
+        if isinstance(expression, syntax.DictDisplay) and expected.present.fields is not None:
+            return self._record(expression, expected.present)
         found = self.value(expression)
         if UNKNOWN in (found, expected) or assignable(found, expected):
             return found
@@ -68,9 +76,35 @@ class FlowExpressions:
         return UNKNOWN
 
     def _conversion(self, found: Type, expected: Type) -> str | None:
-        if expected == STR and not self._written_out:
+        if self._written_out:
+            return None
+        if expected == STR and not found.is_optional:
             return 'make it text: `"" + …`'
-        return f"`x as {expected}` comes with a later version" if found == JSON else None
+        if not castable(found, expected):
+            return None
+        return f"`x as {expected}` is one, and fails where {'it is null' if found.is_optional else 'the value is not'}"
+
+    def _record(self, display: syntax.DictDisplay, expected: Type) -> Type:
+        """An object that is written out where a record is expected, field by field."""
+        fields = {field.name: field for field in expected.fields or ()}
+        for key, value in zip(display.keys, display.values, strict=True):
+            field = fields.get(str(key.value))
+            if field is None:
+                advice = self._report.near(str(key.value), fields) or f"its fields are {', '.join(fields) or 'none'}"
+                self._report.error("no-field", f'`{expected}` has no field "{key.value}"', key.span, advice)
+                self.value(value)
+                continue
+            self.fit(value, field.type, f"`{field.name}` of `{expected}`")
+            if field.choices and isinstance(value, syntax.Constant) and value.value not in field.choices:
+                listed = ", ".join(f'"{choice}"' for choice in field.choices)
+                message = f"`{field.name}` of `{expected}` is one of {listed}"
+                self._report.error("unknown-choice", message, value.span)
+        given = {key.value for key in display.keys}
+        if lacking := [f"`{name}`" for name, field in fields.items() if field.default is None and name not in given]:
+            message = f"this `{expected}` lacks {', '.join(lacking)}"
+            self._report.error("missing-field", message, display.span.first(1))
+        self._types[display] = expected
+        return expected
 
     def fit_literal(self, expression: syntax.Expression, expected: Type, what: str) -> Type:
         """Does as `fit`, for something that must be written out."""
@@ -126,6 +160,11 @@ class FlowExpressions:
                 return self._name(expression)
             case syntax.FieldOf():
                 return self._field(expression)
+            case syntax.Cast():
+                return self._cast(expression)
+            case syntax.TypeOrNull():
+                self._report.error("syntax", "a type stands here, expected a value", expression.span, NO_TERNARY)
+                return UNKNOWN
             case syntax.Item():
                 return self._item(expression)
             case syntax.Part():
@@ -165,6 +204,11 @@ class FlowExpressions:
             message = f"`{name.text}` is an agent, and a value is needed here"
             self._report.error("undefined-name", message, name.span, f"call one of its flows: `{name.text}.flow(…)`")
             return UNKNOWN
+        if name.text in self._findings.records and not self.is_bound(name.text):
+            message = f"`{name.text}` is a type, and a value is needed here"
+            advice = f"a value of it is an object where one is expected, or `{{…}} as {name.text}`"
+            self._report.error("undefined-name", message, name.span, advice)
+            return UNKNOWN
         return self.scopes.type_of(name)
 
     def _list(self, display: syntax.ListDisplay) -> Type:
@@ -188,17 +232,40 @@ class FlowExpressions:
         owner = self.value(field.value)
         if owner in (JSON, UNKNOWN):
             return owner
-        if owner.name in LATER_TYPES:
-            return UNKNOWN  # their fields come with them
-        if (fields := self._findings.records.get(owner.name)) is not None:
-            if field.name.text not in fields:
-                advice = self._report.near(field.name.text, fields)
-                message = f"`{owner}` has no field `{field.name.text}`"
-                self._report.error("no-field", message, field.name.span, advice)
-            return fields.get(field.name.text, UNKNOWN)
-        message = f"only json has fields, and this is `{owner}`"
-        self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
-        return UNKNOWN
+        if owner.fields is None:
+            message = f"only records and json have fields, and this is `{owner}`"
+            self._report.error("no-field", message, field.name.span, field_advice(owner, field.name.text))
+            return UNKNOWN
+        if (found := owner.field(field.name.text)) is None:
+            known = [member.name for member in owner.fields]
+            advice = self._report.near(field.name.text, known) or f"its fields are {', '.join(known) or 'none'}"
+            self._report.error("no-field", f"`{owner}` has no field `{field.name.text}`", field.name.span, advice)
+            return UNKNOWN
+        return found.type
+
+    def _cast(self, cast: syntax.Cast) -> Type:
+        target = resolve(cast.type, self._findings.records, self._report)
+        if isinstance(cast.value, syntax.ListDisplay | syntax.DictDisplay):
+            self.fit(cast.value, target, f"`as {target}`")
+            return target
+        found = self.value(cast.value)
+        if UNKNOWN not in (found, target) and not castable(found, target):
+            message = f"`{found}` cannot be `{target}`"
+            self._report.error("wrong-type", message, cast.span, cast_advice(found, target))
+        return target
+
+    def choices_of(self, expression: syntax.Expression) -> tuple[str, ...]:
+        """The texts of which this is one in every run; empty where nothing says so."""
+        match expression:
+            case syntax.CallExpression():
+                return self._choices_of_call(expression)
+            case syntax.Name():
+                return self.scopes.choices(expression.text)
+            case syntax.FieldOf():
+                field = self._types[expression.value].field(expression.name.text)
+                return () if field is None else field.choices
+            case _:
+                return ()
 
     # --- operators ---------------------------------------------------------------------------------------------------
 
@@ -275,7 +342,7 @@ class FlowExpressions:
         function = FUNCTIONS[name]
         if UNKNOWN in types:
             return function.result or UNKNOWN
-        resolved = resolve(function.signatures, types)
+        resolved = resolve_call(function.signatures, types)
         if resolved is not None:
             result = resolved.result
             return self.list_type(result.element, place.span) if result.is_list and result.element else result

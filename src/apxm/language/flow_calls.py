@@ -10,13 +10,16 @@ from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.expressions import FlowExpressions
 from apxm.language.later import OPERATIONS as LATER_OPERATIONS
+from apxm.language.literals import is_literal
+from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Family, Operation, Parameter
 from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
+from apxm.operations.labels import fold_label
 from apxm.operations.texts import pattern_flaw
-from apxm.operations.types import NONE, Type
+from apxm.operations.types import NONE, TYPE, Type
 from apxm.source import Span
 
 
@@ -98,17 +101,26 @@ class FlowCalls(FlowExpressions):
         given = matched.given
         self._check_emptiness(operation, matched)
         defaults = self._agent.defaults
+        schema = given.get("schema")
+        answer = None if schema is None else self._types[schema]
+        if schema is not None and "choices" in given:
+            message = f"`{operation.name}` takes either `schema` or `choices`, and this call has both"
+            self._report.error("duplicate-argument", message, schema.span)
         options = {
-            name: value for name in operation.options if (value := given.get(name) or defaults.get(name)) is not None
+            name: value
+            for name in operation.options
+            if name != "schema" and (value := given.get(name) or defaults.get(name)) is not None
         }
         positional = tuple([given[p.name] for p in operation.positional if p.name in given])
         self._findings.calls[call] = syntax.OperationCall(
-            operation=operation, arguments=positional + matched.variadic, options=options
+            operation=operation, arguments=positional + matched.variadic, options=options, answer=answer
         )
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
         if operation.family is Family.VALUE:
             return self._function(call, operation, [*positional, *matched.variadic])
+        if answer is not None:
+            return answer
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
             return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
         return operation.result_for(operands, by_key="key" in given)
@@ -145,6 +157,9 @@ class FlowCalls(FlowExpressions):
 
     def _check_argument(self, argument: syntax.Expression, parameter: Parameter, owner: str) -> None:
         name = f"`{parameter.name}` of `{owner}`"
+        if parameter.type == TYPE:
+            self._types[argument] = self._written_type(argument, name)
+            return
         fit = self.fit_literal if parameter.literal else self.fit
         found = fit(argument, parameter.type, name)
         if parameter.is_pattern and isinstance(argument, syntax.Constant) and isinstance(argument.value, str):
@@ -159,6 +174,8 @@ class FlowCalls(FlowExpressions):
         if not is_literal(argument):
             message = f"{name} must be known before the run, so it has to be written out here"
             self._report.error("not-literal", message, argument.span)
+        elif parameter.name == "choices":
+            self._check_choices(argument, name)
         elif isinstance(argument, syntax.Constant):
             value = argument.value
             if (limit := parameter.limit_passed_by(value)) is None:
@@ -168,6 +185,34 @@ class FlowCalls(FlowExpressions):
                 self._report.error("unknown-choice", f'{name} {limit}, and this is "{value}"', argument.span, advice)
             else:
                 self._report.error("out-of-range", f"{name} {limit}, and this is {value}", argument.span)
+
+    def _written_type(self, argument: syntax.Expression, what: str) -> Type:
+        """The type that an argument writes, which the grammar takes for a value."""
+        written = _as_type_name(argument)
+        if written is not None:
+            return resolve(written, self._findings.records, self._report)
+        message = f"found a value, expected a type for {what}, such as `Person` or `list[str]`"
+        advice = "its fields are declared beside the agents: `type Name { field: str }`"
+        self._report.error("unknown-type", message, argument.span, advice)
+        return UNKNOWN
+
+    def _check_choices(self, argument: syntax.Expression, what: str) -> None:
+        labels = _texts(argument)
+        if not labels:
+            self._report.error("bad-choices", f"{what} has no text to choose", argument.span)
+        folded: set[str] = set()
+        for item, label in zip(argument.expressions, labels, strict=False):
+            if not label.strip():
+                self._report.error("bad-choices", f"{what} has a text of blanks", item.span)
+            elif fold_label(label) in folded:
+                message = f"{what} has this text twice, as capital and small letters are equal there"
+                self._report.error("bad-choices", message, item.span)
+            folded.add(fold_label(label))
+
+    def _choices_of_call(self, call: syntax.CallExpression) -> tuple[str, ...]:
+        found = self._findings.calls.get(call)
+        choices = found.options.get("choices") if isinstance(found, syntax.OperationCall) else None
+        return () if choices is None else _texts(choices)
 
     def _check_emptiness(self, operation: Operation, matched: MatchedArguments) -> None:
         first = matched.given.get(operation.positional[0].name) if operation.positional else None
@@ -180,13 +225,25 @@ class FlowCalls(FlowExpressions):
             self._report.error("empty-name", "the name of a capability is empty", first.span)
 
 
-def is_literal(expression: syntax.Expression) -> bool:
-    match expression:
-        case syntax.Constant():
-            return True
-        case syntax.ListDisplay():
-            return all(map(is_literal, expression.items))
-        case syntax.DictDisplay():
-            return all(map(is_literal, expression.values))
+def _texts(display: syntax.Expression) -> tuple[str, ...]:
+    """The texts of a list that is written out."""
+    return tuple(str(item.value) for item in display.expressions if isinstance(item, syntax.Constant))
+
+
+def _as_type_name(written: syntax.Expression) -> syntax.TypeName | None:
+    """An expression read as a type; None where it is none."""
+    match written:
+        case syntax.Name(text=text):
+            return syntax.TypeName(span=written.span, name=text)
+        case syntax.TypeOrNull(type=inner):
+            found = _as_type_name(inner)
+            return (
+                None
+                if found is None
+                else syntax.TypeName(span=written.span, name=found.name, element=found.element, optional=True)
+            )
+        case syntax.Item(value=syntax.Name(text=text), index=inner):
+            found = _as_type_name(inner)
+            return None if found is None else syntax.TypeName(span=written.span, name=text, element=found)
         case _:
-            return False
+            return None

@@ -7,11 +7,10 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard, cast
 
-from apxm.language import later
-from apxm.language.elsewhere import TYPES, WORDS, method_advice, word_advice
+from apxm.language.elsewhere import NO_TERNARY, RECORD, TYPES, WORDS, method_advice, word_advice
 from apxm.language.lalr import STATEMENT_WORDS, Token
 from apxm.language.report import Report
-from apxm.language.syntax import CallExpression, Identifier
+from apxm.language.syntax import CallExpression, Identifier, TypeName
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
@@ -24,6 +23,7 @@ _METHOD = re.compile(r"\.[ \t]*(\w+)(?=[ \t]*\()")
 _METHOD_BEFORE = re.compile(r"[)\]}\"][ \t]*\.[ \t]*(\w+)[ \t]*\Z")
 _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
+_OR_NULL = re.compile(r"\|\s*(?:null|[Nn]one|nil|undefined)\b")
 _LAMBDA = re.compile(r"\blambda[ \t]*\Z")
 _WORD_BEFORE = re.compile(r"(\w+)([ \t]*)\Z")
 _LABELS = "a case has one label: write one `case` for each"
@@ -43,7 +43,7 @@ _OPERATORS = {
     "?.": "a field is read by `.`; where it is missing, what needs it fails",
     "??": "a field that is missing fails what needs it; there is no other value for it",
     "|>": "a result is bound, `ask(…) -> x`, and used by its name",
-    "?": "there is no `a ? b : c`; `switch text { … } -> x` chooses, and `if … else … -> x` with a later version",
+    "?": NO_TERNARY,
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
     "$": 'values are put into text by `f"…{name}…"`',
     "\\": "nothing is needed: a statement may go on in the next line",
@@ -89,18 +89,12 @@ class Misfit(NamedTuple):
 def describe_foreign(misfit: Misfit, report: Report) -> bool:
     """Reports what can be named better than by what was expected; whether the token is that."""
     token, values, expected, source = misfit
-    kind, start, end, before = token.kind, token.start, token.end, misfit.before
+    kind, end, before = token.kind, token.end, misfit.before
     if method := _called_method(token, source):
         name = Span(source, method.start(1), method.end(1))
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
-    elif (word := _later_word(misfit)) is not None:
-        if word.text == "not":
-            report.error("syntax", "found `not` behind a value", word.span, _NOT_IN)
-        else:
-            report.not_yet(later.WORDS[word.text], word.span)
-    elif kind in ("NAME", "TYPE") and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
-        advice = "the result of a call is bound by `->`" if token.text == "as" and "ARROW" in expected else None
-        report.not_yet(later.WORDS[token.text], Span(source, start, end), advice)
+    elif kind == "IN" and (path := misfit.path) and path[0].text == "not":  # taken for the start of a statement
+        report.error("syntax", "found `not` behind a value", path[0].span, _NOT_IN)
     elif _is_name(before) and expected == {"COLON"} and not misfit.is_in_parameters:
         return _describe_member(before, token, source, report)
     elif (name := _misused_type(token, values, expected)) is not None:
@@ -111,15 +105,6 @@ def describe_foreign(misfit: Misfit, report: Report) -> bool:
     else:
         return False
     return True
-
-
-def _later_word(misfit: Misfit) -> Identifier | None:
-    """A word between two values, which was taken for the start of a statement."""
-    path = misfit.path
-    if not path or not misfit.expected <= {"LPAR", "DOT"}:
-        return None
-    word = path[0]
-    return word if word.text in ("not", *later.WORDS) and misfit.token.kind not in BINDING else None
 
 
 def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
@@ -133,9 +118,6 @@ def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
 
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
-    if word.text in later.WORDS and token.kind not in BINDING:
-        report.not_yet(later.WORDS[word.text], word.span(source))
-        return True
     advice = word_advice(word.text)
     if word.text == "agent":
         advice = "an agent holds no agents; is a `}` missing above?"
@@ -151,8 +133,8 @@ def _describe_member(word: Token, token: Token, source: SourceFile, report: Repo
 def _misused_type(token: Token, values: list[Any], expected: set[str]) -> Token | None:
     """The name in ``dict[str, int]``, ``Literal["a"]``, ``string[]`` and ``list<str>``."""
     before = values[-1] if values else None
-    if token.text == "<" and _is_name(before) and "LSQB" in expected and "PLUS" not in expected:
-        return before
+    if token.text == "<" and isinstance(before, TypeName):
+        return Token("NAME", before.name, before.span.start)
     if (token.kind == "COMMA" and expected == {"RSQB"}) or (expected == {"NAME"} and _is(before, "LSQB")):
         opener = max(i for i, value in enumerate(values) if _is(value, "LSQB"))
         return values[opener - 1] if _is_name(values[opener - 1]) else None
@@ -255,8 +237,10 @@ _ADVICE = (
     _Row("COMMA", "IN", "a `for` goes through one list, with one name", alone=True),
     _Row("", "NAME", "a `for` has no parentheses: `for x in xs { … }`", alone=True, behind="FOR"),
     _Row("COMMA", "FLOW", "nothing stands between the parts of an agent"),
+    _Row("LBRACE", "NAME", RECORD, unless="TEXT", behind="COLON"),
+    _Row("LBRACE", "NAME", RECORD, alone=True, behind="LSQB"),
     # where something is bound
-    _Row("ARM MINUS", "ARROW", "the result of a call is bound by `->`"),
+    _Row("ARM MINUS =as", "ARROW", "the result of a call is bound by `->`"),
     _Row("ARROW", "PLUS", "`->` binds the result of a call that is a statement of its own", unless="RPAR RSQB"),
     _Row("COMMA", "COLON EQUAL", _ONE_NAME, alone=True),
     _Row("LBRACE LSQB", "", _ONE_NAME, behind="LET"),
@@ -267,8 +251,8 @@ _ADVICE = (
     _Row("TEXT NAME NUMBER", "", _beside_text),
     _Row("COMMA", "RPAR", _SEVERAL, alone=True),
     _Row("COMMA", "LET", _SEVERAL),
-    _Row("FOR", "RSQB", "there are no comprehensions; `for x in xs { … } -> ys` comes with a later version"),
-    _Row("=else", "LBRACE", "there is no `a if c else b`; `if c { … } else { … } -> x` chooses, with a later version"),
+    _Row("FOR", "RSQB", "there are no comprehensions; `for x in xs { … return y } -> ys` gives a list"),
+    _Row("=else", "LBRACE", "there is no `a if c else b`; `if c { return a } else { return b } -> x` chooses"),
     _Row("NAME", "TEXT RBRACE", 'the keys of an object are texts: `{"key": value}`', unless="LSQB"),
     _Row("=>", "", "it is written `!=`", behind="COMPARE"),
     _Row("EQUAL", "", "it is written `==` or `!=`", behind="COMPARE"),
@@ -300,7 +284,8 @@ def foreign_character(text: str, offset: int, expected: set[str]) -> str | None:
     if text[offset] == "|" and "ARM" in expected:
         return _LABELS
     if text[offset] == "|" and "LSQB" in expected and "PLUS" not in expected:
-        return "a type has no alternatives; `json` holds any value"
+        nothing = _OR_NULL.match(text, offset)
+        return TYPES["optional"] if nothing else "a type has no alternatives; `json` holds any value"
     for sign in (text[offset : offset + 2], text[offset]):
         if sign in _OPERATORS:
             return _OPERATORS[sign]

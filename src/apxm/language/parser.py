@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from apxm.errors import UsageError
 from apxm.garbage import without_collector
 from apxm.language.builder import Builder
 from apxm.language.lalr import Machine, Rules
 from apxm.language.report import Report, reject
 from apxm.language.syntax import SyntaxTree
+from apxm.reading import read_named
 from apxm.source import SourceFile, Span
 
 LARGEST_SOURCE = 2 * 1024 * 1024
@@ -33,16 +34,7 @@ def read_source(path: str | Path) -> SourceFile:
     Raises `UsageError` where there is no such file or it cannot be read, `SourceError` where its content is no source.
     """
     shown = str(path)
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_SOURCE + len(BOM_UTF8) + 1)
-    except IsADirectoryError:
-        raise UsageError("this is a directory, expected a file", where=shown) from None
-    except FileNotFoundError:
-        raise UsageError("there is no such file", where=shown) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"the file cannot be read: {reason}", where=shown) from None
+    content = read_named(path, LARGEST_SOURCE + len(BOM_UTF8) + 1)
     content = content.removeprefix(BOM_UTF8)
     if len(content) > LARGEST_SOURCE:
         _reject_size(SourceFile(shown, content.decode(errors="replace")))
@@ -90,6 +82,13 @@ def _check_size(source: SourceFile) -> None:
 def _reject_size(source: SourceFile) -> NoReturn:
     message = f"the source is larger than the limit of {LARGEST_SOURCE // 1024 // 1024} MiB"
     reject("too-large", message, Span(source, 0, 0))
+
+
+def line_comments(source: SourceFile) -> Iterator[Span]:
+    """The comments of a source that begin with ``//``, in their order."""
+    for match in _BRACKETS.finditer(source.text):
+        if match.group().startswith("//"):
+            yield Span(source, match.start(), match.end())
 
 
 def _check_depth(source: SourceFile) -> None:

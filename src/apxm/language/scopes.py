@@ -17,6 +17,8 @@ class _Binding(NamedTuple):
     type: Type
     blank: bool
     """Whether it is blank text in every run."""
+    choices: tuple[str, ...]
+    """The texts of which it is one in every run; empty where nothing says so."""
 
 
 class _Block(NamedTuple):
@@ -44,13 +46,13 @@ class Scopes:
     def leave(self) -> None:
         self._blocks.pop()
 
-    def bind(self, name: Identifier, type: Type, *, blank: bool = False) -> None:
+    def bind(self, name: Identifier, type: Type, *, blank: bool = False, choices: tuple[str, ...] = ()) -> None:
         earlier = self._find(name.text)
         if earlier is not None:
             message = f"`{name.text}` is already bound on line {earlier.name.span.line}; a name is bound once"
             self._report.error("already-bound", message, name.span)
             type = UNKNOWN
-        self._blocks[-1].bound[name.text] = _Binding(name, type, blank)
+        self._blocks[-1].bound[name.text] = _Binding(name, type, blank, choices)
 
     def type_of(self, name: Name) -> Type:
         found = self._find(name.text)
@@ -73,6 +75,10 @@ class Scopes:
     def is_blank(self, name: str) -> bool:
         found = self._find(name)
         return found is not None and found.blank
+
+    def choices(self, name: str) -> tuple[str, ...]:
+        found = self._find(name)
+        return () if found is None else found.choices
 
     def _find(self, name: str) -> _Binding | None:
         for block in reversed(self._blocks):

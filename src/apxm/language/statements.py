@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from apxm.language import syntax
-from apxm.language.declarations import Findings, resolve
+from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
+from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import NONE, Type, common_type
@@ -17,15 +18,21 @@ from apxm.source import Span
 class Destination:
     """The flow or bound construct that a `return` gives its value to."""
 
-    def __init__(self, name: str, declared: Type | None = None, *, required: bool = True) -> None:
+    def __init__(
+        self, name: str, declared: Type | None = None, *, required: bool = True, refusal: str | None = None
+    ) -> None:
         self.name = name
         """The destination's name in messages."""
         self.declared = declared
         """A flow's result type, `NONE` included; None for a construct, whose type its arms decide."""
         self.required = required
         """Whether every path has to give a value. Where something is wrong already, nothing is asked for."""
+        self.refusal = refusal
+        """What to do instead of a `return`; None where one may stand."""
         self.arms: list[tuple[syntax.Expression, Type]] = []
         """What gives it a value, where nothing is declared."""
+        self.choices: list[tuple[str, ...]] = []
+        """The texts of which each of `arms` gives one; empty for an arm of which that is not known."""
         self.joined: Type | None = None
         """The type of all arms."""
         self.through: list[syntax.Construct] = []
@@ -148,9 +155,10 @@ class FlowStatements(ABC):
         match statement:
             case syntax.CallStatement():
                 self._call(statement)
-            case syntax.Let():
+            case syntax.Let(value=value):
                 found = self._let(statement)
-                self._scopes.bind(statement.target, found, blank=self._expressions.is_blank(statement.value))
+                blank, choices = self._expressions.is_blank(value), self._expressions.choices_of(value)
+                self._scopes.bind(statement.target, found, blank=blank, choices=choices)
             case _:
                 self._construct(statement, place)
 
@@ -173,7 +181,7 @@ class FlowStatements(ABC):
             message = f"`{statement.call.written}` gives no value, so there is nothing to bind"
             self._report.error("no-value", message, statement.target.span)
             found = UNKNOWN
-        self._scopes.bind(statement.target, found)
+        self._scopes.bind(statement.target, found, choices=self._expressions.choices_of(statement.call))
 
     def _return(self, statement: syntax.Return, place: Place) -> None:
         destination, value = place.destination, statement.value
@@ -182,6 +190,11 @@ class FlowStatements(ABC):
             rest = "`else`" if place.inside == "if" else "`default`"
             advice = f"put the rest in {rest}, or bind the block: `}} -> x`"
             self._report.error("misplaced-return", message, statement.span.first(len("return")), advice)
+            if value is not None:
+                self._expressions.any(value)
+        elif destination.refusal is not None:
+            message = f"`return` has no place in {destination.name}"
+            self._report.error("misplaced-return", message, statement.span.first(len("return")), destination.refusal)
             if value is not None:
                 self._expressions.any(value)
         elif destination.declared == NONE:
@@ -198,3 +211,4 @@ class FlowStatements(ABC):
             self._expressions.fit(value, destination.declared, f"the result of {destination.name}")
         else:
             destination.arms.append((value, self._expressions.value(value)))
+            destination.choices.append(self._expressions.choices_of(value))

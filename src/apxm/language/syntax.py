@@ -48,10 +48,12 @@ class Fragment(Syntax):
 
 
 class TypeName(Syntax):
-    """``str``, ``list[str]``."""
+    """``str``, ``list[str]``, ``Person?``."""
 
     name: str
     element: TypeName | None = None
+    optional: bool = False
+    """Whether a `?` stands behind it."""
 
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -107,6 +109,19 @@ class FieldOf(Expression):
 
     value: Expression
     name: Identifier
+
+
+class Cast(Expression):
+    """``value as type``"""
+
+    value: Expression
+    type: TypeName
+
+
+class TypeOrNull(Expression):
+    """``Person?``, where an argument is a type. Other types look like values there, ``Person`` or ``list[Person]``."""
+
+    type: Expression
 
 
 class Item(Expression):
@@ -396,7 +411,10 @@ class OperationCall(FrozenRecord):
     """The operation's positional parameters in order, then the variadic ones; a positional parameter given by name is
     at its place here."""
     options: Mapping[str, Expression]
-    """The parameters that are only given by name, in the operation's order, the agent's defaults filled in."""
+    """The parameters that are only given by name, in the operation's order, the agent's defaults filled in, without
+    `schema`."""
+    answer: Type | None
+    """The type that `schema` says, of what the call gives."""
 
 
 class FlowCall(FrozenRecord):
@@ -417,6 +435,13 @@ class CheckedTree(FrozenRecord):
     calls: Mapping[CallExpression, OperationCall | FlowCall]
     results: Mapping[Construct, Type]
     """The type of every construct that gives a value; one that gives none is absent."""
+    heads: Mapping[Construct, tuple[Expression, tuple[NamedArgument, ...]]]
+    """Of every `for` the list whose items it takes, and what stands in its parentheses: without knowing the names,
+    ``items (max: 3)`` is a call."""
+    collecting: frozenset[Construct]
+    """The `for`s that give a list of what their turns return."""
+    records: Mapping[str, Type]
+    """The records of the source by name, each behind those in it."""
     tail: frozenset[Construct]
     """The unbound constructs whose arms' `return`s give the value of the construct or flow around them."""
     entry: Flow | None

@@ -8,7 +8,7 @@ from typing import Any
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import FLOAT, INT, JSON, PLAN, STR, VERDICT, Type, list_of
+from apxm.operations.types import FLOAT, INT, JSON, PLAN, STR, TYPE, VERDICT, Type, list_of
 
 CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
 
@@ -29,6 +29,12 @@ OPTIONS = (
     Parameter("retries", INT, "Further attempts after a failure that may pass.", literal=True, minimum=0, maximum=100),
 )
 
+ANSWERS = (
+    Parameter("schema", TYPE, "The type as a value of which the answer is read; default: its text.", literal=True),
+    Parameter("choices", list_of(STR), "The texts of which the answer is one, instead of `schema`.", literal=True),
+)
+_BUDGET = Parameter("budget", INT, "Tokens to think with.", literal=True, minimum=1)
+
 
 def _model_call(
     name: str,
@@ -46,7 +52,7 @@ def _model_call(
         summary=summary,
         family=Family.MODEL,
         effect=Effect.MODEL,
-        parameters=(prompt, *further, *OPTIONS),
+        parameters=(prompt, *further, *(ANSWERS if result == STR else ()), *OPTIONS),
         variadic=variadic,
         result=result,
         **more,
@@ -65,7 +71,7 @@ _MODEL_CALLS = (
         "think",
         "One chat call with room to think before the answer.",
         ("prompt", "What to think about."),
-        Parameter("budget", INT, "Tokens to think with.", literal=True, minimum=1),
+        _BUDGET,
         instruction="Think the problem through carefully before you answer. Then give the answer alone.",
         reasons=True,
         typical_ms=3000,
@@ -75,26 +81,29 @@ _MODEL_CALLS = (
         "reason",
         "One chat call that works step by step from the context and ends with its conclusion.",
         ("prompt", "The question."),
+        _BUDGET,
         instruction="Work step by step from the given context, and state your conclusion last.",
         typical_ms=2000,
         example='reason("Who is right?", claim, evidence) -> conclusion',
     ),
     _model_call(
         "plan",
-        "A typed decomposition of a goal into steps.",
+        "The steps to a goal, and for each step those that it needs.",
         ("goal", "What to reach."),
+        instruction="Break the goal down into steps that can each be done on their own. Order them so that each comes "
+        "after the steps it needs, and name those by their numbers.",
         result=PLAN,
-        available=False,
         typical_ms=2000,
         example='plan("Move the archive without downtime.") -> steps',
     ),
     _model_call(
         "verify",
-        "A verdict on a claim: confirmed, refuted or insufficient, with a confidence.",
+        "A verdict on a claim: confirmed, refuted or insufficient, with a confidence and a reason.",
         ("claim", "The text of the claim."),
         variadic=Variadic("evidence", "What the verdict is to be based on."),
+        instruction="Judge the claim by the evidence in the context, or by what you know where there is none. It is "
+        "confirmed if that shows it to be true, refuted if that shows it to be false, and insufficient otherwise.",
         result=VERDICT,
-        available=False,
         typical_ms=1000,
         example='verify("The proof is complete.", proof) -> v',
     ),
@@ -102,7 +111,8 @@ _MODEL_CALLS = (
         "reflect",
         "A critique of a value.",
         ("value", "What to look at."),
-        available=False,
+        instruction="Criticize what you are given: say what is wrong, what is missing and what is unclear in it, and "
+        "what would make it better. Do not rewrite it.",
         typical_ms=1000,
         example="reflect(draft) -> critique",
     ),

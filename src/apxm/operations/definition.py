@@ -132,7 +132,8 @@ class Operation(Callee):
     instruction: str | None = None
     """What a model operation adds to the system text, if anything."""
     reasons: bool = False
-    """Whether a backend's own reasoning setting, where it has one, replaces `instruction`."""
+    """Whether a backend's own reasoning setting, where it has one, replaces `instruction`. Any operation uses that
+    setting, beside its instruction, where a call gives it a `budget`."""
     typical_ms: int = 0
     """Expected duration where nothing better is known: it only ranks paths against each other."""
     example: str = ""
@@ -144,6 +145,11 @@ class Operation(Callee):
         return sum(p.required and not p.literal for p in self.positional) + (
             self.variadic.minimum if self.variadic else 0
         )
+
+    @cached_property
+    def takes_schema(self) -> bool:
+        """Whether a call may say what type its result has."""
+        return "schema" in self.by_name
 
     def result_for(self, operands: list[Type], *, by_key: bool = False) -> Type:
         """The result type, given the types of the variadic operands."""

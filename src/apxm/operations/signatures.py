@@ -78,7 +78,7 @@ class Signature(NamedTuple):
         return Resolved(parameters, _with_item(self.result, item))
 
 
-def resolve(signatures: Sequence[Signature], found: Sequence[Type]) -> Resolved | None:
+def resolve_call(signatures: Sequence[Signature], found: Sequence[Type]) -> Resolved | None:
     """The first of the ways in which a call with arguments of the types `found` can be meant."""
     return next((resolved for s in signatures if (resolved := s.resolve(found)) is not None), None)
 

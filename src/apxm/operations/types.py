@@ -85,6 +85,8 @@ BOOL = Type("bool")
 JSON = Type("json")
 NULL = Type("null")
 """The type of the literal `null` alone; it converts to every ``T?``."""
+TYPE = Type("type")
+"""The type of an argument that is a type itself, written out; no value has it."""
 NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
@@ -182,11 +184,11 @@ VERDICT = record_of(
 )
 
 
+ERROR = record_of("", [RecordField(name, STR) for name in ("kind", "message", "operation")])
+"""What a handler is told of a failure: its kind, its message, and the path of the operation that failed."""
 BUILT_IN = {t.name: t for t in (PLAN, VERDICT)}
 """The records of the language itself. Each has a text form of its own, by which it converts to str."""
-LATER_TYPES = (*BUILT_IN,)
-"""Type names that the language reserves for operations that are not built yet."""
-TYPE_NAMES = frozenset({*SCALARS, *BUILT_IN, "list", "optional", "null", "none"})
+TYPE_NAMES = frozenset({*SCALARS, *BUILT_IN, "list", "optional", "null", "none", "type"})
 """What can be the name of no record of a source."""
 
 

@@ -18,16 +18,20 @@ from apxm.ir.literals import size
 from apxm.ir.structure import Module
 from apxm.ir.values import (
     ApplyOp,
+    CastOp,
     DictOp,
     FieldOp,
     ListOp,
     LogicOp,
     SumOp,
+    TextFormOp,
     TextOp,
     ToFloatOp,
     ValueOp,
     constant_of,
 )
+from apxm.operations.plain import converted
+from apxm.operations.text_forms import text_form_of
 from apxm.operations.types import FLOAT, INT, STR, Value, add_up
 from apxm.passes.rewriting import Outcome, Part, ValueBuilder, drop_unused, join_literals, literal_text, taken_again
 
@@ -82,8 +86,8 @@ class _Canonicalizer:
                 self.visit_block(inner)
             self.ops.append(op)
             return
-        if op.value is not None and region.given is not None:
-            op.value.replace_by(region.given)
+        for result, given in zip(op.results, region.gives, strict=True):
+            result.replace_by(given)
         *inside, end = region.ops
         region.ops = [end]
         op.drop()
@@ -186,6 +190,21 @@ class _Canonicalizer:
         found = constant_of(op.operands[0])
         return None if found is None else self.folded(op, _to_float(found.constant))
 
+    def cast(self, op: CastOp) -> SSAValue | None:
+        if op.operands[0].type == op.result.type:
+            return op.operands[0]
+        return self.computed(op, lambda value: converted(value, op.result.type))
+
+    def text_form(self, op: TextFormOp) -> SSAValue | None:
+        return self.computed(op, text_form_of(op.operands[0].type.name))
+
+    def computed(self, op: CastOp | TextFormOp, compute: Callable[[Value], Value]) -> SSAValue | None:
+        found = constant_of(op.operands[0])
+        try:
+            return None if found is None else self.folded(op, compute(found.constant))
+        except OperationError:
+            return None  # it is left to fail at run time
+
     def apply(self, op: ApplyOp) -> SSAValue | None:
         known = [found.constant for operand in op.operands if (found := constant_of(operand)) is not None]
         if len(known) < len(op.operands) or op.function.grows:
@@ -228,6 +247,8 @@ _SIMPLER: Mapping[type[Op], Callable[[_Canonicalizer, Any], SSAValue | None]] = 
     ApplyOp: _Canonicalizer.apply,
     LogicOp: _Canonicalizer.logic,
     ToFloatOp: _Canonicalizer.to_float,
+    CastOp: _Canonicalizer.cast,
+    TextFormOp: _Canonicalizer.text_form,
 }
 
 
@@ -253,7 +274,9 @@ def _is_zero(value: SSAValue) -> bool:
 
 
 def _to_float(value: Value) -> Value:
-    return [_to_float(item) for item in cast(list[Value], value)] if isinstance(value, list) else float(value)
+    if isinstance(value, list):
+        return [_to_float(item) for item in cast(list[Value], value)]
+    return None if value is None else float(value)
 
 
 def _depth(value: Value) -> int:

@@ -30,15 +30,18 @@ class _Merger:
         self.statistics = statistics
         self.available: dict[Hashable, Op] = {}
         """What has been computed in the blocks around the current place: a region sees what stands above its construct,
-        and nothing of another region, which may not have run."""
+        and nothing of another region, which may not have run. One whose failures stay inside sees nothing from
+        outside."""
 
     def visit_block(self, block: Block) -> None:
         kept: list[Op] = []
         added: list[Hashable] = []
         for op in block.ops:
             if op.regions:
+                outside, self.available = self.available, {} if op.catches else self.available
                 for region in op.regions:
                     self.visit_block(region)
+                self.available = outside
             elif not op.ends and self.summary.repeatable(op) and not self.summary.accesses(op):
                 key = _key(op)
                 earlier = self.available.get(key)

@@ -95,8 +95,8 @@ def _fuse_block(block: Block, statistics: dict[str, int], apart: set[SSAValue]) 
 def _is_plain(op: OperateOp) -> bool:
     """Whether it is one call that sends its prompt as it stands and gives the answer as it comes."""
     operation = op.OPERATION
-    plain = operation.effect is Effect.MODEL and operation.instruction is None and operation.result == STR
-    return plain and NO_FUSE not in op.attributes
+    plain = operation.effect is Effect.MODEL and operation.instruction is None and "choices" not in op.literals
+    return plain and op.value is not None and op.value.type == STR and NO_FUSE not in op.attributes
 
 
 def _first_step(op: OperateOp, apart: set[SSAValue]) -> _Step:

@@ -78,7 +78,7 @@ def _body_for(call: Op, callee: FlowOp) -> list[Op]:
             op.attributes[PATH] = f"{call.path}/{op.path}"
         if not callee.may_fuse and isinstance(op, OperateOp):
             op.attributes[NO_FUSE] = True
-    if body.given is not None and call.value is not None:
-        call.value.replace_by(values.get(body.given, body.given))
+    for result, given in zip(call.results, body.gives, strict=True):
+        result.replace_by(values.get(given, given))
     call.drop()
     return copies

@@ -54,7 +54,7 @@ class UnusedOperations:
             if op.ends:
                 used.update(op.operands if gives else ())
                 continue
-            has_use = bool(op.results) and op.results[0] in used
+            has_use = any(result in used for result in op.results)
             if not has_use and not self._summary.accesses(op):
                 self.ops[op] = block
                 continue

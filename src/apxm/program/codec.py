@@ -18,7 +18,7 @@ from apxm.program.magic import MAGIC
 from apxm.program.program import Names, Program
 from apxm.program.verify import verify
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_ARTIFACT = 256 * 1024 * 1024
 
 _HEADER = struct.Struct("<4sHHIQ32s")

@@ -67,7 +67,7 @@ class FrameGraph:
     @classmethod
     def of(cls, plans: Sequence[Plan]) -> FrameGraph:
         """The graph of the plans of a program."""
-        return cls([[opener.opening for _, opener in plan.openers()] for plan in plans])
+        return cls([[opening for _, opener in plan.openers() for opening in opener.openings] for plan in plans])
 
     def fold(self, own: Sequence[float], step: Step) -> list[float]:
         """One number per vertex made into one for all that it may open, from its last opening to its first."""

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TypeVar
 
-from apxm.errors import UsageError
+from apxm.errors import Problems, UsageError
 from apxm.operations.plain import plain
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.program import Flow, Program
@@ -49,14 +49,17 @@ def match(flow: Flow, positional: Sequence[T], named: Mapping[str, T]) -> dict[s
         given_ = f"{len(positional)} {'was' if len(positional) == 1 else 'were'} given"
         raise UsageError(f"{flow.name} {takes}, and {given_}", hint=_signature(flow))
     given = dict(zip(names, positional, strict=False))
+    problems = Problems()
     for name, thing in named.items():
         if name not in names:
             near = get_close_matches(name, names, n=1)
             advice = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"{flow.name} has no parameter called {name!r}", hint=advice + _signature(flow))
-        if name in given:
-            raise UsageError(f"{name} is given twice: in order, and by its name", hint=_signature(flow))
-        given[name] = thing
+            problems.add(UsageError(f"{flow.name} has no parameter called {name!r}", hint=advice + _signature(flow)))
+        elif name in given:
+            problems.add(UsageError(f"{name} is given twice: in order, and by its name", hint=_signature(flow)))
+        else:
+            given[name] = thing
+    problems.raise_all()
     return given
 
 
@@ -64,8 +67,9 @@ def arguments_for(
     flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type] = MappingProxyType({})
 ) -> list[Value]:
     """The values of a flow's parameters in order, made plain, defaults filled in; `records` are those of its program.
-    Raises `UsageError` where one is of another type."""
+    Raises `UsageError` where one is of another type, `LinkError` where several are."""
     values: list[Value] = []
+    problems = Problems()
     for parameter in flow.parameters:
         if parameter.name not in given:
             values.append(parameter.default)
@@ -73,7 +77,8 @@ def arguments_for(
         try:
             values.append(plain(given[parameter.name], parse_type(parameter.type, records), parameter.name))
         except ValueError as unfit:
-            raise UsageError(str(unfit), hint=_signature(flow)) from None
+            problems.add(UsageError(str(unfit), hint=_signature(flow)))
+    problems.raise_all()
     return values
 
 

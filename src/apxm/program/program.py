@@ -7,12 +7,14 @@ A node fires once everything it names in `operands`, `after` and `requires` has 
 - `after`: nodes that must be over, however they ended (a *settled* order edge, or a value that may not be needed).
 - `requires`: nodes that must be over, and whose failure skips this one (a *succeeded* order edge).
 
-A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a call that was not inlined) are four
-kinds of node in the plan around them: an opener (`Switch` or `Subflow`), which makes frames of other plans; one
-`Enter` per thing delivered into that frame, passed on as soon as it is there; one `Exit` per thing that comes out of
-it, each on its own. So a construct never waits for what it does not use. Inside, the first `inputs` nodes of a plan are
-its `Input` ports (values first, then order ports) and its `Output` nodes are what leaves: the value first if there is
-one, then order ports. `Enter.port` and `Exit.port` count from 0 in the opened plan's inputs and outputs.
+A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a loop, a call that was not inlined)
+are four kinds of node in the plan around them: an `Opener`, which makes frames of other plans; one `Enter` per thing
+delivered into such a frame, passed on as soon as it is there; one `Exit` per thing that comes out of it, each on its
+own. So a construct never waits for what it does not use. Inside, the first `inputs` nodes of a plan are its `Input`
+ports (values first, then order ports) and its `Output` nodes are what leaves: the `values` first, then order ports.
+`Enter.port` and `Exit.port` count from 0 in the opened plan's inputs and outputs.
+
+An opener may open frames again, in *turns*: then what a turn gives can be an input of the next one.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from __future__ import annotations
 import json
 import os
 import typing
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
@@ -93,12 +97,29 @@ class Settled(Struct, frozen=True, array_like=True, tag="settled"):
 
 
 class ToFloat(Struct, frozen=True, array_like=True, tag="float"):
-    """int → float, also inside lists."""
+    """int → float, also inside lists and beside null."""
 
     of: Expression
 
 
-Expression = Literal | Operand | Settled | TextOf | Sum | ListOf | DictOf | Field | Apply | Logic | ToFloat
+class Cast(Struct, frozen=True, array_like=True, tag="cast"):
+    """The value as one of type `target`; an operation that meets another fails with `wrong_type`."""
+
+    of: Expression
+    target: Type
+    """Spelled out, so that whoever evaluates it needs no records."""
+
+
+class TextForm(Struct, frozen=True, array_like=True, tag="form"):
+    """The text form of a value of a record of the language that has one of its own."""
+
+    of: Expression
+    record: str
+
+
+Expression = (
+    Literal | Operand | Settled | TextOf | Sum | ListOf | DictOf | Field | Apply | Logic | ToFloat | Cast | TextForm
+)
 
 
 def parts_of(expression: Expression) -> tuple[Expression, ...]:
@@ -108,7 +129,7 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
             return parts
         case Apply(arguments=parts) | Logic(parts=parts):
             return parts
-        case Field(of=of) | ToFloat(of=of):
+        case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
             return (of,)
         case Literal() | Operand() | Settled():
             return ()
@@ -187,22 +208,62 @@ class Opener(Node, frozen=True, array_like=True, kw_only=True):
 
     leaves_flow: ClassVar[bool] = False
     """Whether it opens another flow's plan: the paths of the nodes there begin anew, behind its own."""
+    repeats: ClassVar[bool] = False
+    """Whether its frames are turns of one plan: paths then name the turn."""
+    settles: ClassVar[bool] = False
+    """Whether nothing leaves its frames before all in them is over; the frames of a later opening begin then, too."""
+
+    priority: int = 0
+    """Longest path from the construct's exits to the end of this plan, in ms."""
 
     @property
-    def opening(self) -> Opening:
-        """The frames that it makes."""
+    def openings(self) -> tuple[Opening, ...]:
+        """The frames that it makes, in the order in which they begin."""
         raise NotImplementedError
 
     @property
-    def cases(self) -> tuple[str | None, ...]:
-        """The texts by which it chooses among `opening.plans`, in their order; None is any other text. Empty where
-        there is no choice."""
+    def opened(self) -> tuple[int, ...]:
+        """All plans that it can open."""
+        return tuple([plan for opening in self.openings for plan in opening.plans])
+
+    @property
+    def cases(self) -> tuple[Value, ...]:
+        """The values by which it chooses among the plans of its first opening, in their order; None is any other one.
+        Empty where there is no choice."""
         return ()
+
+    @property
+    def own_input(self) -> int | None:
+        """The input port that it fills itself, so that nothing enters there."""
+        return None
+
+    @property
+    def carried(self) -> Mapping[int, tuple[int, ...]]:
+        """The input ports that a later turn takes from the turn before, each with the output ports there: a value from
+        one, order from all that it waits for. Into other ports the same goes for all turns."""
+        return _NOTHING_CARRIED
+
+    @property
+    def stop(self) -> int | None:
+        """The output port whose value, once known, says that a turn is the last; None where none does."""
+        return None
+
+    @property
+    def collected(self) -> int | None:
+        """The output port whose exit has the list of what all turns gave there."""
+        return None
 
     @property
     def flaw(self) -> str | None:
         """What is wrong with it whatever the program around it; None where nothing is."""
         return None
+
+    def misfit(self, _opened: Plan, /) -> str | None:
+        """What is wrong with it, given one of the plans that it opens; None where nothing is."""
+        return None
+
+
+_NOTHING_CARRIED: Mapping[int, tuple[int, ...]] = MappingProxyType({})
 
 
 class Switch(Opener, frozen=True, array_like=True, tag="switch", kw_only=True):
@@ -214,24 +275,22 @@ class Switch(Opener, frozen=True, array_like=True, tag="switch", kw_only=True):
     arms: tuple[int, ...]
     """The plan of each label, all with the same inputs and outputs."""
     default: int | None = None
-    priority: int = 0
-    """Longest path from the construct's exits to the end of this plan, in ms."""
 
     @property
     def computes(self) -> Expression:
         return self.selector
 
     @property
-    def opening(self) -> Opening:
-        return Opening(self.arms if self.default is None else (*self.arms, self.default))
+    def openings(self) -> tuple[Opening, ...]:
+        return (Opening(self.arms if self.default is None else (*self.arms, self.default)),)
 
     @property
-    def cases(self) -> tuple[str | None, ...]:
+    def cases(self) -> tuple[Value, ...]:
         return self.labels if self.default is None else (*self.labels, None)
 
     @property
     def flaw(self) -> str | None:
-        if len(self.labels) != len(self.arms) or not self.opening.plans:
+        if len(self.labels) != len(self.arms) or not self.opened:
             return f"has {len(self.labels)} labels for {len(self.arms)} arms"
         return "has the same label twice" if len(set(self.labels)) != len(self.labels) else None
 
@@ -242,12 +301,134 @@ class Subflow(Opener, frozen=True, array_like=True, tag="call", kw_only=True):
     leaves_flow: ClassVar[bool] = True
 
     plan: int
-    priority: int = 0
-    """The priority of all that the frame holds, as for `Switch`."""
 
     @property
-    def opening(self) -> Opening:
-        return Opening((self.plan,))
+    def openings(self) -> tuple[Opening, ...]:
+        return (Opening((self.plan,)),)
+
+
+class If(Opener, frozen=True, array_like=True, tag="if", kw_only=True):
+    """Opens the frame of `then` where `condition` holds, else that of `otherwise`."""
+
+    condition: Expression
+    then: int
+    otherwise: int
+
+    @property
+    def computes(self) -> Expression:
+        return self.condition
+
+    @property
+    def openings(self) -> tuple[Opening, ...]:
+        return (Opening((self.then, self.otherwise)),)
+
+    @property
+    def cases(self) -> tuple[Value, ...]:
+        return (True, False)
+
+
+class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
+    """Opens the frames of one plan in turns: at most `limit` of them, or one for each of `items`.
+
+    A turn's inputs are what `shared` ports get, the same for all turns; an item, where there are items; and what comes
+    from the turn before. Its outputs are whether it is the last, where turns say so; an item of a list, where it
+    `collects` one; and what goes into the next turn, or out of the last.
+    """
+
+    repeats: ClassVar[bool] = True
+
+    limit: Expression
+    """An int; with more items than it says, the opener fails."""
+    plan: int
+    shared: int
+    """How many of the first inputs all turns have in common."""
+    items: Expression | None = None
+    comes_from: tuple[tuple[int, ...], ...] = ()
+    """For each of the last inputs, the output ports of the turn before that it waits for."""
+    stops: bool = False
+    collects: bool = False
+    called: str = "loop"
+    """What the source calls it."""
+
+    @property
+    def computes(self) -> Expression:
+        return self.limit if self.items is None else ListOf((self.limit, self.items))
+
+    @property
+    def openings(self) -> tuple[Opening, ...]:
+        limit = self.limit.value if isinstance(self.limit, Literal) else None
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+            limit = None
+        if self.items is None:
+            return (Opening((self.plan,), 1 if self.stops or limit is None else limit, limit),)
+        if isinstance(self.items, ListOf):
+            return (Opening((self.plan,), len(self.items.items), len(self.items.items)),)
+        known: Value = self.items.value if isinstance(self.items, Literal) else None
+        if isinstance(known, list):
+            count = len(typing.cast("list[Value]", known))
+            return (Opening((self.plan,), count, count),)
+        return (Opening((self.plan,), 0, limit),)
+
+    @property
+    def own_input(self) -> int | None:
+        return None if self.items is None else self.shared
+
+    @property
+    def carried(self) -> Mapping[int, tuple[int, ...]]:
+        first = self.shared + (self.items is not None)
+        return dict(enumerate(self.comes_from, first))
+
+    @property
+    def stop(self) -> int | None:
+        return 0 if self.stops else None
+
+    @property
+    def collected(self) -> int | None:
+        return int(self.stops) if self.collects else None
+
+    @property
+    def flaw(self) -> str | None:
+        return "has no turns to share its inputs" if self.shared < 0 else None
+
+    def misfit(self, opened: Plan, /) -> str | None:
+        inputs = self.shared + (self.items is not None) + len(self.comes_from)
+        if inputs != opened.inputs:
+            return f"gives its turns {inputs} inputs, and they take {opened.inputs}"
+        first = self.stops + self.collects
+        if first > opened.values:
+            return f"takes {first} values of each turn, and they give {opened.values}"
+        carried = opened.values - first
+        for place, ports in enumerate(self.comes_from):
+            if place < carried and ports != (first + place,):
+                return f"carries value {place} from the outputs {list(ports)}, expected [{first + place}]"
+            if not all(opened.values <= port < len(opened.outputs) for port in ports[place < carried :]):
+                return f"carries from the outputs {list(ports)} of {len(opened.outputs)}"
+        return f"carries {len(self.comes_from)} of {carried} values" if len(self.comes_from) < carried else None
+
+
+class Try(Opener, frozen=True, array_like=True, tag="try", kw_only=True):
+    """Opens the frame of `body`, and where something in that failed, once all of it is over, that of `handler`."""
+
+    settles: ClassVar[bool] = True
+
+    body: int
+    handler: int
+    error_input: int | None = None
+    """The input port into which the handler gets what failed, and the body nothing."""
+
+    @property
+    def openings(self) -> tuple[Opening, ...]:
+        return (Opening((self.body,)), Opening((self.handler,), 0, 1))
+
+    @property
+    def own_input(self) -> int | None:
+        return self.error_input
+
+    def misfit(self, opened: Plan, /) -> str | None:
+        port = self.error_input
+        if port is not None and not 0 <= port < opened.inputs:
+            return f"gives the failure into input {port} of {opened.inputs}"
+        return None
 
 
 class Enter(Node, frozen=True, array_like=True, tag="enter", kw_only=True):
@@ -266,7 +447,7 @@ class Exit(Node, frozen=True, array_like=True, tag="exit", kw_only=True):
     port: int
 
 
-AnyNode = Input | Operate | Compute | Output | Switch | Subflow | Enter | Exit
+AnyNode = Input | Operate | Compute | Output | Switch | If | Repeat | Try | Subflow | Enter | Exit
 
 
 # --- plans, flows, program -----------------------------------------------------------------------------------------
@@ -278,8 +459,8 @@ class Plan(Struct, frozen=True, array_like=True, kw_only=True):
     """How many of the first nodes are `Input` ports."""
     outputs: tuple[int, ...]
     """The `Output` nodes, by port."""
-    gives_value: bool
-    """Whether output 0 is a value; all others are order ports."""
+    values: int = 0
+    """How many of the outputs, the first ones, are values; all others are order ports."""
 
     def openers(self) -> list[tuple[int, Opener]]:
         """The nodes that make frames of other plans, each behind its index."""

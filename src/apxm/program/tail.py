@@ -44,7 +44,11 @@ class Tail:
                 if _gives_its_text(found):
                     self._places.add((plan, node))
                     self.has_calls = True
-            elif isinstance(found, Exit) and (inner := self._inside(plan, found)):
+            elif isinstance(found, Exit):
+                opener = self._opener(plan, found)
+                if opener.repeats or opener.settles:
+                    continue  # nobody knows which turn is the last, or whether what failed is caught
+                inner = self._inside(plan, found)
                 self._places.add((plan, found.opener))
                 left += [opened for opened in inner if opened not in seen]
                 seen.update(inner)
@@ -64,10 +68,13 @@ class Tail:
         return False
 
     def _inside(self, plan: int, leaving: Exit) -> list[_Port]:
-        """The ports of the frames inside by which something leaves that is opened once."""
+        """The ports of the frames inside by which something leaves."""
+        return [(opened, leaving.port) for opened in self._opener(plan, leaving).opened]
+
+    def _opener(self, plan: int, leaving: Exit) -> Opener:
         opener = self._program.plans[plan].nodes[leaving.opener]
         assert isinstance(opener, Opener)
-        return [(opened, leaving.port) for opened in opener.opening.plans]
+        return opener
 
 
 def _gives_its_text(call: Operate) -> bool:

@@ -22,8 +22,34 @@ class FrameRecord(NamedTuple):
     """Index of the frame around it, -1 for the first."""
     opener: int
     """The node in the parent's plan that opened it, -1 for the first."""
+    turn: int = 0
+    """Which of the turns of its opener it is, from 1; 0 where those are none."""
 
 
+def path_of(program: Program, frames: Sequence[FrameRecord], frame: int, node: int) -> str:
+    """The stable path of a node: its own within its flow, behind those of the calls around it; behind what opens turns
+    stands which one it is in: ``summary/draft[2]/better``."""
+    names = program.names.plans
+    record = frames[frame]
+    path = names[record.plan].nodes[node].path
+    parts: list[str] = []
+    while record.parent >= 0:
+        parent = frames[record.parent]
+        around = names[parent.plan].nodes[record.opener].path
+        opener = program.plans[parent.plan].nodes[record.opener]
+        if isinstance(opener, Opener) and opener.leaves_flow:
+            parts.append(path or _RESULT)
+            path = around
+        elif record.turn:
+            path = f"{around}[{record.turn}]{path[len(around) :]}"
+        else:
+            path = path or around
+        record = parent
+    return "/".join([path or _RESULT, *reversed(parts)])
+
+
+_RESULT = "return"
+"""What the flow gives has no name of its own."""
 Opens = Callable[[int, int, Opener], bool]
 """Whether a node opens what it can open, given its frame, its index in the plan, and itself."""
 
@@ -46,7 +72,7 @@ def unfold(
             openers[frame.plan] = plan.openers()
         for i, opener in openers[frame.plan]:
             if opens is None or opens(index, i, opener):
-                frames += [FrameRecord(opened, index, i) for opened in opener.opening.plans]
+                frames += [FrameRecord(opened, index, i, int(opener.repeats)) for opened in opener.opened]
     return frames
 
 
@@ -58,6 +84,7 @@ class Unfolding:
 
     def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
         self.plans = program.plans
+        self.record_types = program.record_types
         self.frames = frames
         self.starts: list[int] = []
         """The number of each frame's first node."""
@@ -95,15 +122,22 @@ class Unfolding:
         return self.plans[self.frames[frame].plan].nodes[node]
 
     def outputs(self, frame: int, node: Exit) -> list[int]:
-        """What comes out at an exit: one node of each frame that its opener opens."""
-        return [
-            self.starts[child] + self.plans[self.frames[child].plan].outputs[node.port]
-            for child in self.children.get((frame, node.opener), ())
-        ]
+        """What comes out at an exit: one node of each alternative that its opener opens; of turns the last one's, or
+        all of theirs where they are collected."""
+        children = self.children.get((frame, node.opener), [])
+        opener = self.node(frame, node.opener)
+        assert isinstance(opener, Opener)
+        if opener.carried and node.port != opener.collected:
+            children = children[-1:]
+        return [self._output(child, node.port) for child in children]
+
+    def _output(self, frame: int, port: int) -> int:
+        return self.starts[frame] + self.plans[self.frames[frame].plan].outputs[port]
 
     def _connect(self, index: int, enters: Mapping[tuple[int, int], int]) -> None:
         frame, start = self.frames[index], self.starts[index]
         outer = self.starts[frame.parent] if frame.parent >= 0 else 0
+        first = self._what_lets_begin(index) if frame.parent >= 0 else []
         for i, node in enumerate(self.plans[frame.plan].nodes):
             before: Sequence[int]
             if not start and not (node.after or node.requires):
@@ -113,9 +147,69 @@ class Unfolding:
             more: list[int] = []
             if isinstance(node, Exit):
                 more.append(start + node.opener)
-                more += self.outputs(index, node)
+                more += self._leaving(index, node)
             elif isinstance(node, Input) and frame.parent >= 0:
-                more.append(outer + enters[frame.opener, i])
+                more += self._entering(index, i, outer, enters)
+                more += first[1:]
             if frame.parent >= 0 and not before:
-                more.append(outer + frame.opener)  # nothing in a frame runs before what opens it
+                more += first if not more else ()  # nothing in a frame runs before what opens it
             self.before.append([*before, *more] if more else before)
+
+    def _entering(self, index: int, port: int, outer: int, enters: Mapping[tuple[int, int], int]) -> list[int]:
+        """What delivers into an input of a frame."""
+        frame = self.frames[index]
+        opener = self.node(frame.parent, frame.opener)
+        assert isinstance(opener, Opener)
+        if frame.turn > 1 and (sources := opener.carried.get(port)) is not None:
+            earlier = self._turn_before(index)
+            return [*(self._output(earlier, source) for source in sources), outer + frame.opener]
+        entered = enters.get((frame.opener, port))
+        return [outer + frame.opener] if entered is None else [outer + entered, outer + frame.opener]
+
+    def _what_lets_begin(self, index: int) -> list[int]:
+        """What opens a frame: its opener, and what that had to know."""
+        frame = self.frames[index]
+        opener = self.node(frame.parent, frame.opener)
+        assert isinstance(opener, Opener)
+        found = [self.starts[frame.parent] + frame.opener]
+        if opener.stop is not None and frame.turn > 1:
+            found.append(self._output(self._turn_before(index), opener.stop))
+        elif opener.settles and (earlier := self.children[frame.parent, frame.opener][0]) != index:
+            found += self._last_of(earlier)
+        return found
+
+    def _leaving(self, index: int, node: Exit) -> list[int]:
+        found = self.outputs(index, node)
+        opener = self.node(index, node.opener)
+        assert isinstance(opener, Opener)
+        children = self.children.get((index, node.opener), [])
+        if opener.stop is not None and children:
+            found.append(self._output(children[-1], opener.stop))
+        elif opener.settles and len(children) == 1:
+            found += self._last_of(children[0])
+        elif opener.repeats and not children:  # no turn, so what would have started the first one leaves
+            ports = [port for port, sources in opener.carried.items() if node.port in sources]
+            start = self.starts[index]
+            found += [
+                start + i
+                for i, enter in enumerate(self.plans[self.frames[index].plan].nodes)
+                if isinstance(enter, Enter) and enter.opener == node.opener and enter.port in ports
+            ]
+        return found
+
+    def _turn_before(self, index: int) -> int:
+        frame = self.frames[index]
+        return self.children[frame.parent, frame.opener][frame.turn - 2]
+
+    def _last_of(self, index: int) -> list[int]:
+        """The nodes of a frame, and of all below it, that none of those waits for."""
+        frames = [index]
+        for frame in frames:  # it grows while it is read
+            for i, _ in self.plans[self.frames[frame].plan].openers():
+                frames += self.children.get((frame, i), ())
+        numbers = {n for frame in frames for n in range(self.starts[frame], self._stop(frame))}
+        waited_for = {p for n in numbers if n < len(self.before) for p in self.before[n]}
+        return sorted(numbers - waited_for)
+
+    def _stop(self, frame: int) -> int:
+        return self.starts[frame + 1] if frame + 1 < len(self.starts) else self.size

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family, Operation
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import JSON, conforms, parse_type
+from apxm.operations.types import BUILT_IN, JSON, Type, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.program import (
     AnyNode,
     Apply,
+    Cast,
     Compute,
     DictOf,
     Enter,
@@ -28,9 +31,10 @@ from apxm.program.program import (
     Program,
     Settled,
     Sum,
+    TextForm,
     parts_of,
 )
-from apxm.program.records import verify_records
+from apxm.program.records import flaw_of, verify_records
 
 MOST_NODES = 4_000_000
 """The most nodes of all plans together."""
@@ -48,21 +52,22 @@ def verify(program: Program) -> None:
     if count > MOST_NODES:
         raise ArtifactError(f"the program has {count:,} nodes; the limit is {MOST_NODES:,}")
     verify_records(program)
+    records = program.record_types
     for index, plan in enumerate(program.plans):
-        _Checker(program, index, plan).check()
+        _Checker(program, index, plan, records).check()
     _check_unfolding(program)
-    _check_flows(program)
+    _check_flows(program, records)
     _check_names(program)
 
 
 class _Checker:
     """One plan."""
 
-    def __init__(self, program: Program, index: int, plan: Plan) -> None:
+    def __init__(self, program: Program, index: int, plan: Plan, records: Mapping[str, Type]) -> None:
         self.program = program
         self.index = index
         self.plan = plan
-        self.records = program.record_types
+        self.records = records
 
     def check(self) -> None:
         plan = self.plan
@@ -153,6 +158,10 @@ class _Checker:
                     raise self.error(i, f"uses operand {part.index} of {operands}")
                 if isinstance(part, DictOf) and len(part.keys) != len(part.values):
                     raise self.error(i, f"builds an object of {len(part.keys)} keys and {len(part.values)} values")
+                if isinstance(part, Cast) and (flaw := flaw_of(part.target, self.records)):
+                    raise self.error(i, flaw)
+                if isinstance(part, TextForm) and part.record not in BUILT_IN:
+                    raise self.error(i, f"makes text of a {part.record!r}")
                 if isinstance(part, Sum) and not part.parts:
                     raise self.error(i, "adds no numbers")
                 if isinstance(part, Settled):
@@ -185,18 +194,20 @@ class _Checker:
     def check_opener(self, i: int, opener: Opener) -> None:
         if opener.flaw:
             raise self.error(i, opener.flaw)
-        opened = opener.opening.plans
+        opened = opener.opened
         for plan in opened:
             if not 0 <= plan < len(self.program.plans):
                 raise self.error(i, f"opens plan {plan} of {len(self.program.plans)}")
         if len({_shape(self.program.plans[plan]) for plan in opened}) > 1:
             raise self.error(i, "has arms that differ in their inputs or outputs")
+        if misfit := opener.misfit(self.program.plans[opened[0]]):
+            raise self.error(i, misfit)
 
     def check_port(self, i: int, node: Enter | Exit) -> None:
         opener = self.plan.nodes[node.opener] if 0 <= node.opener < i else None
         if not isinstance(opener, Opener):
             raise self.error(i, f"belongs to node {node.opener}, which is no switch or call before it")
-        opened = self.program.plans[opener.opening.plans[0]]
+        opened = self.program.plans[opener.opened[0]]
         ports = opened.inputs if isinstance(node, Enter) else len(opened.outputs)
         if not 0 <= node.port < ports:
             raise self.error(i, f"uses port {node.port} of {ports}")
@@ -218,8 +229,9 @@ class _Checker:
                 left.add((node.opener, node.port))
                 exited.add(node.opener)
         for opener, ports in entered.items():
-            needed = self.program.plans[openers[opener].opening.plans[0]].inputs
-            if sorted(ports) != list(range(needed)):
+            needed = self.program.plans[openers[opener].opened[0]].inputs
+            own = openers[opener].own_input
+            if sorted(ports if own is None else [*ports, own]) != list(range(needed)):
                 raise self.error(
                     opener, f"opens a plan of {needed} inputs, and delivers into ports {sorted(ports)[:20]}"
                 )
@@ -233,10 +245,10 @@ class _Checker:
         for port, i in declared.items():
             node = plan.nodes[i]
             assert isinstance(node, Output)
-            if (node.value is not None) != (plan.gives_value and port == 0):
+            if (node.value is not None) != (port < plan.values):
                 raise self.error(i, f"is output {port}, and {'has' if node.value else 'lacks'} a value")
-        if plan.gives_value and not declared:
-            raise self.error(None, "should give a value and has no output")
+        if not 0 <= plan.values <= len(declared):
+            raise self.error(None, f"should give {plan.values} values and has {len(declared)} outputs")
 
     def error(self, node: int | None, text: str) -> ArtifactError:
         where = f"plan {self.index}" if node is None else f"plan {self.index}, node {node}"
@@ -260,7 +272,7 @@ def _check_unfolding(program: Program) -> None:
         raise ArtifactError(f"one run of the program would unfold into more than {MOST_WORK:,} nodes")
 
 
-def _check_flows(program: Program) -> None:
+def _check_flows(program: Program, records: Mapping[str, Type]) -> None:
     if program.entry is not None and not 0 <= program.entry < len(program.flows):
         raise ArtifactError(f"the program is not valid: its entry is flow {program.entry} of {len(program.flows)}")
     if not program.flows:
@@ -269,10 +281,10 @@ def _check_flows(program: Program) -> None:
     if len(names) != len(program.flows):
         raise ArtifactError("the program is not valid: two flows have the same name")
     for flow in program.flows:
-        _check_flow(program, flow)
+        _check_flow(program, flow, records)
 
 
-def _check_flow(program: Program, flow: Flow) -> None:
+def _check_flow(program: Program, flow: Flow, records: Mapping[str, Type]) -> None:
     def error(text: str) -> ArtifactError:
         return ArtifactError(f"the program is not valid: flow {flow.qualified_name} {text}")
 
@@ -281,15 +293,15 @@ def _check_flow(program: Program, flow: Flow) -> None:
     plan = program.plans[flow.plan]
     if len(flow.parameters) > plan.inputs:
         raise error(f"has {len(flow.parameters)} parameters, and its plan takes {plan.inputs} inputs")
-    if (flow.result is not None) != plan.gives_value:
+    if int(flow.result is not None) != plan.values:
         raise error("and its plan differ about whether it gives a value")
     for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
         try:
-            parse_type(text, program.record_types)
+            parse_type(text, records)
         except ValueError as unknown:
             raise error(f"uses an {unknown}") from None
     for p in flow.parameters:
-        if not p.required and not conforms(p.default, parse_type(p.type, program.record_types)):
+        if not p.required and not conforms(p.default, parse_type(p.type, records)):
             raise error(f"has a default for {p.name!r} that is not {p.type}")
 
 
@@ -303,5 +315,5 @@ def _check_names(program: Program) -> None:
                 raise ArtifactError(f"the program is not valid: plan {index} explains an order edge out of range")
 
 
-def _shape(plan: Plan) -> tuple[int, int, bool]:
-    return plan.inputs, len(plan.outputs), plan.gives_value
+def _shape(plan: Plan) -> tuple[int, int, int]:
+    return plan.inputs, len(plan.outputs), plan.values

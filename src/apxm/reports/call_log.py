@@ -10,6 +10,8 @@ from time import perf_counter
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
 from apxm.journal.rows import Answered
+from apxm.operations.answers import UNFIT
+from apxm.operations.types import text_form
 from apxm.reports.summary import count, duration
 from apxm.runtime.observing import Outcome
 from apxm.runtime.waiting import Call
@@ -29,7 +31,7 @@ class CallLines:
 
     def began(self, path: str, call: Call) -> None:
         lines = [f"asks {printable(_whom(call))}{_attempt(call)}"]
-        if not call.earlier:  # the request of a further attempt is the same
+        if not call.earlier or call.earlier[-1][4] == UNFIT:  # else the request of a further attempt is the same
             lines += request_lines(call.request, LONGEST)
         self._tell(path, lines)
 
@@ -42,11 +44,12 @@ class CallLines:
         self._tell(path, lines)
 
     def pauses(self, path: str, pause: int) -> None:
-        self._tell(path, [f"is tried again after {duration(pause / 1e6)} at the earliest"])
+        self._tell(path, [_again(pause)])
 
     def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         lines = request_lines(request, LONGEST)
-        self._tell(path, ["is answered by the journal", *lines, *text_lines("answer", str(result.value), LONGEST)])
+        lines += text_lines("answer", text_form(result.value), LONGEST)
+        self._tell(path, ["is answered by the journal", *lines])
 
     def _tell(self, path: str, lines: list[str]) -> None:
         head, *texts = lines
@@ -55,9 +58,11 @@ class CallLines:
 
 
 def request_lines(request: ModelRequest, longest: int | None = None) -> list[str]:
-    """What a call sends: its system text, if any, and its prompt."""
-    system = request.system_text()
+    """What a call sends: its system text and the schema of its answer, if any, and its prompt."""
+    system = request.system_text(tells_format=False)
     lines = [] if system is None else text_lines("system", system, longest)
+    if request.answer is not None:
+        lines += text_lines("schema", request.answer.schema, longest)
     return lines + text_lines("prompt", request.prompt, longest)
 
 
@@ -86,7 +91,7 @@ class CallLog:
         self._write(path, f"{_how(call, outcome, duration)}{_attempt(call)}{kind}")
 
     def pauses(self, path: str, pause: int) -> None:
-        self._write(path, f"is tried again after {duration(pause / 1e6)} at the earliest")
+        self._write(path, _again(pause))
 
     def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
         del request
@@ -98,6 +103,10 @@ class CallLog:
 
 def _whom(call: Call) -> str:
     return f"{call.provider.variant(call.request)} ({call.provider.kind} {call.provider.name})"
+
+
+def _again(pause: int) -> str:
+    return f"is tried again after {duration(pause / 1e6)} at the earliest" if pause else "is asked again in another way"
 
 
 def _attempt(call: Call) -> str:

@@ -128,7 +128,7 @@ def _plan(program: Program, plan: Plan, names: PlanNames) -> InspectedPlan:
             case Operate():
                 operation, opens = node.operation, ()
             case Opener():
-                operation, opens = node.kind, node.opening.plans
+                operation, opens = node.kind, node.opened
             case _:
                 continue
         needs = tuple(names.nodes[needed].path for needed in _needs(plan, used, index))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from apxm.backends.protocol import UNKNOWN_USAGE, Usage
 from apxm.journal.rows import Answered, Edited, Header, History, TimedRow
 from apxm.journal.runs import KeptRun, RunSummary
 from apxm.operations.types import Value
@@ -75,6 +76,8 @@ def run_text(run: RunSummary, history: History) -> list[str]:
     lines += _block(f"{count(len(history.results), 'operation')} finished:", map(_result, history.results.values()))
     lines += _block("outcome unknown:", [[s.path, f"key {s.idempotency_key}"] for s in history.unknown.values()])
     lines += _block("printed:", [[shortened(line, _LONGEST)] for _, line in sorted(history.printed.items())])
+    discarded = [[d.path, d.backend or "", _tokens(d.usage), shortened(d.message, _LONGEST)] for d in history.discarded]
+    lines += _block("answers that were of no use:", discarded)
     spent = [[s.path, f"attempt {s.attempt}", count(s.tokens, "token"), _cost(s.cost)] for s in history.settled]
     lines += _block("spent:", spent)
     held = [[r.path, f"attempt {r.attempt}", count(r.tokens, "token"), _cost(r.cost)] for r in history.unsettled]
@@ -110,10 +113,13 @@ def _ended(run: RunSummary, history: History) -> str:
 
 
 def _result(result: Answered) -> list[str]:
-    tokens = ""
-    if result.input_tokens is not None or result.output_tokens is not None:
-        tokens = f"{_number(result.input_tokens)} in, {_number(result.output_tokens)} out"
-    return [result.path, result.backend or "", tokens, _short(result.value)]
+    return [result.path, result.backend or "", _tokens(result.usage), _short(result.value)]
+
+
+def _tokens(usage: Usage) -> str:
+    if usage == UNKNOWN_USAGE:
+        return ""
+    return f"{_number(usage.input_tokens)} in, {_number(usage.output_tokens)} out"
 
 
 def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:

@@ -9,7 +9,6 @@ from apxm.errors import UsageError, hint_for
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import STR
 from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.handlers.model import ModelCall
@@ -160,7 +159,9 @@ def _entry(operation: Operation) -> dict[str, object]:
 
 def _sent(operation: Operation) -> str:
     if not operation.reasons:
-        return _SENDS.format(condition="") + _messages(sample_request(operation, can_reason=False))
+        beside = "With `budget`, a backend that has a reasoning setting uses that, too.\n\n"
+        sent = _SENDS.format(condition="") + _messages(sample_request(operation, can_reason=False))
+        return sent + (beside if "budget" in operation.by_name else "")
     return (
         _SENDS.format(condition=", to a backend without a reasoning setting")
         + _messages(sample_request(operation, can_reason=False))
@@ -173,11 +174,17 @@ def sample_request(operation: Operation, can_reason: bool) -> ModelRequest:
     """The request of a model operation with the sample operands that the page names, made as a run makes it."""
     arguments = (Literal("PROMPT"), Literal("FIRST"), Literal(["SECOND", 2]))
     node = Operate(
-        operation=operation.name, result=str(STR), arguments=arguments, options={"system": Literal("SYSTEM")}
+        operation=operation.name,
+        result=str(operation.result),
+        arguments=arguments,
+        options={"system": Literal("SYSTEM")},
     )
     return ModelCall(operation, node).request([], can_reason)
 
 
 def _messages(request: ModelRequest) -> str:
-    texts = [("system", request.system_text()), ("user", request.prompt)]
-    return "".join(f"{role}:\n\n```text\n{text}\n```\n\n" for role, text in texts if text is not None)
+    texts = [("system", request.system_text(tells_format=False)), ("user", request.prompt)]
+    shown = "".join(f"{role}:\n\n```text\n{text}\n```\n\n" for role, text in texts if text is not None)
+    if request.answer is None:
+        return shown
+    return f"{shown}schema of the answer:\n\n```json\n{request.answer.schema}\n```\n\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from apxm.source import printable
+from apxm.source import printable, printable_lines
 
 if TYPE_CHECKING:
     from apxm.analysis.metrics import Metrics
@@ -26,9 +26,10 @@ def summary_line(metrics: Metrics) -> str:
     run = metrics.execution
     failed = f" ({run.nodes_failed} failed)" if run.nodes_failed else ""
     reused = f", {run.nodes_reused:,} from the journal" if run.nodes_reused else ""
+    repairs = f" ({count(metrics.llm.repairs, 'repair')})" if metrics.llm.repairs else ""
     line = (
         f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}{reused}, "
-        f"{count(metrics.llm.total_requests, 'LLM call')} in {duration(run.duration_ms)}"
+        f"{count(metrics.llm.total_requests, 'LLM call')}{repairs} in {duration(run.duration_ms)}"
     )
     if metrics.llm.total_requests:
         times = metrics.work_span
@@ -39,8 +40,8 @@ def summary_line(metrics: Metrics) -> str:
 
 
 def failure_lines(trace: Trace) -> list[str]:
-    """One line per operation that failed, and one for those that never started because of them."""
-    lines = [printable(f"{f.where}: {f.operation} failed ({f.kind}): {f.message}") for f in trace.failures]
+    """What is said of each operation that failed, and a line for those that never started because of them."""
+    lines = [printable_lines(f"{f.where}: {f.operation} failed ({f.kind}): {f.message}") for f in trace.failures]
     if trace.failures and trace.skipped:
         lines.append(f"{count(trace.skipped, 'operation')} that needed a result of these did not run")
     return lines

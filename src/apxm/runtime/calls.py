@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from apxm.backends.protocol import UNKNOWN_USAGE
+from apxm.backends.protocol import UNKNOWN_USAGE, Usage
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Budget, Cost
@@ -116,7 +116,7 @@ class Calls:
             try:
                 value = call.operation.value(answer)
             except OperationError as error:
-                self._failed(call, error, received)
+                self._failed(call, error, received, answer)
                 return
             if call.phase is OVER:
                 return  # the provider had something to say, and whoever heard it ended the run
@@ -285,23 +285,41 @@ class Calls:
         if state.ready or self.limited or not self.unfinished or state.stopped:
             self.proceed()
 
-    def _failed(self, call: Call, error: OperationError, received: int) -> None:
-        call.received = received
+    def _failed(self, call: Call, error: OperationError, received: int, answer: Answer | None = None) -> None:
+        """`answer` is one that came, and is of no use."""
         provider = call.provider
-        pause = provider.retry(call, error, received)
+        revised = None if answer is None else call.operation.revised(call, answer, error)
+        pause = provider.retry(call, error, received) if answer is None else None if revised is None else 0
         if call.phase is OVER:
             return  # as in `received`
-        self._leave(call, NOTHING if error.kind in provider.unpaid else None)
+        call.received, call.answer = received, answer
+        if answer is None:
+            usage, service = UNKNOWN_USAGE, None
+            self._leave(call, NOTHING if error.kind in provider.unpaid else None)
+        else:
+            usage, service = answer.usage, answer.service_ns
+            self._discard(call, usage, error)
         if pause is not None:
-            self._pause(call, error, pause)
+            self._pause(call, error, pause, revised)
             return
         call.phase = OVER
         self._state.broke(call.frame, call.node, error)
         self.routed = routed = self._now()
         self.delivered += 1
-        self._records.keep(call, error.kind, UNKNOWN_USAGE, None, routed, received)
+        self._records.keep(call, error.kind, usage, service, routed, received)
         self.unfinished -= 1
         self.proceed()
+
+    def _discard(self, call: Call, usage: Usage, error: OperationError) -> None:
+        """An answer that used so much is of no use. Its endpoint did answer, and is paid."""
+        provider = call.provider
+        if provider.gate is not None:
+            provider.gate.answered += 1
+            if provider.gate.troubled:
+                provider.gate.recovered()
+        if self._recorder is not None:
+            self._recorder.discarded(self._records.path(call), call, usage, error)
+        self._leave(call, None if self._budget is None else provider.cost(call.operation, usage))
 
     def _leave(self, call: Call, cost: Cost | None) -> None:
         """It is not in flight any more; `cost` is what the attempt cost, None where nobody knows."""
@@ -333,9 +351,11 @@ class Calls:
         except Exception as error:  # its attempt is over all the same
             raised_by(call.provider, error)
 
-    def _pause(self, call: Call, error: OperationError, pause: int) -> None:
-        """Another attempt follows after so many ns."""
+    def _pause(self, call: Call, error: OperationError, pause: int, revised: object) -> None:
+        """Another attempt follows after so many ns, and asks what is `revised`, where that is anything."""
         call.earlier = (*call.earlier, failed_attempt(call, error.kind))
+        if revised is not None:
+            call.revise(revised)
         call.slot_from = call.first = None
         call.dispatch = 0
         call.phase = PAUSED
@@ -355,7 +375,7 @@ class Calls:
         if wait:
             self._sleep(call, now + wait)
             return
-        call.handle = None
+        call.handle = call.answer = None
         del self._aside[call]
         gate = call.provider.gate
         if gate is not None and (self.limited or gate.troubled):

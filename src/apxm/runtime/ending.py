@@ -10,8 +10,9 @@ from apxm.errors import OperationError
 from apxm.operations.types import Value, check_size
 from apxm.runtime.budget import Budget, as_amount
 from apxm.runtime.calls import Calls
+from apxm.runtime.frames import FailureToken
 from apxm.runtime.options import RunOptions
-from apxm.runtime.state import FailureToken, State
+from apxm.runtime.state import State
 from apxm.runtime.stopped import MOST_PENDING, StopKind, Stopped
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call
@@ -59,9 +60,8 @@ def why_stopped(
     return Stopped(kind, limit, used, needed, paths, len(pending), reason if kind == "journal" else "")
 
 
-def _in_text(trace: Trace, at: FailureToken | Call) -> tuple[tuple[int, int], str]:
-    place = at.frame.index, at.node
-    return trace.position_of(*place), trace.path_of(*place)
+def _in_text(trace: Trace, at: FailureToken | Call) -> tuple[tuple[int, int], tuple[int, ...]]:
+    return trace.position_of(at.frame.index, at.node), at.frame.place(at.node)
 
 
 def _failure(trace: Trace, frame: int, node: int, error: OperationError) -> Failure:

@@ -8,10 +8,13 @@ from typing import assert_never, cast
 
 from apxm.errors import OperationError
 from apxm.operations.functions import FUNCTIONS
+from apxm.operations.plain import converted
 from apxm.operations.sequences import entry, joined
+from apxm.operations.text_forms import text_form_of
 from apxm.operations.types import Value, add_up, text_form
 from apxm.program.program import (
     Apply,
+    Cast,
     DictOf,
     Expression,
     Field,
@@ -21,6 +24,7 @@ from apxm.program.program import (
     Operand,
     Settled,
     Sum,
+    TextForm,
     TextOf,
     ToFloat,
     parts_of,
@@ -85,6 +89,12 @@ def evaluator(expression: Expression, operands: tuple[int, ...], settled: tuple[
         case ToFloat(of=of):
             inner = evaluator(of, operands, settled)
             return lambda values: _to_float(inner(values))
+        case Cast(of=of, target=target):
+            inner = evaluator(of, operands)
+            return lambda values: converted(inner(values), target)
+        case TextForm(of=of, record=name):
+            inner, made = evaluator(of, operands), text_form_of(name)
+            return lambda values: made(inner(values))
         case _:
             assert_never(expression)
 
@@ -147,6 +157,8 @@ def _decided(parts: list[tuple[Evaluate, tuple[int, ...]]], decisive: bool) -> E
 def _to_float(value: Value) -> Value:
     if isinstance(value, list):
         return [_to_float(item) for item in cast(list[Value], value)]
+    if value is None:
+        return None
     return float(_number(value))
 
 

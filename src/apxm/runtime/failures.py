@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from apxm.backends.protocol import SCHEMA_REFUSED
 from apxm.errors import BackendError, OperationError
+from apxm.operations.answers import UNFIT
 from apxm.runtime.gates import Gate
 from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, SHORT_PAUSE_NS, RetryBudget, pause_ns
 from apxm.runtime.waiting import Binding, Call
+
+_NO_FAILURES = (SCHEMA_REFUSED, UNFIT)
+"""Outcomes of attempts that are followed by one which asks in another way, and say nothing of the endpoint's health."""
 
 
 class EndpointFailures:
@@ -24,15 +29,20 @@ class EndpointFailures:
         """When an attempt that failed at `now` is made again, as `Provider.retry` has it."""
         if not isinstance(error, BackendError):
             return None
+        if error.kind == SCHEMA_REFUSED and all(attempt[4] != SCHEMA_REFUSED for attempt in call.earlier):
+            self._gate.answered += 1
+            self._run.warn(call, f"{error}; answers are asked for in words from now on")
+            return 0
         patience = self._patience(call, error, now)
         self._judge(call, error, now)
         most = self._retries if call.operation.retries is None else call.operation.retries
         may_pass = error.retryable and (error.retry_after_s or 0) <= LONGEST_RETRY_AFTER_S
-        if not may_pass or len(call.earlier) >= most or (patience is not None and patience <= 0):
+        failed = sum(attempt[4] not in _NO_FAILURES for attempt in call.earlier)
+        if not may_pass or failed >= most or (patience is not None and patience <= 0):
             return None
         hoping = call.hoping_since is not None
-        pause = SHORT_PAUSE_NS if hoping else pause_ns(len(call.earlier), self._run.random)
-        if call.earlier and not self._told:
+        pause = SHORT_PAUSE_NS if hoping else pause_ns(failed, self._run.random)
+        if failed and not self._told:
             self._told = True
             limit = f"for {error.patience_s:g} s" if hoping else f"up to {most} times"
             self._run.warn(call, f"{error.message}; tried again, {limit}, as others may be")
@@ -42,7 +52,7 @@ class EndpointFailures:
         """How much longer a pause lasts, as `Provider.delay` has it: a retry waits until the process can afford it."""
         # What was one call too many for the endpoint has been no burden to it, and comes again as slowly as it bears.
         # Where nobody listens there is nobody to be burdened.
-        free = call.earlier[-1][4] == RATE_LIMITED or call.hoping_since is not None
+        free = call.earlier[-1][4] in (RATE_LIMITED, *_NO_FAILURES) or call.hoping_since is not None
         return 0 if free else self._budget.take(now)
 
     def _patience(self, call: Call, error: BackendError, now: int) -> int | None:

@@ -37,10 +37,19 @@ PROCESS = Gates()
 class BackendPool:
     """The backends of a process by name, with their gates. Close it when no run uses it any more."""
 
-    def __init__(self, backends: Mapping[str, AnyBackend], default: str, shared: Gates | None = None) -> None:
-        """What is simulated shares nothing: each such backend is an endpoint of its own."""
+    def __init__(
+        self,
+        backends: Mapping[str, AnyBackend],
+        default: str,
+        shared: Gates | None = None,
+        *,
+        stands_in: bool = False,
+    ) -> None:
+        """What is simulated shares nothing: each such backend is an endpoint of its own. `stands_in` lets the default
+        one answer for names that are not there."""
         self.backends = dict(backends)
         self.default = default
+        self._stands_in = stands_in
         for name, backend in self.backends.items():
             _check(name, backend)
         self.gates = {
@@ -59,6 +68,8 @@ class BackendPool:
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
         key = name or self.default
+        if self._stands_in and key not in self.backends:
+            key = self.default
         if key not in self.backends:
             raise ConfigurationError(
                 f"the program asks for backend {key!r}, which is not configured", hint=self._known()

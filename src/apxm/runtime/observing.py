@@ -59,16 +59,16 @@ class ObservedCalls(Calls):
             self._tell(call, answer, received - call.sent)
         super()._answered(call, answer, value, received, began)
 
-    def _failed(self, call: Call, error: OperationError, received: int) -> None:
+    def _failed(self, call: Call, error: OperationError, received: int, answer: Answer | None = None) -> None:
         self._tell(call, error, received - call.sent)
-        super()._failed(call, error, received)
+        super()._failed(call, error, received, answer)
 
     def _refuse(self, call: Call, error: OperationError) -> None:
         self._tell(call, error, None)
         super()._refuse(call, error)
 
-    def _pause(self, call: Call, error: OperationError, pause: int) -> None:
-        super()._pause(call, error, pause)
+    def _pause(self, call: Call, error: OperationError, pause: int, revised: object) -> None:
+        super()._pause(call, error, pause, revised)
         self._observer.pauses(self._records.path(call), pause)
 
     def _give_up(self, call: Call, now: int) -> None:

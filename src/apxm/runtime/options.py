@@ -22,6 +22,8 @@ class RunLimits:
 
     max_concurrency: int | None = None
     """Most model calls in flight at once; None is no limit."""
+    max_open_turns: int = 4096
+    """Most turns of one `for` or `loop` that are open at once: further ones open as these end, in order."""
     timeout_s: float | None = None
     """Limit of the whole run; it then ends as `stopped`."""
     on_error: str = "finish"
@@ -64,6 +66,7 @@ class RunOptions(RunLimits):
 
 _NUMBERS: dict[str, Callable[[Any], int | float]] = {
     "max_concurrency": lambda given: count(given, "the concurrency"),
+    "max_open_turns": lambda given: count(given, "the open turns"),
     "timeout_s": lambda given: seconds(given, "the timeout"),
     "max_total_tokens": lambda given: count(given, "the budget", " token"),
     "max_cost": lambda given: amount(given, "the most a run may cost"),

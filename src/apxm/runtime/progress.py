@@ -42,10 +42,9 @@ class Spending:
         trace = self._trace
         for record in map(operation_record, trace.raw[self._seen :]):
             operation, provider = self._who(record.frame, record.node)
-            # Only the last attempt of an operation is ever answered.
-            usage = record.attempts[-1].usage
-            known = Usage(usage.input_tokens or 0, usage.output_tokens or 0)
-            self._cost += provider.cost(operation, known) or NOTHING
+            for usage in (attempt.usage for attempt in record.attempts):
+                known = Usage(usage.input_tokens or 0, usage.output_tokens or 0)
+                self._cost += provider.cost(operation, known) or NOTHING
             self._priced &= provider.unpriced(operation) is None
         self._seen = len(trace.raw)
         return self._cost.tokens, as_amount(self._cost.money) if trace.raw and self._priced else None

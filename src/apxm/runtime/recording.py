@@ -11,11 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from apxm.backends.protocol import Usage
-from apxm.errors import JournalError
+from apxm.errors import JournalError, OperationError
 from apxm.journal.journal import Journal
 from apxm.journal.rows import (
     Answered,
     Answers,
+    Discarded,
     Edited,
     Ended,
     History,
@@ -155,6 +156,14 @@ class Recorder:
         digest = request_digest(call.original, name, variant)
         row = Answered(path, digest, value, name, usage.input_tokens, usage.output_tokens, variant)
         self._append(row, then, urgent)
+
+    def discarded(self, path: str, call: Call, usage: Usage, error: OperationError) -> None:
+        """The running attempt of a call was answered, and the answer is of no use."""
+        name, variant = call.provider.name, call.provider.variant(call.request)
+        row = Discarded(
+            path, len(call.earlier), as_utf8(error.message), name, usage.input_tokens, usage.output_tokens, variant
+        )
+        self._append(row)
 
     def started(self, path: str, call: Call, then: Then, urgent: bool) -> None:
         """A call with an outside effect is about to begin. Its key is the same for every attempt and process."""

@@ -48,6 +48,11 @@ class Records:
 
 def failed_attempt(call: Call, kind: str) -> RawAttempt:
     """The running attempt of a call, which has just failed and is followed by another one."""
+    usage, service, answer = UNKNOWN_USAGE, None, call.answer
+    if answer is not None:  # one that was of no use
+        usage, service = answer.usage, answer.service_ns
+        if service is not None and service > call.received - call.sent:
+            service = call.received - call.sent
     return (
-        call.asked, call.granted, call.sent, call.received, kind, None, UNKNOWN_USAGE, call.slot_from, call.first
+        call.asked, call.granted, call.sent, call.received, kind, service, usage, call.slot_from, call.first
     )  # fmt: skip

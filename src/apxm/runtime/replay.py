@@ -17,10 +17,11 @@ from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.program.program import Flow, Operate
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
-from apxm.runtime.state import Frame, State
+from apxm.runtime.state import State
 from apxm.runtime.trace import Trace
 
 
@@ -53,7 +54,7 @@ def replayed_calls(history: History) -> list[ReplayedCall]:
 
     def answer(trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Answered | None:
         call = _replayed(trace, history, handler, frame, node)
-        found.append((_place(frame, node), call))
+        found.append((frame.place(node), call))
         return call.result
 
     replay(LoadedProgram(program), flow, header.inputs, answer)
@@ -68,7 +69,7 @@ def replay(
 ) -> tuple[State, Frame]:
     """Runs a flow without time, calls and output, as far as `answer` has results of its calls: for the operation at a
     node of a frame; the trace knows what they are called. Gives what is left, and the flow's own frame."""
-    state = State(program.plans)
+    state = State(program.program, program.plans)
     trace = Trace(program.program, flow, started=0, frames=state.frames)
     first = state.start(flow.plan, inputs)
     while (item := state.take()) is not None:
@@ -80,15 +81,6 @@ def replay(
         except OperationError as error:
             state.broke(frame, node, error)
     return state, first
-
-
-def _place(frame: Frame, node: int) -> tuple[int, ...]:
-    """Sorts as the program is written: nodes stand in its order, and a frame where it is opened."""
-    place = [node]
-    while frame.parent is not None:
-        place.append(frame.opener)
-        frame = frame.parent
-    return tuple(reversed(place))
 
 
 def _replayed(trace: Trace, history: History, handler: ModelCall, frame: Frame, node: int) -> ReplayedCall:

@@ -4,13 +4,14 @@ once and in place, and hands the others to `Calls`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from time import process_time_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from apxm.backends.protocol import BackendInfo
-from apxm.errors import InternalError, OperationError, UsageError
+from apxm.errors import InternalError, OperationError, Problems, UsageError
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Flow
 from apxm.program.tail import Tail
@@ -18,6 +19,7 @@ from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
+from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -26,7 +28,7 @@ from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
 from apxm.runtime.result_text import ResultText
-from apxm.runtime.state import Frame, State
+from apxm.runtime.state import State
 from apxm.runtime.stopped import StopKind, Stopped
 from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
@@ -52,18 +54,23 @@ class Run:
     ) -> None:
         """`arguments` are the values of the flow's parameters, in order, already of their types.
 
-        Raises `ConfigurationError` where the program asks for a backend that the pool does not have, `UsageError` where
-        its cost is limited and not known.
+        Raises `UsageError` where its cost is limited and not known.
         """
         self._options = options or RunOptions()
         self._recorder: Recorder | None = None
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.plans, self._emit, CLOCKED_INLINE)
+        self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
+        self._state.max_open_turns = self._options.max_open_turns
         binding = Binding(pool, self._options.seed, self._warn_of)
-        self._providers = {key: operation.bind(binding) for key, operation in program.waiting.items()}
+        self._linked = program.linked(flow)
+        self._providers: dict[Hashable, Provider] = {}
+        self._unlinked = Problems()
+        for key, (operation, *_) in self._linked.needs.items():
+            if (provider := self._unlinked.of(partial(operation.bind, binding), None)) is not None:
+                self._providers[key] = provider
         self._tail: Tail | None = None
         self._text: ResultText | None = None
         if self._options.on_text is not None:
@@ -71,7 +78,7 @@ class Run:
             self._text = ResultText(partial(self._tell, self._options.on_text), self._printed_all)
         self._streams = (
             self._tail is not None
-            or program.limits_first_parts
+            or self._linked.limits_first_parts
             or any(provider.first_timeout_ns for provider in self._providers.values())
         )
         self._calls: Calls | None = None
@@ -86,14 +93,28 @@ class Run:
         if self._options.max_cost is not None:
             refuse_unknown_prices(self._uses())
 
+    async def link(self) -> None:
+        """Asks all whom it can need whether they have what it needs of them. Raises `UsageError` or
+        `ConfigurationError` for what is missing, `LinkError` for several things."""
+        needs = self._linked.needs
+        alone = sum(map(len, needs.values())) == 1
+        asked = [provider.missing(needs[key], alone) for key, provider in self._providers.items()]
+        # One is asked in place: a task would let the loop turn before a run has begun.
+        found = await asyncio.gather(*asked) if len(asked) > 1 else [await each for each in asked]
+        for error in chain.from_iterable(found):
+            self._unlinked.add(error)
+        self._unlinked.raise_all()
+
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
         closing the journal is left to the caller.
 
         Cancelling it cancels everything in flight, waits until that is over, and raises `CancelledError` as usual. What
         `output`, `on_text` or `warn` raises, whatever it is, ends the run in the same way and is raised from here.
-        Raises `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
+        Raises `ConfigurationError` where the flow asks for a backend that the pool does not have, `LinkError` for
+        several, `UsageError` for a backend that cannot work on this loop, `InternalError` on a defect of ours.
         """
+        self._unlinked.raise_all()
         loop = asyncio.get_running_loop()
         self._recorder = recorder
         virtual = isinstance(loop, VirtualLoop)
@@ -159,11 +180,24 @@ class Run:
             max_concurrency=options.max_concurrency,
             budget=budget,
             recorder=recorder,
-            begin=begin,
+            begin=self._by_operation(begin),
             take=self._take_all,
             rest=self._rest,
             abort=self._abort,
         )
+
+    def _by_operation(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+        """`begin`, which where somebody wants to know says before which operation asks. A journal does not know."""
+        if not any(provider.by_operation for provider in self._providers.values()):
+            return begin
+
+        def begin_named(call: Call) -> None:
+            if call.provider.by_operation:
+                path = self.trace.path_of(call.frame.index, call.node)
+                call.made, call.request = call.original, call.provider.named(call.request, path)
+            begin(call)
+
+        return begin_named
 
     def _journal_failed(self) -> None:
         assert self._recorder is not None
@@ -257,9 +291,9 @@ class Run:
 
     def _uses(self) -> Iterator[tuple[WaitingOperation, Provider]]:
         """Its waiting operations as the program has them, however often each is made, and who does them."""
-        for plan in self._handlers:
-            for operation in plan:
-                if isinstance(operation, WaitingOperation):
+        for plan in self._linked.plans:
+            for operation in self._handlers[plan]:
+                if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
                     yield operation, self._providers[operation.provider]
 
     def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:

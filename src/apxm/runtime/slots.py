@@ -44,8 +44,8 @@ class Slots:
         if self._budget is not None and call.worst is NOTHING:
             asked = call.request
             call.request, call.worst = provider.bounded(asked)
-            if call.request is not asked:
-                call.unbounded = asked
+            if call.request is not asked and call.made is None:
+                call.made = asked
         queue = self._queues.setdefault(gate, [])
         heapq.heappush(queue, (-call.rank, next(self._sequence), call))
 

@@ -16,10 +16,10 @@ from apxm.backends.protocol import Handle
 from apxm.errors import OperationError
 from apxm.program.tail import Tail
 from apxm.runtime.defects import raised_by
+from apxm.runtime.frames import Frame
 from apxm.runtime.loops import TIMEOUT, RankedClock
 from apxm.runtime.phases import SENT
 from apxm.runtime.result_text import ResultText
-from apxm.runtime.state import Frame
 from apxm.runtime.waiting import Call
 from apxm.source import as_utf8
 

@@ -16,9 +16,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from apxm.backends.protocol import Usage
+from apxm.operations.answers import UNFIT
 from apxm.operations.types import Value
-from apxm.program.program import Flow, Opener, Operate, Program
-from apxm.program.unfolding import FrameRecord
+from apxm.program.program import Flow, Operate, Program
+from apxm.program.unfolding import FrameRecord, path_of
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped
 from apxm.source import shortened_left
@@ -69,6 +70,11 @@ class Attempt(NamedTuple):
     @property
     def latency(self) -> int:
         return self.received - self.sent
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer came, be it one that the operation could not use."""
+        return self.outcome in ("ok", UNFIT)
 
 
 class OperationRecord(NamedTuple):
@@ -176,18 +182,8 @@ class Trace:
         return sum(len(raw[5]) + 1 for raw in self.raw)
 
     def path_of(self, frame: int, node: int) -> str:
-        """The stable path of a node: its own within its flow, behind those of the calls around it."""
-        names = self.program.names.plans
-        record = self.frames[frame]
-        # What the flow gives has no name of its own.
-        parts = [names[record.plan].nodes[node].path or "return"]
-        while record.parent >= 0:
-            parent = self.frames[record.parent]
-            opener = self.program.plans[parent.plan].nodes[record.opener]
-            if isinstance(opener, Opener) and opener.leaves_flow:
-                parts.append(names[parent.plan].nodes[record.opener].path)
-            record = parent
-        return "/".join(reversed(parts))
+        """The stable path of a node, as `program.unfolding.path_of` gives it."""
+        return path_of(self.program, self.frames, frame, node)
 
     def place_of(self, frame: int, node: int) -> str:
         """``file:line:column`` of a node."""

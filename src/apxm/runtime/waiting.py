@@ -7,7 +7,7 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -16,13 +16,13 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Tell, Usage
-from apxm.errors import OperationError
+from apxm.errors import ApxmError, OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Cost
+from apxm.runtime.frames import Frame
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.phases import READY, Phase
-from apxm.runtime.state import Frame
 from apxm.runtime.trace import Place, RawAttempt
 
 
@@ -69,6 +69,11 @@ class WaitingOperation:
     first_timeout_ns: int | None = None
     """The time limit for the first part of an answer, as `timeout_ns`."""
 
+    @property
+    def needs(self) -> Hashable:
+        """What its provider has to have for it, such as a model; of operations with equal needs one is linked."""
+        return None
+
     def bind(self, run: Binding) -> Provider:
         """The provider for all operations with this one's key. Raises `ConfigurationError` where there is none."""
         raise NotImplementedError
@@ -78,8 +83,12 @@ class WaitingOperation:
         raise NotImplementedError
 
     def value(self, answer: Any) -> Value:
-        """What its answer is to the program. Raises `OperationError`."""
+        """What its answer is to the program. Raises `OperationError`, where it is of no use."""
         raise NotImplementedError
+
+    def revised(self, _call: Call, _answer: Any, _error: OperationError, /) -> Any:
+        """What is asked at once, in a further attempt, where `value` raised `error` of an answer; None for nothing."""
+        return None
 
 
 class Provider:
@@ -105,6 +114,8 @@ class Provider:
     """The time limit for the first part of an answer, likewise; where there is one, answers come in parts."""
     gate: Gate | None = None
     """Whose leave an attempt needs. Where there is none it takes no slot of the run either, and reserves no budget."""
+    by_operation: bool = False
+    """Whether what it is sent names the operation that asks."""
     records_started: bool = False
     """Whether a journal is told before an attempt begins, so that one with an outside effect is never made twice."""
     unpaid: frozenset[str] = frozenset()
@@ -128,6 +139,10 @@ class Provider:
         """What came of an attempt, as a run can use it, whoever made it."""
         raise NotImplementedError
 
+    def named(self, request: Any, _path: str, /) -> Any:
+        """The request as it is sent, by the operation at that path; for one that says `by_operation`."""
+        return request
+
     def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         """Why an attempt failed whose time is over, for `what` it did not bring."""
         return OperationError("timeout", f"no {what} from {self.title} within {limit_s:g} s")
@@ -135,6 +150,14 @@ class Provider:
     def variant(self, _request: Any, /) -> str | None:
         """Which of several that it has is asked, such as a backend's model; digests and rows of the journal name it."""
         return None
+
+    async def missing(self, _operations: Sequence[Any], _alone: bool, /) -> Sequence[ApxmError]:
+        """What keeps it from doing these operations, found out before the first call of a run.
+
+        `alone` says that the run needs nothing else: then its first call would tell as much, and nothing were paid
+        before.
+        """
+        return ()
 
     # --- trying again ----------------------------------------------------------------------------------------------
 
@@ -235,13 +258,18 @@ class Call(Struct, eq=False, gc=False):
     """The most that an attempt takes of its gate's minute; 0 where nobody counts."""
     worst: Cost = NOTHING
     """The most that an attempt can cost the run, which has a budget."""
-    unbounded: Any = None
-    """The request without what a budget added; None where there was nothing to add."""
+    made: Any = None
+    """The request as the program makes it, where another one is asked: bounded by a budget, or revised."""
 
     @property
     def original(self) -> Any:
-        """The request as the program makes it, whatever a budget added."""
-        return self.request if self.unbounded is None else self.unbounded
+        """The request as the program makes it, whatever is asked."""
+        return self.request if self.made is None else self.made
+
+    def revise(self, request: Any) -> None:
+        """Lets the next attempt ask `request`, whose bounds nobody knows yet."""
+        self.made, self.request = self.original, request
+        self.tokens, self.worst = 0, NOTHING
 
     @property
     def rank(self) -> int:

@@ -47,6 +47,10 @@ class ServedAnswer(Protocol):
         """An answer with nothing in it, whole or as events."""
         ...
 
+    def refusing(self, *, stream: bool) -> bytes:
+        """A refusal to answer, whole or as events, on a page where a shape can be asked for."""
+        ...
+
 
 class ServedCall(Protocol):
     """A body that was understood as a call."""

@@ -11,8 +11,8 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.simulator.bodies import BadRequestError, Limit, Nothing, StreamOptions, passing_over, wants_usage
 from apxm.simulator.chat_answer import ChatAnswer
 from apxm.simulator.logprobs import MOST_ALTERNATIVES
-from apxm.simulator.messages import FunctionName, Message, any_object, as_model_request
-from apxm.simulator.outputs import Sampling, Say, outputs, shapes, usage_of
+from apxm.simulator.messages import FunctionName, Message, any_object, as_model_request, told_schema
+from apxm.simulator.outputs import Sampling, Say, calls_of, outputs, usage_of, with_format
 from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
 
 _MOST_CHOICES = 128
@@ -110,8 +110,10 @@ class ChatCall:
         self._alternatives = _alternatives(request)
         offers = request.tools or request.functions or request.tool_choice or request.function_call
         called = _called(request) if offers else ()
-        made = shapes(self.asked, request.n or 1, called, *_schema(request.response_format, self.asked))
-        self._sampling = Sampling(request.n or 1, listed(request.stop), request.max_output_tokens, made)
+        calls = calls_of(called, self.asked, request.n or 1)
+        if not calls:
+            self.asked = with_format(self.asked, *_schema(request.response_format, self.asked))
+        self._sampling = Sampling(request.n or 1, listed(request.stop), request.max_output_tokens, calls)
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ChatAnswer:
         request = self._request
@@ -173,7 +175,7 @@ def _choice(request: ChatRequest) -> ToolChoice:
 def _schema(wanted: ResponseFormat | None, asked: ModelRequest) -> tuple[bytes | None, str]:
     """The schema that the answer has to fit, and where it stands; None where the answer is free."""
     if wanted is None or wanted.type == "text":
-        return None, ""
+        return told_schema(asked), "messages"
     if wanted.type == "json_object":
         return bytes(wanted.schema) or any_object(asked), "response_format.schema"
     if wanted.json_schema is None:

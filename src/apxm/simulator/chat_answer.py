@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.completion import CalledFunction, CalledTool, ChatChoice, ChatMessage
-from apxm.simulator.choices import ChoicesAnswer
+from apxm.backends.faults import REFUSAL
+from apxm.simulator.choices import DONE, ChoicesAnswer
 from apxm.simulator.logprobs import TokenLogprob, logprobs_of
 from apxm.simulator.outputs import Candidate, ToolCall, pieces
 
@@ -29,6 +30,7 @@ class Delta(Struct, omit_defaults=True):
     content: str | UnsetType | None = UNSET
     tool_calls: list[CalledToolDelta] | None = None
     function_call: CalledFunction | None = None
+    refusal: str | None = None
 
 
 class ChunkChoice(Struct):
@@ -44,6 +46,12 @@ class ChatAnswer(ChoicesAnswer, frozen=True, kw_only=True):
 
     older: bool
     """Whether a call is written as an answer to `functions`."""
+
+    def refusing(self, *, stream: bool) -> bytes:
+        if not stream:
+            return self._whole((ChatChoice(0, ChatMessage("assistant", None, refusal=REFUSAL), "stop"),))
+        begun, over = ChunkChoice(0, Delta("assistant", refusal=REFUSAL)), ChunkChoice(0, Delta(), "stop")
+        return self._chunk((begun,), UNSET) + self._chunk((over,), UNSET) + DONE
 
     def choice(self, index: int, output: Candidate) -> ChatChoice:
         if not output.calls:

@@ -12,7 +12,7 @@ from apxm.backends.completion import Completion, TokenCounts
 from apxm.simulator.answers import Stream
 from apxm.simulator.outputs import Candidate
 
-_DONE = b"data: [DONE]\n\n"
+DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,7 +44,9 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
         return self._whole([self.choice(index, output) for index, output in enumerate(self.outputs)])
 
     def without_choices(self, *, stream: bool) -> bytes:
-        return self._chunk((), UNSET) + _DONE if stream else self._whole(())
+        return self._chunk((), UNSET) + DONE if stream else self._whole(())
+
+    refusing = without_choices
 
     def stream(self, *, by_token: bool) -> Stream:
         """One choice after the other."""
@@ -58,7 +60,7 @@ class ChoicesAnswer(Struct, frozen=True, kw_only=True):
                 yield is_token, self._chunk((chunk,), usage)
         if self.wants_usage:
             yield False, self._chunk((), self.usage)
-        yield False, _DONE
+        yield False, DONE
 
     def _whole(self, choices: Sequence[Struct]) -> bytes:
         return _encode(Completion(self.id, self.kinds[0], self.created, self.model, choices, self.usage))

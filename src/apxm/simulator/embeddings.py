@@ -85,6 +85,8 @@ class EmbeddingsAnswer(Struct, frozen=True):
     def without_choices(self, *, stream: bool) -> bytes:  # noqa: ARG002
         return self._list([])
 
+    refusing = without_choices
+
     def stream(self, *, by_token: bool) -> Stream:  # noqa: ARG002
         """Never asked for: there are no events of embeddings."""
         return Stream(b"", (), self.whole())

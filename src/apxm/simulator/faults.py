@@ -27,6 +27,9 @@ def refusal(fault: FaultKind) -> Reply:
     if fault == "429":
         wait = b"Retry-After: %d\r\n" % RETRY_AFTER_S
         return error(429, "Too many requests (a simulated fault).", code="rate_limit_exceeded", headers=wait)
+    if fault == "no_format":
+        message = "'response_format' of this type is not supported (a simulated fault)."
+        return error(400, message, param="response_format")
     return error(int(fault), "The server failed (a simulated fault).")
 
 
@@ -41,6 +44,8 @@ def spoiled(fault: FaultKind, answer: ServedAnswer, *, stream: bool, headers: by
         body = sound[: len(sound) // 2]
     elif fault == "utf8":
         body = _TEXTS.sub(b"\\g<0>\xff", sound)  # no text holds what is looked for: its quotes are escaped
+    elif fault == "refusal":
+        body = answer.refusing(stream=stream)
     else:
         body = answer.without_choices(stream=stream)
     return Reply(200, body, EVENT_STREAM if stream else JSON, headers)

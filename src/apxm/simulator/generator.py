@@ -7,7 +7,7 @@ from itertools import count
 from time import time
 from typing import Protocol
 
-from apxm.backends.faults import AT_ONCE, FaultKind
+from apxm.backends.faults import AT_ONCE, MISSHAPEN, FaultKind
 from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.backends.simulated import NS_PER_DRIPPED_BYTE, SimulatedBackend
 from apxm.simulator.answers import ServedAnswer, ServedCall, Stream
@@ -94,6 +94,9 @@ class _RunningCall:
         assert result.service_ns is not None
         self._over_at += result.service_ns
         generator = self._generator
+        if self._fault in MISSHAPEN:
+            generator.metrics.fault(self._fault)
+            result, self._fault = generator.backend.misshapen(self._call.asked, result, self._fault), None
         self._answer = self._call.answer(next(generator.numbers), int(time()), result, generator.say)
         if not generator.token_ns:
             self._finish()

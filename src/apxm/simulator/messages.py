@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from apxm.backends.protocol import ModelRequest
+from apxm.operations.schemas import INSTRUCTION
 
 _ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
 _INSTRUCTING = ("system", "developer")
@@ -68,10 +69,16 @@ def any_object(asked: ModelRequest) -> bytes:
     return _schema_among("\n".join((asked.system_text() or "", asked.prompt))) or _ANY_OBJECT
 
 
+def told_schema(asked: ModelRequest) -> bytes | None:
+    """The schema that A-PXM tells a model of whose endpoint takes none; None where there is none."""
+    _, told, behind = (asked.system or "").partition(INSTRUCTION)
+    return _schema_among(behind) if told else None
+
+
 def _schema_among(text: str) -> bytes | None:
     """The first JSON object in `text` that describes an object's properties and that a value can be made for."""
-    from apxm.simulator.examples import example
-    from apxm.simulator.schemas import SchemaError, read_schema
+    from apxm.backends.examples import example
+    from apxm.backends.schemas import SchemaError, read_schema
 
     decode = json.JSONDecoder().raw_decode
     at = -1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from apxm.backends.completion import TokenCounts
 from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.shapes import drawn
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens, tokens_of
+from apxm.operations.schemas import AnswerFormat
 from apxm.simulator.bodies import BadRequestError
 from apxm.simulator.tools import Function, Offer
 
@@ -39,11 +41,8 @@ class Candidate(Struct, frozen=True):
         return said + sum(count_tokens(call.arguments) for call in self.calls) if self.calls else said
 
 
-class Shape(Struct, frozen=True):
-    """What a choice has to be where it is not free: a text that is JSON, or calls, each a name and its arguments."""
-
-    text: str | None = None
-    calls: tuple[tuple[str, str], ...] = ()
+Calls = tuple[tuple[str, str], ...]
+"""Calls of functions, each a name and its arguments."""
 
 
 class Sampling(Struct, frozen=True):
@@ -52,25 +51,28 @@ class Sampling(Struct, frozen=True):
     choices: int = 1
     stop: Sequence[str] = ()
     max_tokens: int | None = None
-    shapes: Sequence[Shape] = ()
-    """One for each choice; none where these are free."""
+    calls: Sequence[Calls] = ()
+    """The calls of each choice; none where these are words."""
 
 
-def shapes(
-    asked: ModelRequest, choices: int, called: Sequence[Offer], schema: bytes | None, place: str
-) -> tuple[Shape, ...]:
-    """The shapes of all choices: calls of `called`, else a value of `schema`, which stands at `place`, else none.
+def calls_of(called: Sequence[Offer], asked: ModelRequest, choices: int) -> tuple[Calls, ...]:
+    """The calls of all choices, none where `called` is empty. Raises `BadRequestError` for parameters that no value is
+    made for."""
+    if not called:
+        return ()
+    return tuple(
+        tuple((f.name, _arguments(f, asked, f"{choice} {f.name}", where)) for f, where in called)
+        for choice in range(choices)
+    )
 
-    Raises `BadRequestError` for a schema that no value is made for.
-    """
-    if called:
-        return tuple(
-            Shape(calls=tuple((f.name, _arguments(f, asked, f"{choice} {f.name}", where)) for f, where in called))
-            for choice in range(choices)
-        )
-    if schema is not None:
-        return tuple(Shape(_written(_value(schema, asked, str(choice), place))) for choice in range(choices))
-    return ()
+
+def with_format(asked: ModelRequest, schema: bytes | None, place: str) -> ModelRequest:
+    """The request for an answer of `schema`, which stands at `place` in a body. Raises `BadRequestError` for one that
+    no value is made for."""
+    if schema is None:
+        return asked
+    _value(schema, asked, "", place)
+    return replace(asked, answer=AnswerFormat("answer", schema.decode()))
 
 
 def _arguments(function: Function, asked: ModelRequest, purpose: str, place: str) -> str:
@@ -80,43 +82,38 @@ def _arguments(function: Function, asked: ModelRequest, purpose: str, place: str
     value = _value(schema, asked, purpose, place)
     if not isinstance(value, dict):
         raise BadRequestError(f"'{place}': what fits it is no object, and arguments have to be one.", place)
-    return _written(cast(object, value))
+    return msgspec.json.encode(cast(object, value)).decode()
 
 
 def _value(schema: bytes, asked: ModelRequest, purpose: str, place: str) -> Any:
     """One of `schema` that follows from what is asked."""
-    from apxm.simulator.examples import example
-    from apxm.simulator.schemas import SchemaError, read_schema
+    from apxm.backends.schemas import SchemaError
 
-    digest = blake2b(schema, digest_size=8)
-    for part in (asked.system_text() or "", asked.prompt, purpose):
-        digest.update(b"\0" + part.encode(errors="surrogatepass"))
     try:
-        return example(read_schema(schema), int.from_bytes(digest.digest()))
+        return drawn(schema, asked.system_text() or "", asked.prompt, purpose)
     except SchemaError as refused:
         raise BadRequestError(f"'{place}': {refused}.", place) from None
 
 
-def _written(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 def outputs(asked: ModelRequest, sampling: Sampling, said: ModelAnswer, say: Say, number: int) -> tuple[Candidate, ...]:
     """`said` is what the backend answers as the first choice; `number` is that of the call."""
-    if sampling.shapes:
+    if sampling.calls:
         return tuple(
-            _shaped(shape, sampling, f"call_simulated_{number}_{choice}_")
-            for choice, shape in enumerate(sampling.shapes)
+            _called(calls, sampling, f"call_simulated_{number}_{choice}_")
+            for choice, calls in enumerate(sampling.calls)
         )
-    first = _worded(said, sampling)
+    shaped = asked.answer is not None
+    first = _worded(said, sampling, shaped=shaped)
     if sampling.choices == 1:
         return (first,)
-    return (first, *(_worded(say(asked, choice), sampling) for choice in range(1, sampling.choices)))
+    others = (_worded(say(asked, choice), sampling, shaped=shaped) for choice in range(1, sampling.choices))
+    return (first, *others)
 
 
-def _worded(said: ModelAnswer, sampling: Sampling) -> Candidate:
+def _worded(said: ModelAnswer, sampling: Sampling, *, shaped: bool) -> Candidate:
+    """A limit that is just enough ends words; a shape it leaves whole."""
     limit = sampling.max_tokens
-    reached = limit is not None and (said.usage.output_tokens or 0) >= limit
+    reached = said.cut_off or (limit is not None and not shaped and (said.usage.output_tokens or 0) >= limit)
     otherwise: FinishReason = "length" if reached else "stop"
     return _stopped(said.text, sampling, otherwise) if sampling.stop else Candidate(said.text, (), otherwise)
 
@@ -126,14 +123,11 @@ def _stopped(text: str, sampling: Sampling, otherwise: FinishReason) -> Candidat
     return Candidate(text[: min(ends)], (), "stop") if ends else Candidate(text, (), otherwise)
 
 
-def _shaped(shape: Shape, sampling: Sampling, call_id: str) -> Candidate:
+def _called(called: Calls, sampling: Sampling, call_id: str) -> Candidate:
     """What goes beyond the limit is cut off, be it in the middle of a value, as a model that reaches it does."""
     room = sampling.max_tokens * CHARACTERS_PER_TOKEN if sampling.max_tokens is not None else None
-    if shape.text is not None:
-        whole = room is None or len(shape.text) <= room
-        return _stopped(shape.text[:room], sampling, "stop" if whole else "length")
     calls: list[ToolCall] = []
-    for name, arguments in shape.calls:
+    for name, arguments in called:
         if room is not None and room <= 0:
             return Candidate("", tuple(calls), "length")
         calls.append(ToolCall(f"{call_id}{len(calls)}", name, arguments[:room]))

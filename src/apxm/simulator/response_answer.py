@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from apxm.backends.completion import TokenCounts
+from apxm.backends.faults import REFUSAL
 from apxm.simulator.answers import Stream
 from apxm.simulator.logprobs import TokenLogprob
 from apxm.simulator.outputs import Candidate, ToolCall, pieces
@@ -39,6 +40,11 @@ class ResponseAnswer(Struct, frozen=True, kw_only=True):
 
     def without_choices(self, *, stream: bool) -> bytes:
         response = self._response([], over=True)
+        return _event(0, "response.completed", {"response": response}) if stream else _encode(response)
+
+    def refusing(self, *, stream: bool) -> bytes:
+        message = self._message("completed", [{"type": "refusal", "refusal": REFUSAL}])
+        response = self._response([message], over=True)
         return _event(0, "response.completed", {"response": response}) if stream else _encode(response)
 
     def _response(self, output: list[Json], *, over: bool) -> Json:

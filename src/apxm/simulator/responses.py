@@ -11,7 +11,7 @@ from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.simulator.bodies import Anything, BadRequestError, Limit, Nothing, StreamOptions, passing_over
 from apxm.simulator.logprobs import MOST_ALTERNATIVES, logprobs_of
 from apxm.simulator.messages import ContentPart, FunctionName, Message, any_object, as_model_request
-from apxm.simulator.outputs import Sampling, Say, Shape, outputs, shapes, usage_of
+from apxm.simulator.outputs import Sampling, Say, calls_of, outputs, usage_of, with_format
 from apxm.simulator.response_answer import ResponseAnswer
 from apxm.simulator.tools import Function, Mode, Offer, ToolChoice, functions_to_call
 
@@ -123,8 +123,10 @@ class ResponseCall:
         self.stream = bool(request.stream)
         self.asked = as_model_request(messages, request.model, request.max_output_tokens)
         self._request = request
-        made = _shapes(request, self.asked, messages)
-        self._sampling = Sampling(max_tokens=request.max_output_tokens, shapes=made)
+        calls = calls_of(_called(request, messages), self.asked, 1)
+        if not calls:
+            self.asked = with_format(self.asked, *_schema(request.text and request.text.format, self.asked))
+        self._sampling = Sampling(max_tokens=request.max_output_tokens, calls=calls)
 
     def answer(self, number: int, created: int, said: ModelAnswer, say: Say) -> ResponseAnswer:
         request = self._request
@@ -158,23 +160,25 @@ def _text(content: str | list[ItemPart] | None) -> str | list[ContentPart]:
     return content or "" if not isinstance(content, list) else [ContentPart(text=part.text) for part in content]
 
 
-def _shapes(request: ResponseRequest, asked: ModelRequest, messages: Sequence[Message]) -> Sequence[Shape]:
+def _called(request: ResponseRequest, messages: Sequence[Message]) -> Sequence[Offer]:
     offered = [
         Offer(Function(tool.name, parameters=tool.parameters), f"tools[{index}].parameters")
         for index, tool in enumerate(request.tools or ())
     ]
-    called = functions_to_call(offered, _choice(request), messages)
-    schema, place = None, "text.format.schema"
-    wanted = request.text and request.text.format
-    if wanted and wanted.type != "text":
-        if wanted.type == "json_object":
-            schema = any_object(asked)
-        else:
-            if wanted.schema is UNSET or wanted.name is UNSET:
-                missing = "text.format.schema" if wanted.schema is UNSET else "text.format.name"
-                raise BadRequestError(f"'{missing}' is required.", missing)
-            schema = bytes(wanted.schema)
-    return shapes(asked, 1, called, schema, place)
+    return functions_to_call(offered, _choice(request), messages)
+
+
+def _schema(wanted: TextFormat | None, asked: ModelRequest) -> tuple[bytes | None, str]:
+    """The schema that the answer has to fit, and where it stands; None where the answer is free."""
+    place = "text.format.schema"
+    if wanted is None or wanted.type == "text":
+        return None, place
+    if wanted.type == "json_object":
+        return any_object(asked), place
+    if wanted.schema is UNSET or wanted.name is UNSET:
+        missing = place if wanted.schema is UNSET else "text.format.name"
+        raise BadRequestError(f"'{missing}' is required.", missing)
+    return bytes(wanted.schema), place
 
 
 def _choice(request: ResponseRequest) -> ToolChoice:

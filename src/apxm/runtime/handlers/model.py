@@ -3,12 +3,14 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from msgspec.structs import replace
 
 from apxm.backends.protocol import (
+    SCHEMA_REFUSED,
     AnyBackend,
     CallbackBackend,
     CoroutineBackend,
@@ -17,27 +19,45 @@ from apxm.backends.protocol import (
     Usage,
     sound_outcome,
 )
-from apxm.errors import BackendError, OperationError
+from apxm.errors import ApxmError, BackendError, OperationError
+from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.definition import Operation
+from apxm.operations.schemas import answer_format
 from apxm.operations.sequences import joined
-from apxm.operations.types import Value, text_form
+from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
+from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
+from apxm.source import shortened
 
 _ASSUMED_OUTPUT = 1024
 """Tokens of an answer that nothing limits."""
+
+
+_REPAIR = """\
+{prompt}
+
+You have answered before:
+
+{answer}
+
+That is of no use: {error}. Answer again, with all of it right."""
+"""The prompt of the call that repairs an answer."""
+_LONGEST_SAID = 20_000
+"""Characters of an answer that does not fit, in that prompt."""
 
 
 class ModelCall(WaitingOperation):
     """One model operation of a plan: everything about its request that is known before the run."""
 
     __slots__ = (
+        "_answer",
         "_budget",
         "_constant",
         "_context",
@@ -50,9 +70,11 @@ class ModelCall(WaitingOperation):
         "first_timeout_ns",
         "max_tokens",
         "model",
+        "read",
     )
 
-    def __init__(self, operation: Operation, node: Operate) -> None:
+    def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
+        """`records` are those of the program, which its result may be of."""
         self._operation = operation
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
@@ -63,6 +85,12 @@ class ModelCall(WaitingOperation):
         self._temperature: float | None = literal(node, "temperature")
         self.max_tokens: int | None = literal(node, "max_tokens")
         self._budget: int | None = literal(node, "budget")
+        choices: list[str] = literal(node, "choices") or []
+        expected = parse_type(node.result, records)
+        typed = expected != STR or bool(choices)
+        self._answer = answer_format(expected, choices) if typed else None
+        self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
+        """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -80,11 +108,30 @@ class ModelCall(WaitingOperation):
         """The backend that the program names; None for the one that answers by default."""
         return cast("str | None", self.provider)
 
+    @property
+    def needs(self) -> str | None:
+        return self.model
+
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
     def value(self, answer: ModelAnswer) -> Value:
-        return answer.text
+        if self.read is None:
+            return answer.text
+        try:
+            return self.read(answer.text)
+        except OperationError as unfit:
+            if answer.cut_off:
+                unfit.message += "; it was cut off by a limit of tokens, and a larger max_tokens leaves room for all"
+            raise
+
+    def revised(self, call: Call, answer: ModelAnswer, error: OperationError) -> ModelRequest | None:
+        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again."""
+        if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
+            return None
+        asked: ModelRequest = call.original
+        said = shortened(answer.text, _LONGEST_SAID)
+        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=said, error=error.message))
 
     def request(self, values: list[Value], form: bool) -> ModelRequest:
         """The request, for a backend that has a reasoning setting, or has not where `form` is false. Raises
@@ -94,16 +141,18 @@ class ModelCall(WaitingOperation):
         prompt = text_form(self._prompt(values))
         if self._context is not None:
             prompt = with_context(prompt, self._context(values))
-        reasons = form and self._operation.reasons
+        instead = form and self._operation.reasons
+        reasons = instead or (form and self._budget is not None)
         made = ModelRequest(
             prompt,
             None if self._system is None else text_form(self._system(values)),
-            None if reasons else self._operation.instruction,
+            None if instead else self._operation.instruction,
             self.model,
             self._temperature,
             self.max_tokens,
             reasons,
             self._budget if reasons else None,
+            self._answer,
         )
         if self._constant:
             self._made, self._made_for = made, form
@@ -115,11 +164,15 @@ class ModelProvider(Provider):
 
     kind = "backend"
     unpaid = frozenset(
-        {"http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files"}
-    )
+        {
+            "http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files",
+            SCHEMA_REFUSED,
+        }
+    )  # fmt: skip
     """Kinds of failure in which no model worked."""
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
+        self._backend = backend
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
@@ -129,6 +182,7 @@ class ModelProvider(Provider):
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
         self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
         self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self.by_operation = getattr(backend, "by_operation", False)
         first = limits.timeout_first_token_s
         self.first_timeout_ns = None if first is None else limit_ns(first)
         self.begin_stream = getattr(backend, "begin_stream", None)
@@ -140,6 +194,10 @@ class ModelProvider(Provider):
         failures = EndpointFailures(gate, limits.retries, run.pool.retries, run)
         self.retry, self.delay = failures.retry, failures.delay
 
+    async def missing(self, operations: Sequence[ModelCall], alone: bool) -> Sequence[ApxmError]:
+        wanted = () if alone else dict.fromkeys(operation.model or self._model for operation in operations)
+        return await missing_models(self._backend, wanted)
+
     def answer(self, call: Call, outcome: object) -> ModelAnswer | OperationError:
         try:
             found = sound_outcome(outcome)
@@ -148,6 +206,9 @@ class ModelProvider(Provider):
         if isinstance(found, ModelAnswer) and found.cut_off:
             self._tell_cut_off(call)
         return found
+
+    def named(self, request: ModelRequest, path: str) -> ModelRequest:
+        return replace(request, operation=path)
 
     def timeout(self, limit_s: float, what: str = "answer") -> OperationError:
         where = f" ({self.info.endpoint})" if self.info and self.info.endpoint else ""

@@ -2,57 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from itertools import chain
+from typing import NamedTuple
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
-from apxm.program.program import Operate, Program
+from apxm.operations.types import Type
+from apxm.program.program import Flow, Opener, Operate, Program
+from apxm.runtime.frames import LoadedPlan, Replace
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
-from apxm.runtime.state import LoadedPlan, Replace, load
+from apxm.runtime.state import load
 from apxm.runtime.waiting import WaitingOperation
 
 Handler = InlineOperation | WaitingOperation
 
 
-def handler(node: Operate) -> Handler:
-    """Raises `ArtifactError` for an operation that this version does not run."""
+def handler(node: Operate, records: Mapping[str, Type]) -> Handler:
+    """What runs a node of a program with such records. Raises `ArtifactError` for an operation that this version does
+    not run."""
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
-        return ModelCall(operation, node)
+        return ModelCall(operation, node, records)
     call = inline_operation(node)
     if call is not None:
         return call
     raise ArtifactError(f"the program uses the operation {node.operation!r}, which this version of apxm cannot run")
 
 
+class Linked(NamedTuple):
+    """What a run of a flow can need, as far as its program tells."""
+
+    plans: tuple[int, ...]
+    """The plans that it can open frames of, in the order in which they are found."""
+    needs: dict[Hashable, tuple[WaitingOperation, ...]]
+    """By the key of each provider, an operation for each of the things that are needed of it. Any of them can bind
+    it."""
+    limits_first_parts: bool
+    """Whether an operation limits the time for the first part of its answer."""
+
+
+def reachable(program: Program, plan: int) -> Iterable[int]:
+    """`plan`, and all that are opened from there on."""
+    found = {plan: None}
+    waiting = [plan]
+    while waiting:
+        openers = (node for node in program.plans[waiting.pop()].nodes if isinstance(node, Opener))
+        opened = [each for opener in openers for each in opener.opened if each not in found]
+        found |= dict.fromkeys(opened)
+        waiting += dict.fromkeys(opened)
+    return found
+
+
 class LoadedProgram:
     """A program ready to run, for any number of runs."""
 
     def __init__(
-        self, program: Program, handler_of: Callable[[Operate], Handler] = handler, replace: Replace | None = None
+        self,
+        program: Program,
+        handler_of: Callable[[Operate, Mapping[str, Type]], Handler] = handler,
+        replace: Replace | None = None,
     ) -> None:
         """Predictions have handlers of their own, and values that no answer decides."""
         self.program = program
+        records = program.record_types
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(handler_of(node) if isinstance(node, Operate) else None for node in plan.nodes)
+            tuple(handler_of(node, records) if isinstance(node, Operate) else None for node in plan.nodes)
             for plan in program.plans
         )
         """The handlers by plan and node; None where the node is not an operation."""
         inline = tuple(tuple(h if isinstance(h, InlineOperation) else None for h in plan) for plan in self.handlers)
         self.plans: tuple[LoadedPlan, ...] = load(program, inline, replace)
-        self.waiting: dict[Hashable, WaitingOperation] = {}
-        """The first operation by the key of its provider: any of those that share the key can bind it."""
-        self.limits_first_parts = False
-        """Whether an operation limits the time for the first part of its answer."""
-        for found in chain.from_iterable(self.handlers):
-            if isinstance(found, WaitingOperation):
-                self.waiting.setdefault(found.provider, found)
-                self.limits_first_parts |= found.first_timeout_ns is not None
+        self._linked: dict[int, Linked] = {}
+
+    def linked(self, flow: Flow) -> Linked:
+        """What a run of `flow` can need."""
+        if flow.plan not in self._linked:
+            self._linked[flow.plan] = self._link(flow.plan)
+        return self._linked[flow.plan]
+
+    def _link(self, plan: int) -> Linked:
+        plans = list(reachable(self.program, plan))
+        needs: dict[Hashable, dict[Hashable, WaitingOperation]] = {}
+        waiting = [found for each in plans for found in self.handlers[each] if isinstance(found, WaitingOperation)]
+        for found in waiting:
+            needs.setdefault(found.provider, {}).setdefault(found.needs, found)
+        return Linked(
+            tuple(plans),
+            {key: tuple(operations.values()) for key, operations in needs.items()},
+            any(found.first_timeout_ns is not None for found in waiting),
+        )
 
     @property
     def backends(self) -> tuple[str | None, ...]:
         """Those that the calls name, each once and in their order; None is the default one."""
-        return tuple(call.backend for call in self.waiting.values() if isinstance(call, ModelCall))
+        calls = (call for call in chain.from_iterable(self.handlers) if isinstance(call, ModelCall))
+        return tuple(dict.fromkeys(call.backend for call in calls))

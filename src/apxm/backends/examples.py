@@ -14,8 +14,8 @@ from fractions import Fraction
 from random import Random
 from typing import Any, TypeVar, cast
 
-from apxm.simulator.patterns import PatternError, text_matching
-from apxm.simulator.schemas import Keywords, Schema, SchemaError, merged
+from apxm.backends.patterns import PatternError, text_matching
+from apxm.backends.schemas import Keywords, Schema, SchemaError, merged
 
 T = TypeVar("T")
 

@@ -1,7 +1,4 @@
-"""Tools for tests of agent programs: virtual time, and a backend that answers as it is told.
-
-from apxm.testing import ScriptedBackend, run_virtually
-"""
+"""A backend that answers as it is told, on any clock, and remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -26,12 +23,10 @@ from apxm.operations.types import Value
 from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.loops import VirtualLoop, run_virtually
+from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
-
-__all__ = ["ScriptedBackend", "ScriptedCall", "VirtualLoop", "execute_virtually", "run_virtually"]
 
 _WORD = re.compile(r"\s*\S+\s*")
 Script = Callable[[ModelRequest], "str | BackendError"]

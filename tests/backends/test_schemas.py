@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
-from apxm.simulator.examples import example
-from apxm.simulator.schemas import SchemaError, read_schema
+from apxm.backends.examples import example
+from apxm.backends.schemas import SchemaError, read_schema
 
 Json = dict[str, Any]
 NODE: Json = {

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from apxm.simulator.patterns import PatternError, text_matching
+from apxm.backends.patterns import PatternError, text_matching
 
 PATTERNS = [
     "",

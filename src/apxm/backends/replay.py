@@ -1,0 +1,130 @@
+"""A backend that answers from a file, and records there what it does not have yet: each request is paid for once.
+
+A request is what the program says: its texts and options, and the operation that makes it; not what the recorded
+backend adds of its own (its model, system text, temperature). Equal requests of several operations have an answer each,
+so seven samples of one prompt are seven, and which operation has which does not depend on who was quicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import asdict, replace
+
+from apxm.backends.protocol import NO_LIMITS, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
+from apxm.backends.recording import Recorded, Recording, request_key, without_times
+from apxm.errors import BackendError, ConfigurationError
+from apxm.source import shortened
+from apxm.textdiff import changes
+
+_COMPARED = 2000
+"""Characters of a prompt that are compared to find the nearest one."""
+_MOST_COMPARED = 500
+"""Recorded requests that are, at most."""
+
+
+class ReplayBackend:
+    """Coroutine style; works in any event loop."""
+
+    by_operation = True
+
+    def __init__(self, name: str, file: str, of: CoroutineBackend | None = None) -> None:
+        """Answers from `file` what is in it; anything else `of` answers, and that is recorded. Without `of` it fails.
+
+        Raises `ConfigurationError` where the file cannot be used.
+        """
+        self._of = of
+        self._recording = recording = Recording(file)
+        if of is None:
+            recording.read()
+        else:
+            recording.read_or_make()
+        self.info = replay_info(name, file, None if of is None else of.info)
+        self.limits = NO_LIMITS if of is None else of.limits
+        self.can_reason: bool = (
+            any(each.request.reasoning for each in recording.answers.values()) if of is None else of.can_reason
+        )
+
+    async def call(self, request: ModelRequest) -> ModelAnswer:
+        operation, request = request.operation or "", replace(request, operation=None)
+        found = self._recording.answers.get((request_key(request), operation))
+        if found is None and self._of is not None:
+            answer = await self._of.call(request)
+            try:
+                found = self._recording.add(Recorded(operation, request, without_times(answer)))
+            except ConfigurationError as error:
+                message = f"the answer could not be recorded: {error}"
+                raise BackendError("not_recorded", message, retryable=False) from None
+        return self._elsewhere(operation, request) if found is None else found.answer
+
+    async def close(self) -> None:
+        self._recording.sort()
+        if self._of is not None:
+            await self._of.close()
+
+    def prepare(self) -> None:
+        """Makes ready whom it records. Raises `ConfigurationError`."""
+        if (prepare := getattr(self._of, "prepare", None)) is not None:
+            prepare()
+
+    async def listed(self) -> list[str] | None:
+        """Whatever is recorded is there; a model that is not is met at its call."""
+        return None
+
+    def _elsewhere(self, operation: str, request: ModelRequest) -> ModelAnswer:
+        """The answer that other operations have for the same request, where it is only one. Raises `BackendError`."""
+        key = request_key(request)
+        same = [each for (known, _), each in self._recording.answers.items() if known == key]
+        if same and all(each.answer.text == same[0].answer.text for each in same):
+            return same[0].answer
+        file = self._recording.path
+        if same:
+            others = shortened(", ".join(sorted(each.operation for each in same)), 100)
+            what = f"{file} has several answers to this request, of {others}, and none of {operation}"
+        else:
+            near = _nearest(operation, request, self._recording.answers.values())
+            what = f"{file} has no answer to this request"
+            if near is not None:
+                what += "\n".join([f"; the nearest that it has, of {near.operation}:", *_difference(near, request)])
+        raise BackendError(
+            "not_recorded", what, retryable=False,
+            hint="with `of` in the backend's settings, and CI not set, it is asked for once and recorded",
+        )  # fmt: skip
+
+
+def replay_info(name: str, file: str, of: BackendInfo | None) -> BackendInfo:
+    """The description of a backend that records `of`, or only answers."""
+    if of is None:
+        return BackendInfo(name, "replay", "recorded", simulated=True, description=f"recorded answers of {file}")
+    return BackendInfo(
+        name, "replay", of.model, of.endpoint, description=f"recorded answers of {file}, else {of.description}"
+    )
+
+
+def _nearest(operation: str, request: ModelRequest, known: Iterable[Recorded]) -> Recorded | None:
+    """The recorded request that is most like this one: mostly the same operation's, before somebody changed it."""
+    from difflib import SequenceMatcher  # only a mistake needs it
+
+    found = list(known)
+    own = [each for each in found if each.operation == operation]
+    matcher = SequenceMatcher(b=request.prompt[:_COMPARED], autojunk=False)
+
+    def likeness(each: Recorded) -> float:
+        matcher.set_seq1(each.request.prompt[:_COMPARED])
+        return matcher.quick_ratio()
+
+    return max((own or found)[-_MOST_COMPARED:], key=likeness, default=None)
+
+
+def _difference(near: Recorded, request: ModelRequest) -> list[str]:
+    """How a request differs from a recorded one: its prompt by lines, everything else by name."""
+    was, now = asdict(near.request), asdict(request)
+    lines = changes(was.pop("prompt"), now.pop("prompt"))
+    for name, value in now.items():
+        if value != was[name]:
+            lines += [f"{name}:", *changes(_shown(was[name]), _shown(value))]
+    return lines
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else str(value)

@@ -1,0 +1,90 @@
+"""Types as JSON schemas, in the form that strict endpoints take.
+
+The top is an object, so anything else is wrapped; every field is required, and one that may be left out may be null
+instead; there is no default, and no keyword but those that all of them take. Only a free `json` does not fit into it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from apxm.operations.types import JSON, RecordField, Type
+
+ANSWER = "answer"
+"""The only field of the object around what is no object itself."""
+INSTRUCTION = "Answer with JSON that fits this schema, and with nothing else:"
+"""How a model is told of a schema in words; the schema is the line behind it."""
+_LONGEST_NAME = 64
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+_SCALARS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "null": "null"}
+
+
+class AnswerFormat(Struct, frozen=True):
+    """What an answer has to be like."""
+
+    name: str
+    """Letters, digits, `_` and `-`, at most 64 of them."""
+    schema: str
+    """JSON."""
+    strict: bool = True
+    """Whether the schema is one that strict endpoints take."""
+
+    @property
+    def instruction(self) -> str:
+        """What a model is told where its endpoint takes no schema."""
+        return f"{INSTRUCTION}\n{self.schema}"
+
+
+def answer_format(expected: Type, choices: Sequence[str] = ()) -> AnswerFormat:
+    """The format of an answer of type `expected`, or of one that is exactly one of `choices`."""
+    inner = _one_of(choices) if choices else schema_of(expected)
+    whole = inner if expected.fields is not None and not choices else _object({ANSWER: inner})
+    name = _NO_NAME.sub("_", "choice" if choices else str(expected)).strip("_")[:_LONGEST_NAME] or ANSWER
+    written = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
+    return AnswerFormat(name, written, strict=not holds_json(expected))
+
+
+def schema_of(expected: Type) -> dict[str, Any]:
+    """The schema of a type where it stands inside of another one."""
+    match expected.name:
+        case "json":
+            return {}
+        case "list" if expected.element is not None:
+            return {"type": "array", "items": schema_of(expected.element)}
+        case "optional" if expected.element is not None:
+            return {"anyOf": [schema_of(expected.element), {"type": "null"}]}
+        case scalar if scalar in _SCALARS:
+            return {"type": _SCALARS[scalar]}
+        case _:
+            return _object({field.name: _field(field) for field in expected.fields or ()})
+
+
+def holds_json(expected: Type) -> bool:
+    """Whether some part of it may be any JSON."""
+    inner = (*([expected.element] if expected.element else ()), *(field.type for field in expected.fields or ()))
+    return expected.name == "json" or any(map(holds_json, inner))
+
+
+def stands_for_default(field: RecordField) -> bool:
+    """Whether null in a strict answer means that the field is left out."""
+    return field.default is not None and not field.type.is_optional and field.type != JSON
+
+
+def _field(field: RecordField) -> dict[str, Any]:
+    schema = _one_of(field.choices) if field.choices else schema_of(field.type)
+    if stands_for_default(field):
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return {"description": field.description, **schema} if field.description else schema
+
+
+def _one_of(choices: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": [*choices]}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}

@@ -1,0 +1,30 @@
+"""How the ports of turns hang together, made ready at load."""
+
+from __future__ import annotations
+
+from apxm.program.program import Repeat
+
+
+class TurnPorts:
+    """How the ports of a `Repeat` hang together, made ready once."""
+
+    __slots__ = ("collected", "feeds", "joins", "opener", "outputs", "own", "shared", "sources", "stop", "unfed")
+
+    def __init__(self, repeat: Repeat, outputs: int) -> None:
+        """`outputs` is the number of output ports of a turn."""
+        self.opener = repeat
+        self.outputs = outputs
+        self.shared = repeat.shared
+        self.own = repeat.own_input
+        self.stop = repeat.stop
+        self.collected = repeat.collected
+        self.sources = repeat.carried
+        """Each carried input, and the outputs it comes from."""
+        self.feeds: tuple[tuple[int, ...], ...] = tuple(
+            tuple([port for port, sources in self.sources.items() if output in sources]) for output in range(outputs)
+        )
+        """The inputs of the next turn that each output goes to."""
+        self.joins = {port: len(sources) for port, sources in self.sources.items() if len(sources) > 1}
+        """Inputs that wait for several outputs, and for how many."""
+        self.unfed = tuple([port for port, sources in self.sources.items() if not sources])
+        """Inputs of later turns that wait for nothing of the turn before."""

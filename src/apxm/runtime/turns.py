@@ -1,0 +1,189 @@
+"""The turns of a `Repeat`, while it runs in one frame: what each turn gets, and where what it gives goes.
+
+A turn opens as soon as it is known to happen, and there is room in the window of open turns. It is given what all turns
+share and its item at once; what the turn before carries into it comes when that has it, port by port. So turns that use
+nothing of each other run side by side, and nobody has to say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apxm.operations.types import Value
+from apxm.runtime.frames import Children, FailureToken, Frame, Frames, LoadedPlan
+from apxm.runtime.ports import TurnPorts
+
+
+class Turns(Children):
+    """One `Repeat` of one frame."""
+
+    __slots__ = (
+        "_advancing",
+        "_allowed",
+        "_base",
+        "_count",
+        "_entered",
+        "_frame",
+        "_held",
+        "_items",
+        "_joining",
+        "_last",
+        "_missing",
+        "_node",
+        "_plan",
+        "_ports",
+        "_results",
+        "_shared",
+        "_state",
+        "frames",
+        "opened",
+    )
+
+    def __init__(
+        self,
+        state: Frames,
+        frame: Frame,
+        node: int,
+        ports: TurnPorts,
+        plan: LoadedPlan,
+        count: int,
+        items: Sequence[Value],
+    ) -> None:
+        """There are at most `count` turns; of `items`, where each takes one, exactly so many."""
+        self._state = state
+        self._frame = frame
+        self._node = node
+        self._ports = ports
+        self._plan = plan
+        self._count = count
+        self._items = items
+        self._base = frame.base + ports.opener.priority
+        self._allowed = min(count, 1) if ports.stop is not None else count
+        """How many turns are known to happen."""
+        self._last: int | None = count - 1 if ports.stop is None else None
+        """The index of the last turn, as soon as that is known."""
+        self.opened = 0
+        """How many turns there have been."""
+        self.frames: dict[int, Frame] = {}
+        """The turns that are not over, by their index from 0."""
+        self._shared: dict[int, Value] = {}
+        """What is there of what all turns share, by input port."""
+        self._entered: dict[int, Value] = {}
+        """What is there of what the first turn starts with."""
+        self._held: dict[int, Value] = {}
+        """What the newest turn gave, by output port, as long as nobody knows whether there is a next one."""
+        self._joining: dict[tuple[int, int], list[Value]] = {}
+        """What has come of that which an input of a turn waits for, where it waits for several."""
+        self._results: list[Value] = [None] * count if ports.collected is not None else []
+        self._missing = count
+        """How many turns have yet to give what is collected."""
+        self._advancing = False
+
+    def begin(self) -> None:
+        """Opens what may be open, once all has been entered that is there so far."""
+        if self._count:
+            self._advance()
+            return
+        if self._ports.collected is not None:
+            self._leave(self._ports.collected, [])
+        fed = {output for sources in self._ports.sources.values() for output in sources}
+        for port in range(self._ports.outputs):
+            if port not in fed and port != self._ports.collected:
+                self._leave(port, None)
+
+    def enter(self, port: int, value: Value) -> None:
+        """Something for the turns arrived in the frame around them."""
+        if port < self._ports.shared:
+            self._shared[port] = value
+            for child in self.frames.values():
+                self._state.pass_on(child, port, value)
+        elif self.opened:
+            self._state.pass_on(self.frames[0], port, value)
+        elif self._count:
+            self._entered[port] = value
+        else:
+            for output in self._ports.sources[port]:
+                self._leave(output, value)
+
+    def output(self, child: Frame, port: int, value: Value) -> None:
+        """Something leaves a turn."""
+        turn = child.turn - 1
+        ports = self._ports
+        if port == ports.stop:
+            self._decide(turn, value)
+        elif port == ports.collected:
+            self._results[turn] = value
+            self._missing -= 1
+            if not self._missing:
+                failed = (result for result in self._results if isinstance(result, FailureToken))
+                self._leave(port, next(failed, self._results))
+        elif turn == self._last:
+            self._leave(port, value)
+        elif turn + 1 < self.opened:
+            self._carry(turn + 1, port, value)
+        else:
+            self._held[port] = value
+
+    def closed(self, child: Frame) -> None:
+        """A turn is over."""
+        del self.frames[child.turn - 1]
+        self._advance()
+
+    # --- one turn after another ------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        if self._advancing:
+            return  # it is called from within `_open`, by a turn that is over as soon as it begins
+        self._advancing = True
+        while self.opened < self._allowed and len(self.frames) < self._state.max_open_turns:
+            self._open()
+        self._advancing = False
+
+    def _open(self) -> None:
+        ports, pass_on = self._ports, self._state.pass_on
+        turn, self.opened = self.opened, self.opened + 1
+        child = self._state.open(self._plan, self._frame, self._node, self._base, self, turn + 1, self._frame.scope)
+        if not child.remaining:
+            return
+        self.frames[turn] = child
+        if ports.own is not None:
+            pass_on(child, ports.own, self._items[turn])
+        for port, value in self._shared.items():
+            pass_on(child, port, value)
+        if not turn:
+            for port, value in self._entered.items():
+                pass_on(child, port, value)
+            return
+        for port in ports.unfed:
+            pass_on(child, port, None)
+        if self._held:
+            held, self._held = self._held, {}
+            for port, value in held.items():
+                self._carry(turn, port, value)
+
+    def _carry(self, turn: int, output: int, value: Value) -> None:
+        for port in self._ports.feeds[output]:
+            wanted = self._ports.joins.get(port)
+            if wanted is None:
+                self._state.pass_on(self.frames[turn], port, value)
+                continue
+            come = self._joining.setdefault((turn, port), [])
+            come.append(value)
+            if len(come) == wanted:
+                del self._joining[turn, port]
+                failed = (token for token in come if isinstance(token, FailureToken))
+                self._state.pass_on(self.frames[turn], port, next(failed, None))
+
+    def _decide(self, turn: int, is_last: Value) -> None:
+        """Whether the newest turn is the last; also where that cannot be known, as something failed."""
+        if is_last is False and turn + 1 < self._count:
+            self._allowed = turn + 2
+            self._advance()
+            return
+        self._last = turn
+        held, self._held = self._held, {}
+        for port, value in held.items():
+            self._leave(port, value)
+
+    def _leave(self, port: int, value: Value) -> None:
+        self._state.leave(self._frame, self._node, port, value)

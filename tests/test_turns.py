@@ -1,0 +1,336 @@
+"""Loops to exact instants: which turns overlap, what waits for what, and that the text alone decides the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from apxm.errors import BackendError
+from apxm.runtime.options import RunOptions
+from apxm.runtime.trace import Status, Trace
+from apxm.testing import ScriptedBackend, execute_virtually
+from tests.test_dataflow import compiled, ms, timed
+
+LEVELS = [0, 1]
+
+
+def run(text: str, level: int, **latencies: float) -> Trace:
+    return execute_virtually(compiled(text, level), timed(**latencies))
+
+
+def paths(trace: Trace) -> list[str]:
+    """The calls in the order in which they were sent."""
+    sent = sorted(trace.operations, key=lambda record: (record.attempts[0].sent, record.frame, record.node))
+    return [trace.path_of(record.frame, record.node) for record in sent]
+
+
+FIFTY = "[" + ", ".join(f'"{n}"' for n in range(50)) + "]"
+IN_A_FLOW = "agent A {{ @entry flow main() -> json {{ return inner() }} flow inner() -> json {{ {0} return ys }} }}"
+AT_THE_TOP = "agent A {{ flow main() -> json {{ {0} return ys }} }}"
+IN_AN_ARM = """agent A {{ flow main() -> json {{
+    switch ask("none") {{ case "[none]" => {{ {0} return ys }}  default => {{"k": 1}} }} -> zs
+    return zs
+}} }}"""
+IN_A_TURN = "agent A {{ flow main() -> json {{ for once in [1] {{ {0} return ys }} -> zs  return zs }} }}"
+IN_A_TRY = """agent A {{ flow main() -> json {{
+    try {{ {0} return ys }} catch {{ return {{"k": 1}} }} -> zs
+    return zs
+}} }}"""
+PLACES = [AT_THE_TOP, IN_A_FLOW, IN_AN_ARM, IN_A_TURN, IN_A_TRY]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("place", PLACES)
+def test_turns_that_carry_nothing_run_at_once(place: str, level: int) -> None:
+    text = place.format(f'for x in {FIFTY} {{ ask("item " + x) -> y  return y }} -> ys')
+    trace = run(text, level, item=1000, none=0)
+    assert ms(trace) == 1000
+    value = trace.value[0] if place is IN_A_TURN else trace.value
+    assert value == [f"[item {n}]" for n in range(50)]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("place", PLACES)
+def test_an_accumulator_delays_only_what_uses_it(place: str, level: int) -> None:
+    text = place.format(
+        f'for x in {FIFTY} (notes: "") {{ ask("item " + x) -> y  ask("note", notes, y) -> z  next notes: z }} -> ys'
+    )
+    assert ms(run(text, level, none=0)) == 51_000
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_loop_overlaps_the_call_that_ignores_what_it_carries(place: str, level: int) -> None:
+    text = place.format('loop (max: 5, d: "") { ask("free") -> a  ask("bound", d, a) -> b  next d: b } -> ys')
+    assert ms(run(text, level, none=0)) == 6000
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("place", PLACES)
+def test_the_next_turn_begins_when_until_is_known_not_to_hold(place: str, level: int) -> None:
+    # `free` of the next turn overlaps `bound` of this one, as `until` needs only `check`.
+    text = place.format(
+        """
+        loop (max: 3, d: "") {
+            ask("free") -> a
+            ask("check", a) -> c
+            switch c { case "done" => { return true }  default => { return false } } -> done
+            until done
+            ask("bound", d, a) -> b
+            next d: b
+        } -> ys
+        """
+    )
+    assert ms(run(text, level, free=10, check=1, bound=1000, none=0)) == 10 + 1 + 3 * 1000
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_until_ends_a_loop_before_what_stands_behind_it(level: int) -> None:
+    text = """
+    agent A { flow main() -> str {
+        loop (max: 9, d: "x") {
+            ask("check", d) -> c
+            switch c { case "yes" => { return true }  default => { return false } } -> good
+            until good
+            ask("better", d) -> d2
+            print(d2)
+            next d: d2
+        } -> final
+        return final
+    } }
+    """
+    answers = iter(["no", "b1", "no", "b2", "yes"])
+    backend = ScriptedBackend(script=lambda _request: next(answers))
+    trace = execute_virtually(compiled(text, level), backend)
+    assert (trace.value, trace.printed, ms(trace)) == ("b2", ["b1", "b2"], 5000)
+    assert paths(trace) == [
+        "final[1]/c",
+        "final[1]/d2",
+        "final[2]/c",
+        "final[2]/d2",
+        "final[3]/c",
+    ]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("loop", "value"),
+    [
+        ('loop (max: 1, d: "s") { ask("q " + d) -> e  next d: e }', "[q s]"),
+        ('loop (max: 2, d: "s") { ask("q " + d) -> e  next d: e }', "[q [q s]]"),
+        ('loop (max: 4, d: "s") { ask("q " + d) -> e  next d: e  until true }', "[q s]"),
+        ('loop (max: 4, d: "s") { until true  ask("q " + d) -> e  next d: e }', "s"),
+        ('loop (max: 4, d: "s") { until false  next d: d + "x"  until false }', "sxxxx"),
+        ('for x in ["a"] (d: "s") { next d: d + x }', "sa"),
+        ('for x in ({"e": []}) (d: "s") { next d: d + x }', None),
+    ],
+)
+def test_what_a_loop_gives(loop: str, value: str | None, level: int) -> None:
+    trace = run(f"agent A {{ flow main() -> str {{ {loop} -> r  return r }} }}", level)
+    if value is None:
+        assert [(failure.operation, failure.kind) for failure in trace.failures] == [("r", "wrong_type")]
+    else:
+        assert trace.value == value
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_no_items_are_no_turns(level: int) -> None:
+    text = """
+    agent A { flow main(xs: list[str]) -> json {
+        print("before")
+        for x in xs { print(x)  ask(x) -> y  return y } -> ys
+        for x in xs (n: 1, m: "s") { print(x)  next n: n + 1, m: x } -> last
+        print("after")
+        return {"ys": ys, "last": last}
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), timed(), arguments=[[]])
+    assert trace.value == {"ys": [], "last": {"n": 1, "m": "s"}}
+    assert trace.printed == ["before", "after"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_lines_are_printed_in_the_order_of_the_turns(level: int) -> None:
+    text = """
+    agent A { flow main() {
+        print("first")
+        for x in ["30", "20", "10"] {
+            for y in ["2", "1"] { ask(x + y) -> z  print(z) }
+            print("end of", x)
+        }
+        print("last")
+    } }
+    """
+    trace = run(text, level, **{"302": 1, "301": 9, "202": 5, "201": 2, "102": 3, "101": 4})
+    assert trace.printed == [
+        "first",
+        *("[302]", "[301]", "end of 30"),
+        *("[202]", "[201]", "end of 20"),
+        *("[102]", "[101]", "end of 10"),
+        "last",
+    ]
+    assert ms(trace) == 9
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("window", "duration"), [(1, 6000), (2, 3000), (4, 2000), (6, 1000), (4096, 1000)])
+def test_at_most_so_many_turns_are_open(window: int, duration: float, level: int) -> None:
+    text = 'agent A { flow main() -> json { for x in [1, 2, 3, 4, 5, 6] { return ask("" + x) } -> ys  return ys } }'
+    options = RunOptions(max_open_turns=window)
+    trace = execute_virtually(compiled(text, level), timed(), options=options)
+    assert (ms(trace), trace.value) == (duration, [f"[{n}]" for n in range(1, 7)])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("window", [1, 3, 4096])
+def test_what_is_carried_crosses_the_window(window: int, level: int) -> None:
+    text = (
+        f"agent A {{ flow main() -> int {{ for x in {list(range(20))} (n: 0) {{ next n: n + x }} -> n  return n }} }}"
+    )
+    trace = execute_virtually(compiled(text, level), timed(), options=RunOptions(max_open_turns=window))
+    assert trace.value == sum(range(20))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_longer_list_than_max_fails_the_for_and_names_the_limit(level: int) -> None:
+    text = 'agent A { flow main() -> json { for x in [1, 2, 3] (max: 2) { return ask("" + x) } -> ys  return ys } }'
+    trace = run(text, level)
+    assert [(f.operation, f.kind, f.message) for f in trace.failures] == [
+        ("ys", "too_many_items", "a list of 3 items, and `max` of `for` is 2")
+    ]
+    assert not trace.operations
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_turn_that_fails_fails_the_list_and_no_other_turn(level: int) -> None:
+    text = """
+    agent A { flow main() -> json {
+        for x in ["a", "b", "c"] { ask(x) -> y  print(y)  return y } -> ys
+        print("after")
+        return ys
+    } }
+    """
+    backend = ScriptedBackend(
+        script=lambda request: BackendError("broken", "no", retryable=False) if request.prompt == "b" else "ok"
+    )
+    trace = execute_virtually(compiled(text, level), backend)
+    assert [failure.operation for failure in trace.failures] == ["ys[2]/y"]
+    assert trace.printed == ["ok", "ok", "after"]
+    assert len(trace.operations) == 3
+
+
+# --- try --------------------------------------------------------------------------------------------------------------
+
+
+def failing(*prompts: str) -> ScriptedBackend:
+    """Each of `prompts` fails; its latency is the number behind it."""
+
+    def script(request: object) -> str | BackendError:
+        prompt = request.prompt  # type: ignore[attr-defined]
+        return BackendError("broken", prompt, retryable=False) if prompt.split()[0] in prompts else f"[{prompt}]"
+
+    return ScriptedBackend(script=script, latency_ms=lambda request: float(request.prompt.split()[1]))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_handler_hears_of_the_failure_that_is_first_in_the_program_once_all_is_over(level: int) -> None:
+    text = """
+    agent A { @entry flow main() -> str {
+        try {
+            both() -> x
+            ask("bad 5") -> y
+            ask("slow 100") -> z
+            return merge(x, y, z)
+        } catch e { print(e.operation, e.kind, e.message)  return ask("caught 1") } -> r
+        print("after", r)
+        return r
+    }
+    flow both() -> str { ask("fine 1") -> a  ask("worse 50") -> b  return merge(a, b) } }
+    """
+    trace = execute_virtually(compiled(text, level), failing("bad", "worse"))
+    assert (trace.status, trace.value, ms(trace)) == (Status.SUCCEEDED, "[caught 1]", 101)
+    assert trace.printed == ["r/body/x/b broken worse 50", "after [caught 1]"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_try_in_each_turn_keeps_the_others(level: int) -> None:
+    text = """
+    agent A { flow main() -> json {
+        for x in ["a 1", "b 2", "c 3"] {
+            try { return ask(x) } catch e { return "no " + e.message } -> y
+            return y
+        } -> ys
+        return ys
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), failing("b"))
+    assert trace.value == ["[a 1]", "no b 2", "[c 3]"]
+    assert (trace.failures, trace.failed) == ([], 1)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_failure_from_outside_is_not_caught(level: int) -> None:
+    text = """
+    agent A { flow main() -> str {
+        ask("bad 1") -> x
+        try { return ask("use 1", x) } catch { return "caught" } -> r
+        return r
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), failing("bad"))
+    assert [failure.operation for failure in trace.failures] == ["x"]
+    assert trace.status is Status.FAILED
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("body", ["return d.name", 'return "" + d.name', "let n = d.name  return ask(n)"])
+def test_a_value_that_cannot_be_computed_is_caught(body: str, level: int) -> None:
+    attempt = f"try {{ {body} }} catch e {{ return e.kind }}"
+    text = f"agent A {{ flow main(d: json) -> json {{ {attempt} -> r  return r }} }}"
+    trace = execute_virtually(compiled(text, level), failing(), arguments=[{}])
+    assert trace.value == "missing_field"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_failure_in_the_handler_is_one_of_what_is_around_it(level: int) -> None:
+    text = """
+    agent A { flow main() -> str {
+        try {
+            try { return ask("bad 1") } catch { return ask("bad 2") } -> inner
+            return inner
+        } catch e { return e.operation } -> r
+        return r
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), failing("bad"))
+    assert trace.value == "r/body/inner/catch/ask#1"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_first_failure_that_is_caught_does_not_cancel_the_run(level: int) -> None:
+    text = (
+        'agent A { flow main() -> str { try { return ask("bad 1") } catch { return ask("good 9") } -> r  return r } }'
+    )
+    trace = execute_virtually(compiled(text, level), failing("bad"), options=RunOptions(on_error="cancel"))
+    assert trace.value == "[good 9]"
+
+
+# --- if ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("a", "b", "value"), [(True, False, "[one]"), (False, True, "[two]"), (False, False, "[three]")]
+)
+def test_the_first_condition_that_holds_decides(a: bool, b: bool, value: str, level: int) -> None:
+    text = """
+    agent A { flow main(a: bool, b: bool) -> str {
+        if a { return ask("one") } else if b { return ask("two") } else { return ask("three") } -> x
+        if a { print("a") }
+        if b { print("b") } else { print("not b") }
+        if a { return x } else { return x }
+    } }
+    """
+    backend = timed()
+    trace = execute_virtually(compiled(text, level), backend, arguments=[a, b])
+    assert (trace.value, backend.prompts) == (value, [value[1:-1]])
+    assert trace.printed == [*(["a"] if a else []), "b" if b else "not b"]
