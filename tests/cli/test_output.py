@@ -219,6 +219,7 @@ JSON = {
     "execute": ("é.ais", *INSTANT),
     "run": ("é.apxmobj", *INSTANT),
     "check": ("é.ais", "wrong.ais", "fehlt-ü.ais"),
+    "test": ("é.ais", "wrong.ais", "fehlt-ü.ais"),
     "inspect": ("é.apxmobj",),
     "analyze": ("é.ais",),
     "simulate": ("é.ais", "--runs", "1"),

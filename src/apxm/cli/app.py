@@ -16,6 +16,7 @@ COMMANDS = {
     "compile": "compile:compile_source",
     "run": "execute:run",
     "check": "check:check",
+    "test": "test:run_examples",
     "inspect": "inspect:inspect",
     "analyze": "analyze:analyze",
     "simulate": "analyze:simulate",

@@ -45,12 +45,13 @@ def check_json(files: int, diagnostics: Sequence[Diagnostic], unreadable: Sequen
         "errors": errors,
         "warnings": len(diagnostics) - errors,
         "unreadable": [{"file": error.where, "message": error.message} for error in unreadable],
-        "diagnostics": [_entry(diagnostic) for diagnostic in diagnostics],
+        "diagnostics": [diagnostic_entry(diagnostic) for diagnostic in diagnostics],
     }
     return as_json(found)
 
 
-def _entry(diagnostic: Diagnostic) -> dict[str, object]:
+def diagnostic_entry(diagnostic: Diagnostic) -> dict[str, object]:
+    """A diagnostic as ``--json`` has it."""
     span = diagnostic.span
     line, column = span.source.position(span.start)
     end_line, end_column = span.source.position(span.end)

@@ -4,40 +4,53 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError, UsageError
 from apxm.source import shortened
 
-Answers = Mapping[str, object] | Callable[[ModelRequest], object]
+Answers = Mapping[str, object] | Sequence[tuple[str, object]] | Callable[[ModelRequest], object]
 """What answers a request: a function, or what stands at the first regular expression that is found in the prompt. A
-text is the answer, a `BackendError` fails the call, and of anything else the JSON is the answer."""
+text is the answer, a `BackendError` fails the call, and of anything else the JSON is the answer. In a sequence of pairs
+a pattern may stand several times: it then answers in turn, and its last answer goes on."""
 
 UNSCRIPTED = "no_answer"
 """The kind of failure of a call that no pattern answers."""
 
 
 class Script:
-    """Answers requests, as `ScriptedBackend.script` does."""
+    """Answers the requests of one run, as `ScriptedBackend.script` does."""
 
     def __init__(self, answers: Answers) -> None:
         """Raises `UsageError` for a pattern that is no regular expression."""
         self._answer = answers if callable(answers) else None
-        self._patterns = [] if callable(answers) else [(_pattern(text), given) for text, given in answers.items()]
+        self._patterns: dict[str, tuple[re.Pattern[str], list[object]]] = {}
+        if not callable(answers):
+            pairs = answers.items() if isinstance(answers, Mapping) else answers
+            for text, given in cast(Sequence[tuple[str, object]], pairs):
+                self._patterns.setdefault(text, (_pattern(text), []))[1].append(given)
 
     def __call__(self, request: ModelRequest) -> str | BackendError:
-        if self._answer is not None:
-            return as_answer(self._answer(request))
-        for pattern, given in self._patterns:
-            if pattern.search(request.prompt):
-                return as_answer(given)
-        patterns = ", ".join(repr(pattern.pattern) for pattern, _ in self._patterns) or "none"
+        found = self.find(request)
+        if found is not None:
+            return found
+        patterns = ", ".join(map(repr, self._patterns)) or "none"
         message = f"no pattern answers the prompt {shortened(request.prompt, 200)!r}; the patterns: {patterns}"
         return BackendError(UNSCRIPTED, message, retryable=False)
 
+    def find(self, request: ModelRequest) -> str | BackendError | None:
+        """The answer; None where there is none."""
+        if self._answer is not None:
+            return _as_answer(self._answer(request))
+        for pattern, given in self._patterns.values():
+            if pattern.search(request.prompt):
+                return _as_answer(given.pop(0) if len(given) > 1 else given[0])
+        return None
 
-def as_answer(given: object) -> str | BackendError:
+
+def _as_answer(given: object) -> str | BackendError:
     """What a model says for a value of a test."""
     return given if isinstance(given, str | BackendError) else json.dumps(given, ensure_ascii=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ class RehearsedCall:
 
     operation: str
     """The operation's stable path, such as ``summary/draft``."""
+    where: str
+    """``file:line:column``"""
     request: ModelRequest
     began_s: float
     """When it was sent, in seconds from the start of the run."""
@@ -54,7 +56,7 @@ class Rehearsal:
 
     trace: Trace
     calls: tuple[RehearsedCall, ...]
-    """Its model calls in the order in which they were sent."""
+    """Its model calls by when they were sent, those of one instant by their place in the text."""
 
     @property
     def value(self) -> Value:
@@ -112,30 +114,40 @@ def rehearse(
     if answers is not None:
         backend.script = Script(answers)
     pool = BackendPool({backend.name: backend}, backend.name, stands_in=True)
-    calls = _ToldCalls()
-    run = Run(LoadedProgram(program), chosen, inputs, pool, RunOptions(max_concurrency=max_concurrency, observer=calls))
+    told = _ToldCalls()
+    run = Run(LoadedProgram(program), chosen, inputs, pool, RunOptions(max_concurrency=max_concurrency, observer=told))
     trace = run_virtually(run.execute())
-    return Rehearsal(trace, tuple(call for call in calls.sent.values() if call is not None))
+    return Rehearsal(trace, tuple(told.in_order(trace)))
 
 
 class _ToldCalls:
     """Writes down each call as a run tells of it."""
 
     def __init__(self) -> None:
-        self.sent: dict[tuple[str, int], RehearsedCall | None] = {}
-        """By path and attempt, in the order in which they were sent; None for one that is not over."""
+        self._ended: list[tuple[str, Call, ModelRequest, Outcome | None, int, int]] = []
+
+    def in_order(self, trace: Trace) -> Iterator[RehearsedCall]:
+        def place(ended: tuple[str, Call, ModelRequest, Outcome | None, int, int]) -> tuple[object, ...]:
+            path, call, _, _, sent, _ = ended
+            return sent, trace.position_of(call.frame.index, call.node), path
+
+        for path, call, request, outcome, sent, received in sorted(self._ended, key=place):
+            yield RehearsedCall(
+                operation=path,
+                where=trace.place_of(call.frame.index, call.node),
+                request=request,
+                began_s=(sent - trace.started) / _NS,
+                ended_s=(received - trace.started) / _NS,
+                answer=outcome.text if isinstance(outcome, ModelAnswer) else None,
+                failure=outcome.kind if isinstance(outcome, OperationError) else None,
+            )
 
     def began(self, path: str, call: Call) -> None:
-        self.sent[path, len(call.earlier)] = None
+        """Nothing is known yet."""
 
     def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
-        if duration is None:
-            return
-        began = call.sent / _NS  # the virtual clock begins at 0
-        answer = outcome.text if isinstance(outcome, ModelAnswer) else None
-        failure = outcome.kind if isinstance(outcome, OperationError) else None
-        ended = (call.sent + duration) / _NS
-        self.sent[path, len(call.earlier)] = RehearsedCall(path, call.request, began, ended, answer, failure)
+        if duration is not None:  # else it was never sent
+            self._ended.append((path, call, call.request, outcome, call.sent, call.sent + duration))
 
     def pauses(self, path: str, pause: int) -> None:
         """Says nothing of a call."""

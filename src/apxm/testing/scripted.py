@@ -32,6 +32,11 @@ _WORD = re.compile(r"\s*\S+\s*")
 Script = Callable[[ModelRequest], "str | BackendError"]
 
 
+def bracketed(request: ModelRequest) -> str:
+    """The prompt in brackets."""
+    return f"[{request.prompt}]"
+
+
 @dataclass(eq=False)
 class ScriptedCall:
     """One call that a `ScriptedBackend` got; it is also the handle that cancels it."""
@@ -56,7 +61,7 @@ class ScriptedBackend:
     the order in which they were sent; its times are in ms of the run's clock.
     """
 
-    script: Script = lambda request: f"[{request.prompt}]"
+    script: Script = bracketed
     latency_ms: Callable[[ModelRequest], float] = lambda _request: 1000
     name: str = "scripted"
     max_concurrency: int | None = None

@@ -1,0 +1,80 @@
+"""Runs with scripted answers on virtual time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import apxm
+from apxm.errors import BackendError, UsageError
+from apxm.testing import rehearse
+
+SOURCE = """
+agent A {
+    @entry flow main(topic: str, depth: int = 1) -> str {
+        ask("First " + topic, backend: "nowhere") -> a
+        ask("Second", system: "Be brief.") -> b
+        print(depth)
+        return ask("Third", a, b)
+    }
+    flow pick(x: str) -> str { switch ask(x) { case "a" => "A" case "b" => "B" } -> y return y }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program() -> apxm.Program:
+    return apxm.compile_text(SOURCE, name="a.ais")
+
+
+def test_each_call_is_told_with_its_instants(program: apxm.Program) -> None:
+    run = rehearse(program, topic="bees", answers={"First": "1", "Second": "2", "": "3"})
+    assert (run.value, run.printed, run.duration_s) == ("3", ["1"], 2.0)
+    told = [(call.operation, call.prompt, call.began_s, call.ended_s, call.answer) for call in run.calls]
+    assert told == [
+        ("a", "First bees", 0, 1, "1"),
+        ("b", "Second", 0, 1, "2"),
+        ("ask#1", "Third\n\nContext 1: 1\n\nContext 2: 2", 1, 2, "3"),
+    ]
+    assert [call.request.system for call in run.called("^Sec")] == ["Be brief."]
+
+
+def test_arguments_and_limits_are_those_of_a_run(program: apxm.Program) -> None:
+    run = rehearse(program, {"topic": "x"}, depth=7, latency_s=0.25, max_concurrency=1)
+    assert (run.printed, run.duration_s) == (["7"], 0.75)
+    assert run.value.startswith("[Third\n\nContext 1: [First x]")
+    with pytest.raises(UsageError, match="main needs a value for topic"):
+        rehearse(program)
+
+
+def test_answers_may_be_a_function_values_failures_and_turns(program: apxm.Program) -> None:
+    assert rehearse(program, topic="x", answers=lambda request: request.prompt[:5]).value == "Third"
+    assert rehearse(program, topic="x", answers={"": {"a": [1]}}).value == '{"a": [1]}'
+    turns = [("", "b"), ("", "a")]
+    assert rehearse(program, {"x": "?"}, flow="pick", answers=turns).value == "B"
+    run = rehearse(program, topic="x", answers=[("", "1"), ("", "2"), ("", "3")])
+    assert sorted(str(call.answer) for call in run.calls) == ["1", "2", "3"]
+    assert run.calls[-1].answer == "3"
+    broken = rehearse(program, topic="x", answers={"First": BackendError("timeout", "slow", retryable=True), "": "y"})
+    assert [(call.failure, call.answer) for call in broken.calls] == [("timeout", None), (None, "y")]
+
+
+def test_a_failed_run_says_so_where_its_value_is_wanted(program: apxm.Program) -> None:
+    run = rehearse(program, {"x": "?"}, flow="pick", answers={"other": "a"})
+    assert run.status is apxm.Status.FAILED
+    with pytest.raises(
+        AssertionError, match=r"a\.ais:9:39: ask#1 failed \(no_answer\): no pattern answers the prompt '\?'"
+    ):
+        assert run.value
+    with pytest.raises(UsageError, match=r"'\(' is not a regular expression"):
+        rehearse(program, topic="x", answers={"(": "y"})
+
+
+def test_it_loads_neither_compiler_nor_http_client() -> None:
+    script = "import sys, apxm.testing; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    names = loaded.stdout.split()
+    assert "apxm.testing.rehearsal" in names
+    assert not {"apxm.language.parser", "apxm.compiler.pipeline", "pyqwest", "sqlite3", "typer"} & {*names}
