@@ -223,150 +223,89 @@ _OTHERS = (
 )
 
 
-def _function(
-    name: str, summary: str, *arguments: tuple[str, str], example: str, variadic: Variadic | None = None
-) -> Operation:
-    """A function of values; its arguments are given by name and meaning, their types are the function's."""
+_ARGUMENTS = {
+    "text": "The text.",
+    "texts": "The texts.",
+    "part": "What to look for.",
+    "separator": "What stands between the parts.",
+    "old": "What is replaced; not empty.",
+    "new": "What stands there instead.",
+    "pattern": "The expression, as RE2 has them, in linear time; `^` and `$` are the ends of the text.",
+    "value": "The value; what json holds, only the run can tell.",
+    "first": "The first number; the end, where it stands alone.",
+    "end": "The end.",
+    "items": "The list.",
+    "lists": "The lists.",
+}
+"""What the arguments of functions are, by their names."""
+
+
+def _function(name: str, summary: str, arguments: str, example: str) -> Operation:
+    """A function of values, whose `arguments` are given by name; their types are the function's."""
     function = FUNCTIONS[name]
-    signature = function.signatures[0]
-    is_plain = len(function.signatures) == 1 and not signature.is_generic
+    signature, *others = function.signatures
+    repeats = Variadic(arguments, _ARGUMENTS[arguments], minimum=1) if signature.repeats else None
     parameters = tuple(
         Parameter(
             argument,
-            signature.parameters[position] if is_plain else JSON,  # else the checker asks for the signatures
-            doc,
+            JSON if others or signature.is_generic else type_,  # the checker asks the function
+            _ARGUMENTS[argument],
             required=position < function.least,
             by_position=True,
             is_pattern=argument == "pattern",
         )
-        for position, (argument, doc) in enumerate(arguments)
+        for position, (argument, type_) in enumerate(zip(arguments.split(), signature.parameters, strict=True))
     )
     return Operation(
         name=name,
         summary=summary,
         family=Family.VALUE,
         effect=Effect.NONE,
-        parameters=parameters,
-        variadic=variadic,
+        parameters=() if repeats else parameters,
+        variadic=repeats,
         result=signature.result,
         example=example,
     )
 
 
-_TEXT = ("text", "The text.")
-_PART = ("part", "What to look for.")
-_FUNCTIONS = (
-    _function(
-        "len",
-        "How many items a list, characters a text, or entries an object has.",
-        ("value", "What to measure; of json only the run can tell what it is."),
-        example="len(names) -> count",
-    ),
-    _function(
-        "join",
-        "The texts of a list as one text.",
-        ("texts", "The texts."),
-        ("separator", "What to put between them."),
-        example='join(names, ", ") -> line',
-    ),
-    _function(
-        "split",
-        "The parts of a text between the separators, or between blanks.",
-        _TEXT,
-        ("separator", "What stands between the parts; default: any blanks, and none at the ends."),
-        example='split("a, b, c", ", ") -> letters',
-    ),
-    _function(
-        "lines",
-        "The lines of a text, without what ends them.",
-        _TEXT,
-        example="lines(answer) -> points",
-    ),
-    _function("trim", "A text without the blanks around it.", _TEXT, example="trim(answer) -> clean"),
-    _function("lower", "A text in small letters.", _TEXT, example="lower(answer) -> small"),
-    _function("upper", "A text in capital letters.", _TEXT, example="upper(title) -> loud"),
-    _function(
-        "replace",
-        "A text in which one part is another wherever it stands.",
-        _TEXT,
-        ("old", "What is replaced; not empty."),
-        ("new", "What stands there instead."),
-        example='replace(answer, "colour", "color") -> american',
-    ),
-    _function(
-        "contains",
-        "Whether a text has another one in it, as `part in text` says too.",
-        _TEXT,
-        _PART,
-        example='contains(answer, "yes") -> agrees',
-    ),
-    _function(
-        "starts_with",
-        "Whether a text begins with another one.",
-        _TEXT,
-        _PART,
-        example='starts_with(line, "- ") -> is_item',
-    ),
-    _function(
-        "ends_with",
-        "Whether a text ends with another one.",
-        _TEXT,
-        _PART,
-        example='ends_with(trim(question), "?") -> asks',
-    ),
-    _function(
-        "matches",
-        "Whether some part of a text fits a regular expression.",
-        _TEXT,
+_FUNCTIONS = tuple(
+    _function(*row)
+    for row in (
+        ("len", "How many items a list, characters a text, or entries an object has.", "value", "len(names) -> count"),
+        ("join", "The texts of a list as one text.", "texts separator", 'join(names, ", ") -> line'),
         (
-            "pattern",
-            "The expression, as RE2 has them, in linear time; `^` and `$` are the ends of the text.",
+            "split",
+            "The parts of a text between separators, else between blanks.",
+            "text separator",
+            "split(a) -> words",
         ),
-        example='matches(answer, "^[0-9]+$") -> is_number',
-    ),
-    _function(
-        "parse_json",
-        "The value that a text writes as JSON.",
-        ("text", "The text, and nothing around it."),
-        example="parse_json(answer) -> record",
-    ),
-    _function(
-        "to_json",
-        "A value as compact JSON; other than its text form, a text is in quotes.",
-        ("value", "The value."),
-        example="to_json(names) -> written",
-    ),
-    _function(
-        "number",
-        "The number that a text writes in decimal digits.",
-        ("text", "The text; blanks around it do not count."),
-        example="number(answer) -> score",
-    ),
-    _function(
-        "range",
-        "The whole numbers from 0, or from the first, up to the last argument, that one left out.",
-        ("first", "The first number; the end, where it stands alone."),
-        ("end", "The end."),
-        example="range(3) -> numbers",
-    ),
-    _function(
-        "unique",
-        "The items of a list, each once, in the order in which they come first.",
-        ("items", "The list."),
-        example="unique(names) -> different",
-    ),
-    _function(
-        "sort",
-        "The items of a list, the smallest first: numbers, or texts by the codes of their characters.",
-        ("items", "The list."),
-        example="sort(names) -> ordered",
-    ),
-    _function(
-        "zip",
-        "The first items of all lists, then the second ones, as far as the shortest list goes.",
-        variadic=Variadic("lists", "The lists.", minimum=1),
-        example="zip(questions, answers) -> pairs",
-    ),
+        ("lines", "The lines of a text, without what ends them.", "text", "lines(answer) -> points"),
+        ("trim", "A text without the blanks around it.", "text", "trim(answer) -> clean"),
+        ("lower", "A text in small letters.", "text", "lower(answer) -> small"),
+        ("upper", "A text in capital letters.", "text", "upper(title) -> loud"),
+        ("replace", "A text with one part replaced wherever it stands.", "text old new", 'replace(a, "-", " ") -> b'),
+        ("contains", "Whether a text has another one in it.", "text part", 'contains(answer, "yes") -> agrees'),
+        ("starts_with", "Whether a text begins with another one.", "text part", 'starts_with(line, "- ") -> is_item'),
+        ("ends_with", "Whether a text ends with another one.", "text part", 'ends_with(line, "?") -> asks'),
+        (
+            "matches",
+            "Whether a part of a text fits a regular expression.",
+            "text pattern",
+            'matches(a, "^[0-9]+$") -> b',
+        ),
+        ("parse_json", "The value that a text, all of it, writes as JSON.", "text", "parse_json(answer) -> record"),
+        ("to_json", "A value as compact JSON: text, too, stands in quotes.", "value", "to_json(names) -> written"),
+        ("number", "The number that a text writes in decimal digits.", "text", "number(answer) -> score"),
+        (
+            "range",
+            "The whole numbers from 0, or from the first, to before the end.",
+            "first end",
+            "range(3) -> numbers",
+        ),
+        ("unique", "The items of a list, each once, where it comes first.", "items", "unique(names) -> different"),
+        ("sort", "The numbers of a list, or its texts by their characters' codes.", "items", "sort(names) -> ordered"),
+        ("zip", "The first items of all lists, then the second, to the shortest's end.", "lists", "zip(a, b) -> pairs"),
+    )
 )
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(

@@ -161,20 +161,11 @@ OPERATORS = (
     Function(name="*", signatures=_NUMBERS, compute=_arithmetic(operator.mul)),
     Function(name="/", signatures=(_of(FLOAT, FLOAT, to=FLOAT),), compute=_arithmetic(_quotient)),
     Function(name="%", signatures=_NUMBERS, compute=_arithmetic(operator.mod)),
-    Function(
-        name=NEGATION,
-        signatures=(_of(INT, to=INT), _of(FLOAT, to=FLOAT)),
-        compute=_negated,
-    ),
+    Function(name=NEGATION, signatures=(_of(INT, to=INT), _of(FLOAT, to=FLOAT)), compute=_negated),
     Function(name=CONCATENATION, signatures=(_of(_ITEMS, to=_ITEMS, repeats=True),), compute=sequences.concatenation),
     Function(
         name=ITEM_OF,
-        signatures=(
-            _of(_ITEMS, INT, to=ITEM),
-            _of(STR, INT, to=STR),
-            _of(JSON, INT, to=JSON),
-            _of(JSON, STR, to=JSON),
-        ),
+        signatures=(_of(_ITEMS, INT, to=ITEM), _of(STR, INT, to=STR), _of(JSON, INT, to=JSON), _of(JSON, STR, to=JSON)),
         compute=sequences.item,
     ),
     Function(
@@ -186,9 +177,7 @@ OPERATORS = (
 
 NAMED = (
     Function(
-        name="len",
-        signatures=(_of(_ITEMS, to=INT), _of(STR, to=INT), _of(JSON, to=INT)),
-        compute=sequences.length,
+        name="len", signatures=(_of(_ITEMS, to=INT), _of(STR, to=INT), _of(JSON, to=INT)), compute=sequences.length
     ),
     Function(name="join", signatures=(_of(_TEXTS, STR, to=STR),), compute=texts.join, grows=True),
     Function(name="split", signatures=(_of(STR, STR, to=_TEXTS),), compute=texts.split, optional=1),
@@ -213,9 +202,7 @@ NAMED = (
     ),
     Function(name="unique", signatures=(_of(_ITEMS, to=_ITEMS),), compute=sequences.distinct),
     Function(
-        name="sort",
-        signatures=(_of(_ITEMS, to=_ITEMS, items=(INT, FLOAT, STR, JSON)),),
-        compute=sequences.in_order,
+        name="sort", signatures=(_of(_ITEMS, to=_ITEMS, items=(INT, FLOAT, STR, JSON)),), compute=sequences.in_order
     ),
     Function(name="zip", signatures=(_of(_ITEMS, to=list_of(_ITEMS), repeats=True),), compute=sequences.zipped),
 )
