@@ -104,9 +104,20 @@ def test_precedence():
     )
 
 
-def test_the_limit_of_a_for_is_no_call():
+def test_the_limit_of_a_for_looks_like_a_call():
     assert body("for x in items (max: 3) { }") == (
-        "For(x, Name('items'), [NamedArgument(max, Constant(3))], Block([]), None)"
+        "For(x, CallExpression([items], [], [NamedArgument(max, Constant(3))]), [], Block([]), None)"
+    )
+
+
+def test_casts_and_types_where_arguments_are_types():
+    assert body("let x = -a as list[str?]? as json + 1") == (
+        "Let(x, None, Arithmetic(['+'], [Negative(Cast(Cast(Name('a'), "
+        "TypeName('list', TypeName('str', None, True), True)), TypeName('json', None, False))), Constant(1)]))"
+    )
+    assert body("f(schema: list[Person?]?)") == (
+        "CallStatement(CallExpression([f], [], [NamedArgument(schema, "
+        "TypeOrNull(Item(Name('list'), TypeOrNull(Name('Person')))))]), None)"
     )
 
 
@@ -133,7 +144,7 @@ def test_constructs_that_later_versions_run_have_their_parts():
         ('switch a { case "x" => b  default => { } } -> c', ["a", '"x"'], ["b", "{ }"]),
         ("if a { f() } else if b { } else { g() }", ["a", "b"], ["{ f() }", "{ }", "{ g() }"]),
         ("loop (max: 4, d: a) { }", ["4", "a"], ["{ }"]),
-        ("for x in a (max: 3) { f() }", ["a", "3"], ["{ f() }"]),
+        ("for x in a (max: 3) { f() }", ["a (max: 3)"], ["{ f() }"]),
         ("try { f() } catch e { } -> x", [], ["{ f() }", "{ }"]),
         ("until a", ["a"], []),
         ("next d: a, e: b", ["a", "b"], []),

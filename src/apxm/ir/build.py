@@ -372,7 +372,7 @@ class _FlowBuilder:
         self, operators: Sequence[str], operands: Sequence[syntax.Expression], place: syntax.Syntax
     ) -> SSAValue:
         """From left to right; what stands between other operators than `+` is one sum."""
-        left, *rest = map(self.value, operands)
+        left, *rest = map(self.shown, operands)
         summed = [left]
         for operator, right in zip(operators, rest, strict=True):
             if operator == CONCATENATION:

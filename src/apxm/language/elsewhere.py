@@ -231,8 +231,10 @@ def field_advice(owner: Type, field: str) -> str | None:
 
 def cast_advice(found: Type, target: Type) -> str | None:
     """Where a value of type `found` was said to be a `target`."""
+    if found == STR and target.is_number:
+        return "text is not read by `as`; `number(x)` reads a number"
     if found == STR:
-        return "text is not read by `as`; a model's answer is asked for as a value by `schema:`"
+        return f"text is not read by `as`; `parse_json(x) as {target}` reads JSON"
     if target == STR:
         return _TEXT
     if found.fields is not None and target.fields is not None:
