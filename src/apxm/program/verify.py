@@ -113,11 +113,8 @@ class _Checker:
         operation = AVAILABLE.get(node.operation)
         if operation is None or operation.family is Family.VALUE:
             raise self.error(i, f"is the operation {node.operation!r}, which this version of apxm cannot run")
-        required = sum(p.required for p in operation.positional) + (
-            operation.variadic.minimum if operation.variadic else 0
-        )
-        most = None if operation.variadic else len(operation.positional)
-        if len(node.arguments) < required or (most is not None and len(node.arguments) > most):
+        most = None if operation.variadic else len(operation.operands)
+        if len(node.arguments) < operation.least_operands or (most is not None and len(node.arguments) > most):
             raise self.error(
                 i, f"gives {node.operation!r} {len(node.arguments)} arguments; it takes {operation.signature}"
             )
@@ -126,6 +123,9 @@ class _Checker:
         for name, option in node.options.items():
             self.check_expression(i, option)
             self.check_option(i, operation, name, option)
+        for parameter in operation.positional:
+            if parameter.required and parameter.literal and parameter.name not in node.options:
+                raise self.error(i, f"gives {node.operation!r} no {parameter.name!r}")
         try:
             parse_type(node.result, self.records)
         except ValueError as error:
@@ -133,7 +133,7 @@ class _Checker:
 
     def check_option(self, i: int, operation: Operation, name: str, option: Expression) -> None:
         parameter = operation.by_name.get(name)
-        if parameter is None or parameter.by_position:
+        if parameter is None or parameter in operation.operands:
             raise self.error(i, f"gives {operation.name!r} an option {name!r} that it does not have")
         if not parameter.literal:
             return
