@@ -261,8 +261,8 @@ class _Checker:
 def unfolded_work(program: Program) -> list[float]:
     """What one run can unfold into, by plan, in nodes, a frame counting as `FRAME_WORK` more.
 
-    An opener counts as its most expensive alternative, as often as its source lets it open. Raises `ArtifactError`
-    where a plan opens itself.
+    An opener counts as its most expensive alternative, as often as the source alone has it open at once. Raises
+    `ArtifactError` where a plan opens itself.
     """
     return FrameGraph.of(program.plans).total([len(plan.nodes) + FRAME_WORK for plan in program.plans], SOURCE)
 
