@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -38,6 +38,9 @@ ONLY_IN = {
     "lark": set(),  # a tool of development: the tables it makes are part of the package
     "re2": {"operations"},
     "pyqwest": {"backends"},
+    "mcp": {"tools"},
+    "mcp_types": {"tools"},
+    "httpx2": {"tools"},
     "httptools": {"simulator"},
     "jsonschema": {"backends"},
     "uvloop": {"runtime"},
@@ -64,6 +67,7 @@ BUDGETS = {
     "program": 2113,
     "reports": 1426,
     "runtime": 6152,
+    "tools": 1400,
     "simulator": 2904,
     "testing": 900,
     "workloads": 1327,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apxm.errors import BackendError
+from apxm.errors import BackendError, CompileError
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
@@ -191,6 +191,25 @@ def test_what_is_carried_crosses_the_window(window: int, level: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_loops_in_loops_are_refused_only_where_the_source_alone_opens_too_many_frames(level: int) -> None:
+    text = """
+    agent A { flow main(xs: list[str]) -> json {
+        for x in xs { for y in xs { for z in xs { return ask(x + y + z) } -> zs  return zs } -> ys  return ys } -> all
+        loop (max: 1000000, n: 0) {
+            loop (max: 1000000, m: n) { until true  next m: m + 1 } -> m
+            until true
+            next n: m
+        } -> last
+        return {"all": all, "last": last}
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), timed(), arguments=[["a", "b"]])
+    assert (ms(trace), trace.value["all"][1][0]) == (1000, ["[baa]", "[bab]"])
+    with pytest.raises(CompileError, match="would unfold into more than 4,000,000 nodes"):
+        compiled(text.replace("until true", ""), level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_a_longer_list_than_max_fails_the_for_and_names_the_limit(level: int) -> None:
     text = 'agent A { flow main() -> json { for x in [1, 2, 3] (max: 2) { return ask("" + x) } -> ys  return ys } }'
     trace = run(text, level)
@@ -303,6 +322,26 @@ def test_a_failure_in_the_handler_is_one_of_what_is_around_it(level: int) -> Non
     """
     trace = execute_virtually(compiled(text, level), failing("bad"))
     assert trace.value == "r/body/inner/catch/ask#1"
+
+
+@pytest.mark.parametrize(
+    ("inner", "first", "duration"), [("bad", "r/body/try#1/catch/ask#1", 12), ("good", "r/body/ask#1", 10)]
+)
+def test_a_body_is_not_over_before_an_attempt_in_it_that_nothing_waits_for(
+    inner: str, first: str, duration: float
+) -> None:
+    text = f"""
+    agent A {{ flow main() -> str {{
+        try {{
+            try {{ ask("{inner} 9") }} catch {{ ask("bad 2") }}
+            return ask("bad 1")
+        }} catch e {{ return ask("caught 1", e.operation) }} -> r
+        return r
+    }} }}
+    """
+    trace = execute_virtually(compiled(text, 0), failing("bad"))
+    assert trace.value == f"[caught 1\n\nContext 1: {first}]"
+    assert (ms(trace), trace.failures) == (duration, [])
 
 
 @pytest.mark.parametrize("level", LEVELS)

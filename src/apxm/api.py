@@ -34,6 +34,7 @@ from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Status
 from apxm.session import Result, Session
 from apxm.source import SourceFile
+from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
@@ -113,6 +114,8 @@ async def run_async(
     slowdown: str | None = None,
     faults: str | None = None,
     seed: int | None = None,
+    simulate_tools: bool | None = None,
+    tool_latency: Sequence[str] | None = None,
     max_concurrency: int | None = None,
     max_open_turns: int = 4096,
     timeout_s: float | None = None,
@@ -125,6 +128,7 @@ async def run_async(
     require_journal: bool = False,
     config: Path | None = None,
     backends: BackendPool | None = None,
+    tools: Mapping[str, Callable[..., Any]] | None = None,
     output: Callable[[str], None] | None = None,
     on_text: Callable[[TextPart], None] | None = None,
     **values: Value,
@@ -133,9 +137,10 @@ async def run_async(
 
     The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
     options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
-    replaces the configured ones, and is left open; `output` is called with each line the program prints, `on_text` with
-    the text of the result, behind all lines: in parts as they come where the result is one call's answer, else whole at
-    the end. What either raises ends the run and is raised from here.
+    replaces the configured ones, and is left open; `tools` are functions that go before configured tools of their
+    names; `output` is called with each line the program prints, `on_text` with the text of the result, behind all
+    lines: in parts as they come where the result is one call's answer, else whole at the end. What either raises ends
+    the run and is raised from here.
 
     Raises `UsageError` or `ConfigurationError` for what it needs and does not have, `LinkError` for several things, all
     before the first call; then `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels
@@ -154,11 +159,12 @@ async def run_async(
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     run_id = new_run_id(time())
-    async with _pool(backends, told.selection, problems) as pool:
+    async with _opened(backends, told.selection, tools, problems) as (pool, toolbox):
         with problems:
             session = Session(
-                LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool, run_id=run_id, begun=begun
-            )
+                LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool,
+                tools=toolbox, run_id=run_id, begun=begun,
+            )  # fmt: skip
             await session.link()
         session.open_journal(warn)
         if session.recorder is not None:
@@ -186,6 +192,7 @@ async def resume_async(
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
     backends: BackendPool | None = None,
+    tools: Mapping[str, Callable[..., Any]] | None = None,
     output: Callable[[str], None] | None = None,
     on_text: Callable[[TextPart], None] | None = None,
 ) -> Result:
@@ -210,8 +217,8 @@ async def resume_async(
         for warning in earlier.warnings:
             warn(warning.render())
         told = _watched(earlier.told.but(said), recorder.run_id)
-        async with _pool(backends, told.selection, Problems()) as pool:
-            session = Session.resumed(earlier, told, pool, begun)
+        async with _opened(backends, told.selection, tools, Problems()) as (pool, toolbox):
+            session = Session.resumed(earlier, told, pool, begun, toolbox)
             await session.link()
             logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
             return await _executed(session)
@@ -239,7 +246,8 @@ def preview_resume(
     earlier = reopen(run_id, Invocation.of(said).journaling, config=config, as_recorded=as_recorded, edited=edited)
     with closing(earlier.recorder):
         told = earlier.told.but(said)
-        return Session.resumed(earlier, told, backends or _configured(told.selection), perf_counter()).preview()
+        pool = backends or _configured(told.selection)[0]
+        return Session.resumed(earlier, told, pool, perf_counter()).preview()
 
 
 _STOPPED_ITERATION = ("coroutine raised StopIteration",)
@@ -274,21 +282,27 @@ resume = _blocking(resume_async)
 
 
 @asynccontextmanager
-async def _pool(given: BackendPool | None, selection: Selection, problems: Problems) -> AsyncGenerator[BackendPool]:
-    """The backends that are `given`, else those that are configured, which are closed at the end. Where that cannot be
-    used, the `problems` there were before are told with it."""
-    if given is not None:
-        yield given
-        return
+async def _opened(
+    given: BackendPool | None,
+    selection: Selection,
+    functions: Mapping[str, Callable[..., Any]] | None,
+    problems: Problems,
+) -> AsyncGenerator[tuple[BackendPool, Toolbox]]:
+    """The backends that are `given`, else those that are configured, and the tools; what was opened here is closed at
+    the end. Where that cannot be used, the `problems` there were before are told with it."""
     try:
-        pool = _configured(selection)
+        pool, tools = _configured(selection) if given is None else (given, NO_TOOLS)
     except (UsageError, ConfigurationError):
         with problems:
             raise
+    if functions and not selection.simulate_tools:
+        tools = tools.but(functions)
     try:
-        yield pool
+        yield pool, tools
     finally:
-        await pool.close()
+        await tools.close()
+        if given is None:
+            await pool.close()
 
 
 async def _executed(session: Session) -> Result:
@@ -352,9 +366,9 @@ def _compile(source: SourceFile, level: int) -> Program:
     return compilation.program
 
 
-def _configured(selection: Selection) -> BackendPool:
+def _configured(selection: Selection) -> tuple[BackendPool, Toolbox]:
     resolved = resolve(selection)
     logger.info("%s", resolved.notice)
     for warning in resolved.warnings:
         warn(warning)
-    return resolved.pool(PROCESS)
+    return resolved.pool(PROCESS), resolved.tools

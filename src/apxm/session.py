@@ -26,6 +26,7 @@ from apxm.runtime.scheduler import Run
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.source import shortened
+from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
@@ -89,7 +90,7 @@ class Result:
 class Session:
     """A run that is ready to be executed, with its backends and its journal. Raises what `Run` raises.
 
-    Closing the backends is left to whoever has them from a configuration.
+    Closing the backends and the tools is left to whoever has them from a configuration.
     """
 
     program: LoadedProgram
@@ -98,6 +99,7 @@ class Session:
     told: Invocation
     pool: BackendPool
     _: KW_ONLY
+    tools: Toolbox = NO_TOOLS
     run_id: str = field(default_factory=lambda: new_run_id(time()))
     recorder: Recorder | None = None
     """The journal of a run that goes on; a new one gets its own by `open_journal`."""
@@ -107,17 +109,20 @@ class Session:
     """What came before that."""
 
     def __post_init__(self) -> None:
-        self.run = Run(self.program, self.flow, self.inputs, self.pool, self.told.options)
+        self.run = Run(self.program, self.flow, self.inputs, self.pool, self.told.options, self.tools)
         self._validated = self.begun
 
     @classmethod
-    def resumed(cls, earlier: JournaledRun, told: Invocation, pool: BackendPool, begun: float) -> Session:
+    def resumed(
+        cls, earlier: JournaledRun, told: Invocation, pool: BackendPool, begun: float, tools: Toolbox = NO_TOOLS
+    ) -> Session:
         """A run that goes on. Raises `JournalError` too, where another backend than before would answer."""
         earlier.refuse_another_backend(pool.default)
         program, recorder = LoadedProgram(earlier.program), earlier.recorder
         return cls(
-            program, earlier.flow, earlier.inputs, told, pool, run_id=recorder.run_id, recorder=recorder, begun=begun
-        )
+            program, earlier.flow, earlier.inputs, told, pool,
+            tools=tools, run_id=recorder.run_id, recorder=recorder, begun=begun,
+        )  # fmt: skip
 
     async def link(self) -> None:
         """Raises what `Run.link` raises, before anything is paid."""
@@ -129,7 +134,8 @@ class Session:
         journaling = self.told.journaling
         wanted = journaling.journal
         if wanted is None:
-            wanted = journaling.require_journal or not all(backend.simulated for backend in self.run.backends)
+            real = bool(self.run.tools) and not self.tools.simulated
+            wanted = journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
         if not wanted:
             return
         from apxm.journaling import begin

@@ -7,17 +7,21 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apxm.analysis.losses import losses
 from apxm.analysis.measure import measure
 from apxm.analysis.metrics import LinkPhases
 from apxm.analysis.work_span import longest_path, work
 from apxm.backends.protocol import BackendInfo, ModelRequest
+from apxm.compiler.pipeline import compile_source
 from apxm.errors import BackendError
 from apxm.program.program import Enter, Exit, Input, Literal, Operand, Subflow, Switch
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Trace
+from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.plans import ask, give, merge, plan, program, show
 from tests.random_plans import random_program
+from tests.turning import answering, turning_source
 
 MS = 1_000_000
 USED = BackendInfo(name="scripted", kind="scripted", model="m", simulated=True)
@@ -97,6 +101,17 @@ def test_without_limits_a_run_takes_exactly_its_span_and_with_one_it_lies_betwee
     t1, t_inf = work(limited), longest_path(limited).length
     assert (t1, t_inf) == (work(free), longest_path(free).length)
     assert max(t1 / slots, t_inf) <= limited.duration <= t1 / slots + t_inf * (1 - 1 / slots)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), level=st.sampled_from([0, 1]), failing=st.sampled_from([0, 0.1, 0.4]))
+def test_turns_and_attempts_take_exactly_their_span_too(seed: int, level: int, failing: float) -> None:
+    random = Random(seed)
+    p = compile_source(SourceFile("test.ais", turning_source(random)), level=level).program
+    items = [f"x{n}" for n in range(random.randrange(4))]
+    trace = execute_virtually(p, answering(seed, failing), arguments=[items])
+    assert longest_path(trace).length == trace.duration
+    assert losses(trace).runtime == 0
 
 
 def test_metrics_of_a_fan_out() -> None:

@@ -232,6 +232,13 @@ def test_both_answers_are_paid_for() -> None:
     assert " 2 LLM calls (1 repair) in " in summary_line(metrics)
 
 
+def test_how_far_a_run_is_tells_what_both_used() -> None:
+    backend = saying("one", "[1]")
+    run = Run(LoadedProgram(NUMBERS), NUMBERS.flows[0], (), BackendPool({"scripted": backend}, "scripted"))
+    trace = run_virtually(run.execute())
+    assert run.progress().tokens == sum(usage or 0 for *_, usage in attempts(trace)) > 10
+
+
 def bound(request: ModelRequest) -> int:
     return request.largest_input + 50
 

@@ -30,6 +30,8 @@ from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
+from apxm.tools.simulated import TYPICAL_TOOLS, ToolLatencies
+from apxm.tools.toolbox import SimulatedToolbox
 
 T = TypeVar("T")
 
@@ -54,23 +56,28 @@ def predict(
     max_concurrency: int | None = None,
     runs: int = 20,
     seed: int = 0,
+    tools: ToolLatencies = TYPICAL_TOOLS,
 ) -> Prediction:
     """Runs `flow` over the model of an endpoint, `runs` times with other draws; equal seeds give equal numbers. Where
     nothing is random, once.
 
     Without a profile each operation takes its stated `typical_ms`. With one, every backend that the program names is
-    taken for an endpoint like that of the profile. May be called inside a running event loop, which then stands still.
+    taken for an endpoint like that of the profile. `tools` says how long tools take. May be called inside a running
+    event loop, which then stands still.
     Raises `UsageError` where the flow cannot succeed with these arguments.
     """
-    return Predictor(program, profile, seed).predict(flow, arguments, max_concurrency, runs)
+    return Predictor(program, profile, seed, tools).predict(flow, arguments, max_concurrency, runs)
 
 
 class Predictor:
     """A program loaded so that its model calls go to predicted endpoints, and what would choose by their answers takes
     any case; for any number of predictions."""
 
-    def __init__(self, program: Program, profile: Profile | None, seed: int) -> None:
+    def __init__(
+        self, program: Program, profile: Profile | None, seed: int, tools: ToolLatencies = TYPICAL_TOOLS
+    ) -> None:
         self._seed = seed
+        self._tools = SimulatedToolbox(tools, seed, lambda result, _: stand_in(result, items=1))
         self._draws = profile is not None and len(profile.ratios) > 1
         self._iteration = 0
         self._arms: dict[tuple[int, int], Random] = {}
@@ -111,7 +118,12 @@ class Predictor:
         for iteration in range(most):
             pool = self._begin(iteration)
             run = Run(
-                self._program, flow, arguments, pool, RunOptions(max_concurrency=max_concurrency, seed=self._seed)
+                self._program,
+                flow,
+                arguments,
+                pool,
+                RunOptions(max_concurrency=max_concurrency, seed=self._seed),
+                self._tools,
             )
             trace = _run_virtually(run.execute())
             if trace.status is not Status.SUCCEEDED:

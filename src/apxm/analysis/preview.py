@@ -23,10 +23,12 @@ from apxm.program.unfolding import FrameRecord, unfold
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.model import ModelCall, literal
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.handlers.tool import ToolCall
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Find
 from apxm.runtime.replay import replay
 from apxm.runtime.trace import Trace
+from apxm.runtime.waiting import WaitingOperation
 
 Place = tuple[int, int]
 """Frame and node."""
@@ -108,11 +110,15 @@ class _Replay:
                 self._live[frame.index] = frame
                 frames += [child for child in frame.children.values() if child is not None]
 
-    def _answer(self, trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Answered | None:
-        backend, _ = self._pool.get(handler.backend)
-        request = handler.request(frame.values, backend.can_reason)
+    def _answer(self, trace: Trace, frame: Frame, node: int, handler: WaitingOperation) -> Answered | None:
         path = trace.path_of(frame.index, node)
-        result = self._find(path, request, backend.info.name, request.model or backend.info.model)
+        if isinstance(handler, ModelCall):
+            backend, _ = self._pool.get(handler.backend)
+            request = handler.request(frame.values, backend.can_reason)
+            result = self._find(path, request, backend.info.name, request.model or backend.info.model)
+        else:
+            assert isinstance(handler, ToolCall)
+            result = self._find(path, handler.request(frame.values, None), handler.tool, None)
         if result is None:
             self.asked[frame.index, node] = None
         else:

@@ -13,15 +13,18 @@ from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
 from apxm.analysis.station import stand_in
-from apxm.analysis.usage import Sizes, answer_tokens, calls_model
+from apxm.analysis.usage import Sizes, answer_tokens, calls_model, calls_tool
 from apxm.analysis.work_span import longest
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
+from apxm.operations.definition import Family
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
 from apxm.program.program import Flow, Literal, Operate, Program
 from apxm.program.unfolding import unfold
+from apxm.runtime.handlers.model import literal
 from apxm.runtime.trace import Trace
+from apxm.tools.simulated import TYPICAL_TOOLS, ToolLatencies
 
 PREDICTED_CALLS = 100_000
 """About how many calls all runs of a prediction make together."""
@@ -78,20 +81,22 @@ def analyze(
     profile: Profile | None = None,
     given: Mapping[str, Value] | None = None,
     seed: int = 0,
+    tools: ToolLatencies = TYPICAL_TOOLS,
 ) -> Analysis:
     """Analyzes a flow. `given` are the values of its parameters that are known, by name.
 
-    A call takes the profile's mean service at concurrency 1 or, without a profile, its operation's `typical_ms`.
+    A call takes the profile's mean service at concurrency 1 or, without a profile, its operation's `typical_ms`; one of
+    a tool what `tools` says.
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
     arguments, unknown = with_stand_ins(flow, given or {}, program.record_types)
-    static = _FlowAnalysis(program, flow, profile)
+    static = _FlowAnalysis(program, flow, profile, tools)
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
     prompts, answers = static.tokens(known)
     calls = static.calls()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
-    predictor = Predictor(program, profile, seed)
+    predictor = Predictor(program, profile, seed, tools)
 
     def at(p: int) -> ConcurrencyEstimate:
         lower = max(t1.low / p, t_inf.low)
@@ -101,7 +106,7 @@ def analyze(
 
     return Analysis(
         flow=flow.qualified_name,
-        latencies=latencies(profile),
+        latencies=latencies(profile, tools if any(static.tools) else None),
         t1_ms=t1,
         t_inf_ms=t_inf,
         parallelism=t1.expected / t_inf.expected if t_inf.expected else 1.0,
@@ -117,7 +122,8 @@ def analyze(
 class _FlowAnalysis:
     """The sums and paths of one flow."""
 
-    def __init__(self, program: Program, flow: Flow, profile: Profile | None) -> None:
+    def __init__(self, program: Program, flow: Flow, profile: Profile | None, tools: ToolLatencies) -> None:
+        self._tools_ms = tools
         self._program = program
         self._flow = flow
         self._profile = profile
@@ -127,14 +133,20 @@ class _FlowAnalysis:
             for frame in graph.frames
         ]
         """The model calls of each frame."""
+        self.tools = [
+            [node for node in self._program.plans[frame.plan].nodes if isinstance(node, Operate) and calls_tool(node)]
+            for frame in graph.frames
+        ]
+        """The calls of tools of each frame."""
         self._weights = [0] * graph.size
         for frame, record in enumerate(graph.frames):
             for i, node in enumerate(self._program.plans[record.plan].nodes):
-                if isinstance(node, Operate) and calls_model(node):
+                if isinstance(node, Operate) and (calls_model(node) or calls_tool(node)):
                     self._weights[graph.number(frame, i)] = self._ns(node)
 
     def work(self) -> Range:
-        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6)
+        calls = [[*models, *tools] for models, tools in zip(self._calls, self.tools, strict=True)]
+        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6, calls)
 
     def spans(self) -> Range:
         return _range(lambda scenario: self.branches.span(self._weights, scenario) / 1e6)
@@ -155,16 +167,21 @@ class _FlowAnalysis:
         every_arm = Trace(self._program, self._flow, started=0, frames=list(self.branches.frames))
         return path_steps(every_arm, longest(self.branches, self._weights), lambda ns: ns / 1e6)
 
-    def _range(self, amount: Callable[[int, Operate, Scenario], float]) -> Range:
-        """The sum over all model calls of a run."""
+    def _range(
+        self, amount: Callable[[int, Operate, Scenario], float], calls: Sequence[Sequence[Operate]] | None = None
+    ) -> Range:
+        """The sum over calls of a run, by frame; of all model calls where they are not given."""
+        counted = self._calls if calls is None else calls
 
         def total(scenario: Scenario) -> float:
-            own = [sum(amount(frame, node, scenario) for node in calls) for frame, calls in enumerate(self._calls)]
+            own = [sum(amount(frame, node, scenario) for node in inside) for frame, inside in enumerate(counted)]
             return float(self.branches.total(own, scenario))
 
         return _range(total)
 
     def _ns(self, node: Operate) -> int:
+        if calls_tool(node):
+            return round(self._tools_ms.of(str(literal(node, "tool"))) * 1e6)
         typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms
         return round(typical * 1e6)
 
@@ -193,10 +210,16 @@ def with_stand_ins(
     return arguments_for(flow, {**stand_ins, **given}, records), unknown
 
 
-def latencies(profile: Profile | None) -> str:
-    """The source of the numbers, in words."""
+def latencies(profile: Profile | None, tools: ToolLatencies | None = None) -> str:
+    """The source of the numbers, in words; those of tools, where the program calls any."""
+    return _latencies(profile) + (f"; tools {tools}" if tools else "")
+
+
+def _latencies(profile: Profile | None) -> str:
     if profile is not None and profile.specification is not None:
         return f"those of backend {profile.backend}: {profile.specification}"
     if profile is not None:
         return f"profile of {profile.backend}, model {profile.model}, calibrated {profile.date}"
-    return "assumed: " + ", ".join(f"{o.name} {o.typical_ms:,} ms" for o in AVAILABLE.values() if o.typical_ms)
+    return "assumed: " + ", ".join(
+        f"{o.name} {o.typical_ms:,} ms" for o in AVAILABLE.values() if o.family is Family.MODEL
+    )

@@ -42,12 +42,17 @@ TYPICAL_ANSWER = 256
 _NUMBER = 8
 """Characters of a number that is computed."""
 _UNKNOWN = {LOW: 0.0, HIGH: inf}
-"""Characters of what a frame is given that may be given what an earlier one made."""
+"""Characters of what a tool gives, and of what a frame is given that may be given what an earlier one made."""
 _CONTEXT = len("\n\nContext 1: ")
 
 
 def calls_model(node: AnyNode) -> bool:
     return isinstance(node, Operate) and OPERATIONS[node.operation].family is Family.MODEL
+
+
+def calls_tool(node: AnyNode) -> bool:
+    operation = OPERATIONS.get(node.operation) if isinstance(node, Operate) else None
+    return operation is not None and operation.family is Family.TOOL
 
 
 Limit = Callable[[Operate], float]
@@ -119,6 +124,8 @@ class Sizes:
             case Operate():
                 if calls_model(node):
                     return CHARACTERS_PER_TOKEN * answer_tokens(node, self._scenario, self._typical_answer, self._limit)
+                if calls_tool(node):
+                    return _UNKNOWN.get(self._scenario, CHARACTERS_PER_TOKEN * TYPICAL_ANSWER)
                 return sum(self._of(argument, frame, node) + 1 for argument in node.arguments)
             case Compute(value=value) | Output(value=value) | Enter(value=value):
                 return 0.0 if value is None else self._of(value, frame, node)

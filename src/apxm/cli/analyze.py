@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from apxm.analysis.profile import Profile
     from apxm.operations.types import Value
     from apxm.program.program import Flow, Program
+    from apxm.tools.simulated import ToolLatencies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +56,17 @@ class Drawn:
     """What both commands are told besides: what is random, and how it is shown."""
 
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draws.")] = 0
+    tool_latency: o.ToolLatency = None
     json: o.JSON = False
     quiet: o.Quiet = False
     config: o.Config = None
+
+    @cached_property
+    def tools(self) -> ToolLatencies:
+        """How long tools take."""
+        from apxm.tools.simulated import parse_latencies
+
+        return parse_latencies(self.tool_latency or ())
 
     def read(self, asked: Question) -> tuple[Profile | None, Program, Flow, dict[str, Value]]:
         """The profile, the program, its flow, and the values that are given; the warnings of a source are shown."""
@@ -105,7 +115,7 @@ def analyze(
 
     slots = counts(p, "--p")
     profile, program, flow, given = drawn.read(asked)
-    found = analyze_flow(program, flow, slots, profile, given, drawn.seed)
+    found = analyze_flow(program, flow, slots, profile, given, drawn.seed, drawn.tools)
     write(as_json(found) if drawn.json else analysis_text(found), drawn.json)
 
 
@@ -130,12 +140,14 @@ def simulate(
     from apxm.analysis.static import latencies, with_stand_ins
     from apxm.reports.analysis import prediction_text
     from apxm.reports.structs import as_json
+    from apxm.runtime.handlers.table import LoadedProgram
 
     profile, program, flow, given = drawn.read(asked)
     arguments, unknown = with_stand_ins(flow, given, program.record_types)
     if not drawn.quiet:
-        note(printable(f"latencies: {latencies(profile)}"))
+        called = LoadedProgram(program).tools(flow)
+        note(printable(f"latencies: {latencies(profile, drawn.tools if called else None)}"))
         if unknown:
             note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
-    found = predict(program, flow, arguments, profile, max_concurrency, runs, drawn.seed)
+    found = predict(program, flow, arguments, profile, max_concurrency, runs, drawn.seed, drawn.tools)
     write(as_json(found) if drawn.json else prediction_text(found), drawn.json)

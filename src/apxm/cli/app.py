@@ -23,6 +23,7 @@ COMMANDS = {
     "calibrate": "calibrate:calibrate",
     "ops": "operations:ops",
     "backends": "backends:backends_app",
+    "tools": "tools:tools_app",
     "init": "init:init",
     "trust": "backends:trust",
     "doctor": "doctor:doctor",

@@ -67,6 +67,10 @@ Slowdown = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", metavar="N", help="Of the simulated backend's random latencies and faults.")
 ]
+ToolLatency = Annotated[
+    list[str] | None,
+    typer.Option("--tool-latency", metavar="[NAME=]MS", help="How long simulated tools take, or one; repeatable."),
+]
 MaxConcurrency = Annotated[
     int | None, typer.Option("--max-concurrency", min=1, metavar="P", help="Most calls in flight at once.")
 ]
@@ -135,6 +139,15 @@ class NewRun:
         typer.Option("--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,…,seed:N"),
     ] = None
     seed: Seed = None
+    simulate_tools: Annotated[
+        bool | None,
+        typer.Option(
+            "--simulate-tools/--real-tools",
+            help="Call no tool, and draw what it would give; default: where the backend is simulated.",
+            show_default=False,
+        ),
+    ] = None
+    tool_latency: ToolLatency = None
     max_concurrency: MaxConcurrency = None
     max_open_turns: MaxOpenTurns = 4096
     timeout_s: Timeout = None

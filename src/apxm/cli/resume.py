@@ -59,6 +59,7 @@ def resume(
       apxm resume k3vd --max-total-tokens 200000
       apxm resume last --edited --dry-run
     """
+    import asyncio
     from time import perf_counter
 
     from apxm.cli.interruption import signals_as_ctrl_c
@@ -70,6 +71,7 @@ def resume(
     from apxm.journaling import reopen
     from apxm.reports.preview import preview_lines
     from apxm.reports.structs import as_json
+    from apxm.runtime.loops import real_loop
     from apxm.session import Session
 
     said = {**locals(), **vars(shown)}
@@ -91,7 +93,7 @@ def resume(
         terminal = Terminal(shown, metrics)
         told = terminal.listening(earlier.told.but(said))
         configured = resolve(told.selection)
-        session = Session.resumed(earlier, told, configured.pool(), begun)
+        session = Session.resumed(earlier, told, configured.pool(), begun, configured.tools)
         if not shown.quiet:
             announce(configured, session, earlier.warnings)
         if edited or dry_run:
@@ -103,10 +105,11 @@ def resume(
                 if shown.json:
                     terminal.write(as_json(found), json=True)
                 raise typer.Exit
-        link(session)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=real_loop))
+        link(session, runner)
         stack.enter_context(closing(session))
         if not shown.quiet:
             so_far = "with the edited program" if edited else f"{count(recorder.finished, 'call')} finished"
             note(f"run {session.run_id} goes on: {so_far}")
-        status = show(session, terminal)
+        status = show(session, terminal, runner)
     leave(session, status)

@@ -138,26 +138,36 @@ def run_program(
     read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
     arguments = problems.of(read, [])
     loaded = LoadedProgram(program)
-    with problems:
-        configured = resolve(told.selection)
-        session = Session(
-            loaded, flow, arguments, terminal.listening(told), configured.pool(), begun=begun, phases=phases
-        )
-        link(session)
-    session.open_journal(show_warning)
-    with closing(session):
-        if not shown.quiet:
-            announce(configured, session, warnings)
-            if session.recorder:
-                note(f"run {session.run_id} is journaled")
-        status = show(session, terminal)
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        with problems:
+            configured = resolve(told.selection)
+            session = Session(
+                loaded, flow, arguments, terminal.listening(told), configured.pool(),
+                tools=configured.tools, begun=begun, phases=phases,
+            )  # fmt: skip
+            link(session, runner)
+        session.open_journal(show_warning)
+        with closing(session):
+            if not shown.quiet:
+                announce(configured, session, warnings)
+                if session.recorder:
+                    note(f"run {session.run_id} is journaled")
+            status = show(session, terminal, runner)
     leave(session, status)
 
 
-def link(session: Session) -> None:
-    """Raises `LinkError`, or the only error, where the run needs what is not there."""
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        runner.run(session.link())
+def link(session: Session, runner: asyncio.Runner) -> None:
+    """Raises `LinkError`, or the only error, where the run needs what is not there. Servers of tools that were begun
+    for that stay there for the run, in the loop of the `runner`."""
+
+    async def linked() -> None:
+        try:
+            await session.link()
+        except BaseException:
+            await session.tools.close()
+            raise
+
+    runner.run(linked())
 
 
 @contextmanager
@@ -178,12 +188,11 @@ def leave(session: Session, status: int) -> None:
     raise typer.Exit(status or (exits.STOPPED if session.lost else 0))
 
 
-def show(session: Session, terminal: Terminal) -> int:
-    """Runs it to its end and reports. Returns the exit status."""
+def show(session: Session, terminal: Terminal, runner: asyncio.Runner) -> int:
+    """Runs it to its end, in the loop in which it was linked, and reports. Returns the exit status."""
     terminal.run = session.run
     session.prepared()
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        trace, signal_number = runner.run(_execute(session, terminal.progress))
+    trace, signal_number = runner.run(_execute(session, terminal.progress))
     _report(session, session.result(trace), signal_number, terminal)
     return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
 
@@ -193,6 +202,9 @@ def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Dia
     default = session.pool.info.name
     for info in dict.fromkeys(info for info in session.run.backends if info.name != default):
         note(printable(f"model: {info.description} (backend {info.name}), where the program names it"))
+    if session.run.tools and session.tools.simulated:
+        names = ", ".join(session.run.tools)
+        note(printable(f"tools: simulated, so nothing is really called ({names}); --real-tools calls them"))
     if session.run.limits_answers:
         note(f"budget: answers to calls without a max_tokens have at most {DEFAULT_MAX_TOKENS:,} tokens")
     if session.told.options.on_text is not None and not session.run.streams_result:
@@ -239,6 +251,7 @@ async def _execute(session: Session, progress: ProgressLine) -> tuple[Trace, int
         with _drawn(session.run, progress), Interruption(session.run) as interruption:
             return await session.execute(), interruption.signal_number
     finally:
+        await session.tools.close()
         await session.pool.close()
 
 

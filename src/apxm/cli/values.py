@@ -68,6 +68,18 @@ def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
     return found
 
 
+def read_json_arguments(named: Sequence[str]) -> dict[str, Value]:
+    """What ``--arg NAME=VALUE`` says where no type is known: JSON, or else text. Raises `UsageError`."""
+    return {name: _json_or_text(text) for name, text in _by_name(named).items()}
+
+
+def _json_or_text(text: str) -> Value:
+    try:
+        return parse_json(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _by_name(named: Sequence[str], option: str = "--arg", form: str = "NAME=VALUE") -> Mapping[str, str]:
     found: dict[str, str] = {}
     for text in named:

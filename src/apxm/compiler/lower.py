@@ -55,6 +55,7 @@ class _Lowering:
 
     def __init__(self, module: Module) -> None:
         self.flows = module.flows
+        self.capabilities = module.capabilities
         self.records = module.records
         self.summary = Summary(module)
         self.anywhere = self.summary.of_module()
@@ -70,6 +71,7 @@ class _Lowering:
             plans=tuple(plan for plan in self.plans if plan is not None),
             flows=tuple(_flow(flow, index) for index, flow in enumerate(self.flows.values())),
             entry=entry,
+            capabilities=self.capabilities,
             optimization_level=optimization_level,
             names=Names(file=file, plans=tuple(names for names in self.names if names is not None)),
             records=self.records,

@@ -86,7 +86,8 @@ class OrderTracker:
         stand for that of the read.
         """
         self._before.update(dict.fromkeys(accesses.values(), edges))
-        kept = [p for p in self.pending if not any(_covers(access, p.access) for access in accesses)]
+        happen = construct in accesses.values()
+        kept = [p for p in self.pending if not any(_covers(access, p.access, happen) for access in accesses)]
         self.pending = [*kept, *(PendingAccess(node, access, construct) for access, node in accesses.items())]
 
     def _implied(self, edge: Edge, edges: dict[int, Edge]) -> bool:
@@ -103,11 +104,14 @@ def _at_least(order: Order, needed: Order) -> bool:
     return order is Order.SUCCEEDED or needed is Order.SETTLED
 
 
-def _covers(later: Access, earlier: Access) -> bool:
+def _covers(later: Access, earlier: Access, happens: bool) -> bool:
     """Whether all that must wait for `earlier` waits for `later` anyway, at least as strictly.
 
-    A write orders whatever an earlier access of the same things orders, and comes behind that access itself.
+    A write orders whatever an earlier access of the same things orders, and comes behind that access itself. Where it
+    only perhaps `happens`, inside a construct, it may pass on no failure of an earlier read.
     """
+    if not happens and earlier.mode == "read" and order_between(earlier, later) is Order.SUCCEEDED:
+        return False
     wide_enough = later.resource == earlier.resource or (
         later.resource.key is None and later.resource.may_alias(earlier.resource)
     )

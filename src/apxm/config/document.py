@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -18,9 +18,18 @@ from apxm.backends.secrets import is_telling, reference
 from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.errors import ConfigurationError, UsageError, hint_for
+from apxm.tools.settings import ServerSettings, ToolSettings
 
 SIMULATED = "simulated"
 """The backend that always exists."""
+AnyTool = TypeVar("AnyTool", ToolSettings, ServerSettings)
+AnySettings = TypeVar("AnySettings", bound=Struct)
+_FORMS = (
+    ("python", "package.module:function", r"[\w.]+:[\w.]+"),
+    ("mcp", "SERVER.TOOL", r"[^.]+\..+"),
+    ("url", "an http or https URL", r"https?://\S+"),
+)
+"""Settings of tools that are texts of a certain form."""
 _RESERVED_FIELDS = ("messages", "model", "stream")
 """Fields of a request's body that no setting may give: with others it would be another call."""
 
@@ -28,6 +37,8 @@ _RESERVED_FIELDS = ("messages", "model", "stream")
 class Config(Struct, frozen=True):
     default_backend: str | None = None
     backends: dict[str, Settings] = {}
+    tools: dict[str, ToolSettings] = {}
+    mcp: dict[str, ServerSettings] = {}
 
 
 class Document:
@@ -78,11 +89,24 @@ class Document:
         default = tables.get("default_backend")
         if default is not None and not isinstance(default, str):
             raise self._refuse(("default_backend",), "the name of a backend is expected, in quotes")
-        backends = tables.get("backends", {})
-        if not isinstance(backends, dict):
-            raise self._refuse(("backends",), "tables named [backends.NAME] are expected")
-        named = cast(dict[str, Any], backends)
-        return Config(default, {name: self._read_backend(name, table) for name, table in named.items()})
+        return Config(
+            default,
+            {name: self._read_backend(name, table) for name, table in self._named(tables, "backends")},
+            {name: self._read_tool(name, table, ToolSettings) for name, table in self._named(tables, "tools")},
+            {name: self._read_tool(name, table, ServerSettings) for name, table in self._named(tables, "mcp")},
+        )
+
+    def _named(self, tables: Mapping[str, Any], section: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tables ``[section.NAME]``."""
+        found = tables.get(section, {})
+        if not isinstance(found, dict):
+            raise self._refuse((section,), f"tables named [{section}.NAME] are expected")
+        for name, table in cast(dict[str, Any], found).items():
+            if not isinstance(table, dict):
+                raise self._refuse((section, name), f"a table [{section}.{name}] is expected")
+            if not name or not name.isprintable():
+                raise self._refuse((section, name), "it needs a name of printable characters")
+            yield name, cast(dict[str, Any], table)
 
     def _known(self, at: tuple[str, ...], table: Mapping[str, Any], known: Iterable[str]) -> None:
         names = sorted(known)
@@ -91,13 +115,25 @@ class Document:
                 hint = hint_for(key, names, f"known here: {', '.join(names)}")
                 raise self._refuse((*at, key), "there is no such setting", hint)
 
-    def _read_backend(self, name: str, table: Any) -> Settings:
+    def _read_tool(self, name: str, fields: dict[str, Any], kind: type[AnyTool]) -> AnyTool:
+        at = ("tools" if kind is ToolSettings else "mcp", name)
+        ways = [way for way in ("python", "command", "mcp", "url") if way in kind.__struct_fields__]
+        self._known(at, fields, kind.__struct_fields__)
+        if sum(way in fields for way in ways) != 1:
+            raise self._refuse(at, f"exactly one of {', '.join(ways)} says what it is")
+        if at[0] == "mcp" and "." in name:
+            raise self._refuse(at, "a dot in its name would part it from the names of its tools")
+        settings = self._convert(at, fields, kind)
+        if settings.command == ():
+            raise self._refuse((*at, "command"), "a program is expected, and perhaps its arguments")
+        for way, form, pattern in _FORMS:
+            text = getattr(settings, way, None)
+            if text is not None and not re.fullmatch(pattern, text):
+                raise self._refuse((*at, way), f"{form} is expected")
+        return settings
+
+    def _read_backend(self, name: str, fields: dict[str, Any]) -> Settings:
         at = ("backends", name)
-        if not isinstance(table, dict):
-            raise self._refuse(at, f"a table [backends.{name}] is expected")
-        fields = cast(dict[str, Any], table)
-        if not name or not name.isprintable():
-            raise self._refuse(at, "a backend needs a name of printable characters")
         kinds = ", ".join(KINDS)
         kind = fields.get("kind")
         if kind is None:
@@ -107,12 +143,15 @@ class Document:
         if name == SIMULATED and kind != "simulated":
             raise self._refuse((*at, "kind"), f"the name {SIMULATED} is kept for a simulated backend")
         self._known(at, fields, ("kind", *KINDS[kind].__struct_fields__))
-        try:
-            settings = msgspec.convert(fields, KINDS[kind])
-        except msgspec.ValidationError as error:
-            raise self._ill_typed(at, str(error)) from None
+        settings = self._convert(at, fields, KINDS[kind])
         self._check(at, settings)
         return settings
+
+    def _convert(self, at: tuple[str, ...], fields: Mapping[str, Any], kind: type[AnySettings]) -> AnySettings:
+        try:
+            return msgspec.convert(fields, kind)
+        except msgspec.ValidationError as error:
+            raise self._ill_typed(at, str(error)) from None
 
     def _ill_typed(self, at: tuple[str, ...], error: str) -> ConfigurationError:
         """msgspec says ``Expected `int`, got `str` - at `$.max_concurrency` ``; it never quotes a value."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
-from typing import Literal
+from shlex import join, quote
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -17,11 +18,13 @@ from apxm.backends.secrets import reference
 from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.config import environment as env
 from apxm.config.document import SIMULATED, Document
-from apxm.config.files import ConfigFile, Scope, find_file
-from apxm.config.trust import trusted_backends
+from apxm.config.files import PROJECT_FILE, ConfigFile, Scope, find_file
+from apxm.config.trust import trusted_names
 from apxm.errors import ConfigurationError, UntrustedConfigurationError, UsageError, hint_for
+from apxm.tools.settings import ServerSettings, ToolSettings
 
 KeyStatus = Literal["none", "set", "missing"]
+AnyTool = TypeVar("AnyTool", ToolSettings, ServerSettings)
 
 
 def _whose(file: ConfigFile) -> tuple[str, str]:
@@ -106,6 +109,48 @@ class KnownBackend:
         return f", with the value of {' and '.join(variables)}" if variables else ""
 
 
+@dataclass(frozen=True)
+class KnownTool(Generic[AnyTool]):
+    """A tool, or a server of tools, that could be made."""
+
+    name: str
+    settings: AnyTool
+    where: str
+    """Its place in the file."""
+    trusted: bool
+    file: ConfigFile
+
+    @property
+    def kind(self) -> str:
+        """Which of its settings says what it is."""
+        return next(way for way in ("python", "command", "mcp", "url") if getattr(self.settings, way, None) is not None)
+
+    @property
+    def title(self) -> str:
+        """What it calls, in words."""
+        what: str | tuple[str, ...] = getattr(self.settings, self.kind)
+        return what if isinstance(what, str) else join(what)
+
+    @property
+    def folder(self) -> str | None:
+        """Where its modules and programs are looked for besides: the project's own folder."""
+        project = self.file.scope is not Scope.USER and self.file.path.parent.name == PROJECT_FILE.parent.name
+        return os.path.abspath(self.file.path.parent.parent) if project else None
+
+    def must_be_trusted(self) -> None:
+        """Raises `UntrustedConfigurationError`, which says what would happen."""
+        if self.trusted:
+            return
+        section = "mcp" if isinstance(self.settings, ServerSettings) else "tools"
+        does = "send arguments to" if self.kind == "url" else "run"
+        whose, hint = _whose(self.file)
+        raise UntrustedConfigurationError(
+            f"{whose} is not trusted, and its {section}.{self.name} would {does} {self.title}",
+            where=self.where,
+            hint=f"read the file, then {hint}",
+        )
+
+
 class Inventory:
     def __init__(
         self, chosen: str | os.PathLike[str] | None = None, directory: str | None = None, scope: Scope = Scope.CHOSEN
@@ -119,6 +164,9 @@ class Inventory:
             self._built_in[env.OPENAI] = KnownBackend(env.OPENAI, settings, origin)
         self._configured: dict[str, KnownBackend] = {}
         self._document: Document | None = None
+        self.tools: dict[str, KnownTool[ToolSettings]] = {}
+        self.servers: dict[str, KnownTool[ServerSettings]] = {}
+        """The servers of tools."""
         self.path: str | None = None
         """The path of the file that counts."""
         self.warnings: list[str] = []
@@ -127,10 +175,12 @@ class Inventory:
             self.path = str(file.path)
             self._document = Document(self.path, file.content)
             backends = self._document.config.backends
-            trusted = trusted_backends(file, backends)
+            trusted = trusted_names(file, backends)
             for name, settings in backends.items():
                 where = self._document.place("backends", name)
                 self._configured[name] = KnownBackend(name, settings, where, where, name in trusted, file)
+            self.tools = self._known(file, "tools", self._document.config.tools)
+            self.servers = self._known(file, "mcp", self._document.config.mcp)
             self.warnings += self._document.warnings()
             for name, known in self._configured.items():
                 if isinstance(settings := known.settings, ReplaySettings):
@@ -138,6 +188,14 @@ class Inventory:
         if env.OPENAI not in self._built_in and not self._configured and os.environ.get(env.ENDPOINT):
             self.warnings.append(f"{env.ENDPOINT} is set and {env.KEY} is not, so it is not used")
         self.backends = {**self._built_in, **self._configured}
+
+    def _known(self, file: ConfigFile, section: str, found: Mapping[str, AnyTool]) -> dict[str, KnownTool[AnyTool]]:
+        assert self._document is not None
+        trusted = trusted_names(file, found)
+        return {
+            name: KnownTool(name, settings, self._document.place(section, name), name in trusted, file)
+            for name, settings in found.items()
+        }
 
     def _replay(self, known: KnownBackend, settings: ReplaySettings, configuration: Path) -> KnownBackend:
         """A replay backend with the place of its file and what it records. Raises `ConfigurationError`."""

@@ -20,9 +20,12 @@ from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
 from apxm.config.inventory import Inventory, KnownBackend
+from apxm.config.tools import configured_tools
 from apxm.errors import ConfigurationError, UsageError
 from apxm.runtime.limits import BackendPool, Gates
 from apxm.source import printable
+from apxm.tools.simulated import parse_latencies
+from apxm.tools.toolbox import SimulatedToolbox, Toolbox
 
 _PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
 """What reads the options of a simulated backend that are more than a number."""
@@ -42,6 +45,10 @@ class Selection:
     slowdown: str | None = None
     faults: str | None = None
     seed: int | None = None
+    simulate_tools: bool | None = None
+    """Whether tools are called in earnest; None: where the backend that answers by default is not simulated."""
+    tool_latency: list[str] | None = None
+    """How long simulated tools take, as ``MS`` or ``NAME=MS``."""
     file: str | None = None
     """The configuration to use and no other, which a caller calls `config`; from Python it may be any path."""
     directory: str | None = None
@@ -52,6 +59,8 @@ class Selection:
     def __post_init__(self) -> None:
         if self.file is not None:
             object.__setattr__(self, "file", os.fspath(self.file))
+        if self.tool_latency is not None:
+            object.__setattr__(self, "tool_latency", list(self.tool_latency))
         if self.seed is not None:
             object.__setattr__(self, "seed", whole(self.seed, "the seed"))
 
@@ -60,6 +69,7 @@ class Selection:
 class ResolvedBackends:
     backends: Mapping[str, AnyBackend]
     default: str
+    tools: Toolbox
     notice: str
     """Which model answers, for people."""
     warnings: tuple[str, ...]
@@ -87,7 +97,15 @@ def resolve(selection: Selection) -> ResolvedBackends:
     backends[chosen.name] = default
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
-    return ResolvedBackends(backends, chosen.name, notice, warnings, forced)
+    tools = _tools(inventory, selection, default.info)
+    return ResolvedBackends(backends, chosen.name, tools, notice, warnings, forced)
+
+
+def _tools(inventory: Inventory, selection: Selection, default: BackendInfo) -> Toolbox:
+    """Who asks for a simulation must not touch the world by it."""
+    latencies = parse_latencies(selection.tool_latency or ())
+    simulated = default.simulated if selection.simulate_tools is None else selection.simulate_tools
+    return SimulatedToolbox(latencies, selection.seed or 0) if simulated else configured_tools(inventory)
 
 
 def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:

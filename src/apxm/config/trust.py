@@ -2,8 +2,8 @@
 
 A project's own configuration may have been cloned from a stranger, and so may a journal that names one. Until it is
 trusted such a file can set up simulated backends without `answers` and nothing else: an `openai` backend would send the
-user's prompts, and perhaps a key, where its author likes, and an answer's regular expression can be written so that
-matching it never ends.
+user's prompts, and perhaps a key, where its author likes, a tool runs what its author likes, and an answer's regular
+expression can be written so that matching it never ends.
 
 Trust is given to the content, wherever it lies, and to each of its backends at this place: as long as a backend there
 sends the same to the same endpoint, other edits of the file need no trust again (docs/design/0011-trust.md).
@@ -24,9 +24,11 @@ from apxm.backends.settings import ReplaySettings, Settings, SimulatedSettings
 from apxm.config.document import Document
 from apxm.config.files import ConfigFile, Scope, find_project_file, make_folder, read_file, user_folder
 from apxm.errors import ConfigurationError
+from apxm.tools.settings import ServerSettings, ToolSettings
 
 VARIABLE = "APXM_TRUST"
 """Set to 1, every project's configuration counts as trusted: for machines that run one project only, such as CI."""
+AnySettings = Settings | ToolSettings | ServerSettings
 _ANYBODY_MAY = frozenset(
     {
         "model",
@@ -61,16 +63,17 @@ def trust(path: Path | None = None) -> Path:
             raise ConfigurationError("there is no such file", where=str(path))
     document = Document(str(path), content)  # what cannot be read was not looked at
     _record(_store() / _digest(content), path.absolute())
-    for settings in document.config.backends.values():
+    config = document.config
+    for settings in (*config.backends.values(), *config.tools.values(), *config.mcp.values()):
         _record(_places() / _digest_at(path, settings), path.absolute())
     return path.absolute()
 
 
-def trusted_backends(file: ConfigFile, backends: Mapping[str, Settings]) -> set[str]:
-    """The names of the backends of `file` that may be called."""
+def trusted_names(file: ConfigFile, settings: Mapping[str, AnySettings]) -> set[str]:
+    """The names of those backends or tools of `file` that may be called."""
     if is_trusted(file.scope, file.content):
-        return set(backends)
-    return {name for name, settings in backends.items() if _is_harmless(settings) or _is_trusted_at(file, settings)}
+        return set(settings)
+    return {name for name, found in settings.items() if _is_harmless(found) or _is_trusted_at(file, found)}
 
 
 def is_trusted(scope: Scope, content: bytes) -> bool:
@@ -80,15 +83,15 @@ def is_trusted(scope: Scope, content: bytes) -> bool:
     return (_store() / _digest(content)).is_file()
 
 
-def _is_harmless(settings: Settings) -> bool:
-    """Whether a backend stays inside this process and leaves it in our hands: while an expression is matched, neither
+def _is_harmless(settings: AnySettings) -> bool:
+    """Whether it stays inside this process and leaves it in our hands: while an expression is matched, neither
     --timeout nor Ctrl-C gets a turn."""
     if isinstance(settings, ReplaySettings):
         return settings.of is None
     return isinstance(settings, SimulatedSettings) and not settings.answers
 
 
-def _is_trusted_at(file: ConfigFile, settings: Settings) -> bool:
+def _is_trusted_at(file: ConfigFile, settings: AnySettings) -> bool:
     # A journal can name any place; what counts there is what it holds.
     return file.scope is Scope.PROJECT and (_places() / _digest_at(file.path, settings)).is_file()
 
@@ -97,9 +100,9 @@ def _digest(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _digest_at(path: Path, settings: Settings) -> str:
-    """The digest of a place, and of what a backend sends where. Settings as they are by default are left out, so that
-    a new one changes no digest."""
+def _digest_at(path: Path, settings: AnySettings) -> str:
+    """The digest of a place, and of what a backend sends where, or what a tool runs. Settings as they are by default
+    are left out, so that a new one changes no digest."""
     given = msgspec.structs.asdict(settings)
     for field in msgspec.structs.fields(settings):
         default = field.default_factory() if callable(field.default_factory) else field.default

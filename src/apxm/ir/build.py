@@ -28,7 +28,8 @@ from apxm.ir.values import (
 )
 from apxm.language import syntax
 from apxm.language.literals import constant_value
-from apxm.language.syntax import CheckedTree, FlowCall, OperationCall
+from apxm.language.syntax import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
+from apxm.operations.catalog import TOOL_OPTIONS
 from apxm.operations.definition import Family
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
 from apxm.operations.labels import fold_label
@@ -50,6 +51,7 @@ from apxm.operations.types import (
     optional,
     parse_type,
 )
+from apxm.program.program import Capability, FlowParameter
 
 AnyOp = TypeVar("AnyOp", bound=Op)
 
@@ -63,7 +65,22 @@ MOST_ITEMS = 10_000
 
 def build_module(checked: CheckedTree) -> Module:
     flows = [_FlowBuilder(checked, agent, flow).build() for agent in checked.tree.agents for flow in agent.flows]
-    return Module(flows, checked.records.values())
+    return Module(flows, checked.records.values(), map(_capability, checked.capabilities))
+
+
+def _capability(declared: DeclaredCapability) -> Capability:
+    defaults = {p.name.text: p.default for p in declared.capability.parameters}
+    parameters: list[FlowParameter] = []
+    for name, type_, *_ in declared.callee.parameters:
+        default = defaults[name]
+        value = None if default is None else constant_value(default, type_)
+        parameters.append(FlowParameter(name=name, type=str(type_), required=default is None, default=value))
+    return Capability(
+        name=declared.callee.name,
+        parameters=tuple(parameters),
+        result=str(declared.callee.result),
+        readonly=declared.capability.readonly,
+    )
 
 
 class _FlowBuilder:
@@ -433,6 +450,8 @@ class _FlowBuilder:
                 return self.operation_call(call, found, target)
             case FlowCall() as found:
                 return self.flow_call(call, found, target)
+            case ToolCall() as found:
+                return self.tool_call(call, found, target)
 
     def operation_call(
         self, call: syntax.CallExpression, found: OperationCall, target: syntax.Identifier | None
@@ -465,6 +484,28 @@ class _FlowBuilder:
         result = None if found.flow.result is None else self.type(found.flow.result)
         built = self.add(CallOp(f"{agent}.{flow}", arguments, result), call)
         self.name(built, flow if found.agent is self.agent else f"{agent}.{flow}", target)
+        return built.value
+
+    def tool_call(
+        self, call: syntax.CallExpression, found: ToolCall, target: syntax.Identifier | None
+    ) -> SSAValue | None:
+        """However it is written, it is one ``inv`` of the tool's name and one object of all arguments."""
+        if isinstance(found.arguments, syntax.Expression):
+            arguments = self.value(found.arguments)
+        else:
+            types = {} if found.declared is None else {p.name: p.type for p in found.declared.callee.parameters}
+            given = {name: (self.value(expression), expression) for name, expression in found.arguments.items()}
+            values = [self.fitted(value, types.get(name, value.type), at) for name, (value, at) in given.items()]
+            arguments = self.add(DictOp(list(given), values), call).result
+        literals: dict[str, Value] = {"tool": found.tool}
+        for option in TOOL_OPTIONS:
+            if option.name in found.options:
+                literals[option.name] = constant_value(found.options[option.name], option.type)
+        if found.declared is not None and found.declared.capability.readonly:
+            literals["readonly"] = True
+        result = JSON if found.declared is None else found.declared.callee.result
+        built = self.add(OPERATE_OPS["inv"]([arguments], {}, literals, result), call)
+        self.name(built, "inv", target)
         return built.value
 
     def fitted(self, value: SSAValue, target: Type, place: syntax.Syntax) -> SSAValue:

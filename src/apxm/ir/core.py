@@ -91,9 +91,6 @@ class Op:
     region may also run not at all: nothing may be moved out of one."""
     catches: ClassVar[bool] = False
     """Whether a failure inside a region stays there: nothing inside may be replaced by what stands outside."""
-    touches: ClassVar[tuple[Access, ...]] = ()
-    """What it accesses outside the graph, regions and callees left out (`ir.summary` adds them). Order follows from
-    that (`operations.effects.order_between`), and an operation that touches anything must stay."""
     callee: str | None = None
     """The symbol of the flow that it calls, if it calls one."""
 
@@ -134,6 +131,12 @@ class Op:
     def opens(self) -> bool:
         """Whether it runs other operations: those of its regions, or of a flow."""
         return bool(self.regions) or self.callee is not None
+
+    @property
+    def touches(self) -> tuple[Access, ...]:
+        """What it accesses outside the graph, regions and callees left out (`ir.summary` adds them). Order follows from
+        that (`operations.effects.order_between`), and an operation that touches anything must stay."""
+        return ()
 
     @property
     def repeatable(self) -> bool:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family, Operation, Parameter
-from apxm.operations.effects import OUTPUT, Access, Effect
+from apxm.operations.effects import OUTPUT, TOOL, Access, Effect
 from apxm.operations.types import JSON, NONE, Type, Value, assignable, conforms
 
 
@@ -19,6 +19,10 @@ class OperateOp(Op):
     __slots__ = ()
     OPERATION: ClassVar[Operation]
     is_model_call: ClassVar[bool]
+    accesses: ClassVar[tuple[Access, ...]]
+    """What it touches as the table has it."""
+    reads: ClassVar[tuple[Access, ...]]
+    """The same, where all of it is only read."""
 
     def __init__(
         self,
@@ -30,7 +34,7 @@ class OperateOp(Op):
         """`options` are those given as values, `literals` those written out; `answer` is the type of what it gives
         where the source says that."""
         operation = self.OPERATION
-        rest = [argument.type for argument in arguments[len(operation.positional) :]]
+        rest = [argument.type for argument in arguments[len(operation.operands) :]]
         result = answer or operation.result_for(rest)
         operands = [*arguments, *options.values()] if options else arguments
         super().__init__(operands, None if result is NONE else result, names=tuple(options), literals=literals)
@@ -46,6 +50,11 @@ class OperateOp(Op):
         return dict(zip(self.names, self.operands[len(self.operands) - len(self.names) :], strict=True))
 
     @property
+    def touches(self) -> tuple[Access, ...]:
+        # Only a declaration knows that a tool changes nothing.
+        return self.reads if self.literals.get("readonly") else self.accesses
+
+    @property
     def repeatable(self) -> bool:
         # A model's answer is a sample, unless the source asks for the most likely one.
         return self.literals.get("temperature") == 0 if self.is_model_call else not self.touches
@@ -56,8 +65,9 @@ class OperateOp(Op):
         self._verify_arguments(arguments)
         # Inlining may narrow an operand from json to str; the result stays what the source made of it.
         found = self.results[0].type if self.results else NONE
-        if found is not operation.result and not (operation.takes_schema and found is not NONE):
-            expected = operation.result_for([argument.type for argument in arguments[len(operation.positional) :]])
+        said = operation.takes_schema or operation.result_declared
+        if found is not operation.result and not (said and found is not NONE):
+            expected = operation.result_for([argument.type for argument in arguments[len(operation.operands) :]])
             if found not in (operation.result, expected):
                 raise InvalidModule(f"expected the result {expected}, found {found}")
         if self.names:
@@ -70,7 +80,7 @@ class OperateOp(Op):
 
     def _verify_arguments(self, arguments: list[SSAValue]) -> None:
         operation = self.OPERATION
-        positional, variadic = operation.positional, operation.variadic
+        positional, variadic = operation.operands, operation.variadic
         if len(arguments) < operation.least_operands:
             raise InvalidModule(f"expected at least {operation.least_operands} operands, found {len(arguments)}")
         if variadic is None and len(arguments) > len(positional):
@@ -112,6 +122,7 @@ _TOUCHES: Mapping[Effect, tuple[Access, ...]] = {
     Effect.NONE: (),
     Effect.MODEL: (),
     Effect.OUTPUT: (Access("write", OUTPUT),),
+    Effect.TOOL: (Access("write", TOOL),),
 }
 
 
@@ -122,7 +133,8 @@ def _class_of(operation: Operation) -> type[OperateOp]:
         name = f"ais.{operation.name}"
         OPERATION = operation
         is_model_call = operation.effect is Effect.MODEL
-        touches = _TOUCHES[operation.effect]
+        accesses = _TOUCHES[operation.effect]
+        reads = tuple(Access("read", access.resource) for access in _TOUCHES[operation.effect])
 
     TableOp.__name__ = TableOp.__qualname__ = f"{operation.name.title().replace('_', '')}Op"
     return TableOp

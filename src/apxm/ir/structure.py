@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from apxm.ir.core import Block, InvalidModule, Op, SSAValue
 from apxm.operations.types import NONE, Type, Value, assignable, conforms
+from apxm.program.program import Capability
 
 
 class _EndOp(Op):
@@ -111,13 +112,16 @@ def verify_end(block: Block, kind: type[_EndOp], expected: Sequence[Type]) -> No
 
 
 class Module:
-    """All flows of a source, by symbol, in its order; and its records, each behind those in it."""
+    """All flows of a source, by symbol, in its order; its records, each behind those in it; the tools it declares."""
 
-    __slots__ = ("flows", "records")
+    __slots__ = ("capabilities", "flows", "records")
 
-    def __init__(self, flows: Sequence[FlowOp], records: Iterable[Type] = ()) -> None:
+    def __init__(
+        self, flows: Sequence[FlowOp], records: Iterable[Type] = (), capabilities: Iterable[Capability] = ()
+    ) -> None:
         self.records = tuple(records)
         self.flows = {flow.symbol: flow for flow in flows}
+        self.capabilities = tuple(capabilities)
 
     def callees_first(self) -> list[FlowOp]:
         """The flows, each behind those it calls. Raises `InvalidModule` where flows call each other in a circle."""

@@ -289,7 +289,7 @@ class Builder:
         return self._plain(parts[0], "a key"), parts[2]
 
     def parentheses(self, parts: Parts) -> syntax.Expression:
-        return parts[1].at(self._span(parts))
+        return parts[1].but(span=self._span(parts))
 
     def text(self, parts: Parts) -> syntax.Expression:
         token: Token = parts[0]

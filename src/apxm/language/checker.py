@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apxm.garbage import without_collector
 from apxm.language.constructs import FlowConstructs
 from apxm.language.cycles import around, cycles
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings, by_name, declare
+from apxm.language.declarations import DeclaredAgent, Findings, declare
 from apxm.language.elsewhere import VALUES
 from apxm.language.entry import find_entry
 from apxm.language.expressions import FlowExpressions
@@ -14,7 +16,8 @@ from apxm.language.later import refuse_later
 from apxm.language.literals import is_literal
 from apxm.language.records import declare_records
 from apxm.language.report import UNKNOWN, Report
-from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, Name, SyntaxTree
+from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
+from apxm.operations.definition import Callee
 from apxm.operations.types import STR, Type
 
 
@@ -29,7 +32,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
     refuse_later(tree, report)
     records = declare_records(tree, report)
     agents = declare(tree, records, report)
-    findings = Findings(by_name(agents), records, report)
+    findings = Findings(agents, records, report)
     for record in tree.records:
         declared_as = records.get(record.name.text, UNKNOWN)
         for field in record.fields:
@@ -37,9 +40,12 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
             expected = UNKNOWN if found is None else found.type
             _check_default(field.name.text, field.default, expected, FlowExpressions(findings), report)
     for agent in agents:
+        for declared in agent.capabilities:
+            parameters = declared.capability.parameters
+            _check_parameters(parameters, declared.callee, FlowExpressions(findings), report)
         for declared in agent.flows:
             expressions = FlowCalls(findings, agent, declared.flow)
-            _check_parameters(declared, expressions, report)
+            _check_parameters(declared.flow.parameters, declared.callee, expressions, report)
             statements = FlowConstructs(expressions, findings)
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
         _check_agent_defaults(agent, findings.types, report)
@@ -50,6 +56,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         tree=tree,
         types=findings.types,
         calls=findings.calls,
+        capabilities=list(findings.capabilities.values()),
         results=findings.results,
         heads=findings.heads,
         collecting=frozenset(findings.collecting),
@@ -60,11 +67,13 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
     )
 
 
-def _check_parameters(declared: DeclaredFlow, expressions: FlowExpressions, report: Report) -> None:
-    """Binds the parameters of a flow, and checks their defaults."""
+def _check_parameters(
+    parameters: Sequence[FlowParameter], callee: Callee, expressions: FlowExpressions, report: Report
+) -> None:
+    """Binds the parameters of a flow or a capability, and checks their defaults."""
     expressions.scopes.enter()
-    declared_types = {parameter.name: parameter.type for parameter in declared.callee.parameters}
-    for parameter in declared.flow.parameters:
+    declared_types = {parameter.name: parameter.type for parameter in callee.parameters}
+    for parameter in parameters:
         name = parameter.name.text
         if expressions.is_bound(name):
             continue  # the second with this name, which is reported already

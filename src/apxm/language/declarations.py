@@ -13,12 +13,14 @@ from apxm.language.syntax import (
     CallExpression,
     Capability,
     Construct,
+    DeclaredCapability,
     Expression,
     Flow,
     FlowCall,
     NamedArgument,
     OperationCall,
     SyntaxTree,
+    ToolCall,
 )
 from apxm.operations.catalog import OPERATIONS, OPTIONS
 from apxm.operations.definition import Callee, Parameter
@@ -41,9 +43,13 @@ class DeclaredAgent(FrozenRecord):
 
     agent: Agent
     flows: list[DeclaredFlow]
-    callables: dict[str, DeclaredFlow | Callee]
+    callables: dict[str, DeclaredFlow | DeclaredCapability]
     """The agent's flows and capabilities, by name; of two with the same name, the first."""
     defaults: dict[str, Expression]
+
+    @property
+    def capabilities(self) -> list[DeclaredCapability]:
+        return [member for member in self.callables.values() if isinstance(member, DeclaredCapability)]
 
 
 Head = tuple[Expression, tuple[NamedArgument, ...]]
@@ -53,12 +59,14 @@ Head = tuple[Expression, tuple[NamedArgument, ...]]
 class Findings:
     """What is known of one program so far: filled in flow by flow."""
 
-    def __init__(self, agents: dict[str, DeclaredAgent], records: Records, report: Report) -> None:
-        self.agents = agents
+    def __init__(self, agents: list[DeclaredAgent], records: Records, report: Report) -> None:
+        self.agents = {declared.agent.name.text: declared for declared in reversed(agents)}
+        """The agents by their names; of two with the same name, the first."""
+        self.capabilities = _one_per_name(agents, report)
         self.records = records
         self.report = report
         self.types: dict[Expression, Type] = {}
-        self.calls: dict[CallExpression, OperationCall | FlowCall] = {}
+        self.calls: dict[CallExpression, OperationCall | FlowCall | ToolCall] = {}
         self.flow_calls: dict[Flow, list[tuple[CallExpression, DeclaredFlow]]] = {}
         """The calls of other flows in each flow, those with wrong arguments too."""
         self.results: dict[Construct, Type] = {}
@@ -78,9 +86,24 @@ def declare(tree: SyntaxTree, records: Records, report: Report) -> list[Declared
     return [_declare_agent(agent, records, report) for agent in tree.agents]
 
 
-def by_name(agents: list[DeclaredAgent]) -> dict[str, DeclaredAgent]:
-    """The agents by their names; of two with the same name, the first."""
-    return {declared.agent.name.text: declared for declared in reversed(agents)}
+def _one_per_name(agents: list[DeclaredAgent], report: Report) -> dict[str, DeclaredCapability]:
+    """The capabilities of all agents. Those of one name are one tool, so they have to be declared alike."""
+    found: dict[str, DeclaredCapability] = {}
+    for declared in (declared for agent in agents for declared in agent.capabilities):
+        name = declared.capability.name
+        first = found.setdefault(name.text, declared)
+        if _said(first) != _said(declared):
+            message = f"the capability `{name.text}` is declared otherwise on line {first.capability.name.span.line}"
+            readonly = " readonly" if first.capability.readonly else ""
+            report.error("duplicate-name", message, name.span, f"there it is {first.callee.declaration}{readonly}")
+    return found
+
+
+def _said(declared: DeclaredCapability) -> object:
+    """All that a declaration says, without its layout."""
+    spans = [parameter.default and parameter.default.span for parameter in declared.capability.parameters]
+    defaults = [span and span.source.text[span.start : span.end] for span in spans]
+    return declared.callee.parameters, defaults, declared.callee.result, declared.capability.readonly
 
 
 def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
@@ -104,7 +127,7 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
             callable_ = DeclaredFlow(agent=agent, flow=member, callee=_callee(member, NONE, records, report))
             declared.flows.append(callable_)
         else:
-            callable_ = _callee(member, JSON, records, report)
+            callable_ = DeclaredCapability(capability=member, callee=_callee(member, JSON, records, report))
         if member.name.text in OPERATIONS:
             message = f"`{member.name.text}` is an operation, so it cannot name a {kind}"
             report.error("operation-name", message, member.name.span)

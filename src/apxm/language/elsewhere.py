@@ -96,7 +96,7 @@ WORDS = _each(
     ("memory state", "an agent has no `memory` of its own; " + _UMEM + ", which comes with a later version"),
     (
         "tool tools skill action",
-        "tools are declared by `capability name(x: str) -> str`, which comes with a later version",
+        "tools are declared by `capability name(x: str) -> str`",
     ),
     ("prompt template instructions instruction role persona", _SYSTEM),
 )

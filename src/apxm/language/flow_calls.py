@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments, match_arguments
-from apxm.language.declarations import DeclaredAgent, DeclaredFlow, Findings
+from apxm.language.declarations import DeclaredAgent, DeclaredCapability, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
-from apxm.language.expressions import FlowExpressions
 from apxm.language.later import OPERATIONS as LATER_OPERATIONS
 from apxm.language.literals import is_literal
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
+from apxm.language.tool_calls import FlowToolCalls
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Family, Operation, Parameter
 from apxm.operations.effects import Effect
@@ -23,7 +23,7 @@ from apxm.operations.types import NONE, TYPE, Type
 from apxm.source import Span
 
 
-class FlowCalls(FlowExpressions):
+class FlowCalls(FlowToolCalls):
     """The expressions of one flow, calls included."""
 
     def __init__(self, findings: Findings, agent: DeclaredAgent, flow: syntax.Flow) -> None:
@@ -34,13 +34,14 @@ class FlowCalls(FlowExpressions):
     def _call(self, call: syntax.CallExpression) -> Type:
         callee = self._find(call)
         match callee:
+            case Operation(family=Family.TOOL):
+                return self._inv(call, callee)
             case Operation():
                 return self._operation(call, callee)
             case DeclaredFlow():
                 return self._flow(call, callee)
-            case Callee():
-                self._check(call, callee)
-                return callee.result
+            case DeclaredCapability():
+                return self._capability(call, callee)
             case None:
                 for argument in call.expressions:
                     self.value(argument)
@@ -48,7 +49,7 @@ class FlowCalls(FlowExpressions):
 
     # --- what is called
 
-    def _find(self, call: syntax.CallExpression) -> Operation | DeclaredFlow | Callee | None:
+    def _find(self, call: syntax.CallExpression) -> Operation | DeclaredFlow | DeclaredCapability | None:
         if len(call.callee) == 2:
             return self._find_elsewhere(*call.callee)
         name = call.callee[0]
@@ -68,6 +69,8 @@ class FlowCalls(FlowExpressions):
             return None
         if owner is not None:
             advice = f"agent `{owner.agent.name.text}` has it: `{owner.agent.name.text}.{name.text}(…)`"
+        elif name.text in self._findings.capabilities:
+            advice = f'another agent declares it as a capability: declare it here too, or write `inv("{name.text}", …)`'
         else:
             advice = self._report.near(name.text, self._agent.callables) or CALLS.get(name.text.lower())
             advice = advice or self._report.near(name.text, OPERATIONS)
@@ -111,7 +114,7 @@ class FlowCalls(FlowExpressions):
             for name in operation.options
             if name != "schema" and (value := given.get(name) or defaults.get(name)) is not None
         }
-        positional = tuple([given[p.name] for p in operation.positional if p.name in given])
+        positional = tuple([given[p.name] for p in operation.operands if p.name in given])
         self._findings.calls[call] = syntax.OperationCall(
             operation=operation, arguments=positional + matched.variadic, options=options, answer=answer
         )
@@ -221,8 +224,6 @@ class FlowCalls(FlowExpressions):
         if operation.family is Family.MODEL and not matched.variadic:
             message = f"this `{operation.name}` has an empty prompt and no context, so there is nothing to ask"
             self._report.error("empty-prompt", message, first.span)
-        elif operation.family is Family.TOOL and isinstance(first, syntax.Constant):
-            self._report.error("empty-name", "the name of a capability is empty", first.span)
 
 
 def _texts(display: syntax.Expression) -> tuple[str, ...]:

@@ -25,9 +25,6 @@ def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
         for default in agent.defaults:
             if default.name.text in DEFAULTS:
                 report.not_yet(default.name.text, default.name.span)
-        for capability in agent.capabilities:
-            message = f"`{capability.name.text}`: capabilities are part of AIS, but this version cannot run them yet"
-            report.error("not-yet", message, capability.name.span)
         for flow in agent.flows:
             _refuse_in(flow.body, report)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 from apxm.frozen import FrozenRecord
-from apxm.operations.definition import Operation
+from apxm.operations.definition import Callee, Operation
 from apxm.operations.types import Type
 from apxm.source import Diagnostic, SourceFile, Span
 
@@ -32,9 +32,9 @@ class Syntax(FrozenRecord):
                 elif isinstance(item, Fragment):
                     yield from item._inside(kind)
 
-    def at(self, span: Span) -> Self:
-        """The same node with another place."""
-        return type(self)(**(self.__dict__ | {"span": span}))
+    def but(self, **changed: Any) -> Self:
+        """The same node with other fields."""
+        return type(self)(**(self.__dict__ | changed))
 
 
 class Identifier(Syntax):
@@ -426,13 +426,32 @@ class FlowCall(FrozenRecord):
     """One expression per parameter, in order: the call's own, or the parameter's default."""
 
 
+class DeclaredCapability(FrozenRecord):
+    """A capability, with the types of what it takes and gives."""
+
+    capability: Capability
+    callee: Callee
+
+
+class ToolCall(FrozenRecord):
+    """A call that the checker resolved to a tool, however it is written."""
+
+    tool: str
+    arguments: Mapping[str, Expression] | Expression
+    """The arguments by name, or one expression that is an object of all."""
+    options: Mapping[str, Expression]
+    declared: DeclaredCapability | None
+
+
 class CheckedTree(FrozenRecord):
     """A syntax tree, with what the checker found out. Only a tree without errors becomes one."""
 
     tree: SyntaxTree
     types: Mapping[Expression, Type]
     """The type of every expression."""
-    calls: Mapping[CallExpression, OperationCall | FlowCall]
+    calls: Mapping[CallExpression, OperationCall | FlowCall | ToolCall]
+    capabilities: Sequence[DeclaredCapability]
+    """The tools that the program declares, each once."""
     results: Mapping[Construct, Type]
     """The type of every construct that gives a value; one that gives none is absent."""
     heads: Mapping[Construct, tuple[Expression, tuple[NamedArgument, ...]]]

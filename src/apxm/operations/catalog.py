@@ -8,7 +8,7 @@ from typing import Any
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import FLOAT, INT, JSON, PLAN, STR, TYPE, VERDICT, Type, list_of
+from apxm.operations.types import BOOL, FLOAT, INT, JSON, PLAN, STR, TYPE, VERDICT, Type, list_of
 
 CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
 
@@ -118,6 +118,18 @@ _MODEL_CALLS = (
     ),
 )
 
+TOOL_OPTIONS = (
+    Parameter("timeout", FLOAT, "Seconds one attempt may take; default: the tool's.", literal=True, above=0),
+    Parameter(
+        "retries",
+        INT,
+        "Further attempts after a failure, of a tool that is declared `readonly`.",
+        literal=True,
+        minimum=0,
+        maximum=100,
+    ),
+)
+
 _TIERS = ("stm", "ltm", "episodic")
 _OTHERS = (
     Operation(
@@ -150,14 +162,20 @@ _OTHERS = (
     ),
     Operation(
         name="inv",
-        summary="Calls a tool by its name.",
+        summary="Calls a tool by its name: one that a `capability` declares, whose arguments and result are checked, "
+        "or any other, which takes its arguments by name and gives json.",
         family=Family.TOOL,
         effect=Effect.TOOL,
-        parameters=(Parameter("tool", STR, "The tool's name.", required=True, by_position=True, literal=True),),
-        variadic=Variadic("arguments", "The tool's arguments in order."),
+        parameters=(
+            Parameter("tool", STR, "The tool's name.", required=True, by_position=True, literal=True),
+            *TOOL_OPTIONS,
+            Parameter("readonly", BOOL, "", literal=True, noted=True),
+        ),
+        variadic=Variadic("arguments", "Those of a declared tool in order; else one json object of all.", minimum=1),
         result=JSON,
+        result_declared=True,
         open_arguments=True,
-        available=False,
+        typical_ms=200,
         example='inv("search", q: "dataflow") -> hits',
     ),
     Operation(

@@ -44,6 +44,8 @@ class Parameter(NamedTuple):
     """The legal texts, for literals; empty where any will do."""
     is_pattern: bool = False
     """Whether it is a regular expression, which is looked at before the run where it is written out."""
+    noted: bool = False
+    """Whether the compiler adds it, from a declaration: no call gives it."""
 
     def limit_passed_by(self, value: Any) -> str | None:
         """What `value`, a literal of the parameter's type, should have been; None where it may be given."""
@@ -86,9 +88,14 @@ class Callee(FrozenRecord):
         return tuple(p for p in self.parameters if p.by_position)
 
     @cached_property
+    def operands(self) -> tuple[Parameter, ...]:
+        """Those of them whose values are only there in a run."""
+        return tuple(p for p in self.positional if not p.literal)
+
+    @cached_property
     def options(self) -> tuple[str, ...]:
-        """The names of those that are given by name alone."""
-        return tuple(p.name for p in self.parameters if not p.by_position)
+        """The names of all other parameters."""
+        return tuple(p.name for p in self.parameters if p not in self.operands)
 
     @cached_property
     def required(self) -> tuple[str, ...]:
@@ -108,7 +115,7 @@ class Callee(FrozenRecord):
         parts = [p.name if p.required else f"{p.name}?" for p in self.positional]
         if self.variadic:
             parts.append(f"{self.variadic.name}…")
-        parts += [f"{p.name}: {p.type}" for p in self.parameters if not p.by_position]
+        parts += [f"{p.name}: {p.type}" for p in self.parameters if not p.by_position and not p.noted]
         if self.open_arguments:
             parts.append("name: value…")
         return f"{self.name}({', '.join(parts)})"
@@ -129,6 +136,8 @@ class Operation(Callee):
     """The result instead of `result` where `key` is given."""
     available: bool = True
     """False for an operation that the language knows and checks, and this version refuses by name."""
+    result_declared: bool = False
+    """Whether a declaration may give a call another result than `result`."""
     instruction: str | None = None
     """What a model operation adds to the system text, if anything."""
     reasons: bool = False
@@ -142,9 +151,7 @@ class Operation(Callee):
     @cached_property
     def least_operands(self) -> int:
         """How many positional operands it needs at least, those left out that must be literals."""
-        return sum(p.required and not p.literal for p in self.positional) + (
-            self.variadic.minimum if self.variadic else 0
-        )
+        return sum(p.required for p in self.operands) + (self.variadic.minimum if self.variadic else 0)
 
     @cached_property
     def takes_schema(self) -> bool:

@@ -64,6 +64,8 @@ class Effect(Enum):
 
 
 OUTPUT = Resource("output")
+TOOL = Resource("tool")
+"""All tools: nobody knows what one of them changes for another."""
 
 
 def order_between(first: Access, second: Access) -> Order | None:

@@ -501,6 +501,23 @@ class Flow(Struct, frozen=True, array_like=True, kw_only=True):
         return f"{self.name}({arguments})" + (f" -> {self.result}" if self.result else "")
 
 
+class Capability(Struct, frozen=True, array_like=True, kw_only=True):
+    """A tool as the source declares it: the one declaration of this name, in whichever agents it stands."""
+
+    name: str
+    parameters: tuple[FlowParameter, ...]
+    result: str
+    """The result's type."""
+    readonly: bool
+    """Whether it changes nothing, so that its calls need no order, and may be made again."""
+
+    @property
+    def signature(self) -> str:
+        """The declaration: ``search(q: str, limit: int = 5) -> list[str] readonly``."""
+        arguments = ", ".join(p.declaration for p in self.parameters)
+        return f"{self.name}({arguments}) -> {self.result}" + (" readonly" if self.readonly else "")
+
+
 class NodeName(Struct, frozen=True, array_like=True, kw_only=True):
     """What people call a node, and where the source wrote it."""
 
@@ -550,6 +567,8 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     names: Names
     records: tuple[Type, ...] = ()
     """The records that the source declares, each behind those in it. Types are stored as texts that name them."""
+    capabilities: tuple[Capability, ...] = ()
+    """The tools that the source declares."""
 
     @property
     def record_types(self) -> dict[str, Type]:

@@ -113,11 +113,8 @@ class _Checker:
         operation = AVAILABLE.get(node.operation)
         if operation is None or operation.family is Family.VALUE:
             raise self.error(i, f"is the operation {node.operation!r}, which this version of apxm cannot run")
-        required = sum(p.required for p in operation.positional) + (
-            operation.variadic.minimum if operation.variadic else 0
-        )
-        most = None if operation.variadic else len(operation.positional)
-        if len(node.arguments) < required or (most is not None and len(node.arguments) > most):
+        most = None if operation.variadic else len(operation.operands)
+        if len(node.arguments) < operation.least_operands or (most is not None and len(node.arguments) > most):
             raise self.error(
                 i, f"gives {node.operation!r} {len(node.arguments)} arguments; it takes {operation.signature}"
             )
@@ -126,6 +123,9 @@ class _Checker:
         for name, option in node.options.items():
             self.check_expression(i, option)
             self.check_option(i, operation, name, option)
+        for parameter in operation.positional:
+            if parameter.required and parameter.literal and parameter.name not in node.options:
+                raise self.error(i, f"gives {node.operation!r} no {parameter.name!r}")
         try:
             parse_type(node.result, self.records)
         except ValueError as error:
@@ -133,7 +133,7 @@ class _Checker:
 
     def check_option(self, i: int, operation: Operation, name: str, option: Expression) -> None:
         parameter = operation.by_name.get(name)
-        if parameter is None or parameter.by_position:
+        if parameter is None or parameter in operation.operands:
             raise self.error(i, f"gives {operation.name!r} an option {name!r} that it does not have")
         if not parameter.literal:
             return
@@ -261,8 +261,8 @@ class _Checker:
 def unfolded_work(program: Program) -> list[float]:
     """What one run can unfold into, by plan, in nodes, a frame counting as `FRAME_WORK` more.
 
-    An opener counts as its most expensive alternative, as often as its source lets it open. Raises `ArtifactError`
-    where a plan opens itself.
+    An opener counts as its most expensive alternative, as often as the source alone has it open at once. Raises
+    `ArtifactError` where a plan opens itself.
     """
     return FrameGraph.of(program.plans).total([len(plan.nodes) + FRAME_WORK for plan in program.plans], SOURCE)
 

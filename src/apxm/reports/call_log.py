@@ -16,6 +16,7 @@ from apxm.reports.summary import count, duration
 from apxm.runtime.observing import Outcome
 from apxm.runtime.waiting import Call
 from apxm.source import printable
+from apxm.tools.tool import Arguments, ToolAnswer
 
 LONGEST = 2000
 """Characters of a text that ``--verbose`` shows; `apxm runs show ID --prompts` shows all."""
@@ -39,6 +40,8 @@ class CallLines:
         lines = [f"{_how(call, outcome, duration)}{_attempt(call)}"]
         if isinstance(outcome, ModelAnswer):
             lines += text_lines("answer", outcome.text, LONGEST)
+        elif isinstance(outcome, ToolAnswer):
+            lines += text_lines("answer", outcome.shown, LONGEST)
         elif isinstance(outcome, OperationError):
             lines += text_lines(outcome.kind, outcome.message, LONGEST)
         self._tell(path, lines)
@@ -46,7 +49,7 @@ class CallLines:
     def pauses(self, path: str, pause: int) -> None:
         self._tell(path, [_again(pause)])
 
-    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
+    def reused(self, path: str, request: ModelRequest | Arguments, result: Answered) -> None:
         lines = request_lines(request, LONGEST)
         lines += text_lines("answer", text_form(result.value), LONGEST)
         self._tell(path, ["is answered by the journal", *lines])
@@ -57,8 +60,11 @@ class CallLines:
         self._say("\n".join([f"[{elapsed}] {printable(path)} {head}", *texts]))
 
 
-def request_lines(request: ModelRequest, longest: int | None = None) -> list[str]:
-    """What a call sends: its system text and the schema of its answer, if any, and its prompt."""
+def request_lines(request: ModelRequest | Arguments, longest: int | None = None) -> list[str]:
+    """What a call sends: its system text and the schema of its answer, if any, and its prompt; or the arguments of a
+    tool."""
+    if isinstance(request, dict):
+        return text_lines("arguments", text_form(request), longest)
     system = request.system_text(tells_format=False)
     lines = [] if system is None else text_lines("system", system, longest)
     if request.answer is not None:
@@ -93,7 +99,7 @@ class CallLog:
     def pauses(self, path: str, pause: int) -> None:
         self._write(path, _again(pause))
 
-    def reused(self, path: str, request: ModelRequest, result: Answered) -> None:
+    def reused(self, path: str, request: object, result: Answered) -> None:
         del request
         self._write(path, f"is answered by the journal, {tokens(result.usage)}")
 
@@ -102,7 +108,8 @@ class CallLog:
 
 
 def _whom(call: Call) -> str:
-    return f"{call.provider.variant(call.request)} ({call.provider.kind} {call.provider.name})"
+    variant, who = call.provider.variant(call.request), f"{call.provider.kind} {call.provider.name}"
+    return who if variant is None else f"{variant} ({who})"
 
 
 def _again(pause: int) -> str:
@@ -119,6 +126,8 @@ def _how(call: Call, outcome: Outcome | None, ns: int | None) -> str:
         after += f" (the first part after {duration((call.first - call.sent) / 1e6)})"
     if isinstance(outcome, ModelAnswer):
         return f"is answered{after}, {tokens(outcome.usage)}"
+    if isinstance(outcome, ToolAnswer):
+        return f"is answered{after}"
     return f"{'is given up' if outcome is None else 'fails'}{after}"
 
 

@@ -114,7 +114,7 @@ def _argument_rows(operation: Operation) -> list[tuple[str, str]]:
     rows = [(p.name, _traits(p)) for p in operation.positional]
     if operation.variadic:
         rows.append((f"{operation.variadic.name}…", operation.variadic.doc))
-    return rows + [(f"{p.name}:", _traits(p)) for p in operation.parameters if not p.by_position]
+    return rows + [(f"{p.name}:", _traits(p)) for p in operation.parameters if not p.by_position and not p.noted]
 
 
 def _function_rows(operation: Operation) -> list[tuple[str, str]]:

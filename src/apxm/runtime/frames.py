@@ -20,6 +20,7 @@ from typing import Any
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
+from apxm.program.frames import MOST_OPEN_TURNS
 from apxm.program.program import AnyNode, Enter, Exit, Input, Plan, Program
 from apxm.program.unfolding import FrameRecord
 from apxm.runtime.expressions import Evaluate, Failed, evaluator
@@ -215,8 +216,7 @@ class Frames:
         """Whether the first failure stops it."""
         self.frames: list[FrameRecord] = []
         self.open_frames = 0
-        self.max_open_turns = 4096
-        """Most turns of one opener of a frame that are open at once: a list of a million takes no million frames."""
+        self.max_open_turns = MOST_OPEN_TURNS
         self.failures: list[FailureToken] = []
         """The failures that nothing caught, in the order in which they happened."""
         self.caught: list[FailureToken] = []

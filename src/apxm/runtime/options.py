@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from apxm.backends.numbers import amount, count, seconds, whole
 from apxm.errors import UsageError
+from apxm.program.frames import MOST_OPEN_TURNS
 
 if TYPE_CHECKING:
     from apxm.runtime.observing import CallObserver
@@ -22,7 +23,7 @@ class RunLimits:
 
     max_concurrency: int | None = None
     """Most model calls in flight at once; None is no limit."""
-    max_open_turns: int = 4096
+    max_open_turns: int = MOST_OPEN_TURNS
     """Most turns of one `for` or `loop` that are open at once: further ones open as these end, in order."""
     timeout_s: float | None = None
     """Limit of the whole run; it then ends as `stopped`."""

@@ -23,6 +23,7 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
 from apxm.runtime.state import State
 from apxm.runtime.trace import Trace
+from apxm.runtime.waiting import WaitingOperation
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def replayed_calls(history: History) -> list[ReplayedCall]:
     flow = select_flow(program, header.flow)
     found: list[tuple[tuple[int, ...], ReplayedCall]] = []
 
-    def answer(trace: Trace, frame: Frame, node: int, handler: ModelCall) -> Answered | None:
+    def answer(trace: Trace, frame: Frame, node: int, handler: WaitingOperation) -> Answered | None:
+        if not isinstance(handler, ModelCall):
+            return history.results.get(trace.path_of(frame.index, node))
         call = _replayed(trace, history, handler, frame, node)
         found.append((frame.place(node), call))
         return call.result
@@ -65,7 +68,7 @@ def replay(
     program: LoadedProgram,
     flow: Flow,
     inputs: Sequence[Value],
-    answer: Callable[[Trace, Frame, int, ModelCall], Answered | None],
+    answer: Callable[[Trace, Frame, int, WaitingOperation], Answered | None],
 ) -> tuple[State, Frame]:
     """Runs a flow without time, calls and output, as far as `answer` has results of its calls: for the operation at a
     node of a frame; the trace knows what they are called. Gives what is left, and the flow's own frame."""
@@ -76,7 +79,7 @@ def replay(
         frame, node = item
         handler = program.handlers[frame.plan.index][node]
         try:
-            if isinstance(handler, ModelCall) and (result := answer(trace, frame, node, handler)) is not None:
+            if isinstance(handler, WaitingOperation) and (result := answer(trace, frame, node, handler)) is not None:
                 state.succeed(frame, node, result.value)
         except OperationError as error:
             state.broke(frame, node, error)

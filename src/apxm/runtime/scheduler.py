@@ -34,6 +34,7 @@ from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
 from apxm.runtime.watch import WATCH
+from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
@@ -51,6 +52,7 @@ class Run:
         arguments: Sequence[Value],
         pool: BackendPool,
         options: RunOptions | None = None,
+        tools: Toolbox = NO_TOOLS,
     ) -> None:
         """`arguments` are the values of the flow's parameters, in order, already of their types.
 
@@ -64,7 +66,7 @@ class Run:
         self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._state.max_open_turns = self._options.max_open_turns
-        binding = Binding(pool, self._options.seed, self._warn_of)
+        binding = Binding(pool, tools, program.declarations, self._options.seed, self._warn_of)
         self._linked = program.linked(flow)
         self._providers: dict[Hashable, Provider] = {}
         self._unlinked = Problems()
@@ -266,6 +268,11 @@ class Run:
     def backends(self) -> list[BackendInfo]:
         """Those that calls of the program may go to, in the order in which it names them."""
         return [provider.info for provider in self._providers.values() if provider.info is not None]
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools that it may call, in the order in which the program names them."""
+        return [provider.name for provider in self._providers.values() if provider.kind == "tool"]
 
     @property
     def limits_answers(self) -> bool:

@@ -36,6 +36,8 @@ class Trial(Scope):
 
     def begin(self) -> None:
         """Opens the body, once all has been entered that is there so far."""
+        if self._frame.scope is not None:
+            self._frame.scope.open += 1  # a body around this one is not over before this is
         self.open += 1  # until it has all that is there: it may be over at once
         self._open(self._attempt.body, self, None)
         self.over()
@@ -66,7 +68,12 @@ class Trial(Scope):
         if failure is None:
             for port, value in self._held.items():
                 self._state.leave(self._frame, self._node, port, value)
-            return
+        else:
+            self._handle(failure)
+        if self._frame.scope is not None:
+            self._frame.scope.over()
+
+    def _handle(self, failure: FailureToken) -> None:
         self._handles = True
         path = path_of(self._state.program, self._state.frames, failure.frame.index, failure.node)
         error = {"kind": failure.error.kind, "message": failure.error.message, "operation": path}

@@ -7,7 +7,7 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -24,6 +24,8 @@ from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.phases import READY, Phase
 from apxm.runtime.trace import Place, RawAttempt
+from apxm.tools.schemas import Declaration
+from apxm.tools.toolbox import Toolbox
 
 
 class Answer(Protocol):
@@ -43,6 +45,9 @@ class Binding:
     """What a run has for the providers of its operations."""
 
     pool: BackendPool
+    tools: Toolbox
+    declarations: Mapping[str, Declaration]
+    """What the program declares of tools, by name."""
     seed: int
     warn: Callable[[Call, str], None]
     """Tells the caller of the run something about a call; what is said once is the provider's to know."""

@@ -14,8 +14,10 @@ from apxm.program.program import Flow, Opener, Operate, Program
 from apxm.runtime.frames import LoadedPlan, Replace
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.handlers.tool import ToolCall
 from apxm.runtime.state import load
 from apxm.runtime.waiting import WaitingOperation
+from apxm.tools.schemas import Declaration
 
 Handler = InlineOperation | WaitingOperation
 
@@ -26,6 +28,8 @@ def handler(node: Operate, records: Mapping[str, Type]) -> Handler:
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
         return ModelCall(operation, node, records)
+    if operation is not None and operation.family is Family.TOOL:
+        return ToolCall(node, records)
     call = inline_operation(node)
     if call is not None:
         return call
@@ -94,6 +98,19 @@ class LoadedProgram:
             {key: tuple(operations.values()) for key, operations in needs.items()},
             any(found.first_timeout_ns is not None for found in waiting),
         )
+
+    def tools(self, flow: Flow) -> list[tuple[str, Declaration | None]]:
+        """The tools that a run of a flow may call, each once, with what the program declares of it."""
+        declared = self.declarations
+        found = chain.from_iterable(self.linked(flow).needs.values())
+        names = dict.fromkeys(operation.tool for operation in found if isinstance(operation, ToolCall))
+        return [(name, declared.get(name)) for name in names]
+
+    @property
+    def declarations(self) -> dict[str, Declaration]:
+        """The tools that the program declares, by name."""
+        records = self.program.record_types
+        return {capability.name: Declaration.of(capability, records) for capability in self.program.capabilities}
 
     @property
     def backends(self) -> tuple[str | None, ...]:
