@@ -84,10 +84,12 @@ class OpenAIBackend:
         self._tells_usage = True
         """Whether a stream is asked for its usage, which some endpoints refuse."""
         self._max_answer = int(settings.max_answer_mib * _MIB)
+        self._read = partial(_read, limit=self._max_answer)
         self._proxy = proxy_for(endpoint.chat_url, environment)
         self._client = Client(endpoint.chat_url, headers, environment, self._proxy)
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
+        self.can_see = settings.can_see
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
@@ -194,9 +196,6 @@ class OpenAIBackend:
         except TooLargeError:
             limit = f"{self._settings.max_answer_mib:g} MiB"
             raise self._error("too_large", f"sent an answer of more than {limit}") from None
-
-    async def _read(self, response: Response) -> bytes | bytearray:
-        return await _read(response, self._max_answer)
 
     async def _read_stream(self, tell: Tell, response: Response) -> ChatStream | bytes | bytearray:
         """The answer as it comes; its content where it is no stream. Raises what `_read` raises."""

@@ -45,6 +45,8 @@ class ReplayBackend:
             any(each.request.reasoning for each in recording.answers.values()) if of is None else of.can_reason
         )
 
+        self.can_see: bool = True if of is None else getattr(of, "can_see", False)
+
     async def call(self, request: ModelRequest) -> ModelAnswer:
         operation, request = request.operation or "", replace(request, operation=None)
         found = self._recording.answers.get((request_key(request), operation))
