@@ -22,6 +22,7 @@ from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
+from apxm.runtime.content import UnreadFiles
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
@@ -122,7 +123,7 @@ class Predictor:
                 flow,
                 arguments,
                 pool,
-                RunOptions(max_concurrency=max_concurrency, seed=self._seed),
+                RunOptions(max_concurrency=max_concurrency, seed=self._seed, files=UnreadFiles()),
                 self._tools,
             )
             trace = _run_virtually(run.execute())

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf
 
 from apxm.analysis.branches import Branches
-from apxm.backends.simulated import CHARACTERS_PER_TOKEN
-from apxm.operations.catalog import OPERATIONS
+from apxm.backends.protocol import NO_LIMITS
+from apxm.backends.simulated import CHARACTERS_PER_TOKEN, IMAGE_TOKENS
+from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.functions import FUNCTIONS, Function
 from apxm.operations.schemas import answer_format
@@ -41,6 +42,8 @@ TYPICAL_ANSWER = 256
 """Tokens of an answer where nothing better is known."""
 _NUMBER = 8
 """Characters of a number that is computed."""
+_FILE = 8_000.0
+"""Characters of a file of text where nothing better is known."""
 _UNKNOWN = {LOW: 0.0, HIGH: inf}
 """Characters of what a tool gives, and of what a frame is given that may be given what an earlier one made."""
 _CONTEXT = len("\n\nContext 1: ")
@@ -100,11 +103,20 @@ class Sizes:
         instruction = OPERATIONS[node.operation].instruction
         system = node.options.get("system")
         length = sum(self._of(argument, frame, node) for argument in node.arguments)
+        kinds = node.options.get(CONTENT_KINDS)
+        length += sum(map(self._content, kinds.value if isinstance(kinds, Literal) else ()))
         length += _CONTEXT * (len(node.arguments) - 1)
         length += len(instruction) if instruction else 0
         length += self._of(system, frame, node) if system else 0
         length += self._schema_length(node)
         return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
+
+    def _content(self, kind: str) -> float:
+        """The characters of what is sent for a path; nothing where the operand is a value."""
+        if kind == "image":
+            tokens = NO_LIMITS.image_tokens if self._scenario is HIGH else IMAGE_TOKENS
+            return float(tokens * CHARACTERS_PER_TOKEN)
+        return self._scenario.choose([0.0, inf if self._scenario is HIGH else _FILE]) if kind else 0.0
 
     def _schema_length(self, node: Operate) -> int:
         """Characters of the schema that its answer is asked for by; 0 where that is any text."""

@@ -145,8 +145,10 @@ def _backend(known: KnownBackend) -> AnyBackend:
     asked = known.of or known
     by_operation = isinstance(known.settings, ReplaySettings)
     if isinstance(asked.settings, OpenAISettings):
-        can_reason = asked.settings.can_reason
-        return DeferredBackend(known.info, known.limits, make, can_reason=can_reason, by_operation=by_operation)
+        can_reason, can_see = asked.settings.can_reason, asked.settings.can_see
+        return DeferredBackend(
+            known.info, known.limits, make, can_reason=can_reason, can_see=can_see, by_operation=by_operation
+        )
     if known.refusal is None:
         with suppress(ConfigurationError):
             return _made(known)

@@ -29,7 +29,7 @@ from apxm.ir.values import (
 from apxm.language import syntax
 from apxm.language.literals import constant_value
 from apxm.language.syntax import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
-from apxm.operations.catalog import TOOL_OPTIONS
+from apxm.operations.catalog import CONTENT_KINDS, TOOL_OPTIONS
 from apxm.operations.definition import Family
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
 from apxm.operations.labels import fold_label
@@ -469,6 +469,8 @@ class _FlowBuilder:
                 literals[name] = constant_value(expression, parameter.type)
             else:
                 options[name] = value(expression)
+        if found.content_kinds:
+            literals[CONTENT_KINDS] = [*found.content_kinds]
         built = self.add(OPERATE_OPS[operation.name](arguments, options, literals, found.answer), call)
         self.name(built, operation.name, target)
         return built.value

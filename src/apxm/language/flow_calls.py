@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments, match_arguments
@@ -30,10 +31,18 @@ class FlowCalls(FlowToolCalls):
         super().__init__(findings)
         self._agent = agent
         self._callees = findings.flow_calls.setdefault(flow, [])
+        self._content: dict[syntax.Expression, tuple[Operation, syntax.Expression]] = {}
+        """The images and files among the context of calls: their operation, and their path."""
 
     def _call(self, call: syntax.CallExpression) -> Type:
         callee = self._find(call)
         match callee:
+            case Operation(family=Family.CONTENT):
+                self._check(call, callee)
+                message = f"`{callee.name}(…)` may only stand among the context of a model call: it is no value"
+                advice = f'write it behind the prompt, as in `ask("…", {callee.name}(…))`, in each call that needs it'
+                self._report.error("misplaced-content", message, call.span, advice)
+                return UNKNOWN
             case Operation(family=Family.TOOL):
                 return self._inv(call, callee)
             case Operation():
@@ -115,8 +124,14 @@ class FlowCalls(FlowToolCalls):
             if name != "schema" and (value := given.get(name) or defaults.get(name)) is not None
         }
         positional = tuple([given[p.name] for p in operation.operands if p.name in given])
+        content = [self._content.get(argument) for argument in matched.variadic]
+        variadic = [found[1] if found else each for found, each in zip(content, matched.variadic, strict=True)]
         self._findings.calls[call] = syntax.OperationCall(
-            operation=operation, arguments=positional + matched.variadic, options=options, answer=answer
+            operation=operation,
+            arguments=(*positional, *variadic),
+            options=options,
+            answer=answer,
+            content_kinds=tuple(found[0].name if found else "" for found in content) if any(content) else (),
         )
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
@@ -153,10 +168,23 @@ class FlowCalls(FlowToolCalls):
         matched = match_arguments(call, callee, self._report)
         for name, argument in matched.given.items():
             self._check_argument(argument, callee.by_name[name], callee.name)
-        operands = [self.value(argument) for argument in matched.variadic]
+        takes_content = callee.variadic is not None and callee.variadic.content
+        operands = [
+            self._content_type(argument) if takes_content and _is_content(argument) else self.value(argument)
+            for argument in matched.variadic
+        ]
         for argument in matched.others:
             self.value(argument)
         return matched, operands
+
+    def _content_type(self, argument: syntax.CallExpression) -> Type:
+        """The type of an image or a file, where one may stand."""
+        operation = OPERATIONS[argument.callee[0].text]
+        matched, _ = self._check(argument, operation)
+        if (path := matched.given.get(operation.positional[0].name)) is None:
+            return UNKNOWN
+        self._content[argument] = operation, path
+        return operation.result
 
     def _check_argument(self, argument: syntax.Expression, parameter: Parameter, owner: str) -> None:
         name = f"`{parameter.name}` of `{owner}`"
@@ -224,6 +252,13 @@ class FlowCalls(FlowToolCalls):
         if operation.family is Family.MODEL and not matched.variadic:
             message = f"this `{operation.name}` has an empty prompt and no context, so there is nothing to ask"
             self._report.error("empty-prompt", message, first.span)
+
+
+def _is_content(expression: syntax.Expression) -> TypeGuard[syntax.CallExpression]:
+    if not isinstance(expression, syntax.CallExpression) or len(expression.callee) != 1:
+        return False
+    operation = OPERATIONS.get(expression.callee[0].text)
+    return operation is not None and operation.family is Family.CONTENT
 
 
 def _texts(display: syntax.Expression) -> tuple[str, ...]:

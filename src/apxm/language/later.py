@@ -14,7 +14,7 @@ DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
 ARGUMENTS = frozenset({("ask", "tools"), ("ask", "max_rounds")})
 """Operations, each with an argument that a later version brings."""
-OPERATIONS = frozenset({"first", "image", "file"})
+OPERATIONS = frozenset({"first"})
 """Names of operations that a later version brings. A flow may have one until then, so they are not in their table."""
 
 

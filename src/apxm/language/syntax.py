@@ -415,6 +415,9 @@ class OperationCall(FrozenRecord):
     `schema`."""
     answer: Type | None
     """The type that `schema` says, of what the call gives."""
+    content_kinds: tuple[str, ...] = ()
+    """The operation that each variadic argument was the argument of, as `image` of a path, or empty where it is a value
+    itself; empty where all are."""
 
 
 class FlowCall(FrozenRecord):

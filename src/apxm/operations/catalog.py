@@ -10,7 +10,13 @@ from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import BOOL, FLOAT, INT, JSON, PLAN, STR, TYPE, VERDICT, Type, list_of
 
-CONTEXT = Variadic("context", "Values the model gets after the prompt, each as `Context K: value`.")
+CONTEXT = Variadic(
+    "context",
+    "What the model gets after the prompt: values, each as `Context K: value`, and `image(…)` and `file(…)`.",
+    content=True,
+)
+CONTENT_KINDS = "content-kinds"
+"""The option that says which operand of the context is an image or a file, and not a value."""
 
 OPTIONS = (
     Parameter("system", STR, "The system text; default: the agent's."),
@@ -27,6 +33,13 @@ OPTIONS = (
         above=0,
     ),
     Parameter("retries", INT, "Further attempts after a failure that may pass.", literal=True, minimum=0, maximum=100),
+    Parameter(
+        CONTENT_KINDS,
+        list_of(STR),
+        "The family's operation of each operand; empty for a value.",
+        literal=True,
+        noted=True,
+    ),
 )
 
 ANSWERS = (
@@ -115,6 +128,37 @@ _MODEL_CALLS = (
         "what would make it better. Do not rewrite it.",
         typical_ms=1000,
         example="reflect(draft) -> critique",
+    ),
+)
+
+_CONTENT = (
+    Operation(
+        name="image",
+        summary="An image among the context of a model call: PNG, JPEG, GIF or WebP.",
+        family=Family.CONTENT,
+        effect=Effect.NONE,
+        parameters=(
+            Parameter(
+                "path",
+                STR,
+                "Its file, from the program's folder on, or a URL that the endpoint is to read.",
+                required=True,
+                by_position=True,
+            ),
+        ),
+        result=Type("image"),
+        example='ask("What is on this photo?", image("photo.png")) -> seen',
+    ),
+    Operation(
+        name="file",
+        summary="A file of text among the context of a model call, with its name.",
+        family=Family.CONTENT,
+        effect=Effect.NONE,
+        parameters=(
+            Parameter("path", STR, "The file, from the program's folder on.", required=True, by_position=True),
+        ),
+        result=Type("file"),
+        example='ask("Sum up these notes.", file("notes.txt")) -> summary',
     ),
 )
 
@@ -327,7 +371,7 @@ _FUNCTIONS = tuple(
 )
 
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (*_MODEL_CALLS, *_OTHERS, *_FUNCTIONS)}
+    {operation.name: operation for operation in (*_MODEL_CALLS, *_CONTENT, *_OTHERS, *_FUNCTIONS)}
 )
 """Every operation of the language, by name."""
 AVAILABLE: MappingProxyType[str, Operation] = MappingProxyType(

@@ -22,6 +22,8 @@ class Family(Enum):
     MEMORY = "memory"
     TOOL = "tool"
     AGENT = "agent"
+    CONTENT = "content"
+    """What may only stand among the context of a model call, and is part of that."""
 
 
 class Parameter(NamedTuple):
@@ -66,6 +68,8 @@ class Variadic(NamedTuple):
     doc: str
     minimum: int = 0
     type: Type = JSON
+    content: bool = False
+    """Whether images and files may be among them."""
 
 
 class Callee(FrozenRecord):

@@ -11,7 +11,8 @@ from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.functions import FUNCTIONS
 from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
-from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.content import UnreadFiles
+from apxm.runtime.handlers.model import ModelCall, RequestForm
 
 _HEADER = """\
 # Operations
@@ -179,7 +180,7 @@ def sample_request(operation: Operation, can_reason: bool) -> ModelRequest:
         arguments=arguments,
         options={"system": Literal("SYSTEM")},
     )
-    return ModelCall(operation, node).request([], can_reason)
+    return ModelCall(operation, node).request([], RequestForm(can_reason, UnreadFiles()))
 
 
 def _messages(request: ModelRequest) -> str:

@@ -11,6 +11,7 @@ from apxm.errors import UsageError
 from apxm.program.frames import MOST_OPEN_TURNS
 
 if TYPE_CHECKING:
+    from apxm.runtime.content import ContentFiles
     from apxm.runtime.observing import CallObserver
     from apxm.runtime.result_text import TextPart
 
@@ -53,6 +54,8 @@ class RunOptions(RunLimits):
     """What a caller says about a run: its limits, and who listens."""
 
     seed: int = 0
+    files: ContentFiles | None = None
+    """What its calls may read; None is what belongs to its program and its arguments."""
     """Draws the pauses between retries."""
     output: Callable[[str], None] | None = None
     """Called with each line the program prints, in program order, as soon as it is printed."""

@@ -17,8 +17,9 @@ from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.program.program import Flow, Operate
+from apxm.runtime.content import UnreadFiles
 from apxm.runtime.frames import Frame
-from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.handlers.model import ModelCall, RequestForm
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
 from apxm.runtime.state import State
@@ -91,7 +92,7 @@ def _replayed(trace: Trace, history: History, handler: ModelCall, frame: Frame, 
     path = trace.path_of(frame.index, node)
     result = history.results.get(path)
     # Whether the backend has a reasoning setting is no part of the journal either.
-    requests = [handler.request(frame.values, can_reason) for can_reason in (False, True)]
+    requests = [handler.request(frame.values, RequestForm(reasons, UnreadFiles())) for reasons in (False, True)]
     exact = None
     request = requests[0]
     if result is not None and result.backend is not None and result.model is not None:
