@@ -62,7 +62,7 @@ BUDGETS = {
     "ir": 1875,
     "journal": 1535,
     "language": 5367,
-    "operations": 2054,
+    "operations": 2150,
     "passes": 1002,
     "program": 2113,
     "reports": 1426,

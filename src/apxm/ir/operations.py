@@ -149,7 +149,7 @@ OPERATE_OPS: MappingProxyType[str, type[OperateOp]] = MappingProxyType(
     {
         name: _class_of(operation)
         for name, operation in AVAILABLE.items()
-        if operation.family not in (Family.VALUE, Family.CONTENT)
+        if operation.family not in (Family.CONTENT, Family.VALUE)
     }
 )
 """The classes, by the operation's name; a function of values has none."""

@@ -79,9 +79,6 @@ def _is_checked(types: set[Type]) -> bool:
     return all(type_.name in _PYTHON for type_ in types)
 
 
-# --- numbers -------------------------------------------------------------------------------------------------------
-
-
 def _in_range(value: int | float) -> int | float:
     """The number itself, if it is one of AIS."""
     if isinstance(value, float):
@@ -116,9 +113,6 @@ def _ordered(compare: Callable[[Value, Value], bool]) -> Callable[[Value, Value]
         return compare(left, right)
 
     return compared
-
-
-# --- the table -----------------------------------------------------------------------------------------------------
 
 
 def _of(*types: Type, to: Type, items: tuple[Type, ...] = (), repeats: bool = False) -> Signature:

@@ -14,9 +14,6 @@ LARGEST_LIST = 4_000_000
 """Items of the longest list that a function makes."""
 
 
-# --- size ----------------------------------------------------------------------------------------------------------
-
-
 def joined(separator: str, texts: Sequence[str]) -> str:
     """`separator.join(texts)`, refused where the result would be absurdly long."""
     expect_length(sum(map(len, texts)) + len(separator) * len(texts))
@@ -35,9 +32,6 @@ def expect_items(count: int) -> None:
 
 def wrong_type(expected: str, found: Value) -> NoReturn:
     raise OperationError("wrong_type", f"expected {expected}, found {kind_of(found)}")
-
-
-# --- parts ---------------------------------------------------------------------------------------------------------
 
 
 def length(value: Value) -> int:
@@ -90,9 +84,6 @@ def whole_numbers(first: int, end: int | None = None) -> list[int]:
     start, stop = (0, first) if end is None else (first, end)
     expect_items(stop - start)
     return list(range(start, stop))
-
-
-# --- equality and order --------------------------------------------------------------------------------------------
 
 
 def equal(left: Value, right: Value) -> bool:

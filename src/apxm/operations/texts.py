@@ -60,9 +60,6 @@ def replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-# --- patterns ------------------------------------------------------------------------------------------------------
-
-
 def matches(text: str, pattern: str) -> bool:
     """Whether some part of `text` fits `pattern`, in time linear in both."""
     try:
@@ -91,9 +88,6 @@ def _compiled(pattern: str) -> Any:
         shown = shortened(json.dumps(pattern, ensure_ascii=False), 60)
         reason = cast(bytes, error.args[0]).decode(errors="replace")
         raise ValueError(f"{shown} is no regular expression: {reason}") from None
-
-
-# --- numbers and json ----------------------------------------------------------------------------------------------
 
 
 def number(text: str) -> float:
