@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from apxm.errors import BackendError
+from apxm.errors import BackendError, CompileError
+from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.options import RunOptions
+from apxm.runtime.state import State
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.test_dataflow import compiled, ms, timed
@@ -191,6 +195,25 @@ def test_what_is_carried_crosses_the_window(window: int, level: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_loops_in_loops_are_refused_only_where_the_source_alone_opens_too_many_frames(level: int) -> None:
+    text = """
+    agent A { flow main(xs: list[str]) -> json {
+        for x in xs { for y in xs { for z in xs { return ask(x + y + z) } -> zs  return zs } -> ys  return ys } -> all
+        loop (max: 1000000, n: 0) {
+            loop (max: 1000000, m: n) { until true  next m: m + 1 } -> m
+            until true
+            next n: m
+        } -> last
+        return {"all": all, "last": last}
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), timed(), arguments=[["a", "b"]])
+    assert (ms(trace), trace.value["all"][1][0]) == (1000, ["[baa]", "[bab]"])
+    with pytest.raises(CompileError, match="would unfold into more than 4,000,000 nodes"):
+        compiled(text.replace("until true", ""), level)
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_a_longer_list_than_max_fails_the_for_and_names_the_limit(level: int) -> None:
     text = 'agent A { flow main() -> json { for x in [1, 2, 3] (max: 2) { return ask("" + x) } -> ys  return ys } }'
     trace = run(text, level)
@@ -216,6 +239,48 @@ def test_a_turn_that_fails_fails_the_list_and_no_other_turn(level: int) -> None:
     assert [failure.operation for failure in trace.failures] == ["ys[2]/y"]
     assert trace.printed == ["ok", "ok", "after"]
     assert len(trace.operations) == 3
+
+
+def peak_frames(items: int, **limits: int) -> int:
+    """The most frames that there are at once while a `for` with a call in each turn goes through `items`."""
+    text = """
+    agent A { flow main(xs: list[int]) -> int {
+        for x in xs (max: 1000000, n: 0) { merge("" + x) -> y  print(y)  next n: n + 1 } -> n
+        return n
+    } }
+    """
+    program = LoadedProgram(compiled(text, 1))
+    state = State(program.program, program.plans)
+    peak = 0
+
+    def look(_line: str) -> None:
+        nonlocal peak
+        peak = max(peak, state.open_frames)
+
+    state.emit = look
+    state.max_open_turns = limits.get("max_open_turns", 4096)
+    state.start(program.program.flows[0].plan, [list(range(items))])
+    assert state.take() is None
+    assert state.results[0] == items
+    assert not state.open_frames
+    return peak
+
+
+def test_a_long_list_opens_no_more_frames_than_the_window() -> None:
+    assert peak_frames(300, max_open_turns=10) == 11
+    assert peak_frames(10_000) == 4097
+
+
+@pytest.mark.soak
+def test_two_hundred_thousand_items_take_the_memory_of_their_results() -> None:
+    tracemalloc.start()
+    try:
+        peak_frames(200_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The list of ints itself is 40 bytes an item, the record of a frame 16, the window some megabytes.
+    assert peak < 200_000 * 64 + 20_000_000
 
 
 # --- try --------------------------------------------------------------------------------------------------------------

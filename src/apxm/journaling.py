@@ -27,6 +27,7 @@ from apxm.program import codec
 from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
 from apxm.program.program import Flow, Program
+from apxm.runtime.content import ContentFiles
 from apxm.runtime.options import RunLimits, RunOptions
 from apxm.runtime.recording import Recorder
 from apxm.source import Diagnostic, is_utf8, printable
@@ -108,7 +109,7 @@ def reopen(
     It is configured by the file that `config` names, and else by the one it began with. Anybody may have written a
     journal that lies elsewhere than in the user's own folder: what that names needs trust.
 
-    An operation with an outside effect that began, and of which nobody knows whether it ended, is made again where
+    An operation with an outside effect that began, and has no result in the journal, is made again where
     `redo` names its path, and has the value that `assume` gives it; else the run does not go on.
 
     Where the program has changed since, it can run `as_recorded`, or `edited`: as its file is now, or as another
@@ -136,6 +137,7 @@ def reopen(
         named = {} if config is None else {"file": os.fspath(config)}
         scope = Scope.CHOSEN if named or journaling.journal_dir is None else Scope.JOURNAL
         told, default = _restored(header, journaling, **named, scope=scope)
+        told = told.but({"files": _files(told, header, program, own=journaling.journal_dir is None)})
         recorder = Recorder(journal, VERSION, history, edited=change, required=journaling.require_journal)
         flow = select_flow(program, header.flow)
         return JournaledRun(program, flow, header.inputs, told, default, recorder, header.path, warnings)
@@ -181,6 +183,16 @@ def _restored(header: Header, journaling: Journaling, **named: object) -> tuple[
         raise JournalError(f"the options of run {header.run_id} are damaged: {error}") from None
     options = RunOptions(**vars(limits), seed=selection.seed or 0)
     return Invocation(flow=header.flow, selection=selection, options=options, journaling=journaling), default
+
+
+def _files(told: Invocation, header: Header, program: Program, *, own: bool) -> ContentFiles:
+    """What the calls of a run may read: what they might when it began. A journal that is not the user's `own` can name
+    any place, and nobody chose what its arguments name."""
+    directory = told.selection.directory
+    if not own:
+        return ContentFiles(os.getcwd())
+    origin = header.path if os.path.isabs(header.path) else None
+    return ContentFiles.of(origin, select_flow(program, header.flow), header.inputs, directory)
 
 
 def _program_now(header: Header) -> tuple[Program, tuple[Diagnostic, ...]]:
@@ -241,7 +253,7 @@ def _decide(history: History, redo: Sequence[str], assume: Mapping[str, Value]) 
         history.results[path] = Answered(path, history.unknown[path].digest, value)
     if left := sorted(history.unknown.keys() - {*redo, *assume}):
         raise JournalError(
-            f"{left[0]} began and nobody knows whether it ended"
+            f"{left[0]} began, and the journal does not have its result: it may have changed something"
             + (f", and so {len(left) - 1} more" if len(left) > 1 else ""),
             hint=f"--redo {left[0]} makes it again, --assume {left[0]}=VALUE says what it gave",
         )

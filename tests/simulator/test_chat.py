@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from apxm.backends.protocol import ModelRequest
+from apxm.operations.attachments import Attachment
 from apxm.simulator.bodies import BadRequestError, reader
 from apxm.simulator.chat import ChatCall, ChatRequest
 from tests.simulator.conftest import Serve
@@ -39,7 +40,9 @@ def test_a_conversation_is_one_prompt() -> None:
             {"role": "user", "content": "And?"},
         ]
     )
-    assert request == ModelRequest(prompt="Look: \n\n\n\nAnd?", system="Be terse.\n\nBe kind.")
+    assert request == ModelRequest(
+        prompt="Look: \n\n\n\nAnd?", system="Be terse.\n\nBe kind.", attachments=(Attachment("", url="seen"),)
+    )
 
 
 def test_what_no_simulated_answer_depends_on_it_passes_over() -> None:

@@ -169,7 +169,8 @@ class KnownTurns:
                 return self._of(of, frame, node)  # how many items it has stays the same
             case _:
                 pass
-        values = {operand: self._values[self._graph.number(frame, operand)] for operand in node.operands}
+        needed = (*node.operands, *(node.after if isinstance(node, Compute) else ()))
+        values = {each: self._values[self._graph.number(frame, each)] for each in needed}
         if any(map(_is_unknown, values.values())):
             return UNKNOWN
         try:

@@ -20,8 +20,9 @@ from apxm.operations.types import Value, text_form
 from apxm.program.frames import SCENARIOS, Scenario
 from apxm.program.program import Flow, Opener, Opening, Operate
 from apxm.program.unfolding import FrameRecord, unfold
+from apxm.runtime.content import ContentFiles, UnreadFiles
 from apxm.runtime.frames import Children, Frame
-from apxm.runtime.handlers.model import ModelCall, literal
+from apxm.runtime.handlers.model import ModelCall, RequestForm, literal
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.handlers.tool import ToolCall
 from apxm.runtime.limits import BackendPool
@@ -59,13 +60,14 @@ def preview(
     find: Find,
     recorded: Sequence[str] = (),
     default_max_tokens: float = inf,
+    files: ContentFiles | None = None,
 ) -> Preview:
-    """Replays a flow as far as `find` has answers. `recorded` are the paths of all operations that have one;
-    `default_max_tokens` limits an answer where neither the program nor its backend does.
+    """Replays a flow as far as `find` has answers; `files` are what its calls send. `recorded` are the paths of all
+    operations that have one; `default_max_tokens` limits an answer where neither the program nor its backend does.
 
     Raises `JournalError` where `find` does, and `UsageError` where the flow is too large to unfold.
     """
-    replayed = _Replay(program, flow, arguments, pool, find)
+    replayed = _Replay(program, flow, arguments, pool, find, files or UnreadFiles())
     graph = Branches(program.program, replayed.unfolded(), replayed.begun, replayed.openings)
     named = Trace(program.program, flow, started=0, frames=list(graph.frames))
     operations = [
@@ -90,12 +92,19 @@ class _Replay:
     """What a flow comes to with the answers that there are."""
 
     def __init__(
-        self, program: LoadedProgram, flow: Flow, arguments: Sequence[Value], pool: BackendPool, find: Find
+        self,
+        program: LoadedProgram,
+        flow: Flow,
+        arguments: Sequence[Value],
+        pool: BackendPool,
+        find: Find,
+        files: ContentFiles,
     ) -> None:
         self._program = program
         self._flow = flow
         self._pool = pool
         self._find = find
+        self._files = files
         self.answers: dict[Place, str] = {}
         self.found: set[str] = set()
         """The paths under which the journal had them."""
@@ -117,7 +126,7 @@ class _Replay:
         path = trace.path_of(frame.index, node)
         if isinstance(handler, ModelCall):
             backend, _ = self._pool.get(handler.backend)
-            request = handler.request(frame.values, backend.can_reason)
+            request = handler.request(frame.values, RequestForm(backend.can_reason, self._files))
             result = self._find(path, request, backend.info.name, request.model or backend.info.model)
         else:
             assert isinstance(handler, ToolCall)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from apxm.analysis.usage import calls_model, calls_tool
-from apxm.program.program import AnyNode, Enter, Exit, Input, Opener, Operate, Output, Program
+from apxm.program.program import AnyNode, Compute, Enter, Exit, Input, Opener, Operate, Output, Program
 
 Place = tuple[int, int]
 """A plan, and a node in it."""
@@ -48,7 +48,8 @@ class _Unsure:
             if opener.repeats and (plan, node.opener) in self.found:
                 return True
             return any(self._gives(opened, node.port) for opened in opener.opened)
-        return not isinstance(node, Input) and any((plan, operand) in self.found for operand in node.operands)
+        needed = (*node.operands, *(node.after if isinstance(node, Compute) else ()))
+        return not isinstance(node, Input) and any((plan, each) in self.found for each in needed)
 
     def _enter(self, plan: int, index: int, opener: Opener) -> None:
         """What an opener itself, or the turn before, gives to its frames."""

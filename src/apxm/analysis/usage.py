@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, inf
 
 from apxm.analysis.branches import Branches
-from apxm.backends.simulated import CHARACTERS_PER_TOKEN
-from apxm.operations.catalog import OPERATIONS
+from apxm.backends.protocol import NO_LIMITS
+from apxm.backends.simulated import CHARACTERS_PER_TOKEN, IMAGE_TOKENS
+from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.definition import Family
+from apxm.operations.functions import FUNCTIONS, Function
 from apxm.operations.schemas import answer_format
-from apxm.operations.types import STR, Value, parse_type, text_form
+from apxm.operations.types import BOOL, FLOAT, INT, STR, Value, parse_type, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.program import (
     AnyNode,
+    Apply,
     Cast,
     Compute,
     DictOf,
@@ -24,20 +27,25 @@ from apxm.program.program import (
     Input,
     ListOf,
     Literal,
+    Logic,
     Opener,
     Operand,
     Operate,
     Output,
+    Settled,
     Sum,
     TextForm,
     TextOf,
     ToFloat,
 )
+from apxm.runtime.trace import OperationRecord, Trace
 
 TYPICAL_ANSWER = 256
 """Tokens of an answer where nothing better is known."""
 _NUMBER = 8
 """Characters of a number that is computed."""
+_FILE = 8_000.0
+"""Characters of a file of text where nothing better is known."""
 _UNKNOWN = {LOW: 0.0, HIGH: inf}
 """Characters of what a tool gives, and of what a frame is given that may be given what an earlier one made."""
 _CONTEXT = len("\n\nContext 1: ")
@@ -50,6 +58,17 @@ def calls_model(node: AnyNode) -> bool:
 def calls_tool(node: AnyNode) -> bool:
     operation = OPERATIONS.get(node.operation) if isinstance(node, Operate) else None
     return operation is not None and operation.family is Family.TOOL
+
+
+def model_calls(trace: Trace) -> list[OperationRecord]:
+    """The operations of a run that waited for a model, and not for a tool."""
+    tools = {
+        (number, index)
+        for number, plan in enumerate(trace.program.plans)
+        for index, node in enumerate(plan.nodes)
+        if calls_tool(node)
+    }
+    return [r for r in trace.operations if not tools or (trace.frames[r.frame].plan, r.node) not in tools]
 
 
 Limit = Callable[[Operate], float]
@@ -97,11 +116,20 @@ class Sizes:
         instruction = OPERATIONS[node.operation].instruction
         system = node.options.get("system")
         length = sum(self._of(argument, frame, node) for argument in node.arguments)
+        kinds = node.options.get(CONTENT_KINDS)
+        length += sum(map(self._content, kinds.value if isinstance(kinds, Literal) else ()))
         length += _CONTEXT * (len(node.arguments) - 1)
         length += len(instruction) if instruction else 0
         length += self._of(system, frame, node) if system else 0
         length += self._schema_length(node)
         return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
+
+    def _content(self, kind: str) -> float:
+        """The characters of what is sent for a path; nothing where the operand is a value."""
+        if kind == "image":
+            tokens = NO_LIMITS.image_tokens if self._scenario is HIGH else IMAGE_TOKENS
+            return float(tokens * CHARACTERS_PER_TOKEN)
+        return self._scenario.choose([0.0, inf if self._scenario is HIGH else _FILE]) if kind else 0.0
 
     def _schema_length(self, node: Operate) -> int:
         """Characters of the schema that its answer is asked for by; 0 where that is any text."""
@@ -163,5 +191,18 @@ class Sizes:
                 return 2 + sum(self._of(item, frame, node) + 3 for item in items)
             case DictOf(keys=keys, values=values):
                 return 2 + sum(map(len, keys)) + sum(self._of(value, frame, node) + 6 for value in values)
+            case Settled(index=index):
+                return self._found[self._graph.number(frame, node.after[index])]
+            case Apply(function=name, arguments=arguments):
+                return self._applied(FUNCTIONS[name], [self._of(argument, frame, node) for argument in arguments])
+            case Logic():
+                return _NUMBER
             case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
                 return self._of(of, frame, node)
+
+    def _applied(self, function: Function, sizes: Sequence[float]) -> float:
+        if function.result in (INT, FLOAT, BOOL):
+            return _NUMBER
+        if self._scenario is LOW:
+            return 0.0
+        return inf if self._scenario is HIGH and function.grows else sum(sizes)

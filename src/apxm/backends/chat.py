@@ -61,7 +61,7 @@ def encode_call(
     Raises `BackendError` for text that no encoding of Unicode can carry."""
     wanted = request.answer if takes_schema else None
     system = request.system_text(settings.system, tells_format=wanted is None)
-    messages = (ChatMessage("user", request.prompt),)
+    messages = (ChatMessage("user", _content(request) if request.attachments else request.prompt),)
     if system:
         messages = (ChatMessage("system", system), *messages)
     temperature = request.temperature if request.temperature is not None else settings.temperature
@@ -86,6 +86,18 @@ def encode_call(
         raise BackendError(
             "unsendable", "the prompt or the system text holds half of a surrogate pair", retryable=False
         ) from None
+
+
+def _content(request: ModelRequest) -> str | list[dict[str, object]]:
+    """The user's message, its images where the prompt has them."""
+    parts: list[dict[str, object]] = []
+    done = 0
+    for image in request.images:
+        parts.append({"type": "text", "text": request.prompt[done : image.at]})
+        parts.append({"type": "image_url", "image_url": {"url": image.source}})
+        done = image.at
+    rest: dict[str, object] = {"type": "text", "text": request.prompt[done:]}
+    return [*parts, rest] if parts and done < len(request.prompt) else parts or request.prompt
 
 
 def _response_format(wanted: AnswerFormat) -> ResponseFormat:

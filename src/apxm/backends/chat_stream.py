@@ -94,10 +94,7 @@ class ChatStream:
         whole = self._choice
         whole.finish_reason = choice.finish_reason or whole.finish_reason
         whole.error = choice.error or whole.error
-        delta = choice.delta
-        if delta is None:
-            return
-        others = False
+        delta, others = choice.delta or ChoiceMessage(), False
         for name in (*THOUGHTS, "tool_calls", "function_call", "error"):
             if found := getattr(delta, name):
                 setattr(whole.message, name, found)

@@ -30,7 +30,8 @@ class CalledTool(Struct):
 
 class ChatMessage(Struct):
     role: str
-    content: str | None
+    content: str | Sequence[object] | None
+    """A text, or texts and images."""
     tool_calls: Sequence[CalledTool] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
     refusal: str | UnsetType = UNSET

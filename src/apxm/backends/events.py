@@ -20,7 +20,6 @@ class EventReader:
         """The beginning of a line."""
         self._data: list[bytes] = []
         self._name = b""
-        self._begun = False
 
     def feed(self, piece: bytes) -> Iterator[Event]:
         """The events that are whole now."""
@@ -39,9 +38,6 @@ class EventReader:
             yield from self._line(line)
 
     def _line(self, line: bytes) -> Iterator[Event]:
-        if not self._begun:
-            self._begun = True
-            line = line.removeprefix(b"\xef\xbb\xbf")
         if not line:
             if self._data:
                 yield Event(b"\n".join(self._data), self._name)

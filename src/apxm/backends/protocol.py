@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from apxm.errors import BackendError, OperationError
+from apxm.operations.attachments import Attachment
 from apxm.operations.schemas import AnswerFormat
 from apxm.source import as_utf8, is_utf8
 
@@ -50,10 +51,16 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     tells the model in words, which are part of `system_text`."""
     operation: str | None = None
     """The stable path of the operation that asks; only set where the backend says `by_operation`."""
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def images(self) -> tuple[Attachment, ...]:
+        return tuple(each for each in self.attachments if each.is_image) if self.attachments else ()
 
     @property
     def largest_input(self) -> int:
-        """The most input tokens of the request: a token is at least a byte, and each message has a few around it."""
+        """The most input tokens of the request, but for its images: a token is at least a byte, and each message has a
+        few around it."""
         texts = (self.prompt, self.system or "", self.instruction or "", self.answer.instruction if self.answer else "")
         return sum(len(text.encode(errors="surrogatepass")) for text in texts) + _AROUND_MESSAGES
 
@@ -218,6 +225,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How long the first part of its answer may take, likewise. Where it is set, all answers come in parts."""
     max_tokens: int | None = None
     """How long an answer may be, for calls that name no limit."""
+    image_tokens: int = 50_000
+    """The most tokens that one image counts."""
     own_input: int = 0
     """Tokens that the backend itself adds to each request, at most."""
     prices: dict[str, Price] = {}
@@ -249,7 +258,9 @@ class Backend(Protocol):
         ...
 
     # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
-    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models.
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see`,
+    # whether it takes images; where answers come in parts, `begin_stream(request, clock, tell, done)` or
+    # `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""
@@ -268,28 +279,10 @@ class CallbackBackend(Backend, Protocol):
         ...
 
 
-class StreamingCallbackBackend(CallbackBackend, Protocol):
-    """One whose answers can come in parts. A backend without this gives them whole, and nothing else changes."""
-
-    def begin_stream(
-        self, request: ModelRequest, clock: Clock, tell: Tell, done: Callable[[ModelAnswer | BackendError], None]
-    ) -> Handle:
-        """As `begin`; `tell` is called before `done`, from whichever thread."""
-        ...
-
-
 class CoroutineBackend(Backend, Protocol):
     async def call(self, request: ModelRequest) -> ModelAnswer:
         """Makes a call. Raises `BackendError`; anything else fails the operation as a defect of the backend. Cancelling
         it closes its connection."""
-        ...
-
-
-class StreamingCoroutineBackend(CoroutineBackend, Protocol):
-    """One whose answers can come in parts, as `StreamingCallbackBackend`."""
-
-    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
-        """As `call`; `tell` is called from whichever thread."""
         ...
 
 

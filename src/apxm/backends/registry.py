@@ -71,11 +71,13 @@ class DeferredBackend:
         make: Callable[[], CoroutineBackend],
         *,
         can_reason: bool = False,
+        can_see: bool = False,
         by_operation: bool = False,
     ) -> None:
         self.info = info
         self.limits = limits
         self.can_reason = can_reason
+        self.can_see = can_see
         self.by_operation = by_operation
         self._make = make
         self._backend: CoroutineBackend | None = None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec.structs import asdict, replace
 
 from apxm.backends.protocol import NO_LIMITS, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
-from apxm.backends.recording import Recorded, Recording, request_key, without_times
+from apxm.backends.recording import Recorded, Recording, request_key
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import shortened
 from apxm.textdiff import changes
@@ -45,13 +45,15 @@ class ReplayBackend:
             any(each.request.reasoning for each in recording.answers.values()) if of is None else of.can_reason
         )
 
+        self.can_see: bool = True if of is None else getattr(of, "can_see", False)
+
     async def call(self, request: ModelRequest) -> ModelAnswer:
         operation, request = request.operation or "", replace(request, operation=None)
         found = self._recording.answers.get((request_key(request), operation))
         if found is None and self._of is not None:
             answer = await self._of.call(request)
             try:
-                found = self._recording.add(Recorded(operation, request, without_times(answer)))
+                found = self._recording.add(Recorded(operation, request, replace(answer, service_ns=None)))
             except ConfigurationError as error:
                 message = f"the answer could not be recorded: {error}"
                 raise BackendError("not_recorded", message, retryable=False) from None
@@ -67,10 +69,6 @@ class ReplayBackend:
         if (prepare := getattr(self._of, "prepare", None)) is not None:
             prepare()
 
-    async def listed(self) -> list[str] | None:
-        """Whatever is recorded is there; a model that is not is met at its call."""
-        return None
-
     def _elsewhere(self, operation: str, request: ModelRequest) -> ModelAnswer:
         """The answer that other operations have for the same request, where it is only one. Raises `BackendError`."""
         key = request_key(request)
@@ -83,13 +81,10 @@ class ReplayBackend:
             what = f"{file} has several answers to this request, of {others}, and none of {operation}"
         else:
             near = _nearest(operation, request, self._recording.answers.values())
-            what = f"{file} has no answer to this request"
+            what = f"{file} has no answer to this request, and without `of`, or where CI is set, nobody is asked"
             if near is not None:
                 what += "\n".join([f"; the nearest that it has, of {near.operation}:", *_difference(near, request)])
-        raise BackendError(
-            "not_recorded", what, retryable=False,
-            hint="with `of` in the backend's settings, and CI not set, it is asked for once and recorded",
-        )  # fmt: skip
+        raise BackendError("not_recorded", what, retryable=False)
 
 
 def replay_info(name: str, file: str, of: BackendInfo | None) -> BackendInfo:
@@ -122,9 +117,5 @@ def _difference(near: Recorded, request: ModelRequest) -> list[str]:
     lines = changes(was.pop("prompt"), now.pop("prompt"))
     for name, value in now.items():
         if value != was[name]:
-            lines += [f"{name}:", *changes(_shown(was[name]), _shown(value))]
+            lines += [f"{name}:", *changes(str(was[name]), str(value))]
     return lines
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else str(value)

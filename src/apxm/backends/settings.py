@@ -63,6 +63,10 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     """What the endpoint calls the limit: newer models of OpenAI refuse the older name."""
     reasoning: Literal["none", "effort"] = "none"
     """``effort`` sends ``reasoning_effort`` where the program asks to think."""
+    can_see: bool = False
+    """Whether its model takes images."""
+    image_tokens: Count = Limits().image_tokens
+    """The most tokens that one image counts, for limits of tokens."""
     structured: Literal["auto", "schema", "instruction"] = "auto"
     """How an answer of a type is asked for: by a JSON schema, in words, or by a schema until that is refused."""
     headers: dict[str, str] = {}

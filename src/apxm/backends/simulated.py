@@ -2,9 +2,9 @@
 
 Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
 digits of the BLAKE2b digest of the prompt, behind the system text and a NUL where there is one, and the first 60
-characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up; an answer is cut to
-`max_tokens` of them. Where a format is asked for the answer fits it: a value that follows from the seed, the format,
-the system text and the prompt.
+characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up, and an image as
+256; an answer is cut to `max_tokens` of them. Where a format is asked for the answer fits it: a value that follows from
+the seed, the format, the system text and the prompt.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from apxm.errors import BackendError
 from apxm.operations.schemas import INSTRUCTION
 
 CHARACTERS_PER_TOKEN = 4
+IMAGE_TOKENS = 256
 _BEGINNING = 60
 NS_PER_DRIPPED_BYTE = 1_000_000_000
 
@@ -52,6 +53,7 @@ class SimulatedBackend:
     """Callback style; works on any clock, in one event loop at a time."""
 
     can_reason = False
+    can_see = True
 
     def __init__(
         self,
@@ -111,9 +113,8 @@ class SimulatedBackend:
         """`begin`; an answer comes token by token, as soon as it is there."""
 
         def told(outcome: ModelAnswer | BackendError) -> None:
-            if isinstance(outcome, ModelAnswer):
-                for token in tokens_of(outcome.text):
-                    tell(token)
+            for token in tokens_of(outcome.text) if isinstance(outcome, ModelAnswer) else ():
+                tell(token)
             done(outcome)
 
         return self.begin(request, clock, told)
@@ -154,7 +155,7 @@ class SimulatedBackend:
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        given = count_tokens(system or "") + count_tokens(request.prompt)
+        given = count_tokens(system or "") + count_tokens(request.prompt) + IMAGE_TOKENS * len(request.images)
         if request.answer is not None and not _is_told(system):
             given += count_tokens(request.answer.schema)
         usage = Usage(given, count_tokens(text))

@@ -112,7 +112,7 @@ def _check_work(program: Program) -> None:
             raise CompileError(
                 f"one run of {flow.qualified_name} would unfold into more than {MOST_WORK:,} nodes",
                 where=program.names.file,
-                hint="its calls of flows multiply: each flow that calls another one twice doubles what is below",
+                hint="flows that call another one twice multiply what is below, and so do loops with a loop inside",
             )
 
 

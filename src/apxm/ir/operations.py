@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from apxm.ir.core import InvalidModule, Op, SSAValue
-from apxm.operations.catalog import AVAILABLE
-from apxm.operations.definition import Operation, Parameter
+from apxm.operations.catalog import AVAILABLE, CONTENT_KINDS
+from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.effects import OUTPUT, TOOL, Access, Effect
 from apxm.operations.types import JSON, NONE, Type, Value, assignable, conforms
 
@@ -48,6 +48,11 @@ class OperateOp(Op):
     def options(self) -> dict[str, SSAValue]:
         """The operands with names."""
         return dict(zip(self.names, self.operands[len(self.operands) - len(self.names) :], strict=True))
+
+    @property
+    def has_content(self) -> bool:
+        """Whether images or files are among its operands: then some of these are paths."""
+        return CONTENT_KINDS in self.literals
 
     @property
     def touches(self) -> tuple[Access, ...]:
@@ -141,6 +146,10 @@ def _class_of(operation: Operation) -> type[OperateOp]:
 
 
 OPERATE_OPS: MappingProxyType[str, type[OperateOp]] = MappingProxyType(
-    {name: _class_of(operation) for name, operation in AVAILABLE.items()}
+    {
+        name: _class_of(operation)
+        for name, operation in AVAILABLE.items()
+        if operation.family not in (Family.CONTENT, Family.VALUE)
+    }
 )
-"""The classes, by the operation's name."""
+"""The classes, by the operation's name; a function of values has none."""

@@ -59,7 +59,7 @@ def _reject_unknown(argument: NamedArgument, callee: Callee, known: dict[str, Pa
     """Gives the parameter that was meant, where that can be told: it is not missing as well."""
     name = argument.name.text
     same = SAME_ARGUMENTS.get((callee.name, name))
-    near = f"did you mean `{same}`?" if same else report.near(name, known)
+    near = f"did you mean `{same}`?" if same else report.near(name, [p.name for p in known.values() if not p.noted])
     message = f"`{callee.name}` has no argument `{name}`"
     advice = near or ARGUMENTS.get(name) or f"the call is {callee.signature}"
     report.error("unknown-argument", message, argument.name.span, advice)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeGuard
+
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments, match_arguments
 from apxm.language.declarations import DeclaredAgent, DeclaredCapability, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
-from apxm.language.later import FUNCTIONS
+from apxm.language.later import OPERATIONS as LATER_OPERATIONS
 from apxm.language.literals import is_literal
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
@@ -14,8 +17,10 @@ from apxm.language.tool_calls import FlowToolCalls
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Family, Operation, Parameter
 from apxm.operations.effects import Effect
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.labels import fold_label
-from apxm.operations.types import TYPE, Type
+from apxm.operations.texts import pattern_flaw
+from apxm.operations.types import NONE, TYPE, Type
 from apxm.source import Span
 
 
@@ -26,10 +31,18 @@ class FlowCalls(FlowToolCalls):
         super().__init__(findings)
         self._agent = agent
         self._callees = findings.flow_calls.setdefault(flow, [])
+        self._content: dict[syntax.Expression, tuple[Operation, syntax.Expression]] = {}
+        """The images and files among the context of calls: their operation, and their path."""
 
     def _call(self, call: syntax.CallExpression) -> Type:
         callee = self._find(call)
         match callee:
+            case Operation(family=Family.CONTENT):
+                self._check(call, callee)
+                message = f"`{callee.name}(…)` may only stand among the context of a model call: it is no value"
+                advice = f'write it behind the prompt, as in `ask("…", {callee.name}(…))`, in each call that needs it'
+                self._report.error("misplaced-content", message, call.span, advice)
+                return UNKNOWN
             case Operation(family=Family.TOOL):
                 return self._inv(call, callee)
             case Operation():
@@ -60,7 +73,7 @@ class FlowCalls(FlowToolCalls):
             message = f"`{name.text}` is a value, and only operations and flows can be called"
             self._report.error("unknown-operation", message, name.span)
             return None
-        if owner is None and name.text in FUNCTIONS:
+        if owner is None and name.text in LATER_OPERATIONS:
             self._report.not_yet(f"{name.text}(…)", name.span)
             return None
         if owner is not None:
@@ -111,16 +124,35 @@ class FlowCalls(FlowToolCalls):
             if name != "schema" and (value := given.get(name) or defaults.get(name)) is not None
         }
         positional = tuple([given[p.name] for p in operation.operands if p.name in given])
+        content = [self._content.get(argument) for argument in matched.variadic]
+        variadic = [found[1] if found else each for found, each in zip(content, matched.variadic, strict=True)]
         self._findings.calls[call] = syntax.OperationCall(
-            operation=operation, arguments=positional + matched.variadic, options=options, answer=answer
+            operation=operation,
+            arguments=(*positional, *variadic),
+            options=options,
+            answer=answer,
+            content_kinds=tuple(found[0].name if found else "" for found in content) if any(content) else (),
         )
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
+        if operation.family is Family.VALUE:
+            return self._function(call, operation, [*positional, *matched.variadic])
         if answer is not None:
             return answer
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
             return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
         return operation.result_for(operands, by_key="key" in given)
+
+    def _function(
+        self, call: syntax.CallExpression, operation: Operation, arguments: Sequence[syntax.Expression]
+    ) -> Type:
+        function = FUNCTIONS[operation.name]
+        (signature, *others) = function.signatures
+        if not function.takes(len(arguments)) or not (others or signature.is_generic):
+            return function.result or UNKNOWN  # its arguments were looked at one by one
+        types = [UNKNOWN if (found := self._types[argument]) == NONE else found for argument in arguments]
+        expected = " or ".join(f"`{way.taken}`" for way in function.signatures)
+        return self.applied(function.name, types, call, f"takes {expected}")
 
     def _flow(self, call: syntax.CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.callee)
@@ -136,10 +168,23 @@ class FlowCalls(FlowToolCalls):
         matched = match_arguments(call, callee, self._report)
         for name, argument in matched.given.items():
             self._check_argument(argument, callee.by_name[name], callee.name)
-        operands = [self.value(argument) for argument in matched.variadic]
+        takes_content = callee.variadic is not None and callee.variadic.content
+        operands = [
+            self._content_type(argument) if takes_content and _is_content(argument) else self.value(argument)
+            for argument in matched.variadic
+        ]
         for argument in matched.others:
             self.value(argument)
         return matched, operands
+
+    def _content_type(self, argument: syntax.CallExpression) -> Type:
+        """The type of an image or a file, where one may stand."""
+        operation = OPERATIONS[argument.callee[0].text]
+        matched, _ = self._check(argument, operation)
+        if (path := matched.given.get(operation.positional[0].name)) is None:
+            return UNKNOWN
+        self._content[argument] = operation, path
+        return operation.result
 
     def _check_argument(self, argument: syntax.Expression, parameter: Parameter, owner: str) -> None:
         name = f"`{parameter.name}` of `{owner}`"
@@ -148,6 +193,13 @@ class FlowCalls(FlowToolCalls):
             return
         fit = self.fit_literal if parameter.literal else self.fit
         found = fit(argument, parameter.type, name)
+        if parameter.is_pattern and isinstance(argument, syntax.Constant) and isinstance(argument.value, str):
+            flaw = pattern_flaw(argument.value)
+            if flaw is not None:
+                advice = (
+                    "expressions are RE2's: they refer to nothing matched before, and look neither ahead nor behind"
+                )
+                self._report.error("bad-pattern", flaw, argument.span, advice)
         if found == UNKNOWN or not parameter.literal:
             return
         if not is_literal(argument):
@@ -202,6 +254,13 @@ class FlowCalls(FlowToolCalls):
             self._report.error("empty-prompt", message, first.span)
 
 
+def _is_content(expression: syntax.Expression) -> TypeGuard[syntax.CallExpression]:
+    if not isinstance(expression, syntax.CallExpression) or len(expression.callee) != 1:
+        return False
+    operation = OPERATIONS.get(expression.callee[0].text)
+    return operation is not None and operation.family is Family.CONTENT
+
+
 def _texts(display: syntax.Expression) -> tuple[str, ...]:
     """The texts of a list that is written out."""
     return tuple(str(item.value) for item in display.expressions if isinstance(item, syntax.Constant))
@@ -219,5 +278,8 @@ def _as_type_name(written: syntax.Expression) -> syntax.TypeName | None:
                 if found is None
                 else syntax.TypeName(span=written.span, name=found.name, element=found.element, optional=True)
             )
+        case syntax.Item(value=syntax.Name(text=text), index=inner):
+            found = _as_type_name(inner)
+            return None if found is None else syntax.TypeName(span=written.span, name=text, element=found)
         case _:
             return None

@@ -96,6 +96,7 @@ def _is_plain(op: OperateOp) -> bool:
     """Whether it is one call that sends its prompt as it stands and gives the answer as it comes."""
     operation = op.OPERATION
     plain = operation.effect is Effect.MODEL and operation.instruction is None and "choices" not in op.literals
+    plain = plain and not op.has_content
     return plain and op.value is not None and op.value.type == STR and NO_FUSE not in op.attributes
 
 

@@ -10,6 +10,10 @@ from typing import NamedTuple
 from apxm.errors import ArtifactError
 from apxm.program.program import Opening, Plan
 
+MOST_OPEN_TURNS = 4096
+"""Most turns of one opener of a frame that are open at once, where a run does not say: a list of a million takes no
+million frames."""
+
 
 class Scenario(NamedTuple):
     """One way to sum up what is not known before the run."""
@@ -38,6 +42,10 @@ def _limited(opening: Opening) -> float:
     return max(1, opening.least) if opening.most is None else opening.most
 
 
+def _sourced(opening: Opening) -> float:
+    return min(max(1, opening.least), MOST_OPEN_TURNS)
+
+
 def _middle(opening: Opening) -> float:
     return opening.usual if opening.usual is not None else (opening.least + _limited(opening)) / 2
 
@@ -47,8 +55,8 @@ LOW, HIGH = Scenario("low", min, _least), Scenario("high", max, _most)
 EXPECTED = Scenario("expected", fmean, _middle)
 """All alternatives equally likely, and as many frames as usual."""
 SCENARIOS = (LOW, EXPECTED, HIGH)
-SOURCE = Scenario("source", max, _limited)
-"""The most that the source alone leads to: of frames that only values limit, one, or as many as there must be."""
+SOURCE = Scenario("source", max, _sourced)
+"""The most that the source alone leads to at once: of frames of which values say how many there are, one."""
 
 Step = Callable[[float, Opening, list[float]], float]
 """Gives the new number of what opens, from its number, what it opens, and the numbers of that."""

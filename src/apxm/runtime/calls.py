@@ -288,8 +288,11 @@ class Calls:
     def _failed(self, call: Call, error: OperationError, received: int, answer: Answer | None = None) -> None:
         """`answer` is one that came, and is of no use."""
         provider = call.provider
-        revised = None if answer is None else call.operation.revised(call, answer, error)
-        pause = provider.retry(call, error, received) if answer is None else None if revised is None else 0
+        if answer is None:
+            revised, pause = None, provider.retry(call, error, received)
+        else:
+            revised = call.operation.revised(call, answer, error)
+            pause = None if revised is None else 0
         if call.phase is OVER:
             return  # as in `received`
         call.received, call.answer = received, answer

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from apxm.backends.numbers import amount, count, seconds, whole
 from apxm.errors import UsageError
+from apxm.program.frames import MOST_OPEN_TURNS
 
 if TYPE_CHECKING:
+    from apxm.runtime.content import ContentFiles
     from apxm.runtime.observing import CallObserver
     from apxm.runtime.result_text import TextPart
 
@@ -22,7 +24,7 @@ class RunLimits:
 
     max_concurrency: int | None = None
     """Most model calls in flight at once; None is no limit."""
-    max_open_turns: int = 4096
+    max_open_turns: int = MOST_OPEN_TURNS
     """Most turns of one `for` or `loop` that are open at once: further ones open as these end, in order."""
     timeout_s: float | None = None
     """Limit of the whole run; it then ends as `stopped`."""
@@ -52,6 +54,8 @@ class RunOptions(RunLimits):
     """What a caller says about a run: its limits, and who listens."""
 
     seed: int = 0
+    files: ContentFiles | None = None
+    """What its calls may read; None is what belongs to its program and its arguments."""
     """Draws the pauses between retries."""
     output: Callable[[str], None] | None = None
     """Called with each line the program prints, in program order, as soon as it is printed."""

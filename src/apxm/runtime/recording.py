@@ -27,6 +27,7 @@ from apxm.journal.rows import (
     Settled,
     Started,
 )
+from apxm.operations.attachments import Attachment
 from apxm.operations.types import Value
 from apxm.runtime.budget import Cost, as_amount, money
 from apxm.runtime.loops import FailureHandler, enter
@@ -145,7 +146,7 @@ class Recorder:
             raise JournalError(
                 f"the journal has an answer to {path}, but to another request",
                 where=printable(str(self._journal.path)),
-                hint="the backend, its model or an answer before it was another one then; "
+                hint=f"the backend, its model{_files(request)} or an answer before it was another one then; "
                 "--edited asks again what would be another request now",
             )
         return result
@@ -191,6 +192,12 @@ class Recorder:
 
     def _append(self, row: Row, then: Then | None = None, urgent: bool = False) -> None:
         self._journal.append(row, None if then is None else partial(enter, then, self._abort), urgent=urgent)
+
+
+def _files(request: object) -> str:
+    """The files that a request sends, in words."""
+    attachments: tuple[Attachment, ...] = getattr(request, "attachments", ())
+    return "".join(f", the file {printable(each.name)}" for each in attachments if each.name)
 
 
 def request_digest(request: object, name: str, variant: str | None) -> bytes:

@@ -17,8 +17,9 @@ from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.program.program import Flow, Operate
+from apxm.runtime.content import UnreadFiles
 from apxm.runtime.frames import Frame
-from apxm.runtime.handlers.model import ModelCall
+from apxm.runtime.handlers.model import ModelCall, RequestForm
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.recording import request_digest
 from apxm.runtime.state import State
@@ -34,8 +35,8 @@ class ReplayedCall:
     """``file:line:column``"""
     request: ModelRequest
     exact: bool | None
-    """Whether this is the request that was answered, by its digest; None where there is no answer, or where the journal
-    does not say which model was asked."""
+    """Whether this is the request that was answered, by its digest; None where there is no answer, where the journal
+    does not say which model was asked, or where files that are not read are part of it."""
     backend: str | None
     """Which answered, or which the program names; None for the one that answers by default."""
     result: Answered | None
@@ -91,10 +92,10 @@ def _replayed(trace: Trace, history: History, handler: ModelCall, frame: Frame, 
     path = trace.path_of(frame.index, node)
     result = history.results.get(path)
     # Whether the backend has a reasoning setting is no part of the journal either.
-    requests = [handler.request(frame.values, can_reason) for can_reason in (False, True)]
+    requests = [handler.request(frame.values, RequestForm(reasons, UnreadFiles())) for reasons in (False, True)]
     exact = None
     request = requests[0]
-    if result is not None and result.backend is not None and result.model is not None:
+    if result is not None and result.backend is not None and result.model is not None and not handler.has_content:
         backend, model = result.backend, result.model
         matching = [made for made in requests if request_digest(made, backend, model) == result.digest]
         exact = bool(matching)

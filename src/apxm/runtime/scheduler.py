@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, OperationError, Problems, UsageError
 from apxm.operations.types import Value, text_form
-from apxm.program.program import Flow
+from apxm.program.program import Flow, Program
 from apxm.program.tail import Tail
 from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
+from apxm.runtime.content import ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
@@ -66,13 +67,16 @@ class Run:
         self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._state.max_open_turns = self._options.max_open_turns
-        binding = Binding(pool, tools, program.declarations, self._options.seed, self._warn_of)
+        self.files = self._options.files or ContentFiles.of(_path_of(program.program), flow, arguments)
+        binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
         self._linked = program.linked(flow)
         self._providers: dict[Hashable, Provider] = {}
         self._unlinked = Problems()
         for key, (operation, *_) in self._linked.needs.items():
             if (provider := self._unlinked.of(partial(operation.bind, binding), None)) is not None:
                 self._providers[key] = provider
+        if self._linked.sends_content:
+            self._link_content(program.program)
         self._tail: Tail | None = None
         self._text: ResultText | None = None
         if self._options.on_text is not None:
@@ -94,6 +98,15 @@ class Run:
         self._spending = Spending(self.trace, self._who)
         if self._options.max_cost is not None:
             refuse_unknown_prices(self._uses())
+
+    def _link_content(self, program: Program) -> None:
+        """Looks at the images and files that the flow names, and at who is to take them."""
+        for plan in self._linked.plans:
+            for operation, name in zip(self._handlers[plan], program.names.plans[plan].nodes, strict=True):
+                if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
+                    place = f"{program.names.file}:{name.line}:{name.column}"
+                    for flaw in operation.content_flaws(self._providers[operation.provider], self.files, place):
+                        self._unlinked.add(flaw)
 
     async def link(self) -> None:
         """Asks all whom it can need whether they have what it needs of them. Raises `UsageError` or
@@ -407,3 +420,7 @@ class Run:
         for provider in self._providers.values():
             if not provider.virtual:
                 raise UsageError(f"{provider.title} answers in real time, which a run on virtual time cannot see")
+
+
+def _path_of(program: Program) -> str | None:
+    return None if program.origin is None else program.origin[0]

@@ -7,7 +7,7 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -19,6 +19,7 @@ from apxm.backends.protocol import BackendInfo, Clock, Handle, Tell, Usage
 from apxm.errors import ApxmError, OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import NOTHING, Cost
+from apxm.runtime.content import ContentFiles
 from apxm.runtime.frames import Frame
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.limits import BackendPool
@@ -49,6 +50,7 @@ class Binding:
     declarations: Mapping[str, Declaration]
     """What the program declares of tools, by name."""
     seed: int
+    files: ContentFiles
     warn: Callable[[Call, str], None]
     """Tells the caller of the run something about a call; what is said once is the provider's to know."""
 
@@ -78,6 +80,16 @@ class WaitingOperation:
     def needs(self) -> Hashable:
         """What its provider has to have for it, such as a model; of operations with equal needs one is linked."""
         return None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether it sends images or files."""
+        return False
+
+    def content_flaws(self, _provider: Provider, _files: ContentFiles, _where: str, /) -> Iterable[ApxmError]:
+        """Why those that the program names cannot be sent; found out before the first call of a run. `_where` is the
+        operation's place."""
+        return ()
 
     def bind(self, run: Binding) -> Provider:
         """The provider for all operations with this one's key. Raises `ConfigurationError` where there is none."""

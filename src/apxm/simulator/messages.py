@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from apxm.backends.protocol import ModelRequest
+from apxm.operations.attachments import Attachment
 from apxm.operations.schemas import INSTRUCTION
 
 _ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
@@ -20,6 +21,7 @@ _MOST_TRIED = 50
 class ContentPart(Struct):
     type: Literal["text", "image_url", "input_audio", "file", "refusal", "thinking", "reasoning"] = "text"
     text: str | None = None
+    image_url: Any = None
 
 
 class FunctionName(Struct):
@@ -38,11 +40,16 @@ class Message(Struct):
 
     @property
     def text(self) -> str:
-        """Pictures and sounds mean nothing to the simulator."""
+        """Images count, but they mean nothing to the simulator, and sounds do neither."""
         content = self.content
         if isinstance(content, list):
             return "".join(part.text for part in content if part.text is not None)
         return content or ""
+
+    @property
+    def images(self) -> int:
+        content = self.content
+        return sum(part.type == "image_url" for part in content) if isinstance(content, list) else 0
 
     @property
     def called(self) -> Sequence[str]:
@@ -61,6 +68,7 @@ def as_model_request(messages: Sequence[Message], model: str | None, max_tokens:
         system="\n\n".join(system) if system else None,
         model=model,
         max_tokens=max_tokens,
+        attachments=(Attachment("", url="seen"),) * sum(message.images for message in messages),
     )
 
 

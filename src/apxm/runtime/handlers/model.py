@@ -3,9 +3,9 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -19,15 +19,19 @@ from apxm.backends.protocol import (
     Usage,
     sound_outcome,
 )
-from apxm.errors import ApxmError, BackendError, OperationError
+from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
 from apxm.operations.answers import UNFIT, AnswerReader
+from apxm.operations.attachments import Attachment
+from apxm.operations.catalog import CONTENT_KINDS
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
+from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
+from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer
-from apxm.runtime.expressions import collector, evaluator, joined
+from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
 from apxm.runtime.listing import missing_models
@@ -37,6 +41,14 @@ from apxm.source import shortened
 
 _ASSUMED_OUTPUT = 1024
 """Tokens of an answer that nothing limits."""
+
+
+class RequestForm(NamedTuple):
+    """What a request depends on besides the values of its frame."""
+
+    reasons: bool
+    """Whether its backend has a reasoning setting."""
+    files: ContentFiles
 
 
 _REPAIR = """\
@@ -59,6 +71,7 @@ class ModelCall(WaitingOperation):
         "_answer",
         "_budget",
         "_constant",
+        "_content",
         "_context",
         "_made",
         "_made_for",
@@ -66,6 +79,7 @@ class ModelCall(WaitingOperation):
         "_prompt",
         "_system",
         "_temperature",
+        "_written",
         "first_timeout_ns",
         "max_tokens",
         "model",
@@ -78,6 +92,11 @@ class ModelCall(WaitingOperation):
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
         self._context = collector(tuple(context), node.operands) if context else None
+        kinds: list[str] = literal(node, CONTENT_KINDS) or []
+        self._content = {k: kind for k, kind in enumerate(kinds) if kind}
+        """The operands of the context that are paths, and the operations that they are for."""
+        self._written = {k: str(found.value) for k in self._content if isinstance(found := context[k], Literal)}
+        """Those of them that the program writes out."""
         system = node.options.get("system")
         self._system = None if system is None else evaluator(system, node.operands)
         self.model: str | None = literal(node, "model")
@@ -93,7 +112,7 @@ class ModelCall(WaitingOperation):
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
-        self._made_for = False
+        self._made_for: RequestForm | None = None
         self.provider = cast("str | None", literal(node, "backend"))
         timeout: float | None = literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
@@ -132,16 +151,40 @@ class ModelCall(WaitingOperation):
         said = shortened(answer.text, _LONGEST_SAID)
         return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=said, error=error.message))
 
-    def request(self, values: list[Value], form: bool) -> ModelRequest:
-        """The request, for a backend that has a reasoning setting, or has not where `form` is false. Raises
-        `OperationError`."""
-        if self._made is not None and self._made_for == form:
+    @property
+    def has_content(self) -> bool:
+        """Whether it sends images or files."""
+        return bool(self._content)
+
+    def content_flaws(self, provider: Provider, files: ContentFiles, where: str) -> Iterator[ApxmError]:
+        """Why it cannot send what the program itself names: files that are read now, and a provider that takes no
+        images."""
+        if IMAGE in self._content.values() and not getattr(provider, "can_see", False):
+            yield ConfigurationError(
+                f"{provider.title} takes no images, and this call sends one", where=where,
+                hint=f"backends.{provider.name}.can_see = true says that its model does",
+            )  # fmt: skip
+        for k, path in self._written.items():
+            try:
+                if self._content[k] == IMAGE:
+                    files.image(path, 0, written=True)
+                else:
+                    files.text(path)
+            except OperationError as error:
+                yield UsageError(error.message, where=where, hint=error.hint)
+
+    def request(self, values: list[Value], form: RequestForm) -> ModelRequest:
+        """The request. Raises `OperationError`."""
+        if self._made is not None and self._made_for is form:
             return self._made
         prompt = text_form(self._prompt(values))
-        if self._context is not None:
+        attachments: list[Attachment] = []
+        if self._context is not None and self._content:
+            prompt = self._with_content(prompt, self._context(values), form.files, attachments)
+        elif self._context is not None:
             prompt = with_context(prompt, self._context(values))
-        instead = form and self._operation.reasons
-        reasons = instead or (form and self._budget is not None)
+        instead = form.reasons and self._operation.reasons
+        reasons = instead or (form.reasons and self._budget is not None)
         made = ModelRequest(
             prompt,
             None if self._system is None else text_form(self._system(values)),
@@ -152,10 +195,34 @@ class ModelCall(WaitingOperation):
             reasons,
             self._budget if reasons else None,
             self._answer,
+            None,
+            tuple(attachments),
         )
         if self._constant:
             self._made, self._made_for = made, form
         return made
+
+    def _with_content(
+        self, prompt: str, context: Sequence[Value], files: ContentFiles, attachments: list[Attachment]
+    ) -> str:
+        """As `with_context`, where some operands are paths: `attachments` gets what is there."""
+        parts = [prompt] if prompt else []
+        length = len(prompt)
+        for k, value in enumerate(context):
+            kind = self._content.get(k)
+            part = f"Context {k + 1}: {kind or text_form(value)}"
+            length += len("\n\n") if parts else 0
+            if kind == IMAGE:
+                path = text_form(value)
+                part += f" {name}" if (name := name_of(path)) else ""
+                attachments.append(files.image(path, length + len(part), written=k in self._written))
+            elif kind is not None:
+                text, found = files.text(text_form(value))
+                part += f" {found.name}\n{text}"
+                attachments.append(found)
+            parts.append(part)
+            length += len(part)
+        return joined("\n\n", parts)
 
 
 class ModelProvider(Provider):
@@ -175,7 +242,8 @@ class ModelProvider(Provider):
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
-        self.form = backend.can_reason
+        self.form = RequestForm(backend.can_reason, run.files)
+        self.can_see = getattr(backend, "can_see", False)
         self.gate = gate
         self._limits = limits = backend.limits
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
@@ -219,7 +287,8 @@ class ModelProvider(Provider):
 
     def most_tokens(self, request: ModelRequest) -> int:
         limits = self._limits
-        return limits.own_input + request.largest_input + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
+        given = limits.own_input + request.largest_input + limits.image_tokens * len(request.images)
+        return given + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
 
     def bounded(self, request: ModelRequest) -> tuple[ModelRequest, Cost]:
         """The request with a limit for its answer, which gives an attempt of a run with a budget its worst case."""

@@ -46,6 +46,8 @@ class Linked(NamedTuple):
     it."""
     limits_first_parts: bool
     """Whether an operation limits the time for the first part of its answer."""
+    sends_content: bool
+    """Whether a call sends an image or a file."""
 
 
 def reachable(program: Program, plan: int) -> Iterable[int]:
@@ -97,6 +99,7 @@ class LoadedProgram:
             tuple(plans),
             {key: tuple(operations.values()) for key, operations in needs.items()},
             any(found.first_timeout_ns is not None for found in waiting),
+            any(found.has_content for found in waiting),
         )
 
     def tools(self, flow: Flow) -> list[tuple[str, Declaration | None]]:
