@@ -53,7 +53,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # types
         "wrong-type": "A value has a type that does not fit.",
         "misplaced-content": "An image or a file stands elsewhere than among the context of a model call.",
-        "bad-addition": "`+` has two sides of which neither is text, and that are not two numbers.",
+        "bad-addition": "`+` has two sides of which neither is text, and that are neither two numbers nor two lists.",
+        "bad-pattern": "A regular expression is none, or holds what cannot be told in linear time.",
         "missing-field": "A record that is written out lacks a field that has no default.",
         "no-field": "A field of something that has none of this name.",
         "no-value": "Something that gives no value is used as one.",
