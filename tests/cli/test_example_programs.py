@@ -24,7 +24,7 @@ def test_every_command_of_the_page_works(program: Path, apxm: Apxm, monkeypatch:
     monkeypatch.chdir(EXAMPLES.parent)
     page = (program.parent / "README.md").read_text()
     commands = re.findall(r"^    (apxm .+)$", page, re.M)
-    assert {shlex.split(command)[1] for command in commands} == {"run", "test"}
+    assert {shlex.split(command)[1] for command in commands} == {"execute", "test"}
     for command in commands:
         ended = apxm(*shlex.split(command)[1:])
         assert ended.status == 0, ended.err
