@@ -74,6 +74,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # versions, warnings
         "not-yet": "Part of AIS that this version cannot run yet.",
         "placeholder": "Warning: a plain text holds the name of a value in braces, and only f-strings put values in.",
+        "ordered-turns": "Warning: calls of a tool that may change something keep the turns of a `for` in order.",
         "unused-result": "Warning: nothing uses the result of a call without effects, so it is made at -O0 only.",
     }
 )
