@@ -221,7 +221,7 @@ class State(Frames):
             self._refuse_value(frame, node, found, "list")
             return
         takes_items = repeat_.items is not None
-        limit, items = cast("list[Value]", found) if takes_items else (found, [])
+        limit, items = cast("list[Value]", found if takes_items else [found, []])
         if not isinstance(limit, int) or isinstance(limit, bool):
             self._refuse_value(frame, node, limit, "int")
         elif limit < 1:
