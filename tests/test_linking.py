@@ -119,6 +119,13 @@ def test_a_backend_may_be_asked_for_any_model(tmp_path: Path) -> None:
     assert asked(server) == [POST]
 
 
+@pytest.mark.parametrize("owner", ["llamacpp", "apxm"])
+def test_who_answers_to_any_name_has_every_model(tmp_path: Path, owner: str) -> None:
+    server = listing_server(reply=as_json({"data": [{"id": "model.gguf", "owned_by": owner}]}))
+    run(server, tmp_path)
+    assert asked(server) == [GET, POST]
+
+
 def test_everything_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     server = listing_server("small")
     source = """

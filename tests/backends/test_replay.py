@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import multiprocessing
 import os
@@ -11,12 +12,14 @@ from pathlib import Path
 import pytest
 
 import apxm
+from apxm.backends import recording
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.backends.recording import Recorded, Recording
 from apxm.backends.replay import ReplayBackend
 from apxm.backends.settings import OpenAISettings
-from apxm.errors import ConfigurationError
+from apxm.config.selection import Selection, resolve
+from apxm.errors import ConfigurationError, UntrustedConfigurationError
 from tests.servers import Server, completion
 
 SEVEN = """
@@ -153,19 +156,19 @@ def _recording(path: Path, server: Server) -> ReplayBackend:
     return ReplayBackend("b", str(path), OpenAIBackend("real", OpenAISettings(model="m", endpoint=server.endpoint), {}))
 
 
-def recorded(number: int) -> Recorded:
+def answered(number: int) -> Recorded:
     return Recorded(f"o{number}", ModelRequest(f"prompt {number} " + "x" * 2000), ModelAnswer("answer", Usage(1, 2)))
 
 
 def add_many(path: str, first: int) -> None:
     """In a process of its own: adds 50 answers, of which another process adds every second too, and sorts now and
     then."""
-    recording = Recording(path)
-    recording.read_or_make()
+    file = Recording(path)
+    file.read_or_make()
     for number in range(first, first + 50):
-        recording.add(recorded(number))
+        file.add(answered(number))
         if number % 10 == 0:
-            recording.sort()
+            file.sort()
 
 
 def test_processes_that_record_at_once_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
@@ -185,15 +188,15 @@ def test_half_of_a_line_is_dropped_and_what_others_added_is_seen(tmp_path: Path)
     path = tmp_path / "answers.jsonl"
     first = Recording(str(path))
     first.read_or_make()
-    first.add(recorded(1))
+    first.add(answered(1))
     with path.open("a") as file:
         file.write('{"operation": "o2", "requ')  # its process was killed
     second = Recording(str(path))
     second.read()
     assert [key[1] for key in second.answers] == ["o1"]
     second.read_or_make()
-    second.add(recorded(3))
-    other = Recorded("o3", recorded(3).request, ModelAnswer("later"))
+    second.add(answered(3))
+    other = Recorded("o3", answered(3).request, ModelAnswer("later"))
     assert first.add(other).answer.text == "answer", "the first that was written down counts"
     assert [line["operation"] for line in lines(tmp_path)] == ["o1", "o3"]
 
@@ -230,3 +233,40 @@ def test_only_a_backend_over_the_network_is_recorded(tmp_path: Path, of: str, me
     path.write_text(f'[backends.r]\nkind = "replay"\nfile = "a"\nof = "{of}"\n')
     with pytest.raises(ConfigurationError, match=message):
         asyncio.run(run(path, question="Why?"))
+
+
+def test_a_file_that_is_replaced_while_its_lock_is_waited_for_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    other = Recording(str(path))
+    other.read_or_make()
+    other.add(answered(1))
+    sorting = iter([other.sort])
+
+    class Locks:
+        LOCK_EX = fcntl.LOCK_EX
+
+        @staticmethod
+        def flock(descriptor: int, kind: int) -> None:
+            for sort in sorting:  # another run is at its end
+                sort()
+            fcntl.flock(descriptor, kind)
+
+    mine = Recording(str(path))
+    monkeypatch.setattr(recording, "_locks", lambda _: Locks)
+    mine.add(answered(2))
+    assert [line["operation"] for line in lines(tmp_path)] == ["o1", "o2"]
+
+
+def test_a_project_that_was_cloned_may_answer_and_not_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ".apxm"
+    folder.mkdir()
+    configure(folder)
+    (folder / "answers.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert resolve(Selection()).default == "recorded"
+    of = '[backends.real]\nkind = "openai"\nmodel = "m"\nendpoint = "http://127.0.0.1:9/v1"\n'
+    (folder / "config.toml").write_text((folder / "config.toml").read_text() + f'of = "real"\n{of}')
+    with pytest.raises(UntrustedConfigurationError, match=r"would record the answers of real in .*answers\.jsonl"):
+        resolve(Selection())

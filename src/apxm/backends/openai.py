@@ -23,7 +23,7 @@ from apxm.backends.choice import UnreadableAnswerError
 from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
 from apxm.backends.error_report import read_error_body
-from apxm.backends.models import decode_models
+from apxm.backends.models import Models, decode_models
 from apxm.backends.protocol import SCHEMA_REFUSED, ModelAnswer, ModelRequest, Tell
 from apxm.backends.proxies import proxy_for, proxy_secrets
 from apxm.backends.redaction import Redactor
@@ -156,16 +156,22 @@ class OpenAIBackend:
 
     async def models(self) -> list[str]:
         """The names of the models that the endpoint lists. Raises `BackendError`."""
+        return (await self._models()).names
+
+    async def listed(self) -> list[str] | None:
+        """The only models that it has; None where it may be asked for others too. Raises `BackendError`."""
+        if self._settings.any_model:
+            return None
+        found = await self._models()
+        return None if found.any_name else found.names
+
+    async def _models(self) -> Models:
         response, content = await self._received(partial(self._client.get, self._models_url), self._read)
         found = decode_models(content)
         if found is None:
             words = f"answered {response.status} at {self._shown}/models, but no list of models"
             raise self._error("unreadable_answer", words)
         return found
-
-    async def listed(self) -> list[str] | None:
-        """The only models that it has; None where it may be asked for others too. Raises `BackendError`."""
-        return None if self._settings.any_model else await self.models()
 
     async def close(self) -> None:
         """Does nothing: connections stay with the process, for whoever calls the same endpoint next."""

@@ -13,12 +13,11 @@ from types import ModuleType
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.errors import ApxmError, ConfigurationError
 from apxm.files import OutputFile
-from apxm.regular import NotRegularError, open_regular
+from apxm.regular import open_regular
 from apxm.source import printable
 from apxm.writing import write_all
 
@@ -161,18 +160,8 @@ class Recording:
             self.answers.setdefault((request_key(recorded.request), recorded.operation), recorded)
 
     def _unusable(self, error: OSError) -> ConfigurationError:
-        if isinstance(error, FileNotFoundError):
-            what = "there is no such file"
-        elif isinstance(error, NotRegularError):
-            what = str(error.strerror)
-        else:
-            what = f"the file cannot be used: {error.strerror}"
+        what = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
         return ConfigurationError(what, where=printable(self.path))
-
-
-def without_times(answer: ModelAnswer) -> ModelAnswer:
-    """What is the same each time."""
-    return replace(answer, service_ns=None)
 
 
 def _locks(path: str) -> ModuleType:

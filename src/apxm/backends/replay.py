@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec.structs import asdict, replace
 
 from apxm.backends.protocol import NO_LIMITS, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
-from apxm.backends.recording import Recorded, Recording, request_key, without_times
+from apxm.backends.recording import Recorded, Recording, request_key
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import shortened
 from apxm.textdiff import changes
@@ -53,7 +53,7 @@ class ReplayBackend:
         if found is None and self._of is not None:
             answer = await self._of.call(request)
             try:
-                found = self._recording.add(Recorded(operation, request, without_times(answer)))
+                found = self._recording.add(Recorded(operation, request, replace(answer, service_ns=None)))
             except ConfigurationError as error:
                 message = f"the answer could not be recorded: {error}"
                 raise BackendError("not_recorded", message, retryable=False) from None
@@ -68,10 +68,6 @@ class ReplayBackend:
         """Makes ready whom it records. Raises `ConfigurationError`."""
         if (prepare := getattr(self._of, "prepare", None)) is not None:
             prepare()
-
-    async def listed(self) -> list[str] | None:
-        """Whatever is recorded is there; a model that is not is met at its call."""
-        return None
 
     def _elsewhere(self, operation: str, request: ModelRequest) -> ModelAnswer:
         """The answer that other operations have for the same request, where it is only one. Raises `BackendError`."""
@@ -124,9 +120,5 @@ def _difference(near: Recorded, request: ModelRequest) -> list[str]:
     lines = changes(was.pop("prompt"), now.pop("prompt"))
     for name, value in now.items():
         if value != was[name]:
-            lines += [f"{name}:", *changes(_shown(was[name]), _shown(value))]
+            lines += [f"{name}:", *changes(str(was[name]), str(value))]
     return lines
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else str(value)
