@@ -8,24 +8,27 @@ from random import Random
 from hypothesis import strategies as st
 
 LABELS = ("yes", "No", "default", "a/b", "ä ö", '"q"', "yes.")
+TOOLS = "capability look(q: str) -> str readonly\ncapability change(q: str) -> str\n"
 TEXTS = ("", "plain", "two words", 'quo"te', "back\\slash", "line\nbreak", "tab\t", "ünï ✓", "no", "YES ")
 
 
-def sources(*, fields: bool = True) -> st.SearchStrategy[str]:
-    return st.randoms(use_true_random=False).map(lambda random: random_source(random, fields=fields))
+def sources(*, fields: bool = True, tools: bool = False) -> st.SearchStrategy[str]:
+    return st.randoms(use_true_random=False).map(lambda random: random_source(random, fields=fields, tools=tools))
 
 
-def random_source(random: Random, *, size: int = 5, fields: bool = True) -> str:
+def random_source(random: Random, *, size: int = 5, fields: bool = True, tools: bool = False) -> str:
     """An agent or two with up to four flows, the last of them ``main``, the entry. A flow calls only flows above it.
-    `fields` lets it use fields of values that may have none."""
-    return _Writer(random, size, fields).program()
+    `fields` lets it use fields of values that may have none, `tools` the tools `look`, which only reads, and `change`.
+    """
+    return _Writer(random, size, fields, tools).program()
 
 
 class _Writer:
-    def __init__(self, random: Random, size: int, fields: bool) -> None:
+    def __init__(self, random: Random, size: int, fields: bool, tools: bool) -> None:
         self.random = random
         self.size = size
         self.fields = fields
+        self.tools = tools
         self.flows: list[tuple[str, str, list[str], bool]] = []
         """Agent, name, types of the parameters and whether it gives a str."""
         self.names = 0
@@ -42,7 +45,11 @@ class _Writer:
             self.agent = agents[-1] if last else self.random.choice(agents)
             bodies[self.agent].append(self.flow("main" if last else f"flow{index}", entry=last))
         return "\n".join(
-            f"agent {agent} {{\n" + 'system: "Be brief."\n' * self.chance(0.2) + "\n".join(flows) + "\n}"
+            f"agent {agent} {{\n"
+            + 'system: "Be brief."\n' * self.chance(0.2)
+            + TOOLS * self.tools
+            + "\n".join(flows)
+            + "\n}"
             for agent, flows in bodies.items()
         )
 
@@ -78,6 +85,8 @@ class _Writer:
 
     def statement(self, known: list[tuple[str, str]], depth: int) -> str:
         kind = self.random.choice(("ask", "ask", "ask", "merge", "print", "let", "flow", "switch", "switch"))
+        if self.tools and self.chance(0.4):
+            return self.tool_call(known) + self.bound(known, "str", 0.7)
         if kind == "ask":
             return self.model_call(known) + self.bound(known, "str", 0.8)
         if kind == "merge":
@@ -137,6 +146,11 @@ class _Writer:
         if "temperature: 0" in options and "temperature: 0.5" in options:
             options.remove("temperature: 0.5")
         return f"{operation}({', '.join([prompt, *context, *options])})"
+
+    def tool_call(self, known: list[tuple[str, str]]) -> str:
+        tool, value = self.random.choice(("look", "look", "change")), self.str_value(known, 1)
+        form = self.random.choice(("{0}({1})", "{0}(q: {1})", 'inv("{0}", {1})', 'inv("{0}", {{"q": {1}}})'))
+        return form.format(tool, value)
 
     def prompt(self, known: list[tuple[str, str]]) -> str:
         return f'f"Q: {self.interpolated(known)}"'

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from apxm.errors import BackendError, CompileError
+from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.options import RunOptions
+from apxm.runtime.state import State
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.test_dataflow import compiled, ms, timed
@@ -266,6 +270,48 @@ def test_a_turn_that_fails_fails_the_list_and_no_other_turn(level: int) -> None:
     assert [failure.operation for failure in trace.failures] == ["ys[2]/y"]
     assert trace.printed == ["ok", "ok", "after"]
     assert len(trace.operations) == 3
+
+
+def peak_frames(items: int, **limits: int) -> int:
+    """The most frames that there are at once while a `for` with a call in each turn goes through `items`."""
+    text = """
+    agent A { flow main(xs: list[int]) -> int {
+        for x in xs (max: 1000000, n: 0) { merge("" + x) -> y  print(y)  next n: n + 1 } -> n
+        return n
+    } }
+    """
+    program = LoadedProgram(compiled(text, 1))
+    state = State(program.program, program.plans)
+    peak = 0
+
+    def look(_line: str) -> None:
+        nonlocal peak
+        peak = max(peak, state.open_frames)
+
+    state.emit = look
+    state.max_open_turns = limits.get("max_open_turns", 4096)
+    state.start(program.program.flows[0].plan, [list(range(items))])
+    assert state.take() is None
+    assert state.results[0] == items
+    assert not state.open_frames
+    return peak
+
+
+def test_a_long_list_opens_no_more_frames_than_the_window() -> None:
+    assert peak_frames(300, max_open_turns=10) == 11
+    assert peak_frames(10_000) == 4097
+
+
+@pytest.mark.soak
+def test_two_hundred_thousand_items_take_the_memory_of_their_results() -> None:
+    tracemalloc.start()
+    try:
+        peak_frames(200_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The list of ints itself is 40 bytes an item, the record of a frame 16, the window some megabytes.
+    assert peak < 200_000 * 64 + 20_000_000
 
 
 # --- try --------------------------------------------------------------------------------------------------------------

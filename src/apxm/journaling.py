@@ -109,7 +109,7 @@ def reopen(
     It is configured by the file that `config` names, and else by the one it began with. Anybody may have written a
     journal that lies elsewhere than in the user's own folder: what that names needs trust.
 
-    An operation with an outside effect that began, and of which nobody knows whether it ended, is made again where
+    An operation with an outside effect that began, and has no result in the journal, is made again where
     `redo` names its path, and has the value that `assume` gives it; else the run does not go on.
 
     Where the program has changed since, it can run `as_recorded`, or `edited`: as its file is now, or as another
@@ -253,7 +253,7 @@ def _decide(history: History, redo: Sequence[str], assume: Mapping[str, Value]) 
         history.results[path] = Answered(path, history.unknown[path].digest, value)
     if left := sorted(history.unknown.keys() - {*redo, *assume}):
         raise JournalError(
-            f"{left[0]} began and nobody knows whether it ended"
+            f"{left[0]} began, and the journal does not have its result: it may have changed something"
             + (f", and so {len(left) - 1} more" if len(left) > 1 else ""),
             hint=f"--redo {left[0]} makes it again, --assume {left[0]}=VALUE says what it gave",
         )

@@ -228,6 +228,10 @@ JSON = {
     "backends": ("--config", "é.toml"),
     "backends list": ("--config", "é.toml"),
     "backends test": ("ü", "--config", "é.toml"),
+    "tools": ("--config", "é.toml"),
+    "tools list": ("--config", "é.toml"),
+    "tools call": ("ü", "--arg", "é=ä", "--config", "é.toml"),
+    "tools check": ("é.ais", "--config", "é.toml"),
     "doctor": ("--config", "é.toml"),
     "workloads list": (),
     "workloads check": (),
@@ -262,7 +266,8 @@ def test_every_command_with_json_is_tried_here() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "utf-16"])
 def test_json_is_json_whatever_the_encoding(apxm: Apxm, encoded: Encoded, tmp_path: Path, encoding: str) -> None:
-    (tmp_path / "é.toml").write_text('[backends."ü"]\nkind = "simulated"\n', encoding="utf-8")
+    configuration = '[backends."ü"]\nkind = "simulated"\n[tools."ü"]\ncommand = ["cat"]\n'
+    (tmp_path / "é.toml").write_text(configuration, encoding="utf-8")
     assert apxm("compile", "é.ais", "-o", "é.apxmobj").status == 0
     assert apxm("execute", "é.ais", "--journal", "--journal-dir", ".", "--timeout", "0.001").status == 4
     for command, arguments in JSON.items():

@@ -320,7 +320,7 @@ def test_an_operation_of_an_unknown_outcome_is_asked_about(apxm: Apxm, tmp_path:
     before = read(tmp_path / f"runs/{run_id}.journal").records
     ended = apxm("resume", run_id, *JOURNAL)
     assert (ended.status, ended.out) == (1, "")
-    assert "send began and nobody knows whether it ended" in ended.err
+    assert "send began, and the journal does not have its result: it may have changed something" in ended.err
     assert "--redo send makes it again, --assume send=VALUE says what it gave" in ended.err
     assert read(tmp_path / f"runs/{run_id}.journal").records == before
     assert apxm("resume", run_id, *JOURNAL, "--redo", "sent").status == 2

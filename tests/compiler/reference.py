@@ -8,6 +8,7 @@ from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import CallOp, FlowOp, Module
+from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
 from apxm.operations.types import STR, Value, text_form
 
@@ -22,18 +23,28 @@ class Failed:
 FAILED = Failed()
 
 
-def run(module: Module, flow: str, arguments: list[Value], answer: Answer) -> tuple[Value, list[str], bool]:
+Tool = Callable[[str, dict[str, Value]], Value]
+"""From its name and arguments; `FAILED` where it fails."""
+
+
+def run(
+    module: Module, flow: str, arguments: list[Value], answer: Answer, tool: Tool | None = None
+) -> tuple[Value, list[str], bool]:
     """The flow's result, the printed lines, and whether anything failed: a value that cannot be computed is no failure
     before something needs it."""
-    machine = Machine(module, answer)
+    machine = Machine(module, answer, tool)
     value = machine.call(machine.flows[flow], arguments)
     return value, machine.printed, machine.failed or value is FAILED
 
 
 class Machine:
-    def __init__(self, module: Module, answer: Answer) -> None:
+    def __init__(self, module: Module, answer: Answer, tool: Tool | None = None) -> None:
         self.flows = module.flows
+        self.summary = Summary(module)
         self.answer = answer
+        self.tool = tool
+        self.lacking: set[str] = set()
+        """Whether calls of tools that read, or that write, failed or did not happen: then some later ones do not."""
         self.printed: list[str] = []
         self.failed = False
         self.calls: list[str] = []
@@ -59,12 +70,12 @@ class Machine:
             return result
         if any(operand is FAILED for operand in operands):
             self.failed |= isinstance(op, SwitchOp | OperateOp)
-            return FAILED
+            return self.lacks(op)
         match op:
             case SwitchOp():
                 arm = op.arm_for(operands[0])
                 self.failed |= arm is None
-                return FAILED if arm is None else self.block(arm, values)
+                return self.lacks(op) if arm is None else self.block(arm, values)
             case OperateOp():
                 return self.operate(op, operands)
             case ConstantOp():
@@ -84,11 +95,29 @@ class Machine:
             case _:
                 raise AssertionError(op.name)
 
+    def lacks(self, op: Op) -> Value:
+        """`op` does not happen."""
+        self.lacking |= {access.mode for access in self.summary.accesses(op) if access.resource.kind == "tool"}
+        return FAILED
+
+    def call_tool(self, op: OperateOp, arguments: dict[str, Value]) -> Value:
+        assert self.tool is not None
+        [access] = op.touches
+        if self.lacking - ({"read"} if access.mode == "read" else set()):
+            return self.lacks(op)
+        given = self.tool(op.literals["tool"], arguments)
+        if given is FAILED:
+            self.failed = True
+            return self.lacks(op)
+        return given
+
     def operate(self, op: OperateOp, operands: list[Value]) -> Value:
         arguments = operands[: len(op.arguments)]
         if op.OPERATION.name == "print":
             self.printed.append(" ".join(map(text_form, arguments)))
             return None
+        if op.OPERATION.name == "inv":
+            return self.call_tool(op, arguments[0])
         if not op.is_model_call:
             assert op.value is not None
             return "\n".join(arguments) if op.value.type == STR else arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from random import Random
 
 import pytest
@@ -11,16 +12,23 @@ from hypothesis import strategies as st
 
 from apxm.backends.protocol import ModelRequest
 from apxm.compiler.pipeline import compile_source
+from apxm.errors import OperationError
 from apxm.ir.text import print_module
 from apxm.ir.verify import verify_module
+from apxm.operations.types import Value
 from apxm.passes.pipeline import LEVELS
 from apxm.program.codec import decode, encode
 from apxm.program.program import Opener, Operate, Program, Subflow
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.loops import run_virtually
+from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status
 from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.compiler import reference
 from tests.programs import LABELS, sources
+from tests.tools.scripted import ScriptedToolbox
 
 few = settings(max_examples=25, deadline=None)
 
@@ -58,6 +66,46 @@ def test_a_run_prints_and_gives_what_the_text_says_line_by_line(text: str, seed:
     if value is reference.FAILED:
         assert trace.status is Status.FAILED
     elif trace.status is Status.SUCCEEDED:
+        assert trace.value == value
+
+
+class World:
+    """What the tools of random programs see and change. Some changes fail."""
+
+    def __init__(self, failed: object) -> None:
+        self.changes: list[str] = []
+        self.failed = failed
+
+    def tool(self, name: str, arguments: dict[str, Value]) -> Value:
+        text = arguments["q"]
+        digest = hashlib.sha256(f"{name}{text}".encode()).digest()
+        if digest[0] < 20:
+            return self.failed
+        if name == "change":
+            self.changes.append(text)
+        return LABELS[(digest[1] + len(self.changes)) % len(LABELS)]
+
+
+@few
+@given(sources(tools=True), st.integers(0, 9), st.sampled_from([0, 1]))
+def test_tools_see_and_change_the_world_as_the_text_says_line_by_line(text: str, seed: int, level: int) -> None:
+    module = compile_source(SourceFile("test.ais", text), level=0).module
+    entry = next(flow for flow in module.flows if flow.endswith(".main"))
+    read, ran = World(reference.FAILED), World(OperationError("tool_failed", "no"))
+    value, printed, failed = reference.run(module, entry, [], answer, read.tool)
+    random = Random(seed)
+    tools = ScriptedToolbox(
+        {name: (random.choice((0, 1, 10, 100)), partial(ran.tool, name)) for name in ("look", "change")}
+    )
+    program = compiled(text, level)
+    pool = BackendPool({"scripted": backend(seed)}, "scripted")
+    trace = run_virtually(
+        Run(LoadedProgram(program), program.flows[program.entry or 0], (), pool, tools=tools).execute()
+    )
+    assert ran.changes == read.changes
+    assert trace.printed == printed
+    assert (trace.status is Status.FAILED) == failed or (level and failed)
+    if trace.status is Status.SUCCEEDED:
         assert trace.value == value
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from apxm.errors import ArtifactError
 from apxm.program.program import (
     AnyNode,
+    Capability,
     Compute,
     DictOf,
     Enter,
@@ -149,6 +150,32 @@ def test_a_bad_flow(bad: Program, message: str) -> None:
     with pytest.raises(ArtifactError) as caught:
         verify(bad)
     assert message in str(caught.value)
+
+
+def test_a_bad_capability() -> None:
+    good = altered()
+    search = Capability(name="search", parameters=(), result="str", readonly=True)
+    verify(replace(good, capabilities=(search,)))
+    wrong = FlowParameter(name="a", type="int", required=False, default="x")
+    for bad, message in [
+        ((search, search), "two capabilities have the same name"),
+        ((replace(search, result="wish"),), "capability search uses an unknown type 'wish'"),
+        ((replace(search, parameters=(wrong,)),), "capability search has a default for 'a' that is not int"),
+    ]:
+        with pytest.raises(ArtifactError, match=message):
+            verify(replace(good, capabilities=bad))
+
+
+def test_a_call_of_a_tool_names_it_and_has_arguments() -> None:
+    named = {"tool": Literal("search")}
+    verify(program(plan(Operate(operation="inv", arguments=(Literal({}),), options=named, result="json"))))
+    for bad, message in [
+        (Operate(operation="inv", arguments=(Literal({}),), result="json"), "gives 'inv' no 'tool'"),
+        (Operate(operation="inv", options=named, result="json"), "gives 'inv' 0 arguments"),
+        (Operate(operation="inv", arguments=(Literal({}),), options={"tool": Literal(1)}), "not a literal str"),
+    ]:
+        with pytest.raises(ArtifactError, match=message):
+            verify(program(plan(bad)))
 
 
 def test_two_flows_of_one_name_and_names_that_do_not_match() -> None:

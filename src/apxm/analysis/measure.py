@@ -16,7 +16,7 @@ from apxm.analysis.metrics import (
     SchedulerMetrics,
     WorkSpan,
 )
-from apxm.analysis.usage import calls_tool
+from apxm.analysis.usage import model_calls
 from apxm.analysis.work_span import Path, longest_path, work
 from apxm.backends.protocol import BackendInfo
 from apxm.operations.answers import UNFIT
@@ -85,14 +85,7 @@ def overhead_breakdown(overhead: Overhead) -> OverheadBreakdown:
 
 
 def _llm(trace: Trace) -> LlmMetrics:
-    tools = {
-        (number, index)
-        for number, plan in enumerate(trace.program.plans)
-        for index, node in enumerate(plan.nodes)
-        if calls_tool(node)
-    }
-    calls = [r for r in trace.operations if not tools or (trace.frames[r.frame].plan, r.node) not in tools]
-    attempts = [attempt for record in calls for attempt in record.attempts]
+    attempts = [attempt for record in model_calls(trace) for attempt in record.attempts]
     answered = [attempt for attempt in attempts if attempt.answered]
     latencies = sorted(attempt.latency for attempt in answered)
     first = sorted(attempt.first - attempt.sent for attempt in answered if attempt.first is not None)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, PredictedBackend, stand_in
+from apxm.analysis.usage import model_calls
 from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
@@ -100,7 +101,7 @@ class Predictor:
         calls: list[int] = []
         for trace in self.runs(flow, arguments, max_concurrency, runs):
             samples.append(trace.duration / 1e6)
-            calls.append(trace.attempts)
+            calls.append(sum(len(record.attempts) for record in model_calls(trace)))
         interval = mean_interval(samples, self._seed)
         return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls), self.random)
 

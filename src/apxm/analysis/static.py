@@ -94,12 +94,12 @@ def analyze(
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
     prompts, answers = static.tokens(known)
-    calls = static.calls()
+    calls, in_slots = static.calls(), static.model_work()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
     predictor = Predictor(program, profile, seed, tools)
 
     def at(p: int) -> ConcurrencyEstimate:
-        lower = max(t1.low / p, t_inf.low)
+        lower = max(in_slots.low / p, t_inf.low)
         upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
         found = predictor.predict(flow, arguments, p, runs)
         return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms)
@@ -147,6 +147,10 @@ class _FlowAnalysis:
     def work(self) -> Range:
         calls = [[*models, *tools] for models, tools in zip(self._calls, self.tools, strict=True)]
         return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6, calls)
+
+    def model_work(self) -> Range:
+        """The part of the work that takes slots."""
+        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6)
 
     def spans(self) -> Range:
         return _range(lambda scenario: self.branches.span(self._weights, scenario) / 1e6)

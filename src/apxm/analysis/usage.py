@@ -33,6 +33,7 @@ from apxm.program.program import (
     TextOf,
     ToFloat,
 )
+from apxm.runtime.trace import OperationRecord, Trace
 
 TYPICAL_ANSWER = 256
 """Tokens of an answer where nothing better is known."""
@@ -52,6 +53,17 @@ def calls_model(node: AnyNode) -> bool:
 def calls_tool(node: AnyNode) -> bool:
     operation = OPERATIONS.get(node.operation) if isinstance(node, Operate) else None
     return operation is not None and operation.family is Family.TOOL
+
+
+def model_calls(trace: Trace) -> list[OperationRecord]:
+    """The operations of a run that waited for a model, and not for a tool."""
+    tools = {
+        (number, index)
+        for number, plan in enumerate(trace.program.plans)
+        for index, node in enumerate(plan.nodes)
+        if calls_tool(node)
+    }
+    return [r for r in trace.operations if not tools or (trace.frames[r.frame].plan, r.node) not in tools]
 
 
 Limit = Callable[[Operate], float]

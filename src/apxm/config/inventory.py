@@ -33,7 +33,7 @@ def _whose(file: ConfigFile) -> tuple[str, str]:
         return "the configuration that a journal outside your own folder names", "name it yourself with --config"
     return (
         "this project's own configuration",
-        f"run `apxm trust {quote(str(file.path))}`, again only where it then names another endpoint or key; "
+        f"run `apxm trust {quote(str(file.path))}`, again only where it then sends or runs something else; "
         "--backend simulated runs without",
     )
 

@@ -25,7 +25,7 @@ from apxm.errors import ConfigurationError, UsageError
 from apxm.runtime.limits import BackendPool, Gates
 from apxm.source import printable
 from apxm.tools.simulated import parse_latencies
-from apxm.tools.toolbox import SimulatedToolbox, Toolbox
+from apxm.tools.toolbox import NO_TOOLS, SimulatedToolbox, Toolbox
 
 _PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
 """What reads the options of a simulated backend that are more than a number."""
@@ -69,12 +69,12 @@ class Selection:
 class ResolvedBackends:
     backends: Mapping[str, AnyBackend]
     default: str
-    tools: Toolbox
     notice: str
     """Which model answers, for people."""
     warnings: tuple[str, ...]
     stands_in: bool = False
     """Whether the default one answers for whatever backend the program names."""
+    tools: Toolbox = NO_TOOLS
 
     def pool(self, shared: Gates | None = None) -> BackendPool:
         return BackendPool(self.backends, self.default, shared, stands_in=self.stands_in)
@@ -98,7 +98,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
     tools = _tools(inventory, selection, default.info)
-    return ResolvedBackends(backends, chosen.name, tools, notice, warnings, forced)
+    return ResolvedBackends(backends, chosen.name, notice, warnings, forced, tools)
 
 
 def _tools(inventory: Inventory, selection: Selection, default: BackendInfo) -> Toolbox:

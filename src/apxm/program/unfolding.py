@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from apxm.errors import UsageError
 from apxm.program.program import AnyNode, Enter, Exit, Flow, Input, Opener, Program
@@ -24,6 +25,33 @@ class FrameRecord(NamedTuple):
     """The node in the parent's plan that opened it, -1 for the first."""
     turn: int = 0
     """Which of the turns of its opener it is, from 1; 0 where those are none."""
+
+
+class FrameTable(Sequence[FrameRecord]):
+    """Frames as they open. It holds numbers alone, 16 bytes for a frame: a run may have a million of them."""
+
+    def __init__(self) -> None:
+        self._numbers = array("i")
+
+    def add(self, plan: int, parent: int, opener: int, turn: int) -> int:
+        """Keeps a frame, and gives its index."""
+        self._numbers.extend((plan, parent, opener, turn))
+        return len(self._numbers) // 4 - 1
+
+    def __len__(self) -> int:
+        return len(self._numbers) // 4
+
+    @overload
+    def __getitem__(self, index: int) -> FrameRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FrameRecord]: ...
+    def __getitem__(self, index: int | slice) -> FrameRecord | list[FrameRecord]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        start = 4 * (index % len(self))
+        return FrameRecord._make(self._numbers[start : start + 4])
 
 
 def path_of(program: Program, frames: Sequence[FrameRecord], frame: int, node: int) -> str:

@@ -11,6 +11,7 @@ from apxm.operations.types import BUILT_IN, JSON, Type, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.program import (
     AnyNode,
+    Capability,
     Cast,
     DictOf,
     Enter,
@@ -52,6 +53,7 @@ def verify(program: Program) -> None:
         _Checker(program, index, plan, records).check()
     _check_unfolding(program)
     _check_flows(program, records)
+    _check_capabilities(program, records)
     _check_names(program)
 
 
@@ -268,14 +270,29 @@ def _check_flow(program: Program, flow: Flow, records: Mapping[str, Type]) -> No
         raise error(f"has {len(flow.parameters)} parameters, and its plan takes {plan.inputs} inputs")
     if int(flow.result is not None) != plan.values:
         raise error("and its plan differ about whether it gives a value")
-    for text in (*(p.type for p in flow.parameters), *([flow.result] if flow.result is not None else [])):
+    if flaw := _flaw_of_signature(flow, records):
+        raise error(flaw)
+
+
+def _check_capabilities(program: Program, records: Mapping[str, Type]) -> None:
+    if len({capability.name for capability in program.capabilities}) != len(program.capabilities):
+        raise ArtifactError("the program is not valid: two capabilities have the same name")
+    for capability in program.capabilities:
+        if flaw := _flaw_of_signature(capability, records):
+            raise ArtifactError(f"the program is not valid: capability {capability.name} {flaw}")
+
+
+def _flaw_of_signature(declared: Flow | Capability, records: Mapping[str, Type]) -> str | None:
+    """What is wrong with the types of what something takes and gives; None where nothing is."""
+    for text in (*(p.type for p in declared.parameters), *([declared.result] if declared.result is not None else [])):
         try:
             parse_type(text, records)
         except ValueError as unknown:
-            raise error(f"uses an {unknown}") from None
-    for p in flow.parameters:
+            return f"uses an {unknown}"
+    for p in declared.parameters:
         if not p.required and not conforms(p.default, parse_type(p.type, records)):
-            raise error(f"has a default for {p.name!r} that is not {p.type}")
+            return f"has a default for {p.name!r} that is not {p.type}"
+    return None
 
 
 def _check_names(program: Program) -> None:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.frames import MOST_OPEN_TURNS
-from apxm.program.program import AnyNode, Enter, Exit, Input, Plan, Program
-from apxm.program.unfolding import FrameRecord
+from apxm.program.program import AnyNode, Enter, Exit, Input, Output, Plan, Program
+from apxm.program.unfolding import FrameTable
 from apxm.runtime.expressions import Evaluate, evaluator
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.ports import TurnPorts
@@ -32,6 +32,8 @@ Replace = Callable[[int, int, AnyNode, Evaluate], Evaluate]
 Action = Callable[[Any, "Frame", int], None]
 """What a state does at a node of a frame."""
 _NO_EXITS: Mapping[int, int] = MappingProxyType({})
+_CHILDLESS: dict[int, Frame | Children | None] = {}
+"""The children of frames that can have none."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,24 @@ class FailureToken:
     """Whether it stands for a value that cannot be computed."""
 
 
+class Begun(NamedTuple):
+    """How a frame begins."""
+
+    counts: list[int]
+    """The tokens that each node still needs."""
+    ready: tuple[int, ...]
+    """The nodes that need none."""
+
+
+_MOST_BEGUN = 32
+
+
 class LoadedPlan:
     """A plan, made ready to run: flat tuples by node."""
 
     __slots__ = (
         "actions",
+        "begun",
         "counts",
         "enters",
         "evaluators",
@@ -59,6 +74,7 @@ class LoadedPlan:
         "inputs",
         "nodes",
         "outputs",
+        "ports",
         "sources",
         "successors",
         "turns",
@@ -101,12 +117,37 @@ class LoadedPlan:
         self.sources: tuple[int, ...] = tuple(i for i, count in enumerate(self.counts) if count == 0)
         self.actions: tuple[Action | None, ...] = tuple(actions.get(type(node)) for node in nodes)
         """What `State.take` does at a node; None for an operation."""
-        self.evaluators: dict[int, Evaluate] = {}
-        """The evaluators of all nodes, but operations, that compute something."""
-        for i, node in enumerate(nodes):
-            if node.computes is not None:
-                evaluate = evaluator(node.computes, node.operands)
-                self.evaluators[i] = replace(index, i, node, evaluate) if replace else evaluate
+        self.ports: tuple[int, ...] = tuple(
+            node.port if isinstance(node, Enter | Exit | Output) else -1 for node in nodes
+        )
+        """The ports of the nodes that have one."""
+        self.evaluators: tuple[Evaluate | None, ...] = tuple(map(self._evaluator, range(len(nodes)), repeat(replace)))
+        """What computes the values of the nodes, but operations, that have one."""
+        self.begun: dict[tuple[int, ...], Begun] = {(): Begun(self.counts, self.sources)}
+        """How frames begin in which some inputs have a value at once, by those inputs."""
+
+    def _evaluator(self, node: int, replace: Replace | None) -> Evaluate | None:
+        found = self.nodes[node]
+        if found.computes is None:
+            return None
+        evaluate = evaluator(found.computes, found.operands)
+        return replace(self.index, node, found, evaluate) if replace else evaluate
+
+    def begin(self, inputs: tuple[int, ...]) -> Begun | None:
+        """How a frame begins in which `inputs` have a value at once; None where it is to begin without, and they are
+        delivered: there are too many sets of them to keep them all."""
+        begun = self.begun.get(inputs)
+        if begun is None and len(self.begun) < _MOST_BEGUN:
+            counts, ready = self.counts.copy(), list(self.sources)
+            for port in inputs:
+                for successor in self.successors[port]:
+                    counts[successor] -= 1
+                    if not counts[successor]:
+                        ready.append(successor)
+            # What enters a frame goes before what opens it, which then has it all at once.
+            ready.sort(key=self.enters.__contains__)
+            begun = self.begun[inputs] = Begun(counts, tuple(ready))
+        return begun
 
 
 class Frame:
@@ -138,7 +179,9 @@ class Frame:
         via: Children | None = None,
         turn: int = 0,
         scope: Scope | None = None,
+        counts: list[int] | None = None,
     ) -> None:
+        """`counts` are the tokens that its nodes need; by default those of its plan."""
         self.plan = plan
         self.index = index
         self.parent = parent
@@ -146,7 +189,7 @@ class Frame:
         """The node in `parent` that opened this frame."""
         self.base = base
         """Longest path from the end of this frame to the end of the run, in ms: added to a node's own priority."""
-        self.counts = plan.counts.copy()
+        self.counts = (counts or plan.counts).copy()
         self.values: list[Value] = [None] * len(plan.nodes)
         """What each node gave, once it is over; a `FailureToken` where it failed."""
         self.via = via
@@ -155,7 +198,7 @@ class Frame:
         """Which of the turns of its opener it is, from 1; 0 where there are none."""
         self.scope = scope
         """The innermost body of a `try` that it is part of."""
-        self.children: dict[int, Frame | Children | None] = {}
+        self.children: dict[int, Frame | Children | None] = {} if plan.enters or plan.exits else _CHILDLESS
         """The frame of each opener, or who sees to its frames; None once it is over, or where it could not be
         opened."""
         self.poisoned: set[int] | None = None
@@ -215,8 +258,10 @@ class Frames:
         """Set from outside, also from within `emit`, or by a failure: then nothing more is taken."""
         self.ends_at_failure = False
         """Whether the first failure stops it."""
-        self.frames: list[FrameRecord] = []
+        self.frames = FrameTable()
         self.open_frames = 0
+        self.open_turns = 0
+        """How many turns of all openers are open."""
         self.max_open_turns = MOST_OPEN_TURNS
         self.failures: list[FailureToken] = []
         """The failures that nothing caught, in the order in which they happened."""
@@ -251,7 +296,7 @@ class Frames:
 
     def pass_on(self, frame: Frame, node: int, value: Value) -> None:
         """The node is over and gave `value`, be that a failure."""
-        if isinstance(value, FailureToken):
+        if type(value) is FailureToken:
             self.fail(frame, node, value)
         else:
             self.succeed(frame, node, value)
@@ -277,15 +322,32 @@ class Frames:
         via: Children | None = None,
         turn: int = 0,
         scope: Scope | None = None,
+        given: Mapping[int, Value] = MappingProxyType({}),
     ) -> Frame:
-        """A new frame, into which nothing is delivered yet."""
-        frame = Frame(plan, len(self.frames), parent, opener, base, via, turn, scope)
-        self.frames.append(FrameRecord(plan.index, parent.index if parent else -1, opener, turn))
-        self.ready.extend(zip(repeat(frame), plan.sources))
+        """A new frame, into which nothing is delivered but what is `given`, by input port."""
+        # To begin with all that is there costs a third of delivering it.
+        begun = plan.begin(tuple(given))
+        for value in given.values():
+            if type(value) is FailureToken:
+                begun = None
+        counts, ready = begun or plan.begun[()]
+        index = self.frames.add(plan.index, -1 if parent is None else parent.index, opener, turn)
+        frame = Frame(plan, index, parent, opener, base, via, turn, scope, counts)
+        if ready:
+            self.ready += [(frame, node) for node in ready]
         if frame.remaining:
             self.open_frames += 1
             if scope is not None:
                 scope.open += 1
+        if begun is None:
+            for port, value in given.items():
+                self.pass_on(frame, port, value)
+        elif given:
+            for port, value in given.items():
+                frame.values[port] = value
+            frame.remaining -= len(given)
+            if not frame.remaining:
+                self._close(frame)
         return frame
 
     def _close(self, frame: Frame) -> None:
@@ -300,9 +362,14 @@ class Frames:
     def leave(self, frame: Frame, opener: int, port: int, value: Value) -> None:
         """Something leaves the frames that `opener` of `frame` opened."""
         exit_ = frame.plan.exits.get(opener, _NO_EXITS).get(port)
-        if exit_ is not None:
+        if exit_ is None:
+            return
+        counts = frame.counts
+        counts[exit_] -= 1
+        if counts[exit_]:
             frame.values[exit_] = value
-            self.arrive(frame, exit_)
+        else:
+            self.pass_on(frame, exit_, value)
 
     def record(self, failure: FailureToken) -> FailureToken:
         if failure.frame.scope is not None:

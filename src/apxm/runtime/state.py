@@ -7,7 +7,8 @@ here, where it is taken. An operation that waits is handed out by `take`, and co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from apxm.errors import OperationError
@@ -129,19 +130,18 @@ class State(Frames):
     # --- frames ----------------------------------------------------------------------------------------------------
 
     def _open_child(self, frame: Frame, opener: int, plan: int, priority: int) -> None:
-        child = self.open(self.plans[plan], frame, opener, frame.base + priority, scope=frame.scope)
-        frame.children[opener] = child
-        for port, value in self._entered(frame, opener):
-            self.pass_on(child, port, value)
+        base = frame.base + priority
+        child = self.open(self.plans[plan], frame, opener, base, None, 0, frame.scope, self._entered(frame, opener))
+        if child.remaining:
+            frame.children[opener] = child
 
-    def _entered(self, frame: Frame, opener: int) -> list[tuple[int, Value]]:
+    def _entered(self, frame: Frame, opener: int) -> Mapping[int, Value]:
         """What is there already of what enters the frames of `opener`, by port."""
-        plan = frame.plan
-        return [
-            (plan.enters[opener][enter], frame.values[enter])
-            for enter in plan.enters.get(opener, ())
-            if frame.counts[enter] == _DELIVERED
-        ]
+        enters = frame.plan.enters.get(opener)
+        if enters is None:
+            return _NOTHING
+        counts, values = frame.counts, frame.values
+        return {port: values[enter] for enter, port in enters.items() if counts[enter] == _DELIVERED}
 
     def _refuse_child(self, frame: Frame, opener: int, failure: FailureToken) -> None:
         """The frame will never exist: everything that would have left it fails."""
@@ -158,23 +158,22 @@ class State(Frames):
 
     def _output(self, frame: Frame, node: int) -> None:
         value = self._value(frame, node)
-        output = frame.plan.nodes[node]
-        assert isinstance(output, Output)
+        port = frame.plan.ports[node]
         parent = frame.parent
         if parent is None:
-            self.results[output.port] = value
+            self.results[port] = value
             if isinstance(value, FailureToken) and value.is_value:
                 self.record(FailureToken(frame, node, value.error))
         elif frame.via is not None:
-            frame.via.output(frame, output.port, value)
+            frame.via.output(frame, port, value)
         else:
-            self.leave(parent, frame.opener, output.port, value)
-        self.pass_on(frame, node, value)
+            self.leave(parent, frame.opener, port, value)
+        self._end(frame, node, value)
 
     def _enter(self, frame: Frame, node: int) -> None:
         value = self._value(frame, node)
         frame.counts[node] = _DELIVERED
-        self.pass_on(frame, node, value)
+        frame.values[node] = value
         enter = frame.plan.nodes[node]
         assert isinstance(enter, Enter)
         child = frame.children.get(enter.opener)
@@ -182,6 +181,16 @@ class State(Frames):
             self.pass_on(child, enter.port, value)
         elif child is not None:
             child.enter(enter.port, value)
+        self._end(frame, node, value)
+
+    def _end(self, frame: Frame, node: int, value: Value) -> None:
+        """A port is over: `pass_on`, quicker where nothing in its frame waits for it."""
+        if frame.plan.successors[node]:
+            self.pass_on(frame, node, value)
+            return
+        frame.remaining -= 1
+        if not frame.remaining:
+            self._close(frame)
 
     def _exit(self, frame: Frame, node: int) -> None:
         self.pass_on(frame, node, frame.values[node])
@@ -246,7 +255,7 @@ class State(Frames):
 
     def _begin(self, frame: Frame, node: int, children: Turns | Trial) -> None:
         frame.children[node] = children
-        for port, value in self._entered(frame, node):
+        for port, value in self._entered(frame, node).items():
             children.enter(port, value)
         children.begin()
         self.succeed(frame, node, None)
@@ -277,7 +286,7 @@ class State(Frames):
         there is no such value."""
         if frame.poisoned is not None and node in frame.poisoned:
             return _cause(frame, node)
-        evaluate = frame.plan.evaluators.get(node)
+        evaluate = frame.plan.evaluators[node]
         if evaluate is None:
             return None
         try:
@@ -286,6 +295,7 @@ class State(Frames):
             return FailureToken(frame, node, error, is_value=True)
 
 
+_NOTHING: Mapping[int, Value] = MappingProxyType({})
 _DELIVERED = -1
 """The count of an `Enter` whose token is there: it may be, before the frame it goes to exists."""
 

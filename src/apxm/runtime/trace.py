@@ -10,6 +10,7 @@ nothing but numbers in them need not look again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -144,7 +145,7 @@ class Trace:
     printed: list[str] = field(default_factory=list[str])
     failures: list[Failure] = field(default_factory=list[Failure])
     """The failures in the order of the text, never of time; those of one place, in a flow called twice, by path."""
-    frames: list[FrameRecord] = field(default_factory=list[FrameRecord])
+    frames: Sequence[FrameRecord] = ()
     raw: list[RawOperation] = field(default_factory=list[RawOperation])
     """What `operations` is made from."""
     overhead: Overhead = field(default_factory=Overhead)

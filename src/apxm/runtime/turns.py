@@ -13,6 +13,9 @@ from apxm.operations.types import Value
 from apxm.runtime.frames import Children, FailureToken, Frame, Frames, LoadedPlan
 from apxm.runtime.ports import TurnPorts
 
+MOST_TURNS_AT_ONCE = 65_536
+"""Most turns of all loops of a run that are open at once, but for one of each: loops in loops multiply."""
+
 
 class Turns(Children):
     """One `Repeat` of one frame."""
@@ -126,8 +129,9 @@ class Turns(Children):
 
     def closed(self, child: Frame) -> None:
         """A turn is over."""
-        del self.frames[child.turn - 1]
-        self._advance()
+        if self.frames.pop(child.turn - 1, None) is not None:
+            self._state.open_turns -= 1
+            self._advance()
 
     # --- one turn after another ------------------------------------------------------------------------------------
 
@@ -135,41 +139,57 @@ class Turns(Children):
         if self._advancing:
             return  # it is called from within `_open`, by a turn that is over as soon as it begins
         self._advancing = True
-        while self.opened < self._allowed and len(self.frames) < self._state.max_open_turns:
+        while self.opened < self._allowed and (not self.frames or self._has_room()):
             self._open()
         self._advancing = False
 
+    def _has_room(self) -> bool:
+        state = self._state
+        return len(self.frames) < state.max_open_turns and state.open_turns < MOST_TURNS_AT_ONCE
+
     def _open(self) -> None:
-        ports, pass_on = self._ports, self._state.pass_on
+        state, ports = self._state, self._ports
         turn, self.opened = self.opened, self.opened + 1
-        child = self._state.open(self._plan, self._frame, self._node, self._base, self, turn + 1, self._frame.scope)
-        if not child.remaining:
-            return
-        self.frames[turn] = child
+        given = self._shared.copy()
         if ports.own is not None:
-            pass_on(child, ports.own, self._items[turn])
-        for port, value in self._shared.items():
-            pass_on(child, port, value)
-        if not turn:
-            for port, value in self._entered.items():
-                pass_on(child, port, value)
-            return
-        for port in ports.unfed:
-            pass_on(child, port, None)
-        if self._held:
-            held, self._held = self._held, {}
-            for port, value in held.items():
-                self._carry(turn, port, value)
+            given[ports.own] = self._items[turn]
+        held, self._held = self._held, {}
+        if turn:
+            for port in ports.unfed:
+                given[port] = None
+            for output, value in held.items():
+                for port in ports.feeds[output]:
+                    if port not in ports.joins:
+                        given[port] = value
+        else:
+            given |= self._entered
+        frame = self._frame
+        child = state.open(self._plan, frame, self._node, self._base, self, turn + 1, frame.scope, given)
+        if child.remaining:
+            state.open_turns += 1
+            self.frames[turn] = child
+        if ports.joins:
+            for output, value in held.items():
+                self._join(turn, output, value)
 
     def _carry(self, turn: int, output: int, value: Value) -> None:
-        for port in self._ports.feeds[output]:
-            wanted = self._ports.joins.get(port)
-            if wanted is None:
+        """Takes what one turn gave to the next one, which is open."""
+        ports = self._ports
+        for port in ports.feeds[output]:
+            if port not in ports.joins:
                 self._state.pass_on(self.frames[turn], port, value)
+        if ports.joins:
+            self._join(turn, output, value)
+
+    def _join(self, turn: int, output: int, value: Value) -> None:
+        """Keeps what several outputs of one turn give to one input of the next, until all of it is there."""
+        ports = self._ports
+        for port in ports.feeds[output]:
+            if port not in ports.joins:
                 continue
             come = self._joining.setdefault((turn, port), [])
             come.append(value)
-            if len(come) == wanted:
+            if len(come) == ports.joins[port]:
                 del self._joining[turn, port]
                 failed = (token for token in come if isinstance(token, FailureToken))
                 self._state.pass_on(self.frames[turn], port, next(failed, None))
