@@ -441,3 +441,44 @@ def test_the_text_of_the_result_is_told_as_it_comes_behind_all_lines() -> None:
     )
     assert told == ["[One]", "[Two]"]
     assert result.metrics.llm.streamed_requests == 1
+
+
+TOOLS = """
+agent A {
+    capability search(q: str) -> list[str] readonly
+    capability shout(text: str) -> str
+    @entry flow main(q: str) -> str { search(q) -> hits  return shout("" + hits) }
+}
+"""
+
+
+async def search(q: str) -> list[str]:
+    return [q, q]
+
+
+def shout(text: str) -> str:
+    return text.upper()
+
+
+def test_functions_can_be_given_as_tools_for_one_run() -> None:
+    program = apxm.compile_text(TOOLS)
+    pool = apxm.BackendPool({"s": ScriptedBackend()}, "s")
+    for backends in ({"backends": pool}, {"tool_latency": ["0"]}):
+        result = apxm.run(program, tools={"search": search, "shout": shout}, q="a", journal=False, **backends)
+        assert result.value == '["A","A"]'
+    # What is not given is simulated where the model is.
+    assert apxm.run(program, tools={"search": search}, q="a", tool_latency=["0"]).value != '["A","A"]'
+    assert apxm.run(program, tools={"shout": shout}, q="a", simulate_tools=True, tool_latency=["0"]).value.islower()
+
+
+def test_functions_that_do_not_fit_are_told_before_the_first_call() -> None:
+    program = apxm.compile_text(TOOLS)
+    pool = apxm.BackendPool({"s": ScriptedBackend()}, "s")
+    with pytest.raises(apxm.LinkError) as caught:
+        apxm.run(program, tools={"search": shout}, q="a", backends=pool)
+    assert [error.message for error in caught.value.missing] == [
+        "tool 'search': it has no parameter 'q'; it has 'text'",
+        "tool 'search': it needs 'text', which is not declared",
+        "tool 'search': it gives string, declared as list[str]",
+        "tool 'shout': it is not configured (configured: search)",
+    ]

@@ -36,6 +36,7 @@ EDGE = [
 ONLY_IN = {
     "wcwidth": {"source"},
     "lark": set(),  # a tool of development: the tables it makes are part of the package
+    "re2": {"operations"},
     "pyqwest": {"backends"},
     "mcp": {"tools"},
     "mcp_types": {"tools"},
@@ -61,14 +62,14 @@ BUDGETS = {
     "ir": 1875,
     "journal": 1535,
     "language": 5367,
-    "operations": 2054,
+    "operations": 2150,
     "passes": 1002,
     "program": 2113,
     "reports": 1426,
     "runtime": 6152,
     "tools": 1400,
     "simulator": 2904,
-    "testing": 900,
+    "testing": 960,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

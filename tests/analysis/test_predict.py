@@ -129,6 +129,17 @@ def test_a_switch_on_a_value_that_is_known_takes_its_arm() -> None:
     assert len(set(predicted(p, profile(100), f"perhaps {ANSWER}").samples_ms)) == 3
 
 
+def test_a_condition_that_is_known_opens_its_block() -> None:
+    p = compiled('if go { return ask("a") } else { return "b" }', "go: bool")
+    assert predicted(p, profile(100), True).samples_ms == (100,)
+    assert predicted(p, profile(100), False).samples_ms == (0,)
+
+
+def test_images_and_files_are_predicted_without_being_read() -> None:
+    p = compiled('return ask("a", image("missing.png"), file(name))', "name: str")
+    assert predicted(p, profile(100), "missing.txt").samples_ms == (100,)
+
+
 def test_what_cannot_run_without_a_model_is_said() -> None:
     p = compiled('return ask("Hello " + data.name)', "data: json")
     with pytest.raises(UsageError, match="missing_field") as refused:

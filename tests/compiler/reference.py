@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from apxm.errors import OperationError
 from apxm.ir.constructs import SwitchOp
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import CallOp, FlowOp, Module
 from apxm.ir.summary import Summary
-from apxm.ir.values import ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextOp, ToFloatOp
+from apxm.ir.values import ApplyOp, ConstantOp, DictOp, FieldOp, ListOp, LogicOp, SumOp, TextOp, ToFloatOp
 from apxm.operations.types import STR, Value, text_form
 
 Answer = Callable[[str, str | None], str]
@@ -68,6 +69,8 @@ class Machine:
             result = self.call(self.flows[op.callee], operands)
             self.calls.pop()
             return result
+        if isinstance(op, LogicOp):
+            return next((value for value in operands if value is not (op.operator == "and")), op.operator == "and")
         if any(operand is FAILED for operand in operands):
             self.failed |= isinstance(op, SwitchOp | OperateOp)
             return self.lacks(op)
@@ -84,6 +87,11 @@ class Machine:
                 return "".join(map(text_form, operands))
             case SumOp():
                 return sum(operands[1:], operands[0])
+            case ApplyOp():
+                try:
+                    return op.function.of(len(operands))(operands)
+                except OperationError:
+                    return FAILED
             case ListOp():
                 return operands
             case DictOp():

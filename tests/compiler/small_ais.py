@@ -232,6 +232,8 @@ def added(left: Value, right: Value) -> Value:
     if isinstance(left, str) or isinstance(right, str):
         return text_of(left) + text_of(right)
     total = left + right
+    if isinstance(total, list):
+        return total
     fits = -(2**63) <= total < 2**63 if isinstance(total, int) else math.isfinite(total)
     return total if fits else Failure("overflow")
 
@@ -313,12 +315,22 @@ class Checker:
                 total = "str"
             elif total in numbers and found in numbers:
                 total = "float" if "float" in (total, found) else "int"
+            elif (one := element_of(total)) and (other := element_of(found)):
+                total = f"list[{common((one, other)) or 'json'}]"
             else:
                 raise IllTyped
 
         def add(run: Run, names: Names) -> Value:
+            (type_, _), *_ = operands
             left, *others = [evaluate(run, names) for _, evaluate in operands]
-            for right in others:
+            for right, (found, _) in zip(others, operands[1:], strict=True):
+                one, other = element_of(type_), element_of(found)
+                if one and other:
+                    type_ = f"list[{common((one, other)) or 'json'}]"
+                    left = converted(left, f"list[{one}]", type_)
+                    right = converted(right, found, type_)
+                else:
+                    type_ = "str"
                 left = added(left, right)
             return left
 

@@ -188,6 +188,36 @@ def test_an_input_that_does_not_fit_is_refused_with_its_place(given_: Value, mes
     assert (refused.value.message, refused.value.hint) == (message, "its signature is main(p: Person) -> json")
 
 
+@LEVELS
+def test_what_may_be_null_compares_and_joins(level: int) -> None:
+    text = (
+        PEOPLE
+        + """
+        agent A {
+            @entry flow main(o: str?, q: Person?, v: verdict, n: int?) -> json {
+                if o == null { return null } else { return o } -> again
+                if q == null { return 0 } else { return (q as Person).age + 1 } -> age
+                let typed: float? = n
+                loop (max: 3, best: o, v2: v) {
+                    until v2 == "refuted" and best != null
+                    next best: "found"
+                    next v2: {"reason": "", "label": "refuted", "confidence": 1}
+                } -> last
+                let same = [null == o, o == "x", v == "confirmed", n == 1.0, null in [o], v != v]
+                return [again, age, typed, last.best, "" + last.v2, same]
+            }
+        }
+    """
+    )
+    verdict = {"reason": "r", "label": "confirmed", "confidence": 0.5}
+    trace = run(text, level, o=None, q={"name": "Ada"}, v=verdict, n=1)
+    same = [True, False, True, True, True, False]
+    assert json.dumps(trace.value) == json.dumps([None, 2.0, 1.0, "found", "refuted (confidence 1): ", same])
+    trace = run(text, level, o="x", q=None, v={**verdict, "label": "refuted"}, n=None)
+    same = [False, True, False, False, False, False]
+    assert json.dumps(trace.value) == json.dumps(["x", 0.0, None, "x", "refuted (confidence 0.5): r", same])
+
+
 # --- what models answer ----------------------------------------------------------------------------------------------
 
 ASKING = (

@@ -51,18 +51,35 @@ def outline(node: object) -> str:
             "B.g(1, k: -2.5,)",
             "CallStatement(CallExpression([B, g], [Constant(1)], [NamedArgument(k, Constant(-2.5))]), None)",
         ),
-        ("let x = a.b.c", "Let(x, FieldOf(FieldOf(Name('a'), b), c))"),
-        ("let x = f().b", "Let(x, FieldOf(CallExpression([f], [], []), b))"),
-        ("let x = a + (b + c) + 1", "Let(x, Addition([Name('a'), Addition([Name('b'), Name('c')]), Constant(1)]))"),
-        ('let x = [1, true, {"k": []}]', "Let(x, ListDisplay([Constant(1), Constant(True), "
+        ("let x = a.b.c", "Let(x, None, FieldOf(FieldOf(Name('a'), b), c))"),
+        ("let x = f().b", "Let(x, None, FieldOf(CallExpression([f], [], []), b))"),
+        ("return a + (b + c) + 1", "Return(Arithmetic(['+', '+'], [Name('a'), Arithmetic(['+'], [Name('b'), "
+         "Name('c')]), Constant(1)]))"),
+        ("return n-1 -2 - -3", "Return(Arithmetic(['-', '-', '-'], [Name('n'), Constant(1), Constant(2), "
+         "Constant(-3)]))"),
+        ("return -n * - - - n / 2", "Return(Arithmetic(['*', '/'], [Negative(Name('n')), Negative(Name('n')), "
+         "Constant(2)]))"),
+        ("return - - n", "Return(Negative(Negative(Name('n'))))"),
+        ("return -9223372036854775808", "Return(Constant(-9223372036854775808))"),
+        ("return a - b * c + d", "Return(Arithmetic(['-', '+'], [Name('a'), Arithmetic(['*'], [Name('b'), Name('c')]), "
+         "Name('d')]))"),
+        ("return not not not a", "Return(Not(Name('a')))"),
+        ("return not not a in b", "Return(Not(Not(Comparison('in', Name('a'), Name('b')))))"),
+        ("return a[0].b[c[1]]", "Return(Item(FieldOf(Item(Name('a'), Constant(0)), b), Item(Name('c'), Constant(1))))"),
+        ("return -a[-1]", "Return(Negative(Item(Name('a'), Constant(-1))))"),
+        ('return f()[:1][2:][:]["k"]', "Return(Item(Part(Part(Part(CallExpression([f], [], []), None, Constant(1)), "
+         "Constant(2), None), None, None), Constant('k')))"),
+        ("return [null][0]", "Return(Item(ListDisplay([Constant(None)]), Constant(0)))"),
+        ("let x: list[str] = []", "Let(x, TypeName('list', TypeName('str', None, False), False), ListDisplay([]))"),
+        ('let x = [1, true, {"k": []}]', "Let(x, None, ListDisplay([Constant(1), Constant(True), "
          "DictDisplay([Constant('k')], [ListDisplay([])])]))"),
-        ("let x = 1; let y = 2;", "Let(x, Constant(1)); Let(y, Constant(2))"),
-        ("let x = [0, 0.0, -0.0]", "Let(x, ListDisplay([Constant(0), Constant(0.0), Constant(-0.0)]))"),
+        ("let x = 1; let y = 2;", "Let(x, None, Constant(1)); Let(y, None, Constant(2))"),
+        ("let x = [0, 0.0, -0.0]", "Let(x, None, ListDisplay([Constant(0), Constant(0.0), Constant(-0.0)]))"),
         ("return a", "Return(Name('a'))"),
         ("return", "Return(None)"),
         ("f(switch: 1, default: 2)", "CallStatement(CallExpression([f], [], [NamedArgument(switch, Constant(1)), "
          "NamedArgument(default, Constant(2))]), None)"),
-        ("let x = a.next", "Let(x, FieldOf(Name('a'), next))"),
+        ("let x = a.next", "Let(x, None, FieldOf(Name('a'), next))"),
         ("letter(returned, ifs)", "CallStatement(CallExpression([letter], [Name('returned'), Name('ifs')], []), None)"),
     ],
 )  # fmt: skip
@@ -80,16 +97,27 @@ def test_the_arms_of_a_switch():
     )
 
 
-def test_precedence_of_what_later_versions_run():
-    assert body("let x = a or not b == c + 1 and d") == (
-        "Let(x, Comparison('or', [Name('a'), Comparison('and', [Comparison('not', "
-        "[Comparison('==', [Name('b'), Addition([Name('c'), Constant(1)])])]), Name('d')])]))"
+def test_precedence():
+    assert body("return a or not b == c + 1 and d") == (
+        "Return(Logic('or', [Name('a'), Logic('and', [Not(Comparison('==', Name('b'), "
+        "Arithmetic(['+'], [Name('c'), Constant(1)]))), Name('d')])]))"
     )
 
 
-def test_the_limit_of_a_for_is_no_call():
+def test_the_limit_of_a_for_looks_like_a_call():
     assert body("for x in items (max: 3) { }") == (
-        "For(x, Name('items'), [NamedArgument(max, Constant(3))], Block([]), None)"
+        "For(x, CallExpression([items], [], [NamedArgument(max, Constant(3))]), [], Block([]), None)"
+    )
+
+
+def test_casts_and_types_where_arguments_are_types():
+    assert body("let x = -a as list[str?]? as json + 1") == (
+        "Let(x, None, Arithmetic(['+'], [Negative(Cast(Cast(Name('a'), "
+        "TypeName('list', TypeName('str', None, True), True)), TypeName('json', None, False))), Constant(1)]))"
+    )
+    assert body("f(schema: list[Person?]?)") == (
+        "CallStatement(CallExpression([f], [], [NamedArgument(schema, "
+        "TypeOrNull(Item(Name('list'), TypeOrNull(Name('Person')))))]), None)"
     )
 
 
@@ -116,7 +144,7 @@ def test_constructs_that_later_versions_run_have_their_parts():
         ('switch a { case "x" => b  default => { } } -> c', ["a", '"x"'], ["b", "{ }"]),
         ("if a { f() } else if b { } else { g() }", ["a", "b"], ["{ f() }", "{ }", "{ g() }"]),
         ("loop (max: 4, d: a) { }", ["4", "a"], ["{ }"]),
-        ("for x in a (max: 3) { f() }", ["a", "3"], ["{ f() }"]),
+        ("for x in a (max: 3) { f() }", ["a (max: 3)"], ["{ f() }"]),
         ("try { f() } catch e { } -> x", [], ["{ f() }", "{ }"]),
         ("until a", ["a"], []),
         ("next d: a, e: b", ["a", "b"], []),

@@ -194,6 +194,14 @@ def test_an_endpoint_that_takes_no_schema_is_asked_again_at_once_and_for_nothing
     assert warned == ["n0: b takes no schema (hint: say so); answers are asked for in words from now on"]
 
 
+def test_of_many_calls_that_find_out_at_once_one_tells_of_it() -> None:
+    refused = BackendError(SCHEMA_REFUSED, "b takes no schema", retryable=True)
+    warned: list[str] = []
+    p = program(plan(*[typed("int") for _ in range(5)], give(0)))
+    trace = execute_virtually(p, saying(*[refused] * 5, *"12345"), options=RunOptions(warn=warned.append))
+    assert (trace.failed, len(warned)) == (0, 1)
+
+
 def test_who_refuses_schemas_for_ever_fails() -> None:
     refused = BackendError(SCHEMA_REFUSED, "b takes no schema", retryable=True)
     assert failure(execute_virtually(NUMBERS, saying(refused, refused)))[0] == SCHEMA_REFUSED

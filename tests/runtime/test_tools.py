@@ -220,3 +220,50 @@ def test_one_that_is_simulated_gives_what_is_declared_by_the_seed() -> None:
     assert all(isinstance(number, float) for number in floats)
     assert first != second == again
     assert given(1) == [floats, first, second, again] != given(2)
+
+
+@LEVELS
+@pytest.mark.parametrize("inside", ["{0}(x)", "within(x)", 'switch x {{ case "b" => {0}(x)  default => {0}(x) }}'])
+def test_turns_of_a_for_keep_the_order_of_their_tools_unless_these_only_read(level: int, inside: str) -> None:
+    for name, starts in (("look", [0, 0, 0]), ("change", [0, 100, 200])):
+        tools = ScriptedToolbox({"look": (100, said), "change": (100, said)})
+        text = f"""agent A {{ {DECLARED}
+            flow within(x: str) -> str {{ return {name}(x) }}
+            @entry flow main(items: list[str]) -> list[str] {{
+                for x in items {{ return {inside.format(name)} }} -> all
+                return all
+            }}
+        }}""".replace("return switch", "switch")
+        trace = execute(program_of(text, level), tools, (["a", "b", "c"],))
+        assert trace.value == ["<a>", "<b>", "<c>"]
+        assert tools.log == [f"{name}['{x}'] at {start}" for x, start in zip("abc", starts, strict=True)]
+
+
+@LEVELS
+def test_after_a_turn_that_failed_no_other_changes_anything(level: int) -> None:
+    tools = ScriptedToolbox({"change": (100, lambda a: failing(a) if a["q"] == "b" else said(a)), "look": (10, said)})
+    text = f"""agent A {{ {DECLARED}
+        @entry flow main(items: list[str]) {{
+            for x in items {{
+                look(x) -> seen
+                print(seen)
+                change(x) -> changed
+                print(changed)
+            }}
+        }}
+    }}"""
+    trace = execute(program_of(text, level), tools, (["a", "b", "c"],))
+    assert [line for line in tools.log if line.startswith("change")] == ["change['a'] at 10", "change['b'] at 120"]
+    assert [failure.kind for failure in trace.failures] == ["tool_failed"]
+
+
+def test_a_try_catches_the_failure_of_a_tool() -> None:
+    tools = ScriptedToolbox({"look": (100, failing), "change": (10, said)})
+    text = f"""agent A {{ {DECLARED}
+        @entry flow main() -> str {{
+            try {{ return look("a") }} catch e {{ return change(e.kind + " " + e.operation) }} -> x
+            return x
+        }}
+    }}"""
+    trace = execute(program_of(text), tools)
+    assert (trace.status, trace.value) == (Status.SUCCEEDED, "<tool_failed x/body/inv#1>")

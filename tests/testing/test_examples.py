@@ -20,6 +20,7 @@ agent A {
         return {"facts": facts, "sum": ask("Sum up.", facts)}
     }
     flow pick(x: str) -> str { switch x { case "a" => "A" } -> y return y }
+    flow use() -> json { inv("t") -> a inv("t") -> b inv("t") -> c return [a, b, c] }
 }
 """
 
@@ -94,6 +95,7 @@ def test_patterns_may_be_repeated_and_lose_none_of_their_answers() -> None:
         ("// example: f() prints 5", 24, 'printed lines are expected, as in `prints "one", "two"`', None),
         ('// example: f() answers "x"', 25, 'patterns are expected, as in `answers {"pattern": "answer"}`', None),
         ('// example: f() answers {"(": 1}', 25, "'(' is not a regular expression: missing ), unterminated", None),
+        ("// example: f() tools 5", 23, 'tools are expected, as in `tools {"search": "what it gives"}`', None),
         ('// example: f() failing {"x": 1}', 25, "kinds of failure are expected, as in `failing", None),
     ],
 )
@@ -123,6 +125,8 @@ def check(example: str) -> list[tuple[str, tuple[str, ...]]]:
         'main("x") failing {"Sum": "timeout"} answers {"": "f"} fails prints "depth 1", "topic x"',
         'pick("a") gives "A" calls 0 takes 0s',
         'A.pick(x: "b") fails with no_match',
+        'use() tools {"t": {"a": 1}, "t": [2]} gives [{"a":1},[2],[2]] calls 0 takes 3s',
+        "use() fails with no_answer",
     ],
 )
 def test_an_example_holds(example: str) -> None:

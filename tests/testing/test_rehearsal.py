@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import apxm
-from apxm.errors import BackendError, UsageError
+from apxm.errors import BackendError, OperationError, UsageError
 from apxm.testing import rehearse
 
 SOURCE = """
@@ -78,3 +78,24 @@ def test_it_loads_neither_compiler_nor_http_client() -> None:
     names = loaded.stdout.split()
     assert "apxm.testing.rehearsal" in names
     assert not {"apxm.language.parser", "apxm.compiler.pipeline", "pyqwest", "sqlite3", "typer"} & {*names}
+
+
+def test_tools_give_what_the_test_says_and_are_told_of() -> None:
+    program = apxm.compile_text("""
+        agent A {
+            capability search(q: str) -> json readonly;
+            @entry flow main(q: str) -> json {
+                search(q) -> found
+                inv("store", text: ask("Sum up.", found)) -> stored
+                return [found, stored]
+            }
+        }
+    """)
+    given = {"search": lambda arguments: [arguments["q"]], "store": {"id": 7}}
+    run = rehearse(program, q="bees", tools=given, answers={"": "Bees."})
+    assert (run.value, run.duration_s, len(run.calls)) == ([["bees"], {"id": 7}], 3.0, 1)
+    told = [(call.tool, call.arguments, call.value, call.began_s, call.ended_s) for call in run.tool_calls]
+    assert told == [("search", {"q": "bees"}, ["bees"], 0, 1), ("store", {"text": "Bees."}, {"id": 7}, 2, 3)]
+    broken = rehearse(program, q="bees", tools={"search": OperationError("tool_failed", "down")})
+    assert [(call.tool, call.failure) for call in broken.tool_calls] == [("search", "tool_failed")]
+    assert [failure.kind for failure in rehearse(program, q="bees").failures] == ["no_answer"]

@@ -10,11 +10,13 @@ from apxm.backends.protocol import NO_LIMITS
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, IMAGE_TOKENS
 from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.definition import Family
+from apxm.operations.functions import FUNCTIONS, Function
 from apxm.operations.schemas import answer_format
-from apxm.operations.types import STR, Value, parse_type, text_form
+from apxm.operations.types import BOOL, FLOAT, INT, STR, Value, parse_type, text_form
 from apxm.program.frames import HIGH, LOW, Scenario
 from apxm.program.program import (
     AnyNode,
+    Apply,
     Cast,
     Compute,
     DictOf,
@@ -25,9 +27,11 @@ from apxm.program.program import (
     Input,
     ListOf,
     Literal,
+    Logic,
     Operand,
     Operate,
     Output,
+    Settled,
     Sum,
     TextForm,
     TextOf,
@@ -179,5 +183,18 @@ class Sizes:
                 return 2 + sum(self._of(item, frame, node) + 3 for item in items)
             case DictOf(keys=keys, values=values):
                 return 2 + sum(map(len, keys)) + sum(self._of(value, frame, node) + 6 for value in values)
+            case Settled(index=index):
+                return self._found[self._graph.number(frame, node.after[index])]
+            case Apply(function=name, arguments=arguments):
+                return self._applied(FUNCTIONS[name], [self._of(argument, frame, node) for argument in arguments])
+            case Logic():
+                return _NUMBER
             case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
                 return self._of(of, frame, node)
+
+    def _applied(self, function: Function, sizes: Sequence[float]) -> float:
+        if function.result in (INT, FLOAT, BOOL):
+            return _NUMBER
+        if self._scenario is LOW:
+            return 0.0
+        return inf if self._scenario is HIGH and function.grows else sum(sizes)

@@ -7,12 +7,19 @@ flow, where that result is not used.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from apxm.errors import InternalError
 from apxm.garbage import without_collector
 from apxm.ir.build import build_module
+from apxm.ir.core import Op
+from apxm.ir.operations import OperateOp
 from apxm.ir.structure import Module
+from apxm.ir.summary import Summary
 from apxm.language.checker import check
 from apxm.language.parser import parse
-from apxm.language.syntax import CallExpression, CheckedTree
+from apxm.language.syntax import CallExpression, CheckedTree, For
+from apxm.operations.effects import TOOL, Access
 from apxm.passes.remove_unused import UnusedOperations
 from apxm.source import Diagnostic, SourceFile
 
@@ -45,4 +52,27 @@ def warnings_of(checked: CheckedTree, module: Module, *, removed: bool = True) -
         if call.span.start >= end:  # one inside the arguments of another goes with that one
             found.append(Diagnostic("warning", "unused-result", message, call.callee[-1].span, help))
             end = call.span.end
-    return tuple(sorted(found, key=lambda warning: warning.span.start))
+    return tuple(sorted((*found, *_ordered_turns(module)), key=lambda warning: warning.span.start))
+
+
+def _ordered_turns(module: Module) -> Iterator[Diagnostic]:
+    """A warning for each `for` whose turns would run at once, and do not because of a tool."""
+    summary = Summary(module)
+    for op in (op for flow in module.flows.values() for op in flow.body.walk()):
+        if isinstance(op.origin, For) and op.loops and Access("write", TOOL) in summary.accesses(op):
+            tool = _writing_tool(op, module)
+            message = f"the turns of this `for` wait for each other: each may call `{tool}`, which is not `readonly`"
+            advice = f"where it changes nothing, declare that: `capability {tool}(…) readonly`"
+            yield Diagnostic("warning", "ordered-turns", message, op.origin.span.first(len(For.keyword)), advice)
+
+
+def _writing_tool(op: Op, module: Module) -> str:
+    """The first tool inside that may change something; there is one."""
+    opened = [op]
+    for each in opened:  # it grows while it is read
+        for inner in each.walk():
+            if isinstance(inner, OperateOp) and Access("write", TOOL) in inner.touches:
+                return str(inner.literals["tool"])
+            if inner.callee is not None:
+                opened.append(module.flows[inner.callee])
+    raise InternalError("a tool that changes something is in no operation")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from apxm.compiler.expressions import MOST_SHARED, FoldedValue, folded, folded_constant, place
+from apxm.compiler.expressions import MOST_SHARED, FoldedValue, folded, folded_constant, place, place_settling
 from apxm.compiler.order import Edge, OrderTracker, input_ports, same_kind
 from apxm.errors import InternalError
 from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
@@ -168,7 +168,9 @@ class _PlanBuilder:
         if not uses:
             return
         value = folded(op, [self.folded(operand) for operand in op.operands])
-        if not value.fits(uses):
+        if value.settles:
+            value = FoldedValue(Operand(self.add(place_settling(value.expression), op)))
+        elif not value.fits(uses):
             operands, (expression,) = place((value.expression,))
             value = FoldedValue(Operand(self.add(Compute(operands=operands, value=expression), op)))
         self.values[op.result] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,20 +13,36 @@ from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp, types_of
-from apxm.ir.values import CastOp, ConstantOp, DictOp, FieldOp, ListOp, SumOp, TextFormOp, TextOp, converted
+from apxm.ir.values import (
+    ApplyOp,
+    CastOp,
+    ConstantOp,
+    DictOp,
+    FieldOp,
+    ListOp,
+    LogicOp,
+    SumOp,
+    TextFormOp,
+    TextOp,
+    converted,
+)
 from apxm.language import syntax
 from apxm.language.literals import constant_value
 from apxm.language.syntax import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.operations.catalog import CONTENT_KINDS, TOOL_OPTIONS
 from apxm.operations.definition import Family
+from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
 from apxm.operations.labels import fold_label
+from apxm.operations.signatures import resolve_call
 from apxm.operations.types import (
     BOOL,
     BUILT_IN,
     ERROR,
     INT,
     JSON,
+    LARGEST_INT,
     LITERAL_TYPES,
+    STR,
     VERDICT,
     Type,
     Value,
@@ -137,10 +153,12 @@ class _FlowBuilder:
         match statement:
             case syntax.CallStatement():
                 self.bind(statement.target, self.call(statement.call, statement.target))
-            case syntax.Let(value=syntax.CallExpression() as call):
-                self.bind(statement.target, self.call(call, statement.target))
-            case syntax.Let():
-                self.bind(statement.target, self.expression(statement.value))
+            case syntax.Let(value=value, type=type_):
+                is_call = isinstance(value, syntax.CallExpression)
+                found = self.call(value, statement.target) if is_call else self.value(value)
+                if type_ is not None and found is not None:
+                    found = self.fitted(found, self.type(type_), statement)
+                self.bind(statement.target, found)
             case syntax.Return():
                 # The bare arm of a construct that gives nothing is there for its effect alone.
                 return None if statement.value is None else self.expression(statement.value)
@@ -342,18 +360,51 @@ class _FlowBuilder:
                 return self.cast(expression)
             case syntax.FieldOf(value=value, name=name):
                 return self.add(FieldOp(self.value(value), name.text), expression).result
-            case syntax.Addition(operands=operands):
-                return self.addition([self.shown(operand) for operand in operands], expression)
+            case syntax.Item(value=value, index=index):
+                return self.applied(ITEM_OF, [self.value(value), self.value(index)], expression)
+            case syntax.Part(value=value, start=start, end=end):
+                bounds = [
+                    self.add(ConstantOp(0, INT), expression).result if start is None else self.value(start),
+                    self.add(ConstantOp(LARGEST_INT, INT), expression).result if end is None else self.value(end),
+                ]
+                return self.applied(PART_OF, [self.value(value), *bounds], expression)
+            case syntax.Arithmetic(operators=operators, operands=operands):
+                return self.arithmetic(operators, operands, expression)
+            case syntax.Negative(value=value):
+                return self.applied(NEGATION, [self.value(value)], expression)
+            case syntax.Comparison(operator=operator, left=left, right=right):
+                return self.comparison(operator, [self.value(left), self.value(right)], expression)
+            case syntax.Logic(operator=operator, operands=operands):
+                return self.add(LogicOp(operator, [self.value(operand) for operand in operands]), expression).result
+            case syntax.Not(value=value):
+                return self.applied("not", [self.value(value)], expression)
             case syntax.CallExpression():
                 return self.call(expression, None)
             case _:
                 raise InternalError(f"{expression.span.place}: {type(expression).__name__} passed the checker")
 
-    def addition(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
-        """Numbers add up from the left until the first operand that is no number; from there on all is text."""
-        numbers = next((i for i, operand in enumerate(operands) if not operand.type.is_number), len(operands))
+    def arithmetic(
+        self, operators: Sequence[str], operands: Sequence[syntax.Expression], place: syntax.Syntax
+    ) -> SSAValue:
+        """From left to right; what stands between other operators than `+` is one sum."""
+        left, *rest = map(self.shown, operands)
+        summed = [left]
+        for operator, right in zip(operators, rest, strict=True):
+            if operator == CONCATENATION:
+                summed.append(right)
+            else:
+                summed = [self.applied(operator, [self.sum(summed, place), right], place)]
+        return self.sum(summed, place)
+
+    def sum(self, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
+        """Numbers add up from the left until the first operand that is no number, and lists are joined until the first
+        that is no list; from there on all is text."""
+        numbers = _count(operands, lambda type_: type_.is_number)
+        lists = _count(operands, lambda type_: type_.is_list)
         if numbers > 1:
             operands = [self.add(SumOp(operands[:numbers]), place).result, *operands[numbers:]]
+        elif lists > 1:
+            operands = [self.applied(CONCATENATION, operands[:lists], place), *operands[lists:]]
         if len(operands) == 1:
             return operands[0]
         return self.add(TextOp(operands), place).result
@@ -378,6 +429,19 @@ class _FlowBuilder:
             return self.fitted(value, target, cast)
         return self.add(CastOp(value, target), cast).result
 
+    def comparison(self, operator: str, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
+        """A verdict compares with a text by its label."""
+        if {operand.type for operand in operands} == {VERDICT, STR}:
+            operands = [o if o.type == STR else self.add(FieldOp(o, "label"), place).result for o in operands]
+        return self.applied(operator, operands, place)
+
+    def applied(self, function: str, operands: Sequence[SSAValue], place: syntax.Syntax) -> SSAValue:
+        resolved = resolve_call(FUNCTIONS[function].signatures, [operand.type for operand in operands])
+        if resolved is None:
+            raise InternalError(f"{place.span.place}: operands that `{function}` does not take passed the checker")
+        fitted = [self.fitted(o, type_, place) for o, type_ in zip(operands, resolved.parameters, strict=True)]
+        return self.add(ApplyOp(function, fitted, resolved.result), place).result
+
     def call(self, call: syntax.CallExpression, target: syntax.Identifier | None) -> SSAValue | None:
         match self.checked.calls[call]:
             case OperationCall() as found:
@@ -393,6 +457,8 @@ class _FlowBuilder:
         operation = found.operation
         value = self.shown if operation.family in _WRITTEN_OUT else self.value
         arguments = [value(argument) for argument in found.arguments]
+        if operation.family is Family.VALUE:
+            return self.applied(operation.name, arguments, call)
         options: dict[str, SSAValue] = {}
         literals: dict[str, Value] = {}
         for name, expression in found.options.items():
@@ -456,3 +522,8 @@ class _FlowBuilder:
         records = self.checked.records
         found = parse_type(name.name, records) if name.element is None else list_of(self.type(name.element))
         return optional(found) if name.optional else found
+
+
+def _count(operands: Sequence[SSAValue], is_meant: Callable[[Type], bool]) -> int:
+    """How many of the first operands have such a type."""
+    return next((i for i, operand in enumerate(operands) if not is_meant(operand.type)), len(operands))

@@ -146,6 +146,10 @@ def _class_of(operation: Operation) -> type[OperateOp]:
 
 
 OPERATE_OPS: MappingProxyType[str, type[OperateOp]] = MappingProxyType(
-    {name: _class_of(operation) for name, operation in AVAILABLE.items() if operation.family is not Family.CONTENT}
+    {
+        name: _class_of(operation)
+        for name, operation in AVAILABLE.items()
+        if operation.family not in (Family.CONTENT, Family.VALUE)
+    }
 )
-"""The classes, by the operation's name."""
+"""The classes, by the operation's name; a function of values has none."""

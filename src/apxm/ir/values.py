@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.ir.literals import written
-from apxm.operations.types import BUILT_IN, FLOAT, INT, JSON, STR, Type, Value, assignable, conforms, list_of
+from apxm.operations.functions import FUNCTIONS, Function
+from apxm.operations.types import BOOL, BUILT_IN, FLOAT, INT, JSON, STR, Type, Value, assignable, conforms, list_of
+from apxm.program.program import Connective
 
 
 class ValueOp(Op):
@@ -168,6 +170,45 @@ class TextFormOp(ValueOp):
         self.expect_result(STR)
         if self.operands[0].type.name not in BUILT_IN:
             raise InvalidModule(f"expected a plan or a verdict, found {self.operands[0].type}")
+
+
+class ApplyOp(ValueOp):
+    """A function of the operands, or an operator; it fails at run time where there is no such value."""
+
+    __slots__ = ()
+    name = "ais.apply"
+
+    def __init__(self, function: str, operands: Sequence[SSAValue], result: Type) -> None:
+        super().__init__(operands, result, literals={"function": function})
+
+    @property
+    def function(self) -> Function:
+        return FUNCTIONS[self.literals["function"]]
+
+    def verify(self) -> None:
+        # Inlining narrows operands from json to what a run would find there, so their types say nothing.
+        function = FUNCTIONS.get(self.literals["function"])
+        if function is None or not function.takes(len(self.operands)):
+            raise InvalidModule(f"{len(self.operands)} operands for {self.literals['function']!r}")
+
+
+class LogicOp(ValueOp):
+    """``and`` or ``or``: the operands behind the first that decides it are not needed, and may have failed."""
+
+    __slots__ = ()
+    name = "ais.logic"
+
+    def __init__(self, operator: str, operands: Sequence[SSAValue]) -> None:
+        super().__init__(operands, BOOL, literals={"operator": operator})
+
+    @property
+    def operator(self) -> Connective:
+        return self.literals["operator"]
+
+    def verify(self) -> None:
+        self.expect_result(BOOL)
+        if not self.operands or any(operand.type != BOOL for operand in self.operands):
+            raise InvalidModule("expected bools, at least one")
 
 
 class ToFloatOp(ValueOp):

@@ -10,7 +10,7 @@ from apxm.language import syntax
 from apxm.language.elsewhere import method_advice
 from apxm.language.lalr import RESERVED_WORDS, Parts, Token
 from apxm.language.report import Report
-from apxm.language.text import fields_of, read_text, reference
+from apxm.language.text import fields_of, is_deep, read_text, reference
 from apxm.operations.types import fits_int
 from apxm.source import SourceFile, Span
 
@@ -122,7 +122,8 @@ class Builder:
         return self._declared(parts[1])
 
     def let(self, parts: Parts) -> syntax.Let:
-        return syntax.Let(span=self._span(parts), target=self._declared(parts[1]), value=parts[3])
+        type_ = _first(syntax.TypeName, parts)
+        return syntax.Let(span=self._span(parts), target=self._declared(parts[1]), type=type_, value=parts[-1])
 
     def return_value(self, parts: Parts) -> syntax.Return:
         return syntax.Return(span=self._span(parts), value=parts[1] if len(parts) > 1 else None)
@@ -179,16 +180,39 @@ class Builder:
 
     def options(self, parts: Parts) -> _ItemList:
         for part in _all(syntax.Expression, parts):
-            self.report.error("syntax", "found a value without a name, expected `name: value`", part.span)
+            items = isinstance(part, syntax.Comparison) and part.operator == "in"
+            advice = "for each item of a list: `for item in items { … }`" if items else None
+            self.report.error("syntax", "found a value without a name, expected `name: value`", part.span, advice)
         return _ItemList(self._span(parts), _all(syntax.NamedArgument, parts))
 
     # --- expressions
 
-    def comparison(self, parts: Parts) -> syntax.Comparison:
-        operator = next(part.text for part in parts if isinstance(part, Token))
-        return syntax.Comparison(span=self._span(parts), operator=operator, operands=_all(syntax.Expression, parts))
+    def conjunction(self, parts: Parts) -> syntax.Logic:
+        return syntax.Logic(span=self._span(parts), operator=parts[1].text, operands=tuple(parts[::2]))
 
-    expression = conjunction = negation = comparison
+    expression = conjunction
+
+    def negation(self, parts: Parts) -> syntax.Not:
+        *words, value = parts
+        for word in words[-2 if len(words) % 2 == 0 else -1 :]:  # of a hundred, so that the tree stays flat
+            value = syntax.Not(span=Span(self.source, word.start, value.span.end), value=value)
+        return value
+
+    def comparison(self, parts: Parts) -> syntax.Comparison:
+        left, operator, right = parts
+        return syntax.Comparison(span=self._span(parts), operator=operator.text, left=left, right=right)
+
+    def addition(self, parts: Parts) -> syntax.Arithmetic:
+        operators = tuple(token.text for token in parts[1::2])
+        return syntax.Arithmetic(span=self._span(parts), operators=operators, operands=tuple(parts[::2]))
+
+    multiplication = addition
+
+    def negative(self, parts: Parts) -> syntax.Negative:
+        value: syntax.Expression = parts[1]
+        if isinstance(value, syntax.Negative) and isinstance(value.value, syntax.Negative):
+            value = value.value.value  # the sign of a sign of a sign is one
+        return syntax.Negative(span=self._span(parts), value=value)
 
     def cast(self, parts: Parts) -> syntax.Expression:
         value: syntax.Expression = parts[0]
@@ -199,15 +223,29 @@ class Builder:
     def type_or_null(self, parts: Parts) -> syntax.TypeOrNull:
         return syntax.TypeOrNull(span=self._span(parts), type=parts[0])
 
-    def addition(self, parts: Parts) -> syntax.Addition:
-        return syntax.Addition(span=self._span(parts), operands=_all(syntax.Expression, parts))
-
     def variable(self, parts: Parts) -> syntax.Expression:
         self._check_used(parts[0][0])
         return reference(parts[0], self.report)
 
     def field(self, parts: Parts) -> syntax.Expression:
-        return fields_of(parts[0], [self._identifier(name) for name in parts[2::2]], self.report)
+        return fields_of(parts[0], [self._identifier(parts[2])], self.report)
+
+    def item(self, parts: Parts) -> syntax.Expression:
+        value, bracket, index, _ = parts
+        if is_deep(value, bracket.span(self.source), self.report):
+            return value
+        return syntax.Item(span=self._span(parts), value=value, index=index)
+
+    def part(self, parts: Parts) -> syntax.Expression:
+        value, bracket, *bounds, _ = parts
+        if is_deep(value, bracket.span(self.source), self.report):
+            return value
+        colon = next(i for i, part in enumerate(bounds) if isinstance(part, Token))
+        start, end = (next(iter(side), None) for side in (bounds[:colon], bounds[colon + 1 :]))
+        return syntax.Part(span=self._span(parts), value=value, start=start, end=end)
+
+    def bound(self, parts: Parts) -> syntax.Expression:
+        return parts[0]
 
     def path(self, parts: Parts) -> list[syntax.Identifier]:
         return [self._identifier(name) for name in parts[::2]]
@@ -258,7 +296,7 @@ class Builder:
         return read_text(self.source, token.start, token.text, self.report)
 
     def number(self, parts: Parts) -> syntax.Constant:
-        span, digits = self._span(parts), parts[0].text
+        span, digits = self._span(parts), "".join(token.text for token in parts)
         value = float(digits) if any(mark in digits for mark in ".eE") else _whole_number(digits)
         if value is None:
             self.report.error("bad-number", "whole numbers go from -2^63 to 2^63-1", span)
@@ -266,8 +304,13 @@ class Builder:
             self.report.error("bad-number", "this number is too large for a double", span)
         return syntax.Constant(span=span, value=0 if value is None else value)
 
+    signed = number
+
     def truth(self, parts: Parts) -> syntax.Constant:
         return syntax.Constant(span=self._span(parts), value=parts[0].text == "true")
+
+    def null(self, parts: Parts) -> syntax.Constant:
+        return syntax.Constant(span=self._span(parts), value=None)
 
     # --- helpers
 

@@ -53,7 +53,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # types
         "wrong-type": "A value has a type that does not fit.",
         "misplaced-content": "An image or a file stands elsewhere than among the context of a model call.",
-        "bad-addition": "`+` has two sides of which neither is text, and that are not two numbers.",
+        "bad-addition": "`+` has two sides of which neither is text, and that are neither two numbers nor two lists.",
+        "bad-pattern": "A regular expression is none, or holds what cannot be told in linear time.",
         "missing-field": "A record that is written out lacks a field that has no default.",
         "no-field": "A field of something that has none of this name.",
         "no-value": "Something that gives no value is used as one.",
@@ -73,6 +74,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         # versions, warnings
         "not-yet": "Part of AIS that this version cannot run yet.",
         "placeholder": "Warning: a plain text holds the name of a value in braces, and only f-strings put values in.",
+        "ordered-turns": "Warning: calls of a tool that may change something keep the turns of a `for` in order.",
         "unused-result": "Warning: nothing uses the result of a call without effects, so it is made at -O0 only.",
     }
 )

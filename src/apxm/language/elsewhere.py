@@ -70,7 +70,7 @@ TYPES = _each(
 
 WORDS = _each(
     ("def fn func function fun proc sub method procedure export public private static async", _FLOW),
-    ("var const val auto mut final set my local int float str string bool number", _LET),
+    ("var const val auto mut final set my local int float str string bool", _LET),
     ("import from include require use using package module", _FILE),
     ("class interface trait struct enum object namespace", "agents hold flows: `agent Name { … }`; " + RECORD),
     ("record data schema model type typedef", RECORD),
@@ -91,7 +91,7 @@ WORDS = _each(
     ("new", _NEW),
     ("del delete global nonlocal typeof instanceof", _CONSTANT),
     ("echo puts printf println", _PRINT),
-    ("is", "values are compared by `==`, which comes with a later version"),
+    ("is", "values are compared by `==`"),
     ("entry main", "the entry is marked by `@entry flow name(…) { … }`"),
     ("memory state", "an agent has no `memory` of its own; " + _UMEM + ", which comes with a later version"),
     (
@@ -123,16 +123,26 @@ CALLS = _each(
     ("talk send", "another agent is told something by `communicate(agent, message)`"),
     ("log echo puts println printf write", _PRINT),
     ("str string repr to_string tostring", _TEXT),
-    ("int float bool parse_int parsefloat parseint", "`number(text)` comes with a later version"),
+    ("int float parse_int parse_float parsefloat parseint to_number", "the number that a text writes: `number(text)`"),
+    ("bool", "whether something holds is said by a comparison: `x == …`"),
     ("list dict tuple array object", 'a list is written `[a, b]`, an object `{"key": value}`'),
     ("input read open readline fetch", _OUTSIDE),
     ("map filter foreach enumerate", _EACH),
     ("gather wait await all join_all parallel", "`wait_all(a, b)` waits for several; " + _PARALLEL),
     ("concat concatenate combine", "text is joined by `+`, the lines of several values by `merge(a, b)`"),
     ("format sprintf", 'values are put into text by `f"…{name}…"`'),
-    ("length size count", "`len(x)` comes with a later version"),
-    ("strip", "`trim(x)` comes with a later version"),
-    ("sorted", "`sort(xs)` comes with a later version"),
+    ("length size count", "it is written `len(x)`"),
+    ("strip", "it is written `trim(x)`"),
+    ("sorted", "it is written `sort(xs)`"),
+    ("uppercase toupper to_upper", "it is written `upper(x)`"),
+    ("lowercase tolower to_lower", "it is written `lower(x)`"),
+    ("startswith", "it is written `starts_with(text, part)`"),
+    ("endswith", "it is written `ends_with(text, part)`"),
+    ("includes has", "it is written `x in xs`"),
+    ("match test regex re_match search", 'it is written `matches(text, "pattern")`'),
+    ("json_parse parse loads json_loads", "it is written `parse_json(text)`"),
+    ("dumps json_dumps stringify", "it is written `to_json(x)`"),
+    ("set dedupe distinct uniq", "it is written `unique(xs)`"),
     ("raise throw error fail exit quit abort assert", _FAIL),
     ("sleep delay", _WAIT),
 )
@@ -155,7 +165,7 @@ _FUNCTIONS_OF_METHODS = _each(
     ("unique", "unique"),
 )
 _OTHER_METHODS = _each(
-    ("append push add extend concat insert", "`+` joins text, and lists with a later version; a value never changes"),
+    ("append push add extend concat insert", "`xs + [x]` is a list with one item more; a value never changes"),
     ("format", 'values are put into text by `f"…{name}…"`'),
     ("tostring", _TEXT),
     ("get keys values items", "a field of json is read by `x.name`"),
@@ -166,7 +176,7 @@ AGENTS = _each(
     ("console logging logger log", _PRINT),
     ("self this", "a flow of the same agent is called by `flow(…)`"),
     ("math os sys re random time datetime np pd", "there are no libraries; " + _OUTSIDE),
-    ("json yaml", "`to_json` and `parse_json` come with a later version; " + _TEXT),
+    ("json yaml", "JSON is written by `to_json(x)`, and read by `parse_json(text)`"),
     ("asyncio promise", _WAIT),
 )
 """Help by what stands before the point of a call, where it is neither an agent nor a value."""
@@ -204,16 +214,16 @@ def method_advice(value: str, method: str) -> str:
     """Where `method` of `value`, as it is written, was called."""
     name = method.lower().replace("_", "")
     if (function := _FUNCTIONS_OF_METHODS.get(name)) is not None:
-        return f"{_METHODS}; `{function}({value})` comes with a later version"
+        return f"{_METHODS}; it is written `{function}({value})`"
     return f"{_METHODS}; {_OTHER_METHODS[name]}" if name in _OTHER_METHODS else _METHODS
 
 
 def field_advice(owner: Type, field: str) -> str | None:
     """Where `field` of a value of type `owner` was read, which has no fields."""
     if (function := _FUNCTIONS_OF_METHODS.get(field.lower())) is not None:
-        return f"`{function}(x)` comes with a later version"
+        return f"it is written `{function}(x)`"
     if owner.is_list:
-        return "a list goes on as a whole; its items, `xs[i]` and `for x in xs { … }`, come with a later version"
+        return "an item of a list is `xs[i]`; `for x in xs { … }` takes them one by one"
     if owner.present.fields is not None or owner.present == JSON:
         return f"`(x as {owner.present}).{field}` reads it, and fails where it is null"
     return "an answer is text; one with fields is asked for by `schema: Type`" if owner == STR else None
@@ -221,8 +231,10 @@ def field_advice(owner: Type, field: str) -> str | None:
 
 def cast_advice(found: Type, target: Type) -> str | None:
     """Where a value of type `found` was said to be a `target`."""
+    if found == STR and target.is_number:
+        return "text is not read by `as`; `number(x)` reads a number"
     if found == STR:
-        return "text is not read by `as`; a model's answer is asked for as a value by `schema:`"
+        return f"text is not read by `as`; `parse_json(x) as {target}` reads JSON"
     if target == STR:
         return _TEXT
     if found.fields is not None and target.fields is not None:

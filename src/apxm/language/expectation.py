@@ -21,7 +21,8 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
 _SIGNS = (
-    "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ PLUS + QMARK ?"
+    "ARROW -> ARM => LBRACE { RBRACE } LPAR ( RPAR ) LSQB [ RSQB ] COMMA , COLON : EQUAL = DOT . AT @ QMARK ? "
+    "PLUS + MINUS - STAR * SLASH / PERCENT %"
 )
 _kinds = _SIGNS.split()
 _NAMES = {
@@ -33,17 +34,29 @@ _NAMES = {
     END: "the end of the file",
 }
 """What messages call the kinds of tokens that are no words."""
-_EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "LSQB", "LBRACE", "LPAR", "NOT"}
-_CONTINUATION = {"PLUS", "COMPARE", "AND", "OR", "DOT", "AS", "QMARK"}
+_EXPRESSION = {"NAME", "TEXT", "NUMBER", "TRUE", "FALSE", "NULL", "LSQB", "LBRACE", "LPAR", "MINUS", "NOT"}
+_CONTINUATION = {
+    "PLUS",
+    "MINUS",
+    "STAR",
+    "SLASH",
+    "PERCENT",
+    "COMPARE",
+    "IN",
+    "AND",
+    "OR",
+    "DOT",
+    "LSQB",
+    "AS",
+    "QMARK",
+}
 """What may follow any expression: true, and no help."""
 
 _BOUND_ONCE = "a name is bound once, and its value never changes: `let other = …`"
 _STATEMENTS = {
     "EQUAL": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
     "COLON": "a result is bound behind its call, `ask(…) -> name`; other values by `let name = …`",
-    "PLUS": _BOUND_ONCE,
-    "DOT": _BOUND_ONCE,
-    "LSQB": f"one item, `xs[i]`, comes with a later version; {_BOUND_ONCE}",
+    **dict.fromkeys(("PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "DOT", "LSQB"), _BOUND_ONCE),
     "ARROW": "`->` binds the result of a call; other values are bound by `let name = …`",
     "NAME": "a statement is a call, `let`, `return` or `switch`",
 }

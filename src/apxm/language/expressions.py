@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apxm.language import syntax
 from apxm.language.declarations import Findings
 from apxm.language.elsewhere import NO_TERNARY, cast_advice, field_advice
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
+from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
+from apxm.operations.signatures import resolve_call
 from apxm.operations.types import (
     BOOL,
     DEEPEST_TYPE,
@@ -132,7 +136,7 @@ class FlowExpressions:
         match expression:
             case syntax.Constant(value=value):
                 return isinstance(value, str) and not value.strip()
-            case syntax.FormatText() | syntax.Addition():
+            case syntax.FormatText() | syntax.Arithmetic():
                 return all(map(self.is_blank, expression.expressions))
             case _:
                 return isinstance(expression, syntax.Name) and self.scopes.is_blank(expression.text)
@@ -161,10 +165,23 @@ class FlowExpressions:
             case syntax.TypeOrNull():
                 self._report.error("syntax", "a type stands here, expected a value", expression.span, NO_TERNARY)
                 return UNKNOWN
-            case syntax.Addition():
-                return self._addition(expression)
+            case syntax.Item():
+                return self._item(expression)
+            case syntax.Part():
+                return self._part(expression)
+            case syntax.Arithmetic():
+                return self._arithmetic(expression)
+            case syntax.Negative():
+                return self.applied(NEGATION, (self.value(expression.value),), expression.value, "takes a number")
             case syntax.Comparison():
                 return self._comparison(expression)
+            case syntax.Logic():
+                for operand in expression.operands:
+                    self.fit(operand, BOOL, f"`{expression.operator}`")
+                return BOOL
+            case syntax.Not():
+                self.fit(expression.value, BOOL, "`not`")
+                return BOOL
             case syntax.CallExpression():
                 return self._call(expression)
             case _:
@@ -250,11 +267,20 @@ class FlowExpressions:
             case _:
                 return ()
 
-    def _addition(self, addition: syntax.Addition) -> Type:
-        left = self.value(addition.operands[0])
-        for operand in addition.operands[1:]:
-            right = self.value(operand)
-            left = self._sum(left, right, operand)
+    # --- operators ---------------------------------------------------------------------------------------------------
+
+    def _arithmetic(self, arithmetic: syntax.Arithmetic) -> Type:
+        left = self.value(arithmetic.operands[0])
+        for operator, operand in zip(arithmetic.operators, arithmetic.operands[1:], strict=True):
+            if operator == "+" and left.is_list and _is_empty(operand):
+                right = self._types[operand] = left
+            else:
+                right = self.value(operand)
+            if operator == "+":
+                left = self._sum(left, right, operand)
+            else:
+                advice = 'values are put into text by `f"…{name}…"`' if (operator, left) == ("%", STR) else None
+                left = self.applied(operator, (left, right), operand, "takes two numbers", advice)
         return left
 
     def _sum(self, left: Type, right: Type, operand: syntax.Expression) -> Type:
@@ -264,42 +290,69 @@ class FlowExpressions:
             return UNKNOWN
         if left.is_number and right.is_number:
             return FLOAT if FLOAT in (left, right) else INT
-        message = f"`+` adds two numbers or joins text, and this is `{left}` + `{right}`"
-        self._report.error(
-            "bad-addition", message, operand.span, 'make one side text to join their text forms: `"" + …`'
-        )
+        if left.is_list and right.is_list:
+            return self.applied(CONCATENATION, (left, right), operand, "joins two lists")
+        message = f"`+` adds two numbers, or joins two lists or text, and this is `{left}` + `{right}`"
+        others = [found for found in (left, right) if found != JSON]
+        advice = self._conversion(JSON, others[0]) if len(others) == 1 else None
+        advice = advice or 'make one side text to join their text forms: `"" + …`'
+        self._report.error("bad-addition", message, operand.span, advice)
         return UNKNOWN
 
     def _comparison(self, comparison: syntax.Comparison) -> Type:
         operator = comparison.operator
-        if operator in ("and", "or", "not"):
-            for operand in comparison.operands:
-                self.fit(operand, BOOL, f"`{operator}`")
+        types = self.value(comparison.left), self.value(comparison.right)
+        if operator == "in":
+            what, advice = "looks into a list, a text or json", None
         else:
-            self._compare(operator, *comparison.operands)
-        return BOOL
-
-    def _compare(self, operator: str, first: syntax.Expression, second: syntax.Expression) -> None:
-        left, right = self.value(first), self.value(second)
-        if operator in ("==", "!="):
-            fits, expected = _may_be_equal(left, right), "two values of one type"
-        else:
-            fits, expected = _are_ordered(left, right), "two numbers or two texts"
-        if not fits:
-            message = f"`{operator}` compares {expected}, and this is `{left}` {operator} `{right}`"
-            mixed = STR in (left, right) and VERDICT not in (left, right)
+            what = "compares two " + ("values of one type" if operator in ("==", "!=") else "numbers or two texts")
+            mixed = STR in types and VERDICT not in types
             advice = 'make the other side text too: `"" + …`' if mixed else None
-            self._report.error("wrong-type", message, second.span, advice)
+        return self.applied(operator, types, comparison.right, what, advice)
+
+    def _item(self, item: syntax.Item) -> Type:
+        owner = self._whole(item.value)
+        index = self.value(item.index) if owner in (JSON, UNKNOWN) else self.fit(item.index, INT, "an index")
+        if owner == JSON and index not in (INT, STR, UNKNOWN):
+            message = f"found `{index}`, expected `int`, or `str` for a key, between the brackets"
+            self._report.error("wrong-type", message, item.index.span, self._conversion(index, INT))
+            index = UNKNOWN
+        return self.applied(ITEM_OF, (owner, index), item, "takes an item")
+
+    def _part(self, part: syntax.Part) -> Type:
+        owner = self._whole(part.value)
+        for bound in (part.start, part.end):
+            if bound is not None:
+                self.fit(bound, INT, "a bound of `[…:…]`")
+        return self.applied(PART_OF, (owner, INT, INT), part, "takes a part")
+
+    def _whole(self, value: syntax.Expression) -> Type:
+        """The type of what an item or a part is taken of."""
+        found = self.value(value)
+        if found.is_list or found in (STR, JSON, UNKNOWN):
+            return found
+        message = f"found `{found}`, expected a list, a text or json to take an item of"
+        self._report.error("wrong-type", message, value.span)
+        return UNKNOWN
+
+    def applied(
+        self, name: str, types: Sequence[Type], place: syntax.Expression, what: str, advice: str | None = None
+    ) -> Type:
+        """The type of what a function gives for arguments of such types; `what` says in an error what it does."""
+        function = FUNCTIONS[name]
+        if UNKNOWN in types:
+            return function.result or UNKNOWN
+        resolved = resolve_call(function.signatures, types)
+        if resolved is not None:
+            result = resolved.result
+            return self.list_type(result.element, place.span) if result.is_list and result.element else result
+        if advice is None and JSON in types:
+            advice = self._conversion(JSON, next((found for found in types if found != JSON), FLOAT))
+        between = f" {name} " if name == "in" or not name.isidentifier() else ", "
+        shown = between.join(f"`{found}`" for found in types)
+        self._report.error("wrong-type", f"`{name}` {what}, and this is {shown}", place.span, advice)
+        return UNKNOWN
 
 
-def _may_be_equal(left: Type, right: Type) -> bool:
-    # a verdict compares by its label
-    return UNKNOWN in (left, right) or {left, right} == {VERDICT, STR} or common_type((left, right)) is not None
-
-
-def _are_ordered(left: Type, right: Type) -> bool:
-    numbers, texts = (
-        all(found in (*kind, JSON, UNKNOWN) for found in (left, right))  # what json holds, only a run can tell
-        for kind in ((INT, FLOAT), (STR,))
-    )
-    return numbers or texts
+def _is_empty(expression: syntax.Expression) -> bool:
+    return isinstance(expression, syntax.ListDisplay) and not expression.items

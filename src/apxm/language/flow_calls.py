@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeGuard
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments, match_arguments
 from apxm.language.declarations import DeclaredAgent, DeclaredCapability, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
-from apxm.language.later import FUNCTIONS
+from apxm.language.later import OPERATIONS as LATER_OPERATIONS
 from apxm.language.literals import is_literal
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
@@ -16,8 +17,10 @@ from apxm.language.tool_calls import FlowToolCalls
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Family, Operation, Parameter
 from apxm.operations.effects import Effect
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.labels import fold_label
-from apxm.operations.types import TYPE, Type
+from apxm.operations.texts import pattern_flaw
+from apxm.operations.types import NONE, TYPE, Type
 from apxm.source import Span
 
 
@@ -70,7 +73,7 @@ class FlowCalls(FlowToolCalls):
             message = f"`{name.text}` is a value, and only operations and flows can be called"
             self._report.error("unknown-operation", message, name.span)
             return None
-        if owner is None and name.text in FUNCTIONS:
+        if owner is None and name.text in LATER_OPERATIONS:
             self._report.not_yet(f"{name.text}(…)", name.span)
             return None
         if owner is not None:
@@ -132,11 +135,24 @@ class FlowCalls(FlowToolCalls):
         )
         if not operation.available:
             self._report.not_yet(operation.name, call.callee[0].span)
+        if operation.family is Family.VALUE:
+            return self._function(call, operation, [*positional, *matched.variadic])
         if answer is not None:
             return answer
         if operation.effect is Effect.OTHER or UNKNOWN in operands:
             return UNKNOWN  # what a later version defines, and what is reported already, fits everywhere
         return operation.result_for(operands, by_key="key" in given)
+
+    def _function(
+        self, call: syntax.CallExpression, operation: Operation, arguments: Sequence[syntax.Expression]
+    ) -> Type:
+        function = FUNCTIONS[operation.name]
+        (signature, *others) = function.signatures
+        if not function.takes(len(arguments)) or not (others or signature.is_generic):
+            return function.result or UNKNOWN  # its arguments were looked at one by one
+        types = [UNKNOWN if (found := self._types[argument]) == NONE else found for argument in arguments]
+        expected = " or ".join(f"`{way.taken}`" for way in function.signatures)
+        return self.applied(function.name, types, call, f"takes {expected}")
 
     def _flow(self, call: syntax.CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.callee)
@@ -177,6 +193,13 @@ class FlowCalls(FlowToolCalls):
             return
         fit = self.fit_literal if parameter.literal else self.fit
         found = fit(argument, parameter.type, name)
+        if parameter.is_pattern and isinstance(argument, syntax.Constant) and isinstance(argument.value, str):
+            flaw = pattern_flaw(argument.value)
+            if flaw is not None:
+                advice = (
+                    "expressions are RE2's: they refer to nothing matched before, and look neither ahead nor behind"
+                )
+                self._report.error("bad-pattern", flaw, argument.span, advice)
         if found == UNKNOWN or not parameter.literal:
             return
         if not is_literal(argument):
@@ -255,5 +278,8 @@ def _as_type_name(written: syntax.Expression) -> syntax.TypeName | None:
                 if found is None
                 else syntax.TypeName(span=written.span, name=found.name, element=found.element, optional=True)
             )
+        case syntax.Item(value=syntax.Name(text=text), index=inner):
+            found = _as_type_name(inner)
+            return None if found is None else syntax.TypeName(span=written.span, name=text, element=found)
         case _:
             return None

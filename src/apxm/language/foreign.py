@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard, cast
 
-from apxm.language import later
 from apxm.language.elsewhere import NO_TERNARY, RECORD, TYPES, WORDS, method_advice, word_advice
 from apxm.language.lalr import STATEMENT_WORDS, Token
 from apxm.language.report import Report
@@ -16,16 +15,14 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.source import SourceFile, Span
 
 OPENERS = {"LBRACE": "RBRACE", "LPAR": "RPAR", "LSQB": "RSQB"}
-BINDING = ("EQUAL", "COLON", "ARROW", "PLUS", "DOT", "LSQB")
+BINDING = ("EQUAL", "COLON", "ARROW", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "DOT", "LSQB")
 """What follows a name that somebody wants to bind or to change, whatever the name is elsewhere."""
 _WINDOW = 100
 """Characters in front of a place that are looked at."""
-_SUBSCRIPT = re.compile(r"\[[^\[\]\n]*\]")
 _METHOD = re.compile(r"\.[ \t]*(\w+)(?=[ \t]*\()")
 _METHOD_BEFORE = re.compile(r"[)\]}\"][ \t]*\.[ \t]*(\w+)[ \t]*\Z")
 _VALUE_END = re.compile(r'[)\]}"][ \t]*\Z')
 _INSIDE_TEXT = re.compile(r'"[^\s"(),\[\]{}]*\Z')
-_SIGN = re.compile(r"[-*/%&|?!<>=.:~^]+")
 _OR_NULL = re.compile(r"\|\s*(?:null|[Nn]one|nil|undefined)\b")
 _LAMBDA = re.compile(r"\blambda[ \t]*\Z")
 _WORD_BEFORE = re.compile(r"(\w+)([ \t]*)\Z")
@@ -35,9 +32,10 @@ _DEFAULT = "`default => …` takes what no case matches"
 _RESULT = "the type of what a flow gives stands behind `->`"
 _ONE_NAME = "a `let` binds one name, and a field is read by `x.name`"
 _COMMENT = "a comment starts with `//`; a value is bound by `let name = …`"
+_ONE_BY_ONE = "arguments are written one by one"
+_NOT_IN = "it is written `not x in xs`"
 _SEVERAL = 'several values are a list, `[a, b]`, or an object, `{"a": a, "b": b}`'
 
-_LATER_OPERATORS = frozenset("-*/%")
 _OPERATORS = {
     "&&": "it is written `and`",
     "||": "it is written `or`",
@@ -46,9 +44,6 @@ _OPERATORS = {
     "??": "a field that is missing fails what needs it; there is no other value for it",
     "|>": "a result is bound, `ask(…) -> x`, and used by its name",
     "?": NO_TERNARY,
-    "**": "there is no power",
-    "*": "arguments are written one by one",
-    "-": "only a number that is written out has a sign, as in `-1`; `0 - x` comes with a later version",
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
     "$": 'values are put into text by `f"…{name}…"`',
     "\\": "nothing is needed: a statement may go on in the next line",
@@ -94,22 +89,12 @@ class Misfit(NamedTuple):
 def describe_foreign(misfit: Misfit, report: Report) -> bool:
     """Reports what can be named better than by what was expected; whether the token is that."""
     token, values, expected, source = misfit
-    kind, text, start, end, before = token.kind, source.text, token.start, token.end, misfit.before
-    if kind == "LSQB" and _follows_value(expected):
-        inside = _SUBSCRIPT.match(text, start)
-        form = "xs[a:b]" if inside and ":" in inside[0] else "xs[i]"
-        advice = "a field of json is read by `x.name`, and a list goes on as a whole"
-        report.not_yet(form, Span(source, start, inside.end() if inside else end), advice)
-    elif kind == "NUMBER" and token.text.startswith("-") and _follows_value(expected):
-        report.not_yet("-", Span(source, start, start + 1))
-    elif method := _called_method(token, source):
+    kind, end, before = token.kind, token.end, misfit.before
+    if method := _called_method(token, source):
         name = Span(source, method.start(1), method.end(1))
         report.error("unknown-operation", f"found a call of `.{method[1]}`", name, method_advice("x", method[1]))
-    elif (word := _later_word(misfit)) is not None:
-        report.not_yet(later.WORDS.get(word.text, "x not in xs"), word.span)
-    elif kind in ("NAME", "TYPE") and token.text in later.WORDS and expected & {"AGENT", "CASE", "LET"}:
-        advice = "the result of a call is bound by `->`" if token.text == "as" and "ARROW" in expected else None
-        report.not_yet(later.WORDS[token.text], Span(source, start, end), advice)
+    elif kind == "IN" and (path := misfit.path) and path[0].text == "not":  # taken for the start of a statement
+        report.error("syntax", "found `not` behind a value", path[0].span, _NOT_IN)
     elif _is_name(before) and expected == {"COLON"} and not misfit.is_in_parameters:
         return _describe_member(before, token, source, report)
     elif (name := _misused_type(token, values, expected)) is not None:
@@ -120,21 +105,6 @@ def describe_foreign(misfit: Misfit, report: Report) -> bool:
     else:
         return False
     return True
-
-
-def _follows_value(expected: set[str]) -> bool:
-    """Whether a value stands in front, or a call that is a statement."""
-    return "PLUS" in expected or {"ARROW", "LET"} <= expected
-
-
-def _later_word(misfit: Misfit) -> Identifier | None:
-    """A word between two values, which was taken for the start of a statement."""
-    token, path = misfit.token, misfit.path
-    if not path or not misfit.expected <= {"LPAR", "DOT"}:
-        return None
-    word = path[0]
-    binds = token.kind in BINDING and not (word.text == "in" and token.kind == "LSQB")
-    return word if word.text in ("not", *later.WORDS) and not binds else None
 
 
 def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
@@ -148,9 +118,6 @@ def _called_method(token: Token, source: SourceFile) -> re.Match[str] | None:
 
 def _describe_member(word: Token, token: Token, source: SourceFile, report: Report) -> bool:
     """A name in an agent without the `:` of a default."""
-    if word.text in later.WORDS and token.kind not in BINDING:
-        report.not_yet(later.WORDS[word.text], word.span(source))
-        return True
     advice = word_advice(word.text)
     if word.text == "agent":
         advice = "an agent holds no agents; is a `}` missing above?"
@@ -203,11 +170,6 @@ def foreign_advice(misfit: Misfit) -> str | None:
 
 def _parameter(misfit: Misfit) -> str | None:
     return 'a parameter is written with its type, `x: str` or `x: str = "default"`' if misfit.is_in_parameters else None
-
-
-def _items(misfit: Misfit) -> str | None:
-    in_head = any(_is(value, "LOOP") for value in misfit.values[-4:])
-    return "for each item of a list: `for item in items { … }`" if in_head else None
 
 
 def _result_of_flow(misfit: Misfit) -> str | None:
@@ -263,6 +225,7 @@ _ADVICE = (
     _Row("=_", "TEXT NUMBER TRUE", _DEFAULT, unless="LSQB"),
     _Row("NAME", "TEXT NUMBER TRUE", "a label is a text in quotes", unless="LSQB"),
     # in a declaration, or in the head of a construct
+    _Row("STAR", "NAME RPAR", _ONE_BY_ONE),
     _Row("", "COLON", _parameter),
     _Row("EQUAL", "COLON", "a name and its value are separated by `:`"),
     _Row("COLON", "LBRACE ARROW", _RESULT),
@@ -273,15 +236,13 @@ _ADVICE = (
     _Row("LPAR", "AT FLOW", "an annotation has no arguments", alone=True),
     _Row("COMMA", "IN", "a `for` goes through one list, with one name", alone=True),
     _Row("", "NAME", "a `for` has no parentheses: `for x in xs { … }`", alone=True, behind="FOR"),
-    _Row("=in", "", _items),
     _Row("COMMA", "FLOW", "nothing stands between the parts of an agent"),
     _Row("LBRACE", "NAME", RECORD, unless="TEXT", behind="COLON"),
     _Row("LBRACE", "NAME", RECORD, alone=True, behind="LSQB"),
     # where something is bound
-    _Row("ARM =as", "ARROW", "the result of a call is bound by `->`"),
+    _Row("ARM MINUS =as", "ARROW", "the result of a call is bound by `->`"),
     _Row("ARROW", "PLUS", "`->` binds the result of a call that is a statement of its own", unless="RPAR RSQB"),
-    _Row("COLON", "EQUAL", "a `let` has the type of its value", alone=True),
-    _Row("COMMA", "EQUAL", _ONE_NAME, alone=True),
+    _Row("COMMA", "COLON EQUAL", _ONE_NAME, alone=True),
     _Row("LBRACE LSQB", "", _ONE_NAME, behind="LET"),
     _Row("COMMA DOT", "", "`->` binds one name", behind="ARROW NAME"),
     # in values
@@ -297,6 +258,10 @@ _ADVICE = (
     _Row("EQUAL", "", "it is written `==` or `!=`", behind="COMPARE"),
     _Row("DOT", "TEXT NUMBER", "a number begins with a digit: `0.5`"),
     _Row("PLUS", "TEXT NUMBER", "a number has no `+` in front"),
+    _Row("NOT", "IN", _NOT_IN),
+    _Row("STAR", "TEXT NUMBER", "there is no power", behind="STAR"),
+    _Row("STAR", "TEXT NUMBER", _ONE_BY_ONE),
+    _Row("EQUAL", "TEXT NUMBER", "a name is bound once, and its value never changes: `let other = …`"),
     _Row("ARM", "PLUS", TYPES["callable"]),
 )
 
@@ -305,13 +270,10 @@ _ADVICE = (
 
 
 def describe_operator(offset: int, expected: set[str], source: SourceFile, report: Report) -> bool:
-    """Reports an operator that a later version has; whether one stands at `offset`."""
-    sign = _SIGN.match(source.text, offset)
-    if sign and sign[0] in _LATER_OPERATORS and _follows_value(expected) and "PLUS" in expected:
-        formats = sign[0] == "%" and source.text[:offset].rstrip().endswith('"')
-        report.not_yet(sign[0], Span(source, offset, offset + 1), _OPERATORS["$"] if formats else None)
-    else:
+    """Reports what a later version has; whether that stands at `offset`."""
+    if source.text[offset] != "?" or "LSQB" not in expected or "PLUS" in expected:
         return False
+    report.not_yet("T?", Span(source, offset, offset + 1), TYPES["any"])
     return True
 
 
@@ -321,13 +283,9 @@ def foreign_character(text: str, offset: int, expected: set[str]) -> str | None:
         return "names are made of ASCII letters, digits and `_`"
     if text[offset] == "|" and "ARM" in expected:
         return _LABELS
-    if text[offset] == "|" and "LSQB" in expected and "TEXT" not in expected:
+    if text[offset] == "|" and "LSQB" in expected and "PLUS" not in expected:
         nothing = _OR_NULL.match(text, offset)
         return TYPES["optional"] if nothing else "a type has no alternatives; `json` holds any value"
-    if re.compile(r"-[ \t]+>").match(text, offset):
-        return "it is written `->`, without a blank"
-    if text[offset] == "*" and "PLUS" not in expected:
-        return _OPERATORS["*"]
     for sign in (text[offset : offset + 2], text[offset]):
         if sign in _OPERATORS:
             return _OPERATORS[sign]

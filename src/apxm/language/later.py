@@ -6,27 +6,16 @@ tables where nothing else has them, and operations say themselves whether they a
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from apxm.language import syntax
 from apxm.language.report import Report
+from apxm.operations.functions import FUNCTIONS
 
 DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
 ARGUMENTS = frozenset({("ask", "tools"), ("ask", "max_rounds")})
 """Operations, each with an argument that a later version brings."""
-FUNCTIONS = frozenset(
-    {
-        *("len", "join", "split", "lines", "trim", "lower", "upper", "replace", "contains", "starts_with", "ends_with"),
-        *("matches", "parse_json", "to_json", "number", "range", "unique", "sort", "zip"),
-        "first",
-    }
-)
-"""Names of functions that a later version brings. A flow may have one until then, so they are no operations yet."""
-VALUES = frozenset({"null"})
-"""Names that nothing binds until a later version."""
-WORDS = MappingProxyType({"in": "x in xs"})
-"""What a later version lets one write, by a word that stands where it would."""
+OPERATIONS = frozenset({"first"})
+"""Names of operations that a later version brings. A flow may have one until then, so they are not in their table."""
 
 
 def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
@@ -43,20 +32,21 @@ def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
 def _refuse_in(block: syntax.Block, report: Report) -> None:
     for statement in block.statements:
         for expression in statement.expressions:
-            _refuse_expression(expression, report, within=False)
+            _refuse_lazy_calls(expression, report)
         for inner in statement.blocks:
             _refuse_in(inner, report)
         if isinstance(statement, syntax.Return):
             break  # nothing behind it is looked at
 
 
-def _refuse_expression(expression: syntax.Expression, report: Report, *, within: bool) -> None:
-    """`within` says whether it stands in the head of something refused."""
+def _refuse_lazy_calls(expression: syntax.Expression, report: Report, operator: str | None = None) -> None:
+    """`operator` is the one on whose right the expression stands."""
     if isinstance(expression, syntax.Constant | syntax.Name):
         return
-    if isinstance(expression, syntax.Comparison):
-        if not within:
-            report.not_yet(expression.operator, expression.span)
-        within = True
-    for part in expression.expressions:
-        _refuse_expression(part, report, within=within)
+    if operator is not None and isinstance(expression, syntax.CallExpression) and expression.written not in FUNCTIONS:
+        what = f"x {operator} {expression.written}(…)"
+        report.not_yet(what, expression.span, f"bind it first: `{expression.written}(…) -> y`")
+        return
+    for number, part in enumerate(expression.expressions):
+        lazy = expression.operator if isinstance(expression, syntax.Logic) and number else operator
+        _refuse_lazy_calls(part, report, lazy)

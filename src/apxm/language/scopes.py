@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from apxm.language import later
 from apxm.language.elsewhere import VALUES
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Block, Identifier, Name
@@ -64,8 +63,6 @@ class Scopes:
         if coming is not None and coming.span.start > name.span.start:
             message = f"`{name.text}` is used before it is bound, on line {coming.span.line}"
             self._report.error("use-before-binding", message, name.span)
-        elif name.text in later.VALUES:
-            self._report.not_yet(name.text, name.span)
         else:
             visible = (bound for block in blocks for bound in reversed(block.bound))  # nearest first
             advice = VALUES.get(name.text.lower()) or self._report.near(name.text, visible)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 from apxm.language import syntax
 from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
+from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import NONE, Type, common_type
 from apxm.source import Span
 
@@ -154,15 +156,26 @@ class FlowStatements(ABC):
             case syntax.CallStatement():
                 self._call(statement)
             case syntax.Let(value=value):
-                found = self._expressions.value(value)
+                found = self._let(statement)
                 blank, choices = self._expressions.is_blank(value), self._expressions.choices_of(value)
                 self._scopes.bind(statement.target, found, blank=blank, choices=choices)
             case _:
                 self._construct(statement, place)
 
+    def _let(self, let: syntax.Let) -> Type:
+        if let.type is None:
+            return self._expressions.value(let.value)
+        declared = resolve(let.type, self._findings.records, self._report)
+        self._expressions.fit(let.value, declared, f"`{let.target.text}`")
+        return declared
+
     def _call(self, statement: syntax.CallStatement) -> None:
         found = self._expressions.any(statement.call)
         if statement.target is None:
+            if statement.call.written in FUNCTIONS:
+                message = f"`{statement.call.written}` gives a value, and nothing here uses it"
+                place = statement.call.callee[-1].span
+                self._report.warning("unused-result", message, place, f"bind it: `{statement.call.written}(…) -> x`")
             return
         if found == NONE:
             message = f"`{statement.call.written}` gives no value, so there is nothing to bind"

@@ -73,9 +73,9 @@ class Placeholder(Syntax):
 
 
 class Constant(Expression):
-    """A literal text, number or truth value; text with its escapes resolved and its indentation removed."""
+    """A literal text, number or truth value, or null; text with its escapes resolved and its indentation removed."""
 
-    value: str | int | float | bool
+    value: str | int | float | bool | None
     placeholders: tuple[Placeholder, ...] = ()
 
 
@@ -124,17 +124,54 @@ class TypeOrNull(Expression):
     type: Expression
 
 
-class Addition(Expression):
-    """``a + b + c``, flat, grouped from left to right."""
+class Item(Expression):
+    """``values[index]``"""
 
+    value: Expression
+    index: Expression
+
+
+class Part(Expression):
+    """``values[start:end]``"""
+
+    value: Expression
+    start: Expression | None
+    end: Expression | None
+
+
+class Arithmetic(Expression):
+    """``a + b - c`` or ``a * b / c``, flat, grouped from left to right."""
+
+    operators: tuple[str, ...]
+    """One between each two operands."""
     operands: tuple[Expression, ...]
+
+
+class Negative(Expression):
+    """``-value``"""
+
+    value: Expression
 
 
 class Comparison(Expression):
-    """``== != < <= > >=`` of two operands, ``and or`` of two and more, ``not`` of one."""
+    """``== != < <= > >= in`` of two operands."""
+
+    operator: str
+    left: Expression
+    right: Expression
+
+
+class Logic(Expression):
+    """``and`` or ``or`` of two operands and more, flat, as far from the left as one of them decides it."""
 
     operator: str
     operands: tuple[Expression, ...]
+
+
+class Not(Expression):
+    """``not value``"""
+
+    value: Expression
 
 
 class NamedArgument(Fragment):
@@ -188,9 +225,10 @@ class CallStatement(Statement):
 
 
 class Let(Statement):
-    """``let name = value``"""
+    """``let name: type = value``"""
 
     target: Identifier  # pyright: ignore[reportGeneralTypeIssues]  # here it is always given
+    type: TypeName | None
     value: Expression
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from os.path import commonprefix
 
 from apxm.language.report import Report
-from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Name, Placeholder
+from apxm.language.syntax import Constant, Expression, FieldOf, FormatText, Identifier, Item, Name, Part, Placeholder
 from apxm.source import SourceFile, Span
 
 MOST_FIELDS = 64
-"""Fields that may follow each other, as in ``answer.items.first``; the language's limit on nesting."""
+"""Fields and items that may follow each other, as in ``answer.items[0].first``; the language's limit on nesting."""
 
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _SPECIAL = re.compile(
@@ -207,10 +207,18 @@ def reference(words: list[Identifier], report: Report) -> Expression:
 
 
 def fields_of(value: Expression, fields: list[Identifier], report: Report) -> Expression:
-    if len(fields) > MOST_FIELDS:
-        message = f"more than {MOST_FIELDS} fields follow each other here"
-        report.error("too-deep", message, fields[MOST_FIELDS].span)
-        return value
     for name in fields:
+        if is_deep(value, name.span, report):
+            return value
         value = FieldOf(span=Span(value.span.source, value.span.start, name.span.end), value=value, name=name)
     return value
+
+
+def is_deep(value: Expression, place: Span, report: Report) -> bool:
+    """Whether as many fields and items follow each other in `value` as may, which is reported at the next one."""
+    for _ in range(MOST_FIELDS):
+        if not isinstance(value, FieldOf | Item | Part):
+            return False
+        value = value.value
+    report.error("too-deep", f"more than {MOST_FIELDS} fields follow each other here", place)
+    return True

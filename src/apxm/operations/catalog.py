@@ -7,6 +7,7 @@ from typing import Any
 
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import BOOL, FLOAT, INT, JSON, PLAN, STR, TYPE, VERDICT, Type, list_of
 
 CONTEXT = Variadic(
@@ -283,8 +284,94 @@ _OTHERS = (
     ),
 )
 
+
+_ARGUMENTS = {
+    "text": "The text.",
+    "texts": "The texts.",
+    "part": "What to look for.",
+    "separator": "What stands between the parts.",
+    "old": "What is replaced; not empty.",
+    "new": "What stands there instead.",
+    "pattern": "The expression, as RE2 has them, in linear time; `^` and `$` are the ends of the text.",
+    "value": "The value; what json holds, only the run can tell.",
+    "first": "The first number; the end, where it stands alone.",
+    "end": "The end.",
+    "items": "The list.",
+    "lists": "The lists.",
+}
+"""What the arguments of functions are, by their names."""
+
+
+def _function(name: str, summary: str, arguments: str, example: str) -> Operation:
+    """A function of values, whose `arguments` are given by name; their types are the function's."""
+    function = FUNCTIONS[name]
+    signature, *others = function.signatures
+    repeats = Variadic(arguments, _ARGUMENTS[arguments], minimum=1) if signature.repeats else None
+    parameters = tuple(
+        Parameter(
+            argument,
+            JSON if others or signature.is_generic else type_,  # the checker asks the function
+            _ARGUMENTS[argument],
+            required=position < function.least,
+            by_position=True,
+            is_pattern=argument == "pattern",
+        )
+        for position, (argument, type_) in enumerate(zip(arguments.split(), signature.parameters, strict=True))
+    )
+    return Operation(
+        name=name,
+        summary=summary,
+        family=Family.VALUE,
+        effect=Effect.NONE,
+        parameters=() if repeats else parameters,
+        variadic=repeats,
+        result=signature.result,
+        example=example,
+    )
+
+
+_FUNCTIONS = tuple(
+    _function(*row)
+    for row in (
+        ("len", "How many items a list, characters a text, or entries an object has.", "value", "len(names) -> count"),
+        ("join", "The texts of a list as one text.", "texts separator", 'join(names, ", ") -> line'),
+        (
+            "split",
+            "The parts of a text between separators, else between blanks.",
+            "text separator",
+            "split(a) -> words",
+        ),
+        ("lines", "The lines of a text, without what ends them.", "text", "lines(answer) -> points"),
+        ("trim", "A text without the blanks around it.", "text", "trim(answer) -> clean"),
+        ("lower", "A text in small letters.", "text", "lower(answer) -> small"),
+        ("upper", "A text in capital letters.", "text", "upper(title) -> loud"),
+        ("replace", "A text with one part replaced wherever it stands.", "text old new", 'replace(a, "-", " ") -> b'),
+        ("contains", "Whether a text has another one in it.", "text part", 'contains(answer, "yes") -> agrees'),
+        ("starts_with", "Whether a text begins with another one.", "text part", 'starts_with(line, "- ") -> is_item'),
+        ("ends_with", "Whether a text ends with another one.", "text part", 'ends_with(line, "?") -> asks'),
+        (
+            "matches",
+            "Whether a part of a text fits a regular expression.",
+            "text pattern",
+            'matches(a, "^[0-9]+$") -> b',
+        ),
+        ("parse_json", "The value that a text, all of it, writes as JSON.", "text", "parse_json(answer) -> record"),
+        ("to_json", "A value as compact JSON: text, too, stands in quotes.", "value", "to_json(names) -> written"),
+        ("number", "The number that a text writes in decimal digits.", "text", "number(answer) -> score"),
+        (
+            "range",
+            "The whole numbers from 0, or from the first, to before the end.",
+            "first end",
+            "range(3) -> numbers",
+        ),
+        ("unique", "The items of a list, each once, where it comes first.", "items", "unique(names) -> different"),
+        ("sort", "The numbers of a list, or its texts by their characters' codes.", "items", "sort(names) -> ordered"),
+        ("zip", "The first items of all lists, then the second, to the shortest's end.", "lists", "zip(a, b) -> pairs"),
+    )
+)
+
 OPERATIONS: MappingProxyType[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (*_MODEL_CALLS, *_CONTENT, *_OTHERS)}
+    {operation.name: operation for operation in (*_MODEL_CALLS, *_CONTENT, *_OTHERS, *_FUNCTIONS)}
 )
 """Every operation of the language, by name."""
 AVAILABLE: MappingProxyType[str, Operation] = MappingProxyType(

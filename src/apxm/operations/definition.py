@@ -14,6 +14,8 @@ from apxm.operations.types import JSON, NONE, Type
 class Family(Enum):
     """Which handler an operation belongs to; the runtime has one module per family."""
 
+    VALUE = "value"
+    """What computes a value alone: no node of a plan, and of no handler (`operations.functions`)."""
     MODEL = "model"
     DATAFLOW = "dataflow"
     OUTPUT = "output"
@@ -42,6 +44,8 @@ class Parameter(NamedTuple):
     """A bound that the number must exceed, for literals."""
     choices: tuple[str, ...] = ()
     """The legal texts, for literals; empty where any will do."""
+    is_pattern: bool = False
+    """Whether it is a regular expression, which is looked at before the run where it is written out."""
     noted: bool = False
     """Whether the compiler adds it, from a declaration: no call gives it."""
 

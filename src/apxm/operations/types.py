@@ -103,12 +103,15 @@ MOST_FIELDS = 1_000
 """The most fields of a record, counting those of the records in it, as often as they stand there: types are trees."""
 
 
+LARGEST_INT = 2**63 - 1
+
+
 def fits_int(number: int) -> bool:
     """Whether an int of AIS can be that large: it has 64 bits, as an artifact stores it.
 
     By its bounds: to look for a number of a subclass in a `range`, Python goes through all of it.
     """
-    return -(2**63) <= number < 2**63
+    return -(2**63) <= number <= LARGEST_INT
 
 
 def list_of(element: Type) -> Type:

@@ -17,10 +17,12 @@ from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.literals import size
 from apxm.ir.structure import Module
 from apxm.ir.values import (
+    ApplyOp,
     CastOp,
     DictOp,
     FieldOp,
     ListOp,
+    LogicOp,
     SumOp,
     TextFormOp,
     TextOp,
@@ -203,6 +205,34 @@ class _Canonicalizer:
         except OperationError:
             return None  # it is left to fail at run time
 
+    def apply(self, op: ApplyOp) -> SSAValue | None:
+        known = [found.constant for operand in op.operands if (found := constant_of(operand)) is not None]
+        if len(known) < len(op.operands) or op.function.grows:
+            return None
+        try:
+            value = op.function.of(len(known))(known)
+        except OperationError:
+            return None  # whatever needs it fails in the run
+        fits = size(value) <= LARGEST_CONSTANT and _depth(value) <= DEEPEST_CONSTANT
+        return self.folded(op, value) if fits else None
+
+    def logic(self, op: LogicOp) -> SSAValue | None:
+        """Without the operands that decide nothing, and what stands behind one that decides."""
+        decisive = op.operator == "or"
+        needed: list[SSAValue] = []
+        for operand in op.operands:
+            found = constant_of(operand)
+            if found is None or found.constant is decisive:
+                needed.append(operand)
+            if found is not None and found.constant is decisive:
+                break
+        if not needed:
+            return self.folded(op, not decisive)
+        if len(needed) < len(op.operands):
+            self.statistics["constants_folded"] += 1
+            op.set_operands(needed)
+        return needed[0] if len(needed) == 1 else None
+
     def folded(self, op: ValueOp, value: Value) -> SSAValue:
         self.statistics["constants_folded"] += 1
         return ValueBuilder(self.ops, op).constant(value, op.result.type)
@@ -214,6 +244,8 @@ _SIMPLER: Mapping[type[Op], Callable[[_Canonicalizer, Any], SSAValue | None]] = 
     ListOp: _Canonicalizer.display,
     DictOp: _Canonicalizer.display,
     FieldOp: _Canonicalizer.field,
+    ApplyOp: _Canonicalizer.apply,
+    LogicOp: _Canonicalizer.logic,
     ToFloatOp: _Canonicalizer.to_float,
     CastOp: _Canonicalizer.cast,
     TextFormOp: _Canonicalizer.text_form,

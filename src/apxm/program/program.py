@@ -4,7 +4,7 @@ A *plan* is a flat graph. Its nodes stand in an order in which every edge points
 A node fires once everything it names in `operands`, `after` and `requires` has arrived:
 
 - `operands`: nodes whose values it uses. If one failed, the node is skipped.
-- `after`: nodes that must be over, however they ended (a *settled* order edge).
+- `after`: nodes that must be over, however they ended (a *settled* order edge, or a value that may not be needed).
 - `requires`: nodes that must be over, and whose failure skips this one (a *succeeded* order edge).
 
 A running plan is a *frame*. Constructs that are plans of their own (a `switch`, a loop, a call that was not inlined)
@@ -32,6 +32,9 @@ from apxm.operations.types import Type, Value
 from apxm.source import shortened_left
 
 # --- expressions: values computed where they are used, at no node's cost -------------------------------------------
+
+
+Connective = typing.Literal["and", "or"]
 
 
 class Literal(Struct, frozen=True, array_like=True, tag="literal"):
@@ -72,6 +75,27 @@ class Field(Struct, frozen=True, array_like=True, tag="field"):
     name: str
 
 
+class Apply(Struct, frozen=True, array_like=True, tag="apply"):
+    """What a function of `operations.functions` gives for the arguments; where that is nothing, its users fail."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+
+
+class Logic(Struct, frozen=True, array_like=True, tag="logic"):
+    """``and`` or ``or`` of bools: those behind the first that decides it are not computed."""
+
+    operator: Connective
+    parts: tuple[Expression, ...]
+
+
+class Settled(Struct, frozen=True, array_like=True, tag="settled"):
+    """The value of the node `after[index]` of the `Compute` that holds this expression, in a part of a `Logic` that may
+    not be needed: the node may have failed, which fails this one only where the value is asked for."""
+
+    index: int
+
+
 class ToFloat(Struct, frozen=True, array_like=True, tag="float"):
     """int → float, also inside lists and beside null."""
 
@@ -93,7 +117,9 @@ class TextForm(Struct, frozen=True, array_like=True, tag="form"):
     record: str
 
 
-Expression = Literal | Operand | TextOf | Sum | ListOf | DictOf | Field | ToFloat | Cast | TextForm
+Expression = (
+    Literal | Operand | Settled | TextOf | Sum | ListOf | DictOf | Field | Apply | Logic | ToFloat | Cast | TextForm
+)
 
 
 def parts_of(expression: Expression) -> tuple[Expression, ...]:
@@ -101,9 +127,11 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
     match expression:
         case TextOf(parts=parts) | Sum(parts=parts) | ListOf(items=parts) | DictOf(values=parts):
             return parts
+        case Apply(arguments=parts) | Logic(parts=parts):
+            return parts
         case Field(of=of) | ToFloat(of=of) | Cast(of=of) | TextForm(of=of):
             return (of,)
-        case Literal() | Operand():
+        case Literal() | Operand() | Settled():
             return ()
 
 

@@ -80,4 +80,4 @@ class Tail:
 def _gives_its_text(call: Operate) -> bool:
     """Whether the value of an operation is the text of a model's answer, as it is."""
     asks = OPERATIONS[call.operation].family is Family.MODEL
-    return asks and call.result == str(STR) and not {"choices", "schema"} & call.options.keys()
+    return asks and call.result == str(STR) and not {"choices", "tools"} & call.options.keys()

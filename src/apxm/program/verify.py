@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
-from apxm.operations.definition import Operation
+from apxm.operations.definition import Family, Operation
+from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import BUILT_IN, JSON, Type, conforms, parse_type
 from apxm.program.frames import SOURCE, FrameGraph
 from apxm.program.program import (
     AnyNode,
+    Apply,
     Capability,
     Cast,
+    Compute,
     DictOf,
     Enter,
     Exit,
@@ -20,12 +23,14 @@ from apxm.program.program import (
     Flow,
     Input,
     Literal,
+    Logic,
     Opener,
     Operand,
     Operate,
     Output,
     Plan,
     Program,
+    Settled,
     Sum,
     TextForm,
     parts_of,
@@ -89,9 +94,12 @@ class _Checker:
             if p >= i:
                 raise self.error(i, f"has an edge from node {p}, which does not come before it: the plan has a cycle")
         for p in node.operands:
-            source = self.plan.nodes[p]
-            if isinstance(source, Output | Opener | Enter) or (isinstance(source, Operate) and source.result == "none"):
-                raise self.error(i, f"uses the value of node {p}, a {source.kind} that gives none")
+            self.check_value(i, p)
+
+    def check_value(self, i: int, p: int) -> None:
+        source = self.plan.nodes[p]
+        if isinstance(source, Output | Opener | Enter) or (isinstance(source, Operate) and source.result == "none"):
+            raise self.error(i, f"uses the value of node {p}, a {source.kind} that gives none")
 
     def check_node(self, i: int, node: AnyNode) -> None:
         if isinstance(node, Operate):
@@ -105,7 +113,7 @@ class _Checker:
 
     def check_operation(self, i: int, node: Operate) -> None:
         operation = AVAILABLE.get(node.operation)
-        if operation is None:
+        if operation is None or operation.family is Family.VALUE:
             raise self.error(i, f"is the operation {node.operation!r}, which this version of apxm cannot run")
         most = None if operation.variadic else len(operation.operands)
         if len(node.arguments) < operation.least_operands or (most is not None and len(node.arguments) > most):
@@ -158,11 +166,30 @@ class _Checker:
                     raise self.error(i, f"makes text of a {part.record!r}")
                 if isinstance(part, Sum) and not part.parts:
                     raise self.error(i, "adds no numbers")
+                if isinstance(part, Settled):
+                    self.check_settled(i, part)
+                if isinstance(part, Apply):
+                    self.check_function(i, part)
+                if isinstance(part, Logic) and not part.parts:
+                    raise self.error(i, f"takes {part.operator!r} of nothing")
                 below += parts_of(part)
             if not below:
                 return
             level = below
         raise self.error(i, f"holds an expression deeper than {DEEPEST_EXPRESSION} levels")
+
+    def check_settled(self, i: int, value: Settled) -> None:
+        node = self.plan.nodes[i]
+        if not isinstance(node, Compute) or not 0 <= value.index < len(node.after):
+            raise self.error(i, f"uses value {value.index} of {len(node.after)} that it waits for")
+        self.check_value(i, node.after[value.index])
+
+    def check_function(self, i: int, applied: Apply) -> None:
+        function = FUNCTIONS.get(applied.function)
+        if function is None:
+            raise self.error(i, f"computes {applied.function!r}, which this version of apxm does not know")
+        if not function.takes(len(applied.arguments)):
+            raise self.error(i, f"computes {applied.function!r} of {len(applied.arguments)} values")
 
     # --- frames ----------------------------------------------------------------------------------------------------
 

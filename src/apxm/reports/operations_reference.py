@@ -8,6 +8,7 @@ from apxm.backends.protocol import ModelRequest
 from apxm.errors import UsageError, hint_for
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
+from apxm.operations.functions import FUNCTIONS
 from apxm.program.program import Literal, Operate
 from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.content import UnreadFiles
@@ -18,6 +19,13 @@ _HEADER = """\
 
 Generated from the table of operations by `make docs`; `apxm ops NAME` shows one of them. An operation waits for its
 operands and for nothing else; `effect` says what besides them can order it ([language.md](language.md)).
+
+"""
+_FUNCTIONS = """\
+# Functions
+
+A function computes a value from values: it waits for nothing, costs nothing and is no operation of a run. What it
+cannot compute fails what needs it. `T` stands for any type, the same one wherever it occurs in a call.
 
 """
 _SENDS = """\
@@ -63,9 +71,10 @@ def as_json(name: str | None) -> str:
 
 def markdown() -> str:
     """The text of docs/operations.md."""
-    available = [operation for operation in OPERATIONS.values() if operation.available]
+    functions = [operation for operation in OPERATIONS.values() if operation.family is Family.VALUE]
+    available = [o for o in OPERATIONS.values() if o.available and o.family is not Family.VALUE]
     later = [operation for operation in OPERATIONS.values() if not operation.available]
-    parts = [_HEADER, *(_section(operation) for operation in available)]
+    parts = [_HEADER, *map(_section, available), _FUNCTIONS, *map(_section, functions)]
     parts.append(
         "# Not built yet\n\nThe language knows these, checks their arguments, and then refuses them by name.\n\n"
     )
@@ -75,6 +84,8 @@ def markdown() -> str:
 
 def result(operation: Operation) -> str:
     """The result type as readers need it, also where it depends on the operands."""
+    if operation.family is Family.VALUE:
+        return " or ".join(dict.fromkeys(str(way.result) for way in FUNCTIONS[operation.name].signatures))
     if operation.result_of_text is None:
         return str(operation.result)
     return f"{operation.result_of_text} if all are str, else {operation.result}"
@@ -99,10 +110,25 @@ def _section(operation: Operation) -> str:
 
 
 def _argument_rows(operation: Operation) -> list[tuple[str, str]]:
+    if operation.family is Family.VALUE:
+        return _function_rows(operation)
     rows = [(p.name, _traits(p)) for p in operation.positional]
     if operation.variadic:
         rows.append((f"{operation.variadic.name}…", operation.variadic.doc))
     return rows + [(f"{p.name}:", _traits(p)) for p in operation.parameters if not p.by_position and not p.noted]
+
+
+def _function_rows(operation: Operation) -> list[tuple[str, str]]:
+    """The arguments with all types that a way to call the function gives them."""
+    ways = FUNCTIONS[operation.name].signatures
+    items = f", T being {' or '.join(map(str, ways[0].items))}" if ways[0].items else ""
+    named = [(p.name, p.doc) for p in operation.positional]
+    if operation.variadic:
+        named.append((f"{operation.variadic.name}…", operation.variadic.doc))
+    return [
+        (name, f"{doc} ({' or '.join(dict.fromkeys(str(way.parameters[i]) for way in ways))}{items})")
+        for i, (name, doc) in enumerate(named)
+    ]
 
 
 def _traits(parameter: Parameter) -> str:

@@ -24,6 +24,8 @@ class EndpointFailures:
         self._run = run
         self._told = False
         """Whether the caller knows that attempts fail there: whoever waits shall know why, once."""
+        self._told_of_schemas = False
+        """Whether the caller knows that the endpoint takes none."""
 
     def retry(self, call: Call, error: OperationError, now: int) -> int | None:
         """When an attempt that failed at `now` is made again, as `Provider.retry` has it."""
@@ -31,7 +33,9 @@ class EndpointFailures:
             return None
         if error.kind == SCHEMA_REFUSED and all(attempt[4] != SCHEMA_REFUSED for attempt in call.earlier):
             self._gate.answered += 1
-            self._run.warn(call, f"{error}; answers are asked for in words from now on")
+            if not self._told_of_schemas:
+                self._told_of_schemas = True
+                self._run.warn(call, f"{error}; answers are asked for in words from now on")
             return 0
         patience = self._patience(call, error, now)
         self._judge(call, error, now)

@@ -23,7 +23,7 @@ from apxm.operations.types import Value
 from apxm.program.frames import MOST_OPEN_TURNS
 from apxm.program.program import AnyNode, Enter, Exit, Input, Output, Plan, Program
 from apxm.program.unfolding import FrameTable
-from apxm.runtime.expressions import Evaluate, evaluator
+from apxm.runtime.expressions import Evaluate, Failed, evaluator
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.ports import TurnPorts
 
@@ -37,14 +37,13 @@ _CHILDLESS: dict[int, Frame | Children | None] = {}
 
 
 @dataclass(frozen=True)
-class FailureToken:
+class FailureToken(Failed):
     """The token of something that failed, or was skipped because of it."""
 
     frame: Frame
     node: int
     error: OperationError
     is_value: bool = False
-    """Whether it stands for a value that cannot be computed."""
 
 
 class Begun(NamedTuple):
@@ -130,7 +129,7 @@ class LoadedPlan:
         found = self.nodes[node]
         if found.computes is None:
             return None
-        evaluate = evaluator(found.computes, found.operands)
+        evaluate = evaluator(found.computes, found.operands, found.after)
         return replace(self.index, node, found, evaluate) if replace else evaluate
 
     def begin(self, inputs: tuple[int, ...]) -> Begun | None:

@@ -35,8 +35,8 @@ class ReplayedCall:
     """``file:line:column``"""
     request: ModelRequest
     exact: bool | None
-    """Whether this is the request that was answered, by its digest; None where there is no answer, or where the journal
-    does not say which model was asked."""
+    """Whether this is the request that was answered, by its digest; None where there is no answer, where the journal
+    does not say which model was asked, or where files that are not read are part of it."""
     backend: str | None
     """Which answered, or which the program names; None for the one that answers by default."""
     result: Answered | None
@@ -95,7 +95,7 @@ def _replayed(trace: Trace, history: History, handler: ModelCall, frame: Frame, 
     requests = [handler.request(frame.values, RequestForm(reasons, UnreadFiles())) for reasons in (False, True)]
     exact = None
     request = requests[0]
-    if result is not None and result.backend is not None and result.model is not None:
+    if result is not None and result.backend is not None and result.model is not None and not handler.has_content:
         backend, model = result.backend, result.model
         matching = [made for made in requests if request_digest(made, backend, model) == result.digest]
         exact = bool(matching)

@@ -30,6 +30,7 @@ from apxm.program.program import (
     Switch,
     Try,
 )
+from apxm.runtime.expressions import Needed
 from apxm.runtime.frames import Action, FailureToken, Frame, Frames, LoadedPlan, Replace
 from apxm.runtime.handlers.inline import Emit, InlineOperation
 from apxm.runtime.ports import TurnPorts
@@ -291,6 +292,8 @@ class State(Frames):
             return None
         try:
             return evaluate(frame.values)
+        except Needed as needed:
+            return needed.failed
         except OperationError as error:
             return FailureToken(frame, node, error, is_value=True)
 

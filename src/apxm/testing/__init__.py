@@ -14,12 +14,13 @@ docs/testing.md has more.
 from __future__ import annotations
 
 from apxm.runtime.loops import VirtualLoop, run_virtually
-from apxm.testing.rehearsal import Rehearsal, RehearsedCall, rehearse
+from apxm.testing.rehearsal import Rehearsal, RehearsedCall, RehearsedToolCall, rehearse
 from apxm.testing.scripted import ScriptedBackend, ScriptedCall, execute_virtually
 
 __all__ = [
     "Rehearsal",
     "RehearsedCall",
+    "RehearsedToolCall",
     "ScriptedBackend",
     "ScriptedCall",
     "VirtualLoop",

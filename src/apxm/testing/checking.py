@@ -18,6 +18,7 @@ from apxm.testing.answers import Answers, Script
 from apxm.testing.example import CODE, Clause, Example, MalformedExample
 from apxm.testing.rehearsal import Rehearsal, rehearse
 from apxm.testing.scripted import bracketed
+from apxm.testing.tools import ToolAnswers
 from apxm.textdiff import changes
 
 _MOST_CALLS = 20
@@ -51,10 +52,11 @@ class Outcome:
 def check_example(program: Program, example: Example) -> Outcome:
     """Rehearses an example of `program`. Raises `MalformedExample` where it does not fit the program."""
     latency_s = cast(float, example.clause("latency", 1.0))
+    tools = cast("ToolAnswers | None", example.clause("tools"))
     try:
         flow = select_flow(program, example.flow)
         given = match(flow, example.values, example.named)
-        run = rehearse(program, given, flow=example.flow, answers=_answers(example), latency_s=latency_s)
+        run = rehearse(program, given, flow=example.flow, answers=_answers(example), tools=tools, latency_s=latency_s)
     except UsageError as error:
         raise MalformedExample(Diagnostic("error", CODE, error.message, example.span, error.hint)) from None
     return Outcome(example, tuple(_problems(example, run)), len(run.calls), run.duration_s)

@@ -81,6 +81,7 @@ class _Reader:
         self._clauses: dict[str, Callable[[], object]] = {
             "answers": self._answers,
             "failing": self._failing,
+            "tools": self._tools,
             "latency": self._duration,
             "gives": self._value,
             "prints": self._lines,
@@ -151,6 +152,13 @@ class _Reader:
 
     def _answers(self) -> list[tuple[str, object]]:
         return [(pattern, _without_pairs(answer)) for pattern, answer in self._patterns("answer", "answers")]
+
+    def _tools(self) -> list[tuple[str, object]]:
+        start = self._blank()
+        found = self._value(_pairs_decoder)
+        if not isinstance(found, _Pairs):
+            self._refuse('tools are expected, as in `tools {"search": "what it gives"}`', start, self._at)
+        return [(name, _without_pairs(value)) for name, value in found]
 
     def _failing(self) -> list[tuple[str, object]]:
         start = self._blank()

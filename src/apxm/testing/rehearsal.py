@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,26 +23,42 @@ from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call
 from apxm.testing.answers import Answers, Script
 from apxm.testing.scripted import ScriptedBackend
+from apxm.testing.tools import ScriptedTools, ToolAnswers
+from apxm.tools.tool import Arguments, ToolAnswer
 
 _NS = 1e9
 
 
 @dataclass(frozen=True)
-class RehearsedCall:
-    """One call of a model, by the clock of its run."""
-
+class _Made:
     operation: str
     """The operation's stable path, such as ``summary/draft``."""
     where: str
     """``file:line:column``"""
-    request: ModelRequest
     began_s: float
     """When it was sent, in seconds from the start of the run."""
     ended_s: float
+    failure: str | None
+    """The kind of its failure; None where it did not fail."""
+
+
+@dataclass(frozen=True)
+class RehearsedToolCall(_Made):
+    """One call of a tool, by the clock of its run."""
+
+    tool: str
+    arguments: Arguments
+    value: object
+    """What it gave; None where the call failed or was given up."""
+
+
+@dataclass(frozen=True)
+class RehearsedCall(_Made):
+    """One call of a model, by the clock of its run."""
+
+    request: ModelRequest
     answer: str | None
     """What was answered; None where the call failed or was given up."""
-    failure: str | None = None
-    """The kind of its failure."""
 
     @property
     def prompt(self) -> str:
@@ -57,6 +73,8 @@ class Rehearsal:
     trace: Trace
     calls: tuple[RehearsedCall, ...]
     """Its model calls by when they were sent, those of one instant by their place in the text."""
+    tool_calls: tuple[RehearsedToolCall, ...] = ()
+    """Its calls of tools, likewise."""
 
     @property
     def value(self) -> Value:
@@ -97,6 +115,7 @@ def rehearse(
     *,
     flow: str | None = None,
     answers: Answers | None = None,
+    tools: ToolAnswers | None = None,
     latency_s: float = 1.0,
     max_concurrency: int | None = None,
     **values: Value,
@@ -104,7 +123,8 @@ def rehearse(
     """Runs a flow of `program`, by default its entry, on virtual time: no model, no network, and no waiting.
 
     The flow's parameters are given as for `apxm.run`. Each call, whichever backend it names, takes `latency_s` and is
-    answered by `answers`; without them by its own prompt in brackets. A run that fails is a rehearsal too.
+    answered by `answers`; without them by its own prompt in brackets. Calls of tools take as long, and give what
+    `tools` says. A run that fails is a rehearsal too.
 
     Raises `UsageError` for arguments that do not fit the flow, and for patterns that are no regular expressions.
     """
@@ -115,32 +135,37 @@ def rehearse(
         backend.script = Script(answers)
     pool = BackendPool({backend.name: backend}, backend.name, stands_in=True)
     told = _ToldCalls()
-    run = Run(LoadedProgram(program), chosen, inputs, pool, RunOptions(max_concurrency=max_concurrency, observer=told))
+    options = RunOptions(max_concurrency=max_concurrency, observer=told)
+    run = Run(LoadedProgram(program), chosen, inputs, pool, options, ScriptedTools(tools or {}, latency_s))
     trace = run_virtually(run.execute())
-    return Rehearsal(trace, tuple(told.in_order(trace)))
+    return told.rehearsal(trace)
 
 
 class _ToldCalls:
     """Writes down each call as a run tells of it."""
 
     def __init__(self) -> None:
-        self._ended: list[tuple[str, Call, ModelRequest, Outcome | None, int, int]] = []
+        self._ended: list[tuple[str, Call, Any, Outcome | None, int, int]] = []
 
-    def in_order(self, trace: Trace) -> Iterator[RehearsedCall]:
-        def place(ended: tuple[str, Call, ModelRequest, Outcome | None, int, int]) -> tuple[object, ...]:
+    def rehearsal(self, trace: Trace) -> Rehearsal:
+        def place(ended: tuple[str, Call, Any, Outcome | None, int, int]) -> tuple[object, ...]:
             path, call, _, _, sent, _ = ended
             return sent, trace.position_of(call.frame.index, call.node), path
 
+        calls: list[RehearsedCall] = []
+        tool_calls: list[RehearsedToolCall] = []
         for path, call, request, outcome, sent, received in sorted(self._ended, key=place):
-            yield RehearsedCall(
-                operation=path,
-                where=trace.place_of(call.frame.index, call.node),
-                request=request,
-                began_s=(sent - trace.started) / _NS,
-                ended_s=(received - trace.started) / _NS,
-                answer=outcome.text if isinstance(outcome, ModelAnswer) else None,
-                failure=outcome.kind if isinstance(outcome, OperationError) else None,
-            )
+            where = trace.place_of(call.frame.index, call.node)
+            began, ended = (sent - trace.started) / _NS, (received - trace.started) / _NS
+            failure = outcome.kind if isinstance(outcome, OperationError) else None
+            if isinstance(request, ModelRequest):
+                answer = outcome.text if isinstance(outcome, ModelAnswer) else None
+                calls.append(RehearsedCall(path, where, began, ended, failure, request, answer))
+            else:
+                value = outcome.value if isinstance(outcome, ToolAnswer) else None
+                name = call.provider.name
+                tool_calls.append(RehearsedToolCall(path, where, began, ended, failure, name, request, value))
+        return Rehearsal(trace, tuple(calls), tuple(tool_calls))
 
     def began(self, path: str, call: Call) -> None:
         """Nothing is known yet."""

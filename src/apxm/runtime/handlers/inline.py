@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from apxm.errors import OperationError
+from apxm.operations.sequences import joined
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Operate
-from apxm.runtime.expressions import Collect, collector, joined
+from apxm.runtime.expressions import Collect, collector
 
 Emit = Callable[[str], None]
 """Takes one line of the program's output."""

@@ -25,12 +25,13 @@ from apxm.operations.attachments import Attachment
 from apxm.operations.catalog import CONTENT_KINDS
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
+from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.program import Literal, Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer
-from apxm.runtime.expressions import collector, evaluator, joined
+from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
 from apxm.runtime.listing import missing_models
