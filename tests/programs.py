@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 LABELS = ("yes", "No", "default", "a/b", "ä ö", '"q"', "yes.")
 TOOLS = "capability look(q: str) -> str readonly\ncapability change(q: str) -> str\n"
+_RECORD = 'type Record { text: str   n: float   more: list[str?] = ["x"] }\n'
 TEXTS = ("", "plain", "two words", 'quo"te', "back\\slash", "line\nbreak", "tab\t", "ünï ✓", "no", "YES ")
 
 
@@ -44,7 +45,7 @@ class _Writer:
             last = index == count - 1
             self.agent = agents[-1] if last else self.random.choice(agents)
             bodies[self.agent].append(self.flow("main" if last else f"flow{index}", entry=last))
-        return "\n".join(
+        return _RECORD + "\n".join(
             f"agent {agent} {{\n"
             + 'system: "Be brief."\n' * self.chance(0.2)
             + TOOLS * self.tools
@@ -170,7 +171,7 @@ class _Writer:
 
     def value(self, known: list[tuple[str, str]]) -> tuple[str, str]:
         """Any expression, with its type; types beyond str, int and float are all called json."""
-        kind = self.random.choice(("str", "str", "int", "float", "list", "dict", "known", "field"))
+        kind = self.random.choice(("str", "str", "int", "float", "list", "dict", "known", "field", "record"))
         if kind == "field" and self.fields and self.objects:
             # Of what the generator passes, some objects have it, and most values are no objects.
             return f"{self.random.choice(self.objects)}.a", "json"
@@ -178,6 +179,8 @@ class _Writer:
             return self.random.choice(known)
         if kind == "list":
             return f"[{', '.join(self.str_value(known, 1) for _ in range(self.below(3)))}]", "json"
+        if kind == "record":
+            return f'({{"text": {self.str_value(known, 1)}, "n": {self.number(known, "int")}}} as Record)', "json"
         if kind == "dict":
             return f'{{"a": {self.str_value(known, 1)}, "b": {self.number(known, "int")}}}', "json"
         if kind in ("int", "float"):
@@ -198,9 +201,11 @@ class _Writer:
 
     def str_value(self, known: list[tuple[str, str]], depth: int) -> str:
         fitting = [name for name, type_ in known if type_ == "str"]
-        kind = self.random.choice(("text", "name", "name", "format", "sum", "call", "flow"))
+        kind = self.random.choice(("text", "name", "name", "format", "sum", "call", "flow", "cast"))
         if kind == "name" and fitting:
             return self.random.choice(fitting)
+        if kind == "cast" and self.fields and self.objects:
+            return f"({self.random.choice(self.objects)} as Record).text"  # few of them are
         if kind == "format":
             return f'f"{self.interpolated(known)} {self.interpolated(known)}"'
         if kind == "sum" and depth:

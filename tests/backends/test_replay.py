@@ -114,7 +114,8 @@ def test_an_unknown_request_shows_the_nearest_one(tmp_path: Path, monkeypatch: p
         (failure,) = caught.value.result.failures
         assert failure.kind == "not_recorded"
         assert failure.message.splitlines() == [
-            f"{tmp_path}/answers.jsonl has no answer to this request; the nearest that it has, of ask#1:",
+            f"{tmp_path}/answers.jsonl has no answer to this request, and without `of`, or where CI is set, nobody is "
+            "asked; the nearest that it has, of ask#1:",
             "- The bee",
             "+ The wasp",
             "temperature:",
@@ -270,3 +271,12 @@ def test_a_project_that_was_cloned_may_answer_and_not_record(tmp_path: Path, mon
     (folder / "config.toml").write_text((folder / "config.toml").read_text() + f'of = "real"\n{of}')
     with pytest.raises(UntrustedConfigurationError, match=r"would record the answers of real in .*answers\.jsonl"):
         resolve(Selection())
+
+
+def test_turns_of_a_loop_are_in_their_order(tmp_path: Path) -> None:
+    file = Recording(str(tmp_path / "answers.jsonl"))
+    file.read_or_make()
+    for path in ("b", "a[10]/x", "a[2]/x", "a[2]/ask#1", "a"):
+        file.add(Recorded(path, ModelRequest("p"), ModelAnswer("x")))
+    file.sort()
+    assert [line["operation"] for line in lines(tmp_path)] == ["a", "a[2]/ask#1", "a[2]/x", "a[10]/x", "b"]

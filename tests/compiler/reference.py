@@ -10,7 +10,21 @@ from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import CallOp, FlowOp, Module
 from apxm.ir.summary import Summary
-from apxm.ir.values import ApplyOp, ConstantOp, DictOp, FieldOp, ListOp, LogicOp, SumOp, TextOp, ToFloatOp
+from apxm.ir.values import (
+    ApplyOp,
+    CastOp,
+    ConstantOp,
+    DictOp,
+    FieldOp,
+    ListOp,
+    LogicOp,
+    SumOp,
+    TextFormOp,
+    TextOp,
+    ToFloatOp,
+)
+from apxm.operations.plain import converted
+from apxm.operations.text_forms import text_form_of
 from apxm.operations.types import STR, Value, text_form
 
 Answer = Callable[[str, str | None], str]
@@ -100,6 +114,13 @@ class Machine:
                 return operands[0].get(op.field, FAILED) if isinstance(operands[0], dict) else FAILED
             case ToFloatOp():
                 return float(operands[0])
+            case CastOp():
+                try:
+                    return converted(operands[0], op.result.type)
+                except OperationError:
+                    return FAILED
+            case TextFormOp():
+                return text_form_of(op.operands[0].type.name)(operands[0])
             case _:
                 raise AssertionError(op.name)
 

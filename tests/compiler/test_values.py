@@ -183,7 +183,7 @@ def agrees(program: ais.Program, given: dict[str, ais.Value]) -> None:
     for level in (0, 1, 2):
         made = compiled(text, level)
         for again in (made, decode(encode(made))):
-            trace = execute_virtually(again, arguments=arguments_for(again.flows[-1], given))
+            trace = execute_virtually(again, arguments=arguments_for(again.flows[-1], given, again.record_types))
             failed = told(trace)
             if level == 0:
                 assert failed == Counter(expected.failed)

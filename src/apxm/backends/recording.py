@@ -7,6 +7,7 @@ step, under the same lock. So neither two runs at once nor a process that is kil
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import ModuleType
@@ -37,8 +38,11 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
 
 _decode = msgspec.json.Decoder(Recorded).decode
 _encode = msgspec.json.Encoder().encode
-Key = tuple[bytes, str]
-"""A request, and the operation that makes it."""
+
+
+def _turns(operation: str) -> list[str | int]:
+    """What a path is sorted by: the tenth turn of a loop comes behind the second."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", operation)]
 
 
 def request_key(request: ModelRequest) -> bytes:
@@ -52,7 +56,8 @@ class Recording:
     def __init__(self, path: str) -> None:
         """Reads nothing yet."""
         self.path = path
-        self.answers: dict[Key, Recorded] = {}
+        self.answers: dict[tuple[bytes, str], Recorded] = {}
+        """By request and operation."""
         self._read_to = 0
         """How far the file was read; what is behind that others have added since."""
         self._ended = True
@@ -98,7 +103,7 @@ class Recording:
         if not self._added:
             return
         with suppress(ApxmError), self._locked(), OutputFile(self.path) as file:  # unsorted it says the same
-            found = sorted(self.answers.values(), key=lambda each: (each.operation, request_key(each.request)))
+            found = sorted(self.answers.values(), key=lambda each: (_turns(each.operation), request_key(each.request)))
             file.write(b"".join(_encode(each) + b"\n" for each in found))
             self._added = False
 

@@ -81,13 +81,10 @@ class ReplayBackend:
             what = f"{file} has several answers to this request, of {others}, and none of {operation}"
         else:
             near = _nearest(operation, request, self._recording.answers.values())
-            what = f"{file} has no answer to this request"
+            what = f"{file} has no answer to this request, and without `of`, or where CI is set, nobody is asked"
             if near is not None:
                 what += "\n".join([f"; the nearest that it has, of {near.operation}:", *_difference(near, request)])
-        raise BackendError(
-            "not_recorded", what, retryable=False,
-            hint="with `of` in the backend's settings, and CI not set, it is asked for once and recorded",
-        )  # fmt: skip
+        raise BackendError("not_recorded", what, retryable=False)
 
 
 def replay_info(name: str, file: str, of: BackendInfo | None) -> BackendInfo:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from types import MappingProxyType
 from typing import TypeVar
 
 from apxm.errors import Problems, UsageError
@@ -63,9 +62,7 @@ def match(flow: Flow, positional: Sequence[T], named: Mapping[str, T]) -> dict[s
     return given
 
 
-def arguments_for(
-    flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type] = MappingProxyType({})
-) -> list[Value]:
+def arguments_for(flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type]) -> list[Value]:
     """The values of a flow's parameters in order, made plain, defaults filled in; `records` are those of its program.
     Raises `UsageError` where one is of another type, `LinkError` where several are."""
     values: list[Value] = []

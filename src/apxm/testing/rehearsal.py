@@ -129,7 +129,7 @@ def rehearse(
     Raises `UsageError` for arguments that do not fit the flow, and for patterns that are no regular expressions.
     """
     chosen = select_flow(program, flow)
-    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}))
+    inputs = arguments_for(chosen, assign(chosen, (), {**(arguments or {}), **values}), program.record_types)
     backend = ScriptedBackend(latency_ms=lambda _: latency_s * 1e3)
     if answers is not None:
         backend.script = Script(answers)
