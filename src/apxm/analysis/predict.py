@@ -19,7 +19,7 @@ from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, PredictedBackend, stand_in
 from apxm.analysis.usage import model_calls
-from apxm.errors import UsageError
+from apxm.errors import OperationError, UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
@@ -157,7 +157,12 @@ class Predictor:
         place = plan, index
 
         def choose(values: list[Value]) -> Value:
-            selector = known(values)
+            try:
+                selector = known(values)
+            except OperationError as error:
+                if ANSWER[0] not in error.message:
+                    raise
+                selector = ANSWER  # a function cannot read it: `number` of an answer
             if not isinstance(selector, str) or ANSWER[0] not in selector:  # a function may have changed the rest
                 return selector
             if place not in self._arms:
