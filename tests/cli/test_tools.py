@@ -226,3 +226,34 @@ def test_a_signal_ends_the_run_and_what_its_tools_started(
     *first, last = err.splitlines()
     assert all(line.startswith("model: ") for line in first)
     assert last.startswith("interrupted: 0 operations, 0 LLM calls in ")
+
+
+def test_a_server_that_no_longer_fits_is_told_before_anything_is_called(apxm: Apxm, project: Path) -> None:
+    pytest.importorskip("mcp")
+    command = json.dumps([sys.executable, "-m", "tests.tools.servers", "stdio"])
+    (project / ".apxm/config.toml").write_text(
+        f'{CONFIG}[mcp.web]\ncommand = {command}\nenv = {{ PYTHONPATH = "{ROOT}" }}\n'.replace(
+            'python = "functions_of_tests:search"', 'mcp = "web.search"'
+        )
+    )
+    (project / "w.ais").write_text(PROGRAM.replace("q: str, limit", "query: str, limit"))
+    ended = apxm("execute", "w.ais", "bees", "--real-tools")
+    assert (ended.status, ended.out) == (2, "")
+    assert "tool 'search': it has no parameter 'query'; it has 'q', 'limit'" in ended.err
+    assert "tool 'search': it needs 'q', which is not declared" in ended.err
+    assert not (project / "published").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals, and files for processes")
+def test_a_signal_while_a_server_does_not_answer_ends_both(start: Start, project: Path) -> None:
+    pytest.importorskip("mcp")
+    mark = fifo(project)
+    command = json.dumps([sys.executable, "-m", "tests.tools.servers", "silent", str(mark)])
+    (project / ".apxm/config.toml").write_text(f'[mcp.web]\ncommand = {command}\nenv = {{ PYTHONPATH = "{ROOT}" }}\n')
+    (project / "w.ais").write_text('agent A { flow f() -> json { return inv("web.text", what: "x") } }')
+    process = start("execute", "w.ais", "--real-tools", env={**os.environ, "APXM_TRUST": "1"})
+    pid = int(mark.read_text())
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+    assert has_ended(pid)

@@ -164,6 +164,13 @@ def test_a_misfit_is_a_failure_at_its_place_that_says_what_was_found(declared: s
     assert failure.where.startswith("<text>:2:")
 
 
+def test_a_tool_may_give_a_record_more_fields_than_it_has() -> None:
+    tools = ScriptedToolbox({"t": (1, lambda _: [{"etag": 7, "name": "a"}])})
+    text = "agent A { capability t() -> list[F]  @entry flow main() -> list[F] { return t() } }"
+    program = program_of("type F { name: str  size: int? }\n" + text)
+    assert execute(program, tools).value == [{"name": "a", "size": None}]
+
+
 def test_arguments_that_are_no_object_fail_before_it_is_called() -> None:
     tools = ScriptedToolbox({"t": (1, lambda a: a)})
     text = 'agent A { @entry flow main(given: json) -> json { return inv("t", given) } }'

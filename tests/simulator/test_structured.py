@@ -11,8 +11,9 @@ from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import SCHEMA_REFUSED
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
+from apxm.compiler.pipeline import compile_source
 from apxm.operations.answers import UNFIT
-from apxm.operations.types import INT, STR, RecordField, Type, conforms, list_of, record_of
+from apxm.operations.types import INT, STR, VERDICT, RecordField, Type, Value, conforms, list_of, record_of
 from apxm.program.program import Operate, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -20,6 +21,7 @@ from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
+from apxm.source import SourceFile
 from tests.plans import ask, give, plan, program
 from tests.simulator.conftest import Serve
 from tests.simulator.serving import Served, chat, post
@@ -128,6 +130,43 @@ def test_a_fan_out_at_such_an_endpoint_fails_nowhere(serve: Serve) -> None:
     trace = run(served, p, retries=0)
     assert (trace.failed, len(trace.operations)) == (0, 20)
     assert set(outcomes(trace)) <= {SCHEMA_REFUSED, "ok"}
+
+
+TICKET = """
+type Ticket { title: str "a few words"  urgent: bool  tags: list[str] = []  owner: str? }
+agent A {
+    @entry flow main(text: str) -> json {
+        ask("Read it.", text, schema: Ticket) -> ticket
+        ask("Which team?", ticket, choices: ["billing", "tech"]) -> team
+        switch team {
+            case "billing" => ask("Bill it.", ticket)
+            case "tech"    => ask("Repair it.", ticket)
+        } -> done
+        verify("It is done.", done) -> verdict
+        return [ticket, team, done, verdict]
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("faults", ["none", "fence:0.5,prose:0.5", "unshaped:@1", "no_format:1"])
+def test_a_program_gets_the_same_whatever_its_answers_look_like(serve: Serve, faults: str) -> None:
+    p = compile_source(SourceFile("test.ais", TICKET)).program
+
+    def values(spec: str) -> Value:
+        served = serve(faults=spec)
+        backend = OpenAIBackend("b", OpenAISettings(model="m", endpoint=served.listening.endpoint), {})
+        made = Run(LoadedProgram(p), p.flows[0], ("My bill is wrong.",), BackendPool({"b": backend}, "b"))
+        trace = served.run(made.execute())
+        assert not trace.failures
+        return trace.value
+
+    ticket, team, _, verdict = found = values(faults)
+    assert [*ticket] == ["title", "urgent", "tags", "owner"]
+    assert team in ("billing", "tech")
+    assert conforms(verdict, VERDICT)
+    if faults.startswith("fence"):
+        assert found == values("none")
 
 
 # --- what other clients get ----------------------------------------------------------------------------------------

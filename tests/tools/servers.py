@@ -75,6 +75,8 @@ if __name__ == "__main__":
     elif kind == "http":
         uvicorn.run(server.streamable_http_app(), fd=int(arguments[0]), log_level="critical")
     elif kind == "silent":
+        for mark in arguments:
+            _leave(mark)
         sys.stdin.read()
     elif kind == "broken":
         print("no such model", file=sys.stderr)

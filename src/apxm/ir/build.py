@@ -377,7 +377,7 @@ class _FlowBuilder:
             case syntax.Comparison(operator=operator, left=left, right=right):
                 return self.comparison(operator, [self.value(left), self.value(right)], expression)
             case syntax.Logic(operator=operator, operands=operands):
-                return self.add(LogicOp(operator, [self.value(operand) for operand in operands]), expression).result
+                return self.logic(operator, operands, expression)
             case syntax.Not(value=value):
                 return self.applied("not", [self.value(value)], expression)
             case syntax.CallExpression():
@@ -430,6 +430,27 @@ class _FlowBuilder:
         if assignable(self.checked.types[cast.value], target):
             return self.fitted(value, target, cast)
         return self.add(CastOp(value, target), cast).result
+
+    def logic(self, operator: str, operands: Sequence[syntax.Expression], place: syntax.Syntax) -> SSAValue:
+        """Where a call stands on the right, which is made only where the left does not decide, this is an `if`."""
+        asked = next((i for i, operand in enumerate(operands) if i and _makes_call(operand)), len(operands))
+        values = [self.value(operand) for operand in operands[:asked]]
+        left = self.add(LogicOp(operator, values), place).result if asked > 1 else values[0]
+        if asked == len(operands):
+            return left
+        then, otherwise = Block(), Block()
+        built = self.add(IfOp(left, then, otherwise, (BOOL,)), place)
+        self.name(built, operator, None)
+        for block, step, holds in zip(built.regions, built.steps, (True, False), strict=True):
+            with self.inside(block, built.path + step):
+                decides = holds is (operator == "or")
+                given = (
+                    self.add(ConstantOp(holds, BOOL), place).result
+                    if decides
+                    else self.logic(operator, operands[asked:], place)
+                )
+                self.add(YieldOp(given), place)
+        return built.results[0]
 
     def comparison(self, operator: str, operands: list[SSAValue], place: syntax.Syntax) -> SSAValue:
         """A verdict compares with a text by its label."""
@@ -524,6 +545,12 @@ class _FlowBuilder:
         records = self.checked.records
         found = parse_type(name.name, records) if name.element is None else list_of(self.type(name.element))
         return optional(found) if name.optional else found
+
+
+def _makes_call(expression: syntax.Expression) -> bool:
+    """Whether an operation or a flow is called in it; a function is none."""
+    calls = isinstance(expression, syntax.CallExpression) and expression.written not in FUNCTIONS
+    return calls or any(map(_makes_call, expression.expressions))
 
 
 def _count(operands: Sequence[SSAValue], is_meant: Callable[[Type], bool]) -> int:

@@ -79,7 +79,7 @@ WORDS = _each(
     ("unless", "it is written `if not … { … }`"),
     ("then begin end", "a block stands in braces: `{ … }`"),
     ("match when select", _SWITCH + "; `match`, on records, comes with a later version"),
-    ("break continue", "`until` ends a loop; it comes with a later version"),
+    ("break continue", "`until` ends a loop; what a turn does is chosen by `if` or `switch`"),
     ("except finally rescue ensure", _TRY),
     ("raise throw assert panic", _FAIL),
     ("await", _WAIT),

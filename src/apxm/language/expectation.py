@@ -11,7 +11,6 @@ from apxm.language.foreign import (
     OPENERS,
     Misfit,
     describe_foreign,
-    describe_operator,
     foreign_advice,
     foreign_character,
 )
@@ -158,8 +157,6 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
         quoted = _SINGLE_QUOTED.match(text, offset)
         end = quoted.end() if quoted else offset + 1
         report.error("bad-character", "found `'`, expected a text in double quotes", Span(source, offset, end))
-        return
-    if describe_operator(offset, expected, source, report):
         return
     advice = foreign_character(text, offset, expected)
     end = offset + 1

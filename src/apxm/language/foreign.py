@@ -269,14 +269,6 @@ _ADVICE = (
 # --- characters that start no token ----------------------------------------------------------------------------------
 
 
-def describe_operator(offset: int, expected: set[str], source: SourceFile, report: Report) -> bool:
-    """Reports what a later version has; whether that stands at `offset`."""
-    if source.text[offset] != "?" or "LSQB" not in expected or "PLUS" in expected:
-        return False
-    report.not_yet("T?", Span(source, offset, offset + 1), TYPES["any"])
-    return True
-
-
 def foreign_character(text: str, offset: int, expected: set[str]) -> str | None:
     """Help for a character that AIS does not use."""
     if text[offset].isalpha() or unicodedata.combining(text[offset]):

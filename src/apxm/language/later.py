@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from apxm.language import syntax
 from apxm.language.report import Report
-from apxm.operations.functions import FUNCTIONS
 
 DEFAULTS = ("beliefs", "goals", "tools")
 """Defaults of agents that a later version brings."""
@@ -25,28 +24,3 @@ def refuse_later(tree: syntax.SyntaxTree, report: Report) -> None:
         for default in agent.defaults:
             if default.name.text in DEFAULTS:
                 report.not_yet(default.name.text, default.name.span)
-        for flow in agent.flows:
-            _refuse_in(flow.body, report)
-
-
-def _refuse_in(block: syntax.Block, report: Report) -> None:
-    for statement in block.statements:
-        for expression in statement.expressions:
-            _refuse_lazy_calls(expression, report)
-        for inner in statement.blocks:
-            _refuse_in(inner, report)
-        if isinstance(statement, syntax.Return):
-            break  # nothing behind it is looked at
-
-
-def _refuse_lazy_calls(expression: syntax.Expression, report: Report, operator: str | None = None) -> None:
-    """`operator` is the one on whose right the expression stands."""
-    if isinstance(expression, syntax.Constant | syntax.Name):
-        return
-    if operator is not None and isinstance(expression, syntax.CallExpression) and expression.written not in FUNCTIONS:
-        what = f"x {operator} {expression.written}(…)"
-        report.not_yet(what, expression.span, f"bind it first: `{expression.written}(…) -> y`")
-        return
-    for number, part in enumerate(expression.expressions):
-        lazy = expression.operator if isinstance(expression, syntax.Logic) and number else operator
-        _refuse_lazy_calls(part, report, lazy)

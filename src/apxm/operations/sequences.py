@@ -132,7 +132,10 @@ def _key(value: Value) -> Hashable:
 
 def distinct(items: list[Value]) -> list[Value]:
     check_size(items)
-    return list({_key(one): one for one in reversed(items)}.values())[::-1]
+    found: dict[Hashable, Value] = {}
+    for one in items:
+        found.setdefault(_key(one), one)
+    return list(found.values())
 
 
 def in_order(items: list[Value]) -> list[Value]:
