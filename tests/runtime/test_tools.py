@@ -274,3 +274,23 @@ def test_a_try_catches_the_failure_of_a_tool() -> None:
     }}"""
     trace = execute(program_of(text), tools)
     assert (trace.status, trace.value) == (Status.SUCCEEDED, "<tool_failed x/body/inv#1>")
+
+
+@LEVELS
+@pytest.mark.parametrize(("items", "last"), [([], 100), (["a", "b", "c"], 200)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_turns_come_behind_the_change_before_their_loop(
+    level: int, items: list[str], last: int, fails: bool
+) -> None:
+    tools = ScriptedToolbox({"look": (100, said), "change": (100, failing if fails else said)})
+    text = f"""agent A {{ {DECLARED}
+        @entry flow main(xs: list[str]) -> json {{
+            change("first") -> first
+            for x in xs {{ look(x) -> y  return y }} -> ys
+            change("last") -> z
+            return [first, z, ys]
+        }}
+    }}"""
+    execute(program_of(text, level), tools, (items,))
+    looks = [f"look['{item}'] at 100" for item in items]
+    assert tools.log == ["change['first'] at 0", *([] if fails else [*looks, f"change['last'] at {last}"])]
