@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
+from apxm.program.program import Opening
 from apxm.runtime.frames import Children, FailureToken, Frame, Frames, LoadedPlan
 from apxm.runtime.ports import TurnPorts
 
@@ -133,6 +134,14 @@ class Turns(Children):
         if self.frames.pop(child.turn - 1, None) is not None:
             self._state.open_turns -= 1
             self._advance()
+
+    def live(self) -> Sequence[Frame]:
+        return list(self.frames.values())
+
+    def openings(self) -> Sequence[Opening]:
+        known = self._last is not None
+        last = self._count if self._last is None else self._last + 1
+        return (Opening((self._plan.index,), last if known else self.opened, last),)
 
     # --- one turn after another ------------------------------------------------------------------------------------
 
