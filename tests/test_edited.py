@@ -267,6 +267,32 @@ def test_arms_that_are_not_chosen_yet_may_all_be_taken(tmp_path: Path) -> None:
     assert found.cost is None
 
 
+LOOP = """
+    ask("start", max_tokens: 4) -> start
+    loop (max: 3, d: start) {
+        ask("check", d, max_tokens: 4) -> c
+        switch c { case "done" => { return true }  default => { return false } } -> done
+        until done
+        ask("better", d, max_tokens: 4) -> e
+        next d: e
+    } -> x
+    for n in [1, 2] { try { ask("item", n, max_tokens: 4) -> y  print(y) } catch { print(ask("no", max_tokens: 4)) } }
+    return x
+"""
+
+
+def test_turns_that_may_follow_are_those_that_are_left(tmp_path: Path) -> None:
+    run_id = begin(tmp_path, LOOP)
+    found = previewed(tmp_path, run_id, LOOP, answering())
+    assert (found.reused, found.asked, found.dependent, found.tokens) == (9, (), (), Range(0, 0, 0))
+    found = previewed(tmp_path, run_id, LOOP.replace('"start"', '"begin"'))
+    assert (found.reused, found.asked) == (2, ("start",))
+    assert sorted(found.dependent) == ["x[1]/c", "x[1]/e", "x[2]/c", "x[2]/e"], "the second stands for the third, too"
+    found = previewed(tmp_path, run_id, LOOP.replace('"item"', '"piece"'))
+    assert found.asked == ("for#1[1]/try#1/body/y", "for#1[2]/try#1/body/y")
+    assert found.dependent == ("for#1[1]/try#1/catch/ask#1", "for#1[2]/try#1/catch/ask#1")
+
+
 def test_a_preview_changes_nothing(tmp_path: Path) -> None:
     run_id = begin(tmp_path, THREE)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

@@ -137,6 +137,37 @@ def test_what_a_loop_gives(loop: str, value: str | None, level: int) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("behind", ["", "print(n)"])
+@pytest.mark.parametrize(
+    ("condition", "failure"),
+    [
+        ("d.done as bool", ("last[1]/until#1", "missing_field")),
+        ('ask("bad 1", schema: bool)', ("last[1]/ask#1", "broken")),
+    ],
+)
+def test_where_nobody_knows_whether_a_loop_goes_on_what_it_gives_has_failed(
+    condition: str, failure: tuple[str, str], behind: str, level: int
+) -> None:
+    text = f"""
+    agent A {{ flow main(d: json) -> int {{
+        loop (max: 3, n: 1) {{ next n: n + 1  until {condition} {behind} }} -> last
+        print("last", last)
+        return 0
+    }} }}
+    """
+    trace = execute_virtually(compiled(text, level), failing("bad"), arguments=[{}])
+    assert [(f.operation, f.kind) for f in trace.failures] == [failure]
+    assert (trace.status, trace.printed) == (Status.FAILED, [])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_for_over_null_fails_as_over_anything_that_is_no_list(level: int) -> None:
+    text = "agent A { flow main(d: json) -> json { for x in d (max: 3) { return x } -> ys  return ys } }"
+    trace = execute_virtually(compiled(text, level), arguments=[None])
+    assert [(f.operation, f.kind) for f in trace.failures] == [("ys", "wrong_type")]
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_no_items_are_no_turns(level: int) -> None:
     text = """
     agent A { flow main(xs: list[str]) -> json {

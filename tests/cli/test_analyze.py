@@ -90,7 +90,7 @@ def test_a_source_and_its_artifact_are_analyzed_alike(apxm: Apxm) -> None:
 def test_values_may_be_given_and_may_be_left_out(apxm: Apxm, switch: str) -> None:
     unknown = apxm("simulate", switch, "--runs", "50", "--json")
     assert len(set(json.loads(unknown.out)["samples_ms"])) == 2
-    assert "not given, so a switch on it takes any arm: topic" in unknown.err
+    assert "not given, so what it decides is drawn: topic" in unknown.err
     known = apxm("simulate", switch, "short", "--json")
     assert json.loads(known.out) == {
         "mean_ms": 1000,

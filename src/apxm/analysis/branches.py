@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 from apxm.program.frames import LOW, FrameGraph, Scenario, in_order
 from apxm.program.program import Enter, Exit, Opener, Opening, Program
 from apxm.program.unfolding import FrameRecord, Unfolding
 
+Openings = Callable[[int, int, Opener], Sequence[Opening]]
+"""What an opener opens, given its frame, its index and itself; the plans in it are those of the program."""
+
+
+def _as_declared(_frame: int, _node: int, opener: Opener) -> Sequence[Opening]:
+    return opener.openings
+
 
 class Branches(Unfolding):
     """The graph of frames that `unfold` found, with sums and paths in one scenario or another."""
 
-    def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
+    def __init__(
+        self, program: Program, frames: Sequence[FrameRecord], begun: int = 0, known: Openings = _as_declared
+    ) -> None:
+        """The first `begun` frames exist already, so each counts once. `known` may know more than the program."""
         super().__init__(program, frames)
         self.repeated: dict[int, list[int]] = {}
         """The opener of each frame of which there may be any number, and all that is delivered into it."""
@@ -23,10 +33,16 @@ class Branches(Unfolding):
         for (frame, node), children in self.children.items():
             opener = self.node(frame, node)
             assert isinstance(opener, Opener)
-            for opening in opener.openings:
-                opened = tuple([child for child in children if frames[child].plan in opening.plans])
-                if opened:
-                    openings[frame].append(opening._replace(plans=opened))
+            there = sum(child < begun for child in children)
+            openings[frame] += [Opening((child,)) for child in children[:there]]
+            for opening in known(frame, node, opener):
+                inside = [child for child in children if frames[child].plan in opening.plans]
+                past = sum(child < begun for child in inside)
+                if len(inside) > past:
+                    most = None if opening.most is None else max(opening.most - past, 0)
+                    usual = None if opening.usual is None else max(opening.usual - past, 0)
+                    least = max(opening.least - past, 0)
+                    openings[frame].append(Opening(tuple(inside[past:]), least, most, usual))
             if opener.settles:
                 self._add_alternatives(frame, node, Opening(tuple(children)))
             elif len(children) > 1 or not opener.openings[0].is_exact:

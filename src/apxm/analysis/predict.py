@@ -1,28 +1,32 @@
 """How long a flow will take: the real scheduler, on virtual time, over the profile of an endpoint.
 
 What a run does is decided by the real runtime: limits, priorities, frames, order, retries. Only the endpoint is a
-model, and what the answers say is unknown: a `switch` on a text that holds one takes each of its arms equally often.
+model, and what the answers say is unknown: a `switch` on one takes each of its arms equally often, a condition on one
+holds every other time, and a list in one has 0 to 2 items.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from statistics import fmean
-from typing import TypeVar
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
-from apxm.analysis.station import ANSWER, PredictedBackend, stand_in
+from apxm.analysis.station import ANSWER, AnyJson, PredictedBackend, stand_in
+from apxm.analysis.unsure import unsure_values
 from apxm.analysis.usage import model_calls
-from apxm.errors import OperationError, UsageError
+from apxm.errors import UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
-from apxm.program.program import AnyNode, Flow, Opener, Operate, Program
+from apxm.program.program import AnyNode, Cast, Flow, Literal, Opener, Operate, Program, Repeat
 from apxm.runtime.content import UnreadFiles
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
@@ -36,6 +40,22 @@ from apxm.tools.simulated import TYPICAL_TOOLS, ToolLatencies
 from apxm.tools.toolbox import SimulatedToolbox
 
 T = TypeVar("T")
+
+
+MOST_ITEMS = 2
+"""The most items of a list of which nothing is known; each number is as likely."""
+
+
+class Assumptions(NamedTuple):
+    """What a prediction is told of values that nobody knows."""
+
+    inputs: frozenset[tuple[int, int]] = frozenset()
+    """Inputs whose values only stand in for others, by plan and port."""
+    turns: Mapping[tuple[int, int], int] = MappingProxyType({})
+    """How many turns loops have, by plan and node."""
+
+
+NOTHING_ASSUMED = Assumptions()
 
 
 class Prediction(Struct, frozen=True):
@@ -59,16 +79,18 @@ def predict(
     runs: int = 20,
     seed: int = 0,
     tools: ToolLatencies = TYPICAL_TOOLS,
+    assumptions: Assumptions = NOTHING_ASSUMED,
 ) -> Prediction:
     """Runs `flow` over the model of an endpoint, `runs` times with other draws; equal seeds give equal numbers. Where
     nothing is random, once.
 
     Without a profile each operation takes its stated `typical_ms`. With one, every backend that the program names is
-    taken for an endpoint like that of the profile. `tools` says how long tools take. May be called inside a running
+    taken for an endpoint like that of the profile. `tools` says how long tools take, `assumptions` what
+    is not known of the arguments. May be called inside a running
     event loop, which then stands still.
     Raises `UsageError` where the flow cannot succeed with these arguments.
     """
-    return Predictor(program, profile, seed, tools).predict(flow, arguments, max_concurrency, runs)
+    return Predictor(program, profile, seed, tools, assumptions).predict(flow, arguments, max_concurrency, runs)
 
 
 class Predictor:
@@ -76,15 +98,32 @@ class Predictor:
     any case; for any number of predictions."""
 
     def __init__(
-        self, program: Program, profile: Profile | None, seed: int, tools: ToolLatencies = TYPICAL_TOOLS
+        self,
+        program: Program,
+        profile: Profile | None,
+        seed: int,
+        tools: ToolLatencies = TYPICAL_TOOLS,
+        assumptions: Assumptions = NOTHING_ASSUMED,
     ) -> None:
         self._seed = seed
         self._tools = SimulatedToolbox(tools, seed, lambda result, _: stand_in(result, items=1))
         self._draws = profile is not None and len(profile.ratios) > 1
         self._iteration = 0
-        self._arms: dict[tuple[int, int], Random] = {}
-        """What chooses at each opener whose choice depends on an answer, by plan and node."""
-        self._program = LoadedProgram(program, _by_operation if profile is None else _predicted, self._any_case)
+        self._arms: dict[str, Random] = {}
+        """What draws each value that depends on an answer, by plan and expression."""
+        self._drawn: dict[tuple[int, str], tuple[list[Value], Value]] = {}
+        """What was drawn in each frame, whose values keep its identity; a condition may be read in two places."""
+        self._turns = assumptions.turns
+        self._unsure = unsure_values(program, assumptions.inputs)
+        self._ends = {
+            (node.plan, program.plans[node.plan].outputs[node.stop]): (plan, i) in assumptions.turns
+            for plan, each in enumerate(program.plans)
+            for i, node in each.openers()
+            if isinstance(node, Repeat) and node.stop is not None
+        }
+        """The outputs that say whether a turn is the last, by plan and node, and whether that is assumed already."""
+        program = with_casts(program, self._unsure)
+        self._program = LoadedProgram(program, _by_operation if profile is None else _predicted, self._replaced)
         named = filter(None, self._program.backends)
         self._endpoints: dict[str, Profile] = (
             {name: assumed(OPERATIONS[name]) for name in dict.fromkeys(["ask", *named])}
@@ -143,33 +182,91 @@ class Predictor:
         """Starts a run with draws and arms of its own."""
         self._iteration = iteration
         self._arms.clear()
+        self._drawn.clear()
         backends = {
             name: PredictedBackend(name, profile, self._seed, iteration) for name, profile in self._endpoints.items()
         }
         return BackendPool(backends, next(iter(backends)))
 
-    def _any_case(self, plan: int, index: int, node: AnyNode, known: Evaluate) -> Evaluate:
-        """What chooses at an opener: by a text that depends on an answer, each case equally often."""
+    def _replaced(self, plan: int, index: int, node: AnyNode, known: Evaluate) -> Evaluate:
+        """What computes the value of a node: where an answer decides, it is drawn."""
+        place = plan, index
+        unsure = place in self._unsure
+        if isinstance(node, Repeat) and (unsure or place in self._turns):
+            return self._any_turns(place, node, known)
+        if place in self._ends and (unsure or self._ends[place]):
+            return self._drawing(plan, node, known, () if self._ends[place] else (True, False))
         if not isinstance(node, Opener) or not node.cases:
             return known
         # The answer itself is no label, so it takes the default.
-        cases = [ANSWER if case is None else case for case in node.cases]
-        place = plan, index
+        cases = tuple([ANSWER if case is None else case for case in node.cases])
+        draw = self._drawing(plan, node, known, cases)
+        if unsure:
+            return draw
 
         def choose(values: list[Value]) -> Value:
-            try:
-                selector = known(values)
-            except OperationError as error:
-                if ANSWER[0] not in error.message:
-                    raise
-                selector = ANSWER  # a function cannot read it: `number` of an answer
-            if not isinstance(selector, str) or ANSWER[0] not in selector:  # a function may have changed the rest
-                return selector
-            if place not in self._arms:
-                self._arms[place] = Random(f"{self._seed}:{self._iteration}:{plan}:{index}")
-            return self._arms[place].choice(cases)
+            selector = known(values)
+            # A function may have changed what the answer is but for its first character.
+            return draw(values) if isinstance(selector, str) and ANSWER[0] in selector else selector
 
         return choose
+
+    def _drawing(self, plan: int, node: AnyNode, known: Evaluate, cases: Sequence[Value]) -> Evaluate:
+        """Draws one of `cases`, for the same expression of a frame the same; without any it is false."""
+        if not cases:
+            return lambda _values: False
+        what = f"{plan}:{node.operands}:{node.computes}"
+
+        def draw(values: list[Value]) -> Value:
+            known(values)  # what fails, fails
+            if (id(values), what) not in self._drawn:
+                random = self._arms.setdefault(what, Random(f"{self._seed}:{self._iteration}:{what}"))
+                self._drawn[id(values), what] = values, random.choice(cases)
+            return self._drawn[id(values), what][1]
+
+        return draw
+
+    def _any_turns(self, place: tuple[int, int], node: Repeat, known: Evaluate) -> Evaluate:
+        draw = self._drawing(place[0], node, known, range(MOST_ITEMS + 1))
+
+        def computed(values: list[Value]) -> Value:
+            found = known(values)
+            told = self._turns.get(place)
+            if node.items is None:
+                return found if told is None else told
+            limit, items = cast("list[Value]", found)
+            count = cast(int, draw(values)) if told is None else told
+            some = cast("list[Value]", items) if isinstance(items, list) and items else [AnyJson()]
+            return [limit, [some[turn % len(some)] for turn in range(count)]]
+
+        return computed
+
+
+def with_casts(program: Program, unsure: Set[tuple[int, int]]) -> Program:
+    """The program, where whatever nobody knows can be taken as a value of any type."""
+
+    def changed(expression: object) -> object:
+        if isinstance(expression, Cast):
+            return Literal(stand_in(expression.target, items=1))
+        if isinstance(expression, tuple):
+            return tuple(map(changed, cast("tuple[object, ...]", expression)))
+        if isinstance(expression, dict):
+            return {name: changed(value) for name, value in cast("dict[str, object]", expression).items()}
+        if isinstance(expression, Struct):
+            fields = {name: getattr(expression, name) for name in expression.__struct_fields__}
+            new = {name: changed(value) for name, value in fields.items()}
+            return replace(expression, **new) if any(new[name] is not fields[name] for name in fields) else expression
+        return expression
+
+    def node(plan: int, index: int, of: AnyNode) -> AnyNode:
+        needs = (plan, index) in unsure or any((plan, operand) in unsure for operand in of.operands)
+        return cast(AnyNode, changed(of)) if needs else of
+
+    plans = [
+        replace(plan, nodes=tuple([node(number, i, of) for i, of in enumerate(plan.nodes)]))
+        for number, plan in enumerate(program.plans)
+    ]
+    return replace(program, plans=tuple(plans))
 
 
 def _by_operation(node: Operate, records: Mapping[str, Type]) -> Handler:

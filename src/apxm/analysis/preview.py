@@ -18,10 +18,10 @@ from apxm.backends.protocol import AnyBackend
 from apxm.journal.rows import Answered
 from apxm.operations.types import Value, text_form
 from apxm.program.frames import SCENARIOS, Scenario
-from apxm.program.program import Flow, Operate
+from apxm.program.program import Flow, Opener, Opening, Operate
 from apxm.program.unfolding import FrameRecord, unfold
 from apxm.runtime.content import ContentFiles, UnreadFiles
-from apxm.runtime.frames import Frame
+from apxm.runtime.frames import Children, Frame
 from apxm.runtime.handlers.model import ModelCall, RequestForm, literal
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.handlers.tool import ToolCall
@@ -68,7 +68,7 @@ def preview(
     Raises `JournalError` where `find` does, and `UsageError` where the flow is too large to unfold.
     """
     replayed = _Replay(program, flow, arguments, pool, find, files or UnreadFiles())
-    graph = Branches(program.program, replayed.unfolded())
+    graph = Branches(program.program, replayed.unfolded(), replayed.begun, replayed.openings)
     named = Trace(program.program, flow, started=0, frames=list(graph.frames))
     operations = [
         ((frame, number), node)
@@ -117,7 +117,10 @@ class _Replay:
         for frame in frames:  # it grows while it is read
             if frame.remaining:
                 self._live[frame.index] = frame
-                frames += [child for child in frame.children.values() if child is not None]
+            for child in frame.children.values():
+                frames += [] if child is None else [child] if isinstance(child, Frame) else child.live()
+        self.begun = len(self._state.frames)
+        """How many frames there are so far."""
 
     def _answer(self, trace: Trace, frame: Frame, node: int, handler: WaitingOperation) -> Answered | None:
         path = trace.path_of(frame.index, node)
@@ -137,17 +140,32 @@ class _Replay:
 
     def unfolded(self) -> list[FrameRecord]:
         """The frames that it has, and those that may follow."""
-        begun = self._state.frames
+        frames = list(self._state.frames)
+        for index, frame in self._live.items():
+            for node, children in frame.children.items():
+                if not isinstance(children, Children):
+                    continue
+                past = [r for r in self._state.frames if (r.parent, r.opener) == (index, node)]
+                for opening in children.openings():
+                    there = [r for r in past if r.plan in opening.plans]
+                    if opening.most is None or opening.most > len(there):
+                        turn = len(there) + 1 if past[0].turn else 0
+                        frames += [FrameRecord(plan, index, node, turn) for plan in opening.plans]
         return unfold(
             self._program.program,
             self._flow,
-            begun,
-            lambda frame, node, _opener: frame >= len(begun) or self._waits(frame, node),
+            frames,
+            lambda frame, node, _opener: frame >= self.begun or self._waits(frame, node),
         )
+
+    def openings(self, frame: int, node: int, opener: Opener) -> Sequence[Opening]:
+        """What an opener opens in all."""
+        children = self._live[frame].children.get(node) if frame in self._live else None
+        return children.openings() if isinstance(children, Children) else opener.openings
 
     def is_left(self, frame: int, node: int) -> bool:
         """Whether an operation of such a frame may still be asked."""
-        return frame >= len(self._state.frames) or self._waits(frame, node) or (frame, node) in self.asked
+        return frame >= self.begun or self._waits(frame, node) or (frame, node) in self.asked
 
     def _waits(self, frame: int, node: int) -> bool:
         return frame in self._live and self._live[frame].counts[node] > 0

@@ -10,7 +10,7 @@ from msgspec import Struct
 from apxm.analysis.branches import Branches
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
-from apxm.analysis.predict import Predictor
+from apxm.analysis.predict import Assumptions, Predictor
 from apxm.analysis.profile import Profile
 from apxm.analysis.station import stand_in
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model, calls_tool
@@ -96,7 +96,7 @@ def analyze(
     prompts, answers = static.tokens(known)
     calls, in_slots = static.calls(), static.model_work()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
-    predictor = Predictor(program, profile, seed, tools)
+    predictor = Predictor(program, profile, seed, tools, assumptions_of(flow, unknown))
 
     def at(p: int) -> ConcurrencyEstimate:
         lower = max(in_slots.low / p, t_inf.low)
@@ -210,8 +210,16 @@ def with_stand_ins(
     Text that is not known counts as if a model had written it, so a `switch` on it takes any arm.
     """
     unknown = tuple(p.name for p in flow.parameters if p.required and p.name not in given)
-    stand_ins = {p.name: stand_in(parse_type(p.type, records)) for p in flow.parameters if p.name in unknown}
-    return arguments_for(flow, {**stand_ins, **given}, records), unknown
+    stand_ins = {p.name: stand_in(parse_type(p.type, records), 1) for p in flow.parameters if p.name in unknown}
+    values = arguments_for(flow, {**stand_ins, **given}, records)
+    # As they are: a stand-in that is made plain is one no longer.
+    return [stand_ins.get(p.name, value) for p, value in zip(flow.parameters, values, strict=True)], unknown
+
+
+def assumptions_of(flow: Flow, unknown: Sequence[str]) -> Assumptions:
+    """What a prediction is told of parameters that are unknown."""
+    ports = [port for port, parameter in enumerate(flow.parameters) if parameter.name in unknown]
+    return Assumptions(frozenset((flow.plan, port) for port in ports))
 
 
 def latencies(profile: Profile | None, tools: ToolLatencies | None = None) -> str:

@@ -18,6 +18,16 @@ ANSWER = "\ue000predicted answer\ue000"
 """What a predicted model says. A text that holds it depends on what a real one would have said."""
 
 
+class AnyJson(dict[str, Value]):
+    """What stands for a json value of which nothing is known: any field that is read of it is there, and is another."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> Value:
+        return self
+
+
 def stand_in(expected: Type, items: int = 0) -> Value:
     """What stands for a value of a type that a model would have given; `items` is how many a list has."""
     if expected.is_list:
@@ -26,7 +36,7 @@ def stand_in(expected: Type, items: int = 0) -> Value:
         return None
     if expected.fields is not None:
         return {f.name: f.choices[0] if f.choices else stand_in(f.type, items) for f in expected.fields}
-    return {"int": 0, "float": 0.0, "bool": False}.get(expected.name, ANSWER)
+    return {"int": 0, "float": 0.0, "bool": False, "json": AnyJson()}.get(expected.name, ANSWER)
 
 
 class Station(Protocol):

@@ -129,7 +129,8 @@ def simulate(
 ) -> None:
     """Run a flow on virtual time, with the real scheduler and the profile of an endpoint: an hour takes milliseconds.
 
-    A `switch` on what a model would say takes any of its arms. Calls no model.
+    What answers would decide is drawn: a `switch` takes any of its arms, a condition holds every other time, and a list
+    has 0 to 2 items. Calls no model.
 
     \b
     Examples:
@@ -137,7 +138,7 @@ def simulate(
       apxm simulate research.ais "the honey bee" --max-concurrency 4 --runs 100 --json
     """
     from apxm.analysis.predict import predict
-    from apxm.analysis.static import latencies, with_stand_ins
+    from apxm.analysis.static import assumptions_of, latencies, with_stand_ins
     from apxm.reports.analysis import prediction_text
     from apxm.reports.structs import as_json
     from apxm.runtime.handlers.table import LoadedProgram
@@ -148,6 +149,8 @@ def simulate(
         called = LoadedProgram(program).tools(flow)
         note(printable(f"latencies: {latencies(profile, drawn.tools if called else None)}"))
         if unknown:
-            note(f"not given, so a switch on it takes any arm: {', '.join(unknown)}")
-    found = predict(program, flow, arguments, profile, max_concurrency, runs, drawn.seed, drawn.tools)
+            note(f"not given, so what it decides is drawn: {', '.join(unknown)}")
+    found = predict(
+        program, flow, arguments, profile, max_concurrency, runs, drawn.seed, drawn.tools, assumptions_of(flow, unknown)
+    )
     write(as_json(found) if drawn.json else prediction_text(found), drawn.json)

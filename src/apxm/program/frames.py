@@ -47,13 +47,13 @@ def _sourced(opening: Opening) -> float:
 
 
 def _middle(opening: Opening) -> float:
-    return (opening.least + _limited(opening)) / 2
+    return opening.usual if opening.usual is not None else (opening.least + _limited(opening)) / 2
 
 
 LOW, HIGH = Scenario("low", min, _least), Scenario("high", max, _most)
 """Bounds of any run."""
 EXPECTED = Scenario("expected", fmean, _middle)
-"""All alternatives equally likely, and all numbers of frames; at most one where nothing limits them."""
+"""All alternatives equally likely, and as many frames as usual."""
 SCENARIOS = (LOW, EXPECTED, HIGH)
 SOURCE = Scenario("source", max, _sourced)
 """The most that the source alone leads to at once: of frames of which values say how many there are, one."""

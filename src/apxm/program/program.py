@@ -195,6 +195,8 @@ class Opening(NamedTuple):
     least: int = 1
     most: int | None = 1
     """The most frames that there can be; None where nothing limits them."""
+    usual: float | None = None
+    """How many there are on average, as far as one can say without a run; None where each number is as likely."""
 
     @property
     def is_exact(self) -> bool:
@@ -360,14 +362,17 @@ class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
             limit = None
         if self.items is None:
-            return (Opening((self.plan,), 1 if self.stops or limit is None else limit, limit),)
+            if not self.stops:
+                return (Opening((self.plan,), limit or 1, limit),)
+            # As if `until` held in every other turn: 1 + 1/2 + 1/4 + …
+            return (Opening((self.plan,), 1, limit, 2 - 0.5 ** min(limit - 1, 64) if limit else 2),)
         if isinstance(self.items, ListOf):
             return (Opening((self.plan,), len(self.items.items), len(self.items.items)),)
         known: Value = self.items.value if isinstance(self.items, Literal) else None
         if isinstance(known, list):
             count = len(typing.cast("list[Value]", known))
             return (Opening((self.plan,), count, count),)
-        return (Opening((self.plan,), 0, limit),)
+        return (Opening((self.plan,), 0, limit, 1),)
 
     @property
     def own_input(self) -> int | None:
@@ -418,7 +423,7 @@ class Try(Opener, frozen=True, array_like=True, tag="try", kw_only=True):
 
     @property
     def openings(self) -> tuple[Opening, ...]:
-        return (Opening((self.body,)), Opening((self.handler,), 0, 1))
+        return (Opening((self.body,)), Opening((self.handler,), 0, 1, 0))
 
     @property
     def own_input(self) -> int | None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.frames import MOST_OPEN_TURNS
-from apxm.program.program import AnyNode, Enter, Exit, Input, Output, Plan, Program
+from apxm.program.program import AnyNode, Enter, Exit, Input, Opening, Output, Plan, Program
 from apxm.program.unfolding import FrameTable
 from apxm.runtime.expressions import Evaluate, Failed, evaluator
 from apxm.runtime.handlers.inline import InlineOperation
@@ -72,6 +72,7 @@ class LoadedPlan:
         "inline",
         "inputs",
         "nodes",
+        "opens",
         "outputs",
         "ports",
         "sources",
@@ -95,6 +96,8 @@ class LoadedPlan:
         self.inputs = plan.inputs
         self.outputs = plan.outputs
         self.nodes: tuple[AnyNode, ...] = nodes
+        self.opens = bool(plan.openers())
+        """Whether its frames can have children."""
         successors: list[list[int]] = [[] for _ in nodes]
         self.counts: list[int] = []
         """Tokens each node needs: one per predecessor, and for an `Input` or `Exit` the one from the other frame."""
@@ -197,7 +200,7 @@ class Frame:
         """Which of the turns of its opener it is, from 1; 0 where there are none."""
         self.scope = scope
         """The innermost body of a `try` that it is part of."""
-        self.children: dict[int, Frame | Children | None] = {} if plan.enters or plan.exits else _CHILDLESS
+        self.children: dict[int, Frame | Children | None] = {} if plan.opens else _CHILDLESS
         """The frame of each opener, or who sees to its frames; None once it is over, or where it could not be
         opened."""
         self.poisoned: set[int] | None = None
@@ -229,6 +232,14 @@ class Children(ABC):
     @abstractmethod
     def closed(self, child: Frame) -> None:
         """A frame is over."""
+
+    @abstractmethod
+    def live(self) -> Sequence[Frame]:
+        """The frames that are open."""
+
+    @abstractmethod
+    def openings(self) -> Sequence[Opening]:
+        """The frames that there have been, and those that may come."""
 
 
 class Scope(Children):

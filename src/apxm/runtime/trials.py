@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
-from apxm.program.program import Try
+from apxm.program.program import Opening, Try
 from apxm.program.unfolding import path_of
 from apxm.runtime.frames import FailureToken, Frame, Frames, LoadedPlan, Scope
 
@@ -58,6 +58,12 @@ class Trial(Scope):
 
     def closed(self, child: Frame) -> None:
         """The body's own frame is over, though perhaps not those below it; or the handler is."""
+
+    def live(self) -> Sequence[Frame]:
+        return () if self._child is None else (self._child,)
+
+    def openings(self) -> Sequence[Opening]:
+        return self._attempt.openings
 
     def over(self) -> None:
         """A frame of the body is over."""
