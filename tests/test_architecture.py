@@ -55,7 +55,7 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 2840,
     "apxm": 2101,  # the files of the package itself
-    "backends": 4593,
+    "backends": 4700,
     "cli": 3758,
     "compiler": 1297,
     "config": 1410,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import pytest
 
+from apxm.analysis.measure import measure
+from apxm.analysis.metrics import LinkPhases
 from apxm.errors import BackendError, CompileError
+from apxm.reports.structs import run_json
+from apxm.reports.summary import summary_line
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.options import RunOptions
 from apxm.runtime.state import State
@@ -134,6 +139,37 @@ def test_what_a_loop_gives(loop: str, value: str | None, level: int) -> None:
         assert [(failure.operation, failure.kind) for failure in trace.failures] == [("r", "wrong_type")]
     else:
         assert trace.value == value
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("behind", ["", "print(n)"])
+@pytest.mark.parametrize(
+    ("condition", "failure"),
+    [
+        ("d.done as bool", ("last[1]/until#1", "missing_field")),
+        ('ask("bad 1", schema: bool)', ("last[1]/ask#1", "broken")),
+    ],
+)
+def test_where_nobody_knows_whether_a_loop_goes_on_what_it_gives_has_failed(
+    condition: str, failure: tuple[str, str], behind: str, level: int
+) -> None:
+    text = f"""
+    agent A {{ flow main(d: json) -> int {{
+        loop (max: 3, n: 1) {{ next n: n + 1  until {condition} {behind} }} -> last
+        print("last", last)
+        return 0
+    }} }}
+    """
+    trace = execute_virtually(compiled(text, level), failing("bad"), arguments=[{}])
+    assert [(f.operation, f.kind) for f in trace.failures] == [failure]
+    assert (trace.status, trace.printed) == (Status.FAILED, [])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_for_over_null_fails_as_over_anything_that_is_no_list(level: int) -> None:
+    text = "agent A { flow main(d: json) -> json { for x in d (max: 3) { return x } -> ys  return ys } }"
+    trace = execute_virtually(compiled(text, level), arguments=[None])
+    assert [(f.operation, f.kind) for f in trace.failures] == [("ys", "wrong_type")]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -330,6 +366,11 @@ def test_a_try_in_each_turn_keeps_the_others(level: int) -> None:
     trace = execute_virtually(compiled(text, level), failing("b"))
     assert trace.value == ["[a 1]", "no b 2", "[c 3]"]
     assert (trace.failures, trace.failed) == ([], 1)
+    assert [(failure.operation, failure.kind) for failure in trace.caught] == [("ys[2]/y/body/ask#1", "broken")]
+    metrics = measure(trace, LinkPhases(), failing().info)
+    assert metrics.execution.failures_caught == 1
+    assert summary_line(metrics).startswith("succeeded: 3 operations (1 failed), 1 failure caught, 3 LLM calls in ")
+    assert json.loads(run_json(trace, metrics, "id"))["caught"][0]["message"] == "b 2"
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from statistics import median
 
 import pytest
@@ -18,6 +19,7 @@ from apxm.program.program import Program
 from apxm.source import SourceFile
 from tests.analysis.endpoints import profile
 from tests.plans import ask, merge, plan, program
+from tests.turning import turning_source
 
 
 def predicted(p: Program, known: Profile | None = None, *arguments: Value, **options: int | None) -> Prediction:
@@ -122,6 +124,36 @@ def test_one_run_is_enough_to_say_whether_another_could_differ() -> None:
     assert not predicted(p, profile(100), "two", runs=1).random
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_what_an_answer_decides_is_drawn_and_what_the_program_says_is_not(level: int) -> None:
+    text = """
+    type Found { good: bool  items: list[str] }
+    agent A { @entry flow main(known: bool = true) -> json {
+        ask("Which?", schema: Found) -> found
+        if found.good { ask("one") }
+        if known { print("known") } else { ask("never") -> n  print(n) }
+        for x in found.items { ask("item", x) -> y  print(y) }
+        loop (max: 3, d: "") { ask("Done?", d, schema: bool) -> done  until done  next d: "x" } -> d
+        ask("Any?", schema: json) -> any
+        print(any.whatever.there as int)
+        return d
+    } }"""
+    p = compile_source(SourceFile("test.ais", text), level=level).program
+    found = predicted(p, profile(100), True, runs=200)
+    # One call, at -O0 perhaps another, up to 2 items, up to 3 turns, and the last.
+    assert {round(ms) for ms in found.samples_ms} == {100, 200, 300}
+    calls = {len(trace.operations) for trace in Predictor(p, profile(100), 0).runs(p.flows[0], [True], most=60)}
+    assert calls == set(range(3, 8 if level else 9))
+    assert found.calls == pytest.approx(1 + (0 if level else 0.5) + 1 + 1.75 + 1, abs=0.25)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_program_can_be_predicted(seed: int) -> None:
+    p = compile_source(SourceFile("test.ais", turning_source(Random(seed))), level=seed % 2).program
+    assert p.entry is not None
+    assert predict(p, p.flows[p.entry], [["a", "b"]], profile(100), runs=3).samples_ms
+
+
 def test_a_switch_on_a_value_that_is_known_takes_its_arm() -> None:
     p = compiled(SWITCH.replace('ask("Which?") -> kind', ""), "kind: str")
     assert predicted(p, profile(100), " TWO ").samples_ms == (200,)
@@ -133,6 +165,13 @@ def test_a_condition_that_is_known_opens_its_block() -> None:
     p = compiled('if go { return ask("a") } else { return "b" }', "go: bool")
     assert predicted(p, profile(100), True).samples_ms == (100,)
     assert predicted(p, profile(100), False).samples_ms == (0,)
+
+
+def test_what_a_function_cannot_read_of_an_answer_opens_any_block() -> None:
+    p = compiled('ask("How many?") -> a  if number(a) > 3 { return ask("a") } else { return upper(a) }')
+    assert set(predicted(p, profile(100), runs=50).samples_ms) == {100, 200}
+    p = compiled(SWITCH.replace("switch kind", "switch upper(trim(kind))"))
+    assert set(predicted(p, profile(100), runs=50).samples_ms) == {100, 200, 300}
 
 
 def test_images_and_files_are_predicted_without_being_read() -> None:

@@ -269,7 +269,8 @@ def test_what_a_record_has_no_field_for_is_refused_as_an_input_and_left_out_by_a
         ValueError, match=r"^x must be a Team, and x.people\[0\].nmae is no field of it; there are: name"
     ):
         plain(given_, TEAM, "x")
-    assert converted(given_, TEAM)["people"] == [{"name": "Ada", "age": None, "note": None}]
+    kept = [{"name": "Ada", "age": None, "note": None}]
+    assert converted(given_, TEAM)["people"] == plain(given_, TEAM, "x", leaves_out=True)["people"] == kept
 
 
 @pytest.mark.parametrize(

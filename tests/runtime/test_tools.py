@@ -164,6 +164,13 @@ def test_a_misfit_is_a_failure_at_its_place_that_says_what_was_found(declared: s
     assert failure.where.startswith("<text>:2:")
 
 
+def test_a_tool_may_give_a_record_more_fields_than_it_has() -> None:
+    tools = ScriptedToolbox({"t": (1, lambda _: [{"etag": 7, "name": "a"}])})
+    text = "agent A { capability t() -> list[F]  @entry flow main() -> list[F] { return t() } }"
+    program = program_of("type F { name: str  size: int? }\n" + text)
+    assert execute(program, tools).value == [{"name": "a", "size": None}]
+
+
 def test_arguments_that_are_no_object_fail_before_it_is_called() -> None:
     tools = ScriptedToolbox({"t": (1, lambda a: a)})
     text = 'agent A { @entry flow main(given: json) -> json { return inv("t", given) } }'
@@ -267,3 +274,23 @@ def test_a_try_catches_the_failure_of_a_tool() -> None:
     }}"""
     trace = execute(program_of(text), tools)
     assert (trace.status, trace.value) == (Status.SUCCEEDED, "<tool_failed x/body/inv#1>")
+
+
+@LEVELS
+@pytest.mark.parametrize(("items", "last"), [([], 100), (["a", "b", "c"], 200)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_turns_come_behind_the_change_before_their_loop(
+    level: int, items: list[str], last: int, fails: bool
+) -> None:
+    tools = ScriptedToolbox({"look": (100, said), "change": (100, failing if fails else said)})
+    text = f"""agent A {{ {DECLARED}
+        @entry flow main(xs: list[str]) -> json {{
+            change("first") -> first
+            for x in xs {{ look(x) -> y  return y }} -> ys
+            change("last") -> z
+            return [first, z, ys]
+        }}
+    }}"""
+    execute(program_of(text, level), tools, (items,))
+    looks = [f"look['{item}'] at 100" for item in items]
+    assert tools.log == ["change['first'] at 0", *([] if fails else [*looks, f"change['last'] at {last}"])]

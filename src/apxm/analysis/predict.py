@@ -23,7 +23,7 @@ from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, AnyJson, PredictedBackend, stand_in
 from apxm.analysis.unsure import unsure_values
 from apxm.analysis.usage import model_calls
-from apxm.errors import UsageError
+from apxm.errors import OperationError, UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
 from apxm.program.program import AnyNode, Cast, Flow, Literal, Opener, Operate, Program, Repeat
@@ -218,7 +218,11 @@ class Predictor:
         what = f"{plan}:{node.operands}:{node.computes}"
 
         def draw(values: list[Value]) -> Value:
-            known(values)  # what fails, fails
+            try:
+                known(values)
+            except OperationError as error:
+                if ANSWER[0] not in error.message:
+                    raise  # what fails, fails, but for a function that cannot read the answer that is assumed
             if (id(values), what) not in self._drawn:
                 random = self._arms.setdefault(what, Random(f"{self._seed}:{self._iteration}:{what}"))
                 self._drawn[id(values), what] = values, random.choice(cases)
@@ -235,11 +239,20 @@ class Predictor:
             if node.items is None:
                 return found if told is None else told
             limit, items = cast("list[Value]", found)
+            if told is None and _is_known(items):
+                return found  # of a flow that is called elsewhere with one that is not
             count = cast(int, draw(values)) if told is None else told
             some = cast("list[Value]", items) if isinstance(items, list) and items else [AnyJson()]
             return [limit, [some[turn % len(some)] for turn in range(count)]]
 
         return computed
+
+
+def _is_known(items: Value) -> bool:
+    """Whether a list is none that an answer gave: those have an item, and their texts tell."""
+    return isinstance(items, list) and all(
+        isinstance(item, str) and ANSWER[0] not in item for item in cast("list[Value]", items)
+    )
 
 
 def with_casts(program: Program, unsure: Set[tuple[int, int]]) -> Program:

@@ -12,7 +12,7 @@ from apxm.errors import InternalError
 from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
 from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
 from apxm.ir.operations import OPERATE_OPS
-from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp
+from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp, types_of
 from apxm.ir.values import (
     ApplyOp,
     CastOp,
@@ -320,20 +320,18 @@ class _FlowBuilder:
     ) -> list[SSAValue]:
         """Whether the turn is the last, and what it carries: the `rest` is done only where it is not."""
         condition = self.value(until.condition)
-        if not rest:
-            return [condition, *carried.values()]
-        stops_later = any(isinstance(statement, syntax.Until) for statement in rest)
         around, then, otherwise = self.block, Block(), Block()
-        types = [value.type for value in carried.values()]
-        built = self.add(IfOp(condition, then, otherwise, [*([BOOL] if stops_later else []), *types]), until)
+        built = self.add(IfOp(condition, then, otherwise, [BOOL, *types_of([*carried.values()])]), until)
         self.name(built, "until", None)
         self.block = then
-        stop = [self.add(ConstantOp(True, BOOL), until).result] if stops_later else []
-        self.add(YieldOp(*stop, *carried.values()), until)
+        self.add(YieldOp(self.add(ConstantOp(True, BOOL), until).result, *carried.values()), until)
         self.block = otherwise
-        self.add(YieldOp(*self.turn(rest, carried, None)), until)
+        given = self.turn(rest, carried, None)
+        if not any(isinstance(statement, syntax.Until) for statement in rest):
+            given = [self.add(ConstantOp(False, BOOL), until).result, *given]
+        self.add(YieldOp(*given), until)
         self.block = around
-        return [*built.results] if stops_later else [condition, *built.results]
+        return [*built.results]
 
     # --- expressions -----------------------------------------------------------------------------------------------
 

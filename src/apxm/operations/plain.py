@@ -18,20 +18,21 @@ _entries: Callable[[object], Iterable[tuple[object, object]]] = cast(Any, dict).
 """The iterators of `list` and `dict` themselves: a subclass may have others."""
 
 
-def plain(value: object, expected: Type, name: str) -> Value:
+def plain(value: object, expected: Type, name: str, *, leaves_out: bool = False) -> Value:
     """`value` as one of type `expected`, for what `name` names.
 
     Whatever is of a subclass, such as an `IntEnum`, numpy.float64 or an `OrderedDict`, becomes what it is a subclass
     of, an int becomes a float where one is expected, and lists and objects are copied; parts that several of them
     share are so once, and are shared still.
 
-    A record gets its fields in their order, those that are left out with their defaults.
+    A record gets its fields in their order, those that are missing with their defaults. What it has no field for is
+    refused, unless `leaves_out` says to leave it out.
 
     Raises `ValueError`, saying where, for anything else: also for floats that are not finite, text that UTF-8 cannot
     hold, json that nests too deeply, and what contains itself. Else it would have no text form.
     """
     try:
-        return _Copy().copy(value, expected, DEEPEST_VALUE)[0]
+        return _Copy(leaves_out=leaves_out).copy(value, expected, DEEPEST_VALUE)[0]
     except _Misfit as unfit:
         found = f", and {unfit.place(name)} is {unfit.found}" if unfit.steps else f", not {unfit.found}"
         raise ValueError(f"{name} must be {_wanted(expected)}{found}") from None

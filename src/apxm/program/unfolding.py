@@ -188,7 +188,7 @@ class Unfolding:
         frame = self.frames[index]
         opener = self.node(frame.parent, frame.opener)
         assert isinstance(opener, Opener)
-        if frame.turn > 1 and (sources := opener.carried.get(port)) is not None:
+        if frame.turn > 1 and (sources := opener.carried.get(port)):
             earlier = self._turn_before(index)
             return [*(self._output(earlier, source) for source in sources), outer + frame.opener]
         entered = enters.get((frame.opener, port))
@@ -216,7 +216,10 @@ class Unfolding:
         elif opener.settles and len(children) == 1:
             found += self._last_of(children[0])
         elif opener.repeats and not children:  # no turn, so what would have started the first one leaves
-            ports = [port for port, sources in opener.carried.items() if node.port in sources]
+            carried = opener.carried.items()
+            ports = [port for port, sources in carried if node.port in sources]
+            if not ports and node.port != opener.collected:
+                ports = [port for port, sources in carried if not sources]
             start = self.starts[index]
             found += [
                 start + i

@@ -8,12 +8,11 @@ from apxm.program.program import Repeat
 class TurnPorts:
     """How the ports of a `Repeat` hang together, made ready once."""
 
-    __slots__ = ("collected", "feeds", "joins", "opener", "outputs", "own", "shared", "sources", "stop", "unfed")
+    __slots__ = ("collected", "feeds", "joins", "loose", "opener", "own", "shared", "sources", "stop", "unfed")
 
     def __init__(self, repeat: Repeat, outputs: int) -> None:
         """`outputs` is the number of output ports of a turn."""
         self.opener = repeat
-        self.outputs = outputs
         self.shared = repeat.shared
         self.own = repeat.own_input
         self.stop = repeat.stop
@@ -27,4 +26,6 @@ class TurnPorts:
         self.joins = {port: len(sources) for port, sources in self.sources.items() if len(sources) > 1}
         """Inputs that wait for several outputs, and for how many."""
         self.unfed = tuple([port for port, sources in self.sources.items() if not sources])
-        """Inputs of later turns that wait for nothing of the turn before."""
+        """Inputs for which no turn gives the next one anything: all turns get what the first one does."""
+        self.loose = tuple([port for port, fed in enumerate(self.feeds) if not fed and port != self.collected])
+        """Outputs that no turn takes from the one before."""

@@ -230,22 +230,23 @@ class State(Frames):
         if isinstance(found, FailureToken):
             self._refuse_value(frame, node, found, "list")
             return
-        limit, items = cast("list[Value]", found) if repeat_.items is not None else (found, None)
+        takes_items = repeat_.items is not None
+        limit, items = cast("list[Value]", found if takes_items else [found, []])
         if not isinstance(limit, int) or isinstance(limit, bool):
             self._refuse_value(frame, node, limit, "int")
         elif limit < 1:
             error = OperationError("out_of_range", f"`max` of `{repeat_.called}` is at least 1, and this is {limit}")
             self._refuse(frame, node, error)
-        elif items is not None and not isinstance(items, list):
+        elif not isinstance(items, list):
             self._refuse_value(frame, node, items, "list")
         else:
-            taken = cast("list[Value]", items or [])
+            taken = cast("list[Value]", items)
             if len(taken) > limit:
                 message = f"a list of {len(taken):,} items, and `max` of `{repeat_.called}` is {limit:,}"
                 self._refuse(frame, node, OperationError("too_many_items", message))
                 return
             plan = self.plans[repeat_.plan]
-            count = limit if items is None else len(taken)
+            count = len(taken) if takes_items else limit
             self._begin(frame, node, Turns(self, frame, node, frame.plan.turns[node], plan, count, taken))
 
     def _try(self, frame: Frame, node: int) -> None:

@@ -71,7 +71,7 @@ class Turns(Children):
         self.frames: dict[int, Frame] = {}
         """The turns that are not over, by their index from 0."""
         self._shared: dict[int, Value] = {}
-        """What is there of what all turns share, by input port."""
+        """What is there of what all turns get, by input port."""
         self._entered: dict[int, Value] = {}
         """What is there of what the first turn starts with."""
         self._held: dict[int, Value] = {}
@@ -90,23 +90,24 @@ class Turns(Children):
             return
         if self._ports.collected is not None:
             self._leave(self._ports.collected, [])
-        fed = {output for sources in self._ports.sources.values() for output in sources}
-        for port in range(self._ports.outputs):
-            if port not in fed and port != self._ports.collected:
-                self._leave(port, None)
+        if not self._ports.unfed:
+            self._leave_loose()
 
     def enter(self, port: int, value: Value) -> None:
         """Something for the turns arrived in the frame around them."""
-        if port < self._ports.shared:
+        ports = self._ports
+        if port < ports.shared or port in ports.unfed:
             self._shared[port] = value
             for child in self.frames.values():
                 self._state.pass_on(child, port, value)
+            if not self._count and port in ports.unfed and self._shared.keys() >= set(ports.unfed):
+                self._leave_loose()
         elif self.opened:
             self._state.pass_on(self.frames[0], port, value)
         elif self._count:
             self._entered[port] = value
         else:
-            for output in self._ports.sources[port]:
+            for output in ports.sources[port]:
                 self._leave(output, value)
 
     def output(self, child: Frame, port: int, value: Value) -> None:
@@ -164,8 +165,6 @@ class Turns(Children):
             given[ports.own] = self._items[turn]
         held, self._held = self._held, {}
         if turn:
-            for port in ports.unfed:
-                given[port] = None
             for output, value in held.items():
                 for port in ports.feeds[output]:
                     if port not in ports.joins:
@@ -213,6 +212,13 @@ class Turns(Children):
         held, self._held = self._held, {}
         for port, value in held.items():
             self._leave(port, value)
+
+    def _leave_loose(self) -> None:
+        """Without a turn, what comes behind something inside comes behind what that would have come behind."""
+        entered = [self._shared[port] for port in self._ports.unfed]
+        failed = next((token for token in entered if isinstance(token, FailureToken)), None)
+        for port in self._ports.loose:
+            self._leave(port, failed)
 
     def _leave(self, port: int, value: Value) -> None:
         self._state.leave(self._frame, self._node, port, value)

@@ -99,6 +99,6 @@ def read_answer(answer: ToolAnswer, expected: Type, tool: str) -> Value:
                         "wrong_type", f"tool {tool!r} gave {found}, expected the JSON of a {expected}"
                     ) from None
     try:
-        return plain(value, expected, f"what tool {tool!r} gave")
+        return plain(value, expected, f"what tool {tool!r} gave", leaves_out=True)  # tools tell more than one asks for
     except ValueError as misfit:
         raise OperationError("wrong_type", str(misfit)) from None
