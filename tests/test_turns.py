@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import pytest
 
+from apxm.analysis.measure import measure
+from apxm.analysis.metrics import LinkPhases
 from apxm.errors import BackendError, CompileError
+from apxm.reports.structs import run_json
+from apxm.reports.summary import summary_line
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.options import RunOptions
 from apxm.runtime.state import State
@@ -361,6 +366,11 @@ def test_a_try_in_each_turn_keeps_the_others(level: int) -> None:
     trace = execute_virtually(compiled(text, level), failing("b"))
     assert trace.value == ["[a 1]", "no b 2", "[c 3]"]
     assert (trace.failures, trace.failed) == ([], 1)
+    assert [(failure.operation, failure.kind) for failure in trace.caught] == [("ys[2]/y/body/ask#1", "broken")]
+    metrics = measure(trace, LinkPhases(), failing().info)
+    assert metrics.execution.failures_caught == 1
+    assert summary_line(metrics).startswith("succeeded: 3 operations (1 failed), 1 failure caught, 3 LLM calls in ")
+    assert json.loads(run_json(trace, metrics, "id"))["caught"][0]["message"] == "b 2"
 
 
 @pytest.mark.parametrize("level", LEVELS)

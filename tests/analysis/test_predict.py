@@ -167,6 +167,13 @@ def test_a_condition_that_is_known_opens_its_block() -> None:
     assert predicted(p, profile(100), False).samples_ms == (0,)
 
 
+def test_what_a_function_cannot_read_of_an_answer_opens_any_block() -> None:
+    p = compiled('ask("How many?") -> a  if number(a) > 3 { return ask("a") } else { return upper(a) }')
+    assert set(predicted(p, profile(100), runs=50).samples_ms) == {100, 200}
+    p = compiled(SWITCH.replace("switch kind", "switch upper(trim(kind))"))
+    assert set(predicted(p, profile(100), runs=50).samples_ms) == {100, 200, 300}
+
+
 def test_images_and_files_are_predicted_without_being_read() -> None:
     p = compiled('return ask("a", image("missing.png"), file(name))', "name: str")
     assert predicted(p, profile(100), "missing.txt").samples_ms == (100,)

@@ -63,7 +63,7 @@ def test_another_flow_a_json_result_and_a_flow_without_one(apxm: Apxm) -> None:
 def test_json_is_one_object_with_everything(apxm: Apxm) -> None:
     ended = apxm("execute", "research.ais", "bees", "--json", *FAST)
     report = json.loads(ended.out)
-    assert list(report) == ["run_id", "status", "result", "printed", "failures", "metrics"]
+    assert list(report) == ["run_id", "status", "result", "printed", "failures", "caught", "metrics"]
     assert report["status"] == "succeeded"
     assert report["result"].endswith(": bees to depth 2")
     assert report["printed"] == ["topic: bees", "depth: 2"]

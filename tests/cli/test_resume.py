@@ -201,7 +201,7 @@ agent A {
     ("change", "difference"),
     [
         (("return answer", "return answer + first"), "A.main gives something else"),
-        (("switch kind", "switch first"), "has other cases, or chooses by something else"),
+        (("switch kind", "switch first"), "decides by something else, or between other cases"),
     ],
 )
 def test_the_difference_that_is_named_is_one(

@@ -36,6 +36,7 @@ def measure(trace: Trace, link_phases: LinkPhases, backend: BackendInfo) -> Metr
             nodes_executed=trace.executed,
             nodes_reused=trace.reused,
             nodes_failed=trace.failed,
+            failures_caught=len(trace.caught),
         ),
         scheduler=_scheduler(trace, t1),
         llm=_llm(trace),

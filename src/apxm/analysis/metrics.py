@@ -18,6 +18,8 @@ class Execution(Struct, frozen=True):
     nodes_reused: int
     """How many of the executed nodes have an answer that an earlier process had journaled."""
     nodes_failed: int
+    failures_caught: int
+    """How many failures a `try` caught."""
     stopped: Stopped | None = None
     """Why it ended before its end; None where it did not."""
 

@@ -38,7 +38,7 @@ def difference(before: Program, after: Program) -> str:
         return _named("operation", operations, new_operations)
     for describe, change in (
         (_operation, "does something else"),
-        (_choice, "has other cases, or chooses by something else"),
+        (_choice, "decides by something else, or between other cases"),
         (_result, "gives something else"),
     ):
         found, new = _by_path(before, describe), _by_path(after, describe)
@@ -89,7 +89,9 @@ def _operation(node: AnyNode, paths: Paths) -> object:
 
 
 def _choice(node: AnyNode, paths: Paths) -> object:
-    return (node.computes, paths(node.operands), node.cases) if isinstance(node, Opener) and node.cases else None
+    if not isinstance(node, Opener) or (node.computes is None and not node.cases):
+        return None
+    return node.kind, node.computes, paths(node.operands), node.cases
 
 
 def _result(node: AnyNode, paths: Paths) -> object:

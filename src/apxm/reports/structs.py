@@ -27,6 +27,7 @@ def run_json(trace: Trace, metrics: Metrics, run_id: str) -> str:
             "result": trace.value,
             "printed": trace.printed,
             "failures": [failure._asdict() for failure in trace.failures],
+            "caught": [failure._asdict() for failure in trace.caught],
             "metrics": metrics,
         }
     )

@@ -18,10 +18,14 @@ from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call
 
 
-def keep_failures(trace: Trace, failed: Iterable[FailureToken]) -> None:
-    """Keeps the failures in the order of the text."""
+def keep_failures(trace: Trace, failed: Iterable[FailureToken], caught: Iterable[FailureToken]) -> None:
+    """Keeps the failures in the order of the text, those that were caught apart."""
+    trace.failures, trace.caught = _in_order(trace, failed), _in_order(trace, caught)
+
+
+def _in_order(trace: Trace, failed: Iterable[FailureToken]) -> list[Failure]:
     in_text = sorted(failed, key=lambda one: _in_text(trace, one))
-    trace.failures = [_failure(trace, one.frame.index, one.node, one.error) for one in in_text]
+    return [_failure(trace, one.frame.index, one.node, one.error) for one in in_text]
 
 
 def keep_result(trace: Trace, state: State) -> None:

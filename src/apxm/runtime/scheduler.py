@@ -406,7 +406,7 @@ class Run:
         trace.skipped = state.skipped
         trace.budget = self._budget
         trace.max_in_flight = calls.max_in_flight
-        keep_failures(trace, state.failures)
+        keep_failures(trace, state.failures, state.caught)
         if self._ending is not None:
             trace.status = self._ending
         elif trace.failures:

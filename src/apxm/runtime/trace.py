@@ -145,6 +145,8 @@ class Trace:
     printed: list[str] = field(default_factory=list[str])
     failures: list[Failure] = field(default_factory=list[Failure])
     """The failures in the order of the text, never of time; those of one place, in a flow called twice, by path."""
+    caught: list[Failure] = field(default_factory=list[Failure])
+    """The failures in the body of a `try`, which fail nothing outside of it, in the same order."""
     frames: Sequence[FrameRecord] = ()
     raw: list[RawOperation] = field(default_factory=list[RawOperation])
     """What `operations` is made from."""
