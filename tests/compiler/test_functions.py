@@ -332,3 +332,15 @@ def test_what_is_asked_for_and_failed_skips_and_what_cannot_be_computed_fails(le
     assert asked == ["fails", "called"]
     assert [failure.kind for failure in trace.failures] == ["http_status", "division_by_zero"]
     assert trace.skipped == 2  # the lines that only the call failed
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("right", ["d.ok as bool", '"" + v == "x"', '"" + (d as int) == "x"'])
+def test_what_failed_on_the_right_may_be_taken_for_something_first(right: str, level: int) -> None:
+    text = f"""agent A {{ flow main(flag: bool) {{
+        ask("fails", schema: json) -> d
+        verify("fails") -> v
+        print(flag and {right})
+    }} }}"""
+    trace = execute_virtually(compiled(text, level), ScriptedBackend(script=script), arguments=[False])
+    assert trace.printed == ["false"]

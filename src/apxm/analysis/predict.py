@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
-from apxm.analysis.station import ANSWER, AnyJson, PredictedBackend, stand_in
+from apxm.analysis.station import ANSWER, AnyJson, AnyList, PredictedBackend, stand_in
 from apxm.analysis.unsure import unsure_values
 from apxm.analysis.usage import model_calls
 from apxm.errors import OperationError, UsageError
@@ -239,20 +239,13 @@ class Predictor:
             if node.items is None:
                 return found if told is None else told
             limit, items = cast("list[Value]", found)
-            if told is None and _is_known(items):
-                return found  # of a flow that is called elsewhere with one that is not
+            if told is None and isinstance(items, list) and not isinstance(items, AnyList):
+                return found  # as many items as the program made of them
             count = cast(int, draw(values)) if told is None else told
             some = cast("list[Value]", items) if isinstance(items, list) and items else [AnyJson()]
             return [limit, [some[turn % len(some)] for turn in range(count)]]
 
         return computed
-
-
-def _is_known(items: Value) -> bool:
-    """Whether a list is none that an answer gave: those have an item, and their texts tell."""
-    return isinstance(items, list) and all(
-        isinstance(item, str) and ANSWER[0] not in item for item in cast("list[Value]", items)
-    )
 
 
 def with_casts(program: Program, unsure: Set[tuple[int, int]]) -> Program:

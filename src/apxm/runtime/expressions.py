@@ -90,10 +90,10 @@ def evaluator(expression: Expression, operands: tuple[int, ...], settled: tuple[
             inner = evaluator(of, operands, settled)
             return lambda values: _to_float(inner(values))
         case Cast(of=of, target=target):
-            inner = evaluator(of, operands)
+            inner = evaluator(of, operands, settled)
             return lambda values: converted(inner(values), target)
         case TextForm(of=of, record=name):
-            inner, made = evaluator(of, operands), text_form_of(name)
+            inner, made = evaluator(of, operands, settled), text_form_of(name)
             return lambda values: made(inner(values))
         case _:
             assert_never(expression)
