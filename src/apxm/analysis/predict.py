@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from apxm.analysis.bootstrap import mean_interval
 from apxm.analysis.profile import Profile, assumed
-from apxm.analysis.station import ANSWER, AnyJson, PredictedBackend, stand_in
+from apxm.analysis.station import ANSWER, AnyJson, AnyList, PredictedBackend, stand_in
 from apxm.analysis.unsure import unsure_values
 from apxm.analysis.usage import model_calls
 from apxm.errors import OperationError, UsageError
@@ -239,6 +239,8 @@ class Predictor:
             if node.items is None:
                 return found if told is None else told
             limit, items = cast("list[Value]", found)
+            if told is None and isinstance(items, list) and not isinstance(items, AnyList):
+                return found  # as many items as the program made of them
             count = cast(int, draw(values)) if told is None else told
             some = cast("list[Value]", items) if isinstance(items, list) and items else [AnyJson()]
             return [limit, [some[turn % len(some)] for turn in range(count)]]

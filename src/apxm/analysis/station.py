@@ -18,6 +18,10 @@ ANSWER = "\ue000predicted answer\ue000"
 """What a predicted model says. A text that holds it depends on what a real one would have said."""
 
 
+class AnyList(list[Value]):
+    """What stands for a list that an answer gives: nobody knows how many items it has."""
+
+
 class AnyJson(dict[str, Value]):
     """What stands for a json value of which nothing is known: any field that is read of it is there, and is another."""
 
@@ -31,7 +35,7 @@ class AnyJson(dict[str, Value]):
 def stand_in(expected: Type, items: int = 0) -> Value:
     """What stands for a value of a type that a model would have given; `items` is how many a list has."""
     if expected.is_list:
-        return [stand_in(expected.element or JSON, items)] * items
+        return AnyList([stand_in(expected.element or JSON, items)] * items)
     if expected.is_optional:
         return None
     if expected.fields is not None:
