@@ -460,3 +460,14 @@ def test_the_first_condition_that_holds_decides(a: bool, b: bool, value: str, le
     trace = execute_virtually(compiled(text, level), backend, arguments=[a, b])
     assert (trace.value, backend.prompts) == (value, [value[1:-1]])
     assert trace.printed == [*(["a"] if a else []), "b" if b else "not b"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("given", ['"text"', "7", '{"a": 1}', "true"])
+def test_a_for_over_json_of_a_flow_fails_where_that_is_known_to_be_no_list(given: str, level: int) -> None:
+    text = f"""
+    agent A {{ @entry flow main() -> json {{ return each({given}) }}
+        flow each(found: json) -> json {{ for x in found {{ return x }} -> ys  return ys }} }}
+    """
+    trace = execute_virtually(compiled(text, level))
+    assert [(f.operation, f.kind) for f in trace.failures] == [("each#1/ys", "wrong_type")]

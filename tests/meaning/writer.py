@@ -536,7 +536,7 @@ class Writer:
         if kind == 0 and depth > 0:
             left, right = self.value("int", depth - 1), self.value("int", depth - 1)
             operator = self.pick("+-*%")
-            return Written(f"({left.text}) {operator} ({right.text})", False, left.fixed and right.fixed)
+            return Written(f"(({left.text}) {operator} ({right.text}))", False, left.fixed and right.fixed)
         if kind == 1 and depth > 0 and self.chance(0.4):
             inner = self.value("list[str]", depth - 1)
             return Written(f"len({inner.text})", inner.sure, inner.fixed)

@@ -218,7 +218,9 @@ class TryOp(Op):
 
 
 def _is_list_of(items: Type, item: Type) -> bool:
-    return items == item == JSON or (items.element is not None and assignable(items.element, item))
+    if item == JSON:  # only a run can tell, also where what was json is known after a call was inlined
+        return True
+    return items.element is not None and assignable(items.element, item)
 
 
 def _step(label: str | None) -> str:
