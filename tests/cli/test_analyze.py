@@ -129,7 +129,7 @@ def test_the_number_of_turns_may_be_given(apxm: Apxm) -> None:
     lines = apxm("analyze", *told, "--p", "4").out.splitlines()
     assert lines[2:4] == [
         "T1, all calls            3 min 24 s (3 min 23 s to 3 min 26 s)",
-        "T_inf, the longest path  1 min 46 s (1 min 44 s to 1 min 47 s)",
+        "T_inf, the longest path  1 min 46 s (1 min 46 s to 1 min 47 s)",
     ]
     notes, final = lines[lines.index("loops:") :][1:3]
     assert notes.split("  ")[1:4] == ["notes", "for", " 100 turns"]

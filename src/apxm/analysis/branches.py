@@ -9,7 +9,7 @@ from math import inf
 
 from apxm.analysis.max_plus import Matrix, TurnTimes
 from apxm.program.frames import EXPECTED, HIGH, LOW, FrameGraph, Scenario, in_order
-from apxm.program.program import Enter, Exit, If, Input, Opener, Opening, Program, Repeat
+from apxm.program.program import Enter, Exit, If, Input, Literal, Opener, Opening, Operand, Program, Repeat
 from apxm.program.unfolding import FrameRecord, Unfolding
 
 Place = tuple[int, int]
@@ -174,17 +174,23 @@ class Spans:
         return list(zip(*columns, strict=True))
 
     def _ways_on(self, turn: int, opener: Repeat) -> dict[Place, int]:
-        """The choices of a turn that are known where another one follows it, each with its alternative: those by the
-        condition that would end the loop."""
-        if opener.stop is None:
-            return {}
-        nodes = self._graph.plans[opener.plan].nodes
-        stop = nodes[self._graph.plans[opener.plan].outputs[opener.stop]]
-        return {
-            (turn, i): node.cases.index(False)
-            for i, node in enumerate(nodes)
-            if isinstance(node, If) and (node.computes, node.operands) == (stop.computes, stop.operands)
-        }
+        """The choices of a turn that are known where another one follows it, each with its alternative: those that
+        would end the loop the other way."""
+        graph, ways = self._graph, dict[Place, int]()
+        frame, port = turn, opener.stop
+        while port is not None:
+            plan = graph.plans[graph.frames[frame].plan]
+            stop = plan.nodes[plan.outputs[port]]
+            leaving = plan.nodes[stop.operands[0]] if isinstance(stop.computes, Operand) else None
+            branch = plan.nodes[leaving.opener] if isinstance(leaving, Exit) else None
+            if not (isinstance(leaving, Exit) and isinstance(branch, If)):
+                break
+            plans = [graph.plans[opened] for opened in branch.opened]
+            says = [arm.nodes[arm.outputs[leaving.port]].computes for arm in plans]
+            way = 0 if says[1] == Literal(True) else 1
+            ways[frame, leaving.opener] = way
+            frame, port = graph.children[frame, leaving.opener][way], leaving.port
+        return ways
 
     def _walk(
         self, turn: int, begin: float, inputs: Sequence[float], ways: Mapping[Place, int]
