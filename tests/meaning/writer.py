@@ -574,8 +574,7 @@ class Writer:
         return Written(text, left.sure and right.sure, left.fixed and right.fixed)
 
     def json(self, depth: int) -> Written:
-        variable = self.of("json")
-        if variable and self.chance(0.6):
+        if self.chance(0.6) and (variable := self.of("json")):
             return Written(f"{variable.name}.{self.pick(('a', 'b', 'n', 'p'))}", False, variable.fixed)
         inner = self.value(self.pick(("str", "int", "bool", "list[str]", "json")), depth - 1)
         return Written(f'{{"a": {inner.text}, "b": {self.pick(("true", "false"))}}}', inner.sure, inner.fixed)
