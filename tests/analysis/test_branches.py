@@ -1,151 +1,147 @@
-"""Work and span of frames that open any number of times, beside a machine that runs one after the other."""
+"""Work and span of turns before any run: exact where all is known, and bounds of every run where it is not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import inf
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from apxm.analysis.branches import Branches
-from apxm.program.frames import SCENARIOS
-from apxm.program.program import AnyNode, Enter, Exit, Input, Opener, Operand, Operate, Program, Subflow
-from apxm.program.unfolding import unfold
-from tests.plans import ask, give, plan, program
-from tests.random_plans import random_program
-from tests.repeated import repeat
+from apxm.analysis.predict import Predictor
+from apxm.analysis.static import Analysis, Range, analyze
+from apxm.analysis.work_span import longest_path, work
+from apxm.compiler.pipeline import compile_source
+from apxm.errors import UsageError
+from apxm.operations.types import Value
+from apxm.source import SourceFile
+from apxm.testing import ScriptedBackend, execute_virtually
+from tests.analysis.endpoints import profile
+from tests.turning import answering, turning_source
+
+SECOND = profile(1000)
+LOOPS = {
+    "beside each other": ("for x in xs { return ask(x) } -> r  return {'r': r}", 0),
+    "one after the other": ("for x in xs (n: '') { ask('a', n, x) -> m  next n: m } -> r  return {'r': r}", 1000),
+    "half of it": (
+        "for x in xs (n: '') { ask('a', x) -> y  ask('b', n, y) -> m  next n: m } -> r  return {'r': r}",
+        1000,
+    ),
+    "two that take turns": (
+        "for x in xs (n: '', m: '') { ask('a', n) -> a  next n: m  next m: a } -> r  return {'r': r}",
+        500,
+    ),
+    "turns in turns": (
+        "for x in xs (n: '') { for y in ['1', '2', '3'] (k: n) { ask(y, k) -> l  next k: l } -> m  next n: m } -> r"
+        "  return {'r': r}",
+        3000,
+    ),
+    "in a flow": ("for x in xs (n: '') { twice(n) -> m  next n: m } -> r  return {'r': r}", 2000),
+    "a line for each": ("for x in xs { ask(x) -> y  print(y) }  print('end')  return {}", 0),
+}
 
 
-def spans(p: Program) -> list[float]:
-    """The least, the expected and the longest path, an operation weighing 1."""
-    graph = Branches(p, unfold(p, p.flows[0]))
-    weights = [0] * graph.size
-    for frame, record in enumerate(graph.frames):
-        for i, node in enumerate(p.plans[record.plan].nodes):
-            weights[graph.number(frame, i)] = int(isinstance(node, Operate))
-    return [graph.span(weights, scenario) for scenario in SCENARIOS]
+def analyzed(body: str, turns: dict[str, int], level: int = 1, **known: Value) -> Analysis:
+    text = "agent A { @entry flow main(xs: list[str]) -> json {" + body.replace("'", '"') + "}\n"
+    text += 'flow twice(t: str) -> str { ask("1", t) -> a  return ask("2", a) } }'
+    p = compile_source(SourceFile("test.ais", text), level=level).program
+    assert p.entry is not None
+    return analyze(p, p.flows[p.entry], (), SECOND, known, turns=turns)
 
 
-def enter(opener: int, source: int, port: int = 0) -> Enter:
-    return Enter(opener=opener, port=port, operands=(source,), value=Operand(0))
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("turns", [0, 1, 2, 5, 64, 1001])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_any_number_of_turns_has_one_work_and_one_span(loop: str, turns: int, level: int) -> None:
+    body, later = LOOPS[loop]
+    found = analyzed(body, {"xs": turns}, level)
+    calls = {"half of it": 2, "turns in turns": 3, "in a flow": 2}.get(loop, 1)
+    if loop == "two that take turns":
+        span = 1000 * ((turns + 1) // 2)
+    else:
+        span = later * turns + (1000 if turns and loop in ("beside each other", "half of it", "a line for each") else 0)
+    assert (found.t_inf_ms.low, found.t_inf_ms.high) == (span, span)
+    assert found.t1_ms == Range(1000 * calls * turns, 1000 * calls * turns, 1000 * calls * turns)
+    assert found.loops[0].next_ms == later
 
 
-def repeated(least: int, most: int | None) -> Program:
-    """A call, what it gives to the frames of a chain of two, and a call behind them; beside, another call."""
-    return program(
-        plan(
-            ask("before"),
-            ask("beside"),
-            repeat(1, least=least, most=most),
-            enter(2, 0),
-            Exit(opener=2, port=0),
-            ask("behind", 4),
-            give(5),
-        ),
-        plan(Input(), ask("one", 0), ask("two", 1), give(2)),
-    )
+@pytest.mark.parametrize("level", [0, 1])
+def test_the_next_turn_begins_where_until_is_known_not_to_hold(level: int) -> None:
+    # `check` of all turns one after the other, and a `bound` behind each but the last.
+    body = """
+    loop (max: 9, d: "") {
+        ask("check") -> c
+        switch c { case "done" => { return true }  default => { return false } } -> done
+        until done
+        ask("bound", d) -> b
+        next d: b
+    } -> r
+    return {"r": r}
+    """
+    found = analyzed(body, {"r": 5}, level)
+    assert found.t_inf_ms == Range(5000, 5500, 6000)
+    assert (found.loops[0].turns, found.loops[0].next_ms) == (Range(5, 5, 5), 1000)
+    free = analyzed(body, {}, level)
+    assert (free.t_inf_ms.low, free.t_inf_ms.high) == (1000, 10_000)
+    assert (free.loops[0].turns.low, free.loops[0].turns.high) == (1, 9)
+
+
+def test_a_list_that_is_collected_is_behind_all_turns() -> None:
+    body = "for x in xs (n: '') { ask('a', n) -> m  next n: m  return x } -> ys  ask('end', ys) -> e  return {'e': e}"
+    assert analyzed(body, {"xs": 7}).t_inf_ms == Range(7000, 7000, 7000), "what it collects is there at once"
+    assert analyzed(body.replace("return x", "return m"), {"xs": 7}).t_inf_ms == Range(8000, 8000, 8000)
+
+
+def test_lists_that_are_given_are_counted_also_where_loops_hand_them_on() -> None:
+    body = "for x in xs { return ask(x) } -> ys  for y in ys { return ask(y) } -> zs  return {'z': zs}"
+    assert analyzed(body, {}, xs=["a", "b", "c"]).t1_ms == Range(6000, 6000, 6000)
+    assert analyzed(body, {"zs": 2}, xs=["a", "b", "c"]).t1_ms == Range(5000, 5000, 5000)
 
 
 @pytest.mark.parametrize(
-    ("least", "most", "expected"),
+    ("turns", "message", "hint"),
     [
-        (1, 1, [4, 4, 4]),
-        (0, 1, [1, 3, 4]),
-        (2, 5, [4, 9, 12]),
-        (0, 0, [1, 2, 2]),
-        (0, None, [1, 3, inf]),
+        ({"xss": 3}, "A.main has no list and no loop called 'xss'", "did you mean xs?"),
+        ({"wholly": 3}, "A.main has no list and no loop called 'wholly'", "there are xs, r, r/q"),
+        ({"r": 3}, "r cannot have 3 turns: this `loop` has 1 to 2", None),
+        ({"r": 0}, "r cannot have 0 turns: this `loop` has 1 to 2", None),
     ],
 )
-def test_frames_follow_each_other_at_worst_and_run_beside_each_other_at_best(
-    least: int, most: int | None, expected: list[float]
+def test_what_is_no_loop_and_no_number_of_its_turns_is_refused(
+    turns: dict[str, int], message: str, hint: str | None
 ) -> None:
-    assert spans(repeated(least, most)) == expected
+    body = """
+    loop (max: 2, d: "") { for x in xs (n: d) { ask(n) -> m  next n: m } -> q  next d: q  until true } -> r
+    return {"r": r}
+    """
+    with pytest.raises(UsageError) as refused:
+        analyzed(body, turns)
+    assert (refused.value.message, refused.value.hint) == (message, hint)
 
 
-def test_work_without_a_limit_has_no_most() -> None:
-    p = repeated(0, None)
-    graph = Branches(p, unfold(p, p.flows[0]))
-    assert [graph.total([3, 2], scenario) for scenario in SCENARIOS] == [3, 4, inf]
+def test_a_list_is_given_or_only_counted() -> None:
+    with pytest.raises(UsageError, match="xs is given, and so is the number of its items"):
+        analyzed("return xs", {"xs": 2}, xs=["a"])
 
 
-def with_repeats(random: Random, p: Program) -> Program:
-    """The program, with frames of any number where it calls."""
-
-    def change(node: AnyNode) -> AnyNode:
-        if not isinstance(node, Subflow) or random.random() < 0.3:
-            return node
-        least = random.randrange(3)
-        return repeat(node.plan, least=least, most=least + random.randrange(3))
-
-    return replace(p, plans=tuple(replace(each, nodes=tuple(map(change, each.nodes))) for each in p.plans))
-
-
-class Machine:
-    """Runs a program node by node, each operation taking 1, and takes any of its alternatives."""
-
-    def __init__(self, random: Random, p: Program, *, strict: bool) -> None:
-        self.random = random
-        self.plans = p.plans
-        self.strict = strict
-        """Whether frames of one opener wait for all that they are given, and for what leaves the one before; else they
-        begin at once."""
-
-    def frame(self, plan: int, opened: int, entered: Sequence[int]) -> tuple[list[int], int]:
-        """When each output is there, and when all is over."""
-        nodes = self.plans[plan].nodes
-        ends: list[int] = []
-        left: dict[int, list[int]] = {}
-        last = opened
-        for i, node in enumerate(nodes):
-            before = [ends[p] for p in (*node.operands, *node.after, *node.requires)] or [opened]
-            if isinstance(node, Input):
-                before.append(entered[i])
-            elif isinstance(node, Exit):
-                if node.opener not in left:
-                    enters = {
-                        n.port: ends[k]
-                        for k, n in enumerate(nodes[:i])
-                        if isinstance(n, Enter) and n.opener == node.opener
-                    }
-                    left[node.opener], over = self.opened(
-                        nodes[node.opener], ends[node.opener], [enters[k] for k in sorted(enters)]
-                    )
-                    last = max(last, over)
-                before += [ends[node.opener], left[node.opener][node.port]]
-            ends.append(max(before) + isinstance(node, Operate))
-        return [ends[output] for output in self.plans[plan].outputs], max([last, *ends])
-
-    def opened(self, opener: AnyNode, at: int, entered: list[int]) -> tuple[list[int], int]:
-        assert isinstance(opener, Opener)
-        (opening,) = opener.openings
-        assert opening.most is not None
-        count = self.random.randint(opening.least, opening.most)
-        if opening.is_exact:
-            return self.frame(self.random.choice(opening.plans), at, entered)
-        outputs = len(self.plans[opening.plans[0]].outputs)
-        if self.strict:
-            begin = last = max(at, *entered)
-            for _ in range(count):
-                left, over = self.frame(self.random.choice(opening.plans), begin, [begin] * len(entered))
-                begin, last = max(left), max(last, over)
-            return [begin] * outputs, last
-        left, last = [at] * outputs, at
-        for _ in range(count):
-            more, over = self.frame(self.random.choice(opening.plans), at, entered)
-            left, last = list(map(max, left, more)), max(last, over)
-        return left, last
-
-
-@settings(deadline=None)
-@given(seed=st.integers(0, 2**32))
-def test_every_run_lies_between_the_least_and_the_longest_path(seed: int) -> None:
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), level=st.sampled_from([0, 1]), is_given=st.booleans())
+def test_every_run_lies_within_the_bounds_and_can_be_predicted(seed: int, level: int, is_given: bool) -> None:
     random = Random(seed)
-    p = with_repeats(random, random_program(random))
-    low, _, high = spans(p)
-    for _ in range(5):
-        assert low <= Machine(random, p, strict=False).frame(0, 0, [])[1]
-        assert Machine(random, p, strict=True).frame(0, 0, [])[1] <= high
+    p = compile_source(SourceFile("test.ais", turning_source(random)), level=level).program
+    assert p.entry is not None
+    flow = p.flows[p.entry]
+    items = [f"x{n}" for n in range(random.randrange(4))]
+    found = analyze(p, flow, (2,), SECOND, {"xs": items} if is_given else {})
+    traces = [
+        (failing, execute_virtually(p, ScriptedBackend(script=answering(run, failing).script), arguments=[items]))
+        for run in range(3)
+        for failing in (0, 0.3)
+    ]
+    traces += [(0, trace) for trace in Predictor(p, SECOND, seed).runs(flow, [items], most=3)]
+    for failing, trace in traces:
+        t1, t_inf, calls = work(trace) / 1e6, longest_path(trace).length / 1e6, len(trace.operations)
+        for amount, bounds in ((t1, found.t1_ms), (t_inf, found.t_inf_ms), (calls, found.calls)):
+            assert bounds.high is not None
+            assert amount <= bounds.high
+            assert failing or bounds.low <= amount

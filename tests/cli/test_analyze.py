@@ -103,6 +103,46 @@ def test_values_may_be_given_and_may_be_left_out(apxm: Apxm, switch: str) -> Non
     assert "not given" in apxm("analyze", switch).out
 
 
+LOOPS = """
+agent A {
+    flow main(topics: list[str]) -> str {
+        for topic in topics (notes: "") {
+            ask("About " + topic) -> found
+            ask("Add", notes, found) -> longer
+            next notes: longer
+        } -> notes
+        loop (max: 3, draft: notes) {
+            ask("Good?", draft, choices: ["yes", "no"]) -> good
+            switch good { case "yes" => { return true }  case "no" => { return false } } -> done
+            until done
+            next draft: ask("Better", draft)
+        } -> final
+        return final
+    }
+}
+"""
+
+
+def test_the_number_of_turns_may_be_given(apxm: Apxm) -> None:
+    Path("loops.ais").write_text(LOOPS)
+    told = ["loops.ais", "--with", "topics=100", "--with", "final=3"]
+    lines = apxm("analyze", *told, "--p", "4").out.splitlines()
+    assert lines[2:4] == [
+        "T1, all calls            3 min 24 s (3 min 23 s to 3 min 26 s)",
+        "T_inf, the longest path  1 min 46 s (1 min 44 s to 1 min 47 s)",
+    ]
+    notes, final = lines[lines.index("loops:") :][1:3]
+    assert notes.split("  ")[1:4] == ["notes", "for", " 100 turns"]
+    assert notes.endswith("each turn ends 1.00 s after the one before  loops.ais:4:9")
+    assert "1.50 s (1.00 s to 2.00 s) of calls in each" in final
+    assert final.endswith("each turn ends 2.00 s after the one before  loops.ais:9:9")
+    simulated = apxm("simulate", *told, "--json", "-q")
+    assert json.loads(simulated.out)["samples_ms"]
+    refused = apxm("simulate", "loops.ais", "--with", "notes=2", "--with", "finally=3")
+    assert (refused.status, refused.out) == (2, "")
+    assert refused.err == "error: A.main has no list and no loop called 'finally'\nhint: did you mean final?\n"
+
+
 def test_a_calibration_is_kept_and_predicted_from(apxm: Apxm, tmp_path: Path) -> None:
     calibrated = apxm("calibrate", "--latency", "constant:200", "--slowdown", "usl:0.5,0", "--c", "1,2,4")
     assert calibrated.status == 0
@@ -170,6 +210,9 @@ def test_a_backend_that_is_not_simulated_is_not_called_without_a_yes(
     [
         (["analyze", WORKFLOW, "--p", "1,x"], "--p '1,x': expected numbers of at least 1"),
         (["analyze", WORKFLOW, "--p", "0"], "--p '0'"),
+        (["analyze", WORKFLOW, "--with", "xs=many"], "--with xs=many: expected a number of items or turns"),
+        (["analyze", WORKFLOW, "--with", "3"], "--with wants NAME=N, not '3'"),
+        (["simulate", WORKFLOW, "--with", "xs=2", "--with", "xs=3"], "--with gives 'xs' twice"),
         (["calibrate", "--c", ""], "--c ''"),
         (["analyze", WORKFLOW, "--profile", "nobody"], "no profile of a backend of that name"),
         (["analyze", WORKFLOW, "--profile", WORKFLOW], "this is not a profile"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
+from types import MappingProxyType
 
 from msgspec import Struct
 
 from apxm.analysis.branches import Branches
+from apxm.analysis.known import UNKNOWN, KnownTurns, assumed_items, assumed_turns, by_node
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Assumptions, Predictor
@@ -15,13 +17,14 @@ from apxm.analysis.profile import Profile
 from apxm.analysis.station import stand_in
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model, calls_tool
 from apxm.analysis.work_span import longest
+from apxm.errors import UsageError
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.definition import Family
-from apxm.operations.types import Type, Value, parse_type
+from apxm.operations.types import JSON, Type, Value, parse_type
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
-from apxm.program.program import Flow, Literal, Operate, Program
-from apxm.program.unfolding import unfold
+from apxm.program.program import Flow, Literal, Operate, Program, Repeat
+from apxm.program.unfolding import Unfolding, unfold
 from apxm.runtime.handlers.model import literal
 from apxm.runtime.trace import Trace
 from apxm.tools.simulated import TYPICAL_TOOLS, ToolLatencies
@@ -55,6 +58,21 @@ class ConcurrencyEstimate(Struct, frozen=True):
     predicted_ci95_ms: tuple[float, float]
 
 
+class Loop(Struct, frozen=True):
+    """A loop of the flow, and what each of its turns adds."""
+
+    path: str
+    operation: str
+    """What the source calls it: ``for`` or ``loop``."""
+    where: str
+    turns: Range
+    t1_ms: Range
+    """The work of one turn."""
+    next_ms: float
+    """How much later each further turn ends than the one before, in the long run and as expected: 0 where turns run
+    beside each other."""
+
+
 class Analysis(Struct, frozen=True, kw_only=True):
     flow: str
     latencies: str
@@ -70,6 +88,7 @@ class Analysis(Struct, frozen=True, kw_only=True):
     input_tokens: Range
     output_tokens: Range
     at: tuple[ConcurrencyEstimate, ...]
+    loops: tuple[Loop, ...]
     unknown: tuple[str, ...]
     """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
 
@@ -82,21 +101,29 @@ def analyze(
     given: Mapping[str, Value] | None = None,
     seed: int = 0,
     tools: ToolLatencies = TYPICAL_TOOLS,
+    turns: Mapping[str, int] = MappingProxyType({}),
 ) -> Analysis:
-    """Analyzes a flow. `given` are the values of its parameters that are known, by name.
+    """Analyzes a flow. `given` are the values of its parameters that are known, by name; `turns` says how many items
+    the list of a parameter has, by its name, and how many turns a loop has, by its path.
 
     A call takes the profile's mean service at concurrency 1 or, without a profile, its operation's `typical_ms`; one of
     a tool what `tools` says.
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
-    arguments, unknown = with_stand_ins(flow, given or {}, program.record_types)
-    static = _FlowAnalysis(program, flow, profile, tools)
+    assumed = assumed_turns(program, flow, turns)
+    arguments, unknown = with_stand_ins(flow, given or {}, program.record_types, turns)
+    known_values = _known_values(flow, arguments, unknown, turns)
+    static = _FlowAnalysis(
+        program, flow, profile, tools, KnownTurns(Unfolding(program, unfold(program, flow)), known_values, assumed)
+    )
     t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
     prompts, answers = static.tokens(known)
     calls, in_slots = static.calls(), static.model_work()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
-    predictor = Predictor(program, profile, seed, tools, assumptions_of(flow, unknown))
+    predictor = Predictor(
+        program, profile, seed, tools, assumptions_of(flow, unknown, by_node(program, flow, assumed), turns)
+    )
 
     def at(p: int) -> ConcurrencyEstimate:
         lower = max(in_slots.low / p, t_inf.low)
@@ -115,6 +142,7 @@ def analyze(
         input_tokens=prompts,
         output_tokens=answers,
         at=tuple(map(at, slots)),
+        loops=static.loops(),
         unknown=unknown,
     )
 
@@ -122,12 +150,14 @@ def analyze(
 class _FlowAnalysis:
     """The sums and paths of one flow."""
 
-    def __init__(self, program: Program, flow: Flow, profile: Profile | None, tools: ToolLatencies) -> None:
+    def __init__(
+        self, program: Program, flow: Flow, profile: Profile | None, tools: ToolLatencies, known: KnownTurns
+    ) -> None:
         self._tools_ms = tools
         self._program = program
         self._flow = flow
         self._profile = profile
-        self.branches = graph = Branches(self._program, unfold(self._program, flow))
+        self.branches = graph = Branches(self._program, unfold(self._program, flow), openings=known.openings)
         self._calls = [
             [node for node in self._program.plans[frame.plan].nodes if isinstance(node, Operate) and calls_model(node)]
             for frame in graph.frames
@@ -145,8 +175,7 @@ class _FlowAnalysis:
                     self._weights[graph.number(frame, i)] = self._ns(node)
 
     def work(self) -> Range:
-        calls = [[*models, *tools] for models, tools in zip(self._calls, self.tools, strict=True)]
-        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6, calls)
+        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6, self._all_calls())
 
     def model_work(self) -> Range:
         """The part of the work that takes slots."""
@@ -166,6 +195,36 @@ class _FlowAnalysis:
             self._range(lambda frame, node, s: _attempts(node, s) * sizes[s].prompt_tokens(frame, node)),
             self._range(lambda _frame, node, s: _attempts(node, s) * answer_tokens(node, s, typical)),
         )
+
+    def loops(self) -> tuple[Loop, ...]:
+        graph = self.branches
+        every_turn = Trace(self._program, self._flow, started=0, frames=list(graph.frames))
+        span = graph.spans(self._weights, EXPECTED)
+
+        def of(frame: int, node: int) -> Loop:
+            opening = graph.counts[frame, node]
+            opener = graph.node(frame, node)
+            assert isinstance(opener, Repeat)
+            (turn,) = opening.plans
+
+            def work(scenario: Scenario) -> float:
+                own = [sum(map(self._ns, calls)) / 1e6 for calls in self._all_calls()]
+                return graph.totals(own, scenario)[turn]
+
+            return Loop(
+                path=every_turn.path_of(frame, node),
+                operation=opener.called,
+                where=every_turn.place_of(frame, node),
+                turns=_range(lambda scenario: scenario.times(opening)),
+                t1_ms=_range(work),
+                next_ms=span.turn_times(frame, node).rate() / 1e6,
+            )
+
+        return tuple(of(*place) for place in sorted(graph.counts))
+
+    def _all_calls(self) -> list[list[Operate]]:
+        """The calls of models and tools, by frame."""
+        return [[*models, *tools] for models, tools in zip(self._calls, self.tools, strict=True)]
 
     def critical_path(self) -> tuple[PathStep, ...]:
         every_arm = Trace(self._program, self._flow, started=0, frames=list(self.branches.frames))
@@ -202,24 +261,47 @@ def _attempts(node: Operate, scenario: Scenario) -> int:
 
 
 def with_stand_ins(
-    flow: Flow, given: Mapping[str, Value], records: Mapping[str, Type]
+    flow: Flow,
+    given: Mapping[str, Value],
+    records: Mapping[str, Type],
+    turns: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[list[Value], tuple[str, ...]]:
     """The arguments of a flow of which only some are known, and the names of those that are not; `records` are those of
     the program.
 
     Text that is not known counts as if a model had written it, so a `switch` on it takes any arm.
     """
+    lists = assumed_items(flow, turns, records)
+    if twice := sorted(lists.keys() & given.keys()):
+        raise UsageError(f"{twice[0]} is given, and so is the number of its items", hint="give one of them")
     unknown = tuple(p.name for p in flow.parameters if p.required and p.name not in given)
-    stand_ins = {p.name: stand_in(parse_type(p.type, records), 1) for p in flow.parameters if p.name in unknown}
+    types = {p.name: parse_type(p.type, records) for p in flow.parameters}
+    stand_ins = {name: stand_in(types[name], items=1) for name in unknown}
+    stand_ins |= {name: [stand_in(types[name].element or JSON)] * count for name, count in lists.items()}
     values = arguments_for(flow, {**stand_ins, **given}, records)
     # As they are: a stand-in that is made plain is one no longer.
     return [stand_ins.get(p.name, value) for p, value in zip(flow.parameters, values, strict=True)], unknown
 
 
-def assumptions_of(flow: Flow, unknown: Sequence[str]) -> Assumptions:
-    """What a prediction is told of parameters that are unknown."""
-    ports = [port for port, parameter in enumerate(flow.parameters) if parameter.name in unknown]
-    return Assumptions(frozenset((flow.plan, port) for port in ports))
+def assumptions_of(
+    flow: Flow, unknown: Sequence[str], by_node: Mapping[tuple[int, int], int], turns: Mapping[str, int]
+) -> Assumptions:
+    """What a prediction is told of parameters that are unknown, and of the turns of loops, `by_node` and by name."""
+    drawn = [port for port, p in enumerate(flow.parameters) if p.name in unknown and p.name not in turns]
+    return Assumptions(frozenset((flow.plan, port) for port in drawn), by_node)
+
+
+def _known_values(
+    flow: Flow, arguments: Sequence[Value], unknown: Sequence[str], turns: Mapping[str, int]
+) -> list[Value]:
+    """The arguments as far as they are known: of lists perhaps only how many items they have."""
+    known: list[Value] = []
+    for parameter, value in zip(flow.parameters, arguments, strict=True):
+        if isinstance(value, list) and parameter.name in turns:
+            known.append([UNKNOWN] * turns[parameter.name])
+        else:
+            known.append(UNKNOWN if parameter.name in unknown else value)
+    return known
 
 
 def latencies(profile: Profile | None, tools: ToolLatencies | None = None) -> str:

@@ -28,6 +28,7 @@ from apxm.program.program import (
     ListOf,
     Literal,
     Logic,
+    Opener,
     Operand,
     Operate,
     Output,
@@ -156,8 +157,6 @@ class Sizes:
             case Exit():
                 arms = graph.outputs(frame, node)
                 return self._scenario.choose([self._found[arm] for arm in arms]) if arms else 0.0
-            case Input() if frame in graph.repeated and self._scenario in _UNKNOWN:
-                return _UNKNOWN[self._scenario]
             case Input():
                 return self._entering(frame, index)
             case _:
@@ -167,6 +166,15 @@ class Sizes:
         record = self._graph.frames[frame]
         if record.parent < 0:
             return float(len(text_form(self._arguments[port]))) if port < len(self._arguments) else 0.0
+        opener = self._graph.node(record.parent, record.opener)
+        assert isinstance(opener, Opener)
+        later = self._graph.counts.get((record.parent, record.opener))
+        if port == opener.own_input or (port in opener.carried and later is not None and later.most != 1):
+            return _UNKNOWN.get(self._scenario, self._start(frame, port))
+        return self._start(frame, port)
+
+    def _start(self, frame: int, port: int) -> float:
+        """What the first turn gets, or all get, from outside."""
         return self._found[self._graph.before[self._graph.number(frame, port)][0]]
 
     def _of(self, expression: Expression, frame: int, node: AnyNode) -> float:

@@ -38,6 +38,15 @@ class Question:
     ] = None
     arg: o.Named = None
     args: o.Args = None
+    turns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=N",
+            help="How many items the list of a parameter has, by its name, or how many turns a loop, by its path; "
+            "repeatable.",
+        ),
+    ] = None
     flow: o.FlowName = None
     level: o.Level = 1
     profile: Annotated[
@@ -107,15 +116,18 @@ def analyze(
     Examples:
       apxm analyze workflow.ais --flow parallel_8
       apxm analyze workflow.apxmobj --profile local --p 1,4,16 --json
+      apxm analyze editor.ais --with topics=100 --with final=3
     """
     from apxm.analysis.static import analyze as analyze_flow
     from apxm.backends.numbers import counts
+    from apxm.cli.values import read_turns
     from apxm.reports.analysis import analysis_text
     from apxm.reports.structs import as_json
 
     slots = counts(p, "--p")
+    turns = read_turns(asked.turns or ())
     profile, program, flow, given = drawn.read(asked)
-    found = analyze_flow(program, flow, slots, profile, given, drawn.seed, drawn.tools)
+    found = analyze_flow(program, flow, slots, profile, given, drawn.seed, drawn.tools, turns)
     write(as_json(found) if drawn.json else analysis_text(found), drawn.json)
 
 
@@ -137,20 +149,22 @@ def simulate(
       apxm simulate workflow.ais --flow parallel_8 --profile local
       apxm simulate research.ais "the honey bee" --max-concurrency 4 --runs 100 --json
     """
+    from apxm.analysis.known import assumed_turns, by_node
     from apxm.analysis.predict import predict
     from apxm.analysis.static import assumptions_of, latencies, with_stand_ins
+    from apxm.cli.values import read_turns
     from apxm.reports.analysis import prediction_text
     from apxm.reports.structs import as_json
     from apxm.runtime.handlers.table import LoadedProgram
 
+    turns = read_turns(asked.turns or ())
     profile, program, flow, given = drawn.read(asked)
-    arguments, unknown = with_stand_ins(flow, given, program.record_types)
+    arguments, unknown = with_stand_ins(flow, given, program.record_types, turns)
+    assumed = assumptions_of(flow, unknown, by_node(program, flow, assumed_turns(program, flow, turns)), turns)
     if not drawn.quiet:
         called = LoadedProgram(program).tools(flow)
         note(printable(f"latencies: {latencies(profile, drawn.tools if called else None)}"))
         if unknown:
             note(f"not given, so what it decides is drawn: {', '.join(unknown)}")
-    found = predict(
-        program, flow, arguments, profile, max_concurrency, runs, drawn.seed, drawn.tools, assumptions_of(flow, unknown)
-    )
+    found = predict(program, flow, arguments, profile, max_concurrency, runs, drawn.seed, drawn.tools, assumed)
     write(as_json(found) if drawn.json else prediction_text(found), drawn.json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from apxm.program.invocation import arguments_for, assign, match
 from apxm.program.program import Flow, FlowParameter
 from apxm.source import is_utf8, shortened
 
+_NUMBER = re.compile("[0-9]{1,7}")
 _FILE = "@"
 """What the value of ``--arg`` begins with where it lies in a file; twice, it is meant."""
 
@@ -65,6 +67,16 @@ def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
             found[name] = parse_json(text)
         except (ValueError, RecursionError):
             raise UsageError(f"--assume {name}: {text!r} is not JSON", hint="a text stands in quotes") from None
+    return found
+
+
+def read_turns(assumed: Sequence[str]) -> dict[str, int]:
+    """What ``--with NAME=N`` says, by name. Raises `UsageError`."""
+    found: dict[str, int] = {}
+    for name, text in _by_name(assumed, "--with", "NAME=N").items():
+        if not _NUMBER.fullmatch(text):
+            raise UsageError(f"--with {name}={text}: expected a number of items or turns")
+        found[name] = int(text)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.analysis.predict import Prediction
-from apxm.analysis.static import Analysis, ConcurrencyEstimate, Range
+from apxm.analysis.static import Analysis, ConcurrencyEstimate, Loop, Range
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned, markdown, paragraph
 
@@ -22,11 +22,13 @@ def analysis_text(found: Analysis) -> str:
         ["output tokens, about", _amounts(found.output_tokens)],
     ]
     if found.unknown:
-        rows.append(["not given", f"{', '.join(found.unknown)}: counted as empty"])
+        rows.append(["not given", f"{', '.join(found.unknown)}: counted as empty, and a list as of any length"])
     lines = [*aligned(rows, indent=""), "", "critical path:"]
     lines += aligned(
         [[duration(s.duration_ms), s.operation, s.path, s.where] for s in found.critical_path] or [["none"]]
     )
+    if found.loops:
+        lines += ["", "loops:", *aligned([_loop(loop) for loop in found.loops])]
     lines += ["", *_bounds(found.at)]
     note = "Bounds hold while a call takes as long as if it were alone; predictions include contention."
     lines += ["", *paragraph(note)]
@@ -47,6 +49,14 @@ def prediction_text(found: Prediction) -> str:
         *([name, duration(_quantile(samples, share))] for name, share in _QUANTILES),
     ]
     return "\n".join([f"{head}:", *aligned(rows)])
+
+
+def _loop(loop: Loop) -> list[str]:
+    turns, later = loop.turns, "each turn beside the others"
+    if loop.next_ms:
+        later = f"each turn ends {duration(loop.next_ms)} after the one before"
+    number = f"{_amounts(turns)} {'turn' if turns.low == turns.high == 1 else 'turns'}"
+    return [loop.path, loop.operation, number, f"{_times(loop.t1_ms)} of calls in each", later, loop.where]
 
 
 _QUANTILES = (("least", 0.0), ("5%", 0.05), ("50%", 0.5), ("95%", 0.95), ("most", 1.0))
