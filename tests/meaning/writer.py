@@ -566,10 +566,10 @@ class Writer:
                 right = self.value("bool", 0)
             return Written(f"(({left.text}) {self.pick(('and', 'or'))} not ({right.text}))", False, True)
         type_, operators = self.pick((("int", ("==", "<", ">=")), ("str", ("==", "!=", "<")), ("json", ("==", "!="))))
-        left, right = self.value(type_, depth, exact=True), self.value(type_, depth, exact=True)
         if self.chance(0.2):
-            left, operators = self.value("str", 0), ("in",)
-            right = self.value("list[str]", depth)
+            left, right, operators = self.value("str", 0), self.value("list[str]", depth), ("in",)
+        else:
+            left, right = self.value(type_, depth, exact=True), self.value(type_, depth, exact=True)
         text = f"(({left.text}) {self.pick(operators)} ({right.text}))"
         return Written(text, left.sure and right.sure, left.fixed and right.fixed)
 
