@@ -117,7 +117,7 @@ class Interpreter:
         if isinstance(value, Failed):
             self.outcome.value = None
             if not value.told:
-                self.failures.append(Failure(10**9, 0, "return", value.kind))
+                self.fail(self.flows[agent, flow][1].body.statements[-1], "return", value.kind)
         return self.outcome
 
     def flow(self, called: tuple[syntax.Agent, syntax.Flow], arguments: Sequence[Value], prefix: str) -> Value:

@@ -566,16 +566,15 @@ class Writer:
                 right = self.value("bool", 0)
             return Written(f"(({left.text}) {self.pick(('and', 'or'))} not ({right.text}))", False, True)
         type_, operators = self.pick((("int", ("==", "<", ">=")), ("str", ("==", "!=", "<")), ("json", ("==", "!="))))
-        left, right = self.value(type_, depth, exact=True), self.value(type_, depth, exact=True)
         if self.chance(0.2):
-            left, operators = self.value("str", 0), ("in",)
-            right = self.value("list[str]", depth)
+            left, right, operators = self.value("str", 0), self.value("list[str]", depth), ("in",)
+        else:
+            left, right = self.value(type_, depth, exact=True), self.value(type_, depth, exact=True)
         text = f"(({left.text}) {self.pick(operators)} ({right.text}))"
         return Written(text, left.sure and right.sure, left.fixed and right.fixed)
 
     def json(self, depth: int) -> Written:
-        variable = self.of("json")
-        if variable and self.chance(0.6):
+        if self.chance(0.6) and (variable := self.of("json")):
             return Written(f"{variable.name}.{self.pick(('a', 'b', 'n', 'p'))}", False, variable.fixed)
         inner = self.value(self.pick(("str", "int", "bool", "list[str]", "json")), depth - 1)
         return Written(f'{{"a": {inner.text}, "b": {self.pick(("true", "false"))}}}', inner.sure, inner.fixed)
