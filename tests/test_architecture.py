@@ -53,7 +53,7 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3331,
+    "analysis": 3337,
     "apxm": 1781,  # the files of the package itself
     "backends": 4597,
     "cli": 3476,
