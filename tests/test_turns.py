@@ -471,3 +471,31 @@ def test_a_for_over_json_of_a_flow_fails_where_that_is_known_to_be_no_list(given
     """
     trace = execute_virtually(compiled(text, level))
     assert [(f.operation, f.kind) for f in trace.failures] == [("each#1/ys", "wrong_type")]
+
+
+# --- which failure it is ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_of_two_values_that_cannot_be_computed_the_first_in_the_text_is_named_wherever_they_are(level: int) -> None:
+    text = """
+    agent A {
+        flow f(a: str, b: json) { print(b.p as str, a) }
+        @entry flow main(d: json) { f(d.b as str, d)  print("x" + (d.b as str) + d.p) }
+    }
+    """
+    trace = execute_virtually(compiled(text, level), timed(), arguments=[{"b": 1}])
+    assert [failure.kind for failure in trace.failures] == ["missing_field", "wrong_type"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_list_of_which_one_item_failed_and_another_cannot_be_computed_has_failed(level: int) -> None:
+    text = """
+    agent A { flow main(d: json) -> str {
+        for x in ["a", "b"] { if x == "a" { return d.zz } else { return ask("bad 1") } -> y  return y } -> ys
+        try { print(ys)  return "printed" } catch e { return e.kind } -> r
+        return r
+    } }
+    """
+    trace = execute_virtually(compiled(text, level), failing("bad"), arguments=[{}])
+    assert [failure.operation for failure in trace.failures] == ["ys[2]/y/else/ask#1"]

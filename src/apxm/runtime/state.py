@@ -20,8 +20,11 @@ from apxm.program.program import (
     Compute,
     Enter,
     Exit,
+    Expression,
     If,
     Input,
+    Logic,
+    Operand,
     Operate,
     Output,
     Program,
@@ -29,8 +32,9 @@ from apxm.program.program import (
     Subflow,
     Switch,
     Try,
+    parts_of,
 )
-from apxm.runtime.expressions import Needed
+from apxm.runtime.expressions import Needed, evaluator
 from apxm.runtime.frames import Action, FailureToken, Frame, Frames, LoadedPlan, Replace
 from apxm.runtime.handlers.inline import Emit, InlineOperation
 from apxm.runtime.ports import TurnPorts
@@ -332,8 +336,39 @@ def load(
 
 
 def _cause(frame: Frame, node: int) -> FailureToken:
+    """Why a node cannot be done: what failed before it or, where it was only not computed, the first thing that cannot
+    be, in the order in which the node computes: wherever values are computed, it is the same one."""
     skipped = frame.plan.nodes[node]
     needed = [
         value for p in (*skipped.operands, *skipped.requires) if isinstance(value := frame.values[p], FailureToken)
     ]
-    return next((failed for failed in needed if not failed.is_value), needed[0])
+    for failed in needed:
+        if not failed.is_value:
+            return failed
+    expressions = (skipped.computes,)
+    if isinstance(skipped, Operate):
+        expressions = (*skipped.arguments, *skipped.options.values())
+    for expression in expressions:
+        flaw = None if expression is None else _flaw(expression, skipped.operands, frame.values)
+        if flaw is not None:
+            return FailureToken(frame, node, flaw, is_value=True)
+    return needed[0]
+
+
+def _flaw(expression: Expression, operands: tuple[int, ...], values: list[Value]) -> OperationError | None:
+    """The first thing in an expression that cannot be computed."""
+    if isinstance(expression, Operand):
+        value = values[operands[expression.index]]
+        return value.error if isinstance(value, FailureToken) else None
+    parts = parts_of(expression)
+    if isinstance(expression, Logic):  # what stands behind its first part does not fail it before it is asked for
+        return _flaw(parts[0], operands, values)
+    for part in parts:
+        flaw = _flaw(part, operands, values)
+        if flaw is not None:
+            return flaw
+    try:
+        evaluator(expression, operands)(values)
+    except OperationError as error:
+        return error
+    return None

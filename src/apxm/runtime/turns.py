@@ -120,8 +120,9 @@ class Turns(Children):
             self._results[turn] = value
             self._missing -= 1
             if not self._missing:
-                failed = (result for result in self._results if isinstance(result, FailureToken))
-                self._leave(port, next(failed, self._results))
+                failed = [result for result in self._results if isinstance(result, FailureToken)]
+                told = (token for token in failed if not token.is_value)
+                self._leave(port, next(told, failed[0] if failed else self._results))
         elif turn == self._last:
             self._leave(port, value)
         elif turn + 1 < self.opened:
