@@ -18,7 +18,19 @@ from time import monotonic
 
 from benchmarks.report import machine, tell
 
-NAMES = ("scheduling", "fan_out", "skew", "slots", "rates", "compiling", "scale", "journal", "starting", "simulator")
+NAMES = (
+    "scheduling",
+    "turns",
+    "fan_out",
+    "skew",
+    "slots",
+    "rates",
+    "compiling",
+    "scale",
+    "journal",
+    "starting",
+    "simulator",
+)
 
 TITLE = """# Performance
 
