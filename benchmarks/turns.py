@@ -30,7 +30,8 @@ TURNS = {
     "a turn of a for": "for x in xs (max: 100000) { merge(x) -> y  return y } -> r",
     "a turn of a for that carries a value": 'for x in xs (max: 100000, n: "") { merge(x, n) -> y  next n: y } -> r',
     "a turn of a loop with until": """
-        loop (max: 100000, n: 0) { until n == len(xs)  merge("x") -> y  next n: n + 1 } -> r
+        loop (max: 100000, n: 0, last: "") { until n == len(xs)  merge("x") -> y  next n: n + 1, last: y } -> s
+        let r = s.last
     """,
     "a turn of a for with a switch in it": """
         for x in xs (max: 100000) {
