@@ -50,7 +50,12 @@ def test_commands_options_and_values_are_completed(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     write(tmp_path / "runs", [])
     assert completed(tmp_path, "ru") == ["run", "runs"]
-    assert completed(tmp_path, "execute", "--max-") == ["--max-concurrency", "--max-total-tokens", "--max-cost"]
+    assert completed(tmp_path, "execute", "--max-") == [
+        "--max-concurrency",
+        "--max-open-turns",
+        "--max-total-tokens",
+        "--max-cost",
+    ]
     assert completed(tmp_path, "execute", "two.ais", "--flow", "") == ["first", "A.first", "second", "A.second"]
     assert completed(tmp_path, "runs", "show", "--journal-dir", "runs", "2026") == [RUN_ID]
 
