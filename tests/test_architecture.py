@@ -64,7 +64,7 @@ BUDGETS = {
     "language": 4619,
     "operations": 2137,
     "passes": 870,
-    "program": 1893,
+    "program": 1897,
     "reports": 1201,
     "runtime": 6086,
     "tools": 1082,

@@ -353,6 +353,10 @@ class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
     """What the source calls it."""
 
     @property
+    def kind(self) -> str:
+        return self.called
+
+    @property
     def computes(self) -> Expression:
         return self.limit if self.items is None else ListOf((self.limit, self.items))
 
