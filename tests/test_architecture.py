@@ -66,7 +66,7 @@ BUDGETS = {
     "passes": 870,
     "program": 1897,
     "reports": 1201,
-    "runtime": 6086,
+    "runtime": 6101,
     "tools": 1082,
     "simulator": 2647,
     "testing": 929,

@@ -16,7 +16,7 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.options import RunOptions
 from apxm.runtime.state import State
 from apxm.runtime.trace import Status, Trace
-from apxm.testing import ScriptedBackend, execute_virtually
+from apxm.testing import ScriptedBackend, execute_virtually, rehearse
 from tests.test_dataflow import compiled, ms, timed
 
 LEVELS = [0, 1]
@@ -499,3 +499,26 @@ def test_a_list_of_which_one_item_failed_and_another_cannot_be_computed_has_fail
     """
     trace = execute_virtually(compiled(text, level), failing("bad"), arguments=[{}])
     assert [failure.operation for failure in trace.failures] == ["ys[2]/y/else/ask#1"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("head", ["for n in [1, 2]", "loop (max: 2, n: 1)"])
+def test_what_changes_something_comes_behind_what_all_turns_read(head: str, level: int) -> None:
+    carried = "next n: n + 1" if head.startswith("loop") else ""
+    text = f"""
+    agent A {{
+        capability look(q: str) -> str readonly
+        capability change(q: str) -> str
+        flow main() {{
+            {head} {{
+                if n == 1 {{ return ask(ask("late")) }} else {{ return ask("soon") }} -> q
+                look(q) -> seen
+                print(seen)
+                {carried}
+            }}
+            change("it")
+        }}
+    }}
+    """
+    run = rehearse(compiled(text, level), tools={"look": "seen", "change": "changed"})
+    assert [(call.tool, call.began_s) for call in run.tool_calls] == [("look", 1.0), ("look", 2.0), ("change", 3.0)]

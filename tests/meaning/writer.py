@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -270,11 +270,13 @@ class Writer:
     def branch(self, depth: int, result: str | None) -> str | None:
         condition = self.condition()
         self.lines.append(f"if {condition.text} {{")
-        with self.doubtful(condition.fixed):
+        with ExitStack() as known:
+            known.enter_context(self.doubtful(condition.fixed))
             self.block(result, depth + 1, effect=True)
             for _ in range(self.below(2)):
                 condition = self.condition()
                 self.lines.append(f"}} else if {condition.text} {{")
+                known.enter_context(self.doubtful(condition.fixed))
                 self.block(result, depth + 1, effect=True)
             if result is not None or self.chance(0.6):
                 self.lines.append("} else {")

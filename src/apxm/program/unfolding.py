@@ -150,12 +150,12 @@ class Unfolding:
         return self.plans[self.frames[frame].plan].nodes[node]
 
     def outputs(self, frame: int, node: Exit) -> list[int]:
-        """What comes out at an exit: one node of each alternative that its opener opens; of turns the last one's, or
-        all of theirs where they are collected."""
+        """What comes out at an exit: one node of each alternative that its opener opens; of turns the last one's where
+        each passes it on to the next, else all of theirs."""
         children = self.children.get((frame, node.opener), [])
         opener = self.node(frame, node.opener)
         assert isinstance(opener, Opener)
-        if opener.carried and node.port != opener.collected:
+        if any(node.port in sources for sources in opener.carried.values()):
             children = children[-1:]
         return [self._output(child, node.port) for child in children]
 

@@ -27,5 +27,6 @@ class TurnPorts:
         """Inputs that wait for several outputs, and for how many."""
         self.unfed = tuple([port for port, sources in self.sources.items() if not sources])
         """Inputs for which no turn gives the next one anything: all turns get what the first one does."""
-        self.loose = tuple([port for port, fed in enumerate(self.feeds) if not fed and port != self.collected])
-        """Outputs that no turn takes from the one before."""
+        apart = (self.stop, self.collected)
+        self.loose = tuple([port for port, fed in enumerate(self.feeds) if not fed and port not in apart])
+        """Order outputs that no turn takes from the one before: what comes behind them comes behind all turns."""

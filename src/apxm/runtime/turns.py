@@ -32,6 +32,7 @@ class Turns(Children):
         "_items",
         "_joining",
         "_last",
+        "_loose",
         "_missing",
         "_node",
         "_plan",
@@ -76,6 +77,8 @@ class Turns(Children):
         """What is there of what the first turn starts with."""
         self._held: dict[int, Value] = {}
         """What the newest turn gave, by output port, as long as nobody knows whether there is a next one."""
+        self._loose: dict[int, list[Value]] = {}
+        """What turns have given at the order outputs that none passes on."""
         self._joining: dict[tuple[int, int], list[Value]] = {}
         """What has come of that which an input of a turn waits for, where it waits for several."""
         self._results: list[Value] = [None] * count if ports.collected is not None else []
@@ -123,6 +126,9 @@ class Turns(Children):
                 failed = [result for result in self._results if isinstance(result, FailureToken)]
                 told = (token for token in failed if not token.is_value)
                 self._leave(port, next(told, failed[0] if failed else self._results))
+        elif port in ports.loose:
+            self._loose.setdefault(port, []).append(value)
+            self._leave_behind_all(port)
         elif turn == self._last:
             self._leave(port, value)
         elif turn + 1 < self.opened:
@@ -213,6 +219,14 @@ class Turns(Children):
         held, self._held = self._held, {}
         for port, value in held.items():
             self._leave(port, value)
+        for port in self._ports.loose:
+            self._leave_behind_all(port)
+
+    def _leave_behind_all(self, port: int) -> None:
+        """Lets an order out that no turn passes on, once all turns have given it."""
+        said = self._loose.get(port, ())
+        if self._last is not None and len(said) == self._last + 1:
+            self._leave(port, next((token for token in said if isinstance(token, FailureToken)), None))
 
     def _leave_loose(self) -> None:
         """Without a turn, what comes behind something inside comes behind what that would have come behind."""
