@@ -18,7 +18,7 @@ from apxm.program.tail import Tail
 from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
-from apxm.runtime.content import ContentFiles
+from apxm.runtime.content import NO_FILES, ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
@@ -67,9 +67,11 @@ class Run:
         self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._state.max_open_turns = self._options.max_open_turns
-        self.files = self._options.files or ContentFiles.of(_path_of(program.program), flow, arguments)
-        binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
         self._linked = program.linked(flow)
+        self.files = self._options.files or (
+            ContentFiles.of(_path_of(program.program), flow, arguments) if self._linked.sends_content else NO_FILES
+        )
+        binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
         self._providers: dict[Hashable, Provider] = {}
         self._unlinked = Problems()
         for key, (operation, *_) in self._linked.needs.items():
@@ -406,7 +408,8 @@ class Run:
         trace.skipped = state.skipped
         trace.budget = self._budget
         trace.max_in_flight = calls.max_in_flight
-        keep_failures(trace, state.failures, state.caught)
+        if state.failures or state.caught:
+            keep_failures(trace, state.failures, state.caught)
         if self._ending is not None:
             trace.status = self._ending
         elif trace.failures:
