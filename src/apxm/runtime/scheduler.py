@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 T = TypeVar("T")
+_AS_USUAL = RunOptions()
 
 
 class Run:
@@ -59,7 +60,7 @@ class Run:
 
         Raises `UsageError` where its cost is limited and not known.
         """
-        self._options = options or RunOptions()
+        self._options = options or _AS_USUAL
         self._recorder: Recorder | None = None
         self._handlers = program.handlers
         self._flow = flow
