@@ -331,7 +331,7 @@ class Run:
         state, now, handlers, providers, calls = self._state, self._now, self._handlers, self._providers, self._calls
         assert calls is not None
         take, ready, ended, recorder = state.take, calls.routed, self._attempt_ended, self._recorder
-        while True:
+        while state.ready:
             clocked = calls.added < CLOCKED_EACH or calls.added % CLOCKED_ONE_IN == 0
             inline_before = state.ran_inline
             last = now() if clocked else 0
