@@ -53,23 +53,23 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3337,
-    "apxm": 1781,  # the files of the package itself
-    "backends": 4597,
+    "analysis": 3351,
+    "apxm": 1785,  # the files of the package itself
+    "backends": 4924,
     "cli": 3476,
     "compiler": 964,
     "config": 1183,
-    "ir": 1807,
+    "ir": 1939,
     "journal": 1358,
-    "language": 4619,
-    "operations": 2137,
+    "language": 4718,
+    "operations": 2173,
     "passes": 870,
-    "program": 1897,
-    "reports": 1201,
-    "runtime": 6101,
+    "program": 1917,
+    "reports": 1218,
+    "runtime": 6216,
     "tools": 1082,
     "simulator": 2647,
-    "testing": 929,
+    "testing": 960,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

@@ -332,10 +332,12 @@ class Next(Statement):
 
 
 class FlowParameter(Syntax):
-    """``name: type = default``, of a flow or a capability."""
+    """``name: type "description" = default``, of a flow or a capability."""
 
     name: Identifier
     type: TypeName
+    description: Constant | None
+    """What the model is told that may call the capability."""
     default: Expression | None
 
 
@@ -351,12 +353,14 @@ class Flow(Syntax):
 
 
 class Capability(Syntax):
-    """``capability search(q: str) -> str readonly;``"""
+    """``capability search(q: str) -> str readonly "description";``"""
 
     name: Identifier
     parameters: tuple[FlowParameter, ...]
     result: TypeName | None
     readonly: bool
+    description: Constant | None
+    """What the model is told that may call it."""
 
 
 class AgentDefault(Syntax):
@@ -412,9 +416,11 @@ class OperationCall(FrozenRecord):
     at its place here."""
     options: Mapping[str, Expression]
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in, without
-    `schema`."""
+    `schema` and `tools`."""
     answer: Type | None
     """The type that `schema` says, of what the call gives."""
+    tools: tuple[DeclaredCapability, ...] = ()
+    """What the model may call before it answers."""
     content_kinds: tuple[str, ...] = ()
     """The operation that each variadic argument was the argument of, as `image` of a path, or empty where it is a value
     itself; empty where all are."""

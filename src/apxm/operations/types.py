@@ -87,6 +87,8 @@ NULL = Type("null")
 """The type of the literal `null` alone; it converts to every ``T?``."""
 TYPE = Type("type")
 """The type of an argument that is a type itself, written out; no value has it."""
+TOOLS = Type("list", Type("capability"))
+"""The type of an argument that lists capabilities by their names; no value has it."""
 NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
@@ -268,7 +270,7 @@ def conforms(value: Value, expected: Type) -> bool:
     Floats are finite everywhere, and json nests at most 200 levels: else it would have no text form.
     """
     match expected.name:
-        case "str":
+        case "str" | "capability":
             return isinstance(value, str)
         case "bool":
             return isinstance(value, bool)

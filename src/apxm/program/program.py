@@ -28,7 +28,7 @@ from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
-from apxm.operations.types import Type, Value
+from apxm.operations.types import RecordField, Type, Value, parse_type
 from apxm.source import shortened_left
 
 # --- expressions: values computed where they are used, at no node's cost -------------------------------------------
@@ -482,6 +482,8 @@ class FlowParameter(Struct, frozen=True, array_like=True, kw_only=True):
     """The type as `str` writes an `apxm.operations.types.Type`: ``list[str]``."""
     required: bool = True
     default: Value = None
+    description: str = ""
+    """What a model is told of it, where it is a capability's."""
 
     @property
     def declaration(self) -> str:
@@ -519,6 +521,16 @@ class Capability(Struct, frozen=True, array_like=True, kw_only=True):
     """The result's type."""
     readonly: bool
     """Whether it changes nothing, so that its calls need no order, and may be made again."""
+    description: str = ""
+    """What a model is told of it."""
+
+    def arguments(self, records: Mapping[str, Type]) -> Type:
+        """The type of the object of all its arguments; `records` are those of the program."""
+        defaults = {p.name: None if p.required else json.dumps(p.default) for p in self.parameters}
+        fields = [
+            RecordField(p.name, parse_type(p.type, records), p.description, defaults[p.name]) for p in self.parameters
+        ]
+        return Type("", fields=tuple(fields))
 
     @property
     def signature(self) -> str:
