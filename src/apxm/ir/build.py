@@ -435,8 +435,7 @@ class _FlowBuilder:
     def narrowed(self, value: SSAValue, expression: syntax.Expression) -> SSAValue:
         """The value where it cannot be null, if the checker knows that."""
         known = self.checked.types[expression]
-        is_narrowed = value.type.is_optional and value.type.present == known
-        return self.add(CastOp(value, known), expression).result if is_narrowed else value
+        return value if assignable(value.type, known) else self.add(CastOp(value, known), expression).result
 
     def logic(self, operator: str, operands: Sequence[syntax.Expression], place: syntax.Syntax) -> SSAValue:
         """Where a call stands on the right, which is made only where the left does not decide, this is an `if`."""
