@@ -133,11 +133,7 @@ class SimulatedBackend:
         """`begin`, for a call that meets no fault."""
         model = request.model or self._model
         work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.prompt)
-        if request.answer is None:
-            return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
-        # To draw a value takes milliseconds, the first time a third of a second: not when other answers are due.
-        drawn = self.answer(request, 0)
-        return self._sharing.begin(work_ns, clock, lambda service_ns: done(replace(drawn, service_ns=service_ns)))
+        return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
 
     def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
         """Further work at the same endpoint, under the same load: the tokens of an answer that is streamed. `done` gets
