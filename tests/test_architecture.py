@@ -61,7 +61,7 @@ BUDGETS = {
     "config": 1183,
     "ir": 1816,
     "journal": 1358,
-    "language": 4791,
+    "language": 4844,
     "operations": 2161,
     "passes": 870,
     "program": 1927,
