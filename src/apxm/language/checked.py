@@ -13,6 +13,7 @@ from apxm.language.syntax import (
     Expression,
     Flow,
     NamedArgument,
+    Repetition,
     SyntaxTree,
 )
 from apxm.operations.definition import Callee, Operation
@@ -77,6 +78,8 @@ class CheckedTree(FrozenRecord):
     heads: Mapping[Construct, tuple[Expression, tuple[NamedArgument, ...]]]
     """Of every `for` the list whose items it takes, and what stands in its parentheses: without knowing the names,
     ``items (max: 3)`` is a call."""
+    carried: Mapping[Repetition, Mapping[str, Type]]
+    """The names that every repetition carries, and their types."""
     collecting: frozenset[Construct]
     """The `for`s that give a list of what their turns return."""
     records: Mapping[str, Type]

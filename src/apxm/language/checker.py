@@ -60,6 +60,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         capabilities=list(findings.capabilities.values()),
         results=findings.results,
         heads=findings.heads,
+        carried=findings.carried,
         collecting=frozenset(findings.collecting),
         records={name: record for name, record in records.items() if record != UNKNOWN},
         tail=frozenset(findings.tail),

@@ -17,6 +17,7 @@ from apxm.language.syntax import (
     Expression,
     Flow,
     NamedArgument,
+    Repetition,
     SyntaxTree,
 )
 from apxm.operations.catalog import OPERATIONS, OPTIONS
@@ -70,6 +71,8 @@ class Findings:
         """The types of the constructs that give a value."""
         self.heads: dict[Construct, Head] = {}
         """The heads of the `for`s, as far as those are known."""
+        self.carried: dict[Repetition, dict[str, Type]] = {}
+        """The types of what each repetition carries."""
         self.collecting: set[Construct] = set()
         """The `for`s that give a list of what their turns return."""
         self.tail: set[Construct] = set()

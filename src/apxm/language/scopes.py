@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from apxm.language.elsewhere import VALUES
+from apxm.language.narrowing import Path
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Block, Identifier, Name
 from apxm.operations.types import Type
@@ -27,6 +29,8 @@ class _Block(NamedTuple):
     coming: dict[str, Identifier]
     """Every name that the block binds somewhere, at its first place."""
     bound: dict[str, _Binding]
+    present: set[Path]
+    """What is known not to be null from here to the end of the block."""
 
 
 class Scopes:
@@ -41,7 +45,7 @@ class Scopes:
         for statement in block.statements if block else ():
             if statement.target is not None:
                 coming.setdefault(statement.target.text, statement.target)
-        self._blocks.append(_Block(coming, {}))
+        self._blocks.append(_Block(coming, {}, set()))
 
     def leave(self) -> None:
         self._blocks.pop()
@@ -71,6 +75,13 @@ class Scopes:
 
     def holds(self, name: str) -> bool:
         return self._find(name) is not None
+
+    def assume(self, present: Iterable[Path]) -> None:
+        """From here to the end of the innermost block these do not lead to null."""
+        self._blocks[-1].present.update(present)
+
+    def is_present(self, path: Path | None) -> bool:
+        return any(path in block.present for block in self._blocks)
 
     def is_blank(self, name: str) -> bool:
         found = self._find(name)
