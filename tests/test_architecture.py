@@ -69,7 +69,7 @@ BUDGETS = {
     "runtime": 6112,
     "tools": 1082,
     "simulator": 2652,
-    "testing": 929,
+    "testing": 931,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
