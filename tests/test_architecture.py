@@ -61,7 +61,7 @@ BUDGETS = {
     "config": 1186,
     "ir": 1815,
     "journal": 1358,
-    "language": 4791,
+    "language": 4844,
     "operations": 2167,
     "passes": 870,
     "program": 1927,

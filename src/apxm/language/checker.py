@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from apxm.garbage import without_collector
 from apxm.language.checked import CheckedTree
+from apxm.language.comments import warn_of_divisions
 from apxm.language.constructs import FlowConstructs
 from apxm.language.cycles import around, cycles
 from apxm.language.declarations import DeclaredAgent, Findings, declare
@@ -40,6 +41,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
             found = declared_as.field(field.name.text)
             expected = UNKNOWN if found is None else found.type
             _check_default(field.name.text, field.default, expected, FlowExpressions(findings), report)
+    names: set[str] = set()
     for agent in agents:
         for declared in agent.capabilities:
             parameters = declared.capability.parameters
@@ -49,10 +51,12 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
             _check_parameters(declared.flow.parameters, declared.callee, expressions, report)
             statements = FlowConstructs(expressions, findings)
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
+            names |= expressions.scopes.names
         _check_agent_defaults(agent, findings.types, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
     _reject_cycles(findings)
     report.raise_errors()
+    warn_of_divisions(tree.source, findings.types, names, report)
     return CheckedTree(
         tree=tree,
         types=findings.types,

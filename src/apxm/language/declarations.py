@@ -120,6 +120,9 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
             report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
         elif defaults.add(default.name, "default"):
             declared.defaults[name] = default.value
+    for memory in agent.memories:
+        message = "`memory { … }` is accepted, and has no effect here"
+        report.warning("no-effect", message, memory.span.first(len("memory")), "it can be left out")
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):

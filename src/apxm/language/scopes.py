@@ -39,6 +39,8 @@ class Scopes:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._blocks: list[_Block] = []
+        self.names: set[str] = set()
+        """All that have been bound so far, visible or not."""
 
     def enter(self, block: Block | None = None) -> None:
         coming: dict[str, Identifier] = {}
@@ -51,6 +53,7 @@ class Scopes:
         self._blocks.pop()
 
     def bind(self, name: Identifier, type: Type, *, blank: bool = False, choices: tuple[str, ...] = ()) -> None:
+        self.names.add(name.text)
         earlier = self._find(name.text)
         if earlier is not None:
             message = f"`{name.text}` is already bound on line {earlier.name.span.line}; a name is bound once"

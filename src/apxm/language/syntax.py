@@ -364,6 +364,10 @@ class AgentDefault(Syntax):
     value: Expression
 
 
+class Memory(Syntax):
+    """``memory { … }`` of an agent, which other implementations of AIS take; here it has no effect."""
+
+
 class Agent(Syntax):
     """``agent Name { … }``"""
 
@@ -371,6 +375,7 @@ class Agent(Syntax):
     defaults: tuple[AgentDefault, ...]
     capabilities: tuple[Capability, ...]
     flows: tuple[Flow, ...]
+    memories: tuple[Memory, ...]
 
 
 class RecordField(Syntax):
