@@ -55,21 +55,21 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 3337,
     "apxm": 1781,  # the files of the package itself
-    "backends": 4666,
+    "backends": 4692,
     "cli": 3476,
     "compiler": 964,
-    "config": 1183,
-    "ir": 1816,
+    "config": 1186,
+    "ir": 1815,
     "journal": 1358,
     "language": 4844,
-    "operations": 2161,
+    "operations": 2167,
     "passes": 870,
     "program": 1934,
     "reports": 1210,
-    "runtime": 6101,
+    "runtime": 6112,
     "tools": 1082,
-    "simulator": 2647,
-    "testing": 929,
+    "simulator": 2652,
+    "testing": 931,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

@@ -89,6 +89,7 @@ class OpenAIBackend:
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self.can_see = settings.can_see
+        self.can_read_pdf = settings.can_read_pdf
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:

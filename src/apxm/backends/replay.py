@@ -45,8 +45,8 @@ class ReplayBackend:
         self.can_reason: bool = (
             any(each.request.reasoning for each in recording.answers.values()) if of is None else of.can_reason
         )
-
         self.can_see: bool = True if of is None else getattr(of, "can_see", False)
+        self.can_read_pdf: bool = True if of is None else getattr(of, "can_read_pdf", False)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
         return await self._answer(request, None if self._of is None else self._of.call)
