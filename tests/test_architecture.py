@@ -53,23 +53,23 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3351,
+    "analysis": 3347,
     "apxm": 1785,  # the files of the package itself
-    "backends": 4924,
+    "backends": 5019,
     "cli": 3476,
     "compiler": 964,
-    "config": 1183,
-    "ir": 1939,
+    "config": 1186,
+    "ir": 1947,
     "journal": 1358,
-    "language": 4718,
-    "operations": 2173,
+    "language": 4944,
+    "operations": 2203,
     "passes": 870,
-    "program": 1917,
-    "reports": 1218,
-    "runtime": 6216,
+    "program": 1955,
+    "reports": 1227,
+    "runtime": 6228,
     "tools": 1082,
-    "simulator": 2647,
-    "testing": 960,
+    "simulator": 2652,
+    "testing": 962,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

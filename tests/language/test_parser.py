@@ -188,8 +188,8 @@ def test_declarations():
         "[Flow([entry, no_fuse], f, [FlowParameter(a, TypeName('str', None, False), None, None), "
         "FlowParameter(b, TypeName('list', TypeName('int', None, False), False), None, ListDisplay([Constant(1)]))], "
         "TypeName('str', None, False), Block([Return(Name('a'))])), "
-        "Flow([], g, [], None, Block([]))])",
-        "Agent(B, [], [], [])",
+        "Flow([], g, [], None, Block([]))], [])",
+        "Agent(B, [], [], [], [])",
     ]
 
 
@@ -254,7 +254,7 @@ def test_the_tables_are_those_of_the_grammar():
 
 def test_the_reserved_words_are_those_of_the_grammar():
     words = set(re.findall(r'"([a-z]+)"', GRAMMAR.partition("// --- tokens")[0]))
-    assert words - {"type"} == RESERVED_WORDS  # which starts a declaration, and is a name elsewhere
+    assert words - {"type", "memory"} == RESERVED_WORDS  # which start a declaration, and are names elsewhere
 
 
 @pytest.mark.parametrize("enabled", [True, False])

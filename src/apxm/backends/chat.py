@@ -108,13 +108,19 @@ def encode_call(
 
 
 def _content(request: ModelRequest) -> str | list[dict[str, object]]:
-    """The user's message, its images where the prompt has them."""
+    """The user's message, its images and PDFs where the prompt has them."""
     parts: list[dict[str, object]] = []
     done = 0
-    for image in request.images:
-        parts.append({"type": "text", "text": request.prompt[done : image.at]})
-        parts.append({"type": "image_url", "image_url": {"url": image.source}})
-        done = image.at
+    for held in request.attachments:
+        if held.is_image:
+            part: dict[str, object] = {"type": "image_url", "image_url": {"url": held.source}}
+        elif held.is_pdf:
+            part = {"type": "file", "file": {"filename": held.name, "file_data": held.source}}
+        else:
+            continue  # its text is part of the prompt
+        parts.append({"type": "text", "text": request.prompt[done : held.at]})
+        parts.append(part)
+        done = held.at
     rest: dict[str, object] = {"type": "text", "text": request.prompt[done:]}
     return [*parts, rest] if parts and done < len(request.prompt) else parts or request.prompt
 

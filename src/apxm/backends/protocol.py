@@ -83,8 +83,12 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
         return tuple(each for each in self.attachments if each.is_image) if self.attachments else ()
 
     @property
+    def pdfs(self) -> tuple[Attachment, ...]:
+        return tuple(each for each in self.attachments if each.is_pdf) if self.attachments else ()
+
+    @property
     def largest_input(self) -> int:
-        """The most input tokens of the request, but for its images: a token is at least a byte, and each message has a
+        """The most input tokens of the request's texts: a token is at least a byte, and each message has a
         few around it."""
         texts = [self.prompt, self.system or "", self.instruction or "", self.answer.instruction if self.answer else ""]
         around = _AROUND_MESSAGES
@@ -266,6 +270,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How long an answer may be, for calls that name no limit."""
     image_tokens: int = 50_000
     """The most tokens that one image counts."""
+    pdf_tokens: int = 400_000
+    """The most tokens that one PDF counts: a hundred pages, each as text and as an image."""
     own_input: int = 0
     """Tokens that the backend itself adds to each request, at most."""
     prices: dict[str, Price] = {}
@@ -277,6 +283,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     @property
     def by_the_minute(self) -> bool:
         return self.requests_per_minute is not None or self.tokens_per_minute is not None
+
+    def largest_input(self, request: ModelRequest) -> int:
+        """The most input tokens that a request can count."""
+        held = self.image_tokens * len(request.images) + self.pdf_tokens * len(request.pdfs)
+        return self.own_input + request.largest_input + held
 
 
 NO_LIMITS = Limits()
@@ -297,9 +308,9 @@ class Backend(Protocol):
         ...
 
     # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
-    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see`,
-    # whether it takes images; where answers come in parts, `begin_stream(request, clock, tell, done)` or
-    # `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see` and
+    # `can_read_pdf`, whether it takes images and PDFs; where answers come in parts, `begin_stream(request, clock, tell,
+    # done)` or `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

@@ -2,9 +2,9 @@
 
 Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
 digits of the BLAKE2b digest of the prompt, behind the system text and a NUL where there is one, and the first 60
-characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up, and an image as
-256; an answer is cut to `max_tokens` of them. Where a format is asked for the answer fits it: a value that follows from
-the seed, the format, the system text and the prompt.
+characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up, an image as 256
+and a PDF as 2,048; an answer is cut to `max_tokens` of them. Where a format is asked for the answer fits it: a value
+that follows from the seed, the format, the system text and the prompt.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from apxm.operations.schemas import INSTRUCTION
 
 CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 256
+PDF_TOKENS = 2048
 _BEGINNING = 60
 NS_PER_DRIPPED_BYTE = 1_000_000_000
 
@@ -54,7 +55,7 @@ class SimulatedBackend:
     """Callback style; works on any clock, in one event loop at a time."""
 
     can_reason = False
-    can_see = True
+    can_see = can_read_pdf = True
 
     def __init__(
         self,
@@ -134,11 +135,7 @@ class SimulatedBackend:
         """`begin`, for a call that meets no fault."""
         model = request.model or self._model
         work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.dialogue)
-        if request.answer is None and not request.offers:
-            return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
-        # To draw a value takes milliseconds, the first time a third of a second: not when other answers are due.
-        drawn = self.answer(request, 0)
-        return self._sharing.begin(work_ns, clock, lambda service_ns: done(replace(drawn, service_ns=service_ns)))
+        return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
 
     def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
         """Further work at the same endpoint, under the same load: the tokens of an answer that is streamed. `done` gets
@@ -164,7 +161,8 @@ class SimulatedBackend:
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        given = count_tokens(system or "") + count_tokens(said) + IMAGE_TOKENS * len(request.images)
+        given = count_tokens(system or "") + count_tokens(said)
+        given += IMAGE_TOKENS * len(request.images) + PDF_TOKENS * len(request.pdfs)
         if request.answer is not None and not _is_told(system):
             given += count_tokens(request.answer.schema)
         usage = Usage(given, count_tokens(text) + sum(count_tokens(call.tool + call.arguments) for call in calls))

@@ -25,8 +25,8 @@ from apxm.ir.values import (
     TextOp,
 )
 from apxm.language import syntax
+from apxm.language.checked import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.language.literals import constant_value
-from apxm.language.syntax import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.operations.catalog import CONTENT_KINDS, TOOL_OPTIONS
 from apxm.operations.definition import Family
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
@@ -246,7 +246,8 @@ class _FlowBuilder(BlockBuilder):
         stop = given.pop("max", None)
         limit = self.add(ConstantOp(MOST_ITEMS, INT), repetition).result if stop is None else self.value(stop)
         listed = None if items is None else self.value(items)
-        starts = {name: self.value(value) for name, value in given.items()}
+        types = self.checked.carried[repetition]
+        starts = {name: self.fitted(self.value(value), types[name], value) for name, value in given.items()}
         result = self.checked.results.get(repetition)
         collects = result.element if result is not None and repetition in self.checked.collecting else None
         statements = repetition.body.statements
@@ -254,6 +255,7 @@ class _FlowBuilder(BlockBuilder):
             limit,
             listed,
             starts,
+            types,
             called=repetition.keyword,
             item=repetition.item.text if isinstance(repetition, syntax.For) else "",
             stops=any(isinstance(statement, syntax.Until) for statement in statements),
@@ -328,7 +330,7 @@ class _FlowBuilder(BlockBuilder):
             case syntax.Constant(value=value):
                 return self.add(ConstantOp(value, LITERAL_TYPES[type(value)]), expression).result
             case syntax.Name(text=text):
-                return self.values[text]
+                return self.narrowed(self.values[text], expression)
             case syntax.FormatText(parts=parts):
                 return self.add(TextOp([self.shown(part) for part in parts]), expression).result
             case syntax.ListDisplay(items=items):
@@ -340,7 +342,8 @@ class _FlowBuilder(BlockBuilder):
             case syntax.Cast():
                 return self.cast(expression)
             case syntax.FieldOf(value=value, name=name):
-                return self.add(FieldOp(self.value(value), name.text), expression).result
+                field = self.add(FieldOp(self.value(value), name.text), expression).result
+                return self.narrowed(field, expression)
             case syntax.Item(value=value, index=index):
                 return self.applied(ITEM_OF, [self.value(value), self.value(index)], expression)
             case syntax.Part(value=value, start=start, end=end):
@@ -409,6 +412,11 @@ class _FlowBuilder(BlockBuilder):
         if assignable(self.checked.types[cast.value], target):
             return self.fitted(value, target, cast)
         return self.add(CastOp(value, target), cast).result
+
+    def narrowed(self, value: SSAValue, expression: syntax.Expression) -> SSAValue:
+        """The value where it cannot be null, if the checker knows that."""
+        known = self.checked.types[expression]
+        return value if assignable(value.type, known) else self.add(CastOp(value, known), expression).result
 
     def logic(self, operator: str, operands: Sequence[syntax.Expression], place: syntax.Syntax) -> SSAValue:
         """Where a call stands on the right, which is made only where the left does not decide, this is an `if`."""

@@ -18,6 +18,7 @@ from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import YieldOp
 from apxm.ir.values import ApplyOp, CastOp, ConstantOp, DictOp, FieldOp, ListOp
 from apxm.language import syntax
+from apxm.language.checked import DeclaredCapability
 from apxm.operations.catalog import ANSWERS_AS, MOST_ROUNDS, ROUNDS
 from apxm.operations.functions import CONCATENATION
 from apxm.operations.labels import fold_label
@@ -30,9 +31,7 @@ MOST_CALLS = 128
 class DialogueBuilder:
     """Builds one call of a model with `tools`, and all that belongs to it."""
 
-    def __init__(
-        self, builder: BlockBuilder, call: syntax.CallExpression, tools: Sequence[syntax.DeclaredCapability]
-    ) -> None:
+    def __init__(self, builder: BlockBuilder, call: syntax.CallExpression, tools: Sequence[DeclaredCapability]) -> None:
         self._builder = builder
         self._call = call
         self._tools = tools
@@ -48,7 +47,8 @@ class DialogueBuilder:
         """The answer, a value of that type, to what an `ask` without tools would have as operands and literals."""
         most = literals.get("max_rounds", MOST_ROUNDS)
         starts = {"rounds": self._add(ListOp([], JSON)).result, "answer": self._constant(None, JSON)}
-        turns = self._add(RepeatOp(self._constant(most + 1, INT), None, starts, called="ask", stops=True))
+        types = {name: start.type for name, start in starts.items()}
+        turns = self._add(RepeatOp(self._constant(most + 1, INT), None, starts, types, called="ask", stops=True))
         self._builder.name(turns, "ask", target)
         own = {"tools": [tool.callee.name for tool in self._tools], "max_rounds": most, ANSWERS_AS: str(answer)}
         with self._builder.inside(turns.body, turns.path):
@@ -68,7 +68,7 @@ class DialogueBuilder:
     def _results(self, calls: SSAValue, around: str) -> SSAValue:
         """What the tools give, in the order of the calls; of a call that the model got wrong, what is wrong."""
         limit = self._constant(MOST_CALLS, INT)
-        turns = self._add(RepeatOp(limit, calls, {}, called="tools", item="call", collects=JSON))
+        turns = self._add(RepeatOp(limit, calls, {}, {}, called="tools", item="call", collects=JSON))
         turns.attributes[PATH] = f"{around}/call"
         with self._builder.inside(turns.body, turns.path):
             (call,) = turns.body.arguments
@@ -83,7 +83,7 @@ class DialogueBuilder:
             self._add(YieldOp(chosen.results[0]))
         return turns.results[0]
 
-    def _inv(self, call: SSAValue, declared: syntax.DeclaredCapability, around: str) -> SSAValue:
+    def _inv(self, call: SSAValue, declared: DeclaredCapability, around: str) -> SSAValue:
         name = declared.callee.name
         literals = {"tool": name, **({"readonly": True} if declared.capability.readonly else {})}
         made = self._add(OPERATE_OPS["inv"]([self._field(call, "arguments")], {}, literals, declared.callee.result))

@@ -65,7 +65,11 @@ class Builder:
             defaults=_all(syntax.AgentDefault, parts),
             capabilities=_all(syntax.Capability, parts),
             flows=_all(syntax.Flow, parts),
+            memories=_all(syntax.Memory, parts),
         )
+
+    def memory(self, parts: Parts) -> syntax.Memory:
+        return syntax.Memory(span=self._span(parts))
 
     def agent_default(self, parts: Parts) -> syntax.AgentDefault:
         return syntax.AgentDefault(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.garbage import without_collector
+from apxm.language.checked import CheckedTree
+from apxm.language.comments import warn_of_divisions
 from apxm.language.constructs import FlowConstructs
 from apxm.language.cycles import around, cycles
 from apxm.language.declarations import DeclaredAgent, Findings, declare
@@ -17,7 +19,7 @@ from apxm.language.literals import is_literal
 from apxm.language.offered_tools import offered_tools
 from apxm.language.records import declare_records
 from apxm.language.report import UNKNOWN, Report
-from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
+from apxm.language.syntax import Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
 from apxm.operations.definition import Callee
 from apxm.operations.types import STR, TOOLS, Type
 
@@ -40,6 +42,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
             found = declared_as.field(field.name.text)
             expected = UNKNOWN if found is None else found.type
             _check_default(field.name.text, field.default, expected, FlowExpressions(findings), report)
+    names: set[str] = set()
     for agent in agents:
         for declared in agent.capabilities:
             parameters = declared.capability.parameters
@@ -50,10 +53,12 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
             _refuse_descriptions(declared.flow, report)
             statements = FlowConstructs(expressions, findings)
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
+            names |= expressions.scopes.names
         _check_agent_defaults(agent, findings, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
     _reject_cycles(findings)
     report.raise_errors()
+    warn_of_divisions(tree.source, findings.types, names, report)
     return CheckedTree(
         tree=tree,
         types=findings.types,
@@ -61,6 +66,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         capabilities=list(findings.capabilities.values()),
         results=findings.results,
         heads=findings.heads,
+        carried=findings.carried,
         collecting=frozenset(findings.collecting),
         records={name: record for name, record in records.items() if record != UNKNOWN},
         tail=frozenset(findings.tail),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apxm.frozen import FrozenRecord
 from apxm.language import later
+from apxm.language.checked import DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.names import Names
 from apxm.language.records import Records, resolve
@@ -13,14 +14,11 @@ from apxm.language.syntax import (
     CallExpression,
     Capability,
     Construct,
-    DeclaredCapability,
     Expression,
     Flow,
-    FlowCall,
     NamedArgument,
-    OperationCall,
+    Repetition,
     SyntaxTree,
-    ToolCall,
 )
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Parameter
@@ -75,6 +73,8 @@ class Findings:
         """The types of the constructs that give a value."""
         self.heads: dict[Construct, Head] = {}
         """The heads of the `for`s, as far as those are known."""
+        self.carried: dict[Repetition, dict[str, Type]] = {}
+        """The types of what each repetition carries."""
         self.collecting: set[Construct] = set()
         """The `for`s that give a list of what their turns return."""
         self.tail: set[Construct] = set()
@@ -127,6 +127,9 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
             report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
         elif defaults.add(default.name, "default"):
             declared.defaults[name] = default.value
+    for memory in agent.memories:
+        message = "`memory { … }` is accepted, and has no effect here"
+        report.warning("no-effect", message, memory.span.first(len("memory")), "it can be left out")
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from apxm.language import syntax
+from apxm.language.checked import DeclaredCapability
 from apxm.language.declarations import Findings
 from apxm.language.elsewhere import TOOL_NAMES
 from apxm.operations.labels import fold_label
@@ -12,14 +13,14 @@ from apxm.operations.labels import fold_label
 CODE = "bad-tools"
 
 
-def offered_tools(written: syntax.Expression, findings: Findings) -> tuple[syntax.DeclaredCapability, ...]:
+def offered_tools(written: syntax.Expression, findings: Findings) -> tuple[DeclaredCapability, ...]:
     """The capabilities that a list names. What is wrong with it is reported once, however often it is asked for."""
     if written not in findings.tools:
         findings.tools[written] = tuple(_tools(written, findings))
     return findings.tools[written]
 
 
-def _tools(written: syntax.Expression, findings: Findings) -> Iterator[syntax.DeclaredCapability]:
+def _tools(written: syntax.Expression, findings: Findings) -> Iterator[DeclaredCapability]:
     if not isinstance(written, syntax.ListDisplay):
         message = "`tools` is a list of capabilities, and this is none"
         findings.report.error(CODE, message, written.span, "it is written `tools: [search, fetch]`")
@@ -38,7 +39,7 @@ def _tools(written: syntax.Expression, findings: Findings) -> Iterator[syntax.De
         seen.add(folded)
 
 
-def _tool(item: syntax.Expression, findings: Findings) -> syntax.DeclaredCapability | None:
+def _tool(item: syntax.Expression, findings: Findings) -> DeclaredCapability | None:
     known = findings.capabilities
     if isinstance(item, syntax.Name) and item.text in known:
         return known[item.text]

@@ -166,7 +166,7 @@ _CONTENT = (
     ),
     Operation(
         name="file",
-        summary="A file of text among the context of a model call, with its name.",
+        summary="A file of text or a PDF among the context of a model call, with its name.",
         family=Family.CONTENT,
         effect=Effect.NONE,
         parameters=(

@@ -77,11 +77,13 @@ class ScriptedBackend:
     """When the first word of an answer is told that comes in parts; the others follow evenly until it is whole. None
     tells them all at its end."""
     image_tokens: int = 50_000
+    pdf_tokens: int = 400_000
     own_input: int = 0
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     retries: int = 0
     can_reason: bool = False
     can_see: bool = True
+    can_read_pdf: bool = True
     calls: list[ScriptedCall] = field(default_factory=list[ScriptedCall])
 
     @property

@@ -28,7 +28,9 @@ from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
 from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
-from apxm.program.program import Capability, Literal, Operate
+from apxm.program.expressions import Literal
+from apxm.program.nodes import Operate
+from apxm.program.program import Capability
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer
@@ -51,6 +53,8 @@ class RequestForm(NamedTuple):
     reasons: bool
     """Whether its backend has a reasoning setting."""
     files: ContentFiles
+    backend: str = ""
+    can_read_pdf: bool = True
 
 
 _REPAIR = """\
@@ -190,18 +194,18 @@ class ModelCall(WaitingOperation):
 
     def content_flaws(self, provider: Provider, files: ContentFiles, where: str) -> Iterator[ApxmError]:
         """Why it cannot send what the program itself names: files that are read now, and a provider that takes no
-        images."""
+        images or PDFs."""
         if IMAGE in self._content.values() and not getattr(provider, "can_see", False):
-            yield ConfigurationError(
-                f"{provider.title} takes no images, and this call sends one", where=where,
-                hint=f"backends.{provider.name}.can_see = true says that its model does",
-            )  # fmt: skip
+            message, hint = _not_taken(provider.name, "images", "can_see")
+            yield ConfigurationError(message, where=where, hint=hint)
+        reads_pdf = getattr(provider, "can_read_pdf", False)
         for k, path in self._written.items():
             try:
                 if self._content[k] == IMAGE:
                     files.image(path, 0, written=True)
-                else:
-                    files.text(path)
+                elif files.file(path, 0)[1].is_pdf and not reads_pdf:
+                    message, hint = _not_taken(provider.name, "PDFs", "can_read_pdf")
+                    yield ConfigurationError(message, where=where, hint=hint)
             except OperationError as error:
                 yield UsageError(error.message, where=where, hint=error.hint)
 
@@ -212,7 +216,7 @@ class ModelCall(WaitingOperation):
         prompt = text_form(self._prompt(values))
         attachments: list[Attachment] = []
         if self._context is not None and self._content:
-            prompt = self._with_content(prompt, self._context(values), form.files, attachments)
+            prompt = self._with_content(prompt, self._context(values), form, attachments)
         elif self._context is not None:
             prompt = with_context(prompt, self._context(values))
         instead = form.reasons and self._operation.reasons
@@ -238,7 +242,7 @@ class ModelCall(WaitingOperation):
         return made
 
     def _with_content(
-        self, prompt: str, context: Sequence[Value], files: ContentFiles, attachments: list[Attachment]
+        self, prompt: str, context: Sequence[Value], form: RequestForm, attachments: list[Attachment]
     ) -> str:
         """As `with_context`, where some operands are paths: `attachments` gets what is there."""
         parts = [prompt] if prompt else []
@@ -247,14 +251,16 @@ class ModelCall(WaitingOperation):
             kind = self._content.get(k)
             part = f"Context {k + 1}: {kind or text_form(value)}"
             length += len("\n\n") if parts else 0
-            if kind == IMAGE:
+            if kind is not None:
                 path = text_form(value)
                 part += f" {name}" if (name := name_of(path)) else ""
-                attachments.append(files.image(path, length + len(part), written=k in self._written))
-            elif kind is not None:
-                text, found = files.text(text_form(value))
-                part += f" {found.name}\n{text}"
-                attachments.append(found)
+                at = length + len(part)
+                if kind == IMAGE:
+                    attachments.append(form.files.image(path, at, written=k in self._written))
+                else:
+                    text, found = form.files.file(path, at)
+                    part += "" if found.is_pdf else f"\n{text}"
+                    attachments.append(_readable(found, form))
             parts.append(part)
             length += len(part)
         return joined("\n\n", parts)
@@ -277,8 +283,9 @@ class ModelProvider(Provider):
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
-        self.form = RequestForm(backend.can_reason, run.files)
         self.can_see = getattr(backend, "can_see", False)
+        self.can_read_pdf = getattr(backend, "can_read_pdf", False)
+        self.form = RequestForm(backend.can_reason, run.files, self.name, self.can_read_pdf)
         self.gate = gate
         self._limits = limits = backend.limits
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
@@ -322,8 +329,7 @@ class ModelProvider(Provider):
 
     def most_tokens(self, request: ModelRequest) -> int:
         limits = self._limits
-        given = limits.own_input + request.largest_input + limits.image_tokens * len(request.images)
-        return given + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
+        return limits.largest_input(request) + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
 
     def bounded(self, request: ModelRequest) -> tuple[ModelRequest, Cost]:
         """The request with a limit for its answer, which gives an attempt of a run with a budget its worst case."""
@@ -357,6 +363,20 @@ def with_context(prompt: str, context: Sequence[Value]) -> str:
     parts = [prompt] if prompt else []
     parts += [f"Context {k}: {text_form(value)}" for k, value in enumerate(context, start=1)]
     return joined("\n\n", parts)
+
+
+def _readable(found: Attachment, form: RequestForm) -> Attachment:
+    """A file that its backend can read. Raises `OperationError`."""
+    if found.is_pdf and not form.can_read_pdf:
+        message, hint = _not_taken(form.backend, "PDFs", "can_read_pdf")
+        raise OperationError("content", message, hint=hint)
+    return found
+
+
+def _not_taken(backend: str, what: str, setting: str) -> tuple[str, str]:
+    """The message and the hint where a call sends what its backend does not take."""
+    said = f"backend {backend!r} takes no {what}, and this call sends one"
+    return said, f"backends.{backend}.{setting} = true says that its model does"
 
 
 def literal(node: Operate, name: str) -> Value:
