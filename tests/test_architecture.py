@@ -55,14 +55,14 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 3347,
     "apxm": 1785,  # the files of the package itself
-    "backends": 5019,
+    "backends": 5021,
     "cli": 3476,
     "compiler": 964,
     "config": 1186,
     "ir": 1950,
     "journal": 1358,
     "language": 4944,
-    "operations": 2203,
+    "operations": 2205,
     "passes": 870,
     "program": 1955,
     "reports": 1227,

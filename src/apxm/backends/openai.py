@@ -50,7 +50,9 @@ _REFUSED = f"(os error {errno.ECONNREFUSED})"
 """How the HTTP client ends what it says where nobody listens at the port."""
 _UNSUPPORTED = frozenset({400, 422, 500, 501})
 """How endpoints refuse a field that they do not take: older servers of llama.cpp do so with 500."""
-_FORMAT_WORDS = re.compile(rb"response.?format|json.?schema|structured.?output|guided|grammar", re.IGNORECASE)
+_FORMAT_WORDS = re.compile(
+    rb"response.?format|json.?schema|structured.?output|guided|grammar|initialize sampler", re.IGNORECASE
+)
 """What they speak of where it is the format of the answer that they do not take."""
 _TOOL_WORDS = re.compile(
     rb"(?s)(?=.*(?:\btools?\b|tool.?(?:choice|call)|functions?.?call))"

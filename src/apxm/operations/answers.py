@@ -52,6 +52,8 @@ class AnswerReader:
                     value = self._value(candidate)
                 except OperationError as misfit:
                     wrong = wrong or misfit.message
+                except msgspec.ValidationError:
+                    wrong = wrong or f"expected {self._wanted}, found a number that is too large for any"
                 except (msgspec.DecodeError, UnicodeError, RecursionError):
                     continue  # no JSON
                 else:
