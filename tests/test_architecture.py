@@ -53,23 +53,23 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3337,
-    "apxm": 1781,  # the files of the package itself
-    "backends": 4692,
+    "analysis": 3347,
+    "apxm": 1785,  # the files of the package itself
+    "backends": 5021,
     "cli": 3476,
     "compiler": 964,
     "config": 1186,
-    "ir": 1815,
+    "ir": 1950,
     "journal": 1358,
-    "language": 4844,
-    "operations": 2167,
+    "language": 4944,
+    "operations": 2205,
     "passes": 870,
-    "program": 1934,
-    "reports": 1210,
-    "runtime": 6112,
+    "program": 1955,
+    "reports": 1227,
+    "runtime": 6228,
     "tools": 1082,
     "simulator": 2652,
-    "testing": 931,
+    "testing": 962,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

@@ -84,7 +84,7 @@ class ReplayBackend:
         """The answer that other operations have for the same request, where it is only one. Raises `BackendError`."""
         key = request_key(request)
         same = [each for (known, _), each in self._recording.answers.items() if known == key]
-        if same and all(each.answer.text == same[0].answer.text for each in same):
+        if same and all((a.answer.text, a.answer.calls) == (same[0].answer.text, same[0].answer.calls) for a in same):
             return same[0].answer
         file = self._recording.path
         if same:

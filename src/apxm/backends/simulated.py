@@ -39,6 +39,7 @@ from apxm.backends.protocol import (
 )
 from apxm.backends.shapes import drawn_text, misshapen
 from apxm.backends.sharing import ProcessorSharing
+from apxm.backends.simulated_calls import drawn_calls
 from apxm.backends.slowdown import Slowdown, parse_slowdown
 from apxm.errors import BackendError
 from apxm.operations.schemas import INSTRUCTION
@@ -125,15 +126,15 @@ class SimulatedBackend:
         if not self.faults:
             return None
         system = _system(request)
-        fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.prompt)
-        if fault in OF_SHAPES and request.answer is None:
+        fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.dialogue)
+        if fault in OF_SHAPES and (request.answer is None or request.offers):
             return None
         return None if fault == "no_format" and _is_told(system) else fault
 
     def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
         """`begin`, for a call that meets no fault."""
         model = request.model or self._model
-        work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.prompt)
+        work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.dialogue)
         return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
 
     def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
@@ -148,25 +149,29 @@ class SimulatedBackend:
         """What it says to `request`, after having worked for `service_ns`: the first of several choices, or a further
         one."""
         system = _system(request)
-        text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
+        said = request.dialogue
+        text = next((answer for pattern, answer in self._answers if pattern.search(said)), None)
+        calls = drawn_calls(request, self._seed, choice) if text is None else ()
+        if calls:
+            text = ""
         if text is None and request.answer is not None:
-            text = drawn_text(request.answer.schema, system or "", request.prompt, f"{choice} {self._seed}")
+            text = drawn_text(request.answer.schema, system or "", said, f"{choice} {self._seed}")
         if text is None:
-            text = echo(request.prompt, system, choice)
+            text = echo(said, system, choice)
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        given = count_tokens(system or "") + count_tokens(request.prompt)
+        given = count_tokens(system or "") + count_tokens(said)
         given += IMAGE_TOKENS * len(request.images) + PDF_TOKENS * len(request.pdfs)
         if request.answer is not None and not _is_told(system):
             given += count_tokens(request.answer.schema)
-        usage = Usage(given, count_tokens(text))
+        usage = Usage(given, count_tokens(text) + sum(count_tokens(call.tool + call.arguments) for call in calls))
         model = request.model or self._model
-        return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
+        return ModelAnswer(text, usage, service_ns, model, cut_off=text != whole, calls=calls)
 
     def misshapen(self, request: ModelRequest, answer: ModelAnswer, fault: FaultKind) -> ModelAnswer:
         """What comes instead of an answer in its shape, where the call meets such a fault."""
-        text = misshapen(fault, answer.text, echo(request.prompt, _system(request)))
+        text = misshapen(fault, answer.text, echo(request.dialogue, _system(request)))
         usage = Usage(answer.usage.input_tokens, count_tokens(text))
         return replace(answer, text=text, usage=usage, cut_off=answer.cut_off or fault == "cut_off")
 

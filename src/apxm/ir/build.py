@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from apxm.errors import InternalError
+from apxm.ir.blocks import BlockBuilder
 from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
-from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
+from apxm.ir.core import NO_FUSE, Block, SSAValue
+from apxm.ir.dialogue import DialogueBuilder
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp, types_of
 from apxm.ir.values import (
@@ -24,7 +23,6 @@ from apxm.ir.values import (
     SumOp,
     TextFormOp,
     TextOp,
-    converted,
 )
 from apxm.language import syntax
 from apxm.language.checked import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
@@ -53,8 +51,6 @@ from apxm.operations.types import (
 )
 from apxm.program.program import Capability, FlowParameter
 
-AnyOp = TypeVar("AnyOp", bound=Op)
-
 _WRITTEN_OUT = (Family.MODEL, Family.OUTPUT)
 """Families of operations that take the text forms of their arguments."""
 
@@ -70,31 +66,39 @@ def build_module(checked: CheckedTree) -> Module:
 
 def _capability(declared: DeclaredCapability) -> Capability:
     defaults = {p.name.text: p.default for p in declared.capability.parameters}
+    descriptions = {p.name.text: _text(p.description) for p in declared.capability.parameters}
     parameters: list[FlowParameter] = []
     for name, type_, *_ in declared.callee.parameters:
         default = defaults[name]
         value = None if default is None else constant_value(default, type_)
-        parameters.append(FlowParameter(name=name, type=str(type_), required=default is None, default=value))
+        parameters.append(
+            FlowParameter(
+                name=name, type=str(type_), required=default is None, default=value, description=descriptions[name]
+            )
+        )
     return Capability(
         name=declared.callee.name,
         parameters=tuple(parameters),
         result=str(declared.callee.result),
         readonly=declared.capability.readonly,
+        description=_text(declared.capability.description),
     )
 
 
-class _FlowBuilder:
-    """Builds one flow, block by block; `block`, `prefix` and `occurrences` are those of the innermost."""
+def _text(description: syntax.Constant | None) -> str:
+    return "" if description is None else str(description.value)
+
+
+class _FlowBuilder(BlockBuilder):
+    """Builds one flow, block by block."""
 
     def __init__(self, checked: CheckedTree, agent: syntax.Agent, flow: syntax.Flow) -> None:
+        super().__init__()
         self.checked = checked
         self.agent = agent
         self.flow = flow
         self.values: dict[str, SSAValue] = {}
         """The values of names. No name shadows another, so one table does for all blocks."""
-        self.block = Block()
-        self.prefix = ""
-        self.occurrences: Counter[str] = Counter()
 
     def build(self) -> FlowOp:
         flow = self.flow
@@ -119,21 +123,6 @@ class _FlowBuilder:
         given = self.statements(flow.body, result)
         self.add(ReturnOp(*given), flow.body.statements[-1] if flow.body.statements else flow)
         return built
-
-    def add(self, op: AnyOp, origin: syntax.Syntax) -> AnyOp:
-        op.origin = origin
-        self.block.ops.append(op)
-        return op
-
-    def name(self, op: Op, called: str, target: syntax.Identifier | None) -> None:
-        """Gives `op` its path: the name it is bound to, else which of its kind it is in the block."""
-        if target is None:
-            self.occurrences[called] += 1
-            op.attributes[PATH] = f"{self.prefix}{called}#{self.occurrences[called]}"
-            return
-        op.attributes[PATH] = self.prefix + target.text
-        if op.value is not None:
-            op.value.hint = target.text
 
     # --- statements ------------------------------------------------------------------------------------------------
 
@@ -190,14 +179,6 @@ class _FlowBuilder:
                 return self.repetition(construct, *self.checked.heads[construct])
             case _:
                 raise InternalError(f"{construct.span.place}: {type(construct).__name__} passed the checker")
-
-    @contextmanager
-    def inside(self, block: Block, path: str) -> Generator[None]:
-        """Builds into `block` meanwhile, which is at `path`."""
-        around = self.block, self.prefix, self.occurrences
-        self.block, self.prefix, self.occurrences = block, path + "/", Counter()
-        yield
-        self.block, self.prefix, self.occurrences = around
 
     def region(self, block: Block, path: str, body: syntax.Block, result: Type | None) -> None:
         """Makes `block` do what `body` says."""
@@ -498,6 +479,10 @@ class _FlowBuilder:
                 options[name] = value(expression)
         if found.content_kinds:
             literals[CONTENT_KINDS] = [*found.content_kinds]
+        if found.tools:
+            answer = found.answer or operation.result
+            return DialogueBuilder(self, call, found.tools).build(arguments, options, literals, answer, target)
+        literals.pop("max_rounds", None)  # of an `ask` to which `tools: []` gives none
         built = self.add(OPERATE_OPS[operation.name](arguments, options, literals, found.answer), call)
         self.name(built, operation.name, target)
         return built.value
@@ -536,10 +521,6 @@ class _FlowBuilder:
         built = self.add(OPERATE_OPS["inv"]([arguments], {}, literals, result), call)
         self.name(built, "inv", target)
         return built.value
-
-    def fitted(self, value: SSAValue, target: Type, place: syntax.Syntax) -> SSAValue:
-        conversion = converted(value, target)
-        return value if conversion is None else self.add(conversion, place).result
 
     def shown(self, expression: syntax.Expression) -> SSAValue:
         """The expression's value where its text form is taken: that form itself, where the type has one of its own."""

@@ -30,9 +30,11 @@ class OperationCall(FrozenRecord):
     at its place here."""
     options: Mapping[str, Expression]
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in, without
-    `schema`."""
+    `schema` and `tools`."""
     answer: Type | None
     """The type that `schema` says, of what the call gives."""
+    tools: tuple[DeclaredCapability, ...] = ()
+    """What the model may call before it answers."""
     content_kinds: tuple[str, ...] = ()
     """The operation that each variadic argument was the argument of, as `image` of a path, or empty where it is a value
     itself; empty where all are."""

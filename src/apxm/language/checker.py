@@ -16,11 +16,12 @@ from apxm.language.expressions import FlowExpressions
 from apxm.language.flow_calls import FlowCalls
 from apxm.language.later import refuse_later
 from apxm.language.literals import is_literal
+from apxm.language.offered_tools import offered_tools
 from apxm.language.records import declare_records
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
 from apxm.operations.definition import Callee
-from apxm.operations.types import STR, Type
+from apxm.operations.types import STR, TOOLS, Type
 
 
 @without_collector()
@@ -49,10 +50,11 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         for declared in agent.flows:
             expressions = FlowCalls(findings, agent, declared.flow)
             _check_parameters(declared.flow.parameters, declared.callee, expressions, report)
+            _refuse_descriptions(declared.flow, report)
             statements = FlowConstructs(expressions, findings)
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
             names |= expressions.scopes.names
-        _check_agent_defaults(agent, findings.types, report)
+        _check_agent_defaults(agent, findings, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
     _reject_cycles(findings)
     report.raise_errors()
@@ -87,6 +89,13 @@ def _check_parameters(
         _check_default(name, parameter.default, declared_types[name], expressions, report)
 
 
+def _refuse_descriptions(flow: Flow, report: Report) -> None:
+    for parameter in flow.parameters:
+        if parameter.description is not None:
+            message = "only the parameters of a capability are described: no model is told of those of a flow"
+            report.error("syntax", message, parameter.description.span, "a comment stands behind `//`")
+
+
 def _check_default(
     name: str, default: Expression | None, expected: Type, expressions: FlowExpressions, report: Report
 ) -> None:
@@ -97,10 +106,13 @@ def _check_default(
         report.error("not-literal", f"the default of `{name}` is not a literal", default.span, advice)
 
 
-def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], report: Report) -> None:
+def _check_agent_defaults(agent: DeclaredAgent, findings: Findings, report: Report) -> None:
     for name, value in agent.defaults.items():
-        if isinstance(value, Constant) and isinstance(value.value, str):
-            types[value] = STR
+        if name == "tools":
+            findings.types[value] = TOOLS
+            offered_tools(value, findings)
+        elif isinstance(value, Constant) and isinstance(value.value, str):
+            findings.types[value] = STR
         elif is_literal(value):
             report.error("wrong-type", f"the agent's `{name}` is text, in quotes", value.span)
         else:

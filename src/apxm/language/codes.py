@@ -48,6 +48,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "out-of-range": "A number is outside of what the argument allows.",
         "unknown-choice": "A text is not one of those that the argument allows, such as a memory tier.",
         "bad-choices": "The `choices` of a call are none, blank, or equal after trimming and case folding.",
+        "bad-tools": "The `tools` of a call are no list of the program's capabilities, or hold one twice.",
         "empty-prompt": "A model call has neither a prompt nor context.",
         "empty-name": "A capability is called by an empty name.",
         # types

@@ -89,6 +89,8 @@ NOTHING = Type("nothing")
 """The type of what is in `[]`: it converts to every type, and no value has it."""
 TYPE = Type("type")
 """The type of an argument that is a type itself, written out; no value has it."""
+TOOLS = Type("list", Type("capability"))
+"""The type of an argument that lists capabilities by their names; no value has it."""
 NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
@@ -290,7 +292,7 @@ def conforms(value: Value, expected: Type) -> bool:
     Floats are finite everywhere, and json nests at most 200 levels: else it would have no text form.
     """
     match expected.name:
-        case "str":
+        case "str" | "capability":
             return isinstance(value, str)
         case "bool":
             return isinstance(value, bool)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import (
     SCHEMA_REFUSED,
+    TOOLS_REFUSED,
     AnyBackend,
     CallbackBackend,
     CoroutineBackend,
@@ -22,19 +23,21 @@ from apxm.backends.protocol import (
 from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.attachments import Attachment
-from apxm.operations.catalog import CONTENT_KINDS
+from apxm.operations.catalog import ANSWERS_AS, CONTENT_KINDS, ROUNDS
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
 from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Operate
+from apxm.program.program import Capability
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
+from apxm.runtime.handlers.offer import Offer, past_round
 from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
@@ -63,6 +66,7 @@ You have answered before:
 
 That is of no use: {error}. Answer again, with all of it right."""
 """The prompt of the call that repairs an answer."""
+_LONGEST_CALLED = 200
 _LONGEST_SAID = 20_000
 """Characters of an answer that does not fit, in that prompt."""
 
@@ -78,19 +82,28 @@ class ModelCall(WaitingOperation):
         "_context",
         "_made",
         "_made_for",
+        "_most_rounds",
         "_operation",
         "_prompt",
+        "_rounds",
         "_system",
         "_temperature",
         "_written",
         "first_timeout_ns",
         "max_tokens",
         "model",
+        "offer",
         "read",
     )
 
-    def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
-        """`records` are those of the program, which its result may be of."""
+    def __init__(
+        self,
+        operation: Operation,
+        node: Operate,
+        records: Mapping[str, Type] = MappingProxyType({}),
+        capabilities: Sequence[Capability] = (),
+    ) -> None:
+        """`records` and `capabilities` are those of the program, which its result may be of, and its model may call."""
         self._operation = operation
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
@@ -107,11 +120,16 @@ class ModelCall(WaitingOperation):
         self.max_tokens: int | None = literal(node, "max_tokens")
         self._budget: int | None = literal(node, "budget")
         choices: list[str] = literal(node, "choices") or []
-        expected = parse_type(node.result, records)
+        expected = parse_type(literal(node, ANSWERS_AS) or node.result, records)
         typed = expected != STR or bool(choices)
         self._answer = answer_format(expected, choices) if typed else None
         self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
         """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
+        tools: list[str] = literal(node, "tools") or []
+        self.offer = Offer([each for each in capabilities if each.name in tools], records) if tools else None
+        """What its model may call; its value then holds calls, or the answer."""
+        self._rounds = evaluator(node.options[ROUNDS], node.operands) if tools else None
+        self._most_rounds = cast("int", literal(node, "max_rounds"))
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -136,7 +154,20 @@ class ModelCall(WaitingOperation):
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
-    def value(self, answer: ModelAnswer) -> Value:
+    def value(self, answer: ModelAnswer, request: ModelRequest) -> Value:
+        if self.offer is None and not answer.calls:
+            return self._answered(answer)
+        if not answer.calls:
+            return {"text": "", "calls": [], "answer": self._answered(answer)}
+        if self.offer is None or not request.may_call:
+            called = ", ".join(dict.fromkeys(call.tool for call in answer.calls))
+            raise OperationError(
+                "too_many_rounds", f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
+                hint="a larger `max_rounds:` lets it call more often",
+            )  # fmt: skip
+        return {"text": answer.text, "calls": [self.offer.meant(call) for call in answer.calls], "answer": None}
+
+    def _answered(self, answer: ModelAnswer) -> Value:
         if self.read is None:
             return answer.text
         try:
@@ -147,12 +178,14 @@ class ModelCall(WaitingOperation):
             raise
 
     def revised(self, call: Call, answer: ModelAnswer, error: OperationError) -> ModelRequest | None:
-        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again."""
-        if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
+        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again. No
+        tool is called any more: there is an answer."""
+        if error.kind != UNFIT or answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
             return None
         asked: ModelRequest = call.original
         said = shortened(answer.text, _LONGEST_SAID)
-        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=said, error=error.message))
+        prompt = _REPAIR.format(prompt=asked.prompt, answer=said, error=error.message)
+        return replace(asked, prompt=prompt, may_call=self.offer is None)
 
     @property
     def has_content(self) -> bool:
@@ -201,6 +234,9 @@ class ModelCall(WaitingOperation):
             None,
             tuple(attachments),
         )
+        if self.offer is not None and self._rounds is not None:
+            rounds = tuple(map(past_round, self._rounds(values)))
+            return replace(made, tools=self.offer.tools, rounds=rounds, may_call=len(rounds) < self._most_rounds)
         if self._constant:
             self._made, self._made_for = made, form
         return made
@@ -237,7 +273,7 @@ class ModelProvider(Provider):
     unpaid = frozenset(
         {
             "http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files",
-            SCHEMA_REFUSED,
+            SCHEMA_REFUSED, TOOLS_REFUSED,
         }
     )  # fmt: skip
     """Kinds of failure in which no model worked."""
