@@ -66,7 +66,7 @@ BUDGETS = {
     "passes": 870,
     "program": 1956,
     "reports": 1246,
-    "runtime": 6228,
+    "runtime": 6241,
     "tools": 1082,
     "simulator": 2652,
     "testing": 962,
