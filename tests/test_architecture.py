@@ -59,7 +59,7 @@ BUDGETS = {
     "cli": 3476,
     "compiler": 964,
     "config": 1186,
-    "ir": 1947,
+    "ir": 1950,
     "journal": 1358,
     "language": 4944,
     "operations": 2205,

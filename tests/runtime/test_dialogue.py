@@ -3,22 +3,38 @@ wrong, and what a tool does."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from apxm.backends.dialogue import RequestedCall, Round
-from apxm.backends.protocol import ModelAnswer, ModelRequest
-from apxm.errors import OperationError
+from apxm.backends.openai import OpenAIBackend
+from apxm.backends.protocol import NO_LIMITS, ModelAnswer, ModelRequest
+from apxm.backends.replay import ReplayBackend
+from apxm.backends.settings import OpenAISettings
+from apxm.backends.simulated import SimulatedBackend
+from apxm.config.journal_settings import Journaling
+from apxm.errors import JournalError, OperationError
+from apxm.journal.journal import Journal
+from apxm.journal.reading import read
+from apxm.journal.rows import Started, header_of
+from apxm.journaling import reopen
 from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.loops import run_virtually
+from apxm.runtime.loops import real_loop, run_virtually
 from apxm.runtime.options import RunOptions
+from apxm.runtime.recording import Recorder
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
+from apxm.simulator.options import SimulatorOptions
+from apxm.simulator.server import simulator
 from apxm.testing import ScriptedBackend
+from apxm.tools.simulated import ToolLatencies
+from apxm.tools.toolbox import SimulatedToolbox, Toolbox
 from tests.tools.scripted import MS, ScriptedToolbox, program_of
 
 LEVELS = pytest.mark.parametrize("level", [0, 1, 2])
@@ -304,3 +320,171 @@ def test_a_run_counts_the_dialogue_among_what_it_may_send() -> None:
     assert first.largest_input == plain.largest_input + schemas + 1024 + 2 * 32
     # The text beside the call, the call, and its result: each is a message or part of one.
     assert second.largest_input == first.largest_input + len('look{"q":"a","limit":5}["a"]') + 3 * 32
+
+
+# --- going on ------------------------------------------------------------------------------------------------------
+
+RUN = "20260131-235959-k3vd"
+CHANGES = 'ask("Say " + x, tools: [look, change]) -> answer  return answer'
+TWO_ROUNDS = in_turn(calls(("look", '{"q": "a"}'), ("change", '{"q": "b"}')), calls(("change", '{"q": "c"}')), "Done.")
+
+
+def go_on(program: Program, recorder: Recorder) -> tuple[Trace, ScriptedBackend, list[str]]:
+    """On real time, as a journal is written on it, with real tools."""
+    log: list[str] = []
+
+    async def look(q: str, limit: int) -> list[str]:
+        log.append(f"look {q} {limit}")
+        return [q]
+
+    async def change(q: str) -> str:
+        log.append(f"change {q}")
+        return f"<{q}>"
+
+    backend, box = (
+        ScriptedBackend(TWO_ROUNDS, latency_ms=lambda _: 0),
+        Toolbox({}).but({"look": look, "change": change}),
+    )
+    pool = BackendPool({backend.name: backend}, backend.name)
+    made = Run(LoadedProgram(program), program.flows[program.entry or 0], ("x",), pool, RunOptions(), box)
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        return runner.run(asyncio.wait_for(made.execute(recorder), 60)), backend, log
+
+
+def killed(tmp_path: Path, program: Program, at: str) -> Journaling:
+    """The journal of a run that was killed when the operation at a path had begun."""
+    header = header_of(
+        program, apxm="0", run_id=RUN, started=0, path="p.ais", kind="source", flow="A.main", inputs=("x",), options={}
+    )
+    whole = Journal.create(tmp_path / "whole", header)
+    go_on(program, Recorder(whole, "0"))
+    whole.close()
+    rows = [record.row for record in read(tmp_path / "whole" / f"{RUN}.journal").records]
+    begun = next(i for i, row in enumerate(rows) if isinstance(row, Started) and row.path == at)
+    journal = Journal.create(tmp_path / "cut", header)
+
+    async def write() -> None:
+        journal.start(lambda _: None)
+        for row in rows[: begun + 1]:
+            journal.append(row)
+
+    asyncio.run(write())
+    journal.close()
+    return Journaling(journal_dir=tmp_path / "cut")
+
+
+@LEVELS
+def test_a_run_that_was_killed_in_the_second_round_goes_on_there(level: int, tmp_path: Path) -> None:
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    program = program_of(text_of(CHANGES), level)
+    at = "answer[2]/call[1]/change"
+    journaling = killed(tmp_path, program, at)
+    with pytest.raises(
+        JournalError, match=r"answer\[2\]/call\[1\]/change began, and the journal does not have its result"
+    ):
+        reopen(RUN, journaling, as_recorded=True)
+    taken = reopen(RUN, journaling, as_recorded=True, redo=[at])
+    trace, backend, log = go_on(taken.program, taken.recorder)
+    taken.recorder.close()
+    assert trace.value == "Done."
+    assert trace.reused == 4  # two answers of the model, and what two tools gave in the first round
+    assert [len(call.request.rounds) for call in backend.calls] == [2]
+    assert log == ["change c"]
+
+
+# --- what it costs -------------------------------------------------------------------------------------------------
+
+
+def test_each_call_of_the_model_is_paid_out_of_the_budget_with_all_that_was_said() -> None:
+    def script(request: ModelRequest) -> str | ModelAnswer:
+        return "Done." if request.rounds else AGAIN
+
+    program = program_of(text_of(ASK.replace("max_rounds", "max_tokens: 10, max_rounds")))
+    _, free = run(program, script, tools())
+    worst = [call.request.largest_input + 10 for call in free.calls]
+    trace, backend = run(program, script, tools(), max_total_tokens=worst[1] - 1)
+    assert len(backend.calls) == 1
+    assert trace.status is Status.STOPPED
+    trace, backend = run(program, script, tools(), max_total_tokens=worst[1] + 10)
+    assert trace.value == "Done."
+
+
+# --- who answers ---------------------------------------------------------------------------------------------------
+
+
+def simulated(seed: int) -> list[tuple[int, list[str]]]:
+    """What a simulated model calls, round by round, in twenty dialogues."""
+    body = 'for n in range(20) { ask(f"Say {n}", tools: [look, change]) -> r  return r } -> all  return all'
+    program = program_of(text_of(body, "list[str]"))
+    backend = SimulatedBackend(seed=seed)
+    box = SimulatedToolbox(ToolLatencies(), seed)
+    pool = BackendPool({"simulated": backend}, "simulated")
+    made = Run(LoadedProgram(program), program.flows[0], ("x",), pool, RunOptions(), box)
+    trace = run_virtually(made.execute())
+    assert trace.status is Status.SUCCEEDED
+    paths = sorted(trace.path_of(o.frame, o.node) for o in trace.operations)
+    return [
+        (
+            max(int(path.split("r[")[1][0]) for path in paths if path.startswith(f"all[{n}]/")) - 1,
+            [path.rpartition("/")[2] for path in paths if path.startswith(f"all[{n}]/") and "call" in path],
+        )
+        for n in range(1, 21)
+    ]
+
+
+def test_a_simulated_model_calls_one_or_two_tools_in_at_most_two_rounds() -> None:
+    found = simulated(0)
+    assert {rounds for rounds, _ in found} == {0, 1, 2}
+    assert all(rounds <= len(called) <= 2 * rounds for rounds, called in found)
+    assert {tool for _, called in found for tool in called} == {"look", "change"}
+    assert simulated(0) == found
+    assert simulated(1) != found
+
+
+def test_it_works_with_an_endpoint_that_is_simulated() -> None:
+    program = program_of(text_of('ask("Say " + x, tools: [look, change], schema: int) -> n  return n', "int"))
+
+    async def over_http() -> tuple[Trace, list[str]]:
+        async with simulator(SimulatorOptions(latency="constant:1")) as address:
+            settings = OpenAISettings(model="m", endpoint=address.endpoint)
+            pool = BackendPool({"http": OpenAIBackend("http", settings, {})}, "http")
+            box = SimulatedToolbox(ToolLatencies(0), 0)
+            made = Run(LoadedProgram(program), program.flows[0], ("x",), pool, RunOptions(), box)
+            trace = await asyncio.wait_for(made.execute(), 60)
+            return trace, [trace.path_of(o.frame, o.node) for o in trace.operations]
+
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        trace, paths = runner.run(over_http())
+    assert trace.failures == []
+    assert isinstance(trace.value, int)
+    assert paths == ["n[1]/ask", "n[1]/call[1]/look", "n[2]/ask"]
+
+
+def test_a_recording_has_the_calls(tmp_path: Path) -> None:
+    file = str(tmp_path / "answers.jsonl")
+    program = program_of(text_of(ASK))
+    recorded = in_turn(AGAIN, "Done.")
+
+    class Real:
+        info, limits, can_reason = ScriptedBackend().info, NO_LIMITS, False
+
+        async def call(self, request: ModelRequest) -> ModelAnswer:
+            answer = recorded(request)
+            return ModelAnswer(answer) if isinstance(answer, str) else answer
+
+        async def close(self) -> None: ...
+
+    def replayed(of: Any) -> tuple[Any, list[str]]:
+        box = tools()
+        box.script = {name: (0, give) for name, (_, give) in box.script.items()}
+        backend = ReplayBackend("file", file, of)
+        made = Run(
+            LoadedProgram(program), program.flows[0], ("x",), BackendPool({"file": backend}, "file"), RunOptions(), box
+        )
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            trace = runner.run(asyncio.wait_for(made.execute(), 60))
+            runner.run(backend.close())
+        return trace.value, [call.split(" at ")[0] for call in box.log]
+
+    assert replayed(Real()) == replayed(None) == ("Done.", ["look['a', 5]"])

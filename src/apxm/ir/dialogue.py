@@ -62,8 +62,11 @@ class DialogueBuilder:
             count = self._add(ApplyOp("len", [calls], INT)).result
             is_last = self._add(ApplyOp("==", [count, self._constant(0, INT)], BOOL)).result
             self._add(YieldOp(is_last, longer, given))
-        found = turns.results[1]
-        return found if answer == JSON else self._add(CastOp(found, answer)).result
+        turns.results[0].hint, found = "rounds", turns.results[1]
+        if answer != JSON:
+            found = self._add(CastOp(found, answer)).result
+        found.hint = "" if target is None else target.text
+        return found
 
     def _results(self, calls: SSAValue, around: str) -> SSAValue:
         """What the tools give, in the order of the calls; of a call that the model got wrong, what is wrong."""
