@@ -53,7 +53,7 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3347,
+    "analysis": 3403,
     "apxm": 1785,  # the files of the package itself
     "backends": 5022,
     "cli": 3476,
@@ -64,9 +64,9 @@ BUDGETS = {
     "language": 4944,
     "operations": 2205,
     "passes": 870,
-    "program": 1955,
-    "reports": 1227,
-    "runtime": 6229,
+    "program": 1956,
+    "reports": 1246,
+    "runtime": 6242,
     "tools": 1082,
     "simulator": 2652,
     "testing": 962,
