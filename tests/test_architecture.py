@@ -55,7 +55,7 @@ ONLY_IN = {
 BUDGETS = {
     "analysis": 3403,
     "apxm": 1785,  # the files of the package itself
-    "backends": 5021,
+    "backends": 5022,
     "cli": 3476,
     "compiler": 964,
     "config": 1186,
@@ -66,7 +66,7 @@ BUDGETS = {
     "passes": 870,
     "program": 1956,
     "reports": 1246,
-    "runtime": 6228,
+    "runtime": 6242,
     "tools": 1082,
     "simulator": 2652,
     "testing": 962,
