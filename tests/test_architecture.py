@@ -62,7 +62,7 @@ BUDGETS = {
     "ir": 1950,
     "journal": 1358,
     "language": 4944,
-    "operations": 2205,
+    "operations": 2209,
     "passes": 870,
     "program": 1956,
     "reports": 1246,
