@@ -19,7 +19,7 @@ from apxm.backends.protocol import (
     sound_outcome,
 )
 from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
-from apxm.operations.answers import UNFIT, AnswerReader
+from apxm.operations.answers import TOO_MANY_ROUNDS, UNFIT, AnswerReader
 from apxm.operations.attachments import Attachment
 from apxm.operations.catalog import ANSWERS_AS, CONTENT_KINDS, ROUNDS
 from apxm.operations.definition import Operation
@@ -161,7 +161,7 @@ class ModelCall(WaitingOperation):
         if self.offer is None or not request.may_call:
             called = ", ".join(dict.fromkeys(call.tool for call in answer.calls))
             raise OperationError(
-                "too_many_rounds", f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
+                TOO_MANY_ROUNDS, f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
                 hint="a larger `max_rounds:` lets it call more often",
             )  # fmt: skip
         return {"text": answer.text, "calls": [self.offer.meant(call) for call in answer.calls], "answer": None}
