@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from apxm.backends.protocol import Usage
-from apxm.operations.answers import UNFIT
+from apxm.operations.answers import OF_NO_USE
 from apxm.operations.types import Value
 from apxm.program.nodes import Operate
 from apxm.program.program import Flow, Program
@@ -76,7 +76,7 @@ class Attempt(NamedTuple):
     @property
     def answered(self) -> bool:
         """Whether an answer came, be it one that the operation could not use."""
-        return self.outcome in ("ok", UNFIT)
+        return self.outcome == "ok" or self.outcome in OF_NO_USE
 
 
 class OperationRecord(NamedTuple):

@@ -19,7 +19,7 @@ from apxm.backends.protocol import (
     sound_outcome,
 )
 from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
-from apxm.operations.answers import UNFIT, AnswerReader
+from apxm.operations.answers import TOO_MANY_ROUNDS, UNFIT, AnswerReader
 from apxm.operations.attachments import Attachment
 from apxm.operations.catalog import ANSWERS_AS, CONTENT_KINDS, ROUNDS
 from apxm.operations.definition import Operation
@@ -124,7 +124,8 @@ class ModelCall(WaitingOperation):
         self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
         """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         tools: list[str] = literal(node, "tools") or []
-        self.offer = Offer([each for each in capabilities if each.name in tools], records) if tools else None
+        declared = {capability.name: capability for capability in capabilities} if tools else {}
+        self.offer = Offer([declared[tool] for tool in tools], records) if tools else None
         """What its model may call; its value then holds calls, or the answer."""
         self._rounds = evaluator(node.options[ROUNDS], node.operands) if tools else None
         self._most_rounds = cast("int", literal(node, "max_rounds"))
@@ -160,7 +161,7 @@ class ModelCall(WaitingOperation):
         if self.offer is None or not request.may_call:
             called = ", ".join(dict.fromkeys(call.tool for call in answer.calls))
             raise OperationError(
-                "too_many_rounds", f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
+                TOO_MANY_ROUNDS, f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
                 hint="a larger `max_rounds:` lets it call more often",
             )  # fmt: skip
         return {"text": answer.text, "calls": [self.offer.meant(call) for call in answer.calls], "answer": None}
