@@ -80,7 +80,7 @@ class CallParts:
         own, name = _text(part.get("id")), _text(function.get("name"))
         call = self._by_index.get(index) if isinstance(index, int) else self._calls[-1] if self._calls else None
         if call is None or _is_another(call, own, name, indexed=isinstance(index, int)):
-            call = {"id": "", "name": "", "arguments": []}
+            call = dict[str, Any](id="", name="", arguments=[])
             self._calls.append(call)
             if isinstance(index, int):
                 self._by_index[index] = call
