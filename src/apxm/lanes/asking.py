@@ -57,7 +57,8 @@ def _literal(value: Any) -> Any:
 
 def _site(lane: Lane, frame: FrameType) -> Site:
     line = frame.f_lineno
-    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_back is not None:
+    own = None if lane.loop is None else lane.loop.code
+    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_code is not own and frame.f_back is not None:
         frame = frame.f_back
     code = frame.f_code
     return Site(lane.path(f"{code.co_qualname}:{line}", code), line)
@@ -82,6 +83,10 @@ def ask(
 ) -> str:
     """Asks a model, and gives the text of its answer."""
     return call("ask", prompt, context, _given(locals()))
+
+
+NAMES: dict[object, str] = {ask: "ask"}
+"""The functions of the family, with the operations that they are."""
 
 
 def _given(said: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Lane:
         """What waits for its turn, in order."""
         self.written: list[str] = []
         """What it wrote to standard output before its turn."""
-        self.before: tuple[int, ...] = () if loop is None else loop.opener.before
+        self.before: tuple[int, ...] = () if loop is None else loop.opener.frontier
         """The operations of the run that its next one comes behind."""
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
@@ -272,7 +272,7 @@ class EachRun:
         """Those that are open or have yet to end, by index."""
         self._waiting: dict[Lane, list[Lane]] = {}
         """The lanes that wait for the turn of each: itself, or lanes inside it."""
-        self._before: tuple[int, ...] = opener.before
+        self._before: tuple[int, ...] = opener.frontier
         """The operations that the turn of the first lane comes behind."""
         self.first: Lane | None = None
         """The lane whose turn it is."""

@@ -232,6 +232,14 @@ class LaneRun(Run):
             raise asked.error
         return asked.value
 
+    def drop(self, asked: Asked) -> None:
+        """Nobody wants an answer any more."""
+        self._state.asked.pop(asked.node, None)
+        asked.lane.pending.pop(asked.node, None)
+        if asked.call is not None:
+            assert self._calls is not None
+            self._calls.give_up(asked.call)
+
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
         if provider is None:
@@ -243,12 +251,9 @@ class LaneRun(Run):
         return provider
 
     def _give_up(self, lane: Lane) -> None:
-        assert self._calls is not None
-        for node, asked in list(lane.pending.items()):
-            self._state.asked.pop(node, None)
-            if isinstance(asked, Asked) and asked.call is not None:
-                self._calls.give_up(asked.call)
-        lane.pending.clear()
+        for asked in list(lane.pending.values()):
+            assert isinstance(asked, Asked)
+            self.drop(asked)
 
     def _join(self, operations: tuple[int, ...]) -> int:
         self._operations.append(None)

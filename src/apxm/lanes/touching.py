@@ -1,0 +1,189 @@
+"""What rewritten code calls, where it may do something to what outlives an iteration.
+
+Outside of a lane of an `each` all of it is what the user wrote: nothing waits for a turn.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from apxm.lanes.known import CONTAINERS, Known, known
+from apxm.lanes.lane import LANE, Lane
+
+T = TypeVar("T")
+Function = Callable[..., Any]
+_EXTENDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
+
+
+class Touching:
+    """The functions, for code whose own functions are replaced by what `twin` gives for them."""
+
+    def __init__(self, twin: Callable[[Function], Function | None]) -> None:
+        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source."""
+        self._twin = twin
+
+    def call(self, function: Function) -> Function:
+        """What is called instead of a function: it, or what waits for its turn first."""
+        twin = self._twin(function)
+        if twin is not None:
+            return twin
+        lane = LANE.get()
+        if lane is None or lane.loop is None:
+            return function
+        match known(function):
+            case Known.NOTHING:
+                return _owning(lane, function)
+            case Known.ITS_OWN:
+                return function if _is_own(lane, function.__self__) else _at_turn(lane, function)
+            case Known.ITS_FIRST:
+                return _changing_first(lane, function)
+            case Known.DRAWS:
+                return function if lane.in_head else _at_turn(lane, function)
+            case Known.CALLS_BACK:
+                return self._calling_back(function)
+            case None:
+                return _at_turn(lane, function)
+
+    def call_free(self, function: Function) -> Function:
+        """As `call`, where nothing comes between a change of a container and that of the next iteration."""
+        return function if known(function) is Known.ITS_OWN else self.call(function)
+
+    def _calling_back(self, function: Function) -> Function:
+        def calling(*arguments: Any, **named: Any) -> Any:
+            given = [self._given(argument) for argument in arguments]
+            return function(*given, **{name: self._given(argument) for name, argument in named.items()})
+
+        return calling
+
+    def _given(self, argument: Any) -> Any:
+        return self.call(argument) if callable(argument) and not isinstance(argument, type) else argument
+
+    def touch(self, thing: T) -> T:
+        """`thing`, at a time when it may be changed."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and (owner := lane.owner_of(thing)) is not lane:
+            lane.take_turn(owner)
+        return thing
+
+    def iterate(self, items: T) -> T:
+        """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
+        return self.touch(items) if isinstance(items, Iterator) else items
+
+    def own(self, made: T) -> T:
+        """What has just been made."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            lane.own(made)
+        return made
+
+    def turn(self, levels: int | None) -> None:
+        """Waits until what belongs to the function around so many loops may be changed; None is everything."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            lane.take_turn(_around(lane, levels))
+
+    def turn_of(self, levels: int | None, thing: T) -> T:
+        """`thing`, at the turn for what is `levels` loops around."""
+        self.turn(levels)
+        return thing
+
+    def later(self, levels: int | None, function: Function, value: T) -> T:
+        """Calls `function` with `value` at the turn, and gives `value` at once."""
+        lane = LANE.get()
+        if lane is None:
+            function(value)
+        else:
+            lane.later(_around(lane, levels), function, value)
+        return value
+
+    def later_call(self, levels: int | None, function: Function, *arguments: Any, **named: Any) -> None:
+        """Calls a method that only adds to what it belongs to, at the turn."""
+        lane = LANE.get()
+        owner = getattr(function, "__self__", None)
+        if lane is not None and lane.loop is not None and known(function) is Known.ITS_OWN and function.__name__ in _EXTENDS:
+            lane.later(lane.owner_of(owner) or _around(lane, levels), partial(function, **named) if named else function, *arguments)
+        else:
+            self.call(function)(*arguments, **named)
+
+    def later_item(self, levels: int | None, value: Any, container: Any, key: Any) -> None:
+        """``container[key] = value`` at the turn."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
+            lane.later(lane.owner_of(container) or _around(lane, levels), operator.setitem, container, key, value)
+        else:
+            self.touch(container)[key] = value
+
+    def later_change(self, levels: int | None, change: Function, value: Any, container: Any, key: Any) -> None:
+        """``container[key] += value`` at the turn, or what else `change` does in place."""
+
+        def done() -> None:
+            container[key] = change(container[key], value)
+
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
+            lane.later(lane.owner_of(container) or _around(lane, levels), done)
+        else:
+            self.touch(container)
+            done()
+
+
+def _around(lane: Lane, levels: int | None) -> Lane | None:
+    """The lane so many loops around; None where it is not known how many."""
+    if levels is None:
+        return None
+    found: Lane = lane
+    for _ in range(levels):
+        if found.loop is None:
+            return None
+        found = found.loop.opener
+    return None if found.loop is None else found
+
+
+def _is_own(lane: Lane, thing: object) -> bool:
+    return lane.owner_of(thing) is lane
+
+
+def _at_turn(lane: Lane, function: Function) -> Function:
+    if lane.has_turn and not lane.effects:
+        return function
+
+    def at_turn(*arguments: Any, **named: Any) -> Any:
+        lane.take_turn(lane.owner_of(getattr(function, "__self__", None)))
+        return function(*arguments, **named)
+
+    return at_turn
+
+
+def _changing_first(lane: Lane, function: Function) -> Function:
+    def changing(first: Any, *arguments: Any, **named: Any) -> Any:
+        owner = lane.owner_of(first)
+        if owner is not lane:
+            lane.take_turn(owner)
+        return function(first, *arguments, **named)
+
+    return changing
+
+
+def _owning(lane: Lane, function: Function) -> Function:
+    """A function that only computes, of which a container that it gives is the lane's own."""
+    if isinstance(function, type):
+        makes = function in CONTAINERS or function in (list, dict, set)
+    else:
+        makes = getattr(function, "__name__", "") in _MAKERS
+    if not makes:
+        return function
+
+    def owning(*arguments: Any, **named: Any) -> Any:
+        made = function(*arguments, **named)
+        if type(made) in CONTAINERS:
+            lane.own(made)
+        return made
+
+    return owning
+
+
+_MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
+"""Functions that give a new container each time."""

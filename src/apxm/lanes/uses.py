@@ -1,0 +1,332 @@
+"""What the body of an `each` does to what outlives an iteration, and when: before or after it may have called a model.
+
+Each use of a name from around the body gets a *rule*:
+
+- `FREE`: at once. Nobody changes it, or everything about it happens before the first call, which is in order.
+- `LATER`: it is only added to, and nothing reads it: that is kept until the turn of the iteration.
+- `TURN`: it waits for its turn, and keeps it from then on.
+- `CARRIED`: what one iteration leaves in the name decides what the next one asks: no `each` can do that.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from apxm.lanes.scopes import bound_names, free_loads
+
+
+class Rule(Enum):
+    FREE = "free"
+    LATER = "later"
+    TURN = "turn"
+    CARRIED = "carried"
+
+
+class Kind(Enum):
+    LOAD = "reads"
+    BIND = "sets"
+    ADD = "adds to"
+    CHANGE = "changes"
+
+
+@dataclass(eq=False)
+class Use:
+    """One place of a body at which a name from around it is used."""
+
+    name: str
+    kind: Kind
+    node: ast.AST
+    """The name where it is read or bound; the statement that adds to it or changes it."""
+    after_call: bool
+    """Whether a model may have been called before it, in the same iteration."""
+    deferrable: bool = False
+    """Whether it can be done later, as nothing in the body needs it done."""
+    rule: Rule = Rule.FREE
+
+
+MayCall = Callable[[ast.Call], bool]
+"""Whether a call may call a model."""
+EVIDENT = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines", "discard", "remove", "clear", "pop", "popleft", "popitem", "setdefault", "sort", "reverse"})
+"""Methods that change what they are called on, if that is a container or a file."""
+_ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
+"""Those of them of which nobody needs the result."""
+
+
+class Uses:
+    """The uses of names in a body, found in the order in which they happen."""
+
+    def __init__(self, body: Sequence[ast.stmt], target: ast.expr, may_call: MayCall) -> None:
+        self._may_call = may_call
+        self._called = False
+        self._in_try = 0
+        self.found: list[Use] = []
+        self.exits: list[ast.stmt] = []
+        """Each `break` and `return` that may come after a call."""
+        self.early: list[ast.stmt] = []
+        """The others."""
+        self._loops = 0
+        self._bound: set[str] = set()
+        """What is bound for certain at this point."""
+        self.exposed: set[str] = set()
+        """What is read where it is not bound for certain."""
+        self._targets(target)
+        self.statements(body)
+
+    # --- statements
+
+    def statements(self, statements: Iterable[ast.stmt]) -> None:
+        for statement in statements:
+            self._statement(statement)
+
+    def _statement(self, statement: ast.stmt) -> None:
+        match statement:
+            case ast.Assign(targets=targets, value=value):
+                self._evaluate(value)
+                for target in targets:
+                    self._store(target, statement)
+            case ast.AnnAssign(target=target, value=value):
+                if value is not None:
+                    self._evaluate(value)
+                    self._store(target, statement)
+            case ast.AugAssign(target=target, value=value):
+                self._augment(statement, target, value)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if (
+                is_call_statement(statement)
+            ):
+                name = root(receiver)
+                assert name is not None
+                for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+                    self._evaluate(argument)
+                self._evaluate_path(receiver, name)
+                self._use(name, Kind.CHANGE, statement, deferrable=method in _ONLY_ADDS)
+            case ast.If(test=test, body=body, orelse=orelse):
+                self._evaluate(test)
+                self._branches([body, orelse])
+            case ast.For(target=target, iter=items, body=body, orelse=orelse):
+                self._evaluate(items)
+                self._loop(body, lambda: self._store(target, statement), orelse)
+            case ast.While(test=test, body=body, orelse=orelse):
+                self._loop([ast.Expr(test), *body], None, orelse)
+            case ast.Try() | ast.TryStar():
+                self._try(statement)
+            case ast.With(items=items, body=body):
+                for item in items:
+                    self._evaluate(item.context_expr)
+                    if item.optional_vars is not None:
+                        self._store(item.optional_vars, statement)
+                self.statements(body)
+            case ast.Match(subject=subject, cases=cases):
+                self._evaluate(subject)
+                self._branches([[*_captures(case.pattern), *_guard(case), *case.body] for case in cases] + [[]])
+            case ast.Delete(targets=targets):
+                for target in targets:
+                    self._store(target, statement)
+            case ast.Return(value=value):
+                if value is not None:
+                    self._evaluate(value)
+                self._exit(statement)
+            case ast.Break() if not self._loops:
+                self._exit(statement)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                self._reads(free_loads(statement), statement)
+                self._bind(name, statement)
+            case ast.Import() | ast.ImportFrom():
+                for name in bound_names([statement]):
+                    self._bind(name, statement)
+            case _:
+                for child in ast.iter_child_nodes(statement):
+                    if isinstance(child, ast.expr):
+                        self._evaluate(child)
+
+    def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
+        """Of several ways one is taken."""
+        before, called = self._bound, self._called
+        ends: list[set[str]] = []
+        any_called = called
+        for branch in branches:
+            self._bound, self._called = before.copy(), called
+            self.statements(branch)
+            if not (branch and isinstance(branch[-1], ast.Return | ast.Continue | ast.Break | ast.Raise)):
+                ends.append(self._bound)
+            any_called |= self._called
+        self._bound, self._called = set.intersection(*ends) if ends else before, any_called
+
+    def _loop(self, body: Sequence[ast.stmt], bind: Callable[[], None] | None, orelse: Sequence[ast.stmt]) -> None:
+        before = self._bound.copy()
+        # Its second turn comes behind the calls of its first one.
+        self._called |= any(isinstance(node, ast.Call) and self._may_call(node) for part in body for node in ast.walk(part))
+        self._loops += 1
+        if bind is not None:
+            bind()
+        self.statements(body)
+        self._loops -= 1
+        self._bound = before
+        self.statements(orelse)
+        self._bound = before
+
+    def _try(self, statement: ast.Try | ast.TryStar) -> None:
+        before, called = self._bound.copy(), self._called
+        self._in_try += 1
+        self.statements(statement.body)
+        self.statements(statement.orelse)
+        ends, self._called = [self._bound], called or self._called
+        for handler in statement.handlers:
+            self._bound = before.copy()
+            if handler.type is not None:
+                self._evaluate(handler.type)
+            if handler.name is not None:
+                self._bind(handler.name, handler)
+            self.statements(handler.body)
+            ends.append(self._bound)
+        self._in_try -= 1
+        self._bound = set.intersection(*ends)
+        after = self._bound
+        self._bound = before.copy()
+        self.statements(statement.finalbody)
+        self._bound |= after
+
+    def _exit(self, statement: ast.stmt) -> None:
+        (self.exits if self._called else self.early).append(statement)
+
+    # --- expressions
+
+    def _augment(self, statement: ast.AugAssign, target: ast.expr, value: ast.expr) -> None:
+        self._evaluate(value)
+        if isinstance(target, ast.Name):
+            if target.id not in self._bound:
+                self.exposed.add(target.id)
+            self._use(target.id, Kind.ADD, statement, deferrable=True)
+        else:
+            self._store(target, statement)
+
+    def _store(self, target: ast.expr, statement: ast.stmt) -> None:
+        match target:
+            case ast.Name(id=name):
+                self._bind(name, statement)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                for part in parts:
+                    self._store(part, statement)
+            case ast.Starred(value=part):
+                self._store(part, statement)
+            case ast.Attribute(value=inner) | ast.Subscript(value=inner):
+                if isinstance(target, ast.Subscript):
+                    self._evaluate(target.slice)
+                name = root(inner)
+                if name is None:
+                    self._evaluate(inner)
+                else:
+                    self._evaluate_path(inner, name)
+                    alone = isinstance(statement, ast.Assign | ast.AugAssign) and target in _targets_of(statement)
+                    self._use(name, Kind.CHANGE, statement, deferrable=alone and isinstance(target, ast.Subscript))
+            case _:
+                self._evaluate(target)
+
+    def _targets(self, target: ast.expr) -> None:
+        self._items = bound_names([target])
+        self._bound |= self._items
+
+    def _bind(self, name: str, node: ast.AST) -> None:
+        self._use(name, Kind.BIND, node)
+        self._bound.add(name)
+
+    def _evaluate(self, expression: ast.expr) -> None:
+        """The names that it reads, and then whether it may call a model."""
+        for part in ast.walk(expression):
+            if isinstance(part, ast.NamedExpr):
+                self._bind(part.target.id, part)
+            if isinstance(part, ast.Call) and part.args and changes_first(part) and (name := root(part.args[0])):
+                self._use(name, Kind.CHANGE, part)
+        self._reads(free_loads(expression), expression)
+        if any(isinstance(part, ast.Call) and self._may_call(part) for part in ast.walk(expression)):
+            self._called = True
+
+    def _evaluate_path(self, path: ast.expr, name: str) -> None:
+        """What is read on the way to what is changed, but for the name itself."""
+        self._reads(free_loads(path) - {name}, path)
+
+    def _reads(self, names: Iterable[str], node: ast.AST) -> None:
+        for name in names:
+            if name not in self._bound:
+                self.exposed.add(name)
+            self._use(name, Kind.LOAD, node)
+
+    def _use(self, name: str, kind: Kind, node: ast.AST, *, deferrable: bool = False) -> None:
+        self.found.append(Use(name, kind, node, self._called, deferrable and not self._in_try))
+
+
+    # --- what follows
+
+    @property
+    def bound(self) -> set[str]:
+        """The names that an iteration binds, its item's included."""
+        return {use.name for use in self.found if use.kind in (Kind.BIND, Kind.ADD)} | self._items
+
+    def rules(self, declared: set[str]) -> tuple[set[str], dict[str, Rule]]:
+        """The names that each iteration has for itself, and the rules of the others; the function around has `declared`
+        some that are not its own."""
+        own = {name for name in self.bound if name not in self.exposed and name not in declared}
+        by_name: dict[str, list[Use]] = {}
+        for use in self.found:
+            if use.name not in own:
+                by_name.setdefault(use.name, []).append(use)
+        rules = {name: _rule(uses) for name, uses in by_name.items()}
+        for name, uses in by_name.items():
+            for use in uses:
+                use.rule = rules[name]
+        return own, rules
+
+
+def _rule(uses: Sequence[Use]) -> Rule:
+    """The rule of a name that outlives an iteration and whose value there comes from before it."""
+    changes = [use for use in uses if use.kind is not Kind.LOAD]
+    if not changes or not any(use.after_call for use in uses):
+        return Rule.FREE
+    if len(changes) == len(uses) and all(use.deferrable for use in uses):
+        return Rule.LATER
+    rebinds = any(use.kind in (Kind.BIND, Kind.ADD) for use in changes)
+    if rebinds and not all(use.after_call for use in uses):
+        return Rule.CARRIED
+    return Rule.TURN
+
+
+def is_call_statement(statement: ast.Expr) -> bool:
+    """Whether a statement is nothing but the call of a method that changes what a name stands for."""
+    match statement.value:
+        case ast.Call(func=ast.Attribute(value=receiver, attr=method)):
+            return method in EVIDENT and root(receiver) is not None
+        case _:
+            return False
+
+
+def root(expression: ast.expr) -> str | None:
+    """The name that a path of attributes and items begins with."""
+    while isinstance(expression, ast.Attribute | ast.Subscript):
+        expression = expression.value
+    return expression.id if isinstance(expression, ast.Name) else None
+
+
+def changes_first(call: ast.Call) -> bool:
+    """Whether a call, as it is written, changes its first argument."""
+    match call.func:
+        case ast.Name(id=name):
+            return name in {"next", "setattr", "delattr", "heappush", "heappop", "insort", "shuffle"}
+        case ast.Attribute(value=ast.Name(id="heapq" | "bisect" | "random"), attr=name):
+            return name in {"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "shuffle"}
+        case _:
+            return False
+
+
+def _targets_of(statement: ast.Assign | ast.AugAssign) -> list[ast.expr]:
+    return statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+
+
+def _captures(pattern: ast.pattern) -> list[ast.stmt]:
+    """What a pattern binds, as statements."""
+    return [ast.Import([ast.alias(name)]) for name in sorted(bound_names([pattern]))]
+
+
+def _guard(case: ast.match_case) -> list[ast.stmt]:
+    return [] if case.guard is None else [ast.Expr(case.guard)]
