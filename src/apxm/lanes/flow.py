@@ -39,7 +39,7 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         return iter(self.items)
 
 
-def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool) -> object:
+def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool) -> object:
     """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
     lane = LANE.get()
     if lane is None:
@@ -47,7 +47,7 @@ def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool) -> 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
-    return EachRun(lane, frame.f_code, place, body, body.__code__, most).run(iter(items))
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late).run(iter(items))
 
 
 def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
@@ -58,7 +58,7 @@ def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
     return None
 
 
-def _gather(items: each[Any], body: types.FunctionType) -> list[Any]:
+def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> list[Any]:
     """What `body` gives for all items, each a list, in their order."""
     lane = LANE.get()
     if lane is None:
@@ -70,7 +70,7 @@ def _gather(items: each[Any], body: types.FunctionType) -> list[Any]:
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN).run(enumerate(items))
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]
 
 
@@ -129,6 +129,7 @@ TWINS = Twins(
             "later_call": _touching.later_call,
             "later_change": _touching.later_change,
             "later_item": _touching.later_item,
+            "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
             "made_set": set,

@@ -165,39 +165,61 @@ class Lane:
         return found[::-1]
 
     @property
+    def may_draw(self) -> bool:
+        """Whether it may take from a sequence that all share, such as random numbers, without waiting for its turn: all
+        around it are in front of their first calls, behind which nobody takes from it."""
+        return all(
+            lane.in_head and (lane.loop is None or not lane.loop.draws_late)
+            for lane in (*self._within(None), self)
+        )
+
+    @property
     def has_turn(self) -> bool:
         """Whether it may do anything at once."""
         return all(lane.loop is None or lane.loop.first is lane for lane in self._within(None))
 
     def later(self, owner: Lane | None, function: Callable[..., object], *arguments: Any) -> None:
         """Calls the function at its turn: now, where that has come."""
-        if self.loop is None or (self.has_turn and not self.effects):
+        if self.loop is None or self.has_turn:
+            self._catch_up()
             function(*arguments)
         else:
             self.effects.append(Effect(owner, function, arguments))
+
+    def write(self, text: str) -> None:
+        """Writes to standard output, at its turn."""
+        if self.has_turn:
+            self._catch_up()
+            self.hub.write(text)
+        else:
+            self.written.append(text)
 
     def settle(self) -> None:
         """Its turn among the lanes of its loop has come: does what was kept for that, and leaves to the lane around it
         what belongs further outside."""
         opener = self.opener
         assert opener is not None
+        if opener.has_turn:
+            self._catch_up()
+            return
         effects, self.effects = self.effects, []
-        now = opener.has_turn
         for effect in effects:
-            if now or effect.owner is opener:
+            if effect.owner is opener:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-        written, self.written = self.written, []
-        for text in written:
-            opener.write(text)
+        opener.written += self.written
+        self.written.clear()
 
-    def write(self, text: str) -> None:
-        """Writes to standard output, at its turn."""
-        if self.has_turn:
-            self.hub.write(text)
-        else:
-            self.written.append(text)
+    def _catch_up(self) -> None:
+        """Does what it and the lanes around it have kept: it is the turn of all of them."""
+        for lane in self._within(None):
+            effects, lane.effects = lane.effects, []
+            for effect in effects:
+                effect.function(*effect.arguments)
+            for text in lane.written:
+                self.hub.write(text)
+            lane.written.clear()
 
     # --- what belongs to it ----------------------------------------------------------------------------------------
 
@@ -244,6 +266,7 @@ class EachRun:
         "_outcome",
         "_waiting",
         "code",
+        "draws_late",
         "first",
         "indices",
         "opened",
@@ -253,12 +276,14 @@ class EachRun:
     )
 
     def __init__(
-        self, opener: Lane, around: CodeType, place: str, body: Callable[[Any], object], code: CodeType, most_open: int
+        self, opener: Lane, around: CodeType, place: str, body: Callable[[Any], object], code: CodeType, most_open: int,
+        draws_late: bool = False,
     ) -> None:
         """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with each
         item, and gives None, `Broke` or `Returned`; at most `most_open` lanes are open at once."""
         self.opener = opener
         self.code = code
+        self.draws_late = draws_late
         self.place = place
         loop = opener.loop
         inside = loop is not None and loop.code is around

@@ -39,6 +39,8 @@ class Role:
     asks: bool = False
     """Whether it is `ask` or one of its family."""
     known: Known | None = None
+    draws: bool = False
+    """Whether it is a function of the user's in which random numbers are drawn."""
     looks_only: bool = False
     """Whether it is a method that by its name only looks."""
 
@@ -58,6 +60,8 @@ class _Loop:
     """Those of them that are seen when the loop is over: the last iteration's."""
     rules: dict[str, Rule]
     """Those of the names from around it."""
+    draws_late: bool
+    """Whether an iteration may draw random numbers behind a call: then those in front of it wait for their turn."""
     setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])
     """The functions that it needs, which set names around it, by their names."""
     has_return: bool = False
@@ -443,7 +447,7 @@ class Rewriter(ast.NodeTransformer):
         element = ast.Tuple([node.key, node.value], ast.Load()) if isinstance(node, ast.DictComp) else node.elt
         inner = _at(ast.ListComp(element, node.generators), node)
         uses = Uses([ast.Expr(inner)], first.target, self._may_call)
-        self._enter(uses, [inner])
+        loop = self._enter(uses, [inner])
         inner.elt = self.visit(inner.elt)
         for generator in inner.generators:
             generator.ifs = [self.visit(each) for each in generator.ifs]
@@ -452,7 +456,7 @@ class Rewriter(ast.NodeTransformer):
         self._loops.pop()
         self.facts.append(LoopFacts(first, uses.found, in_sequence=False))
         body = ast.Lambda(_one_argument(), inner)
-        gathered = self._ours("gather", items, body)
+        gathered = self._ours("gather", items, body, ast.Constant(loop.draws_late))
         if made is not None:
             gathered = self._ours(f"made_{made}", gathered)
         return _at(gathered, node)
@@ -475,7 +479,7 @@ class Rewriter(ast.NodeTransformer):
         in_sequence = bool(uses.exits)
         self.facts.append(LoopFacts(node, uses.found, in_sequence))
         left = self._name_for(node)
-        run = self._ours("run_each", items, _load(name), ast.Constant(in_sequence))
+        run = self._ours("run_each", items, _load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late))
         function = ast.FunctionDef(name, _one_argument(), body, [], None, None)
         bound = (uses.bound - loop.own) | loop.stored
         found: Statements = [_binding(each) for each in sorted(bound) if self._binds(each)]
@@ -485,6 +489,7 @@ class Rewriter(ast.NodeTransformer):
             returned = ast.Call(_load("isinstance"), [_load(left), _load(f"{PREFIX}Returned")], [])
             returned.func = _load(f"{PREFIX}isinstance")
             found.append(ast.If(returned, [self._returning(value, node)], []))
+        found += self._passed_on(node, sorted(uses.bound))
         orelse = self._statements(node.orelse)
         if orelse and loop.has_break:
             found.append(ast.If(ast.Compare(_load(left), [ast.Is()], [ast.Constant(None)]), orelse, []))
@@ -502,7 +507,7 @@ class Rewriter(ast.NodeTransformer):
         for name, rule in rules.items():
             if rule is Rule.CARRIED:
                 raise _carried(name, next(use.node for use in uses.found if use.name == name), uses.found)
-        loop = _Loop(own, own & outliving, rules)
+        loop = _Loop(own, own & outliving, rules, self._draws_late(uses))
         self._loops.append(loop)
         return loop
 
@@ -532,6 +537,11 @@ class Rewriter(ast.NodeTransformer):
         """Whether the scope around the loop has to be shown to bind a name."""
         function = self._functions[-1]
         return name not in function.outer and (not self._loops or name in self._loops[-1].own)
+
+    def _draws_late(self, uses: Uses) -> bool:
+        return any(
+            (role := self._role_of(call.func)).draws or role.known is Known.DRAWS for call in uses.called_late
+        )
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -576,10 +586,19 @@ class Rewriter(ast.NodeTransformer):
             for name in stored
         ]
 
+    def _passed_on(self, node: ast.AST, names: Sequence[str]) -> Statements:
+        """Behind a loop in an iteration of another one, whose iterations may have set names of that."""
+        found: Statements = []
+        for stored in self._bound_later(node, *names):
+            unbound = ast.ExceptHandler(_load(f"{PREFIX}NameError"), None, [ast.Pass()])
+            found.append(ast.Try([stored], [unbound], [], []))
+        return found
+
     def _setter(self, name: str, op: ast.operator | None = None) -> ast.expr:
         """A function around the loop which sets a name there, or changes it by an operator."""
         loop, function = self._loops[-1], self._functions[-1]
-        called = f"{PREFIX}{'set' if op is None else type(op).__name__.lower()}_{name}"
+        depth = len(self._loops)  # the loops around may need one of their own
+        called = f"{PREFIX}{'set' if op is None else type(op).__name__.lower()}_{name}_{depth}"
         if called not in loop.setters:
             said = ast.Global if name in function.globals else ast.Nonlocal
             value, target = _load(f"{PREFIX}value"), _store(self._name(name))

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from traceback import walk_tb
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from greenlet import GreenletExit
 from msgspec.structs import replace
 
 from apxm.errors import InternalError, OperationError, UsageError
-from apxm.lanes.lane import Hub, Lane
+from apxm.lanes.lane import LANE, Hub, Lane
+from apxm.lanes.standing_in import standing_in
 from apxm.operations.types import Value
 from apxm.program.program import Compute, Flow, Literal, Names, NodeName, Operate, Plan, PlanNames, Program
 from apxm.runtime.frames import Frame
@@ -20,13 +21,16 @@ from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.calls import Calls
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions
-from apxm.runtime.loops import VirtualLoop, enter
+from apxm.runtime.loops import VirtualLoop, clock_of, enter
 from apxm.runtime.progress import refuse_unknown_prices
 from apxm.runtime.scheduler import Run
 from apxm.runtime.state import State
-from apxm.runtime.trace import Failure, Status
+from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call, Provider, WaitingOperation
 from apxm.tools.toolbox import NO_TOOLS, Toolbox
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 
 class Grown:
@@ -134,6 +138,10 @@ class LaneRun(Run):
         """What the flow raised."""
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, options, tools)
 
+    async def execute(self, recorder: Recorder | None = None) -> Trace:
+        with standing_in(sleep) as self._write_out:
+            return await super().execute(recorder)
+
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
         return AnsweredOperations(program)
 
@@ -142,6 +150,7 @@ class LaneRun(Run):
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._clock = clock_of(self._loop, self._abort)
         self._frame = self._state.start(0, ())
         self.hub = Hub(self._write, self._join, self._give_up, self._abort, lambda: self._state.stopped)
         self._root = Lane(self.hub, self._run_main)
@@ -168,6 +177,18 @@ class LaneRun(Run):
             hub.go()
             if not state.ready or state.stopped:
                 return
+
+    def sleep(self, lane: Lane, seconds: float) -> None:
+        """Lets others go on for so many seconds. Raises what `time.sleep` does."""
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self.hub.outside += 1
+        timer = self._clock.call_at(self._now() + round(seconds * 1e9), lambda: self.wake(lane, None))
+        try:
+            lane.park()
+        except BaseException:
+            timer.cancel()
+            raise
 
     def wake(self, lane: Lane, outcome: object) -> None:
         """Lets a lane go on that waited for something else than a call."""
@@ -280,7 +301,7 @@ class LaneRun(Run):
     # --- what it leaves --------------------------------------------------------------------------------------------
 
     def _write(self, text: str) -> None:
-        self.trace.printed.append(text)
+        self._write_out(text)
 
     def _conclude(self, calls: Calls) -> None:
         self._grown.freeze()
@@ -289,6 +310,13 @@ class LaneRun(Run):
         if self.raised is not None and self._ending is None:
             self.trace.status = Status.FAILED
             self.trace.failures = [failure_of(self.raised)]
+
+
+def sleep(seconds: float) -> None:
+    """Parks the lane here for so many seconds."""
+    lane = LANE.get()
+    assert lane is not None
+    RUN.get().sleep(lane, seconds)
 
 
 def failure_of(raised: BaseException) -> Failure:

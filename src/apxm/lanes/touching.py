@@ -41,7 +41,7 @@ class Touching:
             case Known.ITS_FIRST:
                 return _changing_first(lane, function)
             case Known.DRAWS:
-                return function if lane.in_head else _at_turn(lane, function)
+                return function if lane.may_draw else _at_turn(lane, function)
             case Known.CALLS_BACK:
                 return self._calling_back(function)
             case None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
-from apxm.lanes.known import TEXT_METHODS, is_users, known
+from apxm.lanes.known import TEXT_METHODS, Known, is_users, known
 from apxm.lanes.rewriting import PREFIX, UNKNOWN, LoopFacts, RefusedError, Rewriter, Role
 
 Function = Callable[..., Any]
@@ -36,6 +36,7 @@ class Twins:
         self._role_of = role_of
         self._codes: dict[types.CodeType, types.CodeType | None] = {}
         """The code of each function that was rewritten; None where it has no source, or is not the user's."""
+        self._drawing: dict[types.CodeType, bool] = {}
         self._rewritten: set[types.CodeType] = set()
         self._loops: dict[types.CodeType, tuple[LoopFacts, ...]] = {}
         self._twins: WeakKeyDictionary[Function, Function] = WeakKeyDictionary()
@@ -88,7 +89,7 @@ class Twins:
         if found is None:
             return None
         node, around = found
-        rewriter = Rewriter(_Roles(function, self._role_of), around)
+        rewriter = Rewriter(_Roles(function, self._role_of, self._draws), around)
         try:
             body = rewriter.function(node)
         except RefusedError as refused:
@@ -98,8 +99,24 @@ class Twins:
         self._loops[code] = tuple(rewriter.facts)
         return compiled
 
+    def _draws(self, function: types.FunctionType) -> bool:
+        """Whether random numbers are drawn in a function of the user's, or in one that it calls by its name."""
+        code = function.__code__
+        if code not in self._drawing:
+            self._drawing[code] = False  # while it is looked at: it may call itself
+            tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__)) if is_users(code.co_filename) else None
+            found = None if tree is None else _definition(tree, code)
+            if found is not None:
+                role_of = _Roles(function, self._role_of, self._draws)
+                calls = (node for node in ast.walk(found[0]) if isinstance(node, ast.Call))
+                self._drawing[code] = any(
+                    (role := role_of(call.func)).draws or role.known is Known.DRAWS for call in calls
+                )
+        return self._drawing[code]
+
     def _code(self, body: ast.FunctionDef, code: types.CodeType, tree: ast.Module | None) -> types.CodeType:
         """The code of a rewritten function, which gets what it needs from around it in cells."""
+        body.name = f"{PREFIX}made"  # else it would hide what the module calls so
         names = [*code.co_freevars, *(name for name in self._given if name not in code.co_freevars)]
         factory = ast.FunctionDef(
             f"{PREFIX}factory", ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []), [body], [],
@@ -135,7 +152,13 @@ _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 class _Roles:
     """What the names in a function mean, as far as its globals and its closure say."""
 
-    def __init__(self, function: types.FunctionType, ours: Callable[[object], Role | None]) -> None:
+    def __init__(
+        self,
+        function: types.FunctionType,
+        ours: Callable[[object], Role | None],
+        draws: Callable[[types.FunctionType], bool],
+    ) -> None:
+        self._draws = draws
         code = function.__code__
         self._ours = ours
         self._globals = function.__globals__
@@ -150,6 +173,8 @@ class _Roles:
         ours = self._ours(found)
         if ours is not None:
             return ours
+        if isinstance(found, types.FunctionType) and self._draws(found):
+            return Role(draws=True)
         return Role(known=known(found)) if callable(found) else UNKNOWN
 
     def _found(self, expression: ast.expr) -> object:

@@ -65,8 +65,8 @@ class Uses:
         self.found: list[Use] = []
         self.exits: list[ast.stmt] = []
         """Each `break` and `return` that may come after a call."""
-        self.early: list[ast.stmt] = []
-        """The others."""
+        self.called_late: list[ast.Call] = []
+        """Each call of anything that may come after one of a model."""
         self._loops = 0
         self._bound: set[str] = set()
         """What is bound for certain at this point."""
@@ -189,7 +189,8 @@ class Uses:
         self._bound |= after
 
     def _exit(self, statement: ast.stmt) -> None:
-        (self.exits if self._called else self.early).append(statement)
+        if self._called:
+            self.exits.append(statement)
 
     # --- expressions
 
@@ -240,8 +241,11 @@ class Uses:
             if isinstance(part, ast.Call) and part.args and changes_first(part) and (name := root(part.args[0])):
                 self._use(name, Kind.CHANGE, part)
         self._reads(free_loads(expression), expression)
-        if any(isinstance(part, ast.Call) and self._may_call(part) for part in ast.walk(expression)):
-            self._called = True
+        calls = [part for part in ast.walk(expression) if isinstance(part, ast.Call)]
+        asking = any(map(self._may_call, calls))
+        if self._called or (asking and len(calls) > 1):  # who knows which of them comes first
+            self.called_late += calls
+        self._called |= asking
 
     def _evaluate_path(self, path: ast.expr, name: str) -> None:
         """What is read on the way to what is changed, but for the name itself."""
