@@ -11,10 +11,11 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from apxm.lanes import asking
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
-from apxm.lanes.rewriting import PREFIX, Role
+from apxm.lanes.rewriting import PREFIX
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
+from apxm.lanes.uses import Role
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -120,6 +121,7 @@ TWINS = Twins(
             "begin": _begin,
             "Broke": Broke,
             "call": _touching.call,
+            "call_at_turn": _touching.call_at_turn,
             "call_free": _touching.call_free,
             "end": _end,
             "gather": _gather,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from apxm.lanes.known import Known
 from apxm.lanes.scopes import bound_names, declared, own_nodes, parameters
-from apxm.lanes.uses import Kind, Rule, Use, Uses, is_call_statement, root
+from apxm.lanes.uses import Kind, Role, RoleOf, Rule, Use, Uses, is_call_statement, root, uses_in
 
 PREFIX = "_apxm_"
 Statements = list[ast.stmt]
@@ -29,25 +29,6 @@ class RefusedError(Exception):
         self.message = message
         self.node = node
         self.hint = hint
-
-
-@dataclass(frozen=True)
-class Role:
-    """What a function that is called by a name or a path is to the rewriting."""
-
-    each: bool = False
-    asks: bool = False
-    """Whether it is `ask` or one of its family."""
-    known: Known | None = None
-    draws: bool = False
-    """Whether it is a function of the user's in which random numbers are drawn."""
-    looks_only: bool = False
-    """Whether it is a method that by its name only looks."""
-
-
-UNKNOWN = Role()
-RoleOf = Callable[[ast.expr], Role]
-"""What an expression that is called means; `UNKNOWN` for what is only known when it runs."""
 
 
 @dataclass
@@ -382,8 +363,14 @@ class Rewriter(ast.NodeTransformer):
         node.keywords = [self.visit(each) for each in node.keywords]
         func = self.visit_Attribute(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
         plain = role.each or role.asks or role.known is Known.NOTHING
-        node.func = func if plain else _at(self._ours("call", func), node.func)
+        if not plain:
+            node.func = _at(self._ours("call_at_turn" if self._needs_turn(role) else "call", func), node.func)
         return node
+
+    def _needs_turn(self, role: Role) -> bool:
+        """Whether a function that is called uses a name of its module that waits for its turn here."""
+        summary = role.summary
+        return summary is not None and any(self._rule(name) is Rule.TURN for name in summary.reads | summary.changes)
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         node.value = self.visit(node.value)
@@ -446,8 +433,7 @@ class Rewriter(ast.NodeTransformer):
         first.iter = _at(ast.Tuple([_load(f"{PREFIX}item")], ast.Load()), first.iter)
         element = ast.Tuple([node.key, node.value], ast.Load()) if isinstance(node, ast.DictComp) else node.elt
         inner = _at(ast.ListComp(element, node.generators), node)
-        uses = Uses([ast.Expr(inner)], first.target, self._may_call)
-        loop = self._enter(uses, [inner])
+        uses, loop = self._enter([ast.Expr(inner)], first.target)
         inner.elt = self.visit(inner.elt)
         for generator in inner.generators:
             generator.ifs = [self.visit(each) for each in generator.ifs]
@@ -466,8 +452,7 @@ class Rewriter(ast.NodeTransformer):
     def _each(self, node: ast.For) -> Statements:
         assert isinstance(node.iter, ast.Call)
         items = self.visit_Call(node.iter)
-        uses = Uses(node.body, node.target, self._may_call)
-        loop = self._enter(uses, node.body, node)
+        uses, loop = self._enter(node.body, node.target, node)
         inner, self._inner = self._inner, 0
         name = f"{PREFIX}body_{self._next()}"
         target = _at(ast.Assign([self._target(node.target)], _load(f"{PREFIX}item")), node.target)
@@ -497,19 +482,18 @@ class Rewriter(ast.NodeTransformer):
             found += orelse
         return [_at(statement, node) for statement in found]
 
-    def _enter(self, uses: Uses, body: Sequence[ast.AST], node: ast.AST | None = None) -> _Loop:
+    def _enter(self, body: Sequence[ast.stmt], target: ast.expr, node: ast.AST | None = None) -> tuple[Uses, _Loop]:
         function = self._functions[-1]
         outliving = self._read_elsewhere(body, node) if node is not None else set[str]()
-        own, rules = uses.rules(function.outer)
-        for use in uses.found:
-            if use.name in rules and rules[use.name] is Rule.CARRIED and use.kind is Kind.LOAD:
-                raise _carried(use.name, use.node, uses.found)
+        uses, own, rules = uses_in(body, target, self._role_of, function.outer)
         for name, rule in rules.items():
             if rule is Rule.CARRIED:
-                raise _carried(name, next(use.node for use in uses.found if use.name == name), uses.found)
-        loop = _Loop(own, own & outliving, rules, self._draws_late(uses))
+                of_name = [use for use in uses.found if use.name == name]
+                raise _carried(name, next((u for u in of_name if u.kind is Kind.LOAD), of_name[0]).node, of_name)
+        draws_late = any(self._role_of(call.func).draws for call in uses.called_late)
+        loop = _Loop(own, own & outliving, rules, draws_late)
         self._loops.append(loop)
-        return loop
+        return uses, loop
 
     def _read_elsewhere(self, body: Sequence[ast.AST], node: ast.AST) -> set[str]:
         """The names that the function around reads outside of `body`, or in a function that it makes."""
@@ -525,7 +509,7 @@ class Rewriter(ast.NodeTransformer):
     def _declarations(self, uses: Uses, loop: _Loop) -> Statements:
         """What the function of an iteration says of names that it binds, and that are not its own."""
         function = self._functions[-1]
-        shared = sorted(name for name in uses.bound - loop.own if loop.rules.get(name) is not Rule.LATER)
+        shared = sorted(name for name in uses.bound - loop.own if self._rule(name) is not Rule.LATER)
         of_module = [name for name in shared if name in function.globals]
         others = [name for name in shared if name not in function.globals]
         return [
@@ -537,11 +521,6 @@ class Rewriter(ast.NodeTransformer):
         """Whether the scope around the loop has to be shown to bind a name."""
         function = self._functions[-1]
         return name not in function.outer and (not self._loops or name in self._loops[-1].own)
-
-    def _draws_late(self, uses: Uses) -> bool:
-        return any(
-            (role := self._role_of(call.func)).draws or role.known is Known.DRAWS for call in uses.called_late
-        )
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -641,10 +620,6 @@ class Rewriter(ast.NodeTransformer):
         if self._mangled and name.startswith("__") and not name.endswith("__") and "." not in name:
             return self._mangled + name
         return name
-
-    def _may_call(self, call: ast.Call) -> bool:
-        role = self._role_of(call.func)
-        return not (role.each or role.looks_only or role.known in (Known.NOTHING, Known.ITS_FIRST, Known.ITS_OWN, Known.DRAWS))
 
     def _ours(self, name: str, *arguments: ast.expr) -> ast.Call:
         return ast.Call(_load(PREFIX + name), list(arguments), [])

@@ -47,6 +47,11 @@ class Touching:
             case None:
                 return _at_turn(lane, function)
 
+    def call_at_turn(self, function: Function) -> Function:
+        """As `call`, where the function uses what iterations have to use in their order."""
+        called, lane = self.call(function), LANE.get()
+        return called if lane is None or lane.loop is None else _at_turn(lane, called)
+
     def call_free(self, function: Function) -> Function:
         """As `call`, where nothing comes between a change of a container and that of the next iteration."""
         return function if known(function) is Known.ITS_OWN else self.call(function)

@@ -13,7 +13,9 @@ from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
 from apxm.lanes.known import TEXT_METHODS, Known, is_users, known
-from apxm.lanes.rewriting import PREFIX, UNKNOWN, LoopFacts, RefusedError, Rewriter, Role
+from apxm.lanes.rewriting import PREFIX, LoopFacts, RefusedError, Rewriter
+from apxm.lanes.summaries import Callee, Reader
+from apxm.lanes.uses import UNKNOWN, Role, Summary
 
 Function = Callable[..., Any]
 _MISSING = object()
@@ -36,7 +38,7 @@ class Twins:
         self._role_of = role_of
         self._codes: dict[types.CodeType, types.CodeType | None] = {}
         """The code of each function that was rewritten; None where it has no source, or is not the user's."""
-        self._drawing: dict[types.CodeType, bool] = {}
+        self._summaries: dict[types.CodeType, Summary] = {}
         self._rewritten: set[types.CodeType] = set()
         self._loops: dict[types.CodeType, tuple[LoopFacts, ...]] = {}
         self._twins: WeakKeyDictionary[Function, Function] = WeakKeyDictionary()
@@ -82,39 +84,35 @@ class Twins:
 
     def _compile(self, function: types.FunctionType) -> types.CodeType | None:
         code = function.__code__
-        if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
-            return None
-        tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__))
-        found = None if tree is None else _definition(tree, code)
+        found = _source(function)
         if found is None:
             return None
         node, around = found
-        rewriter = Rewriter(_Roles(function, self._role_of, self._draws), around)
+        rewriter = Rewriter(_Roles(function, self._role_of, self._summary), around)
         try:
             body = rewriter.function(node)
         except RefusedError as refused:
             place = f"{code.co_filename}:{getattr(refused.node, 'lineno', code.co_firstlineno)}"
             raise UsageError(refused.message, where=place, hint=refused.hint) from None
-        compiled = self._code(body, code, tree)
+        compiled = self._code(body, code)
         self._loops[code] = tuple(rewriter.facts)
         return compiled
 
-    def _draws(self, function: types.FunctionType) -> bool:
-        """Whether random numbers are drawn in a function of the user's, or in one that it calls by its name."""
+    def _summary(self, function: types.FunctionType) -> Summary | None:
+        """What a function of the user's does; None for one that has no source here."""
         code = function.__code__
-        if code not in self._drawing:
-            self._drawing[code] = False  # while it is looked at: it may call itself
-            tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__)) if is_users(code.co_filename) else None
-            found = None if tree is None else _definition(tree, code)
-            if found is not None:
-                role_of = _Roles(function, self._role_of, self._draws)
-                calls = (node for node in ast.walk(found[0]) if isinstance(node, ast.Call))
-                self._drawing[code] = any(
-                    (role := role_of(call.func)).draws or role.known is Known.DRAWS for call in calls
-                )
-        return self._drawing[code]
+        if code not in self._summaries:
+            found = _source(function)
+            if found is None:
+                return None
+            self._summaries[code] = Summary()  # while it is looked at: it may call itself
+            roles = _Roles(function, self._role_of, self._summary)
+            self._summaries[code] = Reader(
+                found[0], roles.callee, roles.is_state, lambda called: self._summary(called) or Summary()
+            ).found
+        return self._summaries[code]
 
-    def _code(self, body: ast.FunctionDef, code: types.CodeType, tree: ast.Module | None) -> types.CodeType:
+    def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:
         """The code of a rewritten function, which gets what it needs from around it in cells."""
         body.name = f"{PREFIX}made"  # else it would hide what the module calls so
         names = [*code.co_freevars, *(name for name in self._given if name not in code.co_freevars)]
@@ -156,9 +154,9 @@ class _Roles:
         self,
         function: types.FunctionType,
         ours: Callable[[object], Role | None],
-        draws: Callable[[types.FunctionType], bool],
+        summary_of: Callable[[types.FunctionType], Summary | None],
     ) -> None:
-        self._draws = draws
+        self._summary_of = summary_of
         code = function.__code__
         self._ours = ours
         self._globals = function.__globals__
@@ -173,9 +171,23 @@ class _Roles:
         ours = self._ours(found)
         if ours is not None:
             return ours
-        if isinstance(found, types.FunctionType) and self._draws(found):
-            return Role(draws=True)
+        if isinstance(found, types.FunctionType) and (summary := self._summary_of(found)) is not None:
+            return Role(summary=summary)
         return Role(known=known(found)) if callable(found) else UNKNOWN
+
+    def callee(self, expression: ast.expr) -> Callee:
+        """What is called, for whoever sums up what a function does."""
+        found = self._found(expression)
+        if found is _MISSING or not callable(found):
+            return None
+        if isinstance(found, types.FunctionType) and self._summary_of(found) is not None:
+            return found
+        return Known.NOTHING if self._ours(found) is not None else known(found)
+
+    def is_state(self, name: str) -> bool:
+        """Whether a name of the module stands for what can change."""
+        found = self._globals.get(name, _MISSING)
+        return found is not _MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
 
     def _found(self, expression: ast.expr) -> object:
         match expression:
@@ -193,6 +205,16 @@ class _Roles:
                 return getattr(owner, attribute, _MISSING) if isinstance(owner, types.ModuleType) else _MISSING
             case _:
                 return _MISSING
+
+
+def _source(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
+    """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
+    or an event loop runs it."""
+    code = function.__code__
+    if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
+        return None
+    tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__))
+    return None if tree is None else _definition(tree, code)
 
 
 def _text(file: str, module: dict[str, Any]) -> str:

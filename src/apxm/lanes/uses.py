@@ -11,10 +11,12 @@ Each use of a name from around the body gets a *rule*:
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
+from apxm.lanes.known import Known
 from apxm.lanes.scopes import bound_names, free_loads
 
 
@@ -47,10 +49,55 @@ class Use:
     rule: Rule = Rule.FREE
 
 
-MayCall = Callable[[ast.Call], bool]
-"""Whether a call may call a model."""
+class Summary(NamedTuple):
+    """What a call of a function of the user's can do, as far as its text says."""
+
+    reads: frozenset[str] = frozenset()
+    """The names of its module that it reads, of what can change."""
+    changes: frozenset[str] = frozenset()
+    """Those whose values it sets or changes."""
+    parameters: tuple[str, ...] = ()
+    """The names of its parameters, in order."""
+    changed: frozenset[str] = frozenset()
+    """The parameters that it may change."""
+    draws: bool = False
+    """Whether it draws random numbers."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a function that is called by a name or a path is."""
+
+    each: bool = False
+    asks: bool = False
+    """Whether it is `ask` or one of its family."""
+    known: Known | None = None
+    summary: Summary | None = None
+    """That of a function of the user's."""
+    looks_only: bool = False
+    """Whether it is a method that by its name only looks."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether random numbers are drawn in it."""
+        return self.known is Known.DRAWS or (self.summary is not None and self.summary.draws)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether other iterations may go on while it is called."""
+        return not (self.each or self.looks_only or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST))
+
+    @property
+    def is_unknown(self) -> bool:
+        return not (self.each or self.asks or self.looks_only or self.known or self.summary)
+
+
+UNKNOWN = Role()
+RoleOf = Callable[[ast.expr], Role]
+"""What an expression that is called means; `UNKNOWN` for what is only known when it runs."""
 EVIDENT = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines", "discard", "remove", "clear", "pop", "popleft", "popitem", "setdefault", "sort", "reverse"})
 """Methods that change what they are called on, if that is a container or a file."""
+_MADE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.Constant, ast.JoinedStr)
 _ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
 """Those of them of which nobody needs the result."""
 
@@ -58,8 +105,16 @@ _ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "upda
 class Uses:
     """The uses of names in a body, found in the order in which they happen."""
 
-    def __init__(self, body: Sequence[ast.stmt], target: ast.expr, may_call: MayCall) -> None:
-        self._may_call = may_call
+    def __init__(
+        self, body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, waits: frozenset[str] = frozenset()
+    ) -> None:
+        """`waits` are the names of which it is known that their uses wait for a turn."""
+        self._role_of = role_of
+        self._waits = waits
+        self._stands_for: dict[str, set[str]] = {}
+        """Names of an iteration, and those from around it by a path from which they were bound."""
+        self._fresh: set[str] = set()
+        """Names of an iteration that are bound to what was made there."""
         self._called = False
         self._in_try = 0
         self.found: list[Use] = []
@@ -87,6 +142,7 @@ class Uses:
                 self._evaluate(value)
                 for target in targets:
                     self._store(target, statement)
+                    self._named(target, value)
             case ast.AnnAssign(target=target, value=value):
                 if value is not None:
                     self._evaluate(value)
@@ -157,7 +213,7 @@ class Uses:
     def _loop(self, body: Sequence[ast.stmt], bind: Callable[[], None] | None, orelse: Sequence[ast.stmt]) -> None:
         before = self._bound.copy()
         # Its second turn comes behind the calls of its first one.
-        self._called |= any(isinstance(node, ast.Call) and self._may_call(node) for part in body for node in ast.walk(part))
+        self._called |= any(self._waits_in(part) for part in body)
         self._loops += 1
         if bind is not None:
             bind()
@@ -233,19 +289,75 @@ class Uses:
         self._use(name, Kind.BIND, node)
         self._bound.add(name)
 
-    def _evaluate(self, expression: ast.expr) -> None:
-        """The names that it reads, and then whether it may call a model."""
-        for part in ast.walk(expression):
-            if isinstance(part, ast.NamedExpr):
-                self._bind(part.target.id, part)
-            if isinstance(part, ast.Call) and part.args and changes_first(part) and (name := root(part.args[0])):
-                self._use(name, Kind.CHANGE, part)
-        self._reads(free_loads(expression), expression)
-        calls = [part for part in ast.walk(expression) if isinstance(part, ast.Call)]
-        asking = any(map(self._may_call, calls))
-        if self._called or (asking and len(calls) > 1):  # who knows which of them comes first
-            self.called_late += calls
-        self._called |= asking
+    def _named(self, target: ast.expr, value: ast.expr) -> None:
+        """A name of an iteration is bound to what `value` gives."""
+        if not isinstance(target, ast.Name):
+            return
+        self._fresh.discard(target.id)
+        name = root(value)
+        if isinstance(value, _MADE):
+            self._fresh.add(target.id)
+        elif name is not None:
+            self._stands_for.setdefault(target.id, set()).add(name)
+
+    def _evaluate(self, node: ast.AST) -> None:
+        """What an expression does, in the order in which it does it."""
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                self._reads((name,), node)
+            case ast.NamedExpr(target=target, value=value):
+                self._evaluate(value)
+                self._bind(target.id, node)
+            case ast.Lambda():
+                self._reads(free_loads(node), node)
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                self._evaluate(node.generators[0].iter)
+                self._called |= self._waits_in(node)
+                self._reads(free_loads(node), node)
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Call):
+                        self._call(part)
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                self._evaluate(test)
+                self._branches([[ast.Expr(body)], [ast.Expr(orelse)]])
+            case ast.Call(func=func, args=arguments, keywords=keywords):
+                self._evaluate(func)
+                for argument in (*arguments, *(keyword.value for keyword in keywords)):
+                    self._evaluate(argument)
+                self._call(node)
+            case _:
+                for child in ast.iter_child_nodes(node):
+                    if isinstance(child, ast.expr):
+                        self._evaluate(child)
+
+    def _waits_in(self, node: ast.AST) -> bool:
+        """Whether other iterations may go on somewhere in there."""
+        return any(isinstance(part, ast.Call) and self._role_of(part.func).may_wait for part in ast.walk(node))
+
+    def _call(self, call: ast.Call) -> None:
+        role = self._role_of(call.func)
+        if self._called:
+            self.called_late.append(call)
+        if role.summary is not None:
+            for name in role.summary.reads:
+                self._reads((name,), call)
+            for name in role.summary.changes:
+                self._use(name, Kind.CHANGE, call)
+            for argument in changed_arguments(call, role.summary):
+                self._changes(argument, call)
+        elif role.is_unknown:
+            if isinstance(call.func, ast.Attribute):
+                self._changes(call.func.value, call)
+            for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+                self._changes(argument, call)
+        elif call.args and (role.known is Known.ITS_FIRST or changes_first(call)):
+            self._changes(call.args[0], call)
+        self._called |= role.may_wait
+
+    def _changes(self, path: ast.expr, node: ast.AST) -> None:
+        name = root(path)
+        if name is not None:
+            self._use(name, Kind.CHANGE, node)
 
     def _evaluate_path(self, path: ast.expr, name: str) -> None:
         """What is read on the way to what is changed, but for the name itself."""
@@ -259,6 +371,14 @@ class Uses:
 
     def _use(self, name: str, kind: Kind, node: ast.AST, *, deferrable: bool = False) -> None:
         self.found.append(Use(name, kind, node, self._called, deferrable and not self._in_try))
+        if kind in (Kind.LOAD, Kind.CHANGE):
+            for behind in self._stands_for.get(name, ()):
+                if behind != name:
+                    self.found.append(Use(behind, kind, node, self._called))
+        if kind is Kind.CHANGE and name in self._bound and name not in self._fresh:
+            self._called = True  # who knows whose it is: it waits for its turn
+        if name in self._waits and not (deferrable and not self._in_try):
+            self._called = True
 
 
     # --- what follows
@@ -283,10 +403,26 @@ class Uses:
         return own, rules
 
 
+def uses_in(body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, declared: set[str]) -> tuple[Uses, set[str], dict[str, Rule]]:
+    """What a body does, the names that each iteration has for itself, and the rules of the others.
+
+    A use that waits for its turn lets other iterations go on, so whatever comes behind it comes behind a call.
+    """
+    waits: frozenset[str] = frozenset()
+    while True:
+        uses = Uses(body, target, role_of, waits)
+        own, rules = uses.rules(declared)
+        found = frozenset(name for name, rule in rules.items() if rule is Rule.TURN)
+        if found <= waits:
+            return uses, own, rules
+        waits |= found
+
+
 def _rule(uses: Sequence[Use]) -> Rule:
     """The rule of a name that outlives an iteration and whose value there comes from before it."""
     changes = [use for use in uses if use.kind is not Kind.LOAD]
-    if not changes or not any(use.after_call for use in uses):
+    called = any(isinstance(use.node, ast.Call) for use in changes)  # which itself waits for its turn
+    if not changes or not (called or any(use.after_call for use in uses)):
         return Rule.FREE
     if len(changes) == len(uses) and all(use.deferrable for use in uses):
         return Rule.LATER
@@ -310,6 +446,19 @@ def root(expression: ast.expr) -> str | None:
     while isinstance(expression, ast.Attribute | ast.Subscript):
         expression = expression.value
     return expression.id if isinstance(expression, ast.Name) else None
+
+
+def changed_arguments(call: ast.Call, summary: Summary) -> Iterator[ast.expr]:
+    """The arguments of a call that a function with that summary may change."""
+    for name, argument in zip(summary.parameters, call.args, strict=False):
+        if isinstance(argument, ast.Starred):
+            yield from call.args
+            break
+        if name in summary.changed:
+            yield argument
+    for keyword in call.keywords:
+        if keyword.arg is None or keyword.arg in summary.changed:
+            yield keyword.value
 
 
 def changes_first(call: ast.Call) -> bool:
