@@ -9,13 +9,16 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from apxm.api import to_the_end
 from apxm.lanes import asking
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.rewriting import PREFIX
 from apxm.lanes.run import RUN, Asked
+from apxm.lanes.running import run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
-from apxm.lanes.uses import Role
+from apxm.lanes.uses import UNKNOWN, Role
+from apxm.session import Result
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -102,6 +105,8 @@ def _role_of(function: object) -> Role | None:
         return Role(each=True)
     if isinstance(function, types.FunctionType) and function in asking.NAMES:
         return Role(asks=True)
+    if isinstance(function, Flow):
+        return UNKNOWN
     return None
 
 
@@ -158,20 +163,57 @@ TWINS = Twins(
 class Flow(Generic[P, R]):
     """A function of ordinary Python whose calls of models overlap, as far as its loops promise that they may."""
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    def __init__(self, function: Callable[P, R], options: dict[str, Any] | None = None) -> None:
         functools.update_wrapper(self, function)
         self.function = function
+        self._options = options or {}
         TWINS.of(function)  # what has no meaning in lanes is told of now
+
+    def __repr__(self) -> str:
+        return f"<flow {self.function.__qualname__}>"
 
     @property
     def lanes(self) -> Callable[P, R]:
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
         return TWINS.of(self.function) or self.function
 
+    def using(self, **options: Any) -> Flow[P, R]:
+        """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
+        return Flow(self.function, {**self._options, **options})
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """A method that is a flow, of an instance."""
+        if instance is None:
+            return self
+        return Flow(types.MethodType(self.function, instance), self._options)
+
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        """Runs it, and gives what it returns; inside of another flow it is part of that one's run."""
         if LANE.get() is not None:
             return self.lanes(*arguments, **named)
-        return self.function(*arguments, **named)
+        return self.run(*arguments, **named).value  # type: ignore[return-value]  # a run keeps it as it is
+
+    def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
+        event loop."""
+        return to_the_end(self.run_async(*arguments, **named), f"{self.function.__name__}.run")
+
+    async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        """As `run`, inside the caller's event loop."""
+        return await self._run(lambda: self.lanes(*arguments, **named))
+
+    def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
+        """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was
+        answered is not asked again. Raises `JournalError` where it asks something else than it did."""
+        return to_the_end(self.resume_async(run_id, *arguments, **named), f"{self.function.__name__}.resume")
+
+    async def resume_async(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
+        """As `resume`, inside the caller's event loop."""
+        return await self._run(lambda: self.lanes(*arguments, **named), run_id)
+
+    async def _run(self, main: Callable[[], R], earlier: str | None = None) -> Result:
+        code = self.function.__code__
+        return await run_flow(main, self.function.__qualname__, code.co_filename, self._options, earlier)
 
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:

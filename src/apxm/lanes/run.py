@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from greenlet import GreenletExit
 from msgspec.structs import replace
 
-from apxm.errors import InternalError, OperationError, UsageError
+from apxm.backends.protocol import BackendInfo
+from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.types import Value
@@ -126,9 +127,14 @@ class LaneRun(Run):
         pool: BackendPool,
         options: RunOptions | None = None,
         tools: Toolbox = NO_TOOLS,
+        *,
+        as_changed: bool = False,
     ) -> None:
-        """`main` is the flow with its arguments."""
+        """`main` is the flow with its arguments; where an earlier process asked something else than it does, it goes on
+        with calls of its own if `as_changed`."""
         self._grown = grown
+        self._as_changed = as_changed
+        self._pool = pool
         self._main = main
         self._operations: list[WaitingOperation | None] = []
         """What each node of the program does."""
@@ -215,6 +221,11 @@ class LaneRun(Run):
         if not self._root.over:
             enter(self._root.cancel, self._abort)
 
+    @property
+    def backends(self) -> list[BackendInfo]:
+        """The default one, which most calls go to, and those that were asked."""
+        return list(dict.fromkeys([self._pool.info, *super().backends]))
+
     # --- what lanes ask --------------------------------------------------------------------------------------------
 
     def ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
@@ -233,7 +244,7 @@ class LaneRun(Run):
         node = self._grown.add(Operate(operation=name, after=lane.before), path, site.line)
         self._operations.append(operation)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
-        if self._recorder is None or not self._recorded(self._recorder, self._frame, node, provider, request):
+        if self._recorder is None or not self._answered_before(self._recorder, node, provider, request, site):
             now = self._now()
             asked.call = Call(
                 self._attempt_ended, self._frame, node, operation, provider, request, now, now, False, now, 0, 0
@@ -241,6 +252,22 @@ class LaneRun(Run):
             assert self._calls is not None
             self._calls.add(asked.call)
         return asked
+
+    def _answered_before(
+        self, recorder: Recorder, node: int, provider: Provider, request: object, site: Site
+    ) -> bool:
+        try:
+            return self._recorded(recorder, self._frame, node, provider, request)
+        except JournalError as other:
+            if self._as_changed:
+                return False
+            path = self.trace.path_of(0, node)
+            self._state.asked.pop(node)
+            raise JournalError(
+                f"the program took another way at {path}: the journal has an answer to another request",
+                where=f"{self._grown.program.names.file}:{site.line}",
+                hint="run it with the arguments that it had, or go on with new calls from there: using(as_changed=True)",
+            ) from other
 
     def answer(self, asked: Asked) -> Value:
         """Waits for the answer of a call, in its lane. Raises what the call came to."""
@@ -307,6 +334,7 @@ class LaneRun(Run):
         self._grown.freeze()
         self.trace.program = self._grown.program
         super()._conclude(calls)
+        self.trace.value = cast(Value, self.value)  # whatever it is: nobody writes it out
         if self.raised is not None and self._ending is None:
             self.trace.status = Status.FAILED
             self.trace.failures = [failure_of(self.raised)]
