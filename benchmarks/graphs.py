@@ -6,19 +6,9 @@ from collections.abc import Sequence
 from random import Random
 
 from apxm.operations.types import Value
-from apxm.program.program import (
-    AnyNode,
-    Flow,
-    Literal,
-    Names,
-    NodeName,
-    Operand,
-    Operate,
-    Output,
-    Plan,
-    PlanNames,
-    Program,
-)
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Operate, Output
+from apxm.program.program import AnyNode, Flow, Names, NodeName, Plan, PlanNames, Program
 
 
 def program(nodes: Sequence[AnyNode], result: str = "str") -> Program:

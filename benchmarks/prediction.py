@@ -30,7 +30,9 @@ from apxm.analysis.probes import asks
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import analyze
 from apxm.backends.simulated import SimulatedBackend
-from apxm.program.program import Flow, Literal, Names, NodeName, Operand, Operate, Plan, PlanNames, Program
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Operate
+from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
 from apxm.reports.tables import markdown
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from random import Random
 from statistics import fmean, median, quantiles
 
-from apxm.program.program import Literal, Operand, Operate, Program
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Operate
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually

@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
-from apxm.program.program import (
-    AnyNode,
-    Flow,
-    FlowParameter,
-    Input,
-    Literal,
-    Names,
-    NodeName,
-    Operand,
-    Operate,
-    Output,
-    Plan,
-    PlanNames,
-    Program,
-)
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Input, Operate, Output
+from apxm.program.program import AnyNode, Flow, FlowParameter, Names, NodeName, Plan, PlanNames, Program
 
 
 def ask(

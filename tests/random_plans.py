@@ -6,23 +6,10 @@ from dataclasses import dataclass, field
 from random import Random
 
 from apxm.operations.types import Value
-from apxm.program.program import (
-    AnyNode,
-    Compute,
-    Enter,
-    Exit,
-    Expression,
-    Input,
-    Literal,
-    Operand,
-    Operate,
-    Output,
-    Plan,
-    Program,
-    Subflow,
-    Switch,
-    TextOf,
-)
+from apxm.program.expressions import Expression, Literal, Operand, TextOf
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import Subflow, Switch
+from apxm.program.program import AnyNode, Plan, Program
 from tests.plans import plan, program
 
 ARMS = ("a", "b", "c")

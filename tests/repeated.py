@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from apxm.program.program import AnyNode, Opener, Opening
+from apxm.program.openers import Opener, Opening
+from apxm.program.program import AnyNode
 
 
 class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):

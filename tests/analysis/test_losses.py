@@ -16,7 +16,9 @@ from msgspec.structs import replace
 from apxm.analysis.losses import TERMS, Losses, losses
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError
-from apxm.program.program import Literal, Operate, Program
+from apxm.program.expressions import Literal
+from apxm.program.nodes import Operate
+from apxm.program.program import Program
 from apxm.runtime import retries
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool

@@ -14,7 +14,9 @@ from apxm.analysis.work_span import longest_path, work
 from apxm.backends.protocol import BackendInfo, ModelRequest
 from apxm.compiler.pipeline import compile_source
 from apxm.errors import BackendError
-from apxm.program.program import Enter, Exit, Input, Literal, Operand, Subflow, Switch
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Enter, Exit, Input
+from apxm.program.openers import Subflow, Switch
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Trace
 from apxm.source import SourceFile

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import apxm
@@ -20,6 +21,7 @@ from apxm.backends.replay import ReplayBackend
 from apxm.backends.settings import OpenAISettings
 from apxm.config.selection import Selection, resolve
 from apxm.errors import ConfigurationError, UntrustedConfigurationError
+from tests.backends.test_chat_stream import SOUND, streamed
 from tests.servers import Server, completion
 
 SEVEN = """
@@ -84,6 +86,27 @@ def test_each_sample_of_a_prompt_is_recorded_once_and_answered_by_its_own(tmp_pa
         '"answer":{"text":' + json.dumps(lines(tmp_path)[3]["answer"]["text"])  # type: ignore[index]
         + ',"usage":{"input_tokens":12,"output_tokens":3},"model":"tiny-1"}}'
     )  # fmt: skip
+
+
+def test_an_answer_comes_in_parts_while_it_is_recorded_and_in_one_from_the_file(tmp_path: Path) -> None:
+    program = apxm.compile_text('agent A { @entry flow f() -> str { return ask("Hi") } }')
+
+    async def told(config: Path) -> list[str]:
+        parts: list[str] = []
+        result = await apxm.run_async(
+            program, config=config, journal=False, on_text=lambda part: parts.append(part.text)
+        )
+        assert result.value == "Hello."
+        return parts
+
+    async def go() -> None:
+        async with Server(streamed(*SOUND)) as server:
+            assert await told(configure(tmp_path, server)) == ["Hel", "lo."]
+            assert await told(configure(tmp_path, server)) == ["Hello."]
+            assert len(server.received) == 1
+        assert await told(configure(tmp_path)) == ["Hello."]
+
+    asyncio.run(go())
 
 
 def test_what_is_not_recorded_is_asked_for_alone(tmp_path: Path) -> None:
@@ -200,6 +223,18 @@ def test_half_of_a_line_is_dropped_and_what_others_added_is_seen(tmp_path: Path)
     other = Recorded("o3", answered(3).request, ModelAnswer("later"))
     assert first.add(other).answer.text == "answer", "the first that was written down counts"
     assert [line["operation"] for line in lines(tmp_path)] == ["o1", "o3"]
+
+
+def test_lines_that_others_put_in_another_order_are_read_anew_in_the_same_inode(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    mine = Recording(str(path))
+    mine.read_or_make()
+    mine.add(answered(2))
+    other = Recorded("o1", ModelRequest("a longer prompt"), ModelAnswer("longer"))
+    path.write_bytes(msgspec.json.encode(other) + b"\n" + path.read_bytes())
+    mine.add(answered(3))
+    assert [line["operation"] for line in lines(tmp_path)] == ["o1", "o2", "o3"]
+    assert {operation for _, operation in mine.answers} == {"o1", "o2", "o3"}
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from apxm.compiler.pipeline import compile_source
 from apxm.program.codec import decode, encode
-from apxm.program.program import (
-    AnyNode,
-    Compute,
-    Enter,
-    Exit,
-    FlowParameter,
-    Input,
-    Literal,
-    Operand,
-    Operate,
-    Output,
-    Plan,
-    Program,
-    Subflow,
-    Sum,
-    Switch,
-    TextOf,
-)
+from apxm.program.expressions import Literal, Operand, Sum, TextOf
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import Subflow, Switch
+from apxm.program.program import AnyNode, FlowParameter, Plan, Program
 from apxm.source import SourceFile
 
 

@@ -18,7 +18,9 @@ from apxm.ir.verify import verify_module
 from apxm.operations.types import Value
 from apxm.passes.pipeline import LEVELS
 from apxm.program.codec import decode, encode
-from apxm.program.program import Opener, Operate, Program, Subflow
+from apxm.program.nodes import Operate
+from apxm.program.openers import Opener, Subflow
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually

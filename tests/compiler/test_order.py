@@ -18,7 +18,8 @@ from apxm.ir.structure import Module
 from apxm.ir.summary import Summary
 from apxm.operations.effects import OUTPUT, TOOL, Access, Order, Resource, order_between
 from apxm.operations.types import Value
-from apxm.program.program import Program, Subflow
+from apxm.program.openers import Subflow
+from apxm.program.program import Program
 from apxm.runtime.frames import FailureToken, Frame
 from apxm.runtime.state import State, load
 from apxm.source import SourceFile

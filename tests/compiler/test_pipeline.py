@@ -19,7 +19,8 @@ from apxm.ir.text import print_module
 from apxm.language.parser import DEEPEST_NESTING
 from apxm.operations.types import DEEPEST_TYPE
 from apxm.program.codec import decode, encode
-from apxm.program.program import Operate, Subflow
+from apxm.program.nodes import Operate
+from apxm.program.openers import Subflow
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import verify
 from apxm.source import SourceFile

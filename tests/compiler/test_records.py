@@ -15,7 +15,8 @@ from apxm.errors import UsageError
 from apxm.operations.types import Value
 from apxm.program.codec import decode, encode
 from apxm.program.invocation import arguments_for
-from apxm.program.program import Operate, Program
+from apxm.program.nodes import Operate
+from apxm.program.program import Program
 from apxm.runtime.trace import Status, Trace
 from apxm.source import SourceFile
 from apxm.testing import ScriptedBackend, execute_virtually

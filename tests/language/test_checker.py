@@ -6,20 +6,10 @@ import pytest
 
 from apxm.compiler.check import check_source
 from apxm.errors import SourceError
+from apxm.language.checked import CheckedTree, FlowCall, OperationCall
 from apxm.language.checker import check
 from apxm.language.parser import parse, read_source
-from apxm.language.syntax import (
-    CallExpression,
-    CallStatement,
-    CheckedTree,
-    Expression,
-    FlowCall,
-    Let,
-    OperationCall,
-    Return,
-    Statement,
-    Switch,
-)
+from apxm.language.syntax import CallExpression, CallStatement, Expression, Let, Return, Statement, Switch
 from apxm.source import SourceFile
 
 PROGRAMS = Path(__file__).with_name("programs")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
 from apxm.program.codec import FORMAT_VERSION, MAGIC, decode, encode
-from apxm.program.program import Input, Literal, Operate, TextOf
+from apxm.program.expressions import Literal, TextOf
+from apxm.program.nodes import Input, Operate
 from apxm.program.verify import DEEPEST_EXPRESSION
 from tests.plans import ask, give, merge, plan, program
 from tests.random_plans import random_program

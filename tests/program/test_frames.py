@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
+from apxm.program.expressions import Literal
 from apxm.program.frames import EXPECTED, HIGH, LOW, MOST_OPEN_TURNS, SCENARIOS, SOURCE, FrameGraph
-from apxm.program.program import Literal, Opening, Subflow, Switch
+from apxm.program.openers import Opening, Subflow, Switch
 from apxm.program.statistics import flow_statistics
 from apxm.program.verify import FRAME_WORK, unfolded_work
 from apxm.reports.inspection import as_text, inspect

@@ -26,7 +26,9 @@ from apxm.operations.types import (
     record_of,
 )
 from apxm.program.codec import decode, encode
-from apxm.program.program import Cast, Compute, Literal, Program, TextForm
+from apxm.program.expressions import Cast, Literal, TextForm
+from apxm.program.nodes import Compute
+from apxm.program.program import Program
 from apxm.program.verify import verify
 from apxm.source import SourceFile
 from apxm.testing import execute_virtually

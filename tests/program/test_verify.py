@@ -6,30 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from apxm.errors import ArtifactError
-from apxm.program.program import (
-    AnyNode,
-    Apply,
-    Capability,
-    Compute,
-    DictOf,
-    Enter,
-    Exit,
-    Flow,
-    FlowParameter,
-    Input,
-    Literal,
-    Logic,
-    Operand,
-    Operate,
-    Output,
-    Plan,
-    PlanNames,
-    Program,
-    Settled,
-    Subflow,
-    Sum,
-    Switch,
-)
+from apxm.program.expressions import Apply, DictOf, Literal, Logic, Operand, Settled, Sum
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import Subflow, Switch
+from apxm.program.program import AnyNode, Capability, Flow, FlowParameter, Plan, PlanNames, Program
 from apxm.program.verify import verify
 from tests.plans import ask, give, merge, plan, program, show
 

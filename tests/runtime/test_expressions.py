@@ -6,7 +6,7 @@ import pytest
 
 from apxm.errors import OperationError
 from apxm.operations.types import LARGEST_TEXT, Value, text_form
-from apxm.program.program import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
+from apxm.program.expressions import DictOf, Expression, Field, ListOf, Literal, Operand, Sum, TextOf, ToFloat
 from apxm.runtime.expressions import collector, evaluator
 
 A, B = Operand(0), Operand(1)

@@ -25,7 +25,8 @@ from apxm.journal.reading import read
 from apxm.journal.rows import Answered, Discarded, Reserved, Settled, header_of
 from apxm.journal.runs import find_run, show_run
 from apxm.operations.answers import UNFIT
-from apxm.program.program import Operate, Program
+from apxm.program.nodes import Operate
+from apxm.program.program import Program
 from apxm.reports.call_log import CallLines
 from apxm.reports.journaled_runs import run_text
 from apxm.reports.summary import summary_line

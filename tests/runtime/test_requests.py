@@ -16,7 +16,8 @@ from apxm.backends.settings import OpenAISettings
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.operations.types import INT, STR, RecordField, Type, Value, list_of, optional, record_of
-from apxm.program.program import Literal, Operate
+from apxm.program.expressions import Literal
+from apxm.program.nodes import Operate
 from apxm.runtime.content import UnreadFiles
 from apxm.runtime.handlers.model import ModelCall, RequestForm
 

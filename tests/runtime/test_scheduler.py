@@ -11,20 +11,10 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest, Price
 from apxm.errors import BackendError, ConfigurationError, UsageError
-from apxm.program.program import (
-    Compute,
-    Enter,
-    Exit,
-    Field,
-    Input,
-    Literal,
-    NodeName,
-    Operand,
-    PlanNames,
-    Program,
-    Subflow,
-    Switch,
-)
+from apxm.program.expressions import Field, Literal, Operand
+from apxm.program.nodes import Compute, Enter, Exit, Input
+from apxm.program.openers import Subflow, Switch
+from apxm.program.program import NodeName, PlanNames, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value
-from apxm.program.program import AnyNode, Enter, Exit, Input, Literal, Operand, Output, Program, Subflow, Switch
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Enter, Exit, Input, Output
+from apxm.program.openers import Subflow, Switch
+from apxm.program.program import AnyNode, Program
 from apxm.program.verify import verify
 from apxm.runtime.frames import FailureToken, Frame
 from apxm.runtime.state import State, load

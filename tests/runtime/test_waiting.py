@@ -18,7 +18,9 @@ from apxm.journal.journal import Journal
 from apxm.journal.reading import read
 from apxm.journal.rows import Answered, Ended, Started, header_of
 from apxm.operations.types import Type
-from apxm.program.program import Literal, Operand, Operate, Program
+from apxm.program.expressions import Literal, Operand
+from apxm.program.nodes import Operate
+from apxm.program.program import Program
 from apxm.runtime.handlers import table
 from apxm.runtime.handlers.table import Handler, LoadedProgram
 from apxm.runtime.limits import BackendPool

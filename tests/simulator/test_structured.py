@@ -14,7 +14,8 @@ from apxm.backends.simulated import SimulatedBackend
 from apxm.compiler.pipeline import compile_source
 from apxm.operations.answers import UNFIT
 from apxm.operations.types import INT, STR, VERDICT, RecordField, Type, Value, conforms, list_of, record_of
-from apxm.program.program import Operate, Program
+from apxm.program.nodes import Operate
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually

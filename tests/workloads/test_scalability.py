@@ -6,7 +6,7 @@ import pytest
 
 from apxm.backends.numbers import counts
 from apxm.errors import UsageError
-from apxm.program.program import Operate
+from apxm.program.nodes import Operate
 from apxm.workloads.catalog import SCALABILITY
 from apxm.workloads.scalability import WIDEST, WRITTEN, programs, prompts, source_text
 

@@ -8,8 +8,11 @@ from functools import cache
 from math import inf
 
 from apxm.analysis.max_plus import Matrix, TurnTimes
+from apxm.program.expressions import Literal, Operand
 from apxm.program.frames import EXPECTED, HIGH, LOW, FrameGraph, Scenario, in_order
-from apxm.program.program import Enter, Exit, If, Input, Literal, Opener, Opening, Operand, Program, Repeat
+from apxm.program.nodes import Enter, Exit, Input
+from apxm.program.openers import If, Opener, Opening, Repeat
+from apxm.program.program import Program
 from apxm.program.unfolding import FrameRecord, Unfolding
 
 Place = tuple[int, int]

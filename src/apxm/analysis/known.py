@@ -13,26 +13,11 @@ from msgspec.structs import replace
 
 from apxm.errors import OperationError, UsageError
 from apxm.operations.types import Type, Value, parse_type
+from apxm.program.expressions import Cast, Expression, ListOf, Literal, Operand, ToFloat
 from apxm.program.frames import in_order
-from apxm.program.program import (
-    AnyNode,
-    Cast,
-    Compute,
-    Enter,
-    Exit,
-    Expression,
-    Flow,
-    Input,
-    ListOf,
-    Literal,
-    Opener,
-    Opening,
-    Operand,
-    Output,
-    Program,
-    Repeat,
-    ToFloat,
-)
+from apxm.program.nodes import Compute, Enter, Exit, Input, Output
+from apxm.program.openers import Opener, Opening, Repeat
+from apxm.program.program import AnyNode, Flow, Program
 from apxm.program.unfolding import Unfolding, path_of, unfold
 from apxm.runtime.expressions import evaluator
 

@@ -27,8 +27,9 @@ from msgspec import Struct
 
 from apxm.analysis.load import slowdowns
 from apxm.analysis.profile import Profile
+from apxm.program.expressions import Literal
 from apxm.program.frames import ends, in_order
-from apxm.program.program import Literal, Operate
+from apxm.program.nodes import Operate
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import ANOTHER_RUN, Attempt, OperationRecord, Place, Trace
 

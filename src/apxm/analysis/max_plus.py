@@ -11,7 +11,7 @@ from functools import cache
 from math import inf
 from operator import add
 
-from apxm.program.program import Repeat
+from apxm.program.openers import Repeat
 
 Vector = Sequence[float]
 """Instants; -inf is that of what nothing has to wait for."""

@@ -26,7 +26,10 @@ from apxm.analysis.usage import model_calls
 from apxm.errors import OperationError, UsageError
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.types import Type, Value, parse_type
-from apxm.program.program import AnyNode, Cast, Flow, Literal, Opener, Operate, Program, Repeat
+from apxm.program.expressions import Cast, Literal
+from apxm.program.nodes import Operate
+from apxm.program.openers import Opener, Repeat
+from apxm.program.program import AnyNode, Flow, Program
 from apxm.runtime.content import UnreadFiles
 from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall

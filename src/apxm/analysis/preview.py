@@ -18,7 +18,9 @@ from apxm.backends.protocol import AnyBackend
 from apxm.journal.rows import Answered
 from apxm.operations.types import Value, text_form
 from apxm.program.frames import SCENARIOS, Scenario
-from apxm.program.program import Flow, Opener, Opening, Operate
+from apxm.program.nodes import Operate
+from apxm.program.openers import Opener, Opening
+from apxm.program.program import Flow
 from apxm.program.unfolding import FrameRecord, unfold
 from apxm.runtime.content import ContentFiles, UnreadFiles
 from apxm.runtime.frames import Children, Frame

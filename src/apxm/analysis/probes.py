@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apxm.program.program import Expression, Flow, Literal, Names, NodeName, Operate, Plan, PlanNames, Program
+from apxm.program.expressions import Expression, Literal
+from apxm.program.nodes import Operate
+from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
 
 
 def prompt(number: int) -> str:

@@ -21,9 +21,12 @@ from apxm.errors import UsageError
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.types import JSON, Type, Value, parse_type
+from apxm.program.expressions import Literal
 from apxm.program.frames import EXPECTED, HIGH, LOW, SCENARIOS, Scenario
 from apxm.program.invocation import arguments_for
-from apxm.program.program import Flow, Literal, Operate, Program, Repeat
+from apxm.program.nodes import Operate
+from apxm.program.openers import Repeat
+from apxm.program.program import Flow, Program
 from apxm.program.unfolding import Unfolding, unfold
 from apxm.runtime.handlers.model import literal
 from apxm.runtime.trace import Trace

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from apxm.analysis.usage import calls_model, calls_tool
-from apxm.program.program import AnyNode, Compute, Enter, Exit, Input, Opener, Operate, Output, Program
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import Opener
+from apxm.program.program import AnyNode, Program
 
 Place = tuple[int, int]
 """A plan, and a node in it."""

@@ -13,31 +13,26 @@ from apxm.operations.definition import Family
 from apxm.operations.functions import FUNCTIONS, Function
 from apxm.operations.schemas import answer_format
 from apxm.operations.types import BOOL, FLOAT, INT, STR, Value, parse_type, text_form
-from apxm.program.frames import HIGH, LOW, Scenario
-from apxm.program.program import (
-    AnyNode,
+from apxm.program.expressions import (
     Apply,
     Cast,
-    Compute,
     DictOf,
-    Enter,
-    Exit,
     Expression,
     Field,
-    Input,
     ListOf,
     Literal,
     Logic,
-    Opener,
     Operand,
-    Operate,
-    Output,
     Settled,
     Sum,
     TextForm,
     TextOf,
     ToFloat,
 )
+from apxm.program.frames import HIGH, LOW, Scenario
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import Opener
+from apxm.program.program import AnyNode
 from apxm.runtime.trace import OperationRecord, Trace
 
 TYPICAL_ANSWER = 256

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from apxm.program.frames import ends, in_order
-from apxm.program.program import Operate
+from apxm.program.nodes import Operate
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.trace import OperationRecord, Trace
 

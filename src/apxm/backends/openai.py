@@ -21,17 +21,16 @@ from apxm.backends.chat import MalformedAnswerError, NoCompletionError, decode_a
 from apxm.backends.chat_stream import ChatStream
 from apxm.backends.choice import UnreadableAnswerError
 from apxm.backends.content import TooLargeError, unpacked
-from apxm.backends.endpoint import Endpoint, openai_info, parse_endpoint, shown_origin
+from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
 from apxm.backends.error_report import read_error_body
 from apxm.backends.models import Models, decode_models
 from apxm.backends.protocol import SCHEMA_REFUSED, ModelAnswer, ModelRequest, Tell
-from apxm.backends.proxies import proxy_for, proxy_secrets
-from apxm.backends.redaction import Redactor
+from apxm.backends.proxies import proxy_for
+from apxm.backends.request_headers import redactor, request_headers
 from apxm.backends.response_headers import retry_after, service_time, should_retry
-from apxm.backends.secrets import is_telling, read_value, reference
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.transport import Client
-from apxm.errors import BackendError, ConfigurationError
+from apxm.errors import BackendError
 from apxm.source import printable, shortened
 
 T = TypeVar("T")
@@ -73,7 +72,7 @@ class OpenAIBackend:
     ) -> None:
         """Reads the keys, certificates and proxies it needs. Raises `ConfigurationError`; `where` names the file."""
         endpoint = parse_endpoint(settings.endpoint, setting=f"backends.{name}.endpoint", where=where)
-        headers = _headers(name, settings, environment, endpoint.authorization, where)
+        headers = request_headers(name, settings, environment, endpoint.authorization, where)
         self._settings = settings
         self._patience_s = _STARTING_S if endpoint.local and settings.retries is None else None
         self._shown = endpoint.shown
@@ -352,54 +351,3 @@ def _status(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
-
-
-# --- headers -------------------------------------------------------------------------------------------------------
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "content-type", "transfer-encoding"})
-
-
-def _headers(
-    name: str, settings: OpenAISettings, environment: Mapping[str, str], from_url: str | None, where: str | None
-) -> dict[str, str]:
-    """The headers of every request, their names in lower case."""
-    headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "apxm"}
-    headers["accept-encoding"] = "gzip, zstd, br"  # what the client and we unpack between us
-    credentials: list[str] = []
-    if settings.api_key is not None:
-        key = read_value(settings.api_key, environment, setting=f"backends.{name}.api_key", where=where)
-        headers["authorization"] = f"Bearer {key}"
-        credentials.append("api_key")
-    if from_url is not None:
-        headers["authorization"] = from_url
-        credentials.append("the endpoint's user and password")
-    for given, value in settings.headers.items():
-        setting = f"backends.{name}.headers.{given}"
-        header = given.lower()
-        if not _NAME.fullmatch(given) or header in _OURS:
-            raise ConfigurationError(f"{setting}: this header cannot be set", where=where)
-        headers[header] = read_value(value, environment, setting=setting, where=where)
-        if header == "authorization":
-            credentials.append(f"headers.{given}")
-    if len(credentials) > 1:
-        raise ConfigurationError(
-            f"backends.{name}: {' and '.join(credentials)} both set the Authorization header, expected one of them",
-            where=where,
-        )
-    return headers
-
-
-def redactor(
-    settings: OpenAISettings, endpoint: Endpoint, headers: Mapping[str, str], environment: Mapping[str, str]
-) -> Redactor:
-    """What takes the secrets of a backend out of what others say; `headers` are those that are sent."""
-    keys = [*endpoint.keys, *proxy_secrets(environment)]
-    others = [*endpoint.secrets]
-    referenced = {name.lower() for name, value in settings.headers.items() if reference(value) is not None}
-    for name, value in headers.items():
-        if is_telling(name):
-            keys += [value, *value.split()[1:]]
-        elif name in referenced:
-            others += [value, *value.split()[1:]]
-    return Redactor(keys, others)

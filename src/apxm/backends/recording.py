@@ -59,10 +59,11 @@ class Recording:
         self.answers: dict[tuple[bytes, str], Recorded] = {}
         """By request and operation."""
         self._read_to = 0
-        """How far the file was read; what is behind that others have added since."""
+        """Where the last whole line ends."""
         self._ended = True
         """Whether that is the end of a line; editors leave it out."""
-        self._file: os.stat_result | None = None
+        self._seen: tuple[int, ...] = ()
+        """What `_state` was when the file was last read or written here."""
         self._added = False
 
     def read(self) -> None:
@@ -92,6 +93,7 @@ class Recording:
                     line = _encode(recorded) + b"\n"
                     self._read_to += write_all(descriptor, line if self._ended else b"\n" + line)
                     self._ended = True
+                    self._seen = _state(descriptor)
                 except OSError as error:
                     raise self._unusable(error) from None
                 self.answers[key] = recorded
@@ -132,19 +134,16 @@ class Recording:
             return False
 
     def _read(self, descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        if self._file is None or not os.path.samestat(self._file, found) or found.st_size < self._read_to:
-            self._read_to = 0
-        self._file = found
-        if found.st_size > LARGEST:
-            raise ConfigurationError(f"the file is larger than {LARGEST // 1024**2} MiB", where=printable(self.path))
-        if found.st_size == self._read_to:
+        """Reads all of it, unless nobody else wrote: others may have put its lines in another order, and a file that
+        replaced it may have its inode."""
+        seen = _state(descriptor)
+        if seen == self._seen:
             return
-        first = self._read_to == 0
-        os.lseek(descriptor, self._read_to, os.SEEK_SET)
+        if os.fstat(descriptor).st_size > LARGEST:
+            raise ConfigurationError(f"the file is larger than {LARGEST // 1024**2} MiB", where=printable(self.path))
         with open(descriptor, "rb", closefd=False) as file:
-            content = file.read()
-        lines = content.splitlines(keepends=True)
+            lines = file.readlines()
+        self._read_to, self._ended = 0, True
         for number, line in enumerate(lines, 1):
             self._ended = line.endswith(b"\n")
             if not line.strip():
@@ -155,18 +154,24 @@ class Recording:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 if not self._ended:
                     self._ended = True
-                    return  # its writer was killed
-                place = f":{number}" if first else ""
+                    break  # its writer was killed
                 raise ConfigurationError(
-                    f"this line is no recorded answer: {error}", where=printable(f"{self.path}{place}"),
+                    f"this line is no recorded answer: {error}", where=printable(f"{self.path}:{number}"),
                     hint="undo what was done to it, or delete it, and the answer is recorded anew",
                 ) from None  # fmt: skip
             self._read_to += len(line)
             self.answers.setdefault((request_key(recorded.request), recorded.operation), recorded)
+        self._seen = seen
 
     def _unusable(self, error: OSError) -> ConfigurationError:
         what = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
         return ConfigurationError(what, where=printable(self.path))
+
+
+def _state(descriptor: int) -> tuple[int, ...]:
+    """Changes with whatever is written to a file."""
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def _locks(path: str) -> ModuleType:

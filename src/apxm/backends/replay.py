@@ -7,11 +7,12 @@ so seven samples of one prompt are seven, and which operation has which does not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from msgspec.structs import asdict, replace
 
-from apxm.backends.protocol import NO_LIMITS, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest
+from apxm.backends.protocol import NO_LIMITS, BackendInfo, CoroutineBackend, ModelAnswer, ModelRequest, Tell
 from apxm.backends.recording import Recorded, Recording, request_key
 from apxm.errors import BackendError, ConfigurationError
 from apxm.source import shortened
@@ -48,10 +49,20 @@ class ReplayBackend:
         self.can_see: bool = True if of is None else getattr(of, "can_see", False)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
+        return await self._answer(request, None if self._of is None else self._of.call)
+
+    async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
+        """`call`; an answer that is recorded now comes in parts, if the recorded backend gives them."""
+        stream = getattr(self._of, "call_stream", None)
+        return await self.call(request) if stream is None else await self._answer(request, partial(stream, tell=tell))
+
+    async def _answer(
+        self, request: ModelRequest, ask: Callable[[ModelRequest], Awaitable[ModelAnswer]] | None
+    ) -> ModelAnswer:
         operation, request = request.operation or "", replace(request, operation=None)
         found = self._recording.answers.get((request_key(request), operation))
-        if found is None and self._of is not None:
-            answer = await self._of.call(request)
+        if found is None and ask is not None:
+            answer = await ask(request)
             try:
                 found = self._recording.add(Recorded(operation, request, replace(answer, service_ns=None)))
             except ConfigurationError as error:

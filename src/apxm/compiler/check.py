@@ -16,9 +16,10 @@ from apxm.ir.core import Op
 from apxm.ir.operations import OperateOp
 from apxm.ir.structure import Module
 from apxm.ir.summary import Summary
+from apxm.language.checked import CheckedTree
 from apxm.language.checker import check
 from apxm.language.parser import parse
-from apxm.language.syntax import CallExpression, CheckedTree, For
+from apxm.language.syntax import CallExpression, For
 from apxm.operations.effects import TOOL, Access
 from apxm.passes.remove_unused import UnusedOperations
 from apxm.source import Diagnostic, SourceFile

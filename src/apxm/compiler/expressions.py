@@ -27,10 +27,9 @@ from apxm.ir.values import (
     ToFloatOp,
     ValueOp,
 )
-from apxm.program.program import (
+from apxm.program.expressions import (
     Apply,
     Cast,
-    Compute,
     DictOf,
     Expression,
     Field,
@@ -45,6 +44,7 @@ from apxm.program.program import (
     ToFloat,
     parts_of,
 )
+from apxm.program.nodes import Compute
 
 MOST_LEAVES = 64
 """How many operands and constants an expression may hold that folds into its user; a `Compute` node holds others."""

@@ -18,31 +18,10 @@ from apxm.ir.summary import Summary
 from apxm.ir.values import ConstantOp, ValueOp
 from apxm.operations.effects import Access, Order
 from apxm.operations.types import NONE
-from apxm.program.program import (
-    AnyNode,
-    Compute,
-    Enter,
-    Exit,
-    Expression,
-    Flow,
-    FlowParameter,
-    If,
-    Input,
-    Literal,
-    Names,
-    NodeName,
-    Operand,
-    Operate,
-    OrderEdge,
-    Output,
-    Plan,
-    PlanNames,
-    Program,
-    Repeat,
-    Subflow,
-    Switch,
-    Try,
-)
+from apxm.program.expressions import Expression, Literal, Operand
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import If, Repeat, Subflow, Switch, Try
+from apxm.program.program import AnyNode, Flow, FlowParameter, Names, NodeName, OrderEdge, Plan, PlanNames, Program
 
 
 def lower(module: Module, *, file: str, optimization_level: int) -> Program:

@@ -27,8 +27,8 @@ from apxm.ir.values import (
     converted,
 )
 from apxm.language import syntax
+from apxm.language.checked import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.language.literals import constant_value
-from apxm.language.syntax import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.operations.catalog import CONTENT_KINDS, TOOL_OPTIONS
 from apxm.operations.definition import Family
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF

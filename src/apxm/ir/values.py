@@ -8,7 +8,7 @@ from apxm.ir.core import InvalidModule, Op, SSAValue
 from apxm.ir.literals import written
 from apxm.operations.functions import FUNCTIONS, Function
 from apxm.operations.types import BOOL, BUILT_IN, FLOAT, INT, JSON, STR, Type, Value, assignable, conforms, list_of
-from apxm.program.program import Connective
+from apxm.program.expressions import Connective
 
 
 class ValueOp(Op):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.garbage import without_collector
+from apxm.language.checked import CheckedTree
 from apxm.language.constructs import FlowConstructs
 from apxm.language.cycles import around, cycles
 from apxm.language.declarations import DeclaredAgent, Findings, declare
@@ -16,7 +17,7 @@ from apxm.language.later import refuse_later
 from apxm.language.literals import is_literal
 from apxm.language.records import declare_records
 from apxm.language.report import UNKNOWN, Report
-from apxm.language.syntax import CheckedTree, Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
+from apxm.language.syntax import Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
 from apxm.operations.definition import Callee
 from apxm.operations.types import STR, Type
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apxm.frozen import FrozenRecord
 from apxm.language import later
+from apxm.language.checked import DeclaredCapability, FlowCall, OperationCall, ToolCall
 from apxm.language.elsewhere import DEFAULTS as DEFAULT_ADVICE
 from apxm.language.names import Names
 from apxm.language.records import Records, resolve
@@ -13,14 +14,10 @@ from apxm.language.syntax import (
     CallExpression,
     Capability,
     Construct,
-    DeclaredCapability,
     Expression,
     Flow,
-    FlowCall,
     NamedArgument,
-    OperationCall,
     SyntaxTree,
-    ToolCall,
 )
 from apxm.operations.catalog import OPERATIONS, OPTIONS
 from apxm.operations.definition import Callee, Parameter

@@ -7,6 +7,7 @@ from typing import TypeGuard
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments, match_arguments
+from apxm.language.checked import FlowCall, OperationCall
 from apxm.language.declarations import DeclaredAgent, DeclaredCapability, DeclaredFlow, Findings
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.later import OPERATIONS as LATER_OPERATIONS
@@ -126,7 +127,7 @@ class FlowCalls(FlowToolCalls):
         positional = tuple([given[p.name] for p in operation.operands if p.name in given])
         content = [self._content.get(argument) for argument in matched.variadic]
         variadic = [found[1] if found else each for found, each in zip(content, matched.variadic, strict=True)]
-        self._findings.calls[call] = syntax.OperationCall(
+        self._findings.calls[call] = OperationCall(
             operation=operation,
             arguments=(*positional, *variadic),
             options=options,
@@ -157,7 +158,7 @@ class FlowCalls(FlowToolCalls):
     def _flow(self, call: syntax.CallExpression, callee: DeclaredFlow) -> Type:
         matched, _ = self._check(call, callee.callee)
         arguments = [matched.given.get(p.name.text, p.default) for p in callee.flow.parameters]
-        self._findings.calls[call] = syntax.FlowCall(
+        self._findings.calls[call] = FlowCall(
             agent=callee.agent, flow=callee.flow, arguments=tuple(a for a in arguments if a is not None)
         )
         self._callees.append((call, callee))
@@ -242,7 +243,7 @@ class FlowCalls(FlowToolCalls):
 
     def _choices_of_call(self, call: syntax.CallExpression) -> tuple[str, ...]:
         found = self._findings.calls.get(call)
-        choices = found.options.get("choices") if isinstance(found, syntax.OperationCall) else None
+        choices = found.options.get("choices") if isinstance(found, OperationCall) else None
         return () if choices is None else _texts(choices)
 
     def _check_emptiness(self, operation: Operation, matched: MatchedArguments) -> None:

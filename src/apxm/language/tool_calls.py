@@ -12,9 +12,9 @@ from typing import Any, cast
 
 from apxm.language import syntax
 from apxm.language.arguments import MatchedArguments
+from apxm.language.checked import DeclaredCapability, ToolCall
 from apxm.language.expressions import FlowExpressions
 from apxm.language.report import UNKNOWN
-from apxm.language.syntax import DeclaredCapability
 from apxm.operations.catalog import TOOL_OPTIONS
 from apxm.operations.definition import Callee, Operation, Parameter
 from apxm.operations.types import JSON, Type, Value, conforms
@@ -113,7 +113,7 @@ class FlowToolCalls(FlowExpressions):
             message = f"`{tool}` is not declared `readonly`, so no call of it is made again"
             advice = "leave `retries:` out; a capability that changes nothing is declared `readonly`"
             self._report.error("unknown-argument", message, options["retries"].span, advice)
-        self._findings.calls[call] = syntax.ToolCall(tool=tool, arguments=arguments, options=options, declared=declared)
+        self._findings.calls[call] = ToolCall(tool=tool, arguments=arguments, options=options, declared=declared)
 
     def _entries(self, arguments: Sequence[syntax.Expression]) -> tuple[syntax.NamedArgument, ...] | None:
         """The entries of an object that is given alone, as itself or as a literal text that is one; else None."""

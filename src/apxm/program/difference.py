@@ -8,7 +8,9 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from apxm.program.program import AnyNode, Compute, NodeName, Opener, Operate, Output, PlanNames, Program
+from apxm.program.nodes import Compute, Operate, Output
+from apxm.program.openers import Opener
+from apxm.program.program import AnyNode, NodeName, PlanNames, Program
 
 _encode = msgspec.msgpack.Encoder().encode
 """What is compared is compared as bytes: to Python objects are equal whatever the order of their keys, and 1 == 1.0."""

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from apxm.errors import ArtifactError
-from apxm.program.program import Opening, Plan
+from apxm.program.openers import Opening
+from apxm.program.program import Plan
 
 MOST_OPEN_TURNS = 4096
 """Most turns of one opener of a frame that are open at once, where a run does not say: a list of a million takes no

@@ -15,7 +15,9 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from apxm.program.frames import HIGH, LOW, FrameGraph, ends, in_order
-from apxm.program.program import Enter, Exit, Flow, Opener, Operate, Program
+from apxm.program.nodes import Enter, Exit, Operate
+from apxm.program.openers import Opener
+from apxm.program.program import Flow, Program
 from apxm.program.unfolding import Unfolding, unfold
 
 MOST_UNFOLDED = 50_000

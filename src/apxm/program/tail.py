@@ -7,7 +7,10 @@ from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family
 from apxm.operations.effects import Effect
 from apxm.operations.types import STR
-from apxm.program.program import Compute, Exit, Flow, Opener, Operand, Operate, Output, Program
+from apxm.program.expressions import Operand
+from apxm.program.nodes import Compute, Exit, Operate, Output
+from apxm.program.openers import Opener
+from apxm.program.program import Flow, Program
 
 _Port = tuple[int, int]
 """A plan, and one of its outputs."""

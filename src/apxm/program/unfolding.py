@@ -9,7 +9,9 @@ from functools import cache
 from typing import NamedTuple, overload
 
 from apxm.errors import UsageError
-from apxm.program.program import AnyNode, Enter, Exit, Flow, Input, Opener, Program
+from apxm.program.nodes import Enter, Exit, Input
+from apxm.program.openers import Opener
+from apxm.program.program import AnyNode, Flow, Program
 
 MOST_NODES = 10_000_000
 """The most nodes that one run may unfold into."""

@@ -9,32 +9,23 @@ from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family, Operation
 from apxm.operations.functions import FUNCTIONS
 from apxm.operations.types import BUILT_IN, JSON, Type, conforms, parse_type
-from apxm.program.frames import SOURCE, FrameGraph
-from apxm.program.program import (
-    AnyNode,
+from apxm.program.expressions import (
     Apply,
-    Capability,
     Cast,
-    Compute,
     DictOf,
-    Enter,
-    Exit,
     Expression,
-    Flow,
-    Input,
     Literal,
     Logic,
-    Opener,
     Operand,
-    Operate,
-    Output,
-    Plan,
-    Program,
     Settled,
     Sum,
     TextForm,
     parts_of,
 )
+from apxm.program.frames import SOURCE, FrameGraph
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import Opener
+from apxm.program.program import AnyNode, Capability, Flow, Plan, Program
 from apxm.program.records import flaw_of, verify_records
 
 MOST_NODES = 4_000_000

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from apxm.program.program import Enter, Exit, Flow, Opener, Operate, Plan, PlanNames, Program
+from apxm.program.nodes import Enter, Exit, Operate
+from apxm.program.openers import Opener
+from apxm.program.program import Flow, Plan, PlanNames, Program
 from apxm.program.statistics import PlanStatistics, flow_statistics
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned

@@ -9,7 +9,8 @@ from apxm.errors import UsageError, hint_for
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Family, Operation, Parameter
 from apxm.operations.functions import FUNCTIONS
-from apxm.program.program import Literal, Operate
+from apxm.program.expressions import Literal
+from apxm.program.nodes import Operate
 from apxm.reports.tables import aligned, paragraph
 from apxm.runtime.content import UnreadFiles
 from apxm.runtime.handlers.model import ModelCall, RequestForm

@@ -12,7 +12,7 @@ from apxm.operations.plain import converted
 from apxm.operations.sequences import entry, joined
 from apxm.operations.text_forms import text_form_of
 from apxm.operations.types import Value, add_up, text_form
-from apxm.program.program import (
+from apxm.program.expressions import (
     Apply,
     Cast,
     DictOf,

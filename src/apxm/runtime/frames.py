@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.program.frames import MOST_OPEN_TURNS
-from apxm.program.program import AnyNode, Enter, Exit, Input, Opening, Output, Plan, Program
+from apxm.program.nodes import Enter, Exit, Input, Output
+from apxm.program.openers import Opening
+from apxm.program.program import AnyNode, Plan, Program
 from apxm.program.unfolding import FrameTable
 from apxm.runtime.expressions import Evaluate, Failed, evaluator
 from apxm.runtime.handlers.inline import InlineOperation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apxm.program.program import Repeat
+from apxm.program.openers import Repeat
 
 
 class TurnPorts:

@@ -16,7 +16,8 @@ from apxm.journal.rows import Answered, History
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import select_flow
-from apxm.program.program import Flow, Operate
+from apxm.program.nodes import Operate
+from apxm.program.program import Flow
 from apxm.runtime.content import UnreadFiles
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.model import ModelCall, RequestForm

@@ -15,25 +15,10 @@ from apxm.errors import OperationError
 from apxm.operations.labels import matching_label
 from apxm.operations.plain import kind_of
 from apxm.operations.types import Value
-from apxm.program.program import (
-    AnyNode,
-    Compute,
-    Enter,
-    Exit,
-    Expression,
-    If,
-    Input,
-    Logic,
-    Operand,
-    Operate,
-    Output,
-    Program,
-    Repeat,
-    Subflow,
-    Switch,
-    Try,
-    parts_of,
-)
+from apxm.program.expressions import Expression, Logic, Operand, parts_of
+from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
+from apxm.program.openers import If, Repeat, Subflow, Switch, Try
+from apxm.program.program import AnyNode, Program
 from apxm.runtime.expressions import Needed, evaluator
 from apxm.runtime.frames import Action, FailureToken, Frame, Frames, LoadedPlan, Replace
 from apxm.runtime.handlers.inline import Emit, InlineOperation

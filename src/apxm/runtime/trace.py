@@ -19,7 +19,8 @@ from typing import NamedTuple
 from apxm.backends.protocol import Usage
 from apxm.operations.answers import UNFIT
 from apxm.operations.types import Value
-from apxm.program.program import Flow, Operate, Program
+from apxm.program.nodes import Operate
+from apxm.program.program import Flow, Program
 from apxm.program.unfolding import FrameRecord, path_of
 from apxm.runtime.budget import Budget
 from apxm.runtime.stopped import Stopped

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
-from apxm.program.program import Opening, Try
+from apxm.program.openers import Opening, Try
 from apxm.program.unfolding import path_of
 from apxm.runtime.frames import FailureToken, Frame, Frames, LoadedPlan, Scope
 

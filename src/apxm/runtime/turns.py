@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.operations.types import Value
-from apxm.program.program import Opening
+from apxm.program.openers import Opening
 from apxm.runtime.frames import Children, FailureToken, Frame, Frames, LoadedPlan
 from apxm.runtime.ports import TurnPorts
 

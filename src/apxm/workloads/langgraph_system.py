@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from apxm.backends.endpoint import parse_endpoint
-from apxm.backends.openai import redactor
+from apxm.backends.request_headers import redactor
 from apxm.backends.secrets import read_value
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import UsageError

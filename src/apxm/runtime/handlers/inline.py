@@ -8,7 +8,7 @@ from typing import cast
 from apxm.errors import OperationError
 from apxm.operations.sequences import joined
 from apxm.operations.types import Value, text_form
-from apxm.program.program import Operate
+from apxm.program.nodes import Operate
 from apxm.runtime.expressions import Collect, collector
 
 Emit = Callable[[str], None]

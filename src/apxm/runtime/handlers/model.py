@@ -27,7 +27,8 @@ from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
 from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
-from apxm.program.program import Literal, Operate
+from apxm.program.expressions import Literal
+from apxm.program.nodes import Operate
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer

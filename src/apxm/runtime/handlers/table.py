@@ -10,7 +10,9 @@ from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
 from apxm.operations.types import Type
-from apxm.program.program import Flow, Opener, Operate, Program
+from apxm.program.nodes import Operate
+from apxm.program.openers import Opener
+from apxm.program.program import Flow, Program
 from apxm.runtime.frames import LoadedPlan, Replace
 from apxm.runtime.handlers.inline import InlineOperation, inline_operation
 from apxm.runtime.handlers.model import ModelCall

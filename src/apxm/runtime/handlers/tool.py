@@ -9,7 +9,7 @@ from typing import Any, cast
 from apxm.errors import ConfigurationError, OperationError
 from apxm.operations.plain import kind_of
 from apxm.operations.types import Type, Value, check_size, parse_type
-from apxm.program.program import Operate
+from apxm.program.nodes import Operate
 from apxm.runtime.expressions import evaluator
 from apxm.runtime.handlers.model import literal
 from apxm.runtime.loops import limit_ns
