@@ -92,7 +92,7 @@ def _end(first: object, *others: object) -> Any:
     if not isinstance(first, Asked):
         return first
     try:
-        return RUN.get().answer(first)
+        return asking.answer(first)
     except BaseException:
         for other in others:
             if isinstance(other, Asked):
@@ -103,7 +103,7 @@ def _end(first: object, *others: object) -> Any:
 def _role_of(function: object) -> Role | None:
     if function is each:
         return Role(each=True)
-    if isinstance(function, types.FunctionType) and function in asking.NAMES:
+    if isinstance(function, types.FunctionType) and function in asking.ALL:
         return Role(asks=True)
     if isinstance(function, Flow):
         return UNKNOWN
@@ -113,7 +113,7 @@ def _role_of(function: object) -> Role | None:
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
     if isinstance(function, Flow):
         return function.lanes
-    if isinstance(function, types.FunctionType) and function in asking.NAMES:
+    if isinstance(function, types.FunctionType) and function in asking.ALL:
         return function
     return TWINS.of(function)
 

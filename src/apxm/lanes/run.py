@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from traceback import walk_tb
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from greenlet import GreenletExit
 from msgspec.structs import replace
@@ -16,7 +16,9 @@ from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.types import Value
-from apxm.program.program import Compute, Flow, Literal, Names, NodeName, Operate, Plan, PlanNames, Program
+from apxm.program.expressions import Literal
+from apxm.program.nodes import Compute, Operate
+from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.calls import Calls
@@ -74,13 +76,15 @@ class Site(NamedTuple):
 class Asked:
     """A call that a lane has made, and what came of it."""
 
-    __slots__ = ("awaited", "call", "error", "lane", "node", "over", "value")
+    __slots__ = ("awaited", "call", "error", "lane", "made", "node", "over", "value")
 
     def __init__(self, lane: Lane, node: int) -> None:
         self.lane = lane
         self.node = node
         self.call: Call | None = None
         """None where an earlier process made it."""
+        self.made: Callable[[Value], Any] | None = None
+        """Makes of the answer what the code wants; None where that is the answer."""
         self.awaited = False
         self.over = False
         self.value: Value = None

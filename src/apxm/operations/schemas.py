@@ -44,9 +44,14 @@ def answer_format(expected: Type, choices: Sequence[str] = ()) -> AnswerFormat:
     """The format of an answer of type `expected`, or of one that is exactly one of `choices`."""
     inner = _one_of(choices) if choices else schema_of(expected)
     whole = inner if expected.fields is not None and not choices else _object({ANSWER: inner})
-    name = _NO_NAME.sub("_", "choice" if choices else str(expected)).strip("_")[:_LONGEST_NAME] or ANSWER
+    name = plain_name("choice" if choices else str(expected))
     written = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
     return AnswerFormat(name, written, strict=not holds_json(expected))
+
+
+def plain_name(name: str) -> str:
+    """A name as `AnswerFormat` has it."""
+    return _NO_NAME.sub("_", name).strip("_")[:_LONGEST_NAME] or ANSWER
 
 
 def schema_of(expected: Type) -> dict[str, Any]:
