@@ -11,6 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from apxm.api import to_the_end
 from apxm.lanes import asking
+from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.rewriting import PREFIX
 from apxm.lanes.run import RUN, Asked
@@ -140,6 +141,7 @@ TWINS = Twins(
             "made_dict": dict,
             "made_iter": iter,
             "made_set": set,
+            "manage": _touching.manage,
             "own": _touching.own,
             "Returned": Returned,
             "run_each": _run_each,
@@ -158,6 +160,19 @@ TWINS = Twins(
     },
     _role_of,
 )  # fmt: skip
+
+
+def users(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """A traceback without what is ours, and what ran it: the user's own lines."""
+    entries: list[types.TracebackType] = []
+    while traceback is not None:
+        if is_users(traceback.tb_frame.f_code.co_filename):
+            entries.append(traceback)
+        traceback = traceback.tb_next
+    found: types.TracebackType | None = None
+    for entry in reversed(entries):
+        found = types.TracebackType(found, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return found
 
 
 class Flow(Generic[P, R]):
@@ -196,11 +211,18 @@ class Flow(Generic[P, R]):
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
         event loop."""
-        return to_the_end(self.run_async(*arguments, **named), f"{self.function.__name__}.run")
+        name = f"{self.function.__name__}.run"
+        try:
+            return to_the_end(self._run(lambda: self.lanes(*arguments, **named)), name)
+        except BaseException as error:
+            raise error.with_traceback(users(error.__traceback__)) from error.__cause__
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
-        return await self._run(lambda: self.lanes(*arguments, **named))
+        try:
+            return await self._run(lambda: self.lanes(*arguments, **named))
+        except BaseException as error:
+            raise error.with_traceback(users(error.__traceback__)) from error.__cause__
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was

@@ -5,7 +5,6 @@ Whatever is not known here may do anything, and waits for its turn.
 
 from __future__ import annotations
 
-import builtins
 import collections
 import functools
 import os
@@ -54,8 +53,7 @@ _CHANGING = frozenset(
     {
         "_csv.writer", "csv.DictWriter", "csv.register_dialect", "_csv.field_size_limit", "json.dump", "time.sleep",
         "pprint.pprint", "pprint.pp", "builtins.breakpoint", "builtins.compile", "builtins.eval", "builtins.exec",
-        "builtins.exit", "builtins.input", "builtins.open", "builtins.quit", "builtins.__import__", "builtins.print",
-        "builtins.vars", "builtins.locals", "builtins.globals", "inspect.stack", "_functools.partial", "operator.call",
+        "builtins.exit", "builtins.input", "builtins.open", "builtins.quit", "builtins.__import__", "builtins.vars", "builtins.locals", "builtins.globals", "inspect.stack", "_functools.partial", "operator.call",
         "_operator.call",
     }
 )  # fmt: skip
@@ -100,6 +98,8 @@ def known(function: Callable[..., Any]) -> Known | None:
         return None
     if module == "builtins" or module in _LOOKING or (module in ("posix", "nt", "os") and name in _LOOKING_OF_OS):
         return Known.NOTHING
+    if module.startswith("apxm."):
+        return Known.NOTHING  # the functions of this package see to their lanes themselves
     if isinstance(function, type) and issubclass(function, BaseException | Enum):
         return Known.NOTHING
     return None
@@ -145,9 +145,29 @@ def _is_frozen(kind: type) -> bool:
     return kind.__name__ in _FROZEN_TYPES
 
 
+def is_users_class(made: type) -> bool:
+    """Whether a class is the user's own."""
+    module = sys.modules.get(made.__module__)
+    file = getattr(module, "__file__", None)
+    if made.__module__ in ("builtins", "__main__") or file is None:
+        return made.__module__ != "builtins" and made.__module__ not in sys.builtin_module_names
+    return is_users(file)
+
+
+def only_keeps(made: type) -> bool:
+    """Whether making an object of a class does nothing but keep what it is given."""
+    if hasattr(made, "__post_init__") or hasattr(made, "model_post_init") and "model_post_init" in vars(made):
+        return False
+    kept = hasattr(made, "__dataclass_fields__") or hasattr(made, "__struct_fields__") or hasattr(made, "model_fields")
+    initialize: object = made.__init__
+    return kept or issubclass(made, Enum | BaseException) or initialize is object.__init__ or hasattr(made, "_fields")
+
+
 def is_users(file: str) -> bool:
     """Whether code in a file is the user's own, and not that of Python or of an installed package."""
-    return not file.startswith("<frozen") and not any(map(os.path.abspath(file).startswith, _OTHERS)) and "site-packages" not in file and "dist-packages" not in file
+    if file.startswith("<frozen") or file.endswith(".pyx") or "site-packages" in file or "dist-packages" in file:
+        return False
+    return not any(map(os.path.abspath(file).startswith, _OTHERS))
 
 
 _OTHERS = tuple(

@@ -287,7 +287,8 @@ class Rewriter(ast.NodeTransformer):
         return found
 
     def visit_For(self, node: ast.For) -> Any:
-        if isinstance(node.iter, ast.Call) and self._role_of(node.iter.func).each:
+        if isinstance(node.iter, ast.Call) and (found := self._promised(node.iter)) is not None:
+            node.iter = found
             return self._each(node)
         before = [self._turn(name, node) for name in sorted(bound_names([node.target])) if self._rule(name) is Rule.TURN]
         node.iter = self._ours("iterate", self.visit(node.iter)) if isinstance(node.iter, ast.Name | ast.Attribute | ast.Subscript) else self.visit(node.iter)
@@ -300,9 +301,7 @@ class Rewriter(ast.NodeTransformer):
     def visit_With(self, node: ast.With) -> Any:
         names: list[str] = []
         for item in node.items:
-            item.context_expr = self.visit(item.context_expr)
-            if isinstance(item.context_expr, ast.Name | ast.Attribute):
-                item.context_expr = self._ours("touch", item.context_expr)
+            item.context_expr = self._ours("manage", self.visit(item.context_expr))
             if item.optional_vars is not None:
                 names += sorted(bound_names([item.optional_vars]))
                 item.optional_vars = self._target(item.optional_vars)
@@ -362,6 +361,10 @@ class Rewriter(ast.NodeTransformer):
         node.args = [self.visit(each) for each in node.args]
         node.keywords = [self.visit(each) for each in node.keywords]
         func = self.visit_Attribute(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
+        if isinstance(node.func, ast.Name) and node.func.id == "print":
+            for keyword in node.keywords:
+                if keyword.arg == "file":
+                    keyword.value = _at(self._ours("touch", keyword.value), keyword.value)
         plain = role.each or role.asks or role.known is Known.NOTHING
         if not plain:
             node.func = _at(self._ours("call_at_turn" if self._needs_turn(role) else "call", func), node.func)
@@ -426,10 +429,11 @@ class Rewriter(ast.NodeTransformer):
 
     def _comprehension(self, node: Any, made: str | None) -> Any:
         first: ast.comprehension = node.generators[0]
-        if not (isinstance(first.iter, ast.Call) and self._role_of(first.iter.func).each):
+        promised = self._promised(first.iter) if isinstance(first.iter, ast.Call) else None
+        if promised is None:
             self.generic_visit(node)
             return node if made == "iter" else _at(self._ours("own", node), node)
-        items = self.visit_Call(first.iter)
+        items = self.visit_Call(promised)
         first.iter = _at(ast.Tuple([_load(f"{PREFIX}item")], ast.Load()), first.iter)
         element = ast.Tuple([node.key, node.value], ast.Load()) if isinstance(node, ast.DictComp) else node.elt
         inner = _at(ast.ListComp(element, node.generators), node)
@@ -481,6 +485,21 @@ class Rewriter(ast.NodeTransformer):
         else:
             found += orelse
         return [_at(statement, node) for statement in found]
+
+    def _promised(self, items: ast.Call) -> ast.Call | None:
+        """The `each` that a loop goes through; None where it is a plain loop. ``enumerate(each(rows))`` is
+        ``each(enumerate(rows))``."""
+        if self._role_of(items.func).each:
+            return items
+        match items:
+            case ast.Call(func=ast.Name(id="enumerate" as name), args=[ast.Call() as inner, *others]) if (
+                self._role_of(inner.func).each and inner.args
+            ):
+                numbered = ast.Call(_at(_load(name), items.func), [inner.args[0], *others], items.keywords)
+                inner.args[0] = _at(numbered, items)
+                return inner
+            case _:
+                return None
 
     def _enter(self, body: Sequence[ast.stmt], target: ast.expr, node: ast.AST | None = None) -> tuple[Uses, _Loop]:
         function = self._functions[-1]

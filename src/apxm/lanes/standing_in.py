@@ -44,7 +44,14 @@ class LaneOutput:
 _lock = threading.Lock()
 _running = 0
 _output: LaneOutput | None = None
-_sleep = time.sleep
+SLEEP = time.sleep
+
+
+def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:
+    def asleep(seconds: Any) -> None:
+        (SLEEP if LANE.get() is None else sleep)(seconds)
+
+    return asleep
 
 
 @contextmanager
@@ -56,7 +63,7 @@ def standing_in(sleep: Callable[[float], None]) -> Generator[Callable[[str], obj
         if _output is None:
             _output = LaneOutput(sys.stdout)
             sys.stdout = _output  # type: ignore[assignment]  # it has all that the stream behind it has
-            time.sleep = lambda seconds: (_sleep if LANE.get() is None else sleep)(seconds)
+            time.sleep = _in_lanes(sleep)
         output = _output
     try:
         yield lambda text: output.stream.write(text)
@@ -66,5 +73,5 @@ def standing_in(sleep: Callable[[float], None]) -> Generator[Callable[[str], obj
             if not _running:
                 if sys.stdout is _output:
                     sys.stdout = output.stream
-                time.sleep = _sleep
+                time.sleep = SLEEP
                 _output = None

@@ -6,12 +6,16 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 from __future__ import annotations
 
 import operator
+import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
-from apxm.lanes.known import CONTAINERS, Known, known
+from apxm.lanes.known import CONTAINERS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
+from apxm.lanes.standing_in import SLEEP, LaneOutput
 
 T = TypeVar("T")
 Function = Callable[..., Any]
@@ -30,9 +34,13 @@ class Touching:
         twin = self._twin(function)
         if twin is not None:
             return twin
+        if function is SLEEP:
+            return time.sleep  # what stands in for it, also where it was imported by its name
         lane = LANE.get()
         if lane is None or lane.loop is None:
             return function
+        if isinstance(function, type) and is_users_class(function):
+            return self._constructing(lane, function)
         match known(function):
             case Known.NOTHING:
                 return _owning(lane, function)
@@ -46,6 +54,31 @@ class Touching:
                 return self._calling_back(function)
             case None:
                 return _at_turn(lane, function)
+
+    def _constructing(self, lane: Lane, made: type) -> Function:
+        """What makes an object of a class of the user's, which is the lane's own."""
+        initialize: Any = made.__init__
+        plain = type(made) is type and made.__new__ is object.__new__
+        twin = self._twin(initialize) if plain and isinstance(initialize, FunctionType) else None
+        if twin is None and not only_keeps(made):
+            return _at_turn(lane, made)
+
+        def constructing(*arguments: Any, **named: Any) -> Any:
+            if twin is None:
+                found = made(*arguments, **named)
+                lane.own(found)
+            else:
+                found = made.__new__(made)
+                lane.own(found)
+                twin(found, *arguments, **named)
+            return found
+
+        return constructing
+
+    def manage(self, manager: Any) -> Any:
+        """A context manager whose methods are called as lanes call them."""
+        lane = LANE.get()
+        return manager if lane is None or lane.loop is None else _Managed(self, manager)
 
     def call_at_turn(self, function: Function) -> Function:
         """As `call`, where the function uses what iterations have to use in their order."""
@@ -69,7 +102,10 @@ class Touching:
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
         lane = LANE.get()
-        if lane is not None and lane.loop is not None and (owner := lane.owner_of(thing)) is not lane:
+        if lane is None or lane.loop is None or thing is sys.stderr or isinstance(thing, LaneOutput):
+            return thing  # both see to the order themselves
+        owner = lane.owner_of(thing)
+        if owner is not lane:
             lane.take_turn(owner)
         return thing
 
@@ -133,6 +169,20 @@ class Touching:
         else:
             self.touch(container)
             done()
+
+
+class _Managed:
+    """A context manager in a lane."""
+
+    def __init__(self, touching: Touching, manager: Any) -> None:
+        self._touching = touching
+        self._manager = manager
+
+    def __enter__(self) -> Any:
+        return self._touching.call(MethodType(type(self._manager).__enter__, self._manager))()
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self._touching.call(MethodType(type(self._manager).__exit__, self._manager))(*raised)
 
 
 def _around(lane: Lane, levels: int | None) -> Lane | None:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
-from apxm.lanes.known import TEXT_METHODS, Known, is_users, known
+from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
 from apxm.lanes.rewriting import PREFIX, LoopFacts, RefusedError, Rewriter
+from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import Callee, Reader
 from apxm.lanes.uses import UNKNOWN, Role, Summary
 
@@ -173,7 +174,19 @@ class _Roles:
             return ours
         if isinstance(found, types.FunctionType) and (summary := self._summary_of(found)) is not None:
             return Role(summary=summary)
-        return Role(known=known(found)) if callable(found) else UNKNOWN
+        if isinstance(found, type) and is_users_class(found):
+            return self._class(found)
+        if found is SLEEP:
+            return Role(summary=Summary())
+        return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
+
+    def _class(self, made: type) -> Role:
+        initialize: object = made.__init__
+        summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
+        if summary is not None:
+            own = summary.parameters[0]
+            return Role(summary=summary._replace(parameters=summary.parameters[1:], changed=summary.changed - {own}), makes=True)
+        return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
 
     def callee(self, expression: ast.expr) -> Callee:
         """What is called, for whoever sums up what a function does."""

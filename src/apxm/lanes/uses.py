@@ -74,6 +74,10 @@ class Role:
     known: Known | None = None
     summary: Summary | None = None
     """That of a function of the user's."""
+    found: bool = False
+    """Whether it is known which function that is, if not what it does."""
+    makes: bool = False
+    """Whether it makes something new."""
     looks_only: bool = False
     """Whether it is a method that by its name only looks."""
 
@@ -179,6 +183,8 @@ class Uses:
                 self._branches([[*_captures(case.pattern), *_guard(case), *case.body] for case in cases] + [[]])
             case ast.Delete(targets=targets):
                 for target in targets:
+                    if isinstance(target, ast.Name) and target.id not in self._bound:
+                        self.exposed.add(target.id)
                     self._store(target, statement)
             case ast.Return(value=value):
                 if value is not None:
@@ -295,7 +301,7 @@ class Uses:
             return
         self._fresh.discard(target.id)
         name = root(value)
-        if isinstance(value, _MADE):
+        if isinstance(value, _MADE) or (isinstance(value, ast.Call) and self._role_of(value.func).makes):
             self._fresh.add(target.id)
         elif name is not None:
             self._stands_for.setdefault(target.id, set()).add(name)
@@ -346,7 +352,7 @@ class Uses:
             for argument in changed_arguments(call, role.summary):
                 self._changes(argument, call)
         elif role.is_unknown:
-            if isinstance(call.func, ast.Attribute):
+            if isinstance(call.func, ast.Attribute) and not role.found:
                 self._changes(call.func.value, call)
             for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
                 self._changes(argument, call)
