@@ -80,5 +80,3 @@ def compared(
     assert not Counter(sequential.asked) - Counter(lanes.asked)
     assert not more or may_ask_more or sequential.raised
     return first, second
-
-

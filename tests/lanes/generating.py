@@ -135,7 +135,11 @@ class Drawn:
             inner = self._statements(texts, self._random.randrange(1, 3), in_loop=in_loop)
             other = self._statements(texts, 1, in_loop=in_loop) if self._chance(0.5) else []
             self._depth -= 1
-            lines = [f"if len({text}) % 2:" if self._chance(0.5) else f"if int(('0' + {text}).split()[0][:3] if {text}[:1].isdigit() else 7) % 3 == 0:"]
+            lines = [
+                f"if len({text}) % 2:"
+                if self._chance(0.5)
+                else f"if int(('0' + {text}).split()[0][:3] if {text}[:1].isdigit() else 7) % 3 == 0:"
+            ]
             lines += [f"    {line}" for line in inner]
             return [*lines, *(["else:", *(f"    {line}" for line in other)] if other else [])]
         if pick < 0.43 and self._depth < 2:
@@ -155,7 +159,13 @@ class Drawn:
             self._depth -= 1
             e = self._name()
             last = f"    int({text})" if self._chance(0.5) else "    pass"
-            return ["try:", *(f"    {line}" for line in inner), last, f"except ValueError as {e}:", f"    print('bad', {text})"]
+            return [
+                "try:",
+                *(f"    {line}" for line in inner),
+                last,
+                f"except ValueError as {e}:",
+                f"    print('bad', {text})",
+            ]
         if pick < 0.55:
             name = self._name()
             texts.append(name)
@@ -179,7 +189,9 @@ class Drawn:
         if pick < 0.75:
             return [f"last = {text}"]
         if pick < 0.77 and in_loop:
-            return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): {self._random.choice(('continue', 'break', 'return results', 'continue'))}"]
+            return [
+                f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): {self._random.choice(('continue', 'break', 'return results', 'continue'))}"
+            ]
         if pick < 0.78:
             return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): raise KeyError({text})"]
         return [

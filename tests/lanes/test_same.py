@@ -44,5 +44,3 @@ def test_a_flow_drawn_at_random_is_the_same_in_lanes(seed: int) -> None:
 
 if __name__ == "__main__":
     print(Drawn(int(sys.argv[1])).module())
-
-

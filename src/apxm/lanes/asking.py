@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import FrameType
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypedDict, TypeVar, Unpack, cast, overload
 from typing import Literal as OneOf
 
 import msgspec
@@ -34,7 +34,7 @@ class PythonCall(ModelCall):
 
     def __init__(self, name: str, context: int, options: Sequence[tuple[str, Any]], wanted: Structure | None) -> None:
         operands = tuple(range(1 + context))
-        given = {option: Literal(list(value) if isinstance(value, tuple) else value) for option, value in options}
+        given = {option: Literal(_unfrozen(value)) for option, value in options}
         node = Operate(
             operation=name,
             operands=operands,
@@ -97,7 +97,7 @@ def begin(name: str, prompt: object, context: Sequence[object], options: dict[st
     if lane is None:
         raise UsageError(f"`{name}` is called outside of a flow", hint="call it in a function under @apxm.flow")
     wanted = options.pop("schema", None)
-    given = tuple(sorted((option, _literal(value)) for option, value in options.items() if value is not None))
+    given = tuple(sorted((option, _frozen(value)) for option, value in options.items() if value is not None))
     operation = _operation(name, len(context), given, None if wanted is str else wanted)
     values = [_value(value, name) for value in (prompt, *context)]
     asked = RUN.get().ask(lane, operation, values, name, _site(lane, frame))
@@ -110,8 +110,12 @@ def _value(value: object, name: str) -> Value:
     return value if type(value) is str else plain(value, JSON, f"what `{name}` is given")
 
 
-def _literal(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _frozen(value: Any) -> Any:
+    return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+
+
+def _unfrozen(value: Any) -> Any:
+    return list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value
 
 
 def _site(lane: Lane, frame: FrameType) -> Site:

@@ -18,7 +18,21 @@ from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.schemas import ANSWER, AnswerFormat, plain_name
 from apxm.operations.types import JSON, Value
 
-_TOLD = frozenset({"$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "enum", "items", "properties", "required", "type"})
+_TOLD = frozenset(
+    {
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "anyOf",
+        "const",
+        "description",
+        "enum",
+        "items",
+        "properties",
+        "required",
+        "type",
+    }
+)
 """The keywords that strict endpoints take."""
 
 
@@ -36,11 +50,16 @@ class Structure(NamedTuple):
 def structure(wanted: Any) -> Structure:
     """The structure of a type. Raises `UsageError` for one that no JSON can be."""
     if hasattr(wanted, "model_validate") and hasattr(wanted, "model_json_schema"):
-        return _structure(wanted, wanted.model_json_schema(), wanted.model_validate, lambda made: made.model_dump(mode="json"))
+        return _structure(
+            wanted, wanted.model_json_schema(), wanted.model_validate, lambda made: made.model_dump(mode="json")
+        )
     try:
         schema = msgspec.json.schema(wanted)
     except (TypeError, RuntimeError) as unfit:
-        raise UsageError(f"no answer can be a {_name(wanted)}: {unfit}", hint="give a dataclass, a TypedDict, a msgspec.Struct or a pydantic model") from None
+        raise UsageError(
+            f"no answer can be a {_name(wanted)}: {unfit}",
+            hint="give a dataclass, a TypedDict, a msgspec.Struct or a pydantic model",
+        ) from None
 
     def made(value: Value) -> Any:
         return msgspec.convert(value, wanted)
@@ -52,7 +71,9 @@ def _name(wanted: Any) -> str:
     return getattr(wanted, "__name__", None) or str(wanted)
 
 
-def _structure(wanted: Any, schema: dict[str, Any], made: Callable[[Value], Any], plain: Callable[[Any], Value]) -> Structure:
+def _structure(
+    wanted: Any, schema: dict[str, Any], made: Callable[[Value], Any], plain: Callable[[Any], Value]
+) -> Structure:
     told = _Told()
     whole = cast(dict[str, Any], told.schema(schema))
     definitions = whole.pop("$defs", None)
@@ -97,7 +118,9 @@ class _Told:
             found["$defs"] = {name: self.schema(each) for name, each in found["$defs"].items()}
         if "properties" in found:
             needed = set(found.get("required", ()))
-            found["properties"] = {name: self._field(each, name in needed) for name, each in found["properties"].items()}
+            found["properties"] = {
+                name: self._field(each, name in needed) for name, each in found["properties"].items()
+            }
             found["required"] = list(found["properties"])
             found["additionalProperties"] = False
         return found

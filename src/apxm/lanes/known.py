@@ -32,14 +32,7 @@ class Known(Enum):
 
 
 _LOOKING = frozenset(
-    """
-    _bisect _collections _csv _datetime _decimal _functools _heapq _json _operator _random _sre _statistics _string _struct
-    base64 binascii bisect calendar cmath collections collections.abc colorsys copy csv dataclasses datetime decimal difflib
-    enum fnmatch fractions genericpath glob hashlib _hashlib _blake2 _md5 _sha1 _sha2 _sha256 _sha512 _sha3 heapq hmac html
-    html.entities inspect itertools json json.decoder json.encoder keyword math msgspec msgspec._core msgspec.json numbers
-    ntpath operator posixpath pprint re regex shlex statistics string struct textwrap time types typing typing_extensions
-    unicodedata urllib.parse uuid zlib zoneinfo
-    """.split()
+    ["_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq", "_json", "_operator", "_random", "_sre", "_statistics", "_string", "_struct", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc", "colorsys", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions", "genericpath", "glob", "hashlib", "_hashlib", "_blake2", "_md5", "_sha1", "_sha2", "_sha256", "_sha512", "_sha3", "heapq", "hmac", "html", "html.entities", "inspect", "itertools", "json", "json.decoder", "json.encoder", "keyword", "math", "msgspec", "msgspec._core", "msgspec.json", "numbers", "ntpath", "operator", "posixpath", "pprint", "re", "regex", "shlex", "statistics", "string", "struct", "textwrap", "time", "types", "typing", "typing_extensions", "unicodedata", "urllib.parse", "uuid", "zlib", "zoneinfo"]
 )
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
 _FIRST = frozenset(
@@ -60,7 +53,19 @@ _CHANGING = frozenset(
 """Functions of those modules, and of Python itself, of which that is not so."""
 _CALLS_BACK = (map, filter, sorted, min, max, functools.reduce)
 _LOOKING_OF_OS = frozenset(
-    {"getcwd", "getenv", "getpid", "listdir", "scandir", "stat", "walk", "cpu_count", "fspath", "access", "get_terminal_size"}
+    {
+        "getcwd",
+        "getenv",
+        "getpid",
+        "listdir",
+        "scandir",
+        "stat",
+        "walk",
+        "cpu_count",
+        "fspath",
+        "access",
+        "get_terminal_size",
+    }
 )
 
 _IMMUTABLE = (str, bytes, int, float, complex, bool, tuple, frozenset, range, type(None))
@@ -76,7 +81,9 @@ _READERS: dict[type, frozenset[str]] = {
     collections.OrderedDict: frozenset({"copy", "get", "items", "keys", "values"}),
 }
 CONTAINERS = tuple(_READERS)
-TEXT_METHODS = frozenset(dir(str)) | frozenset({"items", "keys", "values", "get", "copy", "total_seconds", "isoformat", "group", "groups", "groupdict", "span"})
+TEXT_METHODS = frozenset(dir(str)) | frozenset(
+    {"items", "keys", "values", "get", "copy", "total_seconds", "isoformat", "group", "groups", "groupdict", "span"}
+)
 """Methods that, by their names, only look: nobody expects one of them to call a model."""
 
 
@@ -84,11 +91,15 @@ def known(function: Callable[..., Any]) -> Known | None:
     """What is known of a function, a class, or a bound method of something that is not the user's; None for nothing."""
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", "")
-    if owner is not None and not isinstance(owner, types.ModuleType | type) and isinstance(function, types.BuiltinMethodType | types.MethodWrapperType):
+    if (
+        owner is not None
+        and not isinstance(owner, types.ModuleType | type)
+        and isinstance(function, types.BuiltinMethodType | types.MethodWrapperType)
+    ):
         return _known_method(owner, name)
     if isinstance(function, types.MethodType):
         return _known_python_method(function)
-    if function in _CALLS_BACK:
+    if any(function is each for each in _CALLS_BACK):
         return Known.CALLS_BACK
     module = getattr(function, "__module__", None) or ""
     full = f"{module}.{name}"
@@ -133,12 +144,25 @@ def _known_python_method(function: types.MethodType) -> Known | None:
 
 
 _LOOKING_OF_PATH = frozenset(
-    """
-    absolute as_posix as_uri exists expanduser glob is_absolute is_dir is_file is_relative_to is_symlink iterdir joinpath
-    match read_bytes read_text relative_to resolve rglob samefile stat with_name with_stem with_suffix cwd home
-    """.split()
+    ["absolute", "as_posix", "as_uri", "exists", "expanduser", "glob", "is_absolute", "is_dir", "is_file", "is_relative_to", "is_symlink", "iterdir", "joinpath", "match", "read_bytes", "read_text", "relative_to", "resolve", "rglob", "samefile", "stat", "with_name", "with_stem", "with_suffix", "cwd", "home"]
 )
-_FROZEN_TYPES = frozenset({"Pattern", "Match", "datetime", "date", "time", "timedelta", "Decimal", "Fraction", "UUID", "Encoder", "Decoder", "JSONDecoder", "JSONEncoder"})
+_FROZEN_TYPES = frozenset(
+    {
+        "Pattern",
+        "Match",
+        "datetime",
+        "date",
+        "time",
+        "timedelta",
+        "Decimal",
+        "Fraction",
+        "UUID",
+        "Encoder",
+        "Decoder",
+        "JSONDecoder",
+        "JSONEncoder",
+    }
+)
 
 
 def _is_frozen(kind: type) -> bool:
@@ -156,7 +180,7 @@ def is_users_class(made: type) -> bool:
 
 def only_keeps(made: type) -> bool:
     """Whether making an object of a class does nothing but keep what it is given."""
-    if hasattr(made, "__post_init__") or hasattr(made, "model_post_init") and "model_post_init" in vars(made):
+    if hasattr(made, "__post_init__") or (hasattr(made, "model_post_init") and "model_post_init" in vars(made)):
         return False
     kept = hasattr(made, "__dataclass_fields__") or hasattr(made, "__struct_fields__") or hasattr(made, "model_fields")
     initialize: object = made.__init__
@@ -171,6 +195,9 @@ def is_users(file: str) -> bool:
 
 
 _OTHERS = tuple(
-    {os.path.dirname(os.path.abspath(os.__file__)) + os.sep, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep}
+    {
+        os.path.dirname(os.path.abspath(os.__file__)) + os.sep,
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    }
 )
 """Folders of Python itself and of this package."""

@@ -76,7 +76,11 @@ class Lane:
         """How often each call site asked, by its path."""
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
-        self.greenlet = greenlet(lambda _outcome: main(self), hub.greenlet)
+
+        def begin(_outcome: object) -> object:
+            return main(self)
+
+        self.greenlet = greenlet(begin, hub.greenlet)
         context = copy_context()
         context.run(LANE.set, self)
         self.greenlet.gr_context = context
@@ -169,8 +173,7 @@ class Lane:
         """Whether it may take from a sequence that all share, such as random numbers, without waiting for its turn: all
         around it are in front of their first calls, behind which nobody takes from it."""
         return all(
-            lane.in_head and (lane.loop is None or not lane.loop.draws_late)
-            for lane in (*self._within(None), self)
+            lane.in_head and (lane.loop is None or not lane.loop.draws_late) for lane in (*self._within(None), self)
         )
 
     @property
@@ -276,7 +279,13 @@ class EachRun:
     )
 
     def __init__(
-        self, opener: Lane, around: CodeType, place: str, body: Callable[[Any], object], code: CodeType, most_open: int,
+        self,
+        opener: Lane,
+        around: CodeType,
+        place: str,
+        body: Callable[[Any], object],
+        code: CodeType,
+        most_open: int,
         draws_late: bool = False,
     ) -> None:
         """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with each

@@ -7,7 +7,7 @@ begins with `PREFIX`, which no name of the user's may.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -92,7 +92,7 @@ class Rewriter(ast.NodeTransformer):
 
     def function(self, node: ast.FunctionDef) -> ast.FunctionDef:
         """The function, without its decorators."""
-        found = cast(ast.FunctionDef, self._definition(node))
+        found = self._definition(node)
         found.decorator_list = []
         return found
 
@@ -109,9 +109,7 @@ class Rewriter(ast.NodeTransformer):
         node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]
         said = declared(node.body)
         every = [*node.args.posonlyargs, *node.args.args]
-        outer_globals = {
-            name for each in own_nodes(*node.body) if isinstance(each, ast.Global) for name in each.names
-        }
+        outer_globals = {name for each in own_nodes(*node.body) if isinstance(each, ast.Global) for name in each.names}
         function = _Function(
             (parameters(node) | bound_names(node.body)) - said,
             said,
@@ -162,7 +160,8 @@ class Rewriter(ast.NodeTransformer):
             if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
                 setattr(node, name, self._statements(cast(Statements, value)))
             elif isinstance(value, list):
-                setattr(node, name, [self.visit(each) if isinstance(each, ast.AST) else each for each in value])
+                parts = cast(list[Any], value)
+                setattr(node, name, [self.visit(each) if isinstance(each, ast.AST) else each for each in parts])
             elif isinstance(value, ast.AST):
                 setattr(node, name, self.visit(value))
         return node
@@ -199,7 +198,9 @@ class Rewriter(ast.NodeTransformer):
             change = ast.Name(f"{PREFIX}i{type(node.op).__name__.lower()}", ast.Load())
             parts = [levels, change, value, self.visit(target.value), self.visit(target.slice)]
             return _at(ast.Expr(self._ours("later_change", *parts)), node)
-        if rule is Rule.TURN or (any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)):
+        if rule is Rule.TURN or (
+            any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)
+        ):
             held = self._name_for(node)
             before.append(_at(ast.Assign([_store(held)], self.visit(node.value)), node))
             node.value = _at(_load(held), node)
@@ -290,8 +291,14 @@ class Rewriter(ast.NodeTransformer):
         if isinstance(node.iter, ast.Call) and (found := self._promised(node.iter)) is not None:
             node.iter = found
             return self._each(node)
-        before = [self._turn(name, node) for name in sorted(bound_names([node.target])) if self._rule(name) is Rule.TURN]
-        node.iter = self._ours("iterate", self.visit(node.iter)) if isinstance(node.iter, ast.Name | ast.Attribute | ast.Subscript) else self.visit(node.iter)
+        before = [
+            self._turn(name, node) for name in sorted(bound_names([node.target])) if self._rule(name) is Rule.TURN
+        ]
+        node.iter = (
+            self._ours("iterate", self.visit(node.iter))
+            if isinstance(node.iter, ast.Name | ast.Attribute | ast.Subscript)
+            else self.visit(node.iter)
+        )
         stored = self._bound_later(node, *sorted(bound_names([node.target])))
         node.target = self._target(node.target)
         node.body = self._plain_loop(node.body, stored)
@@ -322,11 +329,14 @@ class Rewriter(ast.NodeTransformer):
         return node
 
     def visit_Global(self, node: ast.Global) -> Any:
-        if self._loops:
-            return _at(ast.Pass(), node)  # the function that the iteration becomes says so itself
-        return node
+        return self._declaring(node)
 
-    visit_Nonlocal = visit_Global
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> Any:
+        return self._declaring(node)
+
+    def _declaring(self, node: ast.Global | ast.Nonlocal) -> ast.stmt:
+        # The function that an iteration becomes says so itself.
+        return _at(ast.Pass(), node) if self._loops else node
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> Any:
         raise RefusedError("`async for` in a function that lanes run", node)
@@ -336,12 +346,16 @@ class Rewriter(ast.NodeTransformer):
 
     def visit_Yield(self, node: ast.Yield) -> Any:
         if self._loops:
-            raise RefusedError("an iteration of an `each` yields for the function around it", node, "collect the items in a list")
+            raise RefusedError(
+                "an iteration of an `each` yields for the function around it", node, "collect the items in a list"
+            )
         return self.generic_visit(node)
 
     def visit_YieldFrom(self, node: ast.YieldFrom) -> Any:
         if self._loops:
-            raise RefusedError("an iteration of an `each` yields for the function around it", node, "collect the items in a list")
+            raise RefusedError(
+                "an iteration of an `each` yields for the function around it", node, "collect the items in a list"
+            )
         return self.generic_visit(node)
 
     # --- expressions -----------------------------------------------------------------------------------------------
@@ -354,7 +368,12 @@ class Rewriter(ast.NodeTransformer):
                 node.args = [_load("__class__"), _load(first)]
                 return _at(node, node)
         shared = root(node.args[0]) if node.args else None
-        if role.known is Known.ITS_FIRST and shared is not None and self._is_outer(shared) and self._rule(shared) is Rule.FREE:
+        if (
+            role.known is Known.ITS_FIRST
+            and shared is not None
+            and self._is_outer(shared)
+            and self._rule(shared) is Rule.FREE
+        ):
             node.args = [self.visit(each) for each in node.args]
             node.keywords = [self.visit(each) for each in node.keywords]
             return node
@@ -580,7 +599,12 @@ class Rewriter(ast.NodeTransformer):
         """Behind what binds names of an iteration that are seen when the loop is over."""
         stored = [name for name in names if self._loops and name in self._loops[-1].stored]
         return [
-            _at(ast.Expr(self._ours("later", self._levels(name, stored=True), self._setter(name), _load(self._name(name)))), node)
+            _at(
+                ast.Expr(
+                    self._ours("later", self._levels(name, stored=True), self._setter(name), _load(self._name(name)))
+                ),
+                node,
+            )
             for name in stored
         ]
 
@@ -679,7 +703,9 @@ class Rewriter(ast.NodeTransformer):
                 return False
             if isinstance(part, ast.Call) and self._role_of(part.func).known is not Known.NOTHING:
                 return False
-            if isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda) or isinstance(part, _COMPREHENSIONS):
+            if isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda) or isinstance(
+                part, _COMPREHENSIONS
+            ):
                 return False
         return True
 
@@ -703,7 +729,11 @@ class Rewriter(ast.NodeTransformer):
 def _carried(name: str, node: ast.AST, uses: Iterable[Use]) -> RefusedError:
     changed = next((use for use in uses if use.name == name and use.kind is not Kind.LOAD), None)
     line = getattr(node, "lineno", 0)
-    where = f", which line {getattr(changed.node, 'lineno', 0)} {changed.kind.value}" if changed is not None and getattr(changed.node, "lineno", 0) != line else ""
+    where = (
+        f", which line {getattr(changed.node, 'lineno', 0)} {changed.kind.value}"
+        if changed is not None and getattr(changed.node, "lineno", 0) != line
+        else ""
+    )
     return RefusedError(
         f"each iteration needs what the one before it left in `{name}`{where}",
         node,

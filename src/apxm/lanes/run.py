@@ -19,12 +19,12 @@ from apxm.operations.types import Value
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Compute, Operate
 from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
+from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.calls import Calls
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.options import RunOptions
 from apxm.runtime.loops import VirtualLoop, clock_of, enter
+from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import refuse_unknown_prices
 from apxm.runtime.scheduler import Run
 from apxm.runtime.state import State
@@ -257,9 +257,7 @@ class LaneRun(Run):
             self._calls.add(asked.call)
         return asked
 
-    def _answered_before(
-        self, recorder: Recorder, node: int, provider: Provider, request: object, site: Site
-    ) -> bool:
+    def _answered_before(self, recorder: Recorder, node: int, provider: Provider, request: object, site: Site) -> bool:
         try:
             return self._recorded(recorder, self._frame, node, provider, request)
         except JournalError as other:
@@ -354,8 +352,6 @@ def sleep(seconds: float) -> None:
 def failure_of(raised: BaseException) -> Failure:
     """What a flow raised, as a failure of its run: its place is the user's own line that it came from."""
     kind = raised.kind if isinstance(raised, OperationError) else type(raised).__name__
-    places = [
-        (frame.f_code.co_name, frame.f_code.co_filename, line) for frame, line in walk_tb(raised.__traceback__)
-    ]
+    places = [(frame.f_code.co_name, frame.f_code.co_filename, line) for frame, line in walk_tb(raised.__traceback__)]
     name, file, line = places[-1] if places else ("", "", 0)
     return Failure(f"{name}:{line}", f"{file}:{line}", kind, str(raised))

@@ -77,5 +77,3 @@ async def run_flow(
             if session.recorder is not None:
                 raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
             raise raised from (error.__cause__ if raised is error else None)
-
-

@@ -83,14 +83,18 @@ def free_loads(node: ast.AST) -> set[str]:
         return (_loads(node.body) - parameters(node)) | _outer_loads(node)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         own = (parameters(node) | bound_names(node.body)) - declared(node.body)
-        return (set().union(*map(_loads, node.body)) - own) | _outer_loads(node)
+        return (_all_loads(node.body) - own) | _outer_loads(node)
     if isinstance(node, ast.ClassDef):
-        return set().union(*map(_loads, node.body)) | _outer_loads(node)
+        return _all_loads(node.body) | _outer_loads(node)
     return _loads(node)
 
 
 def _outer_loads(scope: ast.AST) -> set[str]:
-    return set().union(*map(_loads, _outside(scope)))
+    return _all_loads(_outside(scope))
+
+
+def _all_loads(nodes: Iterable[ast.AST]) -> set[str]:
+    return {name for node in nodes for name in _loads(node)}
 
 
 def _loads(node: ast.AST) -> set[str]:
@@ -98,9 +102,12 @@ def _loads(node: ast.AST) -> set[str]:
         return free_loads(node)
     if isinstance(node, _COMPREHENSIONS):
         targets = {
-            name.id for generator in node.generators for name in ast.walk(generator.target) if isinstance(name, ast.Name)
+            name.id
+            for generator in node.generators
+            for name in ast.walk(generator.target)
+            if isinstance(name, ast.Name)
         }
-        inner = set().union(*map(_loads, ast.iter_child_nodes(node)))
+        inner = _all_loads(ast.iter_child_nodes(node))
         return (inner - targets) | _loads(node.generators[0].iter)
     if isinstance(node, ast.Name):
         return {node.id} if isinstance(node.ctx, ast.Load) else set()

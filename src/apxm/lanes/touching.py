@@ -8,10 +8,10 @@ from __future__ import annotations
 import operator
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from apxm.lanes.known import CONTAINERS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
@@ -45,7 +45,8 @@ class Touching:
             case Known.NOTHING:
                 return _owning(lane, function)
             case Known.ITS_OWN:
-                return function if _is_own(lane, function.__self__) else _at_turn(lane, function)
+                owner: object = getattr(function, "__self__", None)
+                return function if lane.owner_of(owner) is lane else _at_turn(lane, function)
             case Known.ITS_FIRST:
                 return _changing_first(lane, function)
             case Known.DRAWS:
@@ -64,11 +65,12 @@ class Touching:
             return _at_turn(lane, made)
 
         def constructing(*arguments: Any, **named: Any) -> Any:
+            found: Any
             if twin is None:
                 found = made(*arguments, **named)
                 lane.own(found)
             else:
-                found = made.__new__(made)
+                found = cast(Any, made).__new__(made)
                 lane.own(found)
                 twin(found, *arguments, **named)
             return found
@@ -111,7 +113,7 @@ class Touching:
 
     def iterate(self, items: T) -> T:
         """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
-        return self.touch(items) if isinstance(items, Iterator) else items
+        return self.touch(items) if hasattr(items, "__next__") else items
 
     def own(self, made: T) -> T:
         """What has just been made."""
@@ -144,8 +146,17 @@ class Touching:
         """Calls a method that only adds to what it belongs to, at the turn."""
         lane = LANE.get()
         owner = getattr(function, "__self__", None)
-        if lane is not None and lane.loop is not None and known(function) is Known.ITS_OWN and function.__name__ in _EXTENDS:
-            lane.later(lane.owner_of(owner) or _around(lane, levels), partial(function, **named) if named else function, *arguments)
+        if (
+            lane is not None
+            and lane.loop is not None
+            and known(function) is Known.ITS_OWN
+            and function.__name__ in _EXTENDS
+        ):
+            lane.later(
+                lane.owner_of(owner) or _around(lane, levels),
+                partial(function, **named) if named else function,
+                *arguments,
+            )
         else:
             self.call(function)(*arguments, **named)
 
@@ -179,10 +190,15 @@ class _Managed:
         self._manager = manager
 
     def __enter__(self) -> Any:
-        return self._touching.call(MethodType(type(self._manager).__enter__, self._manager))()
+        return self._touching.call(_method(self._manager, "__enter__"))()
 
     def __exit__(self, *raised: Any) -> Any:
-        return self._touching.call(MethodType(type(self._manager).__exit__, self._manager))(*raised)
+        return self._touching.call(_method(self._manager, "__exit__"))(*raised)
+
+
+def _method(thing: object, name: str) -> Function:
+    """A special method of an object, as Python finds it: by its class."""
+    return MethodType(getattr(type(thing), name), thing)
 
 
 def _around(lane: Lane, levels: int | None) -> Lane | None:
@@ -195,10 +211,6 @@ def _around(lane: Lane, levels: int | None) -> Lane | None:
             return None
         found = found.loop.opener
     return None if found.loop is None else found
-
-
-def _is_own(lane: Lane, thing: object) -> bool:
-    return lane.owner_of(thing) is lane
 
 
 def _at_turn(lane: Lane, function: Function) -> Function:
@@ -232,7 +244,7 @@ def _owning(lane: Lane, function: Function) -> Function:
         return function
 
     def owning(*arguments: Any, **named: Any) -> Any:
-        made = function(*arguments, **named)
+        made: Any = function(*arguments, **named)
         if type(made) in CONTAINERS:
             lane.own(made)
         return made

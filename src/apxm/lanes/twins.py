@@ -185,7 +185,9 @@ class _Roles:
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
         if summary is not None:
             own = summary.parameters[0]
-            return Role(summary=summary._replace(parameters=summary.parameters[1:], changed=summary.changed - {own}), makes=True)
+            return Role(
+                summary=summary._replace(parameters=summary.parameters[1:], changed=summary.changed - {own}), makes=True
+            )
         return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
 
     def callee(self, expression: ast.expr) -> Callee:
@@ -260,5 +262,3 @@ def _copy(node: ast.FunctionDef) -> ast.FunctionDef:
     from copy import deepcopy
 
     return deepcopy(node)
-
-

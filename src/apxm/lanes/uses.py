@@ -89,7 +89,9 @@ class Role:
     @property
     def may_wait(self) -> bool:
         """Whether other iterations may go on while it is called."""
-        return not (self.each or self.looks_only or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST))
+        return not (
+            self.each or self.looks_only or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST)
+        )
 
     @property
     def is_unknown(self) -> bool:
@@ -99,7 +101,27 @@ class Role:
 UNKNOWN = Role()
 RoleOf = Callable[[ast.expr], Role]
 """What an expression that is called means; `UNKNOWN` for what is only known when it runs."""
-EVIDENT = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines", "discard", "remove", "clear", "pop", "popleft", "popitem", "setdefault", "sort", "reverse"})
+EVIDENT = frozenset(
+    {
+        "add",
+        "append",
+        "appendleft",
+        "extend",
+        "insert",
+        "update",
+        "write",
+        "writelines",
+        "discard",
+        "remove",
+        "clear",
+        "pop",
+        "popleft",
+        "popitem",
+        "setdefault",
+        "sort",
+        "reverse",
+    }
+)
 """Methods that change what they are called on, if that is a container or a file."""
 _MADE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.Constant, ast.JoinedStr)
 _ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
@@ -153,8 +175,8 @@ class Uses:
                     self._store(target, statement)
             case ast.AugAssign(target=target, value=value):
                 self._augment(statement, target, value)
-            case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if (
-                is_call_statement(statement)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if is_call_statement(
+                statement
             ):
                 name = root(receiver)
                 assert name is not None
@@ -214,7 +236,7 @@ class Uses:
             if not (branch and isinstance(branch[-1], ast.Return | ast.Continue | ast.Break | ast.Raise)):
                 ends.append(self._bound)
             any_called |= self._called
-        self._bound, self._called = set.intersection(*ends) if ends else before, any_called
+        self._bound, self._called = _common(ends) if ends else before, any_called
 
     def _loop(self, body: Sequence[ast.stmt], bind: Callable[[], None] | None, orelse: Sequence[ast.stmt]) -> None:
         before = self._bound.copy()
@@ -244,7 +266,7 @@ class Uses:
             self.statements(handler.body)
             ends.append(self._bound)
         self._in_try -= 1
-        self._bound = set.intersection(*ends)
+        self._bound = _common(ends)
         after = self._bound
         self._bound = before.copy()
         self.statements(statement.finalbody)
@@ -386,7 +408,6 @@ class Uses:
         if name in self._waits and not (deferrable and not self._in_try):
             self._called = True
 
-
     # --- what follows
 
     @property
@@ -409,7 +430,9 @@ class Uses:
         return own, rules
 
 
-def uses_in(body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, declared: set[str]) -> tuple[Uses, set[str], dict[str, Rule]]:
+def uses_in(
+    body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, declared: set[str]
+) -> tuple[Uses, set[str], dict[str, Rule]]:
     """What a body does, the names that each iteration has for itself, and the rules of the others.
 
     A use that waits for its turn lets other iterations go on, so whatever comes behind it comes behind a call.
@@ -436,6 +459,10 @@ def _rule(uses: Sequence[Use]) -> Rule:
     if rebinds and not all(use.after_call for use in uses):
         return Rule.CARRIED
     return Rule.TURN
+
+
+def _common(sets: Sequence[set[str]]) -> set[str]:
+    return sets[0].intersection(*sets[1:])
 
 
 def is_call_statement(statement: ast.Expr) -> bool:
