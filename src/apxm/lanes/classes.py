@@ -1,6 +1,6 @@
 """Answers as objects of the user's classes: what a model is told of a class, and how its answer becomes one.
 
-`msgspec` knows its own Structs, dataclasses, TypedDicts, NamedTuples, enums and the types of Python; classes of pydantic
+`msgspec` knows its Structs, dataclasses, TypedDicts, NamedTuples, enums and the types of Python; classes of pydantic
 know themselves. What a strict endpoint refuses of their schemas is left out there, and checked here all the same.
 """
 

@@ -32,8 +32,18 @@ class Known(Enum):
 
 
 _LOOKING = frozenset(
-    ["_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq", "_json", "_operator", "_random", "_sre", "_statistics", "_string", "_struct", "base64", "binascii", "bisect", "calendar", "cmath", "collections", "collections.abc", "colorsys", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib", "enum", "fnmatch", "fractions", "genericpath", "glob", "hashlib", "_hashlib", "_blake2", "_md5", "_sha1", "_sha2", "_sha256", "_sha512", "_sha3", "heapq", "hmac", "html", "html.entities", "inspect", "itertools", "json", "json.decoder", "json.encoder", "keyword", "math", "msgspec", "msgspec._core", "msgspec.json", "numbers", "ntpath", "operator", "posixpath", "pprint", "re", "regex", "shlex", "statistics", "string", "struct", "textwrap", "time", "types", "typing", "typing_extensions", "unicodedata", "urllib.parse", "uuid", "zlib", "zoneinfo"]
-)
+    {
+        "_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq", "_json", "_operator",
+        "_random", "_sre", "_statistics", "_string", "_struct", "base64", "binascii", "bisect", "calendar", "cmath",
+        "collections", "collections.abc", "colorsys", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib",
+        "enum", "fnmatch", "fractions", "genericpath", "glob", "hashlib", "_hashlib", "_blake2", "_md5", "_sha1",
+        "_sha2", "_sha256", "_sha512", "_sha3", "heapq", "hmac", "html", "html.entities", "inspect", "itertools",
+        "json", "json.decoder", "json.encoder", "keyword", "math", "msgspec", "msgspec._core", "msgspec.json",
+        "numbers", "ntpath", "operator", "posixpath", "pprint", "re", "regex", "shlex", "statistics", "string",
+        "struct", "textwrap", "time", "types", "typing", "typing_extensions", "unicodedata", "urllib.parse", "uuid",
+        "zlib", "zoneinfo",
+    }
+)  # fmt: skip
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
 _FIRST = frozenset(
     {
@@ -46,7 +56,8 @@ _CHANGING = frozenset(
     {
         "_csv.writer", "csv.DictWriter", "csv.register_dialect", "_csv.field_size_limit", "json.dump", "time.sleep",
         "pprint.pprint", "pprint.pp", "builtins.breakpoint", "builtins.compile", "builtins.eval", "builtins.exec",
-        "builtins.exit", "builtins.input", "builtins.open", "builtins.quit", "builtins.__import__", "builtins.vars", "builtins.locals", "builtins.globals", "inspect.stack", "_functools.partial", "operator.call",
+        "builtins.exit", "builtins.input", "builtins.open", "builtins.quit", "builtins.__import__", "builtins.vars",
+        "builtins.locals", "builtins.globals", "inspect.stack", "_functools.partial", "operator.call",
         "_operator.call",
     }
 )  # fmt: skip
@@ -144,8 +155,12 @@ def _known_python_method(function: types.MethodType) -> Known | None:
 
 
 _LOOKING_OF_PATH = frozenset(
-    ["absolute", "as_posix", "as_uri", "exists", "expanduser", "glob", "is_absolute", "is_dir", "is_file", "is_relative_to", "is_symlink", "iterdir", "joinpath", "match", "read_bytes", "read_text", "relative_to", "resolve", "rglob", "samefile", "stat", "with_name", "with_stem", "with_suffix", "cwd", "home"]
-)
+    {
+        "absolute", "as_posix", "as_uri", "exists", "expanduser", "glob", "is_absolute", "is_dir", "is_file",
+        "is_relative_to", "is_symlink", "iterdir", "joinpath", "match", "read_bytes", "read_text", "relative_to",
+        "resolve", "rglob", "samefile", "stat", "with_name", "with_stem", "with_suffix", "cwd", "home",
+    }
+)  # fmt: skip
 _FROZEN_TYPES = frozenset(
     {
         "Pattern",
@@ -180,18 +195,22 @@ def is_users_class(made: type) -> bool:
 
 def only_keeps(made: type) -> bool:
     """Whether making an object of a class does nothing but keep what it is given."""
-    if hasattr(made, "__post_init__") or (hasattr(made, "model_post_init") and "model_post_init" in vars(made)):
+    if hasattr(made, "__post_init__") or "model_post_init" in vars(made):
         return False
-    kept = hasattr(made, "__dataclass_fields__") or hasattr(made, "__struct_fields__") or hasattr(made, "model_fields")
-    initialize: object = made.__init__
-    return kept or issubclass(made, Enum | BaseException) or initialize is object.__init__ or hasattr(made, "_fields")
+    kept = any(hasattr(made, name) for name in ("__dataclass_fields__", "__struct_fields__", "model_fields", "_fields"))
+    return kept or issubclass(made, Enum | BaseException) or "__init__" not in _methods(made)
+
+
+def _methods(made: type) -> set[str]:
+    """The names that a class and those that it is derived from define."""
+    return {name for each in made.__mro__ if each is not object for name in vars(each)}
 
 
 def is_users(file: str) -> bool:
     """Whether code in a file is the user's own, and not that of Python or of an installed package."""
     if file.startswith("<frozen") or file.endswith(".pyx") or "site-packages" in file or "dist-packages" in file:
         return False
-    return not any(map(os.path.abspath(file).startswith, _OTHERS))
+    return not os.path.abspath(file).startswith(_OTHERS)
 
 
 _OTHERS = tuple(

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
+from apxm.lanes.known import CONTAINERS
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -230,6 +231,11 @@ class Lane:
         """Somebody has just made `thing` here: nobody else can see it."""
         self.owned[id(thing)] = thing
 
+    def own_container(self, thing: object) -> None:
+        """As `own`, for what may be a container, which others could change, or anything else."""
+        if isinstance(thing, CONTAINERS):
+            self.owned[id(thing)] = thing  # pyright: ignore[reportUnknownArgumentType] - of whatever it holds
+
     def owner_of(self, thing: object) -> Lane | None:
         """The lane in which an object was made, this one or one around it; None where nobody knows."""
         lane: Lane | None = self
@@ -288,8 +294,8 @@ class EachRun:
         most_open: int,
         draws_late: bool = False,
     ) -> None:
-        """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with each
-        item, and gives None, `Broke` or `Returned`; at most `most_open` lanes are open at once."""
+        """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with
+        each item, and gives None, `Broke` or `Returned`; at most `most_open` lanes are open at once."""
         self.opener = opener
         self.code = code
         self.draws_late = draws_late
@@ -440,8 +446,8 @@ class Hub:
         abort: Callable[[BaseException], None],
         stopped: Callable[[], bool],
     ) -> None:
-        """`write` writes to the run's standard output; `join` makes one operation of several that come before it; `give_up`
-        cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
+        """`write` writes to the run's standard output; `join` makes one operation of several that come before it;
+        `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
         self.write = write

@@ -18,7 +18,10 @@ from apxm.lanes.uses import Kind, Role, RoleOf, Rule, Use, Uses, is_call_stateme
 PREFIX = "_apxm_"
 Statements = list[ast.stmt]
 _RANK = {Rule.FREE: 0, Rule.LATER: 1, Rule.TURN: 2, Rule.CARRIED: 3}
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_NOT_SIMPLE = (
+    ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
+    ast.GeneratorExp,
+)  # fmt: skip
 
 
 class RefusedError(Exception):
@@ -703,9 +706,7 @@ class Rewriter(ast.NodeTransformer):
                 return False
             if isinstance(part, ast.Call) and self._role_of(part.func).known is not Known.NOTHING:
                 return False
-            if isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda) or isinstance(
-                part, _COMPREHENSIONS
-            ):
+            if isinstance(part, _NOT_SIMPLE):
                 return False
         return True
 

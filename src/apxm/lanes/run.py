@@ -268,7 +268,7 @@ class LaneRun(Run):
             raise JournalError(
                 f"the program took another way at {path}: the journal has an answer to another request",
                 where=f"{self._grown.program.names.file}:{site.line}",
-                hint="run it with the arguments that it had, or go on with new calls from there: using(as_changed=True)",
+                hint="run it with the arguments that it had, or go on with new calls from there: as_changed=True",
             ) from other
 
     def answer(self, asked: Asked) -> Value:

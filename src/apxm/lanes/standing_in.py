@@ -41,10 +41,38 @@ class LaneOutput:
         return getattr(self.stream, name)
 
 
-_lock = threading.Lock()
-_running = 0
-_output: LaneOutput | None = None
 SLEEP = time.sleep
+
+
+class _StandIns:
+    """Those of the process, while at least one flow runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._output: LaneOutput | None = None
+
+    def begin(self, sleep: Callable[[float], None]) -> LaneOutput:
+        with self._lock:
+            self._running += 1
+            if self._output is None:
+                self._output = LaneOutput(sys.stdout)
+                sys.stdout = self._output  # type: ignore[assignment]  # it has all that the stream behind it has
+                time.sleep = _in_lanes(sleep)
+            return self._output
+
+    def end(self) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running or self._output is None:
+                return
+            if sys.stdout is self._output:
+                sys.stdout = self._output.stream
+            time.sleep = SLEEP
+            self._output = None
+
+
+_STAND_INS = _StandIns()
 
 
 def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:
@@ -57,21 +85,8 @@ def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:
 @contextmanager
 def standing_in(sleep: Callable[[float], None]) -> Generator[Callable[[str], object]]:
     """While a flow runs; gives what writes to the output that was there before. `sleep` is for lanes."""
-    global _running, _output
-    with _lock:
-        _running += 1
-        if _output is None:
-            _output = LaneOutput(sys.stdout)
-            sys.stdout = _output  # type: ignore[assignment]  # it has all that the stream behind it has
-            time.sleep = _in_lanes(sleep)
-        output = _output
+    output = _STAND_INS.begin(sleep)
     try:
-        yield lambda text: output.stream.write(text)
+        yield output.stream.write
     finally:
-        with _lock:
-            _running -= 1
-            if not _running:
-                if sys.stdout is _output:
-                    sys.stdout = output.stream
-                time.sleep = SLEEP
-                _output = None
+        _STAND_INS.end()

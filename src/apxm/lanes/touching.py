@@ -236,20 +236,21 @@ def _changing_first(lane: Lane, function: Function) -> Function:
 
 def _owning(lane: Lane, function: Function) -> Function:
     """A function that only computes, of which a container that it gives is the lane's own."""
-    if isinstance(function, type):
-        makes = function in CONTAINERS or function in (list, dict, set)
-    else:
-        makes = getattr(function, "__name__", "") in _MAKERS
-    if not makes:
+    if not _makes(function):
         return function
 
     def owning(*arguments: Any, **named: Any) -> Any:
-        made: Any = function(*arguments, **named)
-        if type(made) in CONTAINERS:
-            lane.own(made)
+        made = function(*arguments, **named)
+        lane.own_container(made)
         return made
 
     return owning
+
+
+def _makes(function: object) -> bool:
+    if isinstance(function, type):
+        return function in CONTAINERS
+    return getattr(function, "__name__", "") in _MAKERS
 
 
 _MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})

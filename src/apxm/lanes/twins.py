@@ -117,9 +117,8 @@ class Twins:
         """The code of a rewritten function, which gets what it needs from around it in cells."""
         body.name = f"{PREFIX}made"  # else it would hide what the module calls so
         names = [*code.co_freevars, *(name for name in self._given if name not in code.co_freevars)]
-        factory = ast.FunctionDef(
-            f"{PREFIX}factory", ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []), [body], [],
-        )  # fmt: skip
+        given = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+        factory = ast.FunctionDef(f"{PREFIX}factory", given, [body], [])
         module = ast.fix_missing_locations(ast.copy_location(ast.Module([factory], []), body))
         flags = code.co_flags & _FUTURE
         whole = compile(module, code.co_filename, "exec", flags=flags, dont_inherit=True)
