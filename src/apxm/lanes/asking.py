@@ -13,8 +13,9 @@ import msgspec
 
 from apxm.errors import UsageError
 from apxm.lanes.classes import Structure, structure
-from apxm.lanes.lane import LANE, Lane
-from apxm.lanes.run import RUN, Asked, Site
+from apxm.lanes.lane import LANE
+from apxm.lanes.places import site_of
+from apxm.lanes.run import RUN, Asked
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
@@ -23,8 +24,6 @@ from apxm.program.nodes import Operate
 from apxm.runtime.handlers.model import ModelCall
 
 T = TypeVar("T")
-_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
-"""Code that is part of the function around it."""
 
 
 class PythonCall(ModelCall):
@@ -100,7 +99,7 @@ def begin(name: str, prompt: object, context: Sequence[object], options: dict[st
     given = tuple(sorted((option, _frozen(value)) for option, value in options.items() if value is not None))
     operation = _operation(name, len(context), given, None if wanted is str else wanted)
     values = [_value(value, name) for value in (prompt, *context)]
-    asked = RUN.get().ask(lane, operation, values, name, _site(lane, frame))
+    asked = RUN.get().ask(lane, operation, values, name, site_of(lane, frame))
     asked.made = operation.made
     return asked
 
@@ -116,15 +115,6 @@ def _frozen(value: Any) -> Any:
 
 def _unfrozen(value: Any) -> Any:
     return list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value
-
-
-def _site(lane: Lane, frame: FrameType) -> Site:
-    line = frame.f_lineno
-    own = None if lane.loop is None else lane.loop.code
-    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_code is not own and frame.f_back is not None:
-        frame = frame.f_back
-    code = frame.f_code
-    return Site(lane.path(f"{code.co_qualname}:{line}", code), line)
 
 
 def call(name: str, prompt: object, context: Sequence[object], options: dict[str, Any]) -> Any:

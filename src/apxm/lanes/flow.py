@@ -13,12 +13,13 @@ from apxm.api import to_the_end
 from apxm.lanes import asking
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
+from apxm.lanes.marks import PURE, Step, thread
 from apxm.lanes.rewriting import PREFIX
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.running import run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
-from apxm.lanes.uses import UNKNOWN, Role
+from apxm.lanes.uses import UNKNOWN, Role, Summary
 from apxm.session import Result
 
 T = TypeVar("T")
@@ -106,17 +107,21 @@ def _role_of(function: object) -> Role | None:
         return Role(each=True)
     if isinstance(function, types.FunctionType) and function in asking.ALL:
         return Role(asks=True)
-    if isinstance(function, Flow):
-        return UNKNOWN
-    return None
+    if _sees_to_itself(function):
+        return Role(summary=Summary())
+    return UNKNOWN if isinstance(function, Flow) else None
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
     if isinstance(function, Flow):
         return function.lanes
-    if isinstance(function, types.FunctionType) and function in asking.ALL:
-        return function
-    return TWINS.of(function)
+    return function if _sees_to_itself(function) else TWINS.of(function)
+
+
+def _sees_to_itself(function: object) -> bool:
+    """Whether a function needs no waits put in, or has them already."""
+    ours = any(function is each for each in (*asking.ALL, thread))
+    return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
 
 
 _touching = Touching(_twin)

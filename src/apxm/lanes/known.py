@@ -193,7 +193,7 @@ def is_users_class(made: type) -> bool:
     return is_users(file)
 
 
-def only_keeps(made: type) -> bool:
+def only_keeps(made: type[object]) -> bool:
     """Whether making an object of a class does nothing but keep what it is given."""
     if hasattr(made, "__post_init__") or "model_post_init" in vars(made):
         return False
@@ -201,7 +201,7 @@ def only_keeps(made: type) -> bool:
     return kept or issubclass(made, Enum | BaseException) or "__init__" not in _methods(made)
 
 
-def _methods(made: type) -> set[str]:
+def _methods(made: type[object]) -> set[str]:
     """The names that a class and those that it is derived from define."""
     return {name for each in made.__mro__ if each is not object for name in vars(each)}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from greenlet import GreenletExit
 from msgspec.structs import replace
@@ -15,7 +15,8 @@ from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
-from apxm.operations.types import Value
+from apxm.operations.plain import plain
+from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Compute, Operate
 from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
@@ -34,6 +35,9 @@ from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
+
+
+T = TypeVar("T")
 
 
 class Grown:
@@ -200,6 +204,60 @@ class LaneRun(Run):
             timer.cancel()
             raise
 
+    def thread(self, lane: Lane, function: Callable[[], T]) -> T:
+        """Calls a function in a thread, and lets others go on meanwhile."""
+
+        def done(future: asyncio.Future[T]) -> None:
+            if not lane.over and not self._state.stopped:
+                self.wake(lane, None)
+            elif not future.cancelled():
+                future.exception()  # nobody wants to hear of it any more
+
+        context = copy_context()
+        context.run(LANE.set, None)
+        future = self._loop.run_in_executor(None, lambda: context.run(function))
+        self.hub.outside += 1
+        future.add_done_callback(done)
+        lane.park()
+        return future.result()
+
+    def step(self, lane: Lane, name: str, function: Callable[[], T], given: Value, site: Site, effect: bool) -> T:
+        """What a function gives that is called once in all processes which carry this run; where it has an `effect`
+        outside, the journal knows that it began before it does."""
+        recorder = self._recorder
+        if recorder is None:
+            return function()
+        path = self._path(lane, site)
+        found = self._kept(path, site, lambda: recorder.recorded(path, given, name, None))
+        if found is not None:
+            self.trace.reused += 1
+            return cast(T, found.value)
+        if effect:
+            self.hub.outside += 1
+            recorder.begun(path, given, name, lambda: self.wake(lane, None))
+            lane.park()
+        value = function()
+        recorder.kept(path, given, name, plain(value, JSON, f"what {name} returns"))
+        return value
+
+    def _path(self, lane: Lane, site: Site) -> str:
+        """The path of what a lane does next at a place."""
+        count = lane.counts[site.path] = lane.counts.get(site.path, 0) + 1
+        return site.path if count == 1 else f"{site.path}#{count}"
+
+    def _kept(self, path: str, site: Site, find: Callable[[], T | None]) -> T | None:
+        """What an earlier process has left at a path. Raises `JournalError` where that is of something else."""
+        try:
+            return find()
+        except JournalError as other:
+            if self._as_changed:
+                return None
+            raise JournalError(
+                f"the program took another way at {path}: the journal has an answer to another request",
+                where=f"{self._grown.program.names.file}:{site.line}",
+                hint="run it with the arguments that it had, or go on with new calls from there: as_changed=True",
+            ) from other
+
     def wake(self, lane: Lane, outcome: object) -> None:
         """Lets a lane go on that waited for something else than a call."""
         calls = self._calls
@@ -243,9 +301,7 @@ class LaneRun(Run):
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
         lane.in_head = False
-        count = lane.counts[site.path] = lane.counts.get(site.path, 0) + 1
-        path = site.path if count == 1 else f"{site.path}#{count}"
-        node = self._grown.add(Operate(operation=name, after=lane.before), path, site.line)
+        node = self._grown.add(Operate(operation=name, after=lane.before), self._path(lane, site), site.line)
         self._operations.append(operation)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
         if self._recorder is None or not self._answered_before(self._recorder, node, provider, request, site):
@@ -259,17 +315,15 @@ class LaneRun(Run):
 
     def _answered_before(self, recorder: Recorder, node: int, provider: Provider, request: object, site: Site) -> bool:
         try:
-            return self._recorded(recorder, self._frame, node, provider, request)
-        except JournalError as other:
-            if self._as_changed:
-                return False
-            path = self.trace.path_of(0, node)
+            found = self._kept(
+                self.trace.path_of(0, node),
+                site,
+                lambda: self._recorded(recorder, self._frame, node, provider, request),
+            )
+        except JournalError:
             self._state.asked.pop(node)
-            raise JournalError(
-                f"the program took another way at {path}: the journal has an answer to another request",
-                where=f"{self._grown.program.names.file}:{site.line}",
-                hint="run it with the arguments that it had, or go on with new calls from there: as_changed=True",
-            ) from other
+            raise
+        return bool(found)
 
     def answer(self, asked: Asked) -> Value:
         """Waits for the answer of a call, in its lane. Raises what the call came to."""

@@ -162,6 +162,8 @@ class _Roles:
         self._globals = function.__globals__
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
+        self._first = code.co_varnames[0] if code.co_argcount else None
+        self._around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
         found = self._found(callee)
@@ -216,9 +218,17 @@ class _Roles:
                 return self._globals.get(name, getattr(builtins, name, _MISSING))
             case ast.Attribute(value=value, attr=attribute):
                 owner = self._found(value)
-                return getattr(owner, attribute, _MISSING) if isinstance(owner, types.ModuleType) else _MISSING
+                if isinstance(owner, types.ModuleType):
+                    return getattr(owner, attribute, _MISSING)
+                return self._promised(value, owner, attribute)
             case _:
                 return _MISSING
+
+    def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
+        """A method of which the user says something; what an object's other methods do is only known when it runs."""
+        made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        method = getattr(made, attribute, _MISSING)
+        return method if self._ours(method) is not None else _MISSING
 
 
 def _source(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
@@ -229,6 +239,14 @@ def _source(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] 
         return None
     tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__))
     return None if tree is None else _definition(tree, code)
+
+
+def _class_of(function: types.FunctionType) -> object:
+    """The class that a method stands in, as far as its module has it; else None."""
+    found: object = None
+    for name in function.__qualname__.split(".")[:-1]:
+        found = function.__globals__.get(name) if found is None else getattr(found, name, None)
+    return found if isinstance(found, type) else None
 
 
 def _text(file: str, module: dict[str, Any]) -> str:
