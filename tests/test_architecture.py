@@ -27,6 +27,7 @@ EDGE = [
     {"simulator", "testing", "journaling"},
     {"session"},
     {"workloads", "api"},
+    {"lanes"},
     {"apxm"},
     {"cli"},
     {"__main__"},
@@ -35,6 +36,7 @@ EDGE = [
 
 ONLY_IN = {
     "wcwidth": {"source"},
+    "greenlet": {"lanes"},
     "lark": set(),  # a tool of development: the tables it makes are part of the package
     "re2": {"operations"},
     "pyqwest": {"backends"},
@@ -53,20 +55,21 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3337,
-    "apxm": 1781,  # the files of the package itself
+    "analysis": 3333,
+    "apxm": 1808,  # the files of the package itself
     "backends": 4622,
     "cli": 3476,
-    "compiler": 964,
+    "compiler": 944,
     "config": 1183,
     "ir": 1807,
     "journal": 1358,
+    "lanes": 4038,
     "language": 4633,
-    "operations": 2137,
+    "operations": 2142,
     "passes": 870,
     "program": 1927,
     "reports": 1204,
-    "runtime": 6101,
+    "runtime": 6135,
     "tools": 1082,
     "simulator": 2647,
     "testing": 929,

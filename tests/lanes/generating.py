@@ -189,9 +189,8 @@ class Drawn:
         if pick < 0.75:
             return [f"last = {text}"]
         if pick < 0.77 and in_loop:
-            return [
-                f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): {self._random.choice(('continue', 'break', 'return results', 'continue'))}"
-            ]
+            left = self._random.choice(("continue", "break", "return results", "continue"))
+            return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): {left}"]
         if pick < 0.78:
             return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): raise KeyError({text})"]
         return [
@@ -208,9 +207,9 @@ class Drawn:
                     f"print({text})",
                     f"print(len(results), {text})",
                     f"seen.append({text})",
-                    f"results.append(next(rng))",
-                    f"results.append(random.random())",
-                    f"results.append(shared.ask())",
+                    "results.append(next(rng))",
+                    "results.append(random.random())",
+                    "results.append(shared.ask())",
                     f"results.append(sorted([{text}, 'm']))",
                     f"results.extend([json.loads('[1]'), {text}])",
                     f"x = {text}; results.append(x)",

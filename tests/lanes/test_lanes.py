@@ -143,13 +143,13 @@ total = 0
 
 
 def count(text: str) -> None:
-    global total
+    global total  # noqa: PLW0603  # that is what it is about
     total += len(text)
 
 
 @flow
 def counting(rows: list[int]) -> int:
-    global total
+    global total  # noqa: PLW0603  # that is what it is about
     total = 0
     for row in each(rows):
         count(ask(f"{row}"))
@@ -279,7 +279,7 @@ def carried_count(rows: list[str]) -> None:
     number = 0
     for row in each(rows):
         ask(f"{number} {row}")
-        number += 1
+        number += 1  # noqa: SIM113
 
 
 def carried_by_walrus(rows: list[str]) -> None:
@@ -305,6 +305,7 @@ def yielding(rows: list[str]) -> Any:
     ("function", "line", "message"),
     [
         (carried_name, 3, "each iteration needs what the one before it left in `last`"),
+        (carried_count, 3, "each iteration needs what the one before it left in `number`"),
         (carried_by_walrus, 3, "each iteration needs what the one before it left in `last`"),
         (deleted, 4, "an iteration of an `each` deletes `last`, which is not its own"),
         (yielding, 2, "an iteration of an `each` yields for the function around it"),
@@ -346,4 +347,4 @@ def test_an_item_may_be_changed() -> None:
 
 
 def test_outside_of_a_flow_each_is_plain_iteration() -> None:
-    assert [row for row in each([1, 2])] == [1, 2]
+    assert list(each([1, 2])) == [1, 2]
