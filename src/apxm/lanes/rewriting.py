@@ -12,8 +12,23 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from apxm.lanes.known import Known
-from apxm.lanes.scopes import bound_names, declared, own_nodes, parameters
-from apxm.lanes.uses import Kind, Role, RoleOf, Rule, Use, Uses, is_call_statement, root, uses_in
+from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes, parameters
+from apxm.lanes.uses import (
+    Around,
+    Captured,
+    Kind,
+    Role,
+    RoleOf,
+    Rule,
+    Use,
+    Uses,
+    captured_by,
+    is_call_statement,
+    is_plain,
+    root,
+    same_in,
+    uses_in,
+)
 
 PREFIX = "_apxm_"
 Statements = list[ast.stmt]
@@ -74,6 +89,7 @@ class _Function:
     first: str | None
     """Its first parameter."""
     body: Sequence[ast.stmt]
+    around: Around
 
 
 class Rewriter(ast.NodeTransformer):
@@ -119,12 +135,31 @@ class Rewriter(ast.NodeTransformer):
             outer_globals,
             every[0].arg if every else None,
             node.body,
+            Around(self._captured(node.body), same_in(node.body)),
         )
         self._functions, self._loops, self._inner = [*self._functions, function], [], 0
         node.name = self._name(node.name)
         node.body = self._statements(node.body)
         self._functions, self._loops, self._inner = around
         return node
+
+    def _captured(self, body: Sequence[ast.stmt]) -> dict[str, Captured]:
+        """What the functions do to its names that a function makes."""
+        found: dict[str, Captured] = {}
+        for part in own_nodes(*body):
+            match part:
+                case ast.FunctionDef(name=name):
+                    self._capture(found, {name}, part)
+                case ast.Assign(targets=targets, value=ast.Lambda() as value):
+                    self._capture(found, bound_names(targets), value)
+                case _:
+                    pass
+        return found
+
+    def _capture(self, found: dict[str, Captured], names: set[str], node: ast.FunctionDef | ast.Lambda) -> None:
+        captured = captured_by(node, self._role_of)
+        for name in names:
+            found[name] = Captured(*(a | b for a, b in zip(captured, found.get(name, Captured()), strict=True)))
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> Any:
         if self._loops:
@@ -136,7 +171,7 @@ class Rewriter(ast.NodeTransformer):
 
     def visit_Lambda(self, node: ast.Lambda) -> Any:
         around = self._loops, self._inner
-        self._functions.append(_Function(parameters(node), set(), set(), None, []))
+        self._functions.append(_Function(parameters(node), set(), set(), None, [], Around()))
         self._loops = []
         node.body = self.visit(node.body)
         self._functions.pop()
@@ -243,7 +278,7 @@ class Rewriter(ast.NodeTransformer):
                 call.args = [self.visit(each) for each in call.args]
                 call.keywords = [self.visit(each) for each in call.keywords]
                 return _at(node, node)
-            if rule is Rule.TURN:
+            if rule is Rule.TURN and is_plain(call.func.value):
                 return self._hoisted(node, call)
         node.value = self.visit(call)
         return node
@@ -412,6 +447,9 @@ class Rewriter(ast.NodeTransformer):
         rule = self._rule(name)
         if rule is Rule.CARRIED:
             self._refuse_carried(name, node)
+        captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
+        if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
+            return _at(self._ours("turn_of", ast.Constant(None), node), node)
         return _at(self._ours("turn_of", self._levels(name), node), node) if rule is Rule.TURN else node
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
@@ -477,6 +515,7 @@ class Rewriter(ast.NodeTransformer):
 
     def _each(self, node: ast.For) -> Statements:
         assert isinstance(node.iter, ast.Call)
+        going_through = free_loads(node.iter)
         items = self.visit_Call(node.iter)
         uses, loop = self._enter(node.body, node.target, node)
         inner, self._inner = self._inner, 0
@@ -487,7 +526,8 @@ class Rewriter(ast.NodeTransformer):
         body += self._statements(node.body)
         self._loops.pop()
         self._inner = inner
-        in_sequence = bool(uses.exits)
+        # A body that changes what the loop goes through decides what the next iteration gets.
+        in_sequence = bool(uses.exits) or bool(going_through & uses.changed)
         self.facts.append(LoopFacts(node, uses.found, in_sequence))
         left = self._name_for(node)
         run = self._ours("run_each", items, _load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late))
@@ -526,7 +566,7 @@ class Rewriter(ast.NodeTransformer):
     def _enter(self, body: Sequence[ast.stmt], target: ast.expr, node: ast.AST | None = None) -> tuple[Uses, _Loop]:
         function = self._functions[-1]
         outliving = self._read_elsewhere(body, node) if node is not None else set[str]()
-        uses, own, rules = uses_in(body, target, self._role_of, function.outer)
+        uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around)
         for name, rule in rules.items():
             if rule is Rule.CARRIED:
                 of_name = [use for use in uses.found if use.name == name]

@@ -11,13 +11,14 @@ Each use of a name from around the body gets a *rule*:
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from apxm.lanes.known import Known
-from apxm.lanes.scopes import bound_names, free_loads
+from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes
 
 
 class Rule(Enum):
@@ -128,14 +129,39 @@ _ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "upda
 """Those of them of which nobody needs the result."""
 
 
+class Captured(NamedTuple):
+    """What a function that is made in the function around a loop does to names of that."""
+
+    reads: frozenset[str] = frozenset()
+    binds: frozenset[str] = frozenset()
+    changes: frozenset[str] = frozenset()
+
+
+class Around(NamedTuple):
+    """What is known of the function around a loop."""
+
+    captured: Mapping[str, Captured] = MappingProxyType({})
+    """By the names of functions that it makes."""
+    same: Mapping[str, frozenset[str]] = MappingProxyType({})
+    """For a name, those that may stand for the same, or for a part of it."""
+
+
 class Uses:
     """The uses of names in a body, found in the order in which they happen."""
 
     def __init__(
-        self, body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, waits: frozenset[str] = frozenset()
+        self,
+        body: Sequence[ast.stmt],
+        target: ast.expr,
+        role_of: RoleOf,
+        around: Around,
+        waits: frozenset[str] = frozenset(),
     ) -> None:
         """`waits` are the names of which it is known that their uses wait for a turn."""
         self._role_of = role_of
+        self._around = around
+        self._following: set[str] = set()
+        """Functions of the one around that are being followed: they may call each other."""
         self._waits = waits
         self._stands_for: dict[str, set[str]] = {}
         """Names of an iteration, and those from around it by a path from which they were bound."""
@@ -183,7 +209,8 @@ class Uses:
                 for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
                     self._evaluate(argument)
                 self._evaluate_path(receiver, name)
-                self._use(name, Kind.CHANGE, statement, deferrable=method in _ONLY_ADDS)
+                alone = method in _ONLY_ADDS and is_plain(receiver)
+                self._use(name, Kind.CHANGE, statement, deferrable=alone)
             case ast.If(test=test, body=body, orelse=orelse):
                 self._evaluate(test)
                 self._branches([body, orelse])
@@ -305,7 +332,8 @@ class Uses:
                 else:
                     self._evaluate_path(inner, name)
                     alone = isinstance(statement, ast.Assign | ast.AugAssign) and target in _targets_of(statement)
-                    self._use(name, Kind.CHANGE, statement, deferrable=alone and isinstance(target, ast.Subscript))
+                    later = alone and isinstance(target, ast.Subscript) and is_plain(inner)
+                    self._use(name, Kind.CHANGE, statement, deferrable=later)
             case _:
                 self._evaluate(target)
 
@@ -396,13 +424,26 @@ class Uses:
             if name not in self._bound:
                 self.exposed.add(name)
             self._use(name, Kind.LOAD, node)
+            captured = self._around.captured.get(name)
+            if captured is not None and name not in self._following:
+                self._following.add(name)
+                self._follow(captured, node)
+                self._following.discard(name)
+
+    def _follow(self, captured: Captured, node: ast.AST) -> None:
+        """A function of the one around may be called here."""
+        self._reads(captured.reads, node)
+        for name in captured.binds:
+            self.exposed.add(name)
+            self._use(name, Kind.BIND, node)
+        for name in captured.changes:
+            self._use(name, Kind.CHANGE, node)
 
     def _use(self, name: str, kind: Kind, node: ast.AST, *, deferrable: bool = False) -> None:
         self.found.append(Use(name, kind, node, self._called, deferrable and not self._in_try))
         if kind in (Kind.LOAD, Kind.CHANGE):
-            for behind in self._stands_for.get(name, ()):
-                if behind != name:
-                    self.found.append(Use(behind, kind, node, self._called))
+            for other in {*self._stands_for.get(name, ()), *self._around.same.get(name, ())} - {name}:
+                self.found.append(Use(other, kind, node, self._called))
         if kind is Kind.CHANGE and name in self._bound and name not in self._fresh:
             self._called = True  # who knows whose it is: it waits for its turn
         if name in self._waits and not (deferrable and not self._in_try):
@@ -415,10 +456,15 @@ class Uses:
         """The names that an iteration binds, its item's included."""
         return {use.name for use in self.found if use.kind in (Kind.BIND, Kind.ADD)} | self._items
 
-    def rules(self, declared: set[str]) -> tuple[set[str], dict[str, Rule]]:
-        """The names that each iteration has for itself, and the rules of the others; the function around has `declared`
-        some that are not its own."""
-        own = {name for name in self.bound if name not in self.exposed and name not in declared}
+    @property
+    def changed(self) -> set[str]:
+        """The names that it does more with than read them."""
+        return {use.name for use in self.found if use.kind is not Kind.LOAD}
+
+    def rules(self, said: set[str]) -> tuple[set[str], dict[str, Rule]]:
+        """The names that each iteration has for itself, and the rules of the others; the function around has
+        `said` of some that they are not its own."""
+        own = {name for name in self.bound if name not in self.exposed and name not in said}
         by_name: dict[str, list[Use]] = {}
         for use in self.found:
             if use.name not in own:
@@ -430,8 +476,53 @@ class Uses:
         return own, rules
 
 
+def is_plain(path: ast.expr) -> bool:
+    """Whether to follow a path changes nothing: an item may be made when it is asked for."""
+    return not any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(path))
+
+
+def captured_by(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> Captured:
+    """What a function that is made in another one does to the names of that."""
+    free = free_loads(node)
+    body = node.body if isinstance(node, ast.FunctionDef) else [node.body]
+    binds = {name for part in body for name in declared([part])} & bound_names(body)
+    changes: set[str | None] = set()
+    for part in (part for statement in body for part in ast.walk(statement)):
+        match part:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+                changes.add(root(part))
+            case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.For(iter=value):
+                changes.add(root(value))  # by another name it may be changed
+            case ast.Call(func=func, args=arguments, keywords=keywords):
+                role = role_of(func)
+                if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
+                    changes.add(root(func.value))
+                if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
+                    changes |= {root(given) for given in (*arguments, *(keyword.value for keyword in keywords))}
+            case _:
+                pass
+    return Captured(frozenset(free), frozenset(binds), frozenset(name for name in changes if name in free))
+
+
+def same_in(body: Sequence[ast.stmt]) -> Mapping[str, frozenset[str]]:
+    """The names of a function that may stand for the same, as one was bound to what another one has."""
+    groups: dict[str, set[str]] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=targets, value=value):
+                bound, source = bound_names(targets), root(value)
+            case ast.For(target=target, iter=value) | ast.NamedExpr(target=target, value=value):
+                bound, source = bound_names([target]), root(value)
+            case _:
+                continue
+        if source is not None and bound:
+            group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, source)))
+            groups.update(dict.fromkeys(group, group))
+    return {name: frozenset(group - {name}) for name, group in groups.items()}
+
+
 def uses_in(
-    body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, declared: set[str]
+    body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, said: set[str], around: Around
 ) -> tuple[Uses, set[str], dict[str, Rule]]:
     """What a body does, the names that each iteration has for itself, and the rules of the others.
 
@@ -439,8 +530,8 @@ def uses_in(
     """
     waits: frozenset[str] = frozenset()
     while True:
-        uses = Uses(body, target, role_of, waits)
-        own, rules = uses.rules(declared)
+        uses = Uses(body, target, role_of, around, waits)
+        own, rules = uses.rules(said)
         found = frozenset(name for name, rule in rules.items() if rule is Rule.TURN)
         if found <= waits:
             return uses, own, rules
