@@ -1,4 +1,4 @@
-# Everything lives in .venv (and .venv-real, .venv-clients): nothing else on this machine is touched. `make clean` takes it all away again.
+# Everything lives in .venv (and .venv-real, .venv-clients, .venv-llama): nothing else on this machine is touched. `make clean` takes it all away again.
 
 PYTHON ?=
 PYTEST_ARGS ?= -n 2
@@ -7,17 +7,19 @@ BENCH_ARGS ?= -o benchmarks/results
 VENV := .venv
 REAL := .venv-real
 CLIENTS := .venv-clients
+LLAMA := .venv-llama
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format grammar docs bench bench-real clean
+.PHONY: help demo test soak engine check format grammar docs bench bench-real clean
 
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
 	@echo "make test        run the tests"
 	@echo "make soak        the tests that take long: kills, faults, fuzzing, other clients (up to twenty minutes)"
+	@echo "make engine      answers of a type from llama.cpp on this machine (installs it: 270 MB; a minute)"
 	@echo "make check       formatting, lint, types, architecture, then the tests"
 	@echo "make format      rewrite the sources as 'make check' wants them"
 	@echo "make grammar     rewrite the parser's tables from src/apxm/language/grammar.lark"
@@ -35,6 +37,9 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev $(CLIENTS)/.installed
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak --ignore tests/simulator/test_frameworks.py
 	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) -m soak tests/simulator/test_frameworks.py
+
+engine: $(VENV)/.installed-dev $(LLAMA)/.installed
+	@$(BIN)/python -m pytest -m soak tests/engines
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -61,7 +66,7 @@ bench-real: $(VENV)/.installed-dev $(REAL)/.installed
 	@$(BIN)/python -m benchmarks.real_engine $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(REAL) $(CLIENTS) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(REAL) $(CLIENTS) $(LLAMA) build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a second call finds them newer than what they depend on, and does nothing.
@@ -80,6 +85,11 @@ $(CLIENTS)/.installed: $(VENV)/.created pyproject.toml constraints-clients.txt
 	@$(BIN)/python -m venv --clear $(CLIENTS)
 	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-clients.txt \
 	    -e '.[clients]' pytest pytest-timeout pytest-xdist hypothesis trustme && touch $@
+
+$(LLAMA)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing llama.cpp into $(LLAMA)" >&2
+	@$(BIN)/python -m venv --clear $(LLAMA)
+	@$(LLAMA)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[llama]' && touch $@
 
 $(REAL)/.installed: $(VENV)/.created benchmarks/real/install.py pyproject.toml constraints.txt
 	@$(BIN)/python benchmarks/real/install.py $(REAL) && touch $@

@@ -62,7 +62,8 @@ class ToolCall(WaitingOperation):
         del form
         return values[self.operands[0]] if self.operands else self.name
 
-    def value(self, answer: Any) -> Value:
+    def value(self, answer: Any, request: Any) -> Value:
+        del request
         return answer.value
 
 

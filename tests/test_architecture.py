@@ -55,24 +55,24 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3333,
-    "apxm": 1808,  # the files of the package itself
-    "backends": 4622,
+    "analysis": 3347,
+    "apxm": 1812,  # the files of the package itself
+    "backends": 5021,
     "cli": 3476,
     "compiler": 944,
-    "config": 1183,
-    "ir": 1807,
+    "config": 1186,
+    "ir": 1950,
     "journal": 1358,
-    "lanes": 4038,
-    "language": 4633,
-    "operations": 2142,
+    "lanes": 4169,
+    "language": 4944,
+    "operations": 2210,
     "passes": 870,
-    "program": 1927,
-    "reports": 1204,
-    "runtime": 6135,
+    "program": 1955,
+    "reports": 1227,
+    "runtime": 6270,
     "tools": 1082,
-    "simulator": 2647,
-    "testing": 929,
+    "simulator": 2652,
+    "testing": 962,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

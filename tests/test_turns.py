@@ -522,3 +522,29 @@ def test_what_changes_something_comes_behind_what_all_turns_read(head: str, leve
     """
     run = rehearse(compiled(text, level), tools={"look": "seen", "change": "changed"})
     assert [(call.tool, call.began_s) for call in run.tool_calls] == [("look", 1.0), ("look", 2.0), ("change", 3.0)]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_starts_empty_or_null_carries_what_next_gives(level: int) -> None:
+    text = """agent A {
+        flow loudest(texts: list[str], longest: str) -> str { return upper(join(texts, " ")) + longest }
+        @entry flow main() -> json {
+            let given: str? = null
+            for topic in ["a", "bcd", "ef"] (found: [], best: null, score: 0) {
+                if best != null and len(best) >= len(topic) { return best } else { return topic } -> longer
+                next found: found + [topic], best: longer, score: score + 0.5
+            } -> out
+            let none = []
+            if out.best == null { return "" } else { return loudest(none + out.found, out.best) } -> loud
+            return {"loud": loud, "score": out.score, "given": given == null or upper(given) == "X"}
+        }
+    }"""
+    assert run(text, level).value == {"loud": "A BCD EFbcd", "score": 1.5, "given": True}
+
+
+def test_the_types_of_what_many_loops_in_each_other_carry_are_soon_known() -> None:
+    """A block that was looked at twice in each of 24 loops would be looked at 16 million times."""
+    heads = "".join(f'for i{n} in ["x"] (v{n}: []) {{ ' for n in range(24))
+    tails = "".join(f"next v{n}: w{n + 1} }} -> w{n} " for n in reversed(range(24)))
+    text = f"agent A {{ flow main() -> list[str] {{ {heads} let w24 = v23 + [i0] {tails} return w0 }} }}"
+    assert run(text, 0).value == ["x"]

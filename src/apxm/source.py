@@ -51,6 +51,10 @@ class Span(NamedTuple):
         return Span(self.source, self.start, self.start + length)
 
     @property
+    def text(self) -> str:
+        return self.source.text[self.start : self.end]
+
+    @property
     def line(self) -> int:
         return self.source.position(self.start)[0]
 

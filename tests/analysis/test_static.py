@@ -188,3 +188,37 @@ def test_every_amount_is_written_as_the_same_kind_of_number() -> None:
     for amounts in (found.t1_ms, found.t_inf_ms, found.calls, found.input_tokens, found.output_tokens):
         numbers = [amounts.low, amounts.expected, amounts.high]
         assert {type(n) for n in numbers if n is not None} == {float}
+
+
+TOOLS = """
+agent A {
+    capability look(q: str "what for", limit: int = 5) -> list[str] readonly "Looks."
+    flow main() -> str { ask("a", tools: [look], max_rounds: 3, max_tokens: 10) -> b  return b }
+}
+"""
+SCHEMA = (
+    '{"type":"object","properties":{"q":{"description":"what for","type":"string"},'
+    '"limit":{"type":"integer","default":5}},"required":["q"],"additionalProperties":false}'
+)
+
+
+def test_an_ask_with_tools_is_a_loop_of_calls_of_the_model_and_of_tools() -> None:
+    found = analyzed(TOOLS)
+    assert [(loop.path, loop.operation, loop.turns) for loop in found.loops] == [
+        ("b", "ask", Range(1, 1.875, 4)), ("b[1]/call", "tools", Range(0, 1, 128)),
+    ]  # fmt: skip
+    assert found.calls == Range(1, 1.875, 4)
+    assert (found.t1_ms.low, found.t_inf_ms.low) == (1000, 1000)
+    assert found.t_inf_ms.high == 4 * (1000 + 200)
+    told = len("a" + SCHEMA + "look" + "Looks.")
+    assert found.input_tokens.low == ceil(told / 4)
+
+
+def test_a_prediction_draws_rounds_and_calls() -> None:
+    p = compiled(TOOLS)
+    found = Predictor(p, None, 0).predict(p.flows[0], runs=60)
+    assert found.random
+    assert 1 < found.calls <= 4
+    assert {1000.0, 1200.0, 2000.0, 2200.0} & set(found.samples_ms)
+    assert min(found.samples_ms) == 1000.0
+    assert max(found.samples_ms) <= 4 * 1200

@@ -85,6 +85,7 @@ def test_what_may_hold_any_json_is_not_asked_for_strictly() -> None:
         ('response_format type must be one of "text" or "json_object", but got: json_schema', 500, {}),
         ("Extra inputs are not permitted", 422, {"loc": ["body", "response_format", "json_schema"]}),
         ("Structured outputs are not implemented", 501, {}),
+        ("Failed to initialize samplers: std::exception", 400, {}),  # llama.cpp, where it can make no grammar
     ],
 )
 def test_a_refusal_is_remembered_and_the_model_told_in_words(message: str, status: int, error: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -228,3 +230,64 @@ def containers(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
 def test_a_value_fits_whatever_its_schema(schema: Json, seed: int) -> None:
     value = example(read_schema(json.dumps(schema).encode()), seed)
     Draft202012Validator(schema).validate(json.loads(json.dumps(value)))
+
+
+PLAIN: list[Any] = [
+    {},
+    {"type": "integer", "description": "how many"},
+    {"type": "string", "enum": ["yes", "no"]},
+    {"anyOf": [{"type": "number"}, {"type": "null"}]},
+    {"type": "array", "items": {"type": "boolean"}},
+    {
+        "type": "object",
+        "title": "Note",
+        "properties": {"type": {"type": "string"}, "enum": {"type": "array", "items": {}}, "anyOf": {"type": "null"}},
+        "required": ["type", "anyOf"],
+        "additionalProperties": False,
+    },
+]
+
+
+@pytest.mark.parametrize("schema", PLAIN)
+def test_what_is_made_of_a_plain_schema_fits_though_nobody_looks(schema: Any) -> None:
+    found = read_schema(json.dumps(schema).encode())
+    assert found.is_plain
+    for seed in range(20):
+        assert Draft202012Validator(schema).is_valid(example(found, seed))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "enum": ["yes", 1]},
+        {"type": "integer", "enum": ["yes"]},
+        {"type": ["string", "null"]},
+        {"type": "string", "title": 5},
+        {"anyOf": [{"type": "string"}], "type": "string"},
+        {"anyOf": [{"type": "string"}, {"type": "string", "minLength": 3}]},
+        {"type": "array", "items": {"type": "string", "pattern": "^a$"}},
+        {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+        {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": False},
+        {"type": "object", "properties": {}, "required": [], "additionalProperties": True},
+    ],
+)
+def test_of_any_other_schema_values_are_looked_at(schema: Any) -> None:
+    try:
+        assert not read_schema(json.dumps(schema).encode()).is_plain
+    except SchemaError:  # its title is none
+        assert schema["title"] == 5
+
+
+def test_an_answer_of_a_program_is_drawn_without_the_library_that_checks_schemas() -> None:
+    script = """
+import sys
+import apxm
+source = '''type Note { of: str?  tags: list[str]  kind: str }
+agent A { @entry flow f() -> list[Note] { return ask("Q", schema: list[Note]) } }'''
+result = apxm.run(apxm.compile_text(source), backend="simulated", journal=False)
+print(sorted(result.value[0]), "jsonschema" in sys.modules)
+"""
+    made = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert made.stdout == "['kind', 'of', 'tags'] False\n"

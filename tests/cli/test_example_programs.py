@@ -14,8 +14,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("*/*.ais"))
 
 
-def test_there_are_six_and_each_has_a_page() -> None:
-    assert len(PROGRAMS) == 6
+def test_there_are_seven_and_each_has_a_page() -> None:
+    assert len(PROGRAMS) == 7
     assert all(program.stem == program.parent.name for program in PROGRAMS)
 
 

@@ -80,3 +80,16 @@ def test_nodes_are_counted_as_in_the_diagnostics(apxm: Apxm, tmp_path: Path) -> 
     assert {flow["name"]: flow["total_nodes"] for flow in flows} == {
         name: statistics["total_nodes"] for name, statistics in diagnosed.items()
     }
+
+
+def test_constructs_are_called_what_the_source_calls_them(apxm: Apxm, tmp_path: Path) -> None:
+    (tmp_path / "constructs.ais").write_text("""agent A { flow main(n: int) -> str {
+        loop (max: 3, x: "a") { until ask("done?", x, schema: bool)  next x: ask("more", x) } -> r
+        if n > 2 and ask("sure?", schema: bool) { return "a" } else { return "b" } -> kind
+        for i in ["a"] { print(i) }
+        return r + kind
+    } }""")
+    apxm("compile", "constructs.ais")
+    plans = json.loads(apxm("inspect", "constructs.apxmobj", "--json").out)["plans"]
+    found = {node["path"]: node["operation"] for plan in plans for node in plan["nodes"] if node["opens"]}
+    assert found == {"r": "loop", "r/until#1": "until", "and#1": "and", "kind": "if", "for#1": "for"}

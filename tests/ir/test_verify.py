@@ -89,7 +89,7 @@ CASES: dict[str, tuple[FlowOp | list[FlowOp], str]] = {
     ),
     "an option that the operation does not have": (
         flow(lambda t: returning(ask(t, budget=5)), STR, t=STR),
-        r"^ask has no literal option 'budget'; it is ask\(prompt, context…, schema: type, choices: list",
+        r"^ask has no literal option 'budget'; it is ask\(prompt, context…, tools: list",
     ),
     "a value for such an option": (
         flow(lambda t: returning(ask(t, {"budget": t})), STR, t=STR),

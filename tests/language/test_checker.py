@@ -121,7 +121,7 @@ def test_the_arguments_of_a_flow_are_in_the_order_of_its_parameters():
         ("1 + i + 1.0", "float"),
         ("1 + i + s", "str"),
         ("s + j + l", "str"),
-        ("[]", "list[json]"),
+        ("[]", "list[nothing]"),
         ("[1, 2.5]", "list[float]"),
         ("[[1], [2.5]]", "list[list[float]]"),
         ('[1, "x"]', "list[json]"),

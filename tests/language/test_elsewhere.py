@@ -21,7 +21,7 @@ def test_no_table_explains_away_what_is_correct() -> None:
     assert not elsewhere.WORDS.keys() & (RESERVED_WORDS | OPERATIONS.keys())
     assert not (elsewhere.CALLS.keys() | later.OPERATIONS) & OPERATIONS.keys()
     assert not elsewhere.CALLS.keys() & later.OPERATIONS
-    for operation, name in later.ARGUMENTS | elsewhere.SAME_ARGUMENTS.keys():
+    for operation, name in elsewhere.SAME_ARGUMENTS:
         assert name not in OPERATIONS[operation].by_name
 
 

@@ -173,7 +173,7 @@ def test_declarations():
     tree = tree_of("""
         agent A {
             system: "s"
-            capability look(q: str = "x") readonly;
+            capability look(q: str "for what" = "x") readonly "Looks.";
             capability find() -> list[str]
             @entry @no_fuse flow f(a: str, b: list[int] = [1],) -> str { return a }
             flow g { }
@@ -182,13 +182,14 @@ def test_declarations():
     """)
     assert [outline(agent) for agent in tree.agents] == [
         "Agent(A, [AgentDefault(system, Constant('s'))], "
-        "[Capability(look, [FlowParameter(q, TypeName('str', None, False), Constant('x'))], None, True), "
-        "Capability(find, [], TypeName('list', TypeName('str', None, False), False), False)], "
-        "[Flow([entry, no_fuse], f, [FlowParameter(a, TypeName('str', None, False), None), "
-        "FlowParameter(b, TypeName('list', TypeName('int', None, False), False), ListDisplay([Constant(1)]))], "
+        "[Capability(look, [FlowParameter(q, TypeName('str', None, False), Constant('for what'), Constant('x'))], "
+        "None, True, Constant('Looks.')), "
+        "Capability(find, [], TypeName('list', TypeName('str', None, False), False), False, None)], "
+        "[Flow([entry, no_fuse], f, [FlowParameter(a, TypeName('str', None, False), None, None), "
+        "FlowParameter(b, TypeName('list', TypeName('int', None, False), False), None, ListDisplay([Constant(1)]))], "
         "TypeName('str', None, False), Block([Return(Name('a'))])), "
-        "Flow([], g, [], None, Block([]))])",
-        "Agent(B, [], [], [])",
+        "Flow([], g, [], None, Block([]))], [])",
+        "Agent(B, [], [], [], [])",
     ]
 
 
@@ -253,7 +254,7 @@ def test_the_tables_are_those_of_the_grammar():
 
 def test_the_reserved_words_are_those_of_the_grammar():
     words = set(re.findall(r'"([a-z]+)"', GRAMMAR.partition("// --- tokens")[0]))
-    assert words - {"type"} == RESERVED_WORDS  # which starts a declaration, and is a name elsewhere
+    assert words - {"type", "memory"} == RESERVED_WORDS  # which start a declaration, and are names elsewhere
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -380,7 +380,12 @@ class Writer:
         types = [
             self.pick(("str", "str", "int", "bool", "list[str]", "json")) for _ in range(self.random.choice((1, 1, 2)))
         ]
-        return {self.name(): (type_, self.value(type_, 1, exact=True)) for type_ in types}
+        return {self.name(): (type_, self.start(type_)) for type_ in types}
+
+    def start(self, type_: str) -> Written:
+        if type_ == "list[str]" and self.chance(0.3):
+            return Written("[]")
+        return self.value(type_, 1, exact=True)
 
     def carried_type(self, carried: dict[str, tuple[str, Written]]) -> str | None:
         if not carried:
@@ -556,6 +561,10 @@ class Writer:
             return Written(f"{person.name}.ok", person.sure, person.fixed)
         if kind == 1 and (found := self.cast("bool")):
             return found
+        if kind == 2 and (person := self.of(PERSON)):
+            age = f"{person.name}.age"
+            known = self.pick((f"{age} != null and", f"{age} == null or", f"not ({age} == null) and"))
+            return Written(f"({known} {age} {self.pick(('<', '>='))} 1)", person.sure, person.fixed)
         if depth > 0 and self.chance(0.5):
             return Written(f'ask("{self.tag("bool")}", schema: bool)', True, False)
         return Written(self.pick(("true", "false")))

@@ -133,6 +133,14 @@ def test_what_does_not_fit_is_told_with_its_place(text: str, why: str) -> None:
     assert why in message
 
 
+def test_a_number_that_no_float_holds_is_told_of() -> None:
+    with pytest.raises(OperationError) as caught:
+        AnswerReader(list_of(FLOAT)).read("[1e400]")
+    assert caught.value.message == (
+        "the answer does not fit: expected JSON of the type list[float], found a number that is too large for any"
+    )
+
+
 @pytest.mark.parametrize("text", ["probably billing", "billing, tech support", '{"answer": "sales"}', "", "5"])
 def test_no_label_is_guessed(text: str) -> None:
     assert refused(text, STR, *LABELS).startswith(f'{FIT}expected one of "Billing", "tech support", found ')

@@ -27,3 +27,9 @@ def test_a_loop_that_goes_on_otherwise_is_named(change: tuple[str, str], path: s
     before, after = compiled(LOOP), compiled(LOOP.replace(*change))
     assert not same_meaning(before, after)
     assert difference(before, after) == f"{path} decides by something else, or between other cases"
+
+
+@pytest.mark.parametrize(("change", "path"), [(('d: ""', 'd: "start"'), "A.main/r"), (('n: ""', "n: r"), "A.main/s")])
+def test_a_loop_that_begins_otherwise_is_named(change: tuple[str, str], path: str) -> None:
+    before, after = compiled(LOOP), compiled(LOOP.replace(*change))
+    assert difference(before, after) == f"{path} is given something else to begin with"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import apxm
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import ModelRequest, Price
 from apxm.backends.settings import OpenAISettings
-from apxm.backends.simulated import IMAGE_TOKENS, SimulatedBackend
+from apxm.backends.simulated import IMAGE_TOKENS, PDF_TOKENS, SimulatedBackend
 from apxm.errors import ConfigurationError, JournalError, UsageError
 from apxm.simulator.options import SimulatorOptions
 from apxm.simulator.server import simulator
@@ -23,6 +24,7 @@ from tests.servers import Server, completion
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF"
 GIF = b"GIF89a\x01\0\x01\0"
+PDF = b"%PDF-1.7\n\xff"
 WEBP = b"RIFF\x1a\0\0\0WEBPVP8 "
 
 
@@ -33,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = tmp_path / "project"
     made.mkdir()
     (made / "photo.png").write_bytes(PNG)
+    (made / "report.pdf").write_bytes(PDF)
     (made / "notes.txt").write_text("Buy milk.\n")
     (tmp_path / "elsewhere.txt").write_text("a secret")
     return made
@@ -104,6 +107,35 @@ def test_an_openai_endpoint_gets_data_urls_between_the_texts(folder: Path) -> No
     ]
 
 
+def test_a_pdf_stands_between_the_texts_as_an_openai_endpoint_takes_it(folder: Path) -> None:
+    program = compiled(folder, 'return ask("Sum up.", file("report.pdf"), file("notes.txt"), image("photo.png"))')
+    request = sent(program)
+    assert request.prompt == (
+        "Sum up.\n\nContext 1: file report.pdf\n\nContext 2: file notes.txt\nBuy milk.\n\n\nContext 3: image photo.png"
+    )
+    (pdf,), (image,) = request.pdfs, request.images
+    assert (pdf.name, pdf.media_type, pdf.is_image, image.name) == ("report.pdf", "application/pdf", False, "photo.png")
+
+    async def run() -> Any:
+        async with Server(completion()) as server:
+            config = folder / "config.toml"
+            config.write_text(
+                f'[backends.local]\nkind = "openai"\nmodel = "m"\nendpoint = "{server.endpoint}"\n'
+                "can_see = true\ncan_read_pdf = true\n"
+            )
+            await apxm.run_async(program, config=config, journal=False)
+            return server.received[0].json["messages"][-1]["content"]
+
+    first, file, between, photo = asyncio.run(run())
+    assert first == {"type": "text", "text": "Sum up.\n\nContext 1: file report.pdf"}
+    assert file == {
+        "type": "file",
+        "file": {"filename": "report.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjcK/w=="},
+    }
+    assert between["text"] == "\n\nContext 2: file notes.txt\nBuy milk.\n\n\nContext 3: image photo.png"
+    assert photo["type"] == "image_url"
+
+
 # --- before the first call -----------------------------------------------------------------------------------------
 
 
@@ -111,7 +143,9 @@ def test_an_openai_endpoint_gets_data_urls_between_the_texts(folder: Path) -> No
     ("operand", "why"),
     [
         ('image("missing.png")', "'missing.png' cannot be read: No such file or directory"),
-        ('file("photo.png")', "'photo.png' is no text in UTF-8 (byte 0)"),
+        ('file("photo.png")', "'photo.png' is no text in UTF-8 (byte 0), and no PDF"),
+        ('file("table.xlsx")', "'table.xlsx' is no text in UTF-8 (byte 4), and no PDF"),
+        ('image("report.pdf")', "'report.pdf' is no image: expected PNG, JPEG, GIF or WebP"),
         ('image("notes.txt")', "'notes.txt' is no image: expected PNG, JPEG, GIF or WebP"),
         ('file("")', "'' is empty, expected the path of a file"),
         ('file(".")', "'.' cannot be read: this is not a regular file"),
@@ -122,6 +156,7 @@ def test_an_openai_endpoint_gets_data_urls_between_the_texts(folder: Path) -> No
 )
 def test_what_the_program_names_is_checked_before_the_first_call(folder: Path, operand: str, why: str) -> None:
     (folder / "link.txt").symlink_to("../elsewhere.txt")
+    (folder / "table.xlsx").write_bytes(b"PK\3\4\xff")
     program = compiled(folder, f'ask("first") -> a  return ask("second", a, {operand})')
     backend = ScriptedBackend(latency_ms=lambda _: 0)
     with pytest.raises(UsageError) as caught:
@@ -146,6 +181,43 @@ def test_a_backend_that_takes_no_images_is_told_of_before_the_first_call(folder:
     assert caught.value.message == "backend 'scripted' takes no images, and this call sends one"
     assert backend.calls == []
     assert apxm.run(compiled(folder, 'return ask("?", file("notes.txt"))'), backends=pool(backend)).value
+
+
+def test_a_backend_that_takes_no_pdf_is_told_of_before_the_first_call(folder: Path) -> None:
+    backend = ScriptedBackend(latency_ms=lambda _: 0, can_read_pdf=False)
+    program = compiled(folder, 'ask("first") -> a  return ask("second", a, file("report.pdf"))')
+    with pytest.raises(ConfigurationError) as caught:
+        apxm.run(program, backends=pool(backend))
+    said = "backend 'scripted' takes no PDFs, and this call sends one"
+    assert (caught.value.message, caught.value.hint) == (
+        said, "backends.scripted.can_read_pdf = true says that its model does",
+    )  # fmt: skip
+    assert str(caught.value.where).startswith("program.ais:1:")
+    assert backend.calls == []
+    given = compiled(folder, 'return ask("?", file(path))', parameters="path: str")
+    with pytest.raises(apxm.RunFailed) as failed:
+        apxm.run(given, path="project/report.pdf", backends=pool(backend))
+    (failure,) = failed.value.result.failures
+    assert (failure.kind, failure.message) == ("content", said)
+    assert backend.calls == []
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_configured_endpoint_takes_pdfs_where_it_says_so(folder: Path, takes: bool) -> None:
+    config = folder / "config.toml"
+
+    async def run() -> list[Any]:
+        async with Server(completion()) as server:
+            config.write_text(
+                f'[backends.local]\nkind = "openai"\nmodel = "m"\nendpoint = "{server.endpoint}"\n'
+                + ("can_read_pdf = true\n" if takes else "")
+            )
+            with nullcontext() if takes else pytest.raises(ConfigurationError, match="'local' takes no PDFs"):
+                program = compiled(folder, 'return ask("?", file("report.pdf"))')
+                await apxm.run_async(program, config=config, journal=False)
+            return server.received
+
+    assert len(asyncio.run(run())) == takes
 
 
 # --- what is computed ----------------------------------------------------------------------------------------------
@@ -206,12 +278,25 @@ def test_an_image_counts_where_tokens_do(folder: Path) -> None:
         assert found is status
 
 
+def test_a_pdf_counts_where_tokens_do(folder: Path) -> None:
+    one = compiled(folder, 'return ask("?", file("report.pdf"), max_tokens: 1)')
+    used = apxm.run(one, backends=pool(SimulatedBackend(latency="constant:0"))).metrics.llm.total_input_tokens
+    assert used == PDF_TOKENS + -(-len("?\n\nContext 1: file report.pdf") // 4)
+    for most, status in ((1_000, apxm.Status.SUCCEEDED), (100, apxm.Status.STOPPED)):
+        backend = ScriptedBackend(latency_ms=lambda _: 0, pdf_tokens=500)
+        try:
+            found = apxm.run(one, backends=pool(backend), max_total_tokens=most).status
+        except apxm.RunFailed as error:
+            found = error.result.status
+        assert found is status
+
+
 def test_the_simulator_answers_and_counts_as_the_simulated_backend(folder: Path) -> None:
-    program = compiled(folder, 'return ask("See.", image("photo.png"), 1, file("notes.txt"), image("photo.png"))')
+    program = compiled(folder, 'return ask("See.", image("photo.png"), 1, file("report.pdf"), file("notes.txt"))')
 
     async def over_http() -> apxm.Result:
         async with simulator(SimulatorOptions(latency="constant:0")) as address:
-            settings = OpenAISettings(model="simulated", endpoint=address.endpoint, can_see=True)
+            settings = OpenAISettings(model="simulated", endpoint=address.endpoint, can_see=True, can_read_pdf=True)
             return await apxm.run_async(program, backends=pool(OpenAIBackend("local", settings, {})), journal=False)
 
     served = asyncio.run(over_http())
@@ -237,7 +322,7 @@ def journaled(program: apxm.Program, fails: str, journals: Path | None) -> tuple
     return caught.value.result.run_id, pool(backend)
 
 
-TWO = 'ask("first", image("photo.png"), file("notes.txt")) -> a  return ask("second", a)'
+TWO = 'ask("first", image("photo.png"), file("notes.txt"), file("report.pdf")) -> a  return ask("second", a)'
 
 
 def test_a_journal_has_digests_and_no_content(folder: Path) -> None:
@@ -246,6 +331,7 @@ def test_a_journal_has_digests_and_no_content(folder: Path) -> None:
     written = path.read_bytes()
     assert b"Buy milk." not in written
     assert PNG not in written
+    assert PDF not in written
 
 
 def test_a_run_that_goes_on_reads_its_files_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +364,7 @@ def test_a_journal_from_elsewhere_reads_nothing_from_where_it_says_that_its_prog
         apxm.resume(run_id, journal_dir=folder / "journals", backends=backends)
 
 
-@pytest.mark.parametrize("changed", ["photo.png", "notes.txt"])
+@pytest.mark.parametrize("changed", ["photo.png", "notes.txt", "report.pdf"])
 def test_a_file_that_has_changed_since_is_told_of(folder: Path, changed: str) -> None:
     run_id, backends = journaled(compiled(folder, TWO), "second", folder / "journals")
     os.chdir(folder)

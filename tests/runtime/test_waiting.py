@@ -4,7 +4,7 @@ calls, the recorder and the trace run it as they are."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from apxm.errors import OperationError
 from apxm.journal.journal import Journal
 from apxm.journal.reading import read
 from apxm.journal.rows import Answered, Ended, Started, header_of
-from apxm.operations.types import Type
 from apxm.program.expressions import Literal, Operand
 from apxm.program.nodes import Operate
 from apxm.program.program import Program
@@ -89,9 +88,9 @@ class ByCoroutine(Tool):
 
 
 def loaded(p: Program, tool: Tool) -> LoadedProgram:
-    def handler_of(node: Operate, records: Mapping[str, Type]) -> Handler:
+    def handler_of(node: Operate, program: Program) -> Handler:
         if node.operation != "use":
-            return table.handler(node, records)
+            return table.handler(node, program)
         found = ToolCall(tool, node.operands, str(node.arguments[0].value) if not node.operands else "")  # type: ignore[union-attr]
         found.priority = node.priority
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -99,3 +100,47 @@ def test_tools_give_what_the_test_says_and_are_told_of() -> None:
     broken = rehearse(program, q="bees", tools={"search": OperationError("tool_failed", "down")})
     assert [(call.tool, call.failure) for call in broken.tool_calls] == [("search", "tool_failed")]
     assert [failure.kind for failure in rehearse(program, q="bees").failures] == ["no_answer"]
+
+
+def test_answers_can_call_tools() -> None:
+    text = """agent A {
+        capability look(q: str) -> str readonly
+        @entry flow main(x: str) -> str { return ask("Say " + x, tools: [look]) }
+    }"""
+    answers = {
+        "found it": "Done.",
+        "Say": {"text": "Let me see.", "calls": [{"look": {"q": "a"}}, {"look": "{"}, {"nothing": {}}]},
+    }
+    run = rehearse(apxm.compile_text(text), {"x": "hi"}, answers=answers, tools={"look": "found it"})
+    assert run.value == "Done."
+    assert [(call.tool, call.arguments) for call in run.tool_calls] == [("look", {"q": "a"})]
+    first, second = run.calls
+    assert (first.operation, first.answer, second.operation) == ("ask#1[1]/ask", "Let me see.", "ask#1[2]/ask")
+    (past,) = second.request.rounds
+    assert past.text == "Let me see."
+    assert [(call.tool, call.arguments) for call in past.calls] == [
+        ("look", '{"q":"a"}'), ("look", '{"unreadable":"{"}'), ("nothing", "{}"),
+    ]  # fmt: skip
+    assert past.results[0] == "found it"
+    assert past.results[1].startswith("error: the arguments are no JSON")
+    assert past.results[2] == "error: there is no tool 'nothing'; there are: look"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"calls": [], "more": 1}, {"calls": "look"}, {"calls": ["look"]}, {"calls": [{"look": {}, "again": {}}]},
+        {"text": "x"},
+    ],
+)  # fmt: skip
+def test_what_does_not_look_like_calls_is_an_answer(answer: dict[str, object]) -> None:
+    text = """agent A {
+        capability look(q: str) -> str readonly
+        @entry flow main() -> str { return ask("a", tools: [look]) }
+    }"""
+    assert rehearse(apxm.compile_text(text), answers={"": answer}).value == json.dumps(answer)
+
+
+def test_without_tools_calls_are_an_answer(program: apxm.Program) -> None:
+    answer = {"calls": [{"look": {"q": "a"}}]}
+    assert rehearse(program, topic="x", answers={"": answer}).value == json.dumps(answer)

@@ -25,7 +25,7 @@ from apxm.analysis.unsure import unsure_values
 from apxm.analysis.usage import model_calls
 from apxm.errors import OperationError, UsageError
 from apxm.operations.catalog import OPERATIONS
-from apxm.operations.types import Type, Value, parse_type
+from apxm.operations.types import Value, parse_type
 from apxm.program.expressions import Cast, Literal
 from apxm.program.nodes import Operate
 from apxm.program.openers import Opener, Repeat
@@ -278,20 +278,21 @@ def with_casts(program: Program, unsure: Set[tuple[int, int]]) -> Program:
     return replace(program, plans=tuple(plans))
 
 
-def _by_operation(node: Operate, records: Mapping[str, Type]) -> Handler:
+def _by_operation(node: Operate, program: Program) -> Handler:
     """The node's handler; a call goes to a backend that is called like the operation."""
-    made = _predicted(node, records)
+    made = _predicted(node, program)
     if isinstance(made, ModelCall):
         made.provider = node.operation
     return made
 
 
-def _predicted(node: Operate, records: Mapping[str, Type]) -> Handler:
+def _predicted(node: Operate, program: Program) -> Handler:
     """The node's handler; what a model says is read as a value of the type that is asked for, whatever it says."""
-    made = handler(node, records)
-    if isinstance(made, ModelCall) and made.read is not None:
-        value = stand_in(parse_type(node.result, records), items=1)
+    made = handler(node, program)
+    if isinstance(made, ModelCall) and (made.read is not None or made.offer is not None):
+        value = stand_in(parse_type(node.result, program.record_types), items=1)
         made.read = lambda _: value
+        made.offer = None  # of calls of tools, too, nobody knows anything
     return made
 
 

@@ -86,7 +86,7 @@ class PredictedBackend:
     """
 
     can_reason = False
-    can_see = True
+    can_see = can_read_pdf = True
 
     def __init__(self, name: str, profile: Profile, seed: int, iteration: int) -> None:
         self.info = BackendInfo(name=name, kind="predicted", model=profile.model, simulated=True)

@@ -8,10 +8,10 @@ from math import ceil, inf
 from apxm.analysis.branches import Branches
 from apxm.backends.protocol import NO_LIMITS
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, IMAGE_TOKENS
-from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
+from apxm.operations.catalog import ANSWERS_AS, CONTENT_KINDS, OPERATIONS, ROUNDS
 from apxm.operations.definition import Family
 from apxm.operations.functions import FUNCTIONS, Function
-from apxm.operations.schemas import answer_format
+from apxm.operations.schemas import answer_format, arguments_schema
 from apxm.operations.types import BOOL, FLOAT, INT, STR, Value, parse_type, text_form
 from apxm.program.expressions import (
     Apply,
@@ -117,6 +117,7 @@ class Sizes:
         length += len(instruction) if instruction else 0
         length += self._of(system, frame, node) if system else 0
         length += self._schema_length(node)
+        length += self._offered(frame, node)
         return length if length == inf else ceil(length / CHARACTERS_PER_TOKEN)
 
     def _content(self, kind: str) -> float:
@@ -129,10 +130,22 @@ class Sizes:
     def _schema_length(self, node: Operate) -> int:
         """Characters of the schema that its answer is asked for by; 0 where that is any text."""
         choices = node.options.get("choices")
-        if node.result == str(STR) and choices is None:
+        answer = node.options.get(ANSWERS_AS)
+        written = answer.value if isinstance(answer, Literal) else node.result
+        if written == str(STR) and choices is None:
             return 0
         labels = choices.value if isinstance(choices, Literal) else ()
-        return len(answer_format(parse_type(node.result, self._graph.record_types), labels).schema)
+        return len(answer_format(parse_type(written, self._graph.record_types), labels).schema)
+
+    def _offered(self, frame: int, node: Operate) -> float:
+        """Characters of the tools that it offers, and of what these were called for so far."""
+        tools, rounds = node.options.get("tools"), node.options.get(ROUNDS)
+        if not isinstance(tools, Literal) or rounds is None:
+            return 0.0
+        offered = [tool for tool in self._graph.program.capabilities if tool.name in tools.value]
+        schemas = [arguments_schema(tool.arguments(self._graph.record_types)) for tool in offered]
+        told = [text for tool in offered for text in (tool.name, tool.description)]
+        return sum(map(len, (*schemas, *told))) + self._of(rounds, frame, node)
 
     def _size(self, number: int) -> float:
         graph = self._graph

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.backends.choice import Choice, ChoiceMessage, UnreadableAnswerError, text_of
-from apxm.backends.completion import ChatMessage
+from apxm.backends.completion import CalledFunction, CalledTool, ChatMessage
 from apxm.backends.content import load_json
+from apxm.backends.dialogue import OfferedTool, Round
 from apxm.backends.error_report import read_error
 from apxm.backends.protocol import MOST_TOKENS, ModelAnswer, ModelRequest, Usage, plausible
 from apxm.backends.settings import OpenAISettings
@@ -32,6 +33,16 @@ class ResponseFormat(Struct, frozen=True, tag_field="type", tag="json_schema"):
     json_schema: JsonSchema
 
 
+class Function(Struct, frozen=True, omit_defaults=True):
+    name: str
+    parameters: msgspec.Raw
+    description: str = ""
+
+
+class FunctionTool(Struct, frozen=True, tag_field="type", tag="function"):
+    function: Function
+
+
 class ChatBody(Struct, frozen=True, omit_defaults=True):
     model: str
     messages: tuple[ChatMessage, ...]
@@ -40,6 +51,8 @@ class ChatBody(Struct, frozen=True, omit_defaults=True):
     max_completion_tokens: int | UnsetType = UNSET
     reasoning_effort: str | UnsetType = UNSET
     response_format: ResponseFormat | UnsetType = UNSET
+    tools: tuple[FunctionTool, ...] | UnsetType = UNSET
+    tool_choice: str | UnsetType = UNSET
     stream: bool = False
     stream_options: dict[str, bool] | UnsetType = UNSET
 
@@ -59,11 +72,13 @@ def encode_call(
     where there are `stream_options`.
 
     Raises `BackendError` for text that no encoding of Unicode can carry."""
-    wanted = request.answer if takes_schema else None
+    wanted = request.answer if takes_schema and not request.offers else None
     system = request.system_text(settings.system, tells_format=wanted is None)
     messages = (ChatMessage("user", _content(request) if request.attachments else request.prompt),)
     if system:
         messages = (ChatMessage("system", system), *messages)
+    if request.rounds:
+        messages = (*messages, *(message for past in request.rounds for message in _messages_of(past)))
     temperature = request.temperature if request.temperature is not None else settings.temperature
     limit = request.max_tokens if request.max_tokens is not None else settings.max_tokens
     older = settings.max_tokens_field == "max_tokens"
@@ -75,6 +90,8 @@ def encode_call(
         max_completion_tokens=limit if limit is not None and not older else UNSET,
         reasoning_effort=effort(request.reasoning_budget) if request.reasoning else UNSET,
         response_format=UNSET if wanted is None else _response_format(wanted),
+        tools=tuple(map(_tool, request.tools)) if request.tools else UNSET,
+        tool_choice="none" if request.tools and not request.may_call else UNSET,
         stream=stream,
         stream_options={"include_usage": True} if stream_options else UNSET,
     )
@@ -84,20 +101,39 @@ def encode_call(
         return _encode({**settings.body, **cast(dict[str, object], msgspec.to_builtins(call))})
     except UnicodeEncodeError:
         raise BackendError(
-            "unsendable", "the prompt or the system text holds half of a surrogate pair", retryable=False
+            "unsendable",
+            "the prompt, the system text or what a tool gave holds half of a surrogate pair",
+            retryable=False,
         ) from None
 
 
 def _content(request: ModelRequest) -> str | list[dict[str, object]]:
-    """The user's message, its images where the prompt has them."""
+    """The user's message, its images and PDFs where the prompt has them."""
     parts: list[dict[str, object]] = []
     done = 0
-    for image in request.images:
-        parts.append({"type": "text", "text": request.prompt[done : image.at]})
-        parts.append({"type": "image_url", "image_url": {"url": image.source}})
-        done = image.at
+    for held in request.attachments:
+        if held.is_image:
+            part: dict[str, object] = {"type": "image_url", "image_url": {"url": held.source}}
+        elif held.is_pdf:
+            part = {"type": "file", "file": {"filename": held.name, "file_data": held.source}}
+        else:
+            continue  # its text is part of the prompt
+        parts.append({"type": "text", "text": request.prompt[done : held.at]})
+        parts.append(part)
+        done = held.at
     rest: dict[str, object] = {"type": "text", "text": request.prompt[done:]}
     return [*parts, rest] if parts and done < len(request.prompt) else parts or request.prompt
+
+
+def _messages_of(past: Round) -> Iterator[ChatMessage]:
+    calls = [CalledTool(call.id, CalledFunction(call.tool, call.arguments)) for call in past.calls]
+    yield ChatMessage("assistant", past.text or None, calls)
+    for call, result in zip(past.calls, past.results, strict=True):
+        yield ChatMessage("tool", result, tool_call_id=call.id)
+
+
+def _tool(offered: OfferedTool) -> FunctionTool:
+    return FunctionTool(Function(offered.name, msgspec.Raw(offered.schema.encode()), offered.description))
 
 
 def _response_format(wanted: AnswerFormat) -> ResponseFormat:
@@ -137,25 +173,33 @@ class MalformedAnswerError(NoCompletionError):
     """An answer is not the JSON of a completion."""
 
 
-def decode_answer(body: bytes | bytearray, service_ns: int | None) -> ModelAnswer:
-    """Raises `UnreadableAnswerError`; its text may quote the endpoint."""
+def decode_answer(body: bytes | bytearray, service_ns: int | None, *, offered: bool = False) -> ModelAnswer:
+    """The answer to a call that offered tools, or none. Raises `UnreadableAnswerError`; its text may quote the
+    endpoint."""
     found = _read(body)
-    return answer_of(found.choices, found.usage, found.model, found.error, service_ns)
+    return answer_of(found.choices, found.usage, found.model, found.error, service_ns, offered=offered)
 
 
 def answer_of(
-    choices: Sequence[Choice] | None, usage: object, model: object, error: object, service_ns: int | None
+    choices: Sequence[Choice] | None,
+    usage: object,
+    model: object,
+    error: object,
+    service_ns: int | None,
+    *,
+    offered: bool,
 ) -> ModelAnswer:
     """What the parts of a completion come to. Raises `UnreadableAnswerError`."""
     if not choices:
         said = read_error(error)
         words = f" but an error: {said.words}" if said.words else ""
         raise NoCompletionError(f"the answer holds no choices{words}", retryable=not said.out_of_money)
-    text, cut_off = text_of(choices[0], error)
+    text, cut_off, calls = text_of(choices[0], error, offered=offered)
     counts = _fields(usage)
     given = plausible(counts.get("prompt_tokens"), MOST_TOKENS)
     taken = plausible(counts.get("completion_tokens"), MOST_TOKENS)
-    return ModelAnswer(text, Usage(given, taken), service_ns, model if isinstance(model, str) else None, cut_off)
+    said = model if isinstance(model, str) else None
+    return ModelAnswer(text, Usage(given, taken), service_ns, said, cut_off, calls)
 
 
 def _read(body: bytes | bytearray) -> _Completion:

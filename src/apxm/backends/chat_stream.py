@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from apxm.backends.called import CallParts
 from apxm.backends.chat import NOT_UTF8, MalformedAnswerError, answer_of
 from apxm.backends.choice import THOUGHTS, Choice, ChoiceMessage, UnreadableAnswerError, content_parts
 from apxm.backends.content import load_json
@@ -36,8 +37,11 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 class ChatStream:
     """One answer as it comes; what it comes to is decided where that of a whole one is."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: Tell, *, offered: bool = False) -> None:
+        """`offered` says whether there are tools to call."""
         self._tell = tell
+        self._offered = offered
+        self._calls = CallParts()
         self._events = EventReader()
         self._texts: list[str] = []
         self._refusal = ""
@@ -75,7 +79,10 @@ class ChatStream:
         reply = self._choice.message
         reply.content = "".join(self._texts) if self._texts else None
         reply.refusal = self._refusal
-        return answer_of([self._choice] if self._begun else [], self._usage, self._model, self._error, service_ns)
+        if self._offered:
+            reply.tool_calls = self._calls.calls
+        choices = [self._choice] if self._begun else []
+        return answer_of(choices, self._usage, self._model, self._error, service_ns, offered=self._offered)
 
     def _take(self, event: Event) -> None:
         if event.data.strip() == _DONE:
@@ -95,7 +102,11 @@ class ChatStream:
         whole.finish_reason = choice.finish_reason or whole.finish_reason
         whole.error = choice.error or whole.error
         delta, others = choice.delta or ChoiceMessage(), False
-        for name in (*THOUGHTS, "tool_calls", "function_call", "error"):
+        for called in (delta.tool_calls, delta.function_call):
+            if called:
+                self._call(called)
+                others = True
+        for name in (*THOUGHTS, "error"):
             if found := getattr(delta, name):
                 setattr(whole.message, name, found)
                 others = True
@@ -114,6 +125,15 @@ class ChatStream:
                 whole.message.thinking = others = True
         if others:
             self._tell("")
+
+    def _call(self, parts: object) -> None:
+        if not self._offered:
+            self._choice.message.tool_calls = parts
+            return
+        try:
+            self._calls.add(parts)
+        except ValueError as flaw:
+            raise UnreadableAnswerError(f"the stream holds {flaw}") from None
 
 
 def _read(data: bytes) -> _Chunk:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, cast
 
 from msgspec import Struct
 
+from apxm.backends.called import read_calls
+from apxm.backends.dialogue import RequestedCall
 from apxm.backends.error_report import NOTHING, read_error
 from apxm.source import as_utf8
 
@@ -57,6 +59,8 @@ class ChoiceText(NamedTuple):
     text: str
     cut_off: bool
     """Whether a limit of tokens ended it."""
+    calls: tuple[RequestedCall, ...] = ()
+    """The tools that the model calls instead of answering."""
 
 
 # Finish reasons, as OpenAI and those who follow it write them (vLLM, SGLang, llama.cpp, Mistral, DeepSeek, Zhipu), and
@@ -93,8 +97,9 @@ _ENDED = frozenset(
 _NO_LETTER = re.compile(r"[^a-z]+")
 
 
-def text_of(choice: Choice, error: object) -> ChoiceText:
-    """The answer. `error` is what stands beside the choices. Raises `UnreadableAnswerError`."""
+def text_of(choice: Choice, error: object, *, offered: bool = False) -> ChoiceText:
+    """The answer. `error` is what stands beside the choices, and `offered` says whether there were tools to call.
+    Raises `UnreadableAnswerError`."""
     reply, reason = choice.message, _reason(choice.finish_reason)
     text, refusal, thoughts = _said(reply)
     failed = next((said for said in map(read_error, (choice.error, reply.error, error)) if said.error), NOTHING)
@@ -111,6 +116,8 @@ def text_of(choice: Choice, error: object) -> ChoiceText:
             f"the endpoint's content filter {did} the answer (finish_reason {choice.finish_reason})",
             "refused", retryable=False,
         )  # fmt: skip
+    if offered and (calls := _calls(reply)):
+        return ChoiceText(text or "", reason in _LIMIT, calls)
     if text is not None and text.strip():
         return ChoiceText(text, cut_off=reason in _LIMIT)  # half an answer is what a small max_tokens wants
     if reason in _LIMIT:  # for good: the same call would meet the same limit
@@ -119,7 +126,11 @@ def text_of(choice: Choice, error: object) -> ChoiceText:
             retryable=False, hint="a larger max_tokens, or less reasoning, leaves room for it",
         )  # fmt: skip
     if reply.tool_calls or reply.function_call or reason in _CALLED:
-        raise UnreadableAnswerError("the model called a tool, and none was offered")
+        raise UnreadableAnswerError(
+            "the answer is said to call tools, and holds no call"
+            if offered
+            else "the model called a tool, and none was offered"
+        )
     if text is None:
         held = "null" if reply.content is None else "without any"
         raise UnreadableAnswerError(f"the answer holds no text (its content is {held})")
@@ -128,6 +139,13 @@ def text_of(choice: Choice, error: object) -> ChoiceText:
     if reason not in _ENDED:
         raise UnreadableAnswerError(f"the answer holds no text (finish_reason {choice.finish_reason})")
     return ChoiceText(text, cut_off=False)  # who is asked for what is wrong with a text may find nothing
+
+
+def _calls(reply: ChoiceMessage) -> tuple[RequestedCall, ...]:
+    try:
+        return read_calls(reply.tool_calls, reply.function_call)
+    except ValueError as flaw:
+        raise UnreadableAnswerError(f"the answer holds {flaw}") from None
 
 
 def _reason(given: object) -> str:

@@ -35,6 +35,8 @@ class ChatMessage(Struct):
     tool_calls: Sequence[CalledTool] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
     refusal: str | UnsetType = UNSET
+    tool_call_id: str | UnsetType = UNSET
+    """The call that this is the result of."""
 
 
 class ChatChoice(Struct):

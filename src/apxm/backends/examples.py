@@ -47,17 +47,23 @@ _INFERRED = {
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
 """A schema without a type is about the first of these that it has a keyword of, and about strings else."""
+_OF_NUMBERS = frozenset(_INFERRED["number"])
 
 
 def example(schema: Schema, seed: int) -> Any:
     """A value that fits. Raises `SchemaError`."""
+    return _Writer(schema, Random(seed)).whole() if schema.is_plain else _found(schema, seed)
+
+
+def _found(schema: Schema, seed: int) -> Any:
+    """The first of several values that fits."""
     from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
     wrong = ""
     try:
         for attempt in range(_WHOLE_ATTEMPTS):
-            value = _Writer(schema, Random(seed + attempt)).value(schema.root, "value", 0)
+            value = _Writer(schema, Random(seed + attempt)).whole()
             if schema.fits(value):
                 return value
             wrong = wrong or schema.what_is_wrong(value)
@@ -80,6 +86,9 @@ class _Writer:
         self._random = random
         self._made = 0
         self._failures_left = _FAILURES
+
+    def whole(self) -> Any:
+        return self.value(self._schema.root, "value", 0)
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         self._count(1)
@@ -220,6 +229,8 @@ class _Writer:
     # --- plain values ----------------------------------------------------------------------------------------------
 
     def _number(self, keywords: Keywords, *, whole: bool) -> float:
+        if keywords.keys().isdisjoint(_OF_NUMBERS):
+            return int(self._random.random() * (_SPAN + 1)) if whole else _SPAN * self._random.randrange(1, 1000) / 1000
         low, high = (self._bound(keywords, side) for side in ("inimum", "aximum"))
         if low is None and high is None:
             low, high = Fraction(0), Fraction(_SPAN)

@@ -24,7 +24,7 @@ from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.endpoint import openai_info, parse_endpoint, shown_origin
 from apxm.backends.error_report import read_error_body
 from apxm.backends.models import Models, decode_models
-from apxm.backends.protocol import SCHEMA_REFUSED, ModelAnswer, ModelRequest, Tell
+from apxm.backends.protocol import SCHEMA_REFUSED, TOOLS_REFUSED, ModelAnswer, ModelRequest, Tell
 from apxm.backends.proxies import proxy_for
 from apxm.backends.request_headers import redactor, request_headers
 from apxm.backends.response_headers import retry_after, service_time, should_retry
@@ -50,8 +50,16 @@ _REFUSED = f"(os error {errno.ECONNREFUSED})"
 """How the HTTP client ends what it says where nobody listens at the port."""
 _UNSUPPORTED = frozenset({400, 422, 500, 501})
 """How endpoints refuse a field that they do not take: older servers of llama.cpp do so with 500."""
-_FORMAT_WORDS = re.compile(rb"response.?format|json.?schema|structured.?output|guided|grammar", re.IGNORECASE)
+_FORMAT_WORDS = re.compile(
+    rb"response.?format|json.?schema|structured.?output|guided|grammar|initialize sampler", re.IGNORECASE
+)
 """What they speak of where it is the format of the answer that they do not take."""
+_TOOL_WORDS = re.compile(
+    rb"(?s)(?=.*(?:\btools?\b|tool.?(?:choice|call)|functions?.?call))"
+    rb".*(?:support|unknown|unrecognized|unexpected|extra|permitted|allowed|enable|require)",
+    re.IGNORECASE,
+)
+"""What they say where they take no tools: they speak of those, and of what is not there."""
 _without_schemas: set[tuple[str, str]] = set()
 """URLs and models that refused a schema, as this process found out."""
 _STARTING_S = 2.0
@@ -89,17 +97,18 @@ class OpenAIBackend:
         self.limits = settings.limits
         self.can_reason: bool = settings.can_reason
         self.can_see = settings.can_see
+        self.can_read_pdf = settings.can_read_pdf
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
         response, content = await self._asked(request, self._read)
-        return self._answer(response, content, partial(decode_answer, content))
+        return self._answer(response, content, partial(decode_answer, content, offered=bool(request.tools)))
 
     async def call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
-        usage = self._tells_usage
+        usage, offered = self._tells_usage, bool(request.tools)
         try:
             response, found = await self._asked(
-                request, partial(self._read_stream, tell), stream=True, stream_options=usage
+                request, partial(self._read_stream, tell, offered), stream=True, stream_options=usage
             )
         except BackendError as error:
             if not usage or error.kind != "http_status" or "stream_options" not in error.message:
@@ -108,7 +117,7 @@ class OpenAIBackend:
             return await self.call_stream(request, tell)
         if isinstance(found, ChatStream):
             return self._answer(response, b"", found.answer, response.trailers.getall("server-timing"))
-        answer = self._answer(response, found, partial(decode_answer, found))
+        answer = self._answer(response, found, partial(decode_answer, found, offered=offered))
         tell(answer.text)
         return answer
 
@@ -118,10 +127,12 @@ class OpenAIBackend:
         """Sends a call, whose format `options` say more of, and gives what is `read` of its answer. Raises
         `BackendError`."""
         structured, place = self._settings.structured, (self._chat_url, request.model or self._settings.model)
-        asks = request.answer is not None and structured == "auto" and place not in _without_schemas
+        asks = request.answer is not None and not request.offers
+        asks = asks and structured == "auto" and place not in _without_schemas
         body = encode_call(request, self._settings, takes_schema=asks or structured == "schema", **options)
         try:
-            return await self._received(partial(self._client.post, body), read, asks_schema=asks)
+            send = partial(self._client.post, body)
+            return await self._received(send, read, asks_schema=asks, offers=bool(request.tools))
         except BackendError as error:
             if error.kind == SCHEMA_REFUSED:
                 _without_schemas.add(place)
@@ -181,15 +192,16 @@ class OpenAIBackend:
         read: Callable[[Response], Awaitable[T]],
         *,
         asks_schema: bool = False,
+        offers: bool = False,
     ) -> tuple[Response, T]:
         """An answer with a status of success, and what is `read` of it. Raises `BackendError`; `asks_schema` says that
-        nobody knows yet whether the endpoint takes the schema that is sent."""
+        nobody knows yet whether the endpoint takes the schema that is sent, `offers` that tools are."""
         try:
             found = await send()
             # Not `async with`: to leave one well costs as much as to read an answer, and gives nothing back.
             try:
                 if not 200 <= found.status < 300:
-                    raise await self._refused(found, asks_schema=asks_schema)
+                    raise await self._refused(found, asks_schema=asks_schema, offers=offers)
                 return found, await read(found)
             except BaseException:
                 await found.aclose()
@@ -202,11 +214,11 @@ class OpenAIBackend:
             limit = f"{self._settings.max_answer_mib:g} MiB"
             raise self._error("too_large", f"sent an answer of more than {limit}") from None
 
-    async def _read_stream(self, tell: Tell, response: Response) -> ChatStream | bytes | bytearray:
+    async def _read_stream(self, tell: Tell, offered: bool, response: Response) -> ChatStream | bytes | bytearray:
         """The answer as it comes; its content where it is no stream. Raises what `_read` raises."""
         if _EVENTS not in response.headers.get("content-type", "").lower():
             return await self._read(response)
-        stream, length = ChatStream(tell), 0
+        stream, length = ChatStream(tell, offered=offered), 0
         if response.headers.get("content-encoding"):
             stream.feed(bytes(await self._read(response)))
             return stream
@@ -229,7 +241,7 @@ class OpenAIBackend:
         await response.aclose()
         return stream
 
-    async def _refused(self, response: Response, *, asks_schema: bool) -> BackendError:
+    async def _refused(self, response: Response, *, asks_schema: bool, offers: bool) -> BackendError:
         """The error for an answer whose status is not one of success."""
         status = response.status
         said = f"answered {_status(status)}"
@@ -250,6 +262,12 @@ class OpenAIBackend:
             return self._error(
                 SCHEMA_REFUSED, f"{said}: {read_error_body(content).words}",
                 hint=f'structured = "instruction" in [backends.{self.info.name}] spares the question',
+            )  # fmt: skip
+        if offers and status in _UNSUPPORTED and _TOOL_WORDS.search(content):
+            return self._error(
+                TOOLS_REFUSED, f"{said} to a call with tools: {read_error_body(content).words}", retryable=False,
+                hint="let another `backend:` or `model:` answer; vLLM calls tools with --enable-auto-tool-choice and "
+                "--tool-call-parser, llama.cpp with --jinja",
             )  # fmt: skip
         return self._failed(response, content)
 

@@ -15,6 +15,7 @@ from typing import Annotated, Protocol, SupportsIndex, cast
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from apxm.backends.dialogue import OfferedTool, RequestedCall, Round, sound_calls
 from apxm.errors import BackendError, OperationError
 from apxm.operations.attachments import Attachment
 from apxm.operations.schemas import AnswerFormat
@@ -26,7 +27,12 @@ MOST_SERVICE_NS = 2**63 - 1
 """292 years."""
 SCHEMA_REFUSED = "schema_refused"
 """The kind of an error that says: this endpoint takes no JSON schema. The next attempt tells the model in words."""
+TOOLS_REFUSED = "tools_refused"
+"""The kind of an error that says: this endpoint takes no tools. Nobody answers such a request in another way."""
 _AROUND_MESSAGES = 32
+_AROUND_TOOLS = 1024
+"""The most tokens by which endpoints explain to a model how tools are called; each tool and each call is inside of
+`_AROUND_MESSAGES`."""
 
 
 class ModelRequest(Struct, frozen=True, omit_defaults=True):
@@ -52,17 +58,46 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     operation: str | None = None
     """The stable path of the operation that asks; only set where the backend says `by_operation`."""
     attachments: tuple[Attachment, ...] = ()
+    tools: tuple[OfferedTool, ...] = ()
+    """What the model may call instead of answering. An answer that calls has `ModelAnswer.calls`."""
+    rounds: tuple[Round, ...] = ()
+    """What it called for so far, behind the prompt."""
+    may_call: bool = True
+    """False where it is to answer now, from what the tools gave."""
+
+    @property
+    def offers(self) -> bool:
+        """Whether the answer may be calls of tools. A format of its answer is then told in words: where it is asked for
+        by a schema, many endpoints let the model write nothing else, and so call nothing."""
+        return bool(self.tools) and self.may_call
+
+    @property
+    def dialogue(self) -> str:
+        """All that is said behind the system's text: the prompt, and what tools were called for and gave."""
+        if not self.rounds:
+            return self.prompt
+        return "\n\n".join([self.prompt, *(text for each in self.rounds for text in (each.text, *each.results))])
 
     @property
     def images(self) -> tuple[Attachment, ...]:
         return tuple(each for each in self.attachments if each.is_image) if self.attachments else ()
 
     @property
+    def pdfs(self) -> tuple[Attachment, ...]:
+        return tuple(each for each in self.attachments if each.is_pdf) if self.attachments else ()
+
+    @property
     def largest_input(self) -> int:
-        """The most input tokens of the request, but for its images: a token is at least a byte, and each message has a
+        """The most input tokens of the request's texts: a token is at least a byte, and each message has a
         few around it."""
-        texts = (self.prompt, self.system or "", self.instruction or "", self.answer.instruction if self.answer else "")
-        return sum(len(text.encode(errors="surrogatepass")) for text in texts) + _AROUND_MESSAGES
+        texts = [self.prompt, self.system or "", self.instruction or "", self.answer.instruction if self.answer else ""]
+        around = _AROUND_MESSAGES
+        if self.tools:
+            texts += [text for tool in self.tools for text in (tool.name, tool.schema, tool.description)]
+            texts += [text for each in self.rounds for text in each.texts]
+            parts = len(self.tools) + sum(1 + 2 * len(each.calls) for each in self.rounds)
+            around += _AROUND_TOOLS + _AROUND_MESSAGES * parts
+        return sum(len(text.encode(errors="surrogatepass")) for text in texts) + around
 
     def system_text(self, default: str | None = None, *, tells_format: bool = True) -> str | None:
         """What is sent as the system's message; `default` is the backend's own. None where there is nothing to say.
@@ -103,6 +138,8 @@ class ModelAnswer(Struct, frozen=True, omit_defaults=True):
     """The model that the endpoint says answered."""
     cut_off: bool = False
     """Whether the text ends where a limit of tokens did, not where the model would have ended it."""
+    calls: tuple[RequestedCall, ...] = ()
+    """The tools that it wants called, instead of having answered; the text is then what it says beside that."""
 
 
 def plausible(number: object, most: int) -> int | None:
@@ -129,7 +166,12 @@ def sound_outcome(outcome: object) -> ModelAnswer | OperationError:
     up, store and divide them. Raises `TypeError`, saying what it is instead, for what is no answer at all.
     """
     # Of each answer, so in the quickest way: `isinstance` takes five times as long to say no.
-    if type(outcome) is ModelAnswer and type(outcome.text) is str and type(outcome.usage) is Usage:
+    if (
+        type(outcome) is ModelAnswer
+        and type(outcome.text) is str
+        and type(outcome.usage) is Usage
+        and not outcome.calls
+    ):
         usage, service = outcome.usage, outcome.service_ns
         given, taken = usage.input_tokens, usage.output_tokens
         if (
@@ -142,12 +184,13 @@ def sound_outcome(outcome: object) -> ModelAnswer | OperationError:
     match outcome:
         case OperationError():
             return _sound_error(outcome)
-        case ModelAnswer(text=str() as text, usage=Usage(given, taken), service_ns=service):
+        case ModelAnswer(text=str() as text, usage=Usage(given, taken), service_ns=service, calls=calls):
             return replace(
                 outcome,
                 text=as_utf8(str.__str__(text)),
                 usage=Usage(plausible(given, MOST_TOKENS), plausible(taken, MOST_TOKENS)),
                 service_ns=plausible(service, MOST_SERVICE_NS),
+                calls=sound_calls(calls),
             )
         case ModelAnswer(text=str()):
             raise TypeError(f"a ModelAnswer whose usage is a {type(outcome.usage).__name__}, expected a Usage")
@@ -227,6 +270,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """How long an answer may be, for calls that name no limit."""
     image_tokens: int = 50_000
     """The most tokens that one image counts."""
+    pdf_tokens: int = 400_000
+    """The most tokens that one PDF counts: a hundred pages, each as text and as an image."""
     own_input: int = 0
     """Tokens that the backend itself adds to each request, at most."""
     prices: dict[str, Price] = {}
@@ -238,6 +283,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     @property
     def by_the_minute(self) -> bool:
         return self.requests_per_minute is not None or self.tokens_per_minute is not None
+
+    def largest_input(self, request: ModelRequest) -> int:
+        """The most input tokens that a request can count."""
+        held = self.image_tokens * len(request.images) + self.pdf_tokens * len(request.pdfs)
+        return self.own_input + request.largest_input + held
 
 
 NO_LIMITS = Limits()
@@ -258,9 +308,9 @@ class Backend(Protocol):
         ...
 
     # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
-    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see`,
-    # whether it takes images; where answers come in parts, `begin_stream(request, clock, tell, done)` or
-    # `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
+    # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see` and
+    # `can_read_pdf`, whether it takes images and PDFs; where answers come in parts, `begin_stream(request, clock, tell,
+    # done)` or `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

@@ -72,12 +72,14 @@ class DeferredBackend:
         *,
         can_reason: bool = False,
         can_see: bool = False,
+        can_read_pdf: bool = False,
         by_operation: bool = False,
     ) -> None:
         self.info = info
         self.limits = limits
         self.can_reason = can_reason
         self.can_see = can_see
+        self.can_read_pdf = can_read_pdf
         self.by_operation = by_operation
         self._make = make
         self._backend: CoroutineBackend | None = None

@@ -45,8 +45,8 @@ class ReplayBackend:
         self.can_reason: bool = (
             any(each.request.reasoning for each in recording.answers.values()) if of is None else of.can_reason
         )
-
         self.can_see: bool = True if of is None else getattr(of, "can_see", False)
+        self.can_read_pdf: bool = True if of is None else getattr(of, "can_read_pdf", False)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:
         return await self._answer(request, None if self._of is None else self._of.call)
@@ -84,7 +84,7 @@ class ReplayBackend:
         """The answer that other operations have for the same request, where it is only one. Raises `BackendError`."""
         key = request_key(request)
         same = [each for (known, _), each in self._recording.answers.items() if known == key]
-        if same and all(each.answer.text == same[0].answer.text for each in same):
+        if same and all((a.answer.text, a.answer.calls) == (same[0].answer.text, same[0].answer.calls) for a in same):
             return same[0].answer
         file = self._recording.path
         if same:

@@ -28,32 +28,24 @@ class SchemaError(Exception):
 
 class Schema:
     def __init__(self, root: Any) -> None:
-        # Loaded here: most simulators are never sent a schema.
-        from jsonschema import Draft202012Validator
-        from jsonschema.exceptions import SchemaError as Invalid
-        from jsonschema.validators import validator_for
-        from referencing import Registry
-
         if not isinstance(root, dict | bool):
             raise SchemaError(f"found {root!r}, expected an object")
         _must_be_readable(root)
         self.root: Any = cast(Any, root)
-        try:
-            draft: Any = validator_for(self.root, default=Draft202012Validator)
-        except (AttributeError, TypeError, ValueError):
-            raise SchemaError("its $schema is no address") from None
-        try:
-            draft.check_schema(self.root)
-        except Invalid as invalid:
-            raise SchemaError(_told(invalid)) from None
-        nowhere: Registry[Any] = Registry()  # the default one would fetch what a schema refers to
-        self._validator: Any = draft(self.root, registry=nowhere)
+        self._validator: Any = None if _is_plain(self.root) else _validator(self.root)
         self._heights: dict[str, float] = {}
         self._must_have_no_circle()
         self._measure()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a value that is made of its parts one by one fits it for sure, so that nobody has to look."""
+        return self._validator is None
+
     def fits(self, value: object, schema: Any = None) -> bool:
-        """Whether `value` is valid, against a part of this schema where one is given."""
+        """Whether a value that was made for it is valid, against a part of this schema where one is given."""
+        if self._validator is None:
+            return True
         if schema is None or schema is self.root:
             return bool(self._validator.is_valid(value))
         return bool(self._validator.evolve(schema=schema).is_valid(value))
@@ -140,6 +132,51 @@ def read_schema(text: bytes) -> Schema:
         return Schema(msgspec.json.decode(text))
     except RecursionError:
         raise SchemaError("it is nested too deeply") from None
+
+
+_WORDS = ("title", "description")
+_SCALARS = frozenset({"string", "integer", "number", "boolean", "null"})
+
+
+def _is_plain(schema: object) -> bool:
+    """Whether it is made of types, properties, items, alternatives and words to choose from, as the ones of a program
+    are."""
+    if not isinstance(schema, dict):
+        return False
+    match {name: part for name, part in cast(Keywords, schema).items() if name not in _WORDS or type(part) is not str}:
+        case {"anyOf": [_, *_] as some, **rest}:
+            return not rest and all(map(_is_plain, some))
+        case {"type": "string", "enum": [_, *_] as words, **rest}:
+            return not rest and all(isinstance(word, str) for word in words)
+        case {"type": "array", "items": items, **rest}:
+            return not rest and _is_plain(items)
+        case {"type": "object", "properties": {**parts}, "required": [*names], "additionalProperties": False, **rest}:
+            known = all(isinstance(name, str) and name in parts for name in names)
+            return not rest and known and all(map(_is_plain, parts.values()))
+        case {"type": str() as kind, **rest}:
+            return not rest and kind in _SCALARS
+        case said:
+            return not said
+
+
+def _validator(root: Any) -> Any:
+    """What checks values of a schema, which is one of its draft. Raises `SchemaError`."""
+    # Loaded here, which takes a third of a second: plain schemas do without.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError as Invalid
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
+    try:
+        draft: Any = validator_for(root, default=Draft202012Validator)
+    except (AttributeError, TypeError, ValueError):
+        raise SchemaError("its $schema is no address") from None
+    try:
+        draft.check_schema(root)
+    except Invalid as invalid:
+        raise SchemaError(_told(invalid)) from None
+    nowhere: Registry[Any] = Registry()  # the default one would fetch what a schema refers to
+    return draft(root, registry=nowhere)
 
 
 def merged(one: Keywords, other: Keywords) -> Keywords:

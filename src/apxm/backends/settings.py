@@ -67,6 +67,10 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     """Whether its model takes images."""
     image_tokens: Count = Limits().image_tokens
     """The most tokens that one image counts, for limits of tokens."""
+    can_read_pdf: bool = False
+    """Whether its model takes PDFs."""
+    pdf_tokens: Count = Limits().pdf_tokens
+    """The most tokens that one PDF counts, likewise."""
     structured: Literal["auto", "schema", "instruction"] = "auto"
     """How an answer of a type is asked for: by a JSON schema, in words, or by a schema until that is refused."""
     headers: dict[str, str] = {}

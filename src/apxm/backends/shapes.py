@@ -14,7 +14,7 @@ from apxm.source import as_utf8
 
 def drawn(schema: bytes, *parts: str) -> Any:
     """A value of a JSON schema that follows from `parts`. Raises `SchemaError`."""
-    from apxm.backends.examples import example  # loads jsonschema, which few runs need
+    from apxm.backends.examples import example  # few runs need it
     from apxm.backends.schemas import read_schema
 
     digest = blake2b(schema, digest_size=8)

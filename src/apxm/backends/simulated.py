@@ -2,9 +2,9 @@
 
 Answers, unless a pattern of the configuration matches, are ``Simulated answer DIGEST: BEGINNING``: the first 8 hex
 digits of the BLAKE2b digest of the prompt, behind the system text and a NUL where there is one, and the first 60
-characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up, and an image as
-256; an answer is cut to `max_tokens` of them. Where a format is asked for the answer fits it: a value that follows from
-the seed, the format, the system text and the prompt.
+characters of the prompt on one line. Tokens are counted as a quarter of the characters, rounded up, an image as 256
+and a PDF as 2,048; an answer is cut to `max_tokens` of them. Where a format is asked for the answer fits it: a value
+that follows from the seed, the format, the system text and the prompt.
 """
 
 from __future__ import annotations
@@ -39,12 +39,14 @@ from apxm.backends.protocol import (
 )
 from apxm.backends.shapes import drawn_text, misshapen
 from apxm.backends.sharing import ProcessorSharing
+from apxm.backends.simulated_calls import drawn_calls
 from apxm.backends.slowdown import Slowdown, parse_slowdown
 from apxm.errors import BackendError
 from apxm.operations.schemas import INSTRUCTION
 
 CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 256
+PDF_TOKENS = 2048
 _BEGINNING = 60
 NS_PER_DRIPPED_BYTE = 1_000_000_000
 
@@ -53,7 +55,7 @@ class SimulatedBackend:
     """Callback style; works on any clock, in one event loop at a time."""
 
     can_reason = False
-    can_see = True
+    can_see = can_read_pdf = True
 
     def __init__(
         self,
@@ -124,20 +126,16 @@ class SimulatedBackend:
         if not self.faults:
             return None
         system = _system(request)
-        fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.prompt)
-        if fault in OF_SHAPES and request.answer is None:
+        fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.dialogue)
+        if fault in OF_SHAPES and (request.answer is None or request.offers):
             return None
         return None if fault == "no_format" and _is_told(system) else fault
 
     def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
         """`begin`, for a call that meets no fault."""
         model = request.model or self._model
-        work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.prompt)
-        if request.answer is None:
-            return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
-        # To draw a value takes milliseconds, the first time a third of a second: not when other answers are due.
-        drawn = self.answer(request, 0)
-        return self._sharing.begin(work_ns, clock, lambda service_ns: done(replace(drawn, service_ns=service_ns)))
+        work_ns = self._latency.latency_ns(self._draws, model, _system(request), request.dialogue)
+        return self._sharing.begin(work_ns, clock, _PendingAnswer(self, request, done))
 
     def work(self, work_ns: int, clock: Clock, done: Callable[[int], None]) -> Handle:
         """Further work at the same endpoint, under the same load: the tokens of an answer that is streamed. `done` gets
@@ -151,24 +149,29 @@ class SimulatedBackend:
         """What it says to `request`, after having worked for `service_ns`: the first of several choices, or a further
         one."""
         system = _system(request)
-        text = next((answer for pattern, answer in self._answers if pattern.search(request.prompt)), None)
+        said = request.dialogue
+        text = next((answer for pattern, answer in self._answers if pattern.search(said)), None)
+        calls = drawn_calls(request, self._seed, choice) if text is None else ()
+        if calls:
+            text = ""
         if text is None and request.answer is not None:
-            text = drawn_text(request.answer.schema, system or "", request.prompt, f"{choice} {self._seed}")
+            text = drawn_text(request.answer.schema, system or "", said, f"{choice} {self._seed}")
         if text is None:
-            text = echo(request.prompt, system, choice)
+            text = echo(said, system, choice)
         whole = text
         if request.max_tokens is not None:
             text = text[: request.max_tokens * CHARACTERS_PER_TOKEN]
-        given = count_tokens(system or "") + count_tokens(request.prompt) + IMAGE_TOKENS * len(request.images)
+        given = count_tokens(system or "") + count_tokens(said)
+        given += IMAGE_TOKENS * len(request.images) + PDF_TOKENS * len(request.pdfs)
         if request.answer is not None and not _is_told(system):
             given += count_tokens(request.answer.schema)
-        usage = Usage(given, count_tokens(text))
+        usage = Usage(given, count_tokens(text) + sum(count_tokens(call.tool + call.arguments) for call in calls))
         model = request.model or self._model
-        return ModelAnswer(text=text, usage=usage, service_ns=service_ns, model=model, cut_off=text != whole)
+        return ModelAnswer(text, usage, service_ns, model, cut_off=text != whole, calls=calls)
 
     def misshapen(self, request: ModelRequest, answer: ModelAnswer, fault: FaultKind) -> ModelAnswer:
         """What comes instead of an answer in its shape, where the call meets such a fault."""
-        text = misshapen(fault, answer.text, echo(request.prompt, _system(request)))
+        text = misshapen(fault, answer.text, echo(request.dialogue, _system(request)))
         usage = Usage(answer.usage.input_tokens, count_tokens(text))
         return replace(answer, text=text, usage=usage, cut_off=answer.cut_off or fault == "cut_off")
 

@@ -30,6 +30,7 @@ def openai_from(environment: Mapping[str, str]) -> tuple[OpenAISettings, str] | 
         # OpenAI's newer models refuse the older name; other endpoints mostly know no other.
         max_tokens_field="max_tokens" if endpoint else "max_completion_tokens",
         can_see=not endpoint,
+        can_read_pdf=not endpoint,
     )
     default_model = "" if model else f"; {MODEL} chooses another model"
     return settings, f"{KEY} is set{default_model}"

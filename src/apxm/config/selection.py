@@ -145,10 +145,12 @@ def _backend(known: KnownBackend) -> AnyBackend:
     asked = known.of or known
     by_operation = isinstance(known.settings, ReplaySettings)
     if isinstance(asked.settings, OpenAISettings):
-        can_reason, can_see = asked.settings.can_reason, asked.settings.can_see
+        settings = asked.settings
         return DeferredBackend(
-            known.info, known.limits, make, can_reason=can_reason, can_see=can_see, by_operation=by_operation
-        )
+            known.info, known.limits, make,
+            can_reason=settings.can_reason, can_see=settings.can_see, can_read_pdf=settings.can_read_pdf,
+            by_operation=by_operation,
+        )  # fmt: skip
     if known.refusal is None:
         with suppress(ConfigurationError):
             return _made(known)

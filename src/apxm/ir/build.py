@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from apxm.errors import InternalError
+from apxm.ir.blocks import BlockBuilder
 from apxm.ir.constructs import IfOp, RepeatOp, SwitchOp, TryOp
-from apxm.ir.core import NO_FUSE, PATH, Block, Op, SSAValue
+from apxm.ir.core import NO_FUSE, Block, SSAValue
+from apxm.ir.dialogue import DialogueBuilder
 from apxm.ir.operations import OPERATE_OPS
 from apxm.ir.structure import CallOp, FlowOp, Module, ReturnOp, YieldOp, types_of
 from apxm.ir.values import (
@@ -24,7 +23,6 @@ from apxm.ir.values import (
     SumOp,
     TextFormOp,
     TextOp,
-    converted,
 )
 from apxm.language import syntax
 from apxm.language.checked import CheckedTree, DeclaredCapability, FlowCall, OperationCall, ToolCall
@@ -53,8 +51,6 @@ from apxm.operations.types import (
 )
 from apxm.program.program import Capability, FlowParameter
 
-AnyOp = TypeVar("AnyOp", bound=Op)
-
 _WRITTEN_OUT = (Family.MODEL, Family.OUTPUT)
 """Families of operations that take the text forms of their arguments."""
 
@@ -70,31 +66,39 @@ def build_module(checked: CheckedTree) -> Module:
 
 def _capability(declared: DeclaredCapability) -> Capability:
     defaults = {p.name.text: p.default for p in declared.capability.parameters}
+    descriptions = {p.name.text: _text(p.description) for p in declared.capability.parameters}
     parameters: list[FlowParameter] = []
     for name, type_, *_ in declared.callee.parameters:
         default = defaults[name]
         value = None if default is None else constant_value(default, type_)
-        parameters.append(FlowParameter(name=name, type=str(type_), required=default is None, default=value))
+        parameters.append(
+            FlowParameter(
+                name=name, type=str(type_), required=default is None, default=value, description=descriptions[name]
+            )
+        )
     return Capability(
         name=declared.callee.name,
         parameters=tuple(parameters),
         result=str(declared.callee.result),
         readonly=declared.capability.readonly,
+        description=_text(declared.capability.description),
     )
 
 
-class _FlowBuilder:
-    """Builds one flow, block by block; `block`, `prefix` and `occurrences` are those of the innermost."""
+def _text(description: syntax.Constant | None) -> str:
+    return "" if description is None else str(description.value)
+
+
+class _FlowBuilder(BlockBuilder):
+    """Builds one flow, block by block."""
 
     def __init__(self, checked: CheckedTree, agent: syntax.Agent, flow: syntax.Flow) -> None:
+        super().__init__()
         self.checked = checked
         self.agent = agent
         self.flow = flow
         self.values: dict[str, SSAValue] = {}
         """The values of names. No name shadows another, so one table does for all blocks."""
-        self.block = Block()
-        self.prefix = ""
-        self.occurrences: Counter[str] = Counter()
 
     def build(self) -> FlowOp:
         flow = self.flow
@@ -119,21 +123,6 @@ class _FlowBuilder:
         given = self.statements(flow.body, result)
         self.add(ReturnOp(*given), flow.body.statements[-1] if flow.body.statements else flow)
         return built
-
-    def add(self, op: AnyOp, origin: syntax.Syntax) -> AnyOp:
-        op.origin = origin
-        self.block.ops.append(op)
-        return op
-
-    def name(self, op: Op, called: str, target: syntax.Identifier | None) -> None:
-        """Gives `op` its path: the name it is bound to, else which of its kind it is in the block."""
-        if target is None:
-            self.occurrences[called] += 1
-            op.attributes[PATH] = f"{self.prefix}{called}#{self.occurrences[called]}"
-            return
-        op.attributes[PATH] = self.prefix + target.text
-        if op.value is not None:
-            op.value.hint = target.text
 
     # --- statements ------------------------------------------------------------------------------------------------
 
@@ -190,14 +179,6 @@ class _FlowBuilder:
                 return self.repetition(construct, *self.checked.heads[construct])
             case _:
                 raise InternalError(f"{construct.span.place}: {type(construct).__name__} passed the checker")
-
-    @contextmanager
-    def inside(self, block: Block, path: str) -> Generator[None]:
-        """Builds into `block` meanwhile, which is at `path`."""
-        around = self.block, self.prefix, self.occurrences
-        self.block, self.prefix, self.occurrences = block, path + "/", Counter()
-        yield
-        self.block, self.prefix, self.occurrences = around
 
     def region(self, block: Block, path: str, body: syntax.Block, result: Type | None) -> None:
         """Makes `block` do what `body` says."""
@@ -265,7 +246,8 @@ class _FlowBuilder:
         stop = given.pop("max", None)
         limit = self.add(ConstantOp(MOST_ITEMS, INT), repetition).result if stop is None else self.value(stop)
         listed = None if items is None else self.value(items)
-        starts = {name: self.value(value) for name, value in given.items()}
+        types = self.checked.carried[repetition]
+        starts = {name: self.fitted(self.value(value), types[name], value) for name, value in given.items()}
         result = self.checked.results.get(repetition)
         collects = result.element if result is not None and repetition in self.checked.collecting else None
         statements = repetition.body.statements
@@ -273,6 +255,7 @@ class _FlowBuilder:
             limit,
             listed,
             starts,
+            types,
             called=repetition.keyword,
             item=repetition.item.text if isinstance(repetition, syntax.For) else "",
             stops=any(isinstance(statement, syntax.Until) for statement in statements),
@@ -347,7 +330,7 @@ class _FlowBuilder:
             case syntax.Constant(value=value):
                 return self.add(ConstantOp(value, LITERAL_TYPES[type(value)]), expression).result
             case syntax.Name(text=text):
-                return self.values[text]
+                return self.narrowed(self.values[text], expression)
             case syntax.FormatText(parts=parts):
                 return self.add(TextOp([self.shown(part) for part in parts]), expression).result
             case syntax.ListDisplay(items=items):
@@ -359,7 +342,8 @@ class _FlowBuilder:
             case syntax.Cast():
                 return self.cast(expression)
             case syntax.FieldOf(value=value, name=name):
-                return self.add(FieldOp(self.value(value), name.text), expression).result
+                field = self.add(FieldOp(self.value(value), name.text), expression).result
+                return self.narrowed(field, expression)
             case syntax.Item(value=value, index=index):
                 return self.applied(ITEM_OF, [self.value(value), self.value(index)], expression)
             case syntax.Part(value=value, start=start, end=end):
@@ -429,6 +413,11 @@ class _FlowBuilder:
             return self.fitted(value, target, cast)
         return self.add(CastOp(value, target), cast).result
 
+    def narrowed(self, value: SSAValue, expression: syntax.Expression) -> SSAValue:
+        """The value where it cannot be null, if the checker knows that."""
+        known = self.checked.types[expression]
+        return value if assignable(value.type, known) else self.add(CastOp(value, known), expression).result
+
     def logic(self, operator: str, operands: Sequence[syntax.Expression], place: syntax.Syntax) -> SSAValue:
         """Where a call stands on the right, which is made only where the left does not decide, this is an `if`."""
         asked = next((i for i, operand in enumerate(operands) if i and _makes_call(operand)), len(operands))
@@ -490,6 +479,10 @@ class _FlowBuilder:
                 options[name] = value(expression)
         if found.content_kinds:
             literals[CONTENT_KINDS] = [*found.content_kinds]
+        if found.tools:
+            answer = found.answer or operation.result
+            return DialogueBuilder(self, call, found.tools).build(arguments, options, literals, answer, target)
+        literals.pop("max_rounds", None)  # of an `ask` to which `tools: []` gives none
         built = self.add(OPERATE_OPS[operation.name](arguments, options, literals, found.answer), call)
         self.name(built, operation.name, target)
         return built.value
@@ -528,10 +521,6 @@ class _FlowBuilder:
         built = self.add(OPERATE_OPS["inv"]([arguments], {}, literals, result), call)
         self.name(built, "inv", target)
         return built.value
-
-    def fitted(self, value: SSAValue, target: Type, place: syntax.Syntax) -> SSAValue:
-        conversion = converted(value, target)
-        return value if conversion is None else self.add(conversion, place).result
 
     def shown(self, expression: syntax.Expression) -> SSAValue:
         """The expression's value where its text form is taken: that form itself, where the type has one of its own."""

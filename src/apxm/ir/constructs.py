@@ -11,7 +11,7 @@ from apxm.ir.literals import quoted
 from apxm.ir.structure import YieldOp, listed, types_of, verify_end
 from apxm.ir.values import constant_of
 from apxm.operations.labels import fold_label, matching_label
-from apxm.operations.types import BOOL, ERROR, INT, JSON, STR, Type, assignable, list_of
+from apxm.operations.types import BOOL, ERROR, INT, JSON, STR, Type, assignable, item_of, list_of
 
 _WORD = re.compile(r"[\w-]+")
 
@@ -118,22 +118,22 @@ class RepeatOp(Op):
         limit: SSAValue,
         items: SSAValue | None,
         starts: Mapping[str, SSAValue],
+        carried: Mapping[str, Type],
         *,
         called: str,
         item: str = "",
         stops: bool = False,
         collects: Type | None = None,
     ) -> None:
-        """`called` is what the source calls it, `item` the name of the item of one turn, and `collects` the type of
-        what a turn gives for the list, if it gives that. The region is empty."""
-        arguments = {name: start.type for name, start in starts.items()}
-        if items is not None:
-            arguments = {item: items.type.element or JSON, **arguments}
+        """`carried` are the types of what it carries, to which the `starts` convert as they stand; `called` is what the
+        source calls it, `item` the name of the item of one turn, and `collects` the type of what a turn gives for the
+        list, if it gives that. The region is empty."""
+        arguments = carried if items is None else {item: item_of(items.type), **carried}
         collected = () if collects is None else (list_of(collects),)
         flags = {"items": items is not None, "stops": stops, "collects": collects is not None}
         super().__init__(
             (limit, *(() if items is None else (items,)), *starts.values()),
-            (*collected, *(start.type for start in starts.values())),
+            (*collected, *carried.values()),
             literals={"called": called, **{name: True for name, holds in flags.items() if holds}},
             regions=(Block(arguments),),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
-from apxm.language import later
 from apxm.language.elsewhere import ARGUMENTS, SAME_ARGUMENTS
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Expression, NamedArgument
@@ -42,14 +41,13 @@ def match_arguments(call: CallExpression, callee: Callee, report: Report) -> Mat
         if name in named or name in given:
             report.error("duplicate-argument", f"`{name}` is given twice", argument.name.span)
             others.append(argument.value)
-        elif name in by_name:
+        elif name in by_name and not by_name[name].noted:
             given[name] = argument.value
-        elif (callee.name, name) in later.ARGUMENTS:
-            report.not_yet(f"{name}:", argument.name.span)  # and nobody can say yet what its value is
         else:
             if not callee.open_arguments:
                 meant |= _reject_unknown(argument, callee, by_name, report)
-            others.append(argument.value)
+            if callee.open_arguments or name != "tools":  # what that lists are no values
+                others.append(argument.value)
         named.add(name)
     _require(call, callee, given.keys() | meant, given, rest, report)
     return MatchedArguments(given, rest, tuple(others))

@@ -45,14 +45,18 @@ class Builder:
         return syntax.Record(span=self._span(parts), name=self._declared(parts[1]), fields=tuple(parts[3:-1]))
 
     def record_field(self, parts: Parts) -> syntax.RecordField:
+        return syntax.RecordField(**self._member(parts))
+
+    def _member(self, parts: Parts) -> dict[str, Any]:
+        """What a field of a record and a parameter have."""
         described = len(parts) in (4, 6)
-        return syntax.RecordField(
-            span=self._span(parts),
-            name=self._declared(parts[0]),
-            type=parts[2],
-            description=self._plain(parts[3], "a description") if described else None,
-            default=parts[-1] if len(parts) > 4 else None,
-        )
+        return {
+            "span": self._span(parts),
+            "name": self._declared(parts[0]),
+            "type": parts[2],
+            "description": self._plain(parts[3], "a description") if described else None,
+            "default": parts[-1] if len(parts) > 4 else None,
+        }
 
     def agent(self, parts: Parts) -> syntax.Agent:
         return syntax.Agent(
@@ -61,7 +65,11 @@ class Builder:
             defaults=_all(syntax.AgentDefault, parts),
             capabilities=_all(syntax.Capability, parts),
             flows=_all(syntax.Flow, parts),
+            memories=_all(syntax.Memory, parts),
         )
+
+    def memory(self, parts: Parts) -> syntax.Memory:
+        return syntax.Memory(span=self._span(parts))
 
     def agent_default(self, parts: Parts) -> syntax.AgentDefault:
         return syntax.AgentDefault(span=self._span(parts), name=self._identifier(parts[0]), value=parts[2])
@@ -86,15 +94,15 @@ class Builder:
             name=self._declared(parts[1]),
             parameters=parts[2].items,
             result=_first(syntax.TypeName, parts),
-            readonly=isinstance(parts[-1], Token),
+            readonly=any(isinstance(part, Token) and part.kind == "READONLY" for part in parts),
+            description=self._plain(parts[-1], "a description") if isinstance(parts[-1], syntax.Expression) else None,
         )
 
     def parameters(self, parts: Parts) -> _ItemList:
         return _ItemList(self._span(parts), _all(syntax.FlowParameter, parts))
 
     def parameter(self, parts: Parts) -> syntax.FlowParameter:
-        name, default = self._declared(parts[0]), parts[4] if len(parts) > 3 else None
-        return syntax.FlowParameter(span=self._span(parts), name=name, type=parts[2], default=default)
+        return syntax.FlowParameter(**self._member(parts))
 
     def result(self, parts: Parts) -> syntax.TypeName:
         return parts[1]

@@ -13,6 +13,7 @@ from apxm.language.syntax import (
     Expression,
     Flow,
     NamedArgument,
+    Repetition,
     SyntaxTree,
 )
 from apxm.operations.definition import Callee, Operation
@@ -29,9 +30,11 @@ class OperationCall(FrozenRecord):
     at its place here."""
     options: Mapping[str, Expression]
     """The parameters that are only given by name, in the operation's order, the agent's defaults filled in, without
-    `schema`."""
+    `schema` and `tools`."""
     answer: Type | None
     """The type that `schema` says, of what the call gives."""
+    tools: tuple[DeclaredCapability, ...] = ()
+    """What the model may call before it answers."""
     content_kinds: tuple[str, ...] = ()
     """The operation that each variadic argument was the argument of, as `image` of a path, or empty where it is a value
     itself; empty where all are."""
@@ -77,6 +80,8 @@ class CheckedTree(FrozenRecord):
     heads: Mapping[Construct, tuple[Expression, tuple[NamedArgument, ...]]]
     """Of every `for` the list whose items it takes, and what stands in its parentheses: without knowing the names,
     ``items (max: 3)`` is a call."""
+    carried: Mapping[Repetition, Mapping[str, Type]]
+    """The names that every repetition carries, and their types."""
     collecting: frozenset[Construct]
     """The `for`s that give a list of what their turns return."""
     records: Mapping[str, Type]

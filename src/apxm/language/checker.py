@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from apxm.garbage import without_collector
 from apxm.language.checked import CheckedTree
+from apxm.language.comments import warn_of_divisions
 from apxm.language.constructs import FlowConstructs
 from apxm.language.cycles import around, cycles
 from apxm.language.declarations import DeclaredAgent, Findings, declare
@@ -15,11 +16,12 @@ from apxm.language.expressions import FlowExpressions
 from apxm.language.flow_calls import FlowCalls
 from apxm.language.later import refuse_later
 from apxm.language.literals import is_literal
+from apxm.language.offered_tools import offered_tools
 from apxm.language.records import declare_records
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Constant, Expression, Flow, FlowParameter, Name, SyntaxTree
 from apxm.operations.definition import Callee
-from apxm.operations.types import STR, Type
+from apxm.operations.types import STR, TOOLS, Type
 
 
 @without_collector()
@@ -40,6 +42,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
             found = declared_as.field(field.name.text)
             expected = UNKNOWN if found is None else found.type
             _check_default(field.name.text, field.default, expected, FlowExpressions(findings), report)
+    names: set[str] = set()
     for agent in agents:
         for declared in agent.capabilities:
             parameters = declared.capability.parameters
@@ -47,12 +50,15 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         for declared in agent.flows:
             expressions = FlowCalls(findings, agent, declared.flow)
             _check_parameters(declared.flow.parameters, declared.callee, expressions, report)
+            _refuse_descriptions(declared.flow, report)
             statements = FlowConstructs(expressions, findings)
             statements.check_body(declared.flow.body, declared.flow.name.text, declared.callee.result)
-        _check_agent_defaults(agent, findings.types, report)
+            names |= expressions.scopes.names
+        _check_agent_defaults(agent, findings, report)
     entry = find_entry(tree, agents, report, needed=needs_entry)
     _reject_cycles(findings)
     report.raise_errors()
+    warn_of_divisions(tree.source, findings.types, names, report)
     return CheckedTree(
         tree=tree,
         types=findings.types,
@@ -60,6 +66,7 @@ def check(tree: SyntaxTree, *, needs_entry: bool = True) -> CheckedTree:
         capabilities=list(findings.capabilities.values()),
         results=findings.results,
         heads=findings.heads,
+        carried=findings.carried,
         collecting=frozenset(findings.collecting),
         records={name: record for name, record in records.items() if record != UNKNOWN},
         tail=frozenset(findings.tail),
@@ -82,6 +89,13 @@ def _check_parameters(
         _check_default(name, parameter.default, declared_types[name], expressions, report)
 
 
+def _refuse_descriptions(flow: Flow, report: Report) -> None:
+    for parameter in flow.parameters:
+        if parameter.description is not None:
+            message = "only the parameters of a capability are described: no model is told of those of a flow"
+            report.error("syntax", message, parameter.description.span, "a comment stands behind `//`")
+
+
 def _check_default(
     name: str, default: Expression | None, expected: Type, expressions: FlowExpressions, report: Report
 ) -> None:
@@ -92,10 +106,13 @@ def _check_default(
         report.error("not-literal", f"the default of `{name}` is not a literal", default.span, advice)
 
 
-def _check_agent_defaults(agent: DeclaredAgent, types: dict[Expression, Type], report: Report) -> None:
+def _check_agent_defaults(agent: DeclaredAgent, findings: Findings, report: Report) -> None:
     for name, value in agent.defaults.items():
-        if isinstance(value, Constant) and isinstance(value.value, str):
-            types[value] = STR
+        if name == "tools":
+            findings.types[value] = TOOLS
+            offered_tools(value, findings)
+        elif isinstance(value, Constant) and isinstance(value.value, str):
+            findings.types[value] = STR
         elif is_literal(value):
             report.error("wrong-type", f"the agent's `{name}` is text, in quotes", value.span)
         else:

@@ -48,6 +48,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "out-of-range": "A number is outside of what the argument allows.",
         "unknown-choice": "A text is not one of those that the argument allows, such as a memory tier.",
         "bad-choices": "The `choices` of a call are none, blank, or equal after trimming and case folding.",
+        "bad-tools": "The `tools` of a call are no list of the program's capabilities, or hold one twice.",
         "empty-prompt": "A model call has neither a prompt nor context.",
         "empty-name": "A capability is called by an empty name.",
         # types
@@ -73,6 +74,8 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "useless-arm": "A value in an arm of a construct that gives no value.",
         # versions, warnings
         "not-yet": "Part of AIS that this version cannot run yet.",
+        "comment-operand": "Warning: `//` begins a comment, and what stands behind it looks like an operand.",
+        "no-effect": "Warning: something is accepted that has no effect here.",
         "placeholder": "Warning: a plain text holds the name of a value in braces, and only f-strings put values in.",
         "ordered-turns": "Warning: calls of a tool that may change something keep the turns of a `for` in order.",
         "unused-result": "Warning: nothing uses the result of a call without effects, so it is made at -O0 only.",

@@ -17,14 +17,15 @@ from apxm.language.syntax import (
     Expression,
     Flow,
     NamedArgument,
+    Repetition,
     SyntaxTree,
 )
-from apxm.operations.catalog import OPERATIONS, OPTIONS
+from apxm.operations.catalog import OPERATIONS
 from apxm.operations.definition import Callee, Parameter
 from apxm.operations.types import JSON, NONE, Type
 
 ANNOTATIONS = ("entry", "no_fuse")
-DEFAULTS = {p.name: p for p in OPTIONS if p.name in ("system", "backend", "model")}
+DEFAULTS = ("system", "backend", "model", "tools")
 
 
 class DeclaredFlow(FrozenRecord):
@@ -66,10 +67,14 @@ class Findings:
         self.calls: dict[CallExpression, OperationCall | FlowCall | ToolCall] = {}
         self.flow_calls: dict[Flow, list[tuple[CallExpression, DeclaredFlow]]] = {}
         """The calls of other flows in each flow, those with wrong arguments too."""
+        self.tools: dict[Expression, tuple[DeclaredCapability, ...]] = {}
+        """The capabilities that each list of them names."""
         self.results: dict[Construct, Type] = {}
         """The types of the constructs that give a value."""
         self.heads: dict[Construct, Head] = {}
         """The heads of the `for`s, as far as those are known."""
+        self.carried: dict[Repetition, dict[str, Type]] = {}
+        """The types of what each repetition carries."""
         self.collecting: set[Construct] = set()
         """The `for`s that give a list of what their turns return."""
         self.tail: set[Construct] = set()
@@ -92,15 +97,20 @@ def _one_per_name(agents: list[DeclaredAgent], report: Report) -> dict[str, Decl
         if _said(first) != _said(declared):
             message = f"the capability `{name.text}` is declared otherwise on line {first.capability.name.span.line}"
             readonly = " readonly" if first.capability.readonly else ""
-            report.error("duplicate-name", message, name.span, f"there it is {first.callee.declaration}{readonly}")
+            help = f"there it is {first.callee.declaration}{readonly}"
+            if _said(first)[:-1] == _said(declared)[:-1]:
+                help = "there it is described in other words"
+            report.error("duplicate-name", message, name.span, help)
     return found
 
 
-def _said(declared: DeclaredCapability) -> object:
-    """All that a declaration says, without its layout."""
-    spans = [parameter.default and parameter.default.span for parameter in declared.capability.parameters]
-    defaults = [span and span.source.text[span.start : span.end] for span in spans]
-    return declared.callee.parameters, defaults, declared.callee.result, declared.capability.readonly
+def _said(declared: DeclaredCapability) -> tuple[object, ...]:
+    """All that a declaration says, without its layout; descriptions come last."""
+    capability = declared.capability
+    defaults = [parameter.default and parameter.default.span.text for parameter in capability.parameters]
+    described = [*(parameter.description for parameter in capability.parameters), capability.description]
+    texts = [text and text.value for text in described]
+    return declared.callee.parameters, defaults, declared.callee.result, capability.readonly, texts
 
 
 def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAgent:
@@ -117,6 +127,9 @@ def _declare_agent(agent: Agent, records: Records, report: Report) -> DeclaredAg
             report.error("unknown-default", f"there is no agent default `{name}`", default.name.span, advice)
         elif defaults.add(default.name, "default"):
             declared.defaults[name] = default.value
+    for memory in agent.memories:
+        message = "`memory { … }` is accepted, and has no effect here"
+        report.warning("no-effect", message, memory.span.first(len("memory")), "it can be left out")
     for member in sorted((*agent.capabilities, *agent.flows), key=lambda member: member.span.start):
         kind = "flow" if isinstance(member, Flow) else "capability"
         if isinstance(member, Flow):
@@ -154,8 +167,8 @@ def _callee(declared_as: Flow | Capability, without_result: Type, records: Recor
         if names.add(parameter.name, "parameter"):
             required = parameter.default is None
             declared.append(Parameter(parameter.name.text, parameter_type, "", required=required, by_position=True))
-            span = parameter.span
-            shown.append(span.source.text[span.start : span.end])
+            default = f" = {parameter.default.span.text}" if parameter.default else ""
+            shown.append(f"{parameter.name.text}: {parameter.type.span.text}{default}")
     arrow = f" -> {result}" if result != NONE else ""
     name = declared_as.name.text
     declaration = f"{name}({', '.join(shown)}){arrow}"

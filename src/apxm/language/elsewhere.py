@@ -172,6 +172,11 @@ _OTHER_METHODS = _each(
     ("map filter foreach reduce", _EACH),
     ("then", _WAIT),
 )
+TOOL_NAMES = (
+    'a tool of a server gets a name of its own by `[tools.NAME] mcp = "SERVER.TOOL"` and `capability NAME(…)`; what '
+    "a flow does, a model cannot call"
+)
+"""Help for what is no name in a list of tools."""
 AGENTS = _each(
     ("console logging logger log", _PRINT),
     ("self this", "a flow of the same agent is called by `flow(…)`"),
@@ -193,6 +198,9 @@ ARGUMENTS = _each(
         "format response_format output_format output_type response_model json_schema returns type output",
         "what an answer is read as is said by `schema:`, a type",
     ),
+    ("tools max_rounds", "a model calls tools in an `ask` alone: `ask(…, tools: [search])`"),
+    ("functions tool_choice capabilities", "what a model may call is said by `tools:` of an `ask`, `[search, fetch]`"),
+    ("max_turns max_steps max_iterations max_tool_calls", "how often a model may call tools is said by `max_rounds:`"),
     ("options labels enum categories one_of", "the texts of which an answer is one are said by `choices:`"),
 )
 """Help by the names of arguments that a call does not have."""

@@ -171,7 +171,7 @@ def describe_character(offset: int, machine: Machine, source: SourceFile, report
 
 
 def _in_words(expected: set[str]) -> str:
-    rest = set(expected)
+    rest = expected - {"MEMORY"}  # which is accepted, and no help
     words: list[str] = []
     if rest >= STATEMENT_KINDS:
         rest -= STATEMENT_KINDS | {"NAME"}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from apxm.language import syntax
 from apxm.language.declarations import Findings
 from apxm.language.elsewhere import NO_TERNARY, cast_advice, field_advice
+from apxm.language.narrowing import path_of, present_where
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
@@ -20,6 +21,7 @@ from apxm.operations.types import (
     JSON,
     LITERAL_TYPES,
     NONE,
+    NOTHING,
     STR,
     VERDICT,
     Type,
@@ -176,8 +178,7 @@ class FlowExpressions:
             case syntax.Comparison():
                 return self._comparison(expression)
             case syntax.Logic():
-                for operand in expression.operands:
-                    self.fit(operand, BOOL, f"`{expression.operator}`")
+                self._logic(expression)
                 return BOOL
             case syntax.Not():
                 self.fit(expression.value, BOOL, "`not`")
@@ -209,12 +210,15 @@ class FlowExpressions:
             advice = f"a value of it is an object where one is expected, or `{{…}} as {name.text}`"
             self._report.error("undefined-name", message, name.span, advice)
             return UNKNOWN
-        return self.scopes.type_of(name)
+        return self._narrowed(name, self.scopes.type_of(name))
+
+    def _narrowed(self, read: syntax.Name | syntax.FieldOf, found: Type) -> Type:
+        return found.present if found.is_optional and self.scopes.is_present(path_of(read)) else found
 
     def _list(self, display: syntax.ListDisplay) -> Type:
         items = [self.value(item) for item in display.items]
         if not items:
-            return list_of(JSON)
+            return list_of(NOTHING)
         if UNKNOWN in items:
             return UNKNOWN
         return self.list_type(common_type(items) or JSON, display.span)
@@ -241,7 +245,7 @@ class FlowExpressions:
             advice = self._report.near(field.name.text, known) or f"its fields are {', '.join(known) or 'none'}"
             self._report.error("no-field", f"`{owner}` has no field `{field.name.text}`", field.name.span, advice)
             return UNKNOWN
-        return found.type
+        return self._narrowed(field, found.type)
 
     def _cast(self, cast: syntax.Cast) -> Type:
         target = resolve(cast.type, self._findings.records, self._report)
@@ -267,15 +271,16 @@ class FlowExpressions:
             case _:
                 return ()
 
+    def assume(self, condition: syntax.Expression, *, holds: bool) -> None:
+        """From here to the end of the block, what `condition` says about null where it holds, or does not."""
+        self.scopes.assume(present_where(condition, holds, self._types))
+
     # --- operators ---------------------------------------------------------------------------------------------------
 
     def _arithmetic(self, arithmetic: syntax.Arithmetic) -> Type:
         left = self.value(arithmetic.operands[0])
         for operator, operand in zip(arithmetic.operators, arithmetic.operands[1:], strict=True):
-            if operator == "+" and left.is_list and _is_empty(operand):
-                right = self._types[operand] = left
-            else:
-                right = self.value(operand)
+            right = self.value(operand)
             if operator == "+":
                 left = self._sum(left, right, operand)
             else:
@@ -298,6 +303,14 @@ class FlowExpressions:
         advice = advice or 'make one side text to join their text forms: `"" + …`'
         self._report.error("bad-addition", message, operand.span, advice)
         return UNKNOWN
+
+    def _logic(self, logic: syntax.Logic) -> None:
+        """Each operand is asked where those before it decide nothing."""
+        self.scopes.enter()
+        for operand in logic.operands:
+            self.fit(operand, BOOL, f"`{logic.operator}`")
+            self.assume(operand, holds=logic.operator == "and")
+        self.scopes.leave()
 
     def _comparison(self, comparison: syntax.Comparison) -> Type:
         operator = comparison.operator
@@ -352,7 +365,3 @@ class FlowExpressions:
         shown = between.join(f"`{found}`" for found in types)
         self._report.error("wrong-type", f"`{name}` {what}, and this is {shown}", place.span, advice)
         return UNKNOWN
-
-
-def _is_empty(expression: syntax.Expression) -> bool:
-    return isinstance(expression, syntax.ListDisplay) and not expression.items

@@ -12,6 +12,7 @@ from apxm.language.declarations import DeclaredAgent, DeclaredCapability, Declar
 from apxm.language.elsewhere import AGENTS, CALLS, method_advice
 from apxm.language.later import OPERATIONS as LATER_OPERATIONS
 from apxm.language.literals import is_literal
+from apxm.language.offered_tools import offered_tools
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.language.tool_calls import FlowToolCalls
@@ -21,7 +22,7 @@ from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
 from apxm.operations.labels import fold_label
 from apxm.operations.texts import pattern_flaw
-from apxm.operations.types import NONE, TYPE, Type
+from apxm.operations.types import NONE, TOOLS, TYPE, Type
 from apxm.source import Span
 
 
@@ -122,8 +123,13 @@ class FlowCalls(FlowToolCalls):
         options = {
             name: value
             for name in operation.options
-            if name != "schema" and (value := given.get(name) or defaults.get(name)) is not None
+            if name not in ("schema", "tools") and (value := given.get(name) or defaults.get(name)) is not None
         }
+        listed = given.get("tools") or (defaults.get("tools") if "tools" in operation.by_name else None)
+        tools = () if listed is None else offered_tools(listed, self._findings)
+        if listed is None and "max_rounds" in given:
+            message = "`max_rounds` is of calls of tools, and this `ask` has no `tools`"
+            self._report.error("bad-tools", message, given["max_rounds"].span)
         positional = tuple([given[p.name] for p in operation.operands if p.name in given])
         content = [self._content.get(argument) for argument in matched.variadic]
         variadic = [found[1] if found else each for found, each in zip(content, matched.variadic, strict=True)]
@@ -132,6 +138,7 @@ class FlowCalls(FlowToolCalls):
             arguments=(*positional, *variadic),
             options=options,
             answer=answer,
+            tools=tools,
             content_kinds=tuple(found[0].name if found else "" for found in content) if any(content) else (),
         )
         if not operation.available:
@@ -191,6 +198,10 @@ class FlowCalls(FlowToolCalls):
         name = f"`{parameter.name}` of `{owner}`"
         if parameter.type == TYPE:
             self._types[argument] = self._written_type(argument, name)
+            return
+        if parameter.type == TOOLS:
+            self._types[argument] = TOOLS
+            offered_tools(argument, self._findings)
             return
         fit = self.fit_literal if parameter.literal else self.fit
         found = fit(argument, parameter.type, name)

@@ -21,7 +21,7 @@ _rows: list[dict[str, int]] = _tables["rows"]
 one in hand, the state behind it."""
 KEYWORDS: dict[str, str] = _tables["keywords"]
 """The words of the language, and their kinds."""
-RESERVED_WORDS = KEYWORDS.keys() - {"type"}
+RESERVED_WORDS = KEYWORDS.keys() - {"type", "memory"}
 """The words that can name nothing."""
 
 Parts = list[Any]

@@ -9,10 +9,8 @@ from __future__ import annotations
 from apxm.language import syntax
 from apxm.language.report import Report
 
-DEFAULTS = ("beliefs", "goals", "tools")
+DEFAULTS = ("beliefs", "goals")
 """Defaults of agents that a later version brings."""
-ARGUMENTS = frozenset({("ask", "tools"), ("ask", "max_rounds")})
-"""Operations, each with an argument that a later version brings."""
 OPERATIONS = frozenset({"first"})
 """Names of operations that a later version brings. A flow may have one until then, so they are not in their table."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NoReturn
 
@@ -30,19 +30,13 @@ UNKNOWN = Type("?")
 
 class Report:
     def __init__(self) -> None:
-        self._errors: list[Diagnostic] = []
+        self._errors: dict[tuple[str, int, int], Diagnostic] = {}
+        """By kind and place: a second error of one kind at one place is a consequence of the first."""
         self._warnings: list[Diagnostic] = []
-        self._lines: set[int] = set()
-        self._places: set[tuple[str, int, int]] = set()
-        """A second error of one kind at one place is a consequence of the first."""
 
     def error(self, code: str, message: str, span: Span, help: str | None = None) -> None:
         assert code in CODES, code
-        place = code, span.start, span.end
-        if place not in self._places:
-            self._places.add(place)
-            self._errors.append(Diagnostic("error", code, message, span, help))
-            self._lines.add(span.line)
+        self._errors.setdefault((code, span.start, span.end), Diagnostic("error", code, message, span, help))
 
     def warning(self, code: str, message: str, span: Span, help: str | None = None) -> None:
         assert code in CODES, code
@@ -62,7 +56,7 @@ class Report:
         return f"did you mean `{matches[0]}`?" if matches else None
 
     def has_error_on(self, line: int) -> bool:
-        return line in self._lines
+        return any(error.span.line == line for error in self._errors.values())
 
     @property
     def full(self) -> bool:
@@ -72,9 +66,18 @@ class Report:
     def failed(self) -> bool:
         return bool(self._errors)
 
+    def bookmark(self) -> Callable[[], None]:
+        """What takes back all that is reported from now on, for who looks at a part of the source a second time."""
+        errors, warnings = dict(self._errors), list(self._warnings)
+
+        def forget() -> None:
+            self._errors, self._warnings = errors, warnings
+
+        return forget
+
     def raise_errors(self) -> None:
         if self._errors:
-            ordered = sorted(self._errors, key=lambda d: (d.span.start, d.span.end))
+            ordered = sorted(self._errors.values(), key=lambda d: (d.span.start, d.span.end))
             raise SourceError(tuple(ordered[:MOST_ERRORS]))
 
     @property

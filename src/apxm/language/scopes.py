@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from apxm.language.elsewhere import VALUES
+from apxm.language.narrowing import Path
 from apxm.language.report import UNKNOWN, Report
 from apxm.language.syntax import Block, Identifier, Name
 from apxm.operations.types import Type
@@ -27,6 +29,8 @@ class _Block(NamedTuple):
     coming: dict[str, Identifier]
     """Every name that the block binds somewhere, at its first place."""
     bound: dict[str, _Binding]
+    present: set[Path]
+    """What is known not to be null from here to the end of the block."""
 
 
 class Scopes:
@@ -35,18 +39,21 @@ class Scopes:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._blocks: list[_Block] = []
+        self.names: set[str] = set()
+        """All that have been bound so far, visible or not."""
 
     def enter(self, block: Block | None = None) -> None:
         coming: dict[str, Identifier] = {}
         for statement in block.statements if block else ():
             if statement.target is not None:
                 coming.setdefault(statement.target.text, statement.target)
-        self._blocks.append(_Block(coming, {}))
+        self._blocks.append(_Block(coming, {}, set()))
 
     def leave(self) -> None:
         self._blocks.pop()
 
     def bind(self, name: Identifier, type: Type, *, blank: bool = False, choices: tuple[str, ...] = ()) -> None:
+        self.names.add(name.text)
         earlier = self._find(name.text)
         if earlier is not None:
             message = f"`{name.text}` is already bound on line {earlier.name.span.line}; a name is bound once"
@@ -71,6 +78,13 @@ class Scopes:
 
     def holds(self, name: str) -> bool:
         return self._find(name) is not None
+
+    def assume(self, present: Iterable[Path]) -> None:
+        """From here to the end of the innermost block these do not lead to null."""
+        self._blocks[-1].present.update(present)
+
+    def is_present(self, path: Path | None) -> bool:
+        return any(path in block.present for block in self._blocks)
 
     def is_blank(self, name: str) -> bool:
         found = self._find(name)

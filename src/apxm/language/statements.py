@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from apxm.language import syntax
@@ -11,8 +12,11 @@ from apxm.language.expressions import FlowExpressions
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import NONE, Type, common_type
+from apxm.operations.types import BOOL, NONE, Type, common_type
 from apxm.source import Span
+
+Bindings = Iterable[tuple[syntax.Identifier, Type]]
+"""Names that a construct binds in a block, and their types."""
 
 
 class Destination:
@@ -148,6 +152,16 @@ class FlowStatements(ABC):
         end = block.span.end
         message = f"{destination.name} gives a value, and this path ends without `return`"
         self._report.error("missing-return", message, Span(block.span.source, end - 1, end), advice)
+
+    def _block_with(self, block: syntax.Block, bindings: Bindings, place: Place) -> None:
+        self._scopes.enter()
+        for name, found in bindings:
+            self._scopes.bind(name, found)
+        self._block(block, place)
+        self._scopes.leave()
+
+    def _condition(self, condition: syntax.Expression, keyword: str) -> None:
+        self._expressions.fit(condition, BOOL, f"the condition of `{keyword}`")
 
     # --- statements
 

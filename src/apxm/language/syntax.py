@@ -330,10 +330,12 @@ class Next(Statement):
 
 
 class FlowParameter(Syntax):
-    """``name: type = default``, of a flow or a capability."""
+    """``name: type "description" = default``, of a flow or a capability."""
 
     name: Identifier
     type: TypeName
+    description: Constant | None
+    """What the model is told that may call the capability."""
     default: Expression | None
 
 
@@ -349,12 +351,14 @@ class Flow(Syntax):
 
 
 class Capability(Syntax):
-    """``capability search(q: str) -> str readonly;``"""
+    """``capability search(q: str) -> str readonly "description";``"""
 
     name: Identifier
     parameters: tuple[FlowParameter, ...]
     result: TypeName | None
     readonly: bool
+    description: Constant | None
+    """What the model is told that may call it."""
 
 
 class AgentDefault(Syntax):
@@ -364,6 +368,10 @@ class AgentDefault(Syntax):
     value: Expression
 
 
+class Memory(Syntax):
+    """``memory { … }`` of an agent, which other implementations of AIS take; here it has no effect."""
+
+
 class Agent(Syntax):
     """``agent Name { … }``"""
 
@@ -371,6 +379,7 @@ class Agent(Syntax):
     defaults: tuple[AgentDefault, ...]
     capabilities: tuple[Capability, ...]
     flows: tuple[Flow, ...]
+    memories: tuple[Memory, ...]
 
 
 class RecordField(Syntax):

@@ -52,6 +52,8 @@ class AnswerReader:
                     value = self._value(candidate)
                 except OperationError as misfit:
                     wrong = wrong or misfit.message
+                except msgspec.ValidationError:
+                    wrong = wrong or f"expected {self._wanted}, found a number that is too large for any"
                 except (msgspec.DecodeError, UnicodeError, RecursionError):
                     continue  # no JSON
                 else:
@@ -80,31 +82,31 @@ class AnswerReader:
         return self._labels[label]
 
     def _meant(self, value: Value) -> Value:
-        """What an answer says: without the object around it, and as `_as_said` has it."""
+        """What an answer says: without the object around it, and as `as_said` has it."""
         expected = self._expected
         if expected.fields is None and isinstance(value, dict) and ANSWER in value:
             wrapped = cast(dict[str, Value], value)
             if expected != JSON or len(wrapped) == 1:
                 value = wrapped[ANSWER]
-        return _as_said(value, expected)
+        return as_said(value, expected)
 
 
 def _unfit(why: str) -> OperationError:
     return OperationError(UNFIT, f"the answer does not fit: {why}")
 
 
-def _as_said(value: Value, expected: Type) -> Value:
+def as_said(value: Value, expected: Type) -> Value:
     """`value` without the nulls by which strict answers leave out fields that have a default, and with whole numbers
     where JSON has them as ``3.0``."""
     expected = expected.present
     if isinstance(value, float) and expected == INT and value.is_integer():
         return int(value)
     if isinstance(value, list) and expected.is_list:
-        return [_as_said(item, expected.element or JSON) for item in cast(list[Value], value)]
+        return [as_said(item, expected.element or JSON) for item in cast(list[Value], value)]
     if isinstance(value, dict) and expected.fields is not None:
         types = {field.name: field for field in expected.fields}
         return {
-            name: _as_said(part, types[name].type) if name in types else part
+            name: as_said(part, types[name].type) if name in types else part
             for name, part in cast(dict[str, Value], value).items()
             if part is not None or name not in types or not stands_for_default(types[name])
         }

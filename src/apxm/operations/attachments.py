@@ -7,6 +7,8 @@ from hashlib import blake2b
 
 from msgspec import Struct
 
+PDF = "application/pdf"
+
 
 class Attachment(Struct, frozen=True, omit_defaults=True, dict=True):
     """A file or an image of a request. Only its digest is part of that: not what it holds."""
@@ -16,11 +18,11 @@ class Attachment(Struct, frozen=True, omit_defaults=True, dict=True):
     digest: str = ""
     """Of what the file holds."""
     media_type: str = ""
-    """Of an image in a file; a file of text stands in the prompt."""
+    """Of an image in a file, or a PDF; a file of text stands in the prompt."""
     url: str = ""
     """Of an image that the endpoint is to read itself."""
     at: int = 0
-    """Behind how many characters of the prompt an image stands."""
+    """Behind how many characters of the prompt it stands, where it is no text."""
 
     @classmethod
     def of(cls, name: str, data: bytes, media_type: str = "", at: int = 0) -> Attachment:
@@ -30,9 +32,13 @@ class Attachment(Struct, frozen=True, omit_defaults=True, dict=True):
 
     @property
     def is_image(self) -> bool:
-        return bool(self.media_type or self.url)
+        return bool(self.url) or self.media_type.startswith("image/")
+
+    @property
+    def is_pdf(self) -> bool:
+        return self.media_type == PDF
 
     @property
     def source(self) -> str:
-        """The URL of an image, or one that holds it whole."""
+        """The URL of an image, or one that holds it or a PDF whole."""
         return self.url or f"data:{self.media_type};base64,{b64encode(vars(self)['_data']).decode()}"

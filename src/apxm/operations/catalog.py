@@ -8,7 +8,7 @@ from typing import Any
 from apxm.operations.definition import Family, Operation, Parameter, Variadic
 from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import BOOL, FLOAT, INT, JSON, PLAN, STR, TYPE, VERDICT, Type, list_of
+from apxm.operations.types import BOOL, FLOAT, INT, JSON, PLAN, STR, TOOLS, TYPE, VERDICT, Type, list_of
 
 CONTEXT = Variadic(
     "context",
@@ -46,6 +46,20 @@ ANSWERS = (
     Parameter("schema", TYPE, "The type as a value of which the answer is read; default: its text.", literal=True),
     Parameter("choices", list_of(STR), "The texts of which the answer is one, instead of `schema`.", literal=True),
 )
+MOST_ROUNDS = 10
+"""How many rounds of calls of tools an `ask` has at most that does not say."""
+ROUNDS = "rounds"
+"""The option of an `ask` with tools that has what they were called for so far, and gave."""
+ANSWERS_AS = "answers-as"
+"""The option of an `ask` with tools that has the type of its answer, as its value holds calls as well."""
+_TOOLS = (
+    Parameter("tools", TOOLS, "What the model may call; default: the agent's.", literal=True),
+    Parameter(
+        "max_rounds", INT, f"Most rounds of such calls; default: {MOST_ROUNDS}.", literal=True, minimum=1, maximum=1000
+    ),
+    Parameter(ROUNDS, list_of(JSON), "", noted=True),
+    Parameter(ANSWERS_AS, STR, "", literal=True, noted=True),
+)
 _BUDGET = Parameter("budget", INT, "Tokens to think with.", literal=True, minimum=1)
 
 
@@ -77,6 +91,7 @@ _MODEL_CALLS = (
         "ask",
         "One chat call.",
         ("prompt", "What to ask; a value that is not text is sent as compact JSON."),
+        *_TOOLS,
         typical_ms=1000,
         example='ask("Name three uses of a brick.", temperature: 0.7) -> uses',
     ),
@@ -151,7 +166,7 @@ _CONTENT = (
     ),
     Operation(
         name="file",
-        summary="A file of text among the context of a model call, with its name.",
+        summary="A file of text or a PDF among the context of a model call, with its name.",
         family=Family.CONTENT,
         effect=Effect.NONE,
         parameters=(

@@ -45,8 +45,23 @@ def answer_format(expected: Type, choices: Sequence[str] = ()) -> AnswerFormat:
     inner = _one_of(choices) if choices else schema_of(expected)
     whole = inner if expected.fields is not None and not choices else _object({ANSWER: inner})
     name = plain_name("choice" if choices else str(expected))
-    written = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
-    return AnswerFormat(name, written, strict=not holds_json(expected))
+    return AnswerFormat(name, _written(whole), strict=not holds_json(expected))
+
+
+def arguments_schema(arguments: Type) -> str:
+    """The schema of all arguments of a tool, which a model is told: what has a default may be left out, so it is not
+    one that strict endpoints take."""
+    fields = arguments.fields or ()
+    properties = {field.name: _argument(field) for field in fields}
+    needed = [field.name for field in fields if field.default is None]
+    return _written({**_object(properties), "required": needed})
+
+
+def _argument(field: RecordField) -> dict[str, Any]:
+    schema = schema_of(field.type)
+    if field.default is not None:
+        schema = {**schema, "default": json.loads(field.default)}
+    return {"description": field.description, **schema} if field.description else schema
 
 
 def plain_name(name: str) -> str:
@@ -89,6 +104,10 @@ def _field(field: RecordField) -> dict[str, Any]:
 
 def _one_of(choices: Sequence[str]) -> dict[str, Any]:
     return {"type": "string", "enum": [*choices]}
+
+
+def _written(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

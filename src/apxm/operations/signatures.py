@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from apxm.operations.types import FLOAT, INT, JSON, STR, Type, common_type, list_of
+from apxm.operations.types import JSON, NOTHING, STR, Type, common_type, list_of, opened
 
 ITEM = Type("T")
 """Stands in a signature for one type, the same one wherever it occurs."""
@@ -61,15 +61,15 @@ class Signature(NamedTuple):
                 if not type_.is_list or type_.element is None:
                     return None
                 candidates.append(type_.element)
-            elif type_ != expected and (type_, expected) != (INT, FLOAT):
+            elif type_ != expected and opened(type_, expected) != expected:
                 return None
         builds = mentions_item(self.result)
         item = common_type(candidates) if candidates else JSON
-        if item == STR and set(candidates) != {STR}:
+        if item == STR and not {STR, NOTHING}.issuperset(candidates):
             item = None  # the text form of a value is not the value
         if item is None and builds:
             item = JSON
-        if item is None or (self.items and not {*candidates, item}.issubset(self.items)):
+        if item is None or (self.items and not {*candidates, item}.issubset({*self.items, NOTHING})):
             return None
         parameters = tuple(
             (_with_item(expected, item) if builds else type_) if mentions_item(expected) else expected

@@ -85,8 +85,12 @@ BOOL = Type("bool")
 JSON = Type("json")
 NULL = Type("null")
 """The type of the literal `null` alone; it converts to every ``T?``."""
+NOTHING = Type("nothing")
+"""The type of what is in `[]`: it converts to every type, and no value has it."""
 TYPE = Type("type")
 """The type of an argument that is a type itself, written out; no value has it."""
+TOOLS = Type("list", Type("capability"))
+"""The type of an argument that lists capabilities by their names; no value has it."""
 NONE = Type("none")
 """The result of an operation that gives nothing; no value has it."""
 
@@ -188,7 +192,7 @@ ERROR = record_of("", [RecordField(name, STR) for name in ("kind", "message", "o
 """What a handler is told of a failure: its kind, its message, and the path of the operation that failed."""
 BUILT_IN = {t.name: t for t in (PLAN, VERDICT)}
 """The records of the language itself. Each has a text form of its own, by which it converts to str."""
-TYPE_NAMES = frozenset({*SCALARS, *BUILT_IN, "list", "optional", "null", "none", "type"})
+TYPE_NAMES = frozenset({*SCALARS, *BUILT_IN, "list", "optional", "null", "nothing", "none", "type"})
 """What can be the name of no record of a source."""
 
 
@@ -219,8 +223,8 @@ def assignable(source: Type, target: Type) -> bool:
     """Whether a value of `source` may stand where `target` is expected: equal, int → float, T → T?, null → T?, anything
     → json, plan and verdict → str.
 
-    A list converts when its elements do, but not by their text forms; a record converts to no other one. Nothing
-    converts to or from `none`.
+    A list converts when its elements do, but not by their text forms, and an empty one to every list; a record converts
+    to no other one. Nothing converts to or from `none`.
     """
     if source is target:  # most often: there is one of each scalar type
         return source is not NONE
@@ -230,7 +234,7 @@ def assignable(source: Type, target: Type) -> bool:
 
 
 def _widens(source: Type, target: Type) -> bool:
-    if source == target or target == JSON or (source, target) == (INT, FLOAT):
+    if source in (target, NOTHING) or target == JSON or (source, target) == (INT, FLOAT):
         return True
     if target.is_optional:
         return source == NULL or _widens(source.present, target.present)
@@ -262,13 +266,33 @@ def common_type(types: Iterable[Type]) -> Type | None:
     return next((target for target in different if all(assignable(found, target) for found in different)), None)
 
 
+def opened(start: Type, given: Type) -> Type:
+    """The type of a name that has the type `start` first and `given` later, where `start` leaves that open, as an empty
+    list does, null, and an int before floats. Else it is `start`."""
+    joined = common_type((start, given))
+    return joined if joined is not None and _leaves_open(start, joined) else start
+
+
+def _leaves_open(start: Type, joined: Type) -> bool:
+    if start in (joined, NULL, NOTHING) or (start, joined) == (INT, FLOAT):
+        return True
+    if start.name == joined.name and start.element is not None and joined.element is not None:
+        return _leaves_open(start.element, joined.element)
+    return False
+
+
+def item_of(items: Type) -> Type:
+    """The type of what a `for` takes from `items`, a list or json."""
+    return JSON if items.element is None or items.element == NOTHING else items.element
+
+
 def conforms(value: Value, expected: Type) -> bool:
     """Whether a Python value is one of type `expected`; an int is a float, a bool is neither.
 
     Floats are finite everywhere, and json nests at most 200 levels: else it would have no text form.
     """
     match expected.name:
-        case "str":
+        case "str" | "capability":
             return isinstance(value, str)
         case "bool":
             return isinstance(value, bool)
@@ -285,6 +309,8 @@ def conforms(value: Value, expected: Type) -> bool:
             return value is None or conforms(value, expected.present)
         case _ if expected.fields is not None:
             return isinstance(value, dict) and _has_fields(cast(dict[Value, Value], value), expected.fields)
+        case "nothing":
+            return False
         case _:
             return value is None
 

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from apxm.program.nodes import Compute, Operate, Output
+from apxm.program.nodes import Compute, Enter, Operate, Output
 from apxm.program.openers import Opener
 from apxm.program.program import AnyNode, NodeName, PlanNames, Program
 
@@ -41,6 +41,7 @@ def difference(before: Program, after: Program) -> str:
     for describe, change in (
         (_operation, "does something else"),
         (_choice, "decides by something else, or between other cases"),
+        (_given, "is given something else to begin with"),
         (_result, "gives something else"),
     ):
         found, new = _by_path(before, describe), _by_path(after, describe)
@@ -68,14 +69,15 @@ Paths = Callable[[Iterable[int]], tuple[str, ...]]
 
 
 def _by_path(program: Program, describe: Callable[[AnyNode, Paths], object]) -> dict[str, bytes]:
-    """What `describe` says of the nodes, but None, by their paths in the program; those without a name of their own go
-    by their plan's."""
+    """What `describe` says of the nodes, but None, by their paths in the program; what enters a construct goes by that
+    one's, others without a name of their own by their plan's."""
     found: dict[str, list[object]] = {}
     for plan, names in zip(program.plans, program.names.plans, strict=True):
         paths = partial(_paths, names)
         for node, name in zip(plan.nodes, names.nodes, strict=True):
             if (what := describe(node, paths)) is not None:
-                found.setdefault(f"{names.path}/{name.path}".removesuffix("/"), []).append(what)
+                named = names.nodes[node.opener] if isinstance(node, Enter) else name
+                found.setdefault(f"{names.path}/{named.path}".removesuffix("/"), []).append(what)
     return {path: _encode(whats) for path, whats in found.items()}
 
 
@@ -94,6 +96,11 @@ def _choice(node: AnyNode, paths: Paths) -> object:
     if not isinstance(node, Opener) or (node.computes is None and not node.cases):
         return None
     return node.kind, node.computes, paths(node.operands), node.cases
+
+
+def _given(node: AnyNode, paths: Paths) -> object:
+    """What a construct takes from around it: what a loop carries first, and what a flow is called with."""
+    return (node.port, node.value, paths(node.operands)) if isinstance(node, Enter) else None
 
 
 def _result(node: AnyNode, paths: Paths) -> object:

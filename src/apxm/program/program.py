@@ -22,10 +22,11 @@ from __future__ import annotations
 import json
 import os
 import typing
+from collections.abc import Mapping
 
 from msgspec import Struct
 
-from apxm.operations.types import Type, Value
+from apxm.operations.types import RecordField, Type, Value, parse_type
 from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
 from apxm.program.openers import If, Opener, Repeat, Subflow, Switch, Try
 from apxm.source import shortened_left
@@ -53,6 +54,8 @@ class FlowParameter(Struct, frozen=True, array_like=True, kw_only=True):
     """The type as `str` writes an `apxm.operations.types.Type`: ``list[str]``."""
     required: bool = True
     default: Value = None
+    description: str = ""
+    """What a model is told of it, where it is a capability's."""
 
     @property
     def declaration(self) -> str:
@@ -90,6 +93,16 @@ class Capability(Struct, frozen=True, array_like=True, kw_only=True):
     """The result's type."""
     readonly: bool
     """Whether it changes nothing, so that its calls need no order, and may be made again."""
+    description: str = ""
+    """What a model is told of it."""
+
+    def arguments(self, records: Mapping[str, Type]) -> Type:
+        """The type of the object of all its arguments; `records` are those of the program."""
+        defaults = {p.name: None if p.required else json.dumps(p.default) for p in self.parameters}
+        fields = [
+            RecordField(p.name, parse_type(p.type, records), p.description, defaults[p.name]) for p in self.parameters
+        ]
+        return Type("", fields=tuple(fields))
 
     @property
     def signature(self) -> str:

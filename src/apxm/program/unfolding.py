@@ -114,6 +114,7 @@ class Unfolding:
 
     def __init__(self, program: Program, frames: Sequence[FrameRecord]) -> None:
         self.plans = program.plans
+        self.program = program
         self.record_types = program.record_types
         self.frames = frames
         self.starts: list[int] = []

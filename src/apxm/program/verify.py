@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apxm.errors import ArtifactError
-from apxm.operations.catalog import AVAILABLE
+from apxm.operations.catalog import ANSWERS_AS, AVAILABLE
 from apxm.operations.definition import Family, Operation
 from apxm.operations.functions import FUNCTIONS
-from apxm.operations.types import BUILT_IN, JSON, Type, conforms, parse_type
+from apxm.operations.types import BUILT_IN, JSON, TOOLS, Type, conforms, parse_type
 from apxm.program.expressions import (
     Apply,
     Cast,
@@ -119,8 +119,11 @@ class _Checker:
         for parameter in operation.positional:
             if parameter.required and parameter.literal and parameter.name not in node.options:
                 raise self.error(i, f"gives {node.operation!r} no {parameter.name!r}")
+        self.check_type(i, node.result)
+
+    def check_type(self, i: int, written: str) -> None:
         try:
-            parse_type(node.result, self.records)
+            parse_type(written, self.records)
         except ValueError as error:
             raise self.error(i, f"has a result of {error}") from None
 
@@ -138,6 +141,10 @@ class _Checker:
         )
         if too_small or (parameter.maximum is not None and value > parameter.maximum):
             raise self.error(i, f"gives {operation.name!r} a {name!r} of {value!r}, which is out of range")
+        if parameter.type == TOOLS and (unknown := {*value} - {c.name for c in self.program.capabilities}):
+            raise self.error(i, f"offers {min(unknown)!r}, which is not declared")
+        if name == ANSWERS_AS:
+            self.check_type(i, value)
 
     def check_expression(self, i: int, expression: Expression) -> None:
         operands = len(self.plan.nodes[i].operands)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from time import perf_counter
 
+from apxm.backends.dialogue import RequestedCall
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
 from apxm.journal.rows import Answered
@@ -39,7 +40,9 @@ class CallLines:
     def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
         lines = [f"{_how(call, outcome, duration)}{_attempt(call)}"]
         if isinstance(outcome, ModelAnswer):
-            lines += text_lines("answer", outcome.text, LONGEST)
+            lines += text_lines("answer", outcome.text, LONGEST) if outcome.text or not outcome.calls else []
+            for each in outcome.calls:
+                lines += _call_lines(each, LONGEST)
         elif isinstance(outcome, ToolAnswer):
             lines += text_lines("answer", outcome.shown, LONGEST)
         elif isinstance(outcome, OperationError):
@@ -61,15 +64,27 @@ class CallLines:
 
 
 def request_lines(request: ModelRequest | Arguments, longest: int | None = None) -> list[str]:
-    """What a call sends: its system text and the schema of its answer, if any, and its prompt; or the arguments of a
-    tool."""
+    """What a call sends: its system text, the schema of its answer and the tools that may be called, if any, and its
+    prompt, with what tools were called for so far; or the arguments of a tool."""
     if isinstance(request, dict):
         return text_lines("arguments", text_form(request), longest)
     system = request.system_text(tells_format=False)
     lines = [] if system is None else text_lines("system", system, longest)
     if request.answer is not None:
         lines += text_lines("schema", request.answer.schema, longest)
-    return lines + text_lines("prompt", request.prompt, longest)
+    if request.tools:
+        may = "" if request.may_call else ", which are not to be called any more"
+        lines += text_lines("tools", ", ".join(tool.name for tool in request.tools) + may)
+    lines += text_lines("prompt", request.prompt, longest)
+    for past in request.rounds:
+        lines += text_lines("said", past.text, longest) if past.text else []
+        for call, result in zip(past.calls, past.results, strict=True):
+            lines += [*_call_lines(call, longest), *text_lines("gave", result, longest)]
+    return lines
+
+
+def _call_lines(call: RequestedCall, longest: int | None) -> list[str]:
+    return text_lines(f"calls {printable(call.tool)}", call.arguments, longest)
 
 
 def text_lines(name: str, text: str, longest: int | None = None) -> list[str]:

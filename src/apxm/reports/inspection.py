@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.program.nodes import Enter, Exit, Operate
-from apxm.program.openers import Opener
+from apxm.program.openers import If, Opener
 from apxm.program.program import Flow, Plan, PlanNames, Program
 from apxm.program.statistics import PlanStatistics, flow_statistics
 from apxm.reports.summary import count
@@ -130,7 +130,7 @@ def _plan(program: Program, plan: Plan, names: PlanNames) -> InspectedPlan:
             case Operate():
                 operation, opens = node.operation, ()
             case Opener():
-                operation, opens = node.kind, node.opened
+                operation, opens = _written_as(node, names.nodes[index].path), node.opened
             case _:
                 continue
         needs = tuple(names.nodes[needed].path for needed in _needs(plan, used, index))
@@ -146,6 +146,12 @@ def _plan(program: Program, plan: Plan, names: PlanNames) -> InspectedPlan:
         for edge in names.order_edges
     )
     return InspectedPlan(names.path, tuple(nodes), order)
+
+
+def _written_as(node: Opener, path: str) -> str:
+    """What the source calls it: an `if` without a name stands for an `until`, `and` or `or` too, as its path says."""
+    called, is_counted, _ = path.rpartition("/")[2].partition("#")
+    return called if isinstance(node, If) and is_counted else node.kind
 
 
 def _used_values(plan: Plan) -> list[list[int]]:

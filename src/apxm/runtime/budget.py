@@ -101,8 +101,7 @@ class Tariff:
 
     def __init__(self, limits: Limits) -> None:
         """Prices may be missing where only tokens are limited."""
-        self._own_input = limits.own_input
-        self._image = limits.image_tokens
+        self._largest_input = limits.largest_input
         self._prices = {
             model: (round(price.input * 1e6), round(price.output * 1e6)) for model, price in limits.prices.items()
         }
@@ -113,8 +112,7 @@ class Tariff:
     def worst(self, request: ModelRequest, model: str) -> Cost:
         """The most that one attempt can cost; `request` has a `max_tokens`."""
         assert request.max_tokens is not None
-        images = self._image * len(request.images)
-        return self._cost(self._own_input + images + request.largest_input, request.max_tokens, model)
+        return self._cost(self._largest_input(request), request.max_tokens, model)
 
     def actual(self, usage: Usage, model: str) -> Cost | None:
         """None where the endpoint does not say."""

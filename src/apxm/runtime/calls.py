@@ -114,7 +114,7 @@ class Calls:
                 self._failed(call, answer, received)
                 return
             try:
-                value = call.operation.value(answer)
+                value = call.operation.value(answer, call.request)
             except OperationError as error:
                 self._failed(call, error, received, answer)
                 return

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from apxm.errors import OperationError
-from apxm.operations.attachments import Attachment
+from apxm.operations.attachments import PDF, Attachment
 from apxm.operations.types import Value
 from apxm.program.program import Flow
 from apxm.regular import read_regular
@@ -68,14 +68,16 @@ class ContentFiles:
                 left += cast(dict[str, Value], found).values()
         return frozenset(texts)
 
-    def text(self, path: str) -> tuple[str, Attachment]:
-        """What a file of text holds. Raises `OperationError`."""
+    def file(self, path: str, at: int) -> tuple[str, Attachment]:
+        """What a file of text holds, or no text and a PDF, to stand at a place of a prompt. Raises `OperationError`."""
         data = self._content(path)
+        if data.startswith(b"%PDF-"):
+            return "", Attachment.of(name_of(path), data, PDF, at)
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            hint = "`image(…)` takes images" if _media_type(data) else None
-            raise _refused(path, f"is no text in UTF-8 (byte {error.start})", hint) from None
+            hint = "`image(…)` takes images" if _media_type(data) else "anything else is to be made one of these first"
+            raise _refused(path, f"is no text in UTF-8 (byte {error.start}), and no PDF", hint) from None
         return text, Attachment.of(name_of(path), data)
 
     def image(self, path: str, at: int, *, written: bool) -> Attachment:
@@ -91,7 +93,7 @@ class ContentFiles:
         data = self._content(path)
         media_type = _media_type(data)
         if media_type is None:
-            raise _refused(path, "is no image: expected PNG, JPEG, GIF or WebP", "`file(…)` takes files of text")
+            raise _refused(path, "is no image: expected PNG, JPEG, GIF or WebP", "`file(…)` takes text and PDF")
         return Attachment.of(name_of(path), data, media_type, at)
 
     def _content(self, path: str) -> bytes:
@@ -126,7 +128,8 @@ class UnreadFiles(ContentFiles):
     def __init__(self) -> None:
         super().__init__("")
 
-    def text(self, path: str) -> tuple[str, Attachment]:
+    def file(self, path: str, at: int) -> tuple[str, Attachment]:
+        del at
         return "(what the file holds is not in the journal)", Attachment(name_of(path))
 
     def image(self, path: str, at: int, *, written: bool) -> Attachment:

@@ -99,8 +99,8 @@ class WaitingOperation:
         """What is asked, from the values of its frame; `form` is the provider's. Raises `OperationError`."""
         raise NotImplementedError
 
-    def value(self, answer: Any) -> Value:
-        """What its answer is to the program. Raises `OperationError`, where it is of no use."""
+    def value(self, answer: Any, request: Any) -> Value:
+        """What its answer to a request is to the program. Raises `OperationError`, where it is of no use."""
         raise NotImplementedError
 
     def revised(self, _call: Call, _answer: Any, _error: OperationError, /) -> Any:

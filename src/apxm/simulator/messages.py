@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from apxm.backends.protocol import ModelRequest
-from apxm.operations.attachments import Attachment
+from apxm.operations.attachments import PDF, Attachment
 from apxm.operations.schemas import INSTRUCTION
 
 _ANY_OBJECT = b'{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}'
 _INSTRUCTING = ("system", "developer")
 _MOST_TRIED = 50
 """Braces that may begin a schema in the messages."""
+
+
+_ATTACHED = {"image_url": Attachment("", url="seen"), "file": Attachment("", media_type=PDF)}
 
 
 class ContentPart(Struct):
@@ -40,16 +44,17 @@ class Message(Struct):
 
     @property
     def text(self) -> str:
-        """Images count, but they mean nothing to the simulator, and sounds do neither."""
+        """Images and PDFs count, but they mean nothing to the simulator, and sounds do neither."""
         content = self.content
         if isinstance(content, list):
             return "".join(part.text for part in content if part.text is not None)
         return content or ""
 
     @property
-    def images(self) -> int:
-        content = self.content
-        return sum(part.type == "image_url" for part in content) if isinstance(content, list) else 0
+    def attachments(self) -> list[Attachment]:
+        """As many as it has."""
+        content = self.content if isinstance(self.content, list) else ()
+        return [_ATTACHED[part.type] for part in content if part.type in _ATTACHED]
 
     @property
     def called(self) -> Sequence[str]:
@@ -68,7 +73,7 @@ def as_model_request(messages: Sequence[Message], model: str | None, max_tokens:
         system="\n\n".join(system) if system else None,
         model=model,
         max_tokens=max_tokens,
-        attachments=(Attachment("", url="seen"),) * sum(message.images for message in messages),
+        attachments=tuple(chain.from_iterable(message.attachments for message in messages)),
     )
 
 

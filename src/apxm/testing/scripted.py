@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from msgspec.structs import replace
+
 from apxm.backends.protocol import (
     BackendInfo,
     Clock,
@@ -29,7 +31,7 @@ from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 
 _WORD = re.compile(r"\s*\S+\s*")
-Script = Callable[[ModelRequest], "str | BackendError"]
+Script = Callable[[ModelRequest], "str | ModelAnswer | BackendError"]
 
 
 def bracketed(request: ModelRequest) -> str:
@@ -55,7 +57,8 @@ class ScriptedCall:
 
 @dataclass(eq=False)
 class ScriptedBackend:
-    """Answers a request after `latency_ms(request)` with what `script(request)` gives: a text, or an error.
+    """Answers a request after `latency_ms(request)` with what `script(request)` gives: a text, an answer with calls of
+    tools, or an error.
 
     By default every call takes a second and is answered with its own prompt in brackets. `calls` has all calls made, in
     the order in which they were sent; its times are in ms of the run's clock.
@@ -74,11 +77,13 @@ class ScriptedBackend:
     """When the first word of an answer is told that comes in parts; the others follow evenly until it is whole. None
     tells them all at its end."""
     image_tokens: int = 50_000
+    pdf_tokens: int = 400_000
     own_input: int = 0
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     retries: int = 0
     can_reason: bool = False
     can_see: bool = True
+    can_read_pdf: bool = True
     calls: list[ScriptedCall] = field(default_factory=list[ScriptedCall])
 
     @property
@@ -108,11 +113,11 @@ class ScriptedBackend:
 
         def begin() -> None:
             answer = self.script(request)
-            words = [] if isinstance(answer, BackendError) else _WORD.findall(answer)
+            words = _WORD.findall(answer if isinstance(answer, str) else getattr(answer, "text", ""))
             step = (latency - first) / (len(words) or 1)
             say(answer, [(sent + first + round(i * step), word) for i, word in enumerate(words)])
 
-        def say(answer: str | BackendError, words: Sequence[tuple[int, str]]) -> None:
+        def say(answer: str | ModelAnswer | BackendError, words: Sequence[tuple[int, str]]) -> None:
             for i, (when, word) in enumerate(words):
                 if when > clock.now():
                     call.timer = clock.call_at(when, partial(say, answer, words[i:]))
@@ -133,14 +138,18 @@ class ScriptedBackend:
 
 
 def _end(
-    call: ScriptedCall, clock: Clock, answer: str | BackendError, done: Callable[[ModelAnswer | BackendError], None]
+    call: ScriptedCall,
+    clock: Clock,
+    answer: str | ModelAnswer | BackendError,
+    done: Callable[[ModelAnswer | BackendError], None],
 ) -> None:
     call.ended_ms = clock.now() / 1e6
     if isinstance(answer, BackendError):
         done(answer)
-    else:
-        usage = Usage(input_tokens=len(call.request.prompt.split()), output_tokens=len(answer.split()))
-        done(ModelAnswer(text=answer, usage=usage))
+        return
+    said = ModelAnswer(answer) if isinstance(answer, str) else answer
+    usage = Usage(input_tokens=len(call.request.dialogue.split()), output_tokens=len(said.text.split()))
+    done(replace(said, usage=usage))
 
 
 def execute_virtually(

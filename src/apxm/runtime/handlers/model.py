@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import (
     SCHEMA_REFUSED,
+    TOOLS_REFUSED,
     AnyBackend,
     CallbackBackend,
     CoroutineBackend,
@@ -22,19 +23,21 @@ from apxm.backends.protocol import (
 from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.attachments import Attachment
-from apxm.operations.catalog import CONTENT_KINDS
+from apxm.operations.catalog import ANSWERS_AS, CONTENT_KINDS, ROUNDS
 from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
 from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Operate
+from apxm.program.program import Capability
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
+from apxm.runtime.handlers.offer import Offer, past_round
 from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
@@ -50,6 +53,8 @@ class RequestForm(NamedTuple):
     reasons: bool
     """Whether its backend has a reasoning setting."""
     files: ContentFiles
+    backend: str = ""
+    can_read_pdf: bool = True
 
 
 _REPAIR = """\
@@ -61,6 +66,7 @@ You have answered before:
 
 That is of no use: {error}. Answer again, with all of it right."""
 """The prompt of the call that repairs an answer."""
+_LONGEST_CALLED = 200
 _LONGEST_SAID = 20_000
 """Characters of an answer that does not fit, in that prompt."""
 
@@ -76,19 +82,28 @@ class ModelCall(WaitingOperation):
         "_context",
         "_made",
         "_made_for",
+        "_most_rounds",
         "_operation",
         "_prompt",
+        "_rounds",
         "_system",
         "_temperature",
         "_written",
         "first_timeout_ns",
         "max_tokens",
         "model",
+        "offer",
         "read",
     )
 
-    def __init__(self, operation: Operation, node: Operate, records: Mapping[str, Type] = MappingProxyType({})) -> None:
-        """`records` are those of the program, which its result may be of."""
+    def __init__(
+        self,
+        operation: Operation,
+        node: Operate,
+        records: Mapping[str, Type] = MappingProxyType({}),
+        capabilities: Sequence[Capability] = (),
+    ) -> None:
+        """`records` and `capabilities` are those of the program, which its result may be of, and its model may call."""
         self._operation = operation
         prompt, *context = node.arguments
         self._prompt = evaluator(prompt, node.operands)
@@ -105,11 +120,16 @@ class ModelCall(WaitingOperation):
         self.max_tokens: int | None = literal(node, "max_tokens")
         self._budget: int | None = literal(node, "budget")
         choices: list[str] = literal(node, "choices") or []
-        expected = parse_type(node.result, records)
+        expected = parse_type(literal(node, ANSWERS_AS) or node.result, records)
         typed = expected != STR or bool(choices)
         self._answer = answer_format(expected, choices) if typed else None
         self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
         """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
+        tools: list[str] = literal(node, "tools") or []
+        self.offer = Offer([each for each in capabilities if each.name in tools], records) if tools else None
+        """What its model may call; its value then holds calls, or the answer."""
+        self._rounds = evaluator(node.options[ROUNDS], node.operands) if tools else None
+        self._most_rounds = cast("int", literal(node, "max_rounds"))
         self._constant = not node.operands
         self._made: ModelRequest | None = None
         """The request of a call without operands, as it was last made."""
@@ -134,7 +154,20 @@ class ModelCall(WaitingOperation):
     def bind(self, run: Binding) -> Provider:
         return ModelProvider(*run.pool.get(self.backend), run)
 
-    def value(self, answer: ModelAnswer) -> Value:
+    def value(self, answer: ModelAnswer, request: ModelRequest) -> Value:
+        if self.offer is None and not answer.calls:
+            return self._answered(answer)
+        if not answer.calls:
+            return {"text": "", "calls": [], "answer": self._answered(answer)}
+        if self.offer is None or not request.may_call:
+            called = ", ".join(dict.fromkeys(call.tool for call in answer.calls))
+            raise OperationError(
+                "too_many_rounds", f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
+                hint="a larger `max_rounds:` lets it call more often",
+            )  # fmt: skip
+        return {"text": answer.text, "calls": [self.offer.meant(call) for call in answer.calls], "answer": None}
+
+    def _answered(self, answer: ModelAnswer) -> Value:
         if self.read is None:
             return answer.text
         try:
@@ -145,12 +178,14 @@ class ModelCall(WaitingOperation):
             raise
 
     def revised(self, call: Call, answer: ModelAnswer, error: OperationError) -> ModelRequest | None:
-        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again."""
-        if answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
+        """The same question with the answer that does not fit, once; what a limit cut off would be cut off again. No
+        tool is called any more: there is an answer."""
+        if error.kind != UNFIT or answer.cut_off or any(attempt[4] == UNFIT for attempt in call.earlier):
             return None
         asked: ModelRequest = call.original
         said = shortened(answer.text, _LONGEST_SAID)
-        return replace(asked, prompt=_REPAIR.format(prompt=asked.prompt, answer=said, error=error.message))
+        prompt = _REPAIR.format(prompt=asked.prompt, answer=said, error=error.message)
+        return replace(asked, prompt=prompt, may_call=self.offer is None)
 
     @property
     def has_content(self) -> bool:
@@ -159,18 +194,18 @@ class ModelCall(WaitingOperation):
 
     def content_flaws(self, provider: Provider, files: ContentFiles, where: str) -> Iterator[ApxmError]:
         """Why it cannot send what the program itself names: files that are read now, and a provider that takes no
-        images."""
+        images or PDFs."""
         if IMAGE in self._content.values() and not getattr(provider, "can_see", False):
-            yield ConfigurationError(
-                f"{provider.title} takes no images, and this call sends one", where=where,
-                hint=f"backends.{provider.name}.can_see = true says that its model does",
-            )  # fmt: skip
+            message, hint = _not_taken(provider.name, "images", "can_see")
+            yield ConfigurationError(message, where=where, hint=hint)
+        reads_pdf = getattr(provider, "can_read_pdf", False)
         for k, path in self._written.items():
             try:
                 if self._content[k] == IMAGE:
                     files.image(path, 0, written=True)
-                else:
-                    files.text(path)
+                elif files.file(path, 0)[1].is_pdf and not reads_pdf:
+                    message, hint = _not_taken(provider.name, "PDFs", "can_read_pdf")
+                    yield ConfigurationError(message, where=where, hint=hint)
             except OperationError as error:
                 yield UsageError(error.message, where=where, hint=error.hint)
 
@@ -181,7 +216,7 @@ class ModelCall(WaitingOperation):
         prompt = text_form(self._prompt(values))
         attachments: list[Attachment] = []
         if self._context is not None and self._content:
-            prompt = self._with_content(prompt, self._context(values), form.files, attachments)
+            prompt = self._with_content(prompt, self._context(values), form, attachments)
         elif self._context is not None:
             prompt = with_context(prompt, self._context(values))
         instead = form.reasons and self._operation.reasons
@@ -199,12 +234,15 @@ class ModelCall(WaitingOperation):
             None,
             tuple(attachments),
         )
+        if self.offer is not None and self._rounds is not None:
+            rounds = tuple(map(past_round, self._rounds(values)))
+            return replace(made, tools=self.offer.tools, rounds=rounds, may_call=len(rounds) < self._most_rounds)
         if self._constant:
             self._made, self._made_for = made, form
         return made
 
     def _with_content(
-        self, prompt: str, context: Sequence[Value], files: ContentFiles, attachments: list[Attachment]
+        self, prompt: str, context: Sequence[Value], form: RequestForm, attachments: list[Attachment]
     ) -> str:
         """As `with_context`, where some operands are paths: `attachments` gets what is there."""
         parts = [prompt] if prompt else []
@@ -213,14 +251,16 @@ class ModelCall(WaitingOperation):
             kind = self._content.get(k)
             part = f"Context {k + 1}: {kind or text_form(value)}"
             length += len("\n\n") if parts else 0
-            if kind == IMAGE:
+            if kind is not None:
                 path = text_form(value)
                 part += f" {name}" if (name := name_of(path)) else ""
-                attachments.append(files.image(path, length + len(part), written=k in self._written))
-            elif kind is not None:
-                text, found = files.text(text_form(value))
-                part += f" {found.name}\n{text}"
-                attachments.append(found)
+                at = length + len(part)
+                if kind == IMAGE:
+                    attachments.append(form.files.image(path, at, written=k in self._written))
+                else:
+                    text, found = form.files.file(path, at)
+                    part += "" if found.is_pdf else f"\n{text}"
+                    attachments.append(_readable(found, form))
             parts.append(part)
             length += len(part)
         return joined("\n\n", parts)
@@ -233,7 +273,7 @@ class ModelProvider(Provider):
     unpaid = frozenset(
         {
             "http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files",
-            SCHEMA_REFUSED,
+            SCHEMA_REFUSED, TOOLS_REFUSED,
         }
     )  # fmt: skip
     """Kinds of failure in which no model worked."""
@@ -243,8 +283,9 @@ class ModelProvider(Provider):
         self.info = info = backend.info
         self.name, self._model = info.name, info.model
         self.virtual = info.simulated
-        self.form = RequestForm(backend.can_reason, run.files)
         self.can_see = getattr(backend, "can_see", False)
+        self.can_read_pdf = getattr(backend, "can_read_pdf", False)
+        self.form = RequestForm(backend.can_reason, run.files, self.name, self.can_read_pdf)
         self.gate = gate
         self._limits = limits = backend.limits
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
@@ -288,8 +329,7 @@ class ModelProvider(Provider):
 
     def most_tokens(self, request: ModelRequest) -> int:
         limits = self._limits
-        given = limits.own_input + request.largest_input + limits.image_tokens * len(request.images)
-        return given + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
+        return limits.largest_input(request) + (request.max_tokens or limits.max_tokens or _ASSUMED_OUTPUT)
 
     def bounded(self, request: ModelRequest) -> tuple[ModelRequest, Cost]:
         """The request with a limit for its answer, which gives an attempt of a run with a budget its worst case."""
@@ -323,6 +363,20 @@ def with_context(prompt: str, context: Sequence[Value]) -> str:
     parts = [prompt] if prompt else []
     parts += [f"Context {k}: {text_form(value)}" for k, value in enumerate(context, start=1)]
     return joined("\n\n", parts)
+
+
+def _readable(found: Attachment, form: RequestForm) -> Attachment:
+    """A file that its backend can read. Raises `OperationError`."""
+    if found.is_pdf and not form.can_read_pdf:
+        message, hint = _not_taken(form.backend, "PDFs", "can_read_pdf")
+        raise OperationError("content", message, hint=hint)
+    return found
+
+
+def _not_taken(backend: str, what: str, setting: str) -> tuple[str, str]:
+    """The message and the hint where a call sends what its backend does not take."""
+    said = f"backend {backend!r} takes no {what}, and this call sends one"
+    return said, f"backends.{backend}.{setting} = true says that its model does"
 
 
 def literal(node: Operate, name: str) -> Value:

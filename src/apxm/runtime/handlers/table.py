@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from itertools import chain
 from typing import NamedTuple
 
 from apxm.errors import ArtifactError
 from apxm.operations.catalog import AVAILABLE
 from apxm.operations.definition import Family
-from apxm.operations.types import Type
 from apxm.program.nodes import Operate
 from apxm.program.openers import Opener
 from apxm.program.program import Flow, Program
@@ -24,14 +23,14 @@ from apxm.tools.schemas import Declaration
 Handler = InlineOperation | WaitingOperation
 
 
-def handler(node: Operate, records: Mapping[str, Type]) -> Handler:
-    """What runs a node of a program with such records. Raises `ArtifactError` for an operation that this version does
+def handler(node: Operate, program: Program) -> Handler:
+    """What runs a node of a program. Raises `ArtifactError` for an operation that this version does
     not run."""
     operation = AVAILABLE.get(node.operation)
     if operation is not None and operation.family is Family.MODEL:
-        return ModelCall(operation, node, records)
+        return ModelCall(operation, node, program.record_types, program.capabilities)
     if operation is not None and operation.family is Family.TOOL:
-        return ToolCall(node, records)
+        return ToolCall(node, program.record_types)
     call = inline_operation(node)
     if call is not None:
         return call
@@ -70,14 +69,13 @@ class LoadedProgram:
     def __init__(
         self,
         program: Program,
-        handler_of: Callable[[Operate, Mapping[str, Type]], Handler] = handler,
+        handler_of: Callable[[Operate, Program], Handler] = handler,
         replace: Replace | None = None,
     ) -> None:
         """Predictions have handlers of their own, and values that no answer decides."""
         self.program = program
-        records = program.record_types
         self.handlers: tuple[tuple[Handler | None, ...], ...] = tuple(
-            tuple(handler_of(node, records) if isinstance(node, Operate) else None for node in plan.nodes)
+            tuple(handler_of(node, program) if isinstance(node, Operate) else None for node in plan.nodes)
             for plan in program.plans
         )
         """The handlers by plan and node; None where the node is not an operation."""

@@ -47,7 +47,8 @@ class ToolCall(WaitingOperation):
         check_size(arguments)
         return cast(Arguments, arguments)
 
-    def value(self, answer: ToolAnswer) -> Value:
+    def value(self, answer: ToolAnswer, request: Arguments) -> Value:
+        del request
         return read_answer(answer, self._result, self.tool)
 
 
