@@ -15,11 +15,11 @@ from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.lanes.rewriting import PREFIX
+from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.running import run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
-from apxm.lanes.uses import UNKNOWN, Role, Summary
 from apxm.session import Result
 
 T = TypeVar("T")

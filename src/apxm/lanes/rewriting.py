@@ -12,23 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from apxm.lanes.known import Known
+from apxm.lanes.roles import Role, RoleOf, is_call_statement, is_plain, root
 from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes, parameters
-from apxm.lanes.uses import (
-    Around,
-    Captured,
-    Kind,
-    Role,
-    RoleOf,
-    Rule,
-    Use,
-    Uses,
-    captured_by,
-    is_call_statement,
-    is_plain,
-    root,
-    same_in,
-    uses_in,
-)
+from apxm.lanes.summaries import Captured, captured_by, same_in
+from apxm.lanes.uses import Around, Kind, Rule, Use, Uses, uses_in
 
 PREFIX = "_apxm_"
 Statements = list[ast.stmt]

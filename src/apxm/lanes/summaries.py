@@ -1,14 +1,15 @@
-"""What a function of the user's does to its parameters and to names of its module, as far as its text says."""
+"""What functions of the user's do to their parameters and to names from around them, as far as their text says."""
 
 from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from apxm.lanes.known import TEXT_METHODS, Known
-from apxm.lanes.scopes import bound_names, declared, parameters
-from apxm.lanes.uses import EVIDENT, Summary, changed_arguments, changes_first, root
+from apxm.lanes.roles import EVIDENT, RoleOf, Summary, changed_arguments, changes_first, root
+from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes, parameters
 
 Callee = types.FunctionType | Known | None
 """What is called: a function of the user's, one of which it is known what it does, or anything."""
@@ -119,3 +120,51 @@ class Reader:
         self._draws |= summary.draws
         for argument in changed_arguments(call, summary):
             self._changed(argument)
+
+
+class Captured(NamedTuple):
+    """What a function that is made in the function around a loop does to names of that."""
+
+    reads: frozenset[str] = frozenset()
+    binds: frozenset[str] = frozenset()
+    changes: frozenset[str] = frozenset()
+
+
+def captured_by(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> Captured:
+    """What a function that is made in another one does to the names of that."""
+    free = free_loads(node)
+    body = node.body if isinstance(node, ast.FunctionDef) else [node.body]
+    binds = {name for part in body for name in declared([part])} & bound_names(body)
+    changes: set[str | None] = set()
+    for part in (part for statement in body for part in ast.walk(statement)):
+        match part:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+                changes.add(root(part))
+            case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.For(iter=value):
+                changes.add(root(value))  # by another name it may be changed
+            case ast.Call(func=func, args=arguments, keywords=keywords):
+                role = role_of(func)
+                if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
+                    changes.add(root(func.value))
+                if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
+                    changes |= {root(given) for given in (*arguments, *(keyword.value for keyword in keywords))}
+            case _:
+                pass
+    return Captured(frozenset(free), frozenset(binds), frozenset(name for name in changes if name in free))
+
+
+def same_in(body: Sequence[ast.stmt]) -> Mapping[str, frozenset[str]]:
+    """The names of a function that may stand for the same, as one was bound to what another one has."""
+    groups: dict[str, set[str]] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=targets, value=value):
+                bound, source = bound_names(targets), root(value)
+            case ast.For(target=target, iter=value) | ast.NamedExpr(target=target, value=value):
+                bound, source = bound_names([target]), root(value)
+            case _:
+                continue
+        if source is not None and bound:
+            group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, source)))
+            groups.update(dict.fromkeys(group, group))
+    return {name: frozenset(group - {name}) for name, group in groups.items()}

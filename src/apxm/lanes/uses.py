@@ -11,14 +11,23 @@ Each use of a name from around the body gets a *rule*:
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
 from apxm.lanes.known import Known
-from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes
+from apxm.lanes.roles import (
+    RoleOf,
+    changed_arguments,
+    changes_first,
+    is_call_statement,
+    is_plain,
+    root,
+)
+from apxm.lanes.scopes import bound_names, free_loads
+from apxm.lanes.summaries import Captured
 
 
 class Rule(Enum):
@@ -50,91 +59,9 @@ class Use:
     rule: Rule = Rule.FREE
 
 
-class Summary(NamedTuple):
-    """What a call of a function of the user's can do, as far as its text says."""
-
-    reads: frozenset[str] = frozenset()
-    """The names of its module that it reads, of what can change."""
-    changes: frozenset[str] = frozenset()
-    """Those whose values it sets or changes."""
-    parameters: tuple[str, ...] = ()
-    """The names of its parameters, in order."""
-    changed: frozenset[str] = frozenset()
-    """The parameters that it may change."""
-    draws: bool = False
-    """Whether it draws random numbers."""
-
-
-@dataclass(frozen=True)
-class Role:
-    """What a function that is called by a name or a path is."""
-
-    each: bool = False
-    asks: bool = False
-    """Whether it is `ask` or one of its family."""
-    known: Known | None = None
-    summary: Summary | None = None
-    """That of a function of the user's."""
-    found: bool = False
-    """Whether it is known which function that is, if not what it does."""
-    makes: bool = False
-    """Whether it makes something new."""
-    looks_only: bool = False
-    """Whether it is a method that by its name only looks."""
-
-    @property
-    def draws(self) -> bool:
-        """Whether random numbers are drawn in it."""
-        return self.known is Known.DRAWS or (self.summary is not None and self.summary.draws)
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether other iterations may go on while it is called."""
-        return not (
-            self.each or self.looks_only or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST)
-        )
-
-    @property
-    def is_unknown(self) -> bool:
-        return not (self.each or self.asks or self.looks_only or self.known or self.summary)
-
-
-UNKNOWN = Role()
-RoleOf = Callable[[ast.expr], Role]
-"""What an expression that is called means; `UNKNOWN` for what is only known when it runs."""
-EVIDENT = frozenset(
-    {
-        "add",
-        "append",
-        "appendleft",
-        "extend",
-        "insert",
-        "update",
-        "write",
-        "writelines",
-        "discard",
-        "remove",
-        "clear",
-        "pop",
-        "popleft",
-        "popitem",
-        "setdefault",
-        "sort",
-        "reverse",
-    }
-)
-"""Methods that change what they are called on, if that is a container or a file."""
 _MADE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.Constant, ast.JoinedStr)
 _ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
 """Those of them of which nobody needs the result."""
-
-
-class Captured(NamedTuple):
-    """What a function that is made in the function around a loop does to names of that."""
-
-    reads: frozenset[str] = frozenset()
-    binds: frozenset[str] = frozenset()
-    changes: frozenset[str] = frozenset()
 
 
 class Around(NamedTuple):
@@ -476,51 +403,6 @@ class Uses:
         return own, rules
 
 
-def is_plain(path: ast.expr) -> bool:
-    """Whether to follow a path changes nothing: an item may be made when it is asked for."""
-    return not any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(path))
-
-
-def captured_by(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> Captured:
-    """What a function that is made in another one does to the names of that."""
-    free = free_loads(node)
-    body = node.body if isinstance(node, ast.FunctionDef) else [node.body]
-    binds = {name for part in body for name in declared([part])} & bound_names(body)
-    changes: set[str | None] = set()
-    for part in (part for statement in body for part in ast.walk(statement)):
-        match part:
-            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-                changes.add(root(part))
-            case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.For(iter=value):
-                changes.add(root(value))  # by another name it may be changed
-            case ast.Call(func=func, args=arguments, keywords=keywords):
-                role = role_of(func)
-                if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
-                    changes.add(root(func.value))
-                if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
-                    changes |= {root(given) for given in (*arguments, *(keyword.value for keyword in keywords))}
-            case _:
-                pass
-    return Captured(frozenset(free), frozenset(binds), frozenset(name for name in changes if name in free))
-
-
-def same_in(body: Sequence[ast.stmt]) -> Mapping[str, frozenset[str]]:
-    """The names of a function that may stand for the same, as one was bound to what another one has."""
-    groups: dict[str, set[str]] = {}
-    for part in own_nodes(*body):
-        match part:
-            case ast.Assign(targets=targets, value=value):
-                bound, source = bound_names(targets), root(value)
-            case ast.For(target=target, iter=value) | ast.NamedExpr(target=target, value=value):
-                bound, source = bound_names([target]), root(value)
-            case _:
-                continue
-        if source is not None and bound:
-            group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, source)))
-            groups.update(dict.fromkeys(group, group))
-    return {name: frozenset(group - {name}) for name, group in groups.items()}
-
-
 def uses_in(
     body: Sequence[ast.stmt], target: ast.expr, role_of: RoleOf, said: set[str], around: Around
 ) -> tuple[Uses, set[str], dict[str, Rule]]:
@@ -554,46 +436,6 @@ def _rule(uses: Sequence[Use]) -> Rule:
 
 def _common(sets: Sequence[set[str]]) -> set[str]:
     return sets[0].intersection(*sets[1:])
-
-
-def is_call_statement(statement: ast.Expr) -> bool:
-    """Whether a statement is nothing but the call of a method that changes what a name stands for."""
-    match statement.value:
-        case ast.Call(func=ast.Attribute(value=receiver, attr=method)):
-            return method in EVIDENT and root(receiver) is not None
-        case _:
-            return False
-
-
-def root(expression: ast.expr) -> str | None:
-    """The name that a path of attributes and items begins with."""
-    while isinstance(expression, ast.Attribute | ast.Subscript):
-        expression = expression.value
-    return expression.id if isinstance(expression, ast.Name) else None
-
-
-def changed_arguments(call: ast.Call, summary: Summary) -> Iterator[ast.expr]:
-    """The arguments of a call that a function with that summary may change."""
-    for name, argument in zip(summary.parameters, call.args, strict=False):
-        if isinstance(argument, ast.Starred):
-            yield from call.args
-            break
-        if name in summary.changed:
-            yield argument
-    for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in summary.changed:
-            yield keyword.value
-
-
-def changes_first(call: ast.Call) -> bool:
-    """Whether a call, as it is written, changes its first argument."""
-    match call.func:
-        case ast.Name(id=name):
-            return name in {"next", "setattr", "delattr", "heappush", "heappop", "insort", "shuffle"}
-        case ast.Attribute(value=ast.Name(id="heapq" | "bisect" | "random"), attr=name):
-            return name in {"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "shuffle"}
-        case _:
-            return False
 
 
 def _targets_of(statement: ast.Assign | ast.AugAssign) -> list[ast.expr]:
