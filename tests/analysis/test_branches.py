@@ -145,3 +145,27 @@ def test_every_run_lies_within_the_bounds_and_can_be_predicted(seed: int, level:
             assert bounds.high is not None
             assert amount <= bounds.high
             assert failing or bounds.low <= amount
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("for x in xs (n: '', m: '') { ask(x, n) -> y  next n: y, m: x } -> r  return r", [("n", True, 0, 1000)]),
+        ("for x in xs (n: '') { ask(x) -> y  ask(n, y) -> z  next n: z } -> r  return r", [("n", True, 0, 2000)]),
+        ("for x in xs (a: '', b: '') { ask(a) -> y  ask(b) -> z  next a: y, b: z } -> r  return r", []),
+        ("for x in xs { ask(x) -> y  save(y) } return {}", [("save", False, 0, 1200)]),
+        ("for x in xs { if x == 'a' { ask(x) -> y  save(y)  send(y) } } return {}", [("save, send", False, 0, 700)]),
+        ("for x in xs { ask(x) -> y  print(y) } return {}", []),
+        ("loop (max: 10, n: '') { ask(n, schema: bool) -> done  until done  next n: n + 'x' } -> r  return r", []),
+    ],
+)  # fmt: skip
+def test_what_alone_holds_turns_is_named(body: str, expected: list[tuple[str, bool, float, float]], level: int) -> None:
+    tools = "capability save(q: str) -> str capability send(q: str) -> str "
+    text = f"agent A {{ {tools} @entry flow main(xs: list[str]) -> json {{ {body} }} }}".replace("'", '"')
+    p = compile_source(SourceFile("test.ais", text), level=level).program
+    assert p.entry is not None
+    (loop,) = analyze(
+        p, p.flows[p.entry], (), SECOND, turns={"xs": 10} if "xs {" in body or "xs (" in body else {}
+    ).loops
+    assert [(h.what, h.is_carried, h.next_ms, h.t_inf_ms) for h in loop.held_by] == expected

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from apxm.backends.chat import decode_answer, effort, encode_call
 from apxm.backends.choice import UnreadableAnswerError
+from apxm.backends.dialogue import OfferedTool
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.backends.settings import OpenAISettings
 from apxm.errors import BackendError
+from apxm.operations.schemas import answer_format
+from apxm.operations.types import INT
 
 
 def sent(request: ModelRequest, **settings: Any) -> Any:
@@ -65,6 +68,15 @@ def test_a_budget_becomes_an_effort(budget: int | None, expected: str) -> None:
 def test_further_fields_are_sent_and_the_call_wins() -> None:
     body = sent(ModelRequest("Hi", temperature=0.0), body={"top_k": 1, "temperature": 9})
     assert (body["top_k"], body["temperature"]) == (1, 0.0)
+
+
+def test_fields_of_the_settings_stand_beside_a_schema_and_tools() -> None:
+    number = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    tool = OfferedTool("double", json.dumps(number), "Twice a number.")
+    body = sent(ModelRequest("Hi", tools=(tool,)), body={"seed": 1, "tools": []})
+    assert (body["seed"], body["tools"][0]["function"]["parameters"]) == (1, number)
+    body = sent(ModelRequest("Hi", answer=answer_format(INT)), body={"seed": 1})
+    assert body["response_format"]["json_schema"]["name"] == "int"
 
 
 def test_half_a_surrogate_pair_cannot_be_sent() -> None:

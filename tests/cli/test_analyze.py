@@ -136,8 +136,17 @@ def test_the_number_of_turns_may_be_given(apxm: Apxm) -> None:
     assert notes.endswith("each turn ends 1.00 s after the one before  loops.ais:4:9")
     assert "1.50 s (1.00 s to 2.00 s) of calls in each" in final
     assert final.endswith("each turn ends 2.00 s after the one before  loops.ais:9:9")
+    assert lines[lines.index("what would help:") :][1:4] == [
+        "  notes  if no turn needed `notes` from the one before  all turns would run at once"
+        "                 T_inf 7.50 s, not 1 min 46 s",
+        "  final  if no turn needed `draft` from the one before  each would end 1.00 s after the one before"
+        "  T_inf 1 min 44 s, not 1 min 46 s",
+        "",
+    ]
     simulated = apxm("simulate", *told, "--json", "-q")
     assert json.loads(simulated.out)["samples_ms"]
+    assert "open at once" not in "".join(lines)
+    assert "with 4,096 a run" in " ".join(apxm("analyze", "loops.ais", "--with", "topics=5000").out.split())
     refused = apxm("simulate", "loops.ais", "--with", "notes=2", "--with", "finally=3")
     assert (refused.status, refused.out) == (2, "")
     assert refused.err == "error: A.main has no list and no loop called 'finally'\nhint: did you mean final?\n"

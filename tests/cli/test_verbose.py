@@ -113,3 +113,35 @@ def test_a_call_is_told_of_while_it_runs(start: Start) -> None:
     running.terminate()
     _, rest = running.communicate(timeout=20)
     assert "a is given up after " in rest
+
+
+TOOLS = """\
+agent A {
+    capability look(q: str) -> str readonly
+    @entry flow f(topic: str) -> str { return ask(topic, tools: [look]) }
+}
+"""
+
+
+def test_calls_of_tools_are_told_of_with_what_they_gave(apxm: Apxm, tmp_path: Path) -> None:
+    (tmp_path / "tools.ais").write_text(TOOLS)
+    options = ("--seed", "1", *FAST, "--tool-latency", "1", "--journal", "--journal-dir", "runs")
+    ended = apxm("execute", "tools.ais", "bees", "--verbose", "--stream", *options)
+    shown = without_times(ended.err)
+    begin = shown.index("ask#1[1]/ask asks simulated (backend simulated)")
+    assert shown[begin + 1 : begin + 6] == [
+        "  tools: look", "  prompt: bees", "ask#1[1]/ask is answered, 1 token in, 10 out",
+        '  calls look: {"q":"q c5fa"}', '  calls look: {"q":"q b716"}',
+    ]  # fmt: skip
+    again = shown.index("ask#1[2]/ask asks simulated (backend simulated)")
+    assert shown[again + 1 : again + 7] == [
+        "  tools: look", "  prompt: bees", '  calls look: {"q":"q c5fa"}', "  gave: value 5dc2",
+        '  calls look: {"q":"q b716"}', "  gave: value 11f1",
+    ]  # fmt: skip
+    assert "the result is not the answer of one call, so --stream shows it whole at the end" in ended.err
+    assert ended.out.startswith("Simulated answer ")
+    calls = json.loads(apxm("runs", "show", "last", "--prompts", "--json", "--journal-dir", "runs").out)["calls"]
+    assert [(call["path"], call["exact"], call["tools"], len(call["rounds"])) for call in calls] == [
+        ("ask#1[1]/ask", True, ["look"], 0), ("ask#1[2]/ask", True, ["look"], 1),
+    ]  # fmt: skip
+    assert calls[1]["rounds"][0]["results"] == ["value 5dc2", "value 11f1"]

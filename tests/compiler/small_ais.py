@@ -205,7 +205,7 @@ def element_of(type_: str) -> str | None:
 
 
 def converts(found: str, target: str) -> bool:
-    if found == target or target == "json" or (found, target) == ("int", "float"):
+    if found in (target, "nothing") or target == "json" or (found, target) == ("int", "float"):
         return True
     inner, wanted = element_of(found), element_of(target)
     return inner is not None and wanted is not None and converts(inner, wanted)
@@ -284,7 +284,7 @@ class Checker:
     def list(self, items: Sequence[Expression], expected: str | None) -> Meaning:
         element = None if expected is None else element_of(expected)
         if element is None:
-            element = common([self.meaning(item)[0] for item in items]) or "json"
+            element = (common([self.meaning(item)[0] for item in items]) or "json") if items else "nothing"
             evaluates = [self.converted(item, element) for item in items]
         else:
             evaluates = [self.fitted(item, element) for item in items]

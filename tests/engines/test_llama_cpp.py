@@ -56,8 +56,14 @@ def run(folder: Path, endpoint: str, body: str, result: str, *, seed: int = 1, *
         f'[backends.llama]\nkind = "openai"\nmodel = "tiny"\nendpoint = "{endpoint}"\nmax_tokens = 4000\nretries = 1\n'
         + "\n".join([*lines, f"body = {{ seed = {seed} }}"])
     )
-    program = apxm.compile_text(f"{TYPES}agent A {{ @entry flow main() -> {result} {{ {body} }} }}")
-    return apxm.run(program, config=config, journal=False)
+    program = apxm.compile_text(
+        f"{TYPES}agent A {{ capability count(of: str) -> int readonly; @entry flow main() -> {result} {{ {body} }} }}"
+    )
+    return apxm.run(program, config=config, journal=False, tools={"count": _count})
+
+
+def _count(of: str) -> int:
+    return len(of)
 
 
 def failure(folder: Path, endpoint: str, body: str, **settings: Any) -> tuple[str, str, int]:
@@ -152,6 +158,12 @@ def test_what_an_engine_does_not_take_is_told_in_its_words(
         tmp_path, endpoint, f'return ask("See.", {operand}, schema: int)', can_see=True, can_read_pdf=True
     )
     assert (kind, said in message) == ("http_status", True), message
+
+
+def test_an_engine_that_calls_no_tool_answers_at_once(tmp_path: Path, endpoint: str) -> None:
+    """It is given the schema when it is told that noise is no number: while it may call tools it is told in words."""
+    made = run(tmp_path, endpoint, 'return ask("How many?", tools: [count], schema: int, max_rounds: 2)', "int")
+    assert (made.trace.attempts, made.metrics.llm.repairs) == (2, 1)
 
 
 def test_an_engine_that_answers_for_any_model_is_not_asked_for_its_list(tmp_path: Path, endpoint: str) -> None:

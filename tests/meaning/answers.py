@@ -55,6 +55,16 @@ def answer(prompt: str, system: str | None, temperature: float | None) -> Value:
             return f"s{random.randrange(1000)}"
 
 
+def calls(said: str, offered: list[str]) -> list[tuple[str, dict[str, Value]]]:
+    """The tools that a model calls that may, given all that is said so far; none where it answers."""
+    random = Random(hashlib.sha256(repr((said, offered)).encode()).digest())
+    found: list[tuple[str, dict[str, Value]]] = []
+    for _ in range(random.choice((0, 0, 1, 2, 3)) if said.split()[0] != "bad" else 0):
+        name = random.choice((*offered, *offered, *offered, "nothing"))
+        found.append((name, {"q": f"{'bad' if random.random() < 0.1 else 'fine'} {random.randrange(100)}"}))
+    return found
+
+
 def tool(name: str, arguments: dict[str, Value]) -> Value:
     """What a tool gives."""
     text = arguments["q"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from apxm.backends.protocol import Clock, Handle, ModelRequest
+from apxm.backends.dialogue import RequestedCall
+from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, OperationError
 from apxm.journal.journal import Journal
 from apxm.journal.reading import read_to_end
@@ -27,7 +28,7 @@ from apxm.testing import ScriptedBackend
 from apxm.tools.simulated import SimulatedTool, draw_fitting
 from apxm.tools.tool import Tool, ToolAnswer
 from apxm.tools.toolbox import Toolbox
-from tests.meaning.answers import answer, tool
+from tests.meaning.answers import answer, calls, tool
 from tests.meaning.interpreter import called
 from tests.meaning.values import Failed
 
@@ -35,8 +36,11 @@ LATENCIES_MS = (0, 0, 1, 10, 100)
 RUN = "20260131-235959-k3vd"
 
 
-def said(request: ModelRequest) -> str | BackendError:
-    value = answer(request.prompt, request.system, request.temperature)
+def said(request: ModelRequest) -> str | ModelAnswer | BackendError:
+    if request.offers and (found := calls(request.dialogue, [tool.name for tool in request.tools])):
+        called = [RequestedCall(str(k), name, json.dumps(given)) for k, (name, given) in enumerate(found)]
+        return ModelAnswer("", calls=tuple(called))
+    value = answer(request.dialogue, request.system, request.temperature)
     if isinstance(value, Failed):
         return BackendError(value.kind, "no", retryable=False)
     return value if request.answer is None else json.dumps(value)

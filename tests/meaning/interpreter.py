@@ -37,6 +37,7 @@ Answer = Callable[[str, str | None, float | None], Value]
 """What a model says to a prompt with its context, a system text and a temperature, as a value of the type that the call
 gives; or its failure."""
 Tool = Callable[[str, dict[str, Value]], Value]
+Calls = Callable[[str, list[str]], list[tuple[str, dict[str, Value]]]]
 
 
 class Failure(NamedTuple):
@@ -93,9 +94,10 @@ class ToolOrder:
 
 
 class Interpreter:
-    def __init__(self, tree: syntax.SyntaxTree, answer: Answer, tool: Tool) -> None:
+    def __init__(self, tree: syntax.SyntaxTree, answer: Answer, tool: Tool, calls: Calls) -> None:
         self.answer = answer
         self.tool = tool
+        self.calls = calls
         self.flows = {(agent.name.text, flow.name.text): (agent, flow) for agent in tree.agents for flow in agent.flows}
         self.capabilities = {c.name.text: c for agent in tree.agents for c in agent.capabilities}
         self.records: Records = {
@@ -368,13 +370,47 @@ class Interpreter:
         system = named.get("system", defaults.get("system"))
         told = None if system is None else self.value(system, place)
         path = place.path(call.written, target)
-        if failure := self.needed(call, path, *arguments, told):
-            return failure
+        rounds = literal(named["max_rounds"]) if "max_rounds" in named else None
+        first = path if rounds is None else f"{path}[1]/ask"
+        if failure := self.needed(call, first, *arguments, told):
+            return self.refused(failure, call)
         prompt, *context = map(text_of, arguments)
-        parts = [prompt, *(f"Context {k}: {value}" for k, value in enumerate(context, start=1))]
+        said = "\n\n".join([prompt, *(f"Context {k}: {value}" for k, value in enumerate(context, start=1))])
         temperature = literal(named["temperature"]) if "temperature" in named else None
-        value = self.answer("\n\n".join(parts), told, temperature)
+        if rounds is not None:
+            return self.dialogue(call, said, told, rounds, path)
+        value = self.answer(said, told, temperature)
         return self.fail(call, path, value.kind) if isinstance(value, Failed) else value
+
+    def dialogue(self, call: syntax.CallExpression, said: str, told: str | None, rounds: int, path: str) -> Value:
+        """An answer behind at most so many rounds of calls of tools."""
+        tools = offered(call)
+        for number in range(1, rounds + 2):
+            found = self.calls(said, tools) if number <= rounds else []
+            if not found:
+                break
+            results = [
+                self.tool_of_model(call, tools, name, given, f"{path}[{number}]/call[{k}]/{name}")
+                for k, (name, given) in enumerate(found, start=1)
+            ]
+            if failure := first_failure(results):
+                return self.refused(failure, call)  # the next call of the model, and what it would have called
+            said = "\n\n".join([said, "", *map(text_of, results)])
+        else:
+            raise AssertionError("the last call calls nothing")
+        value = self.answer(said, told, None)
+        if isinstance(value, Failed):
+            return self.refused(self.fail(call, f"{path}[{number}]/ask", value.kind), call)
+        return value
+
+    def tool_of_model(
+        self, call: syntax.CallExpression, tools: list[str], name: str, given: dict[str, Value], path: str
+    ) -> Value:
+        if name not in tools:
+            return f"error: there is no tool '{name}'; there are: {', '.join(tools)}"
+        declared = self.capabilities[name]
+        defaults = {p.name.text: literal(p.default) for p in declared.parameters if p.default is not None}
+        return self.done(call, name, defaults | given, path, changes=not declared.readonly)
 
     def flow_call(
         self,
@@ -401,7 +437,11 @@ class Interpreter:
             defaults = {p.name.text: literal(p.default) for p in declared.parameters if p.default is not None}
             given = defaults | dict(zip((p.name.text for p in declared.parameters), arguments, strict=False)) | given
         changes = declared is None or not declared.readonly
-        path = place.path("inv", target)
+        return self.done(call, name, given, place.path("inv", target), changes=changes)
+
+    def done(
+        self, call: syntax.CallExpression, name: str, given: dict[str, Value], path: str, *, changes: bool
+    ) -> Value:
         failure = SKIPPED
         if self.order.changes if changes else self.order.reads:
             failure = self.needed(call, path, *given.values())
@@ -422,6 +462,8 @@ class Interpreter:
             name = node.arguments[0].value if node.written == "inv" else node.written
             if node.written == "inv" or name in self.capabilities:
                 yield name not in self.capabilities or not self.capabilities[name].readonly
+            for name in offered(node):
+                yield not self.capabilities[name].readonly
             for (agent, flow), (_, body) in self.flows.items():
                 if node.written in (flow, f"{agent}.{flow}"):
                     yield from self.tools_in(body.body)
@@ -436,6 +478,13 @@ class Interpreter:
 def called(tool: str, arguments: dict[str, Value]) -> str:
     """A call of a tool, to compare."""
     return f"{tool} {text_of(dict(sorted(arguments.items())))}"
+
+
+def offered(call: syntax.CallExpression) -> list[str]:
+    """The tools that a model may call in it."""
+    listed = [argument.value for argument in call.named if argument.name.text == "tools"]
+    items = [item for each in listed if isinstance(each, syntax.ListDisplay) for item in each.items]
+    return [item.text for item in items if isinstance(item, syntax.Name)]
 
 
 def written(type_: syntax.TypeName) -> str:

@@ -18,7 +18,7 @@ from apxm.program.codec import decode, encode
 from apxm.program.program import Program
 from apxm.runtime.options import RunOptions
 from apxm.source import SourceFile
-from tests.meaning.answers import answer, arguments, tool
+from tests.meaning.answers import answer, arguments, calls, tool
 from tests.meaning.execution import execute, resumed
 from tests.meaning.interpreter import Interpreter, Outcome
 from tests.meaning.writer import Writer
@@ -34,7 +34,7 @@ def program_of(text: str, level: int) -> Program:
 def read(text: str, given: list[object]) -> Outcome:
     """What the text says."""
     tree = parse(SourceFile("test.ais", text))
-    return Interpreter(tree, answer, tool).run(tree.agents[-1].name.text, "main", given)
+    return Interpreter(tree, answer, tool, calls).run(tree.agents[-1].name.text, "main", given)
 
 
 class Case:

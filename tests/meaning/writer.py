@@ -249,6 +249,11 @@ class Writer:
             type_ = self.pick(TYPES)
             written = self.ask(type_)
             name = self.name()
+            if self.tools and written.startswith("ask") and "temperature" not in written and self.chance(0.4):
+                offered = ", ".join(self.random.sample(("look", "change", "store"), self.random.randint(1, 3)))
+                self.lines.append(f"{written[:-1]}, tools: [{offered}], max_rounds: {self.pick((1, 2, 3))}) -> {name}")
+                self.bind(Variable(name, type_, True, False))
+                return
             self.lines.append(f"{written} -> {name}")
             self.bind(Variable(name, type_, True, False))
 

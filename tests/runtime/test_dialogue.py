@@ -228,6 +228,16 @@ def test_a_model_that_calls_all_the_same_fails_the_call() -> None:
         ("answer[4]/ask", "too_many_rounds", "the model called look, and was to answer now")
     ]
     assert len(backend.calls) == 4
+    assert [o.attempts[-1].answered for o in trace.operations] == [True] * 7  # and so it is paid
+
+
+def test_the_first_part_of_an_answer_with_calls_comes_with_it() -> None:
+    program = program_of(text_of(ASK.replace("max_rounds", "timeout_first_token: 2, max_rounds")))
+    trace, _ = run(program, in_turn(AGAIN, "Done."), tools())
+    assert trace.value == "Done."
+    late = program_of(text_of(ASK.replace("max_rounds", "timeout_first_token: 0.5, max_rounds")))
+    trace, _ = run(late, in_turn(AGAIN, "Done."), tools())
+    assert [(f.operation, f.kind) for f in trace.failures] == [("answer[1]/ask", "timeout")]
 
 
 def test_calls_that_nobody_offered_fail_the_call() -> None:

@@ -294,3 +294,25 @@ def test_all_turns_come_behind_the_change_before_their_loop(
     execute(program_of(text, level), tools, (items,))
     looks = [f"look['{item}'] at 100" for item in items]
     assert tools.log == ["change['first'] at 0", *([] if fails else [*looks, f"change['last'] at {last}"])]
+
+
+@LEVELS
+@pytest.mark.parametrize(
+    "text",
+    [
+        'if words[5] == "a" { print("x") } else if 1 > 2 { change("a") -> q  print(q) }',
+        'if words[5] == "a" { never("a") } else { print("x") }',
+    ],
+    ids=["nested", "called"],
+)
+def test_a_construct_that_fails_stands_for_a_write_also_where_that_never_comes(level: int, text: str) -> None:
+    tools = ScriptedToolbox({"look": (100, said), "change": (100, said)})
+    program = program_of(
+        f"""agent A {{ {DECLARED}
+        flow never(w: str) {{ if 1 > 2 {{ change(w) -> q  print(q) }} }}
+        @entry flow main(words: list[str]) -> str {{ {text}  change("b") -> r  return r }}
+    }}""",
+        level,
+    )
+    trace = execute(program, tools, [["a"]])
+    assert (trace.failures[0].kind, trace.executed, trace.skipped) == ("out_of_range", 0, 1)

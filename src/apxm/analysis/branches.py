@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import inf
+from typing import NamedTuple
 
 from apxm.analysis.max_plus import Matrix, TurnTimes
 from apxm.program.expressions import Literal, Operand
@@ -83,8 +84,8 @@ class Branches(Unfolding):
         """
         return self.spans(weights, scenario).of_flow()
 
-    def spans(self, weights: Sequence[float], scenario: Scenario) -> Spans:
-        return Spans(self, weights, scenario)
+    def spans(self, weights: Sequence[float], scenario: Scenario, freed: Carried | None = None) -> Spans:
+        return Spans(self, weights, scenario, freed)
 
     def _add_alternatives(self, frame: int, opener: int, found: Opener, children: Sequence[int]) -> None:
         for i, node in enumerate(self.plans[self.frames[frame].plan].nodes):
@@ -135,11 +136,22 @@ class Branches(Unfolding):
         return self._exits.get(number, ())
 
 
+class Carried(NamedTuple):
+    """What each turn of a loop takes from the one before, at one of its inputs."""
+
+    place: Place
+    port: int
+
+
 class Spans:
     """The longest paths in one scenario: of each turn, from the innermost one outwards, and of the flow."""
 
-    def __init__(self, graph: Branches, weights: Sequence[float], scenario: Scenario) -> None:
+    def __init__(
+        self, graph: Branches, weights: Sequence[float], scenario: Scenario, freed: Carried | None = None
+    ) -> None:
+        """`freed` is counted as if no turn had to wait for it."""
         self._graph = graph
+        self._freed = freed
         self._weights = weights
         self._scenario = scenario
         self._entering = cache(graph.entering)
@@ -163,7 +175,8 @@ class Spans:
         last = self._matrix(turn, {})
         ways = self._ways_on(turn, opener)
         going_on = self._matrix(turn, ways) if ways else last
-        return TurnTimes(opener, going_on, last, graph.plans[opener.plan].inputs)
+        freed = self._freed.port if self._freed is not None and self._freed.place == (frame, node) else None
+        return TurnTimes(opener, going_on, last, graph.plans[opener.plan].inputs, freed)
 
     def _matrix(self, turn: int, ways: Mapping[Place, int]) -> Matrix:
         graph = self._graph

@@ -55,10 +55,11 @@ class TurnTimes:
     over; and at which the newest one had each of its outputs.
     """
 
-    def __init__(self, opener: Repeat, going_on: Matrix, last: Matrix, inputs: int) -> None:
+    def __init__(self, opener: Repeat, going_on: Matrix, last: Matrix, inputs: int, freed: int | None = None) -> None:
         """What a turn is that another one follows, and what the last one is: a row per output and one for its end, a
-        column per input and one for its begin."""
+        column per input and one for its begin. The input `freed` is taken for one that all turns have in common."""
         self._opener = opener
+        self._freed = freed
         self._inputs = inputs
         self._begin, self._first, self._collected, self._end = range(inputs, inputs + 4)
         self._outputs = len(last) - 1
@@ -89,7 +90,8 @@ class TurnTimes:
         opener = self._opener
         step = list(unit)
         for port, sources in opener.carried.items():
-            step[port] = latest(*(outputs[source] for source in sources))
+            if port != self._freed:
+                step[port] = latest(*(outputs[source] for source in sources))
         if opener.stop is not None:
             step[self._begin] = latest(unit[self._first], outputs[opener.stop])
         if opener.collected is not None:

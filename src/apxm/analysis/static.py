@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from types import MappingProxyType
 
 from msgspec import Struct
 
-from apxm.analysis.branches import Branches
+from apxm.analysis.branches import Branches, Carried
 from apxm.analysis.known import UNKNOWN, KnownTurns, assumed_items, assumed_turns, by_node
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
@@ -61,6 +61,18 @@ class ConcurrencyEstimate(Struct, frozen=True):
     predicted_ci95_ms: tuple[float, float]
 
 
+class Held(Struct, frozen=True):
+    """Something that each turn of a loop needs of the one before, and how it would be if it did not."""
+
+    what: str
+    """The name that is carried; or the tools, or `print`, whose calls are kept in order."""
+    is_carried: bool
+    next_ms: float
+    """`Loop.next_ms` without it."""
+    t_inf_ms: float
+    """The expected T_inf of the flow without it."""
+
+
 class Loop(Struct, frozen=True):
     """A loop of the flow, and what each of its turns adds."""
 
@@ -74,6 +86,8 @@ class Loop(Struct, frozen=True):
     next_ms: float
     """How much later each further turn ends than the one before, in the long run and as expected: 0 where turns run
     beside each other."""
+    held_by: tuple[Held, ...]
+    """What alone keeps its turns from ending sooner after each other; none of several that do it together."""
 
 
 class Analysis(Struct, frozen=True, kw_only=True):
@@ -221,9 +235,36 @@ class _FlowAnalysis:
                 turns=_range(lambda scenario: scenario.times(opening)),
                 t1_ms=_range(work),
                 next_ms=span.turn_times(frame, node).rate() / 1e6,
+                held_by=tuple(self._held_by(frame, node, span.turn_times(frame, node).rate())),
             )
 
         return tuple(of(*place) for place in sorted(graph.counts))
+
+    def _held_by(self, frame: int, node: int, rate: float) -> Iterator[Held]:
+        """What alone keeps the turns of a loop at `rate`, in ns."""
+        opener = self.branches.node(frame, node)
+        assert isinstance(opener, Repeat)
+        names = self._program.names.plans[opener.plan].nodes
+        for port in opener.carried if rate else ():
+            spans = self.branches.spans(self._weights, EXPECTED, Carried((frame, node), port))
+            without = spans.turn_times(frame, node).rate()
+            if without < rate:
+                name = names[port].path
+                yield Held(
+                    name or self._kept_in_order(self.branches.counts[frame, node].plans[0]),
+                    bool(name),
+                    without / 1e6,
+                    spans.of_flow() / 1e6,
+                )
+
+    def _kept_in_order(self, turn: int) -> str:
+        """What a turn, and what it opens, calls that is kept in order with the same of other turns."""
+        below = {turn}
+        for frame, record in enumerate(self.branches.frames):
+            if record.parent in below:
+                below.add(frame)
+        calls = [call for frame in below for call in self.tools[frame] if literal(call, "readonly") is not True]
+        return ", ".join(sorted({str(literal(call, "tool")) for call in calls})) or "print"
 
     def _all_calls(self) -> list[list[Operate]]:
         """The calls of models and tools, by frame."""

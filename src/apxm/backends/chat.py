@@ -58,6 +58,7 @@ class ChatBody(Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def encode_call(
@@ -96,9 +97,8 @@ def encode_call(
         stream_options={"include_usage": True} if stream_options else UNSET,
     )
     try:
-        if not settings.body:
-            return _encode(call)
-        return _encode({**settings.body, **cast(dict[str, object], msgspec.to_builtins(call))})
+        body = _encode(call)
+        return body if not settings.body else _encode({**settings.body, **_decode_fields(body)})
     except UnicodeEncodeError:
         raise BackendError(
             "unsendable",

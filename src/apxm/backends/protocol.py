@@ -59,7 +59,8 @@ class ModelRequest(Struct, frozen=True, omit_defaults=True):
     """The stable path of the operation that asks; only set where the backend says `by_operation`."""
     attachments: tuple[Attachment, ...] = ()
     tools: tuple[OfferedTool, ...] = ()
-    """What the model may call instead of answering. An answer that calls has `ModelAnswer.calls`."""
+    """What the model may call instead of answering. An answer that calls has `ModelAnswer.calls`; a backend that cannot
+    offer them answers without."""
     rounds: tuple[Round, ...] = ()
     """What it called for so far, behind the prompt."""
     may_call: bool = True

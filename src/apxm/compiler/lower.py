@@ -104,6 +104,8 @@ class _PlanBuilder:
             port = self.add(Input())
             if value is not None:
                 self.values[value] = FoldedValue(Operand(port))
+                if around.loops and value.owner is block:
+                    self.node_names[port] = NodeName(path=value.hint)
         self.tracker = OrderTracker({self.add(Input()): access for access in order_in})
         self.inputs = len(self.nodes)
 

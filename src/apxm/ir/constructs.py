@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from apxm.ir.core import Block, InvalidModule, Op, SSAValue
 from apxm.ir.literals import quoted
 from apxm.ir.structure import YieldOp, listed, types_of, verify_end
-from apxm.ir.values import constant_of
+from apxm.ir.values import ConstantOp, ListOp, constant_of
 from apxm.operations.labels import fold_label, matching_label
 from apxm.operations.types import BOOL, ERROR, INT, JSON, STR, Type, assignable, item_of, list_of
 
@@ -163,6 +163,22 @@ class RepeatOp(Op):
     def starts(self) -> list[SSAValue]:
         """What the first turn takes instead."""
         return self.operands[1 + self.takes_items :]
+
+    @property
+    def usual_turns(self) -> float:
+        limit = constant_of(self.operands[0])
+        most = limit.constant if limit is not None and isinstance(limit.constant, int) else 1
+        if not self.takes_items:
+            return 2 - 0.5 ** min(most - 1, 64) if self.stops else most  # as `program.openers.Repeat` has it
+        items = self.operands[1].owner
+        if isinstance(items, ListOp):
+            return len(items.operands)
+        return len(items.constant) if isinstance(items, ConstantOp) and self.operands[1].type.is_list else 1
+
+    @property
+    def carried_on(self) -> Sequence[tuple[SSAValue, SSAValue]]:
+        carried = self.carried
+        return list(zip(carried, self.body.gives[len(self.body.gives) - len(carried) :], strict=True))
 
     @property
     def titles(self) -> Sequence[str]:

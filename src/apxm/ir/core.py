@@ -148,6 +148,16 @@ class Op:
         return None
 
     @property
+    def usual_turns(self) -> float:
+        """How often its regions run, where that is known, or usual; else 1."""
+        return 1
+
+    @property
+    def carried_on(self) -> Sequence[tuple[SSAValue, SSAValue]]:
+        """What its region takes from its run before, each with what that one gives for it."""
+        return ()
+
+    @property
     def titles(self) -> Sequence[str]:
         """What the printed text writes before each region."""
         return ()

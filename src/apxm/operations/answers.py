@@ -23,6 +23,10 @@ from apxm.source import shortened
 
 UNFIT = "unfit_answer"
 """The kind of the error of an operation whose answer does not fit what it asked for."""
+TOO_MANY_ROUNDS = "too_many_rounds"
+"""That of one whose answer calls tools where it was to be one."""
+OF_NO_USE = (UNFIT, TOO_MANY_ROUNDS)
+"""Those of operations that were answered all the same."""
 
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING = re.compile(r"[{\[]")

@@ -355,6 +355,8 @@ def add_up(numbers: Iterable[Value]) -> Value:
     total, *rest = numbers
     for number in rest:
         total = total + number
+        if type(total) is int and -(2**63) <= total <= LARGEST_INT:
+            continue
         if isinstance(total, float):
             if not math.isfinite(total):
                 raise OperationError("overflow", "a sum does not fit a float")
@@ -384,7 +386,7 @@ def text_form(value: Value) -> str:
 
 def check_size(value: Value) -> None:
     """Raises what `text_form` would of the value."""
-    if not isinstance(value, list | dict):
+    if not isinstance(value, (list, dict)):  # a union would be made anew each time, which takes four times as long
         return
     budget = LARGEST_TEXT
     level: list[Value] = [cast(Value, value)]

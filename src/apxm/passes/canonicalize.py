@@ -16,6 +16,7 @@ from apxm.errors import OperationError
 from apxm.ir.core import Block, Op, SSAValue
 from apxm.ir.literals import size
 from apxm.ir.structure import Module
+from apxm.ir.summary import Summary
 from apxm.ir.values import (
     ApplyOp,
     CastOp,
@@ -46,15 +47,21 @@ LARGEST_COPY = 256
 def canonicalize(module: Module) -> Outcome:
     statistics: Counter[str] = Counter(constants_folded=0, operands_flattened=0, switches_resolved=0)
     dropped = False
+    summary = Summary(module)
+    called = {op.callee for flow in module.flows.values() for op in flow.body.walk()}
     for flow in module.flows.values():
-        _Canonicalizer(statistics, taken_again(flow.body)).visit_block(flow.body)
+        within = flow.symbol in called
+        _Canonicalizer(statistics, taken_again(flow.body), summary, within=within).visit_block(flow.body)
         dropped |= drop_unused(flow.body)
     return Outcome(dropped or any(statistics.values()), dict(statistics))
 
 
 class _Canonicalizer:
-    def __init__(self, statistics: Counter[str], apart: set[SSAValue]) -> None:
+    def __init__(self, statistics: Counter[str], apart: set[SSAValue], summary: Summary, *, within: bool) -> None:
+        """`within` says that a construct somewhere may hold all of it."""
         self.statistics = statistics
+        self.summary = summary
+        self.within = within
         self.apart = apart
         """The values that are flattened into no other."""
         self.ops: list[Op] = []
@@ -81,9 +88,11 @@ class _Canonicalizer:
 
     def construct(self, op: Op) -> None:
         region = op.taken()
-        if region is None:
+        if region is None or (self.within and self.hides(op, region)):
+            around, self.within = self.within, True
             for inner in op.regions:
                 self.visit_block(inner)
+            self.within = around
             self.ops.append(op)
             return
         for result, given in zip(op.results, region.gives, strict=True):
@@ -94,6 +103,12 @@ class _Canonicalizer:
         self.statistics["switches_resolved"] += 1
         for inner in inside:
             self.visit(inner)
+
+    def hides(self, op: Op, region: Block) -> bool:
+        """Whether something outside is touched only in a region that is not taken. A construct around that fails counts
+        as having perhaps touched it, and what comes behind then does not happen: so it has to stay."""
+        touched = {access for inner in region.ops for access in self.summary.accesses(inner)}
+        return not touched.issuperset(self.summary.accesses(op))
 
     # --- text and sums -----------------------------------------------------------------------------------------------
 

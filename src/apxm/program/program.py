@@ -116,7 +116,8 @@ class NodeName(Struct, frozen=True, array_like=True, kw_only=True):
 
     path: str
     """Unique within a flow and equal at every -O level: the bound name, else ``operation#occurrence``, behind the
-    constructs and arms around it and the calls it was inlined from, joined by ``/``. Empty for ports."""
+    constructs and arms around it and the calls it was inlined from, joined by ``/``. For what a turn of a loop is
+    given, the name that it has there; empty for other ports."""
     line: int = 0
     column: int = 0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apxm.analysis.predict import Prediction
-from apxm.analysis.static import Analysis, ConcurrencyEstimate, Loop, Range
+from apxm.analysis.static import Analysis, ConcurrencyEstimate, Held, Loop, Range
+from apxm.program.frames import MOST_OPEN_TURNS
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned, markdown, paragraph
 
@@ -29,8 +30,12 @@ def analysis_text(found: Analysis) -> str:
     )
     if found.loops:
         lines += ["", "loops:", *aligned([_loop(loop) for loop in found.loops])]
+    if helps := [_help(loop, held, found.t_inf_ms.expected) for loop in found.loops for held in loop.held_by]:
+        lines += ["", "what would help:", *aligned(helps)]
     lines += ["", *_bounds(found.at)]
     note = "Bounds hold while a call takes as long as if it were alone; predictions include contention."
+    if any(loop.turns.expected > MOST_OPEN_TURNS for loop in found.loops):
+        note += f" Bounds are as if all turns could be open at once: with {MOST_OPEN_TURNS:,} a run may take longer."
     lines += ["", *paragraph(note)]
     return "\n".join(lines)
 
@@ -49,6 +54,20 @@ def prediction_text(found: Prediction) -> str:
         *([name, duration(_quantile(samples, share))] for name, share in _QUANTILES),
     ]
     return "\n".join([f"{head}:", *aligned(rows)])
+
+
+def _help(loop: Loop, held: Held, t_inf_ms: float) -> list[str]:
+    if held.is_carried:
+        without = f"if no turn needed `{held.what}` from the one before"
+    else:
+        without = f"if calls of {held.what} needed no order" + (", as `readonly` ones" if held.what != "print" else "")
+    then = (
+        f"each would end {duration(held.next_ms)} after the one before"
+        if held.next_ms
+        else "all turns would run at once"
+    )
+    span, now = duration(held.t_inf_ms), duration(t_inf_ms)
+    return [loop.path, without, then, "" if span == now else f"T_inf {span}, not {now}"]
 
 
 def _loop(loop: Loop) -> list[str]:

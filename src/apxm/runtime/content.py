@@ -32,9 +32,9 @@ class ContentFiles:
     def __init__(self, folder: str, given: Sequence[Value] = (), directory: str | None = None) -> None:
         """`folder` is the program's. Texts in the values that the user has `given` name paths, relative ones from
         `directory` on."""
-        self._folder = Path(folder)
+        self._folder = folder
         self._given = given
-        self._directory = Path(directory or os.getcwd())
+        self._directory = os.getcwd() if directory is None else directory
         self._read: dict[str, bytes] = {}
 
     @classmethod
@@ -112,8 +112,8 @@ class ContentFiles:
         if not path:
             raise _refused(path, "is empty, expected the path of a file")
         if path in self._named:
-            return self._directory / path
-        found = os.path.realpath(self._folder / path)
+            return Path(self._directory, path)
+        found = os.path.realpath(os.path.join(self._folder, path))
         if not Path(found).is_relative_to(os.path.realpath(self._folder)):
             raise _refused(
                 path, f"lies outside of the program's folder, {printable(str(self._folder))}",
@@ -123,10 +123,10 @@ class ContentFiles:
 
 
 class UnreadFiles(ContentFiles):
-    """Stands for those of a run that is only looked at: nothing is read."""
+    """Stands for those of a run that is only looked at, or sends none: nothing is read, and no folder asked for."""
 
     def __init__(self) -> None:
-        super().__init__("")
+        super().__init__("", directory="")
 
     def file(self, path: str, at: int) -> tuple[str, Attachment]:
         del at
@@ -135,6 +135,10 @@ class UnreadFiles(ContentFiles):
     def image(self, path: str, at: int, *, written: bool) -> Attachment:
         del written
         return Attachment(name_of(path), at=at)
+
+
+NO_FILES = UnreadFiles()
+"""Those of a run that sends none."""
 
 
 def name_of(path: str) -> str:

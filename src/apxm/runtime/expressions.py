@@ -107,6 +107,9 @@ def collector(expressions: tuple[Expression, ...], operands: tuple[int, ...], se
     if len(parts) == 1:
         only = parts[0]
         return lambda values: (only(values),)
+    if len(parts) == 2:
+        first, second = parts
+        return lambda values: (first(values), second(values))
     return lambda values: [part(values) for part in parts]
 
 
@@ -164,6 +167,6 @@ def _to_float(value: Value) -> Value:
 
 def _number(value: Value) -> Value:
     """The checker has seen to it; but an artifact that somebody wrote by hand is not checked for types."""
-    if isinstance(value, int | float):
+    if isinstance(value, (int, float)):
         return value
     raise OperationError("wrong_type", f"expected a number, found a {type(value).__name__}")

@@ -346,7 +346,7 @@ class Frames:
         index = self.frames.add(plan.index, -1 if parent is None else parent.index, opener, turn)
         frame = Frame(plan, index, parent, opener, base, via, turn, scope, counts)
         if ready:
-            self.ready += [(frame, node) for node in ready]
+            self.ready.extend(zip(repeat(frame), ready))
         if frame.remaining:
             self.open_frames += 1
             if scope is not None:

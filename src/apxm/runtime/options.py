@@ -39,7 +39,7 @@ class RunLimits:
     def __post_init__(self) -> None:
         for name, read in _NUMBERS.items():
             given = getattr(self, name, None)
-            if given is not None:
+            if given is not None and given is not getattr(type(self), name):  # a default is plain
                 object.__setattr__(self, name, read(given))
         if self.on_error not in ("finish", "cancel"):
             raise UsageError(f"on an error a run can finish or cancel, not {self.on_error!r}")

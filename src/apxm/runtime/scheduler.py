@@ -18,7 +18,7 @@ from apxm.program.tail import Tail
 from apxm.runtime.attempts import Attempts
 from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
-from apxm.runtime.content import ContentFiles
+from apxm.runtime.content import NO_FILES, ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 T = TypeVar("T")
+_AS_USUAL = RunOptions()
 
 
 class Run:
@@ -59,7 +60,7 @@ class Run:
 
         Raises `UsageError` where its cost is limited and not known.
         """
-        self._options = options or RunOptions()
+        self._options = options or _AS_USUAL
         self._recorder: Recorder | None = None
         self._handlers = program.handlers
         self._flow = flow
@@ -67,9 +68,11 @@ class Run:
         self._state = self._new_state(program)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._state.max_open_turns = self._options.max_open_turns
-        self.files = self._options.files or ContentFiles.of(_path_of(program.program), flow, arguments)
-        self._binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
         self._linked = program.linked(flow)
+        self.files = self._options.files or (
+            ContentFiles.of(_path_of(program.program), flow, arguments) if self._linked.sends_content else NO_FILES
+        )
+        self._binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
         self._providers: dict[Hashable, Provider] = {}
         self._unlinked = Problems()
         for key, (operation, *_) in self._linked.needs.items():
@@ -341,7 +344,7 @@ class Run:
         state, now, handlers, providers, calls = self._state, self._now, self._handlers, self._providers, self._calls
         assert calls is not None
         take, ready, ended, recorder = state.take, calls.routed, self._attempt_ended, self._recorder
-        while True:
+        while state.ready:
             clocked = calls.added < CLOCKED_EACH or calls.added % CLOCKED_ONE_IN == 0
             inline_before = state.ran_inline
             last = now() if clocked else 0
@@ -419,7 +422,8 @@ class Run:
         trace.skipped = state.skipped
         trace.budget = self._budget
         trace.max_in_flight = calls.max_in_flight
-        keep_failures(trace, state.failures, state.caught)
+        if state.failures or state.caught:
+            keep_failures(trace, state.failures, state.caught)
         if self._ending is not None:
             trace.status = self._ending
         elif trace.failures:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apxm.backends.protocol import Usage
-from apxm.operations.answers import UNFIT
+from apxm.operations.answers import OF_NO_USE
 from apxm.operations.types import Value
 from apxm.program.nodes import Operate
 from apxm.program.program import Flow, Program
@@ -76,7 +76,7 @@ class Attempt(NamedTuple):
     @property
     def answered(self) -> bool:
         """Whether an answer came, be it one that the operation could not use."""
-        return self.outcome in ("ok", UNFIT)
+        return self.outcome == "ok" or self.outcome in OF_NO_USE
 
 
 class OperationRecord(NamedTuple):
@@ -111,15 +111,20 @@ def operation_record(raw: RawOperation) -> OperationRecord:
     return OperationRecord(*raw[:5], (*map(Attempt._make, raw[5]), Attempt._make(raw[6:])))
 
 
+def _empty() -> list[Any]:
+    # To call `list[int]` takes eight times as long, and a trace has seven lists.
+    return []
+
+
 @dataclass
 class Overhead:
     """Samples of the scheduler's own time per operation, in ns, one list per part."""
 
-    input_collection: list[int] = field(default_factory=list[int])
+    input_collection: list[int] = field(default_factory=_empty)
     """The time from an operation's being taken to its operands being collected."""
-    dispatch: list[int] = field(default_factory=list[int])
+    dispatch: list[int] = field(default_factory=_empty)
     """The time to begin and to end an operation's last attempt, waiting left out; none for one that never waits."""
-    token_routing: list[int] = field(default_factory=list[int])
+    token_routing: list[int] = field(default_factory=_empty)
     """The time from an outcome's being received to its tokens being delivered."""
 
 
@@ -143,13 +148,13 @@ class Trace:
     status: Status = Status.SUCCEEDED
     value: Value = None
     """The flow's result; None unless the run succeeded, or the flow has none."""
-    printed: list[str] = field(default_factory=list[str])
-    failures: list[Failure] = field(default_factory=list[Failure])
+    printed: list[str] = field(default_factory=_empty)
+    failures: list[Failure] = field(default_factory=_empty)
     """The failures in the order of the text, never of time; those of one place, in a flow called twice, by path."""
-    caught: list[Failure] = field(default_factory=list[Failure])
+    caught: list[Failure] = field(default_factory=_empty)
     """The failures in the body of a `try`, which fail nothing outside of it, in the same order."""
     frames: Sequence[FrameRecord] = ()
-    raw: list[RawOperation] = field(default_factory=list[RawOperation])
+    raw: list[RawOperation] = field(default_factory=_empty)
     """What `operations` is made from."""
     overhead: Overhead = field(default_factory=Overhead)
     processor_ns: int = field(default=0, compare=False)

@@ -8,7 +8,6 @@ is one operation of one run while it waits. docs/design/0014-waiting.md says how
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import Any, Protocol
@@ -41,8 +40,7 @@ class Answer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(Struct, frozen=True, dict=True):
     """What a run has for the providers of its operations."""
 
     pool: BackendPool

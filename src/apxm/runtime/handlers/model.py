@@ -13,15 +13,13 @@ from apxm.backends.protocol import (
     SCHEMA_REFUSED,
     TOOLS_REFUSED,
     AnyBackend,
-    CallbackBackend,
-    CoroutineBackend,
     ModelAnswer,
     ModelRequest,
     Usage,
     sound_outcome,
 )
 from apxm.errors import ApxmError, BackendError, ConfigurationError, OperationError, UsageError
-from apxm.operations.answers import UNFIT, AnswerReader
+from apxm.operations.answers import TOO_MANY_ROUNDS, UNFIT, AnswerReader
 from apxm.operations.attachments import Attachment
 from apxm.operations.catalog import ANSWERS_AS, CONTENT_KINDS, ROUNDS
 from apxm.operations.definition import Operation
@@ -126,14 +124,15 @@ class ModelCall(WaitingOperation):
         self.read: Callable[[str], Value] | None = AnswerReader(expected, choices).read if typed else None
         """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         tools: list[str] = literal(node, "tools") or []
-        self.offer = Offer([each for each in capabilities if each.name in tools], records) if tools else None
+        declared = {capability.name: capability for capability in capabilities} if tools else {}
+        self.offer = Offer([declared[tool] for tool in tools], records) if tools else None
         """What its model may call; its value then holds calls, or the answer."""
         self._rounds = evaluator(node.options[ROUNDS], node.operands) if tools else None
         self._most_rounds = cast("int", literal(node, "max_rounds"))
-        self._constant = not node.operands
+        self._constant = not node.operands and not self._content
         self._made: ModelRequest | None = None
-        """The request of a call without operands, as it was last made."""
-        self._made_for: RequestForm | None = None
+        """The request of a call that depends on nothing but its form, as it was last made."""
+        self._made_for = False
         self.provider = cast("str | None", literal(node, "backend"))
         timeout: float | None = literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
@@ -162,7 +161,7 @@ class ModelCall(WaitingOperation):
         if self.offer is None or not request.may_call:
             called = ", ".join(dict.fromkeys(call.tool for call in answer.calls))
             raise OperationError(
-                "too_many_rounds", f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
+                TOO_MANY_ROUNDS, f"the model called {shortened(called, _LONGEST_CALLED)}, and was to answer now",
                 hint="a larger `max_rounds:` lets it call more often",
             )  # fmt: skip
         return {"text": answer.text, "calls": [self.offer.meant(call) for call in answer.calls], "answer": None}
@@ -211,14 +210,16 @@ class ModelCall(WaitingOperation):
 
     def request(self, values: list[Value], form: RequestForm) -> ModelRequest:
         """The request. Raises `OperationError`."""
-        if self._made is not None and self._made_for is form:
+        if self._made is not None and self._made_for == form.reasons:
             return self._made
         prompt = text_form(self._prompt(values))
-        attachments: list[Attachment] = []
-        if self._context is not None and self._content:
-            prompt = self._with_content(prompt, self._context(values), form, attachments)
-        elif self._context is not None:
-            prompt = with_context(prompt, self._context(values))
+        attachments: tuple[Attachment, ...] = ()
+        if self._context is not None:
+            context = self._context(values)
+            if self._content:
+                prompt, attachments = self._with_content(prompt, context, form)
+            else:
+                prompt = with_context(prompt, context)
         instead = form.reasons and self._operation.reasons
         reasons = instead or (form.reasons and self._budget is not None)
         made = ModelRequest(
@@ -232,19 +233,20 @@ class ModelCall(WaitingOperation):
             self._budget if reasons else None,
             self._answer,
             None,
-            tuple(attachments),
+            attachments,
         )
         if self.offer is not None and self._rounds is not None:
             rounds = tuple(map(past_round, self._rounds(values)))
             return replace(made, tools=self.offer.tools, rounds=rounds, may_call=len(rounds) < self._most_rounds)
         if self._constant:
-            self._made, self._made_for = made, form
+            self._made, self._made_for = made, form.reasons
         return made
 
     def _with_content(
-        self, prompt: str, context: Sequence[Value], form: RequestForm, attachments: list[Attachment]
-    ) -> str:
-        """As `with_context`, where some operands are paths: `attachments` gets what is there."""
+        self, prompt: str, context: Sequence[Value], form: RequestForm
+    ) -> tuple[str, tuple[Attachment, ...]]:
+        """As `with_context`, where some operands are paths; and what is there."""
+        attachments: list[Attachment] = []
         parts = [prompt] if prompt else []
         length = len(prompt)
         for k, value in enumerate(context):
@@ -263,7 +265,7 @@ class ModelCall(WaitingOperation):
                     attachments.append(_readable(found, form))
             parts.append(part)
             length += len(part)
-        return joined("\n\n", parts)
+        return joined("\n\n", parts), tuple(attachments)
 
 
 class ModelProvider(Provider):
@@ -289,8 +291,8 @@ class ModelProvider(Provider):
         self.gate = gate
         self._limits = limits = backend.limits
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
-        self.begin = cast(CallbackBackend, backend).begin if hasattr(backend, "begin") else None
-        self.call = None if self.begin else cast(CoroutineBackend, backend).call
+        self.begin = getattr(backend, "begin", None)
+        self.call = None if self.begin else getattr(backend, "call", None)
         self.by_operation = getattr(backend, "by_operation", False)
         first = limits.timeout_first_token_s
         self.first_timeout_ns = None if first is None else limit_ns(first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
@@ -109,7 +110,7 @@ class LoadedProgram:
         names = dict.fromkeys(operation.tool for operation in found if isinstance(operation, ToolCall))
         return [(name, declared.get(name)) for name in names]
 
-    @property
+    @cached_property
     def declarations(self) -> dict[str, Declaration]:
         """The tools that the program declares, by name."""
         records = self.program.record_types
