@@ -82,6 +82,10 @@ MESSAGES: dict[str, tuple[dict[str, Any], tuple[RequestedCall, ...]]] = {
     "one id for two": (
         {"tool_calls": [call(), call("fetch", "{}")]}, (*ONE, RequestedCall("a_2", "fetch", "{}")),
     ),
+    "one id for two, and what it is made unique by is there": (
+        {"tool_calls": [call(id="a_3"), call(), call()]},
+        tuple(RequestedCall(own, "search", '{"q":"x"}') for own in ("a_3", "a", "a_3_3")),
+    ),
     "no ids": (
         {"tool_calls": [call(id=""), call("fetch", "{}", id=None)]},
         (RequestedCall("call_1", "search", '{"q":"x"}'), RequestedCall("call_2", "fetch", "{}")),

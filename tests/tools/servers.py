@@ -6,11 +6,14 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvicorn
-from mcp.server import MCPServer
+from mcp.server import MCPServer, ServerRequestContext
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
+from mcp.server.stdio import stdio_server
+from mcp_types import ListToolsResult, PaginatedRequestParams, Tool, ToolAnnotations
 
 server = MCPServer("tests")
 
@@ -68,12 +71,26 @@ def chat(what: str) -> str:
 
 _STDOUT = os.dup(1)
 
+
+async def list_without_end(context: ServerRequestContext[Any], page: PaginatedRequestParams | None) -> ListToolsResult:
+    """Pages of tools, each with a next one."""
+    del context, page
+    return ListToolsResult(tools=[Tool(name="one", input_schema={"type": "object"})], next_cursor="again")
+
+
+async def serve(low: Server[Any]) -> None:
+    async with stdio_server() as (reads, writes):
+        await low.run(reads, writes, low.create_initialization_options())
+
+
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     if kind == "stdio":
         server.run("stdio")
     elif kind == "http":
         uvicorn.run(server.streamable_http_app(), fd=int(arguments[0]), log_level="critical")
+    elif kind == "endless":
+        asyncio.run(serve(Server("endless", on_list_tools=list_without_end)))
     elif kind == "silent":
         for mark in arguments:
             _leave(mark)

@@ -89,6 +89,15 @@ def test_what_it_raises_is_the_failure_of_the_call(raised: BaseException, messag
     assert (caught.value.kind, caught.value.message) == ("tool_failed", message)
 
 
+def test_one_that_finds_nothing_next_has_failed() -> None:
+    def first(xs: list[int]) -> int:
+        return next(iter(xs))
+
+    with pytest.raises(OperationError) as caught:
+        call(first, xs=[])
+    assert caught.value.message == "tool 't': RuntimeError: it raised StopIteration()"
+
+
 def test_no_more_threads_than_it_may_have_work_at_once_also_after_calls_were_given_up() -> None:
     running, most = 0, 0
     lock, go_on, begun = threading.Lock(), threading.Event(), threading.Semaphore(0)

@@ -174,10 +174,11 @@ def test_a_call_that_hangs_can_be_given_up_and_nothing_is_left(tmp_path: Path, c
     [
         ("broken", "server 's' cannot be begun: Connection closed; it said: no such model"),
         ("silent", "server 's' did not answer within 1 s"),
+        ("endless", "server 's' did not list its tools within 3 s"),
     ],
 )
-def test_one_that_cannot_be_begun_says_why(kind: str, message: str) -> None:
-    server = over_stdio(kind, start_timeout_s=60.0 if kind == "broken" else 1.0)
+def test_one_that_cannot_be_begun_or_does_not_come_to_an_end_says_why(kind: str, message: str) -> None:
+    server = over_stdio(kind, start_timeout_s={"silent": 1.0, "endless": 3.0}.get(kind, 60.0))
     assert run(server, lambda server: server.tool("text").flaws(None)) == [message]
 
 

@@ -20,7 +20,7 @@ def read_calls(tool_calls: object, function_call: object = None) -> tuple[Reques
     ids: set[str] = set()
     for number, (own, tool, arguments) in enumerate(_each(tool_calls or function_call), 1):
         own = own or f"call_{number}"
-        if own in ids:
+        while own in ids:
             own = f"{own}_{number}"
         ids.add(own)
         found.append(RequestedCall(as_utf8(own), as_utf8(tool), as_utf8(arguments)))
@@ -58,9 +58,14 @@ class CallParts:
     """The calls of a message that comes in parts."""
 
     def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-        """What came so far, as a whole message would have it."""
+        self._calls: list[dict[str, Any]] = []
+        """What came so far; of the arguments the pieces, as there may be many thousands."""
         self._by_index: dict[int, dict[str, Any]] = {}
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """What came so far, as a whole message would have it."""
+        return [{**call, "arguments": "".join(call["arguments"])} for call in self._calls]
 
     def add(self, parts: object) -> None:
         """The next part of one or several calls. What says neither where it belongs nor what it calls goes on with the
@@ -73,15 +78,15 @@ class CallParts:
     def _add(self, part: dict[str, Any]) -> None:
         index, function = part.get("index"), _function(part)
         own, name = _text(part.get("id")), _text(function.get("name"))
-        call = self._by_index.get(index) if isinstance(index, int) else self.calls[-1] if self.calls else None
+        call = self._by_index.get(index) if isinstance(index, int) else self._calls[-1] if self._calls else None
         if call is None or _is_another(call, own, name, indexed=isinstance(index, int)):
-            call = {"id": "", "name": "", "arguments": ""}
-            self.calls.append(call)
+            call = dict[str, Any](id="", name="", arguments=[])
+            self._calls.append(call)
             if isinstance(index, int):
                 self._by_index[index] = call
         call["id"] = call["id"] or own
         call["name"] = call["name"] or name
-        call["arguments"] += _arguments(function)
+        call["arguments"].append(_arguments(function))
 
 
 def _is_another(call: dict[str, Any], own: str, name: str, *, indexed: bool) -> bool:

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any, TextIO, cast
 
 from apxm.errors import ConfigurationError
-from apxm.tools.schemas import Schema
+from apxm.tools.schemas import Schema, properties_of
 from apxm.tools.settings import Command, ServerSettings
 from apxm.tools.tool import Arguments, ConnectionLostError, ToolAnswer, failed, shown
 from apxm.version import VERSION
@@ -141,8 +141,8 @@ def _offer(tool: Tool) -> Offer:
 
 def _inner(given: Schema | None) -> Schema | None:
     """The schema of what is wrapped in an object with the one field ``result``, as servers do with all but objects."""
-    properties: Mapping[str, Any] = {} if given is None else given.get("properties", {})
-    return cast(Schema, properties["result"]) if set(properties) == {"result"} else given
+    properties = properties_of(given)
+    return properties["result"] if set(properties) == {"result"} else given
 
 
 def _unwrapped(value: Any) -> Any:

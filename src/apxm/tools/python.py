@@ -66,6 +66,8 @@ class PythonTool(CallTool):
         def run() -> None:
             try:
                 future.set_result(work())
+            except StopIteration as error:  # no future takes one
+                future.set_exception(RuntimeError(f"it raised {error!r}"))
             except BaseException as error:
                 future.set_exception(error)
             with suppress(RuntimeError):  # the run is over, and so is its loop

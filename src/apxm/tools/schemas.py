@@ -50,16 +50,15 @@ def misfits(declared: Declaration, taken: Schema | None, given: Schema | None) -
     """What is wrong with a tool that takes an object `taken` and gives a `given`; None is one that does not say."""
     found: list[str] = []
     if taken is not None:
-        properties = cast(dict[str, Schema], taken.get("properties", {}))
+        properties = properties_of(taken)
         open_ended = bool(taken.get("additionalProperties", False))
         for name, given_type in declared.parameters.items():
-            schema = properties.get(name)
-            if schema is None:
+            if name not in properties:
                 if not open_ended:
                     found.append(f"it has no parameter {name!r}{_listed(properties)}")
-            elif not _takes(schema, given_type):
-                found.append(f"its {name!r} is {_said(schema)}, declared as {given_type}")
-        missing = [name for name in cast(list[str], taken.get("required", [])) if name not in declared.parameters]
+            elif not _takes(properties[name], given_type):
+                found.append(f"its {name!r} is {_said(properties[name])}, declared as {given_type}")
+        missing = [name for name in _texts(taken.get("required")) if name not in declared.parameters]
         found += [f"it needs {name!r}, which is not declared" for name in missing]
     if given is not None and not _gives(given, declared.result):
         found.append(f"it gives {_said(given)}, declared as {declared.result}")
@@ -91,11 +90,24 @@ def _kind(type_: Type) -> str:
     return "record" if type_.present.fields is not None else type_.present.name
 
 
-def _types(schema: Schema) -> set[str] | None:
-    types = schema.get("type")
+def properties_of(schema: Schema | None) -> Mapping[str, Any]:
+    """The schemas of the fields of an object; servers write null for none."""
+    found = None if schema is None else schema.get("properties")
+    return cast(Schema, found) if isinstance(found, dict) else {}
+
+
+def _types(schema: Any) -> set[str] | None:
+    """The types that it names; a schema may also be ``true`` alone."""
+    types = cast(Schema, schema).get("type") if isinstance(schema, dict) else None
     if isinstance(types, str):
         return {types}
-    return set(cast(list[str], types)) if isinstance(types, list) else None
+    return set(_texts(types)) or None
+
+
+def _texts(found: object) -> list[str]:
+    """The texts in what should be a list of them."""
+    items = cast("list[object]", found) if isinstance(found, list) else []
+    return [item for item in items if isinstance(item, str)]
 
 
 def _said(schema: Schema) -> str:

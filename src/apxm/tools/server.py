@@ -55,8 +55,18 @@ class Server:
         return ServerTool(self, own, called or f"{self.name}.{own}", limits.timeout_s, limits.max_concurrency)
 
     async def offers(self) -> Mapping[str, Offer]:
-        """The tools that it says it has. Raises `OperationError`."""
-        return await self.ask(lambda connection: connection.offers())
+        """The tools that it says it has. Raises `OperationError`, also where it does not come to their end."""
+        limit_s = self.settings.start_timeout_s
+
+        async def listed(connection: Connection) -> Mapping[str, Offer]:
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await connection.offers()
+            except TimeoutError:
+                message = f"server {self.name!r} did not list its tools within {limit_s:g} s"
+                raise OperationError("timeout", message) from None
+
+        return await self.ask(listed)
 
     async def ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
         """Raises `OperationError`, also where it cannot be begun or ends meanwhile; then the next call begins it
