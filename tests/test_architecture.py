@@ -56,13 +56,8 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3403,
-<<<<<<< HEAD
     "apxm": 1812,  # the files of the package itself
     "backends": 5027,
-=======
-    "apxm": 1812,  # the files of the package itself
-    "backends": 5027,
->>>>>>> main
     "cli": 3476,
     "compiler": 946,
     "config": 1186,
@@ -74,13 +69,8 @@ BUDGETS = {
     "passes": 932,
     "program": 1956,
     "reports": 1246,
-<<<<<<< HEAD
     "runtime": 6287,
     "tools": 1106,
-=======
-    "runtime": 6287,
-    "tools": 1106,
->>>>>>> main
     "simulator": 2652,
     "testing": 962,
     "workloads": 1327,
