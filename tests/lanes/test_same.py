@@ -42,5 +42,12 @@ def test_a_flow_drawn_at_random_is_the_same_in_lanes(seed: int) -> None:
     check(seed)
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(1000, 6000, 500))
+def test_many_flows_are(first: int) -> None:
+    for seed in range(first, first + 500):
+        check(seed)
+
+
 if __name__ == "__main__":
     print(Drawn(int(sys.argv[1])).module())
