@@ -103,10 +103,10 @@ def trust(
 ) -> None:
     """Trust a project's own configuration. Read it first.
 
-    It may then send your prompts, and the keys it names, where it says, and run code: the commands, the Python functions
-    and the servers of its tools, all of which are listed. Trust is needed again after a change that sends them elsewhere,
-    sends more or runs something else: another endpoint, key, header, command or function; not after one of models and
-    limits.
+    It may then send your prompts, and the keys it names, where it says, and run code: the commands, the Python
+    functions and the servers of its tools, all of which are listed. Trust is needed again after a change that sends
+    them elsewhere, sends more or runs something else: another endpoint, key, header, command or function; not after one
+    of models and limits.
 
     \b
     Examples:
