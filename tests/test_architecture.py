@@ -61,7 +61,7 @@ BUDGETS = {
     "config": 1186,
     "ir": 1976,
     "journal": 1358,
-    "language": 4944,
+    "language": 4975,
     "operations": 2211,
     "passes": 932,
     "program": 1956,

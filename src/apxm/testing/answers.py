@@ -81,6 +81,6 @@ def _calls(given: object) -> list[tuple[str, str]] | None:
 
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
+        return re.compile(text, re.DOTALL)  # a prompt has many lines
     except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(f"{text!r} is not a regular expression: {error}") from None
