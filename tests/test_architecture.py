@@ -66,7 +66,7 @@ BUDGETS = {
     "passes": 932,
     "program": 1956,
     "reports": 1246,
-    "runtime": 6245,
+    "runtime": 6254,
     "tools": 1106,
     "simulator": 2652,
     "testing": 962,
