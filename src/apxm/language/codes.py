@@ -64,6 +64,7 @@ CODES: MappingProxyType[str, str] = MappingProxyType(
         "duplicate-label": "Two cases of a `switch` have the same label after trimming and case folding.",
         "missing-case": "A `switch` without `default` has no case for one of the texts that its value can be.",
         "impossible-case": "The value of a `switch` is known never to be the label of this case.",
+        "impossible-comparison": "A value is known never to be the text that it is compared with.",
         "arm-types": "The arms of a bound construct give different types.",
         "missing-return": "A path ends without the `return` that is needed.",
         "misplaced-return": "A `return` stands inside a construct that is neither bound nor last.",

@@ -68,10 +68,7 @@ class FlowConstructs(FlowRepetitions):
             message = f"found `{found}`, expected `str`: `switch` compares text"
             advice = 'make it text: `switch "" + …`' if found.present != STR else "`x as str` fails where it is null"
             self._report.error("wrong-type", message, switch.selector.span, advice)
-        choices = self._expressions.choices_of(switch.selector)
-        if found == VERDICT and (label := VERDICT.field("label")) is not None:
-            choices = label.choices
-        self._labels(switch, choices)
+        self._labels(switch, self._expressions.compared_texts(switch.selector))
         inside = self._inside(switch, place)
         for block in switch.blocks:
             self._block(block, inside)

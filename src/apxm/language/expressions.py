@@ -12,6 +12,7 @@ from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.language.scopes import Scopes
 from apxm.operations.functions import CONCATENATION, FUNCTIONS, ITEM_OF, NEGATION, PART_OF
+from apxm.operations.labels import fold_label, matching_label
 from apxm.operations.signatures import resolve_call
 from apxm.operations.types import (
     BOOL,
@@ -271,6 +272,12 @@ class FlowExpressions:
             case _:
                 return ()
 
+    def compared_texts(self, expression: syntax.Expression) -> tuple[str, ...]:
+        """The same of what is compared with a text, which of a verdict is its label."""
+        if self._types[expression] == VERDICT and (label := VERDICT.field("label")) is not None:
+            return label.choices
+        return self.choices_of(expression)
+
     def assume(self, condition: syntax.Expression, *, holds: bool) -> None:
         """From here to the end of the block, what `condition` says about null where it holds, or does not."""
         self.scopes.assume(present_where(condition, holds, self._types))
@@ -321,7 +328,33 @@ class FlowExpressions:
             what = "compares two " + ("values of one type" if operator in ("==", "!=") else "numbers or two texts")
             mixed = STR in types and VERDICT not in types
             advice = 'make the other side text too: `"" + …`' if mixed else None
+        self._compared(operator, comparison.left, comparison.right)
+        if operator != "in":
+            self._compared(operator, comparison.right, comparison.left)
         return self.applied(operator, types, comparison.right, what, advice)
+
+    def _compared(self, operator: str, value: syntax.Expression, other: syntax.Expression) -> None:
+        """Each text that is written out in `other` is one of those that `value` can be."""
+        choices = self.compared_texts(value)
+        if operator in ("==", "!="):
+            written: Sequence[syntax.Expression] = (other,)
+        elif operator == "in" and isinstance(other, syntax.ListDisplay):
+            written = other.items
+        else:
+            return
+        for item in written if choices else ():
+            if isinstance(item, syntax.Constant) and isinstance(item.value, str) and item.value not in choices:
+                listed = ", ".join(f'"{choice}"' for choice in choices)
+                message = f"this text is never equal: the value is one of {listed}"
+                advice = self._choice_meant(item.value, choices)
+                self._report.error("impossible-comparison", message, item.span, advice)
+
+    def _choice_meant(self, text: str, choices: tuple[str, ...]) -> str | None:
+        folded = {fold_label(choice): choice for choice in choices}
+        meant = matching_label(text, folded)
+        if meant is None:
+            return self._report.near(text, choices)
+        return f'it is written `"{folded[meant]}"`; only a `switch` overlooks capital letters and marks'
 
     def _item(self, item: syntax.Item) -> Type:
         owner = self._whole(item.value)
