@@ -123,7 +123,8 @@ def test_doctor_as_json_has_the_same_without_any_key(
     assert "the-secret" not in ended.out
     found = json.loads(ended.out)
     assert list(found) == [
-        "apxm", "python", "libraries", "event_loop", "open_files", "journals", "configuration", "backends", "error"
+        "apxm", "python", "libraries", "event_loop", "open_files", "journals", "configuration", "backends", "tools",
+        "error",
     ]  # fmt: skip
     assert found["configuration"] == {"path": str(project), "scope": "project", "trusted": False}
     listed = json.loads(apxm("backends", "list", "--json").out)

@@ -134,9 +134,65 @@ def test_again_where_somebody_says_so_it_is(apxm: Apxm, project: Path) -> None:
     assert "2 from the journal" in again.err
 
 
+SERVER = '[mcp.web]\nurl = "http://127.0.0.1:9/mcp"\nheaders = { Authorization = "env:SECRET" }\n'
+
+
+def test_trust_lists_all_that_may_run_and_doctor_what_may_not(
+    apxm: Apxm, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("APXM_TRUST")
+    config = project / ".apxm/config.toml"
+    config.write_text(CONFIG + SERVER)
+    assert "the commands, the Python functions and the servers of its tools" in " ".join(
+        apxm("trust", "-h").out.replace("│", "").split()
+    )
+    trusted = apxm("trust").out
+    tools = [line.split("  (")[0].split() for line in trusted.partition("tools, which may now run:\n")[2].splitlines()]
+    assert tools == [
+        ["search", "python", "functions_of_tests:search"],
+        ["publish", "python", "functions_of_tests:publish"],
+        ["shout", "command", "tr", "a-z", "A-Z"],
+        ["web.*", "url", "http://127.0.0.1:9/mcp"],
+    ]
+    assert f"{config} (trusted)" in apxm("doctor").out
+    config.write_text(CONFIG.replace('"tr"', '"rm"') + SERVER)
+    shown = apxm("doctor").out
+    assert f"{config} (not trusted: read it, then run apxm trust)" in shown
+    lines = shown.partition("\ntools:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines if "not trusted: apxm trust" in line] == ["shout"]
+    assert len(lines) == 4
+    assert json.loads(apxm("doctor", "--json").out)["tools"] == json.loads(apxm("tools", "list", "--json").out)
+    config.write_text(CONFIG + SERVER.replace(":9/", ":8/"))
+    assert "(not trusted: read it" in apxm("doctor").out
+
+
+def test_the_projects_folder_is_that_of_the_file_which_is_chosen(
+    apxm: Apxm, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "my.toml").write_text(CONFIG.replace('"tr", "a-z", "A-Z"', '"./shout.sh"'))
+    (project / "shout.sh").write_text("#!/bin/sh\ntr a-z A-Z\n")
+    (project / "shout.sh").chmod(0o755)
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    config = ("--config", "../my.toml")
+    assert apxm("tools", "call", "search", "--arg", "q=bees", "--arg", "limit=1", *config).out == '["bees 0"]\n'
+    assert apxm("tools", "call", "shout", "--arg", "text=bees", *config).out == f"{SHOUTED}\n"
+    # As does the one in `.apxm`, by whatever way it is found.
+    chosen = ("--config", "../.apxm/config.toml")
+    assert apxm("tools", "call", "search", "--arg", "q=bees", "--arg", "limit=1", *chosen).out == '["bees 0"]\n'
+
+
+def test_what_cannot_be_loaded_is_told_with_its_place_once(apxm: Apxm, project: Path) -> None:
+    (project / "my.toml").write_text('[tools.search]\npython = "no_such_module:search"\n')
+    ended = apxm("tools", "call", "search", "--config", "my.toml")
+    assert ended.status == 2
+    expected = "python: 'no_such_module:search' cannot be loaded: ModuleNotFoundError"
+    assert ended.err.startswith(f"error: my.toml:1: tool 'search': {expected}")
+    assert ended.err.count("my.toml") == 1
+
+
 def test_they_are_listed(apxm: Apxm, project: Path) -> None:
-    server = '[mcp.web]\nurl = "http://127.0.0.1:9/mcp"\nheaders = { Authorization = "env:SECRET" }\n'
-    (project / ".apxm/config.toml").write_text(CONFIG + server)
+    (project / ".apxm/config.toml").write_text(CONFIG + SERVER)
     for command in (("tools",), ("tools", "list")):
         lines = apxm(*command).out.splitlines()
         assert [line.split()[:3] for line in lines] == [

@@ -65,7 +65,7 @@ def test_an_object_in_an_arm_is_the_record_of_the_other_arm(level: int, number: 
     )
     trace = run(text, level, n=number, p={"name": "made", "age": 2.0})
     home = {"city": "Paris", "zip": None}
-    assert trace.result == [{"name": expected, "age": 2.0, "home": home, "tags": []}]
+    assert trace.value == [{"name": expected, "age": 2.0, "home": home, "tags": []}]
 
 
 @LEVELS

@@ -23,6 +23,7 @@ from apxm.journal.reading import read
 from apxm.journal.rows import Started, header_of
 from apxm.journaling import reopen
 from apxm.program.program import Program
+from apxm.runtime.handlers.offer import past_rounds
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop, run_virtually
@@ -498,3 +499,10 @@ def test_a_recording_has_the_calls(tmp_path: Path) -> None:
         return trace.value, [call.split(" at ")[0] for call in box.log]
 
     assert replayed(Real()) == replayed(None) == ("Done.", ["look['a', 5]"])
+
+
+@pytest.mark.parametrize("carried", [None, 1, ["x"], [{"calls": [], "results": []}], [{"text": "", "calls": [1]}]])
+def test_what_an_edited_artifact_carries_as_rounds_fails_the_call(carried: Any) -> None:
+    with pytest.raises(OperationError) as caught:
+        past_rounds(carried)
+    assert caught.value.kind == "wrong_type"

@@ -103,8 +103,10 @@ def trust(
 ) -> None:
     """Trust a project's own configuration. Read it first.
 
-    It may then send your prompts, and the keys it names, where it says. Trust is needed again after a change that sends
-    them elsewhere, or sends more: another endpoint, key or header; not after one of models and limits.
+    It may then send your prompts, and the keys it names, where it says, and run code: the commands, the Python
+    functions and the servers of its tools, all of which are listed. Trust is needed again after a change that sends
+    them elsewhere, sends more or runs something else: another endpoint, key, header, command or function; not after one
+    of models and limits.
 
     \b
     Examples:
@@ -113,11 +115,16 @@ def trust(
     """
     from pathlib import Path
 
+    from apxm.cli.tools import tool_lines
     from apxm.config.inventory import Inventory
     from apxm.config.trust import trust as trust_file
 
     path = trust_file(Path(file) if file else None)
-    write("\n".join([f"trusted: {printable(str(path))}", *backend_lines(Inventory(path))]))
+    inventory = Inventory(path)
+    lines = [f"trusted: {printable(str(path))}", *backend_lines(inventory)]
+    if tools := tool_lines(inventory, indent="  "):
+        lines += ["", "tools, which may now run:", *tools]
+    write("\n".join(lines))
 
 
 def backend_lines(inventory: Inventory, indent: str = "") -> list[str]:

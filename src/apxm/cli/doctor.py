@@ -18,7 +18,7 @@ _LIBRARIES = ("msgspec", "pyqwest", "typer", "uvloop")
 
 
 def doctor(json: JSON = False, config: Config = None) -> None:
-    """Show versions, the configuration and its backends.
+    """Show versions, the configuration, its backends and its tools.
 
     No key is ever shown, only whether it is set.
 
@@ -32,6 +32,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
 
     from apxm import __version__
     from apxm.cli.backends import backend_entries
+    from apxm.cli.tools import tool_entries
     from apxm.config.files import Scope, find_file
     from apxm.config.inventory import Inventory
     from apxm.config.journal_settings import runs_folder
@@ -51,6 +52,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
         "journals": str(runs_folder()),
         "configuration": None,
         "backends": None,
+        "tools": None,
         "error": None,
     }
     inventory: Inventory | None = None
@@ -64,6 +66,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
         inventory = Inventory(config)
         limits = [{"limits": known.limits} for known in inventory.backends.values()]
         found["backends"] = [a | b for a, b in zip(backend_entries(inventory), limits, strict=True)]
+        found["tools"] = tool_entries(inventory)
     except ConfigurationError as error:
         refused = error
         found["error"] = {"where": error.where, "message": error.message, "hint": error.hint}
@@ -76,6 +79,7 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
     """What was `found`, for people. `looked` says whether it is known which configuration counts; there is no
     `inventory` where that cannot be read."""
     from apxm.cli.backends import backend_lines
+    from apxm.cli.tools import tool_lines
     from apxm.reports.tables import aligned
 
     python, files = found["python"], found["open_files"]
@@ -101,18 +105,21 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
     lines += aligned([[printable(known.name), _limits(known.limits)] for known in backends])
     if ways := [[printable(k.name), _way(k.info.endpoint)] for k in backends if k.info.endpoint]:
         lines += ["", "proxies:", *aligned(ways)]
+    if tools := tool_lines(inventory, indent="  "):
+        lines += ["", "tools:", *tools]
     return [line.rstrip() for line in lines]
 
 
 def _configuration(entry: dict[str, Any] | None, inventory: Inventory | None) -> str:
-    """The configuration's place, and whether a project's own, which needs trust, has it for all of its backends."""
+    """The configuration's place, and whether a project's own, which needs trust, has it for all that it sets up."""
     from apxm.config.files import user_file
 
     if entry is None:
         return f"none; looked for .apxm/config.toml here and above, and for {user_file()}"
     if entry["trusted"] is None or inventory is None:
         return entry["path"]
-    trusted = all(known.trusted for known in inventory.backends.values())
+    sections = (inventory.backends, inventory.tools, inventory.servers)
+    trusted = all(known.trusted for section in sections for known in section.values())
     return f"{entry['path']} ({'trusted' if trusted else 'not trusted: read it, then run apxm trust'})"
 
 

@@ -11,6 +11,7 @@ from apxm.cli import exits
 from apxm.cli import options as o
 from apxm.cli.output import write
 from apxm.cli.terminal import note
+from apxm.reports.summary import count
 from apxm.source import printable
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def list_tools(json: o.JSON = False, config: o.Config = None) -> None:
     from apxm.reports.structs import as_json
 
     inventory = Inventory(config)
-    write(as_json(tool_entries(inventory)) if json else "\n".join(tool_lines(inventory)), json)
+    lines = tool_lines(inventory) or ["no tools are set up; [tools.NAME] in a configuration does that (docs/tools.md)"]
+    write(as_json(tool_entries(inventory)) if json else "\n".join(lines), json)
 
 
 @tools_app.command("call")
@@ -121,7 +123,8 @@ def check_tools(
             for flaw in tool["flaws"]:
                 write(printable(f"  {flaw}"))
     wrong = sum(bool(tool["flaws"]) for tool in found)
-    note(f"{len(found)} tools: {wrong} do not fit" if wrong else f"{len(found)} tools, all fit")
+    fit = "all fit" if not wrong else f"{wrong} {'does' if wrong == 1 else 'do'} not fit"
+    note(f"{count(len(found), 'tool')}, {fit}")
     if wrong:
         raise typer.Exit(exits.FAILED)
 
@@ -141,8 +144,8 @@ async def _looked_at(toolbox: Toolbox, needed: dict[str, Declaration | None]) ->
         await toolbox.close()
 
 
-def tool_lines(inventory: Inventory) -> list[str]:
-    """One line per tool and server."""
+def tool_lines(inventory: Inventory, indent: str = "") -> list[str]:
+    """One line per tool and server; none where none is set up."""
     from apxm.reports.tables import aligned
 
     rows = [
@@ -155,7 +158,7 @@ def tool_lines(inventory: Inventory) -> list[str]:
         ]
         for entry in tool_entries(inventory)
     ]
-    return aligned(rows, "") or ["no tools are set up; [tools.NAME] in a configuration does that (docs/tools.md)"]
+    return aligned(rows, indent) if rows else []
 
 
 def tool_entries(inventory: Inventory) -> list[dict[str, Any]]:

@@ -133,9 +133,12 @@ class KnownTool(Generic[AnyTool]):
 
     @property
     def folder(self) -> str | None:
-        """Where its modules and programs are looked for besides: the project's own folder."""
-        project = self.file.scope is not Scope.USER and self.file.path.parent.name == PROJECT_FILE.parent.name
-        return os.path.abspath(self.file.path.parent.parent) if project else None
+        """Where its modules and programs are looked for besides: the project's folder, which is the one that `.apxm`
+        lies in, and that of any other file. The user's own file is of no project."""
+        if self.file.scope is Scope.USER:
+            return None
+        folder = self.file.path.absolute().parent
+        return os.path.abspath(folder.parent if folder.name == PROJECT_FILE.parent.name else folder)
 
     def must_be_trusted(self) -> None:
         """Raises `UntrustedConfigurationError`, which says what would happen."""

@@ -54,9 +54,9 @@ class RunOptions(RunLimits):
     """What a caller says about a run: its limits, and who listens."""
 
     seed: int = 0
+    """Draws the pauses between retries."""
     files: ContentFiles | None = None
     """What its calls may read; None is what belongs to its program and its arguments."""
-    """Draws the pauses between retries."""
     output: Callable[[str], None] | None = None
     """Called with each line the program prints, in program order, as soon as it is printed."""
     on_text: Callable[[TextPart], None] | None = None

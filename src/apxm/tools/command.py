@@ -75,7 +75,7 @@ class CommandTool(CallTool):
         try:
             path = {**os.environ, **self._environment()}.get("PATH")
         except ConfigurationError as error:
-            return [str(error)]
+            return [error.message]  # whoever asks knows the place
         return [] if shutil.which(program, path=path) else [f"there is no program {program!r} that can be run"]
 
 

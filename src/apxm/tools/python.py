@@ -82,7 +82,7 @@ class PythonTool(CallTool):
         try:
             function = self._function
         except ConfigurationError as error:
-            return [str(error)]
+            return [error.message]  # whoever asks knows the place
         return [] if declared is None else _misfits(function, declared)
 
 

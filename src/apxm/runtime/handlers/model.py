@@ -35,7 +35,7 @@ from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator
 from apxm.runtime.failures import EndpointFailures
 from apxm.runtime.gates import Gate
-from apxm.runtime.handlers.offer import Offer, past_round
+from apxm.runtime.handlers.offer import Offer, past_rounds
 from apxm.runtime.listing import missing_models
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
@@ -236,7 +236,7 @@ class ModelCall(WaitingOperation):
             attachments,
         )
         if self.offer is not None and self._rounds is not None:
-            rounds = tuple(map(past_round, self._rounds(values)))
+            rounds = past_rounds(self._rounds(values))
             return replace(made, tools=self.offer.tools, rounds=rounds, may_call=len(rounds) < self._most_rounds)
         if self._constant:
             self._made, self._made_for = made, form.reasons

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from apxm.backends.dialogue import OfferedTool, RequestedCall, Round
+from apxm.errors import OperationError
 from apxm.operations.answers import as_said
 from apxm.operations.labels import fold_label, matching_label
 from apxm.operations.plain import plain
@@ -55,8 +56,16 @@ class Offer:
         return tool, plain(as_said(arguments, type_), type_, "arguments")
 
 
-def past_round(entry: Mapping[str, Any]) -> Round:
-    """A round, as the program carries it."""
+def past_rounds(carried: Value) -> tuple[Round, ...]:
+    """The rounds so far, as the program carries them. Raises `OperationError` where an artifact was made that carries
+    something else."""
+    try:
+        return tuple(map(_past_round, cast("list[Any]", carried)))
+    except (LookupError, TypeError, ValueError):
+        raise OperationError("wrong_type", "`rounds` holds what are no rounds of calls") from None
+
+
+def _past_round(entry: Mapping[str, Any]) -> Round:
     calls = [RequestedCall(call["id"], call["name"], _sent(call["arguments"])) for call in entry["calls"]]
     return Round(entry["text"], tuple(calls), tuple(map(text_form, entry["results"])))
 
