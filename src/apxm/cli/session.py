@@ -7,6 +7,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from shlex import quote
 from time import perf_counter
 
 import typer
@@ -32,6 +33,7 @@ from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import real_loop
+from apxm.runtime.recording import Recorder
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
@@ -240,9 +242,22 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
     if not shown.quiet:
         note(summary_line(result.metrics))
         if recorder and not failure and trace.status is not Status.SUCCEEDED:
-            note(f"`apxm resume {result.run_id}` goes on from here")
+            note(printable(_way_on(recorder)))
     if unwritten is not None and not isinstance(unwritten, OutputClosedError):
         raise unwritten
+
+
+def _way_on(recorder: Recorder) -> str:
+    """How a run that ended early goes on, which takes somebody's word for what became of its `unknown` operations."""
+    command, unknown = f"apxm resume {recorder.run_id}", recorder.unknown
+    if not unknown:
+        return f"`{command}` goes on from here"
+    redo = " ".join(f"--redo {quote(path)}" for path in unknown)
+    them = "it" if len(unknown) == 1 else "them"
+    return (
+        f"{', '.join(unknown)} began, and nobody knows what came of {them}: `{command} {redo}` makes {them} again and "
+        f"goes on from here; `--assume {quote(unknown[0])}=VALUE` instead says what it gave"
+    )
 
 
 async def _execute(session: Session, progress: ProgressLine) -> tuple[Trace, int]:
