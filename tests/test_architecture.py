@@ -27,6 +27,7 @@ EDGE = [
     {"simulator", "testing", "journaling"},
     {"session"},
     {"workloads", "api"},
+    {"lanes"},
     {"apxm"},
     {"cli"},
     {"__main__"},
@@ -35,6 +36,7 @@ EDGE = [
 
 ONLY_IN = {
     "wcwidth": {"source"},
+    "greenlet": {"lanes"},
     "lark": set(),  # a tool of development: the tables it makes are part of the package
     "re2": {"operations"},
     "pyqwest": {"backends"},
@@ -54,19 +56,20 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3403,
-    "apxm": 1785,  # the files of the package itself
+    "apxm": 1812,  # the files of the package itself
     "backends": 5027,
     "cli": 3518,
     "compiler": 946,
     "config": 1189,
     "ir": 1976,
     "journal": 1358,
-    "language": 4975,
-    "operations": 2211,
+    "lanes": 4182,
+    "language": 5060,
+    "operations": 2216,
     "passes": 932,
     "program": 1956,
     "reports": 1246,
-    "runtime": 6282,
+    "runtime": 6324,
     "tools": 1107,
     "simulator": 2652,
     "testing": 962,

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         UntrustedConfigurationError,
         UsageError,
     )
+    from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
+    from apxm.lanes.flow import each, flow
+    from apxm.lanes.marks import pure, step, thread
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
@@ -78,15 +81,26 @@ __all__ = [
     "UntrustedConfigurationError",
     "UsageError",
     "__version__",
+    "ask",
     "compile",
     "compile_text",
+    "each",
+    "flow",
     "load",
+    "plan",
     "preview_resume",
+    "pure",
+    "reason",
+    "reflect",
     "resume",
     "resume_async",
     "run",
     "run_async",
     "save",
+    "step",
+    "think",
+    "thread",
+    "verify",
 ]
 
 _HOMES = {
@@ -96,6 +110,9 @@ _HOMES = {
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
+    "apxm.lanes.asking": "ask plan reason reflect think verify",
+    "apxm.lanes.flow": "each flow",
+    "apxm.lanes.marks": "pure step thread",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import asynccontextmanager, closing, suppress
 from functools import wraps
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("apxm")
 P = ParamSpec("P")
+T = TypeVar("T")
 
 Path = str | os.PathLike[str]
 
@@ -159,10 +160,10 @@ async def run_async(
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     run_id = new_run_id(time())
-    async with _opened(backends, told.selection, tools, problems) as (pool, toolbox):
+    async with opened(backends, told.selection, tools, problems) as (pool, toolbox):
         with problems:
             session = Session(
-                LoadedProgram(program), chosen, inputs, _watched(told, run_id), pool,
+                LoadedProgram(program), chosen, inputs, watched(told, run_id), pool,
                 tools=toolbox, run_id=run_id, begun=begun,
             )  # fmt: skip
             await session.link()
@@ -171,7 +172,7 @@ async def run_async(
             folder = "" if journal_dir is None else f", journal_dir={os.fspath(journal_dir)!r}"
             again = f"apxm.resume({run_id!r}{folder})"
             logger.info("run %s is journaled in %s; %s goes on with it", run_id, session.recorder.path, again)
-        return await _executed(session)
+        return await executed(session)
 
 
 async def resume_async(
@@ -216,12 +217,12 @@ async def resume_async(
     with closing(earlier.recorder) as recorder:
         for warning in earlier.warnings:
             warn(warning.render())
-        told = _watched(earlier.told.but(said), recorder.run_id)
-        async with _opened(backends, told.selection, tools, Problems()) as (pool, toolbox):
+        told = watched(earlier.told.but(said), recorder.run_id)
+        async with opened(backends, told.selection, tools, Problems()) as (pool, toolbox):
             session = Session.resumed(earlier, told, pool, begun, toolbox)
             await session.link()
             logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)
-            return await _executed(session)
+            return await executed(session)
 
 
 def preview_resume(
@@ -254,35 +255,40 @@ _STOPPED_ITERATION = ("coroutine raised StopIteration",)
 """What Python makes of a `StopIteration` that leaves a coroutine: for whoever is outside, it is none of its own."""
 
 
-def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
+def blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
     """A function for callers without an event loop; it raises `UsageError` inside of one."""
     name = function.__name__.removesuffix("_async")
 
     @wraps(function)
-    def blocking(*arguments: P.args, **options: P.kwargs) -> Result:
-        with suppress(RuntimeError):
-            asyncio.get_running_loop()
-            raise UsageError(
-                f"apxm.{name} cannot be called inside a running event loop", hint=f"await apxm.{name}_async(…) there"
-            )
-        with asyncio.Runner(loop_factory=real_loop) as runner:
-            try:
-                return runner.run(function(*arguments, **options))
-            except RuntimeError as error:
-                if error.args == _STOPPED_ITERATION and isinstance(error.__cause__, StopIteration):
-                    raise error.__cause__ from None
-                raise
+    def called(*arguments: P.args, **options: P.kwargs) -> Result:
+        return to_the_end(function(*arguments, **options), f"apxm.{name}")
 
-    blocking.__name__ = blocking.__qualname__ = name
-    return blocking
+    called.__name__ = called.__qualname__ = name
+    return called
 
 
-run = _blocking(run_async)
-resume = _blocking(resume_async)
+def to_the_end(running: Coroutine[Any, Any, T], name: str) -> T:
+    """What comes of `running`, for a caller without an event loop, who called `name`. Raises `UsageError` inside of
+    one."""
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        running.close()
+        raise UsageError(f"{name} cannot be called inside a running event loop", hint=f"await {name}_async(…) there")
+    with asyncio.Runner(loop_factory=real_loop) as runner:
+        try:
+            return runner.run(running)
+        except RuntimeError as error:
+            if error.args == _STOPPED_ITERATION and isinstance(error.__cause__, StopIteration):
+                raise error.__cause__ from None
+            raise
+
+
+run = blocking(run_async)
+resume = blocking(resume_async)
 
 
 @asynccontextmanager
-async def _opened(
+async def opened(
     given: BackendPool | None,
     selection: Selection,
     functions: Mapping[str, Callable[..., Any]] | None,
@@ -305,7 +311,7 @@ async def _opened(
             await pool.close()
 
 
-async def _executed(session: Session) -> Result:
+async def executed(session: Session) -> Result:
     session.prepared()
     try:
         trace = await session.execute()
@@ -321,7 +327,7 @@ async def _executed(session: Session) -> Result:
     return result
 
 
-def _watched(told: Invocation, run_id: str) -> Invocation:
+def watched(told: Invocation, run_id: str) -> Invocation:
     """The invocation, with each call logged where somebody reads the log at DEBUG."""
     if not logger.isEnabledFor(logging.DEBUG):
         return told

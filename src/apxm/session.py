@@ -109,8 +109,12 @@ class Session:
     """What came before that."""
 
     def __post_init__(self) -> None:
-        self.run = Run(self.program, self.flow, self.inputs, self.pool, self.told.options, self.tools)
+        self.run = self.new_run()
         self._validated = self.begun
+
+    def new_run(self) -> Run:
+        """The run itself."""
+        return Run(self.program, self.flow, self.inputs, self.pool, self.told.options, self.tools)
 
     @classmethod
     def resumed(

@@ -50,6 +50,25 @@ PEOPLE = """
 
 
 @LEVELS
+@pytest.mark.parametrize(("number", "expected"), [(1, "made"), (2, "x2")])
+def test_an_object_in_an_arm_is_the_record_of_the_other_arm(level: int, number: int, expected: str) -> None:
+    text = (
+        PEOPLE
+        + """
+        agent A {
+            @entry flow main(n: int, p: Person) -> list[Person] {
+                if n == 1 { return [p] } else { return [{"age": n, "name": "x" + n}] } -> people
+                return people
+            }
+        }
+        """
+    )
+    trace = run(text, level, n=number, p={"name": "made", "age": 2.0})
+    home = {"city": "Paris", "zip": None}
+    assert trace.value == [{"name": expected, "age": 2.0, "home": home, "tags": []}]
+
+
+@LEVELS
 def test_an_object_that_is_written_out_takes_the_defaults_in_the_order_of_the_fields(level: int) -> None:
     text = (
         PEOPLE

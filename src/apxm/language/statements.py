@@ -9,6 +9,7 @@ from typing import NamedTuple
 from apxm.language import syntax
 from apxm.language.declarations import Findings
 from apxm.language.expressions import FlowExpressions
+from apxm.language.literal_arms import given_by_others, misfit, take, writes_object
 from apxm.language.records import resolve
 from apxm.language.report import UNKNOWN
 from apxm.operations.functions import FUNCTIONS
@@ -84,10 +85,27 @@ class FlowStatements(ABC):
     def _settle(self, destination: Destination) -> None:
         """Is called behind the last of what gives `destination` a value."""
         if destination.arms:
+            self._make_records(destination)
             destination.joined = self._join(destination.arms)
         if destination.takes_value:
             for construct in destination.through:
                 self._findings.results[construct] = destination.type
+
+    def _make_records(self, destination: Destination) -> None:
+        """Objects that arms of `destination` write out become the record that its other arms give."""
+        arms, types = destination.arms, self._findings.types
+        expected = given_by_others(arms)
+        if expected is None:
+            return
+        for number, (value, _) in enumerate(arms):
+            if not writes_object(value):
+                continue
+            if flaw := misfit(value, expected, types):
+                message = f"this is no `{expected}`, which the other arms give: {flaw}"
+                self._report.error("arm-types", message, value.span, "`… as json` behind it makes json of all arms")
+            else:
+                take(value, expected, types)
+            arms[number] = value, expected
 
     def _join(self, arms: list[tuple[syntax.Expression, Type]]) -> Type:
         types = [found for _, found in arms]

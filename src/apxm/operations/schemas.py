@@ -44,7 +44,7 @@ def answer_format(expected: Type, choices: Sequence[str] = ()) -> AnswerFormat:
     """The format of an answer of type `expected`, or of one that is exactly one of `choices`."""
     inner = _one_of(choices) if choices else schema_of(expected)
     whole = inner if expected.fields is not None and not choices else _object({ANSWER: inner})
-    name = _NO_NAME.sub("_", "choice" if choices else str(expected)).strip("_")[:_LONGEST_NAME] or ANSWER
+    name = plain_name("choice" if choices else str(expected))
     return AnswerFormat(name, _written(whole), strict=not holds_json(expected))
 
 
@@ -62,6 +62,11 @@ def _argument(field: RecordField) -> dict[str, Any]:
     if field.default is not None:
         schema = {**schema, "default": json.loads(field.default)}
     return {"description": field.description, **schema} if field.description else schema
+
+
+def plain_name(name: str) -> str:
+    """A name as `AnswerFormat` has it."""
+    return _NO_NAME.sub("_", name).strip("_")[:_LONGEST_NAME] or ANSWER
 
 
 def schema_of(expected: Type) -> dict[str, Any]:

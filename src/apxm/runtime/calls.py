@@ -150,6 +150,19 @@ class Calls:
             self._slots.clear(left)
             self._released = None
 
+    def give_up(self, call: Call) -> None:
+        """Nobody wants the answer to a call any more: it is cancelled, wherever it is, and nothing of it is
+        reported."""
+        if call.phase is OVER:
+            return
+        if call.phase is QUEUED:
+            self._slots.forget(call)
+        elif call.phase is UNAFFORDABLE:
+            self.unaffordable.remove(call)
+        self._aside.pop(call, None)
+        self._give_up(call, self._now())
+        self.unfinished -= 1
+
     # --- what follows ----------------------------------------------------------------------------------------------
 
     def proceed(self) -> None:

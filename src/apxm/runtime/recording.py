@@ -179,6 +179,14 @@ class Recorder:
         self._began.add(path)
         self._append(Started(path, digest, f"{self.run_id}/{path}"), then, urgent)
 
+    def kept(self, path: str, request: object, name: str, value: Value) -> None:
+        """What came of something that a run did itself, and that is not to be done again; `recorded` finds it."""
+        self._append(Answered(path, request_digest(request, name, None), value, name))
+
+    def begun(self, path: str, request: object, name: str, then: Then) -> None:
+        """As `started`, of something that a run is about to do itself."""
+        self._append(Started(path, request_digest(request, name, None), f"{self.run_id}/{path}"), then, True)
+
     def printed(self, number: int, line: str) -> None:
         if self._history is None or number not in self._history.printed:
             self._journal.append(Printed(number, line))

@@ -65,18 +65,18 @@ class Run:
         self._handlers = program.handlers
         self._flow = flow
         self._arguments = arguments
-        self._state = State(program.program, program.plans, self._emit, CLOCKED_INLINE)
+        self._state = self._new_state(program)
         self._state.ends_at_failure = self._options.on_error == "cancel"
         self._state.max_open_turns = self._options.max_open_turns
         self._linked = program.linked(flow)
         self.files = self._options.files or (
             ContentFiles.of(_path_of(program.program), flow, arguments) if self._linked.sends_content else NO_FILES
         )
-        binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
+        self._binding = Binding(pool, tools, program.declarations, self._options.seed, self.files, self._warn_of)
         self._providers: dict[Hashable, Provider] = {}
         self._unlinked = Problems()
         for key, (operation, *_) in self._linked.needs.items():
-            if (provider := self._unlinked.of(partial(operation.bind, binding), None)) is not None:
+            if (provider := self._unlinked.of(partial(operation.bind, self._binding), None)) is not None:
                 self._providers[key] = provider
         if self._linked.sends_content:
             self._link_content(program.program)
@@ -159,10 +159,11 @@ class Run:
             WATCH.begin(loop)
         try:
             if self._ending is None:
-                self._state.start(self._flow.plan, self._arguments)
+                self._begin()
                 enter(calls.proceed, self._abort)
                 await self._finished
         finally:
+            self._end()
             if overall is not None:
                 overall.cancel()
             if not virtual:
@@ -180,6 +181,16 @@ class Run:
             if self._error is not None:
                 raise self._error
         return trace
+
+    def _new_state(self, program: LoadedProgram) -> State:
+        return State(program.program, program.plans, self._emit, CLOCKED_INLINE)
+
+    def _begin(self) -> None:
+        """Makes the first operations ready."""
+        self._state.start(self._flow.plan, self._arguments)
+
+    def _end(self) -> None:
+        """Nothing more is begun, and nothing in flight is cancelled yet."""
 
     def _new_calls(self, clock: RankedClock, attempts: Attempts) -> Calls:
         options, recorder = self._options, self._recorder
@@ -208,7 +219,9 @@ class Run:
         """`begin`, which where somebody wants to know says before which operation asks. A journal does not know."""
         if not any(provider.by_operation for provider in self._providers.values()):
             return begin
+        return self._named(begin)
 
+    def _named(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
         def begin_named(call: Call) -> None:
             if call.provider.by_operation:
                 path = self.trace.path_of(call.frame.index, call.node)

@@ -120,6 +120,14 @@ class Slots:
 
         self._timers[gate] = when, self._clock.call_at(when, due, START)
 
+    def forget(self, call: Call) -> None:
+        """A call does not wait any more."""
+        for queue in self._queues.values():
+            kept = [entry for entry in queue if entry[2] is not call]
+            if len(kept) < len(queue):
+                queue[:] = kept
+                heapq.heapify(queue)
+
     @property
     def waiting(self) -> list[Call]:
         """All that wait, those of one gate in the order in which they would go."""

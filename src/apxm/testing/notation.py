@@ -25,8 +25,8 @@ _BLANK = re.compile(r"\s*")
 _FLOW = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)?", re.ASCII)
 _NAME = re.compile(r"([A-Za-z_]\w*)\s*:", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_]\w*|\S", re.ASCII)
-_NUMBER = re.compile(r"[0-9]+")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min)\b")
+_NUMBER = re.compile(r"[0-9]{1,9}(?![0-9])")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)\s*(ms|s|min)\b")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 _BROKEN = "as the example says"
 

@@ -1,0 +1,248 @@
+"""`flow` and `each`: what makes a function of ordinary Python a program whose calls overlap."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from apxm.api import to_the_end
+from apxm.lanes import asking
+from apxm.lanes.known import is_users
+from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
+from apxm.lanes.marks import PURE, Step, thread
+from apxm.lanes.rewriting import PREFIX
+from apxm.lanes.roles import UNKNOWN, Role, Summary
+from apxm.lanes.run import RUN, Asked
+from apxm.lanes.running import run_flow
+from apxm.lanes.touching import Touching
+from apxm.lanes.twins import Twins
+from apxm.session import Result
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` does
+    """The items of a loop whose iterations are promised to be independent, but for what they commit in order.
+
+    In a flow an iteration that waits for a model lets the next ones begin; anywhere else it is plain iteration.
+    `lookahead` says how many iterations may run ahead of one that may leave the loop; their work is thrown away where
+    it does.
+    """
+
+    __slots__ = ("items", "lookahead")
+
+    def __init__(self, items: Iterable[T], lookahead: int | None = None) -> None:
+        self.items = items
+        self.lookahead = lookahead
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+
+def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool) -> object:
+    """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
+    lane = LANE.get()
+    if lane is None:
+        return _plainly(items, body)
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
+    place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+    most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late).run(iter(items))
+
+
+def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
+    for item in items:
+        left = body(item)
+        if left is not None:
+            return left
+    return None
+
+
+def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> list[Any]:
+    """What `body` gives for all items, each a list, in their order."""
+    lane = LANE.get()
+    if lane is None:
+        return [part for item in items for part in body(item)]
+    found: dict[int, list[Any]] = {}
+
+    def kept(item: tuple[int, Any]) -> None:
+        found[item[0]] = body(item[1])
+
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late).run(enumerate(items))
+    return [part for index in sorted(found) for part in found[index]]
+
+
+def _begin(function: Callable[..., Any], *arguments: Any, **options: Any) -> object:
+    """Begins a call whose answer is bound later; what is no call of a model is done at once."""
+    name = asking.NAMES.get(function)
+    if name is None or LANE.get() is None:
+        return function(*arguments, **options)
+    prompt, *context = arguments
+    return asking.begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+def _end(first: object, *others: object) -> Any:
+    """The answer of a call that was begun; where that failed, the `others` are not wanted any more."""
+    if not isinstance(first, Asked):
+        return first
+    try:
+        return asking.answer(first)
+    except BaseException:
+        for other in others:
+            if isinstance(other, Asked):
+                RUN.get().drop(other)
+        raise
+
+
+def _role_of(function: object) -> Role | None:
+    if function is each:
+        return Role(each=True)
+    if isinstance(function, types.FunctionType) and function in asking.ALL:
+        return Role(asks=True)
+    if _sees_to_itself(function):
+        return Role(summary=Summary())
+    return UNKNOWN if isinstance(function, Flow) else None
+
+
+def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    if isinstance(function, Flow):
+        return function.lanes
+    return function if _sees_to_itself(function) else TWINS.of(function)
+
+
+def _sees_to_itself(function: object) -> bool:
+    """Whether a function needs no waits put in, or has them already."""
+    ours = any(function is each for each in (*asking.ALL, thread))
+    return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
+
+
+_touching = Touching(_twin)
+TWINS = Twins(
+    {
+        f"{PREFIX}{name}": function
+        for name, function in {
+            "begin": _begin,
+            "Broke": Broke,
+            "call": _touching.call,
+            "call_at_turn": _touching.call_at_turn,
+            "call_free": _touching.call_free,
+            "end": _end,
+            "gather": _gather,
+            "isinstance": isinstance,
+            "iterate": _touching.iterate,
+            "later": _touching.later,
+            "later_call": _touching.later_call,
+            "later_change": _touching.later_change,
+            "later_item": _touching.later_item,
+            "NameError": NameError,
+            "made_dict": dict,
+            "made_iter": iter,
+            "made_set": set,
+            "manage": _touching.manage,
+            "own": _touching.own,
+            "Returned": Returned,
+            "run_each": _run_each,
+            "touch": _touching.touch,
+            "turn": _touching.turn,
+            "turn_of": _touching.turn_of,
+            **{
+                f"i{name}": getattr(operator, f"i{method}")
+                for name, method in {
+                    "add": "add", "sub": "sub", "mult": "mul", "div": "truediv", "floordiv": "floordiv", "mod": "mod",
+                    "pow": "pow", "lshift": "lshift", "rshift": "rshift", "bitor": "or", "bitand": "and",
+                    "bitxor": "xor", "matmult": "matmul",
+                }.items()
+            },
+        }.items()
+    },
+    _role_of,
+)  # fmt: skip
+
+
+def users(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """A traceback without what is ours, and what ran it: the user's own lines."""
+    entries: list[types.TracebackType] = []
+    while traceback is not None:
+        if is_users(traceback.tb_frame.f_code.co_filename):
+            entries.append(traceback)
+        traceback = traceback.tb_next
+    found: types.TracebackType | None = None
+    for entry in reversed(entries):
+        found = types.TracebackType(found, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return found
+
+
+class Flow(Generic[P, R]):
+    """A function of ordinary Python whose calls of models overlap, as far as its loops promise that they may."""
+
+    def __init__(self, function: Callable[P, R], options: dict[str, Any] | None = None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._options = options or {}
+        TWINS.of(function)  # what has no meaning in lanes is told of now
+
+    def __repr__(self) -> str:
+        return f"<flow {self.function.__qualname__}>"
+
+    @property
+    def lanes(self) -> Callable[P, R]:
+        """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
+        return TWINS.of(self.function) or self.function
+
+    def using(self, **options: Any) -> Flow[P, R]:
+        """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
+        return Flow(self.function, {**self._options, **options})
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """A method that is a flow, of an instance."""
+        if instance is None:
+            return self
+        return Flow(types.MethodType(self.function, instance), self._options)
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        """Runs it, and gives what it returns; inside of another flow it is part of that one's run."""
+        if LANE.get() is not None:
+            return self.lanes(*arguments, **named)
+        return self.run(*arguments, **named).value  # type: ignore[return-value]  # a run keeps it as it is
+
+    def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
+        event loop."""
+        name = f"{self.function.__name__}.run"
+        try:
+            return to_the_end(self._run(lambda: self.lanes(*arguments, **named)), name)
+        except BaseException as error:
+            raise error.with_traceback(users(error.__traceback__)) from error.__cause__
+
+    async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        """As `run`, inside the caller's event loop."""
+        try:
+            return await self._run(lambda: self.lanes(*arguments, **named))
+        except BaseException as error:
+            raise error.with_traceback(users(error.__traceback__)) from error.__cause__
+
+    def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
+        """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was
+        answered is not asked again. Raises `JournalError` where it asks something else than it did."""
+        return to_the_end(self.resume_async(run_id, *arguments, **named), f"{self.function.__name__}.resume")
+
+    async def resume_async(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
+        """As `resume`, inside the caller's event loop."""
+        return await self._run(lambda: self.lanes(*arguments, **named), run_id)
+
+    async def _run(self, main: Callable[[], R], earlier: str | None = None) -> Result:
+        code = self.function.__code__
+        return await run_flow(main, self.function.__qualname__, code.co_filename, self._options, earlier)
+
+
+def flow(function: Callable[P, R]) -> Flow[P, R]:
+    """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
+    return Flow(function)

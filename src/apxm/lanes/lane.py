@@ -1,0 +1,491 @@
+"""Lanes: threads of control of one run, each a greenlet, of which one at a time runs Python.
+
+A lane that waits is *parked*: its greenlet has switched to the *hub*'s, the one of the event loop, which resumes
+whoever is ready. So nothing of a lane runs beside another one, and between two waits nothing changes behind its back.
+
+The lanes of an `each` open one after the other, each when the one before it has parked: so what iterations do before
+their first call happens in the order of the program. What they do to anything that outlives them waits for their turn,
+which comes when all earlier ones are over.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar, copy_context
+from types import CodeType
+from typing import Any, NamedTuple
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from apxm.errors import UsageError
+from apxm.lanes.known import CONTAINERS
+
+LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
+"""The lane that this code runs in. A thread has a context of its own, and so none."""
+
+
+class Effect(NamedTuple):
+    """Something that a lane does to what outlives it, kept until its turn."""
+
+    owner: Lane | None
+    """The lane in which what it touches was made; None where nobody knows."""
+    function: Callable[..., object]
+    arguments: tuple[Any, ...]
+
+
+class Lane:
+    """The flow itself, or one iteration of an `each`."""
+
+    __slots__ = (
+        "before",
+        "cancelled",
+        "counts",
+        "effects",
+        "ended",
+        "greenlet",
+        "hub",
+        "in_head",
+        "index",
+        "loop",
+        "over",
+        "owned",
+        "pending",
+        "written",
+    )
+
+    def __init__(self, hub: Hub, main: Callable[[Lane], object], loop: EachRun | None = None, index: int = 0) -> None:
+        """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0."""
+        self.hub = hub
+        self.loop = loop
+        self.index = index
+        self.in_head = True
+        """Whether it has not called a model yet: so far, the lanes of a loop run one after the other, in order."""
+        self.cancelled = False
+        self.over = False
+        self.owned: dict[int, object] = {}
+        """The objects that were made in it, by `id`; it holds them, so that no other object gets the same."""
+        self.effects: list[Effect] = []
+        """What waits for its turn, in order."""
+        self.written: list[str] = []
+        """What it wrote to standard output before its turn."""
+        self.before: tuple[int, ...] = () if loop is None else loop.opener.frontier
+        """The operations of the run that its next one comes behind."""
+        self.ended: tuple[int, ...] = ()
+        """Those of its own that have come to an end since its last one began."""
+        self.counts: dict[str, int] = {}
+        """How often each call site asked, by its path."""
+        self.pending: dict[int, object] = {}
+        """What it asked and has not got yet, by the operation's number."""
+
+        def begin(_outcome: object) -> object:
+            return main(self)
+
+        self.greenlet = greenlet(begin, hub.greenlet)
+        context = copy_context()
+        context.run(LANE.set, self)
+        self.greenlet.gr_context = context
+
+    @property
+    def opener(self) -> Lane | None:
+        """The lane around it."""
+        return None if self.loop is None else self.loop.opener
+
+    # --- paths -----------------------------------------------------------------------------------------------------
+
+    def path(self, place: str, code: CodeType) -> str:
+        """The path of a place such as ``label:9`` in `code`, as it runs in this lane: ``label:9[17]`` in the iteration
+        17 of the loop around it, ``label:7[17]/helper:30`` in a function that this iteration calls."""
+        loop = self.loop
+        if loop is None or loop.code is not code:
+            return self.path_prefix + place
+        return f"{loop.prefix}{place}{loop.indices}[{self.index}]"
+
+    @property
+    def path_prefix(self) -> str:
+        """What the paths of functions that it calls begin with."""
+        loop = self.loop
+        return "" if loop is None else f"{loop.prefix}{loop.place}{loop.indices}[{self.index}]/"
+
+    # --- waiting ---------------------------------------------------------------------------------------------------
+
+    def park(self) -> Any:
+        """Lets others go on until this lane is resumed, and gives what it is resumed with, or raises it."""
+        if self.cancelled:
+            raise GreenletExit
+        if getcurrent() is not self.greenlet:
+            raise UsageError(
+                "a lane was asked to wait by a greenlet that is not its own",
+                hint="call models from the flow itself, not from a greenlet that a library made",
+            )
+        return self.hub.switch()
+
+    def resume(self, outcome: object = None) -> None:
+        """Lets it go on, until it parks again or is over. Only the hub calls it."""
+        if isinstance(outcome, BaseException):
+            self.greenlet.throw(outcome)
+        else:
+            self.greenlet.switch(outcome)
+
+    def cancel(self) -> None:
+        """Ends it where it stands: its `finally` blocks run, and none of what it kept for its turn is done."""
+        self.cancelled = True
+        self.effects.clear()
+        self.written.clear()
+        self.hub.give_up(self)
+        if not self.over and not self.greenlet.dead:
+            self.greenlet.parent = getcurrent()  # whoever ends it goes on then
+            self.greenlet.throw(GreenletExit)
+        self.over = True
+
+    # --- operations ------------------------------------------------------------------------------------------------
+
+    @property
+    def frontier(self) -> tuple[int, ...]:
+        """The operations that whatever it does next comes behind."""
+        return self.ended or self.before
+
+    def come_behind(self, operations: tuple[int, ...]) -> None:
+        """What it does next comes behind these, too."""
+        self.before, self.ended = tuple(dict.fromkeys((*self.frontier, *operations))), ()
+
+    # --- turns -----------------------------------------------------------------------------------------------------
+
+    def take_turn(self, owner: Lane | None = None) -> None:
+        """Waits until all that comes before it in the program has been done to what belongs to `owner`, a lane around
+        it; without one, to anything."""
+        if self.cancelled:
+            return  # nothing that it does counts any more, but what it opened has to be closed
+        for lane in self._within(owner):
+            assert lane.loop is not None
+            lane.loop.take_turn(lane, self)
+
+    def _within(self, owner: Lane | None) -> list[Lane]:
+        """The lanes around it and itself, from the outermost inside `owner` on; never the flow."""
+        found: list[Lane] = []
+        lane = self
+        while lane.loop is not None and lane is not owner:
+            found.append(lane)
+            lane = lane.loop.opener
+        return found[::-1]
+
+    @property
+    def may_draw(self) -> bool:
+        """Whether it may take from a sequence that all share, such as random numbers, without waiting for its turn: all
+        around it are in front of their first calls, behind which nobody takes from it."""
+        return all(
+            lane.in_head and (lane.loop is None or not lane.loop.draws_late) for lane in (*self._within(None), self)
+        )
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether it may do anything at once."""
+        return all(lane.loop is None or lane.loop.first is lane for lane in self._within(None))
+
+    def later(self, owner: Lane | None, function: Callable[..., object], *arguments: Any) -> None:
+        """Calls the function at its turn: now, where that has come."""
+        if self.loop is None or self.has_turn:
+            self._catch_up()
+            function(*arguments)
+        else:
+            self.effects.append(Effect(owner, function, arguments))
+
+    def write(self, text: str) -> None:
+        """Writes to standard output, at its turn."""
+        if self.has_turn:
+            self._catch_up()
+            self.hub.write(text)
+        else:
+            self.written.append(text)
+
+    def settle(self) -> None:
+        """Its turn among the lanes of its loop has come: does what was kept for that, and leaves to the lane around it
+        what belongs further outside."""
+        opener = self.opener
+        assert opener is not None
+        if opener.has_turn:
+            self._catch_up()
+            return
+        effects, self.effects = self.effects, []
+        for effect in effects:
+            if effect.owner is opener:
+                effect.function(*effect.arguments)
+            else:
+                opener.effects.append(effect)
+        opener.written += self.written
+        self.written.clear()
+
+    def _catch_up(self) -> None:
+        """Does what it and the lanes around it have kept: it is the turn of all of them."""
+        for lane in self._within(None):
+            effects, lane.effects = lane.effects, []
+            for effect in effects:
+                effect.function(*effect.arguments)
+            for text in lane.written:
+                self.hub.write(text)
+            lane.written.clear()
+
+    # --- what belongs to it ----------------------------------------------------------------------------------------
+
+    def own(self, thing: object) -> None:
+        """Somebody has just made `thing` here: nobody else can see it."""
+        self.owned[id(thing)] = thing
+
+    def own_container(self, thing: object) -> None:
+        """As `own`, for what may be a container, which others could change, or anything else."""
+        if isinstance(thing, CONTAINERS):
+            self.owned[id(thing)] = thing  # pyright: ignore[reportUnknownArgumentType] - of whatever it holds
+
+    def owner_of(self, thing: object) -> Lane | None:
+        """The lane in which an object was made, this one or one around it; None where nobody knows."""
+        lane: Lane | None = self
+        while lane is not None:
+            if id(thing) in lane.owned:
+                return lane
+            lane = lane.opener
+        return None
+
+
+MOST_OPEN = 4096
+"""The most lanes of one loop that are open at once."""
+_MANY = 8
+"""With more operations than this in front of it, an operation names one join instead."""
+
+
+class Broke(NamedTuple):
+    """An iteration left its loop by `break`."""
+
+
+class Returned(NamedTuple):
+    """An iteration returned from the function around its loop."""
+
+    value: Any
+
+
+class EachRun:
+    """One `each` while it runs."""
+
+    __slots__ = (
+        "_before",
+        "_body",
+        "_closing",
+        "_lanes",
+        "_most",
+        "_opening",
+        "_outcome",
+        "_waiting",
+        "code",
+        "draws_late",
+        "first",
+        "indices",
+        "opened",
+        "opener",
+        "place",
+        "prefix",
+    )
+
+    def __init__(
+        self,
+        opener: Lane,
+        around: CodeType,
+        place: str,
+        body: Callable[[Any], object],
+        code: CodeType,
+        most_open: int,
+        draws_late: bool = False,
+    ) -> None:
+        """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with
+        each item, and gives None, `Broke` or `Returned`; at most `most_open` lanes are open at once."""
+        self.opener = opener
+        self.code = code
+        self.draws_late = draws_late
+        self.place = place
+        loop = opener.loop
+        inside = loop is not None and loop.code is around
+        self.prefix = loop.prefix if loop is not None and inside else opener.path_prefix
+        """What the paths of its lanes begin with: the lanes around it, where it stands in another function."""
+        self.indices = f"{loop.indices}[{opener.index}]" if loop is not None and inside else ""
+        """Those of the lanes around it in the same function."""
+        self._body = body
+        self._most = most_open
+        self._lanes: dict[int, Lane] = {}
+        """Those that are open or have yet to end, by index."""
+        self._waiting: dict[Lane, list[Lane]] = {}
+        """The lanes that wait for the turn of each: itself, or lanes inside it."""
+        self._before: tuple[int, ...] = opener.frontier
+        """The operations that the turn of the first lane comes behind."""
+        self.first: Lane | None = None
+        """The lane whose turn it is."""
+        self.opened = 0
+        self._closing = False
+        """Whether no further lane opens, as one of them has left the loop."""
+        self._opening = True
+        """Whether there may be items that no lane has yet."""
+        self._outcome: object = None
+
+    def run(self, items: Iterator[Any]) -> object:
+        """Runs all iterations, from the opener's own greenlet. Gives how they left the loop, as `body` does, or raises
+        what one of them raised."""
+        opener = self.opener
+        try:
+            self._open_all(items)
+            self._opening = False
+            while self._lanes and self._outcome is None:
+                opener.hub.wait_for(self)
+            self._drop()
+        except BaseException:  # what feeds it raised, or the run is over
+            self._drop()
+            raise
+        opener.before, opener.ended = self._before, ()
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
+
+    def _open_all(self, items: Iterator[Any]) -> None:
+        hub = self.opener.hub
+        while not self._closing:
+            if len(self._lanes) >= self._most:
+                if self.opener.loop is not None:
+                    self.opener.in_head = False  # lanes that open later are not in front of those of other loops
+                hub.wait_for(self)
+                continue
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            lane = Lane(hub, self._main(item), self, self.opened)
+            self.opened += 1
+            self._lanes[lane.index] = lane
+            if self.first is None:
+                self.first = lane
+            hub.open(lane)
+
+    def _main(self, item: Any) -> Callable[[Lane], None]:
+        def main(lane: Lane) -> None:
+            outcome: object = None
+            try:
+                outcome = self._body(item)
+            except BaseException as error:
+                outcome = error
+            if lane.cancelled or isinstance(outcome, GreenletExit):
+                lane.over = True
+            elif isinstance(outcome, KeyboardInterrupt):
+                lane.hub.abort(outcome)
+            else:
+                self._end(lane, outcome)
+
+        return main
+
+    def _end(self, lane: Lane, outcome: object) -> None:
+        """An iteration is over, in its own greenlet. What it leaves behind, and how it ended, waits for its turn."""
+        if outcome is not None:
+            self._closing = True
+        lane.in_head = False
+        if outcome is not None or lane.effects or lane.written:
+            try:
+                self.take_turn(lane, lane)
+            except GreenletExit:
+                lane.over = True
+                return
+            except BaseException as error:  # of what was kept for its turn
+                outcome = error
+        lane.over = True
+        lane.owned.clear()
+        if outcome is not None:
+            self._closing, self._outcome = True, outcome
+            lane.hub.tell(self)
+        elif self.first is lane:
+            self._advance()
+
+    # --- turns -----------------------------------------------------------------------------------------------------
+
+    def take_turn(self, lane: Lane, waiting: Lane) -> None:
+        """Waits until `lane`, which is `waiting` itself or a lane around that, is the first one; then does what was
+        kept for that."""
+        if self.first is not lane:
+            self._waiting.setdefault(lane, []).append(waiting)
+            waiting.park()
+            waiting.come_behind(self._before)
+        lane.settle()
+
+    def _advance(self) -> None:
+        """The first lane is over: the turn goes on to the first that is not."""
+        index = -1 if self.first is None else self.first.index
+        while (lane := self._lanes.get(index)) is not None and lane.over:
+            del self._lanes[index]
+            self._come_behind(lane)
+            index += 1
+        self.first = self._lanes.get(index)
+        hub = self.opener.hub
+        if self.first is not None:
+            for waiting in self._waiting.pop(self.first, ()):
+                hub.ready.append((waiting, None))
+        if self._opening or not self._lanes:
+            hub.tell(self)
+
+    def _come_behind(self, lane: Lane) -> None:
+        """What follows comes behind the operations of a lane that is over."""
+        found = tuple(dict.fromkeys((*self._before, *lane.frontier)))
+        self._before = found if len(found) <= _MANY else (lane.hub.join(found),)
+
+    def _drop(self) -> None:
+        """Ends the lanes that are still open, the last one first."""
+        lanes, self._lanes = self._lanes, {}
+        for lane in reversed(lanes.values()):
+            lane.cancel()
+
+
+class Hub:
+    """The lanes of one run. It is made in the greenlet of the event loop, where `go` is called."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        join: Callable[[tuple[int, ...]], int],
+        give_up: Callable[[Lane], None],
+        abort: Callable[[BaseException], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """`write` writes to the run's standard output; `join` makes one operation of several that come before it;
+        `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
+        self.greenlet = getcurrent()
+        self.switch: Callable[[], Any] = self.greenlet.switch
+        self.write = write
+        self.join = join
+        self.give_up = give_up
+        self.abort = abort
+        self.ready: deque[tuple[Lane, object]] = deque()
+        """The lanes that can go on, with what they are resumed with."""
+        self._stopped = stopped
+        self.outside = 0
+        """How many lanes wait for something that is no call: a time, a thread."""
+        self._waiting: dict[EachRun, Lane] = {}
+
+    def go(self) -> None:
+        """Resumes lanes until none is ready."""
+        ready = self.ready
+        while ready and not self._stopped():
+            lane, outcome = ready.popleft()
+            if not lane.over:
+                lane.resume(outcome)
+
+    def open(self, lane: Lane) -> None:
+        """Begins a lane, from its opener's greenlet, which goes on as soon as that has parked."""
+        opener = lane.opener
+        assert opener is not None
+        self.ready.appendleft((opener, None))
+        self.ready.appendleft((lane, None))
+        opener.park()
+
+    def wait_for(self, loop: EachRun) -> None:
+        """Parks the opener of a loop until that has something to tell."""
+        self._waiting[loop] = loop.opener
+        try:
+            loop.opener.park()
+        finally:
+            self._waiting.pop(loop, None)
+
+    def tell(self, loop: EachRun) -> None:
+        opener = self._waiting.pop(loop, None)
+        if opener is not None:
+            self.ready.append((opener, None))

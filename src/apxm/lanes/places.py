@@ -1,0 +1,21 @@
+"""Where in the user's code something is asked for."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+from apxm.lanes.lane import Lane
+from apxm.lanes.run import Site
+
+_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
+"""Code that is part of the function around it."""
+
+
+def site_of(lane: Lane, frame: FrameType) -> Site:
+    """Where a lane asks for something, from the frame of the code that does."""
+    line = frame.f_lineno
+    own = None if lane.loop is None else lane.loop.code
+    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_code is not own and frame.f_back is not None:
+        frame = frame.f_back
+    code = frame.f_code
+    return Site(lane.path(f"{code.co_qualname}:{line}", code), line)

@@ -1,0 +1,92 @@
+"""What stands in for parts of the process while flows run: standard output, and `time.sleep`.
+
+Code that no lane runs, in other threads for instance, gets what was there before.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from apxm.lanes.lane import LANE
+
+
+class LaneOutput:
+    """Standard output: what a lane writes comes at its turn. Everything else is that of the stream behind it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        lane = LANE.get()
+        if lane is None:
+            return self.stream.write(text)
+        lane.write(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        lane = LANE.get()
+        if lane is None or lane.has_turn:
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+SLEEP = time.sleep
+
+
+class _StandIns:
+    """Those of the process, while at least one flow runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._output: LaneOutput | None = None
+
+    def begin(self, sleep: Callable[[float], None]) -> LaneOutput:
+        with self._lock:
+            self._running += 1
+            if self._output is None:
+                self._output = LaneOutput(sys.stdout)
+                sys.stdout = self._output  # type: ignore[assignment]  # it has all that the stream behind it has
+                time.sleep = _in_lanes(sleep)
+            return self._output
+
+    def end(self) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running or self._output is None:
+                return
+            if sys.stdout is self._output:
+                sys.stdout = self._output.stream
+            time.sleep = SLEEP
+            self._output = None
+
+
+_STAND_INS = _StandIns()
+
+
+def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:
+    def asleep(seconds: Any) -> None:
+        (SLEEP if LANE.get() is None else sleep)(seconds)
+
+    return asleep
+
+
+@contextmanager
+def standing_in(sleep: Callable[[float], None]) -> Generator[Callable[[str], object]]:
+    """While a flow runs; gives what writes to the output that was there before. `sleep` is for lanes."""
+    output = _STAND_INS.begin(sleep)
+    try:
+        yield output.stream.write
+    finally:
+        _STAND_INS.end()

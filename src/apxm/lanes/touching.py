@@ -1,0 +1,257 @@
+"""What rewritten code calls, where it may do something to what outlives an iteration.
+
+Outside of a lane of an `each` all of it is what the user wrote: nothing waits for a turn.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, TypeVar, cast
+
+from apxm.lanes.known import CONTAINERS, Known, is_users_class, known, only_keeps
+from apxm.lanes.lane import LANE, Lane
+from apxm.lanes.standing_in import SLEEP, LaneOutput
+
+T = TypeVar("T")
+Function = Callable[..., Any]
+_EXTENDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
+
+
+class Touching:
+    """The functions, for code whose own functions are replaced by what `twin` gives for them."""
+
+    def __init__(self, twin: Callable[[Function], Function | None]) -> None:
+        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source."""
+        self._twin = twin
+
+    def call(self, function: Function) -> Function:
+        """What is called instead of a function: it, or what waits for its turn first."""
+        twin = self._twin(function)
+        if twin is not None:
+            return twin
+        if function is SLEEP:
+            return time.sleep  # what stands in for it, also where it was imported by its name
+        lane = LANE.get()
+        if lane is None or lane.loop is None:
+            return function
+        if isinstance(function, type) and is_users_class(function):
+            return self._constructing(lane, function)
+        match known(function):
+            case Known.NOTHING:
+                return _owning(lane, function)
+            case Known.ITS_OWN:
+                owner: object = getattr(function, "__self__", None)
+                return function if lane.owner_of(owner) is lane else _at_turn(lane, function)
+            case Known.ITS_FIRST:
+                return _changing_first(lane, function)
+            case Known.DRAWS:
+                return function if lane.may_draw else _at_turn(lane, function)
+            case Known.CALLS_BACK:
+                return self._calling_back(function)
+            case None:
+                return _at_turn(lane, function)
+
+    def _constructing(self, lane: Lane, made: type) -> Function:
+        """What makes an object of a class of the user's, which is the lane's own."""
+        initialize: Any = made.__init__
+        plain = type(made) is type and made.__new__ is object.__new__
+        twin = self._twin(initialize) if plain and isinstance(initialize, FunctionType) else None
+        if twin is None and not only_keeps(made):
+            return _at_turn(lane, made)
+
+        def constructing(*arguments: Any, **named: Any) -> Any:
+            found: Any
+            if twin is None:
+                found = made(*arguments, **named)
+                lane.own(found)
+            else:
+                found = cast(Any, made).__new__(made)
+                lane.own(found)
+                twin(found, *arguments, **named)
+            return found
+
+        return constructing
+
+    def manage(self, manager: Any) -> Any:
+        """A context manager whose methods are called as lanes call them."""
+        lane = LANE.get()
+        return manager if lane is None or lane.loop is None else _Managed(self, manager)
+
+    def call_at_turn(self, function: Function) -> Function:
+        """As `call`, where the function uses what iterations have to use in their order."""
+        called, lane = self.call(function), LANE.get()
+        return called if lane is None or lane.loop is None else _at_turn(lane, called)
+
+    def call_free(self, function: Function) -> Function:
+        """As `call`, where nothing comes between a change of a container and that of the next iteration."""
+        return function if known(function) is Known.ITS_OWN else self.call(function)
+
+    def _calling_back(self, function: Function) -> Function:
+        def calling(*arguments: Any, **named: Any) -> Any:
+            given = [self._given(argument) for argument in arguments]
+            return function(*given, **{name: self._given(argument) for name, argument in named.items()})
+
+        return calling
+
+    def _given(self, argument: Any) -> Any:
+        return self.call(argument) if callable(argument) and not isinstance(argument, type) else argument
+
+    def touch(self, thing: T) -> T:
+        """`thing`, at a time when it may be changed."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None or thing is sys.stderr or isinstance(thing, LaneOutput):
+            return thing  # both see to the order themselves
+        owner = lane.owner_of(thing)
+        if owner is not lane:
+            lane.take_turn(owner)
+        return thing
+
+    def iterate(self, items: T) -> T:
+        """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
+        return self.touch(items) if hasattr(items, "__next__") else items
+
+    def own(self, made: T) -> T:
+        """What has just been made."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            lane.own(made)
+        return made
+
+    def turn(self, levels: int | None) -> None:
+        """Waits until what belongs to the function around so many loops may be changed; None is everything."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            lane.take_turn(_around(lane, levels))
+
+    def turn_of(self, levels: int | None, thing: T) -> T:
+        """`thing`, at the turn for what is `levels` loops around."""
+        self.turn(levels)
+        return thing
+
+    def later(self, levels: int | None, function: Function, value: T) -> T:
+        """Calls `function` with `value` at the turn, and gives `value` at once."""
+        lane = LANE.get()
+        if lane is None:
+            function(value)
+        else:
+            lane.later(_around(lane, levels), function, value)
+        return value
+
+    def later_call(self, levels: int | None, function: Function, *arguments: Any, **named: Any) -> None:
+        """Calls a method that only adds to what it belongs to, at the turn."""
+        lane = LANE.get()
+        owner = getattr(function, "__self__", None)
+        if (
+            lane is not None
+            and lane.loop is not None
+            and known(function) is Known.ITS_OWN
+            and function.__name__ in _EXTENDS
+        ):
+            lane.later(
+                lane.owner_of(owner) or _around(lane, levels),
+                partial(function, **named) if named else function,
+                *arguments,
+            )
+        else:
+            self.call(function)(*arguments, **named)
+
+    def later_item(self, levels: int | None, value: Any, container: Any, key: Any) -> None:
+        """``container[key] = value`` at the turn."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
+            lane.later(lane.owner_of(container) or _around(lane, levels), operator.setitem, container, key, value)
+        else:
+            self.touch(container)[key] = value
+
+    def later_change(self, levels: int | None, change: Function, value: Any, container: Any, key: Any) -> None:
+        """``container[key] += value`` at the turn, or what else `change` does in place."""
+
+        def done() -> None:
+            container[key] = change(container[key], value)
+
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
+            lane.later(lane.owner_of(container) or _around(lane, levels), done)
+        else:
+            self.touch(container)
+            done()
+
+
+class _Managed:
+    """A context manager in a lane."""
+
+    def __init__(self, touching: Touching, manager: Any) -> None:
+        self._touching = touching
+        self._manager = manager
+
+    def __enter__(self) -> Any:
+        return self._touching.call(_method(self._manager, "__enter__"))()
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self._touching.call(_method(self._manager, "__exit__"))(*raised)
+
+
+def _method(thing: object, name: str) -> Function:
+    """A special method of an object, as Python finds it: by its class."""
+    return MethodType(getattr(type(thing), name), thing)
+
+
+def _around(lane: Lane, levels: int | None) -> Lane | None:
+    """The lane so many loops around; None where it is not known how many."""
+    if levels is None:
+        return None
+    found: Lane = lane
+    for _ in range(levels):
+        if found.loop is None:
+            return None
+        found = found.loop.opener
+    return None if found.loop is None else found
+
+
+def _at_turn(lane: Lane, function: Function) -> Function:
+    if lane.has_turn and not lane.effects:
+        return function
+
+    def at_turn(*arguments: Any, **named: Any) -> Any:
+        lane.take_turn(lane.owner_of(getattr(function, "__self__", None)))
+        return function(*arguments, **named)
+
+    return at_turn
+
+
+def _changing_first(lane: Lane, function: Function) -> Function:
+    def changing(first: Any, *arguments: Any, **named: Any) -> Any:
+        owner = lane.owner_of(first)
+        if owner is not lane:
+            lane.take_turn(owner)
+        return function(first, *arguments, **named)
+
+    return changing
+
+
+def _owning(lane: Lane, function: Function) -> Function:
+    """A function that only computes, of which a container that it gives is the lane's own."""
+    if not _makes(function):
+        return function
+
+    def owning(*arguments: Any, **named: Any) -> Any:
+        made = function(*arguments, **named)
+        lane.own_container(made)
+        return made
+
+    return owning
+
+
+def _makes(function: object) -> bool:
+    if isinstance(function, type):
+        return function in CONTAINERS
+    return getattr(function, "__name__", "") in _MAKERS
+
+
+_MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
+"""Functions that give a new container each time."""

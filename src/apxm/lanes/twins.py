@@ -1,0 +1,281 @@
+"""Twins: the user's functions as lanes run them, made from their sources when they are first called there."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import linecache
+import types
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from apxm.errors import UsageError
+from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
+from apxm.lanes.rewriting import PREFIX, LoopFacts, RefusedError, Rewriter
+from apxm.lanes.roles import UNKNOWN, Role, Summary
+from apxm.lanes.standing_in import SLEEP
+from apxm.lanes.summaries import Callee, Reader
+
+Function = Callable[..., Any]
+_MISSING = object()
+
+
+class Twin(NamedTuple):
+    """A function as lanes run it."""
+
+    function: types.FunctionType
+    loops: tuple[LoopFacts, ...]
+
+
+class Twins:
+    """All twins that a process has made."""
+
+    def __init__(self, given: dict[str, Any], role_of: Callable[[object], Role | None]) -> None:
+        """`given` are the functions that rewritten code calls, by their names; `role_of` says what is known of the
+        functions of this package."""
+        self._given = given
+        self._role_of = role_of
+        self._codes: dict[types.CodeType, types.CodeType | None] = {}
+        """The code of each function that was rewritten; None where it has no source, or is not the user's."""
+        self._summaries: dict[types.CodeType, Summary] = {}
+        self._rewritten: set[types.CodeType] = set()
+        self._loops: dict[types.CodeType, tuple[LoopFacts, ...]] = {}
+        self._twins: WeakKeyDictionary[Function, Function] = WeakKeyDictionary()
+
+    def of(self, function: Function) -> Function | None:
+        """A function of the user's as lanes run it; None for what is not, or has no source. Raises `UsageError`."""
+        if isinstance(function, types.MethodType):
+            inner = function.__func__
+            twin = self.of(inner) if isinstance(inner, types.FunctionType) else None
+            return None if twin is None else types.MethodType(twin, function.__self__)
+        if not isinstance(function, types.FunctionType):
+            return None
+        if function.__code__ in self._rewritten:
+            return function
+        twin = self._twins.get(function)
+        if twin is None:
+            made = self._make(function)
+            if made is None:
+                return None
+            twin = self._twins[function] = made
+        return twin
+
+    def _make(self, function: types.FunctionType) -> types.FunctionType | None:
+        code = function.__code__
+        if code not in self._codes:
+            self._codes[code] = self._compile(function)
+        compiled = self._codes[code]
+        if compiled is None:
+            return None
+        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        cells |= {name: types.CellType(given) for name, given in self._given.items()}
+        twin = types.FunctionType(
+            compiled,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            tuple(cells[name] for name in compiled.co_freevars),
+        )
+        twin.__kwdefaults__ = function.__kwdefaults__
+        twin.__qualname__, twin.__module__, twin.__doc__ = function.__qualname__, function.__module__, function.__doc__
+        twin.__dict__.update(function.__dict__)
+        return twin
+
+    def _compile(self, function: types.FunctionType) -> types.CodeType | None:
+        code = function.__code__
+        found = _source(function)
+        if found is None:
+            return None
+        node, around = found
+        rewriter = Rewriter(_Roles(function, self._role_of, self._summary), around)
+        try:
+            body = rewriter.function(node)
+        except RefusedError as refused:
+            place = f"{code.co_filename}:{getattr(refused.node, 'lineno', code.co_firstlineno)}"
+            raise UsageError(refused.message, where=place, hint=refused.hint) from None
+        compiled = self._code(body, code)
+        self._loops[code] = tuple(rewriter.facts)
+        return compiled
+
+    def _summary(self, function: types.FunctionType) -> Summary | None:
+        """What a function of the user's does; None for one that has no source here."""
+        code = function.__code__
+        if code not in self._summaries:
+            found = _source(function)
+            if found is None:
+                return None
+            self._summaries[code] = Summary()  # while it is looked at: it may call itself
+            roles = _Roles(function, self._role_of, self._summary)
+            self._summaries[code] = Reader(
+                found[0], roles.callee, roles.is_state, lambda called: self._summary(called) or Summary()
+            ).found
+        return self._summaries[code]
+
+    def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:
+        """The code of a rewritten function, which gets what it needs from around it in cells."""
+        body.name = f"{PREFIX}made"  # else it would hide what the module calls so
+        names = [*code.co_freevars, *(name for name in self._given if name not in code.co_freevars)]
+        given = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+        factory = ast.FunctionDef(f"{PREFIX}factory", given, [body], [])
+        module = ast.fix_missing_locations(ast.copy_location(ast.Module([factory], []), body))
+        flags = code.co_flags & _FUTURE
+        whole = compile(module, code.co_filename, "exec", flags=flags, dont_inherit=True)
+        (made,) = (each for each in whole.co_consts if isinstance(each, types.CodeType))
+        (inner,) = (each for each in made.co_consts if isinstance(each, types.CodeType))
+        return self._named(inner, code.co_name, code.co_qualname)
+
+    def _named(self, code: types.CodeType, name: str, qualified: str) -> types.CodeType:
+        """The code, and all code in it, by the user's names; an iteration has that of the function around it."""
+        constants: list[object] = []
+        for each in code.co_consts:
+            if isinstance(each, types.CodeType):
+                ours = each.co_varnames[:1] == (f"{PREFIX}item",) or each.co_name.startswith(PREFIX)
+                inner = qualified if ours else f"{qualified}.<locals>.{each.co_name}"
+                constants.append(self._named(each, name if ours else each.co_name, inner))
+            else:
+                constants.append(each)
+        made = code.replace(co_consts=tuple(constants), co_name=name, co_qualname=qualified)
+        self._rewritten.add(made)
+        return made
+
+
+_FUTURE = 0x20000 | 0x40000 | 0x80000 | 0x100000 | 0x200000 | 0x400000 | 0x800000 | 0x1000000
+"""The flags of `from __future__ import …`, which hold for all code of a module."""
+_RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
+"""The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
+
+
+class _Roles:
+    """What the names in a function mean, as far as its globals and its closure say."""
+
+    def __init__(
+        self,
+        function: types.FunctionType,
+        ours: Callable[[object], Role | None],
+        summary_of: Callable[[types.FunctionType], Summary | None],
+    ) -> None:
+        self._summary_of = summary_of
+        code = function.__code__
+        self._ours = ours
+        self._globals = function.__globals__
+        self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        self._local = {*code.co_varnames, *code.co_cellvars}
+        self._first = code.co_varnames[0] if code.co_argcount else None
+        self._around = _class_of(function)
+
+    def __call__(self, callee: ast.expr) -> Role:
+        found = self._found(callee)
+        if found is _MISSING:
+            looks = isinstance(callee, ast.Attribute) and callee.attr in TEXT_METHODS
+            return Role(looks_only=looks) if looks else UNKNOWN
+        ours = self._ours(found)
+        if ours is not None:
+            return ours
+        if isinstance(found, types.FunctionType) and (summary := self._summary_of(found)) is not None:
+            return Role(summary=summary)
+        if isinstance(found, type) and is_users_class(found):
+            return self._class(found)
+        if found is SLEEP:
+            return Role(summary=Summary())
+        return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
+
+    def _class(self, made: type) -> Role:
+        initialize: object = made.__init__
+        summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
+        if summary is not None:
+            own = summary.parameters[0]
+            return Role(
+                summary=summary._replace(parameters=summary.parameters[1:], changed=summary.changed - {own}), makes=True
+            )
+        return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
+
+    def callee(self, expression: ast.expr) -> Callee:
+        """What is called, for whoever sums up what a function does."""
+        found = self._found(expression)
+        if found is _MISSING or not callable(found):
+            return None
+        if isinstance(found, types.FunctionType) and self._summary_of(found) is not None:
+            return found
+        return Known.NOTHING if self._ours(found) is not None else known(found)
+
+    def is_state(self, name: str) -> bool:
+        """Whether a name of the module stands for what can change."""
+        found = self._globals.get(name, _MISSING)
+        return found is not _MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
+
+    def _found(self, expression: ast.expr) -> object:
+        match expression:
+            case ast.Name(id=name) if name in self._local:
+                return _MISSING
+            case ast.Name(id=name) if name in self._cells:
+                try:
+                    return self._cells[name].cell_contents
+                except ValueError:  # nothing is in there yet
+                    return _MISSING
+            case ast.Name(id=name):
+                return self._globals.get(name, getattr(builtins, name, _MISSING))
+            case ast.Attribute(value=value, attr=attribute):
+                owner = self._found(value)
+                if isinstance(owner, types.ModuleType):
+                    return getattr(owner, attribute, _MISSING)
+                return self._promised(value, owner, attribute)
+            case _:
+                return _MISSING
+
+    def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
+        """A method of which the user says something; what an object's other methods do is only known when it runs."""
+        made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        method = getattr(made, attribute, _MISSING)
+        return method if self._ours(method) is not None else _MISSING
+
+
+def _source(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
+    """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
+    or an event loop runs it."""
+    code = function.__code__
+    if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
+        return None
+    tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__))
+    return None if tree is None else _definition(tree, code)
+
+
+def _class_of(function: types.FunctionType) -> object:
+    """The class that a method stands in, as far as its module has it; else None."""
+    found: object = None
+    for name in function.__qualname__.split(".")[:-1]:
+        found = function.__globals__.get(name) if found is None else getattr(found, name, None)
+    return found if isinstance(found, type) else None
+
+
+def _text(file: str, module: dict[str, Any]) -> str:
+    return "".join(linecache.getlines(file, module))
+
+
+@cache
+def _tree(file: str, text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text, file) if text else None
+    except SyntaxError:  # it was edited since it was imported
+        return None
+
+
+def _definition(tree: ast.Module, code: types.CodeType) -> tuple[ast.FunctionDef, str | None] | None:
+    """A fresh copy of the definition that became `code`, and the class around it."""
+    left: list[tuple[ast.AST, str | None]] = [(tree, None)]
+    while left:
+        node, around = left.pop()
+        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+            first = min((each.lineno for each in node.decorator_list), default=node.lineno)
+            if first == code.co_firstlineno:
+                return _copy(node), around
+        inner = node.name if isinstance(node, ast.ClassDef) else around
+        left += ((child, inner) for child in ast.iter_child_nodes(node))
+    return None
+
+
+def _copy(node: ast.FunctionDef) -> ast.FunctionDef:
+    from copy import deepcopy
+
+    return deepcopy(node)

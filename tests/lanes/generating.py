@@ -1,0 +1,221 @@
+"""Flows drawn at random, as somebody might write them."""
+
+from __future__ import annotations
+
+import random
+from textwrap import indent
+
+PRELUDE = """\
+import random
+import json
+from apxm.lanes.flow import each, flow
+from apxm.lanes.asking import ask
+
+seen = []
+tally = {}
+hits = 0
+
+
+def plain(text):
+    return text.strip().upper()
+
+
+def asking(text):
+    first = ask("h " + text)
+    if int(first.split()[0]) % 2:
+        return ask("g " + first)
+    return first
+
+
+def noting(text):
+    global hits
+    hits += 1
+    seen.append(text)
+    return len(seen)
+
+
+def drawing(text):
+    return text + str(random.randrange(10))
+
+
+class Box:
+    def __init__(self, name):
+        self.name = name
+        self.got = []
+
+    def put(self, text):
+        self.got.append(text)
+        return len(self.got)
+
+    def ask(self):
+        return ask("box " + self.name + " ".join(self.got))
+
+"""
+
+
+class Drawn:
+    """One flow, `main(rows)`, in a module of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._fresh = 0
+        self._depth = 0
+
+    def module(self) -> str:
+        lines = [
+            "results = []",
+            "found = {}",
+            "total = 0",
+            "last = None",
+            "shared = Box('shared')",
+            "rng = iter(range(1000))",
+        ]
+        if self._chance(0.3):
+            lines += ["p = ask('p')", "q = ask('q')", "results.append(p + q)"]
+        for _ in range(self._random.choice((1, 1, 2))):
+            lines += self._loop("rows", [], outer=True)
+        lines += [
+            "print(total, last)",
+            "return results, found, total, last, shared.got, list(seen), dict(tally), hits, next(rng)",
+        ]
+        return PRELUDE + "\n@flow\ndef main(rows):\n" + indent("\n".join(lines), "    ") + "\n"
+
+    def _chance(self, share: float) -> bool:
+        return self._random.random() < share
+
+    def _name(self) -> str:
+        self._fresh += 1
+        return f"v{self._fresh}"
+
+    def _loop(self, items: str, texts: list[str], *, outer: bool) -> list[str]:
+        item = self._name()
+        lookahead = self._random.choice(("", "", "", ", lookahead=2"))
+        body = self._head(item)
+        names = [f"str({item})", *texts]
+        body += self._statements(names, self._random.randrange(2, 6), in_loop=True)
+        head = f"for {item} in each({items}{lookahead}):"
+        ending = ["else:", "    print('all')"] if self._chance(0.1) else []
+        del outer
+        return [head, *(f"    {line}" for line in body), *ending]
+
+    def _head(self, item: str) -> list[str]:
+        found: list[str] = []
+        if self._chance(0.15):
+            found.append(f"if {item} == {self._random.randrange(6)}: continue")
+        if self._chance(0.1):
+            found.append(f"if {item} == {self._random.randrange(3, 9)}: break")
+        if self._chance(0.1):
+            found.append(f"print('head', {item})")
+        return found or ["pass"]
+
+    def _statements(self, texts: list[str], count: int, *, in_loop: bool) -> list[str]:
+        found: list[str] = []
+        texts = list(texts)
+        for _ in range(count):
+            found += self._statement(texts, in_loop=in_loop)
+        return found
+
+    def _text(self, texts: list[str]) -> str:
+        return self._random.choice(texts[-4:])
+
+    def _statement(self, texts: list[str], *, in_loop: bool) -> list[str]:
+        pick = self._random.random()
+        text = self._text(texts)
+        if pick < 0.25:
+            name = self._name()
+            made = f"{name} = ask({self._prompt(text)})"
+            texts.append(name)
+            return [made]
+        if pick < 0.30:
+            one, two = self._name(), self._name()
+            texts += [one, two]
+            return [f"{one} = ask('a ' + {text})", f"{two} = ask('b ' + {text})"]
+        if pick < 0.38 and self._depth < 3:
+            self._depth += 1
+            inner = self._statements(texts, self._random.randrange(1, 3), in_loop=in_loop)
+            other = self._statements(texts, 1, in_loop=in_loop) if self._chance(0.5) else []
+            self._depth -= 1
+            lines = [
+                f"if len({text}) % 2:"
+                if self._chance(0.5)
+                else f"if int(('0' + {text}).split()[0][:3] if {text}[:1].isdigit() else 7) % 3 == 0:"
+            ]
+            lines += [f"    {line}" for line in inner]
+            return [*lines, *(["else:", *(f"    {line}" for line in other)] if other else [])]
+        if pick < 0.43 and self._depth < 2:
+            self._depth += 1
+            inner = self._loop(self._random.choice(("range(3)", "['x', 'y']")), texts, outer=False)
+            self._depth -= 1
+            return inner
+        if pick < 0.47 and self._depth < 2:
+            self._depth += 1
+            inner = self._statements(texts, 2, in_loop=False)
+            self._depth -= 1
+            k = self._name()
+            return [f"for {k} in range(2):", *(f"    {line}" for line in inner)]
+        if pick < 0.52 and self._depth < 3:
+            self._depth += 1
+            inner = self._statements(texts, 2, in_loop=in_loop)
+            self._depth -= 1
+            e = self._name()
+            last = f"    int({text})" if self._chance(0.5) else "    pass"
+            return [
+                "try:",
+                *(f"    {line}" for line in inner),
+                last,
+                f"except ValueError as {e}:",
+                f"    print('bad', {text})",
+            ]
+        if pick < 0.55:
+            name = self._name()
+            texts.append(name)
+            return [f"{name} = ' '.join([ask('c ' + {text} + str(i)) for i in each(range(2))])"]
+        if pick < 0.59:
+            name = self._name()
+            texts.append(name)
+            return [f"{name} = {self._random.choice(('plain', 'asking', 'drawing'))}({text})"]
+        if pick < 0.62:
+            return [f"noting({text})"]
+        if pick < 0.66:
+            name = self._name()
+            texts.append(f"str({name}.got)")
+            return [f"{name} = Box({text})", f"{name}.put({text})", f"{name}.name = {name}.name + '!'"]
+        if pick < 0.69:
+            return [f"shared.put({text})" if self._chance(0.5) else f"shared.name = {text}"]
+        if pick < 0.73:
+            name = self._name()
+            texts.append(f"str({name})")
+            return [f"{name} = []", f"{name}.append({text})", f"{name} += [1]"]
+        if pick < 0.75:
+            return [f"last = {text}"]
+        if pick < 0.77 and in_loop:
+            left = self._random.choice(("continue", "break", "return results", "continue"))
+            return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): {left}"]
+        if pick < 0.78:
+            return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): raise KeyError({text})"]
+        return [
+            self._random.choice(
+                (
+                    f"results.append({text})",
+                    f"results.append(ask('r ' + {text}))",
+                    f"found[{text}] = {text} + '.'",
+                    f"found[{text}[:2]] = ask('f ' + {text})",
+                    f"total += len({text})",
+                    f"total += len(ask('t ' + {text}))",
+                    f"tally[{text}[:1]] = tally.get({text}[:1], 0) + 1",
+                    f"tally.setdefault({text}[:1], 0)",
+                    f"print({text})",
+                    f"print(len(results), {text})",
+                    f"seen.append({text})",
+                    "results.append(next(rng))",
+                    "results.append(random.random())",
+                    "results.append(shared.ask())",
+                    f"results.append(sorted([{text}, 'm']))",
+                    f"results.extend([json.loads('[1]'), {text}])",
+                    f"x = {text}; results.append(x)",
+                )
+            )
+        ]
+
+    def _prompt(self, text: str) -> str:
+        return self._random.choice((f"f'q {{{text}}}'" if "'" not in text else f"'q ' + {text}", f"{text} + '?'"))

@@ -1,0 +1,180 @@
+"""Flows that go on: what was answered is not asked again, and what was done once is not done again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from apxm.errors import JournalError
+from apxm.lanes.asking import ask
+from apxm.lanes.flow import Flow, each, flow
+from apxm.lanes.marks import pure, step, thread
+
+FAILS = {"after": 10**6}
+
+
+@flow
+def labelled(rows: list[int], extra: str = "") -> list[str]:
+    found: list[str] = []
+    for row in each(rows):
+        answer = ask(f"label {row}{extra}")
+        if len(found) >= FAILS["after"]:
+            raise OSError("the disk is full")
+        found.append(ask("again", answer))
+    return found
+
+
+@pytest.fixture
+def journaled(tmp_path: Path) -> Flow[..., list[str]]:
+    FAILS["after"] = 10**6
+    return labelled.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+
+
+def run_named(error: BaseException) -> str:
+    (note,) = error.__notes__
+    return note.split()[1].rstrip(":")
+
+
+def test_what_was_answered_is_not_asked_again(journaled: Flow[..., list[str]]) -> None:
+    FAILS["after"] = 0
+    with pytest.raises(OSError, match="full") as failed:
+        journaled.run(range(5))
+    FAILS["after"] = 10**6
+    result = journaled.resume(run_named(failed.value), range(5))
+    assert result.value == journaled.using(journal=False).run(range(5)).value
+    assert 0 < result.trace.reused < result.trace.executed == 10
+    assert result.metrics.llm.total_requests == 10 - result.trace.reused
+
+
+def test_a_program_that_takes_another_way_is_told_of_where_it_does(journaled: Flow[..., list[str]]) -> None:
+    run = journaled.run(range(3)).run_id
+    with pytest.raises(JournalError, match=r"took another way at labelled:\d+\[0\]") as other:
+        journaled.resume(run, range(3), extra="!")
+    assert other.value.where == f"{__file__}:{labelled.function.__code__.co_firstlineno + 4}"
+    changed = journaled.using(as_changed=True).resume(run, [0, 1, 2, 3])
+    assert (changed.trace.reused, changed.trace.executed) == (6, 8)
+
+
+DONE: list[str] = []
+
+
+@step
+def fetched(name: str) -> dict[str, str]:
+    DONE.append(name)
+    return {"name": name}
+
+
+@step(effect=True)
+def sent(text: str) -> int:
+    DONE.append(text)
+    return len(text)
+
+
+@flow
+def stepping(names: list[str]) -> list[int]:
+    found: list[int] = []
+    for name in each(names):
+        page = fetched(name)
+        found.append(sent(ask(page["name"])))
+    return found
+
+
+def test_a_step_is_done_once_in_all_processes(tmp_path: Path) -> None:
+    DONE.clear()
+    program = stepping.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    result = program.run(["a", "b"])
+    assert sorted(DONE)[2:] == ["a", "b"]
+    assert len(DONE) == 4
+    assert program.resume(result.run_id, ["a", "b"]).value == result.value
+    assert len(DONE) == 4
+
+
+SCRIPT = """
+import os, signal, sys
+from apxm.lanes.asking import ask
+from apxm.lanes.flow import each, flow
+from apxm.lanes.marks import step
+
+@step(effect=True)
+def sent(row):
+    print("sent", row, flush=True)
+    if row == 2 and len(sys.argv) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return row
+
+@flow
+def main(rows):
+    for row in each(rows):
+        sent(row)
+        ask(f"{row}")
+    return "whole"
+
+program = main.using(backend="simulated", latency="constant:1", journal=True, journal_dir=sys.argv[1])
+print(program.resume("last", [0, 1, 2, 3]).value if len(sys.argv) == 3 else program.run([0, 1, 2, 3]).value)
+"""
+
+
+def test_an_effect_of_which_nobody_knows_the_end_is_not_made_again_by_itself(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    folder = str(tmp_path / "runs")
+    killed = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, check=False)
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "sent 0\nsent 1\nsent 2\n")
+    again = subprocess.run([sys.executable, script, folder, "again"], capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "sent" not in again.stdout
+    assert "--redo" in again.stderr
+
+
+def test_a_thread_lets_others_go_on(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    @flow
+    def blocking(rows: list[int]) -> list[int]:
+        return [thread(both.wait) for _ in each(rows)]
+
+    result = blocking.using(backend="simulated", journal_dir=tmp_path).run([1, 2])
+    assert sorted(result.value or ()) == [0, 1]
+
+
+def test_what_a_thread_raises_is_raised_in_its_lane(tmp_path: Path) -> None:
+    @flow
+    def failing() -> str:
+        try:
+            thread(os.stat, "/no/such/file")
+        except FileNotFoundError:
+            return "caught"
+        return ""
+
+    assert failing.using(backend="simulated", journal_dir=tmp_path).run().value == "caught"
+
+
+class Reader:
+    """Has state, of which the user says that it does not matter."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    @pure
+    def ask(self, row: int) -> str:
+        self.read += 1
+        return ask(f"{row}")
+
+
+def test_what_the_user_calls_pure_needs_no_turn() -> None:
+    from tests.lanes.comparing import ran
+
+    reader = Reader()
+
+    @flow
+    def reading(rows: list[int]) -> list[str]:
+        return [reader.ask(row) for row in each(rows)]
+
+    _, trace = ran(lambda: reading.lanes([1, 2, 3]), lambda: 1_000_000_000)
+    assert (trace.duration, reader.read) == (1_000_000_000, 3)

@@ -1,0 +1,53 @@
+"""Flows drawn at random look the same line by line and in lanes."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from typing import Any
+
+import pytest
+
+from apxm.errors import UsageError
+from tests.lanes.comparing import compared
+from tests.lanes.generating import Drawn
+
+
+def loaded(source: str, name: str) -> dict[str, Any]:
+    """The names of a module with that source, which tracebacks and twins find."""
+    file = f"/drawn/{name}.py"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    module: dict[str, Any] = {"__name__": name}
+    exec(compile(source, file, "exec"), module)
+    return module
+
+
+def check(seed: int) -> str:
+    """How one came out: ``same`` or ``refused``."""
+    source = Drawn(seed).module()
+
+    def make() -> tuple[Any, tuple[Any, ...]]:
+        return loaded(source, f"drawn_{seed}")["main"], (list(range(6)),)
+
+    try:
+        make()
+    except UsageError:
+        return "refused"
+    compared(make, seed, may_ask_more="lookahead" in source)
+    return "same"
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_flow_drawn_at_random_is_the_same_in_lanes(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(1000, 6000, 500))
+def test_many_flows_are(first: int) -> None:
+    for seed in range(first, first + 500):
+        check(seed)
+
+
+if __name__ == "__main__":
+    print(Drawn(int(sys.argv[1])).module())
