@@ -246,6 +246,22 @@ def test_what_cannot_be_loaded_is_told_with_its_place_once(apxm: Apxm, project: 
     assert ended.err.count("my.toml") == 1
 
 
+def test_a_call_by_hand_fails_without_a_place_in_a_program(apxm: Apxm, project: Path) -> None:
+    del project
+    ended = apxm("tools", "call", "publish", "--arg", "text=x")
+    assert (ended.status, ended.err) == (1, "failed (tool_failed): tool 'publish': ValueError: the press is closed\n")
+
+
+def test_a_run_shows_what_its_tools_gave_as_json_and_no_tokens(apxm: Apxm, project: Path) -> None:
+    (project / "open").touch()
+    ended = apxm("execute", "w.ais", "bees", "--real-tools", "--verbose", "--journal-dir", "runs")
+    assert '  answer: ["bees 0","bees 1"]\n' in ended.err
+    shown = apxm("runs", "show", "last", "--journal-dir", "runs").out
+    assert [line.split() for line in shown.splitlines() if line.startswith("  hits")] == [
+        ["hits", "search", '["bees', '0",', '"bees', '1"]']
+    ]
+
+
 def test_they_are_listed(apxm: Apxm, project: Path) -> None:
     (project / ".apxm/config.toml").write_text(CONFIG + SERVER)
     for command in (("tools",), ("tools", "list")):
@@ -307,6 +323,7 @@ def test_the_hints_of_a_server_are_shown(apxm: Apxm, project: Path) -> None:
     assert ended.status == 1
     assert "search(q: str) -> list[str]: fits; it says readOnlyHint true\n" in ended.out
     assert "web.find: does not fit\n  server 'web' has no tool 'find'; it has search," in ended.out
+    assert ended.err == "2 tools, 1 does not fit\n"
     assert apxm("tools", "call", "web.text", "--arg", "what=x").out == "text of x\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from shlex import quote
@@ -51,13 +51,19 @@ _EXIT_STATUS = {
 class Terminal:
     """The output of a run, which may share a terminal with what is said beside it."""
 
-    def __init__(self, shown: AnyRun, metrics_file: OutputFile | None = None) -> None:
-        """Raises `UsageError` for what contradicts itself."""
+    def __init__(
+        self,
+        shown: AnyRun,
+        metrics_file: OutputFile | None = None,
+        failed: Callable[[Trace], list[str]] = failure_lines,
+    ) -> None:
+        """`failed` says what of a run failed. Raises `UsageError` for what contradicts itself."""
         if shown.quiet and shown.verbose:
             raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
         if shown.stream and shown.json:
             raise UsageError("--json prints one object at the end, --stream shows text as it comes: give one of them")
         self.shown = shown
+        self.failed = failed
         self.metrics_file = metrics_file
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.failure: ApxmError | None = None
@@ -130,12 +136,13 @@ def run_program(
     metrics_file: OutputFile | None = None,
     phases: LinkPhases = LinkPhases(),  # noqa: B008  # it is frozen
     warnings: tuple[Diagnostic, ...] = (),
+    failed: Callable[[Trace], list[str]] = failure_lines,
 ) -> None:
     """Runs a flow to its end, reports, and leaves with the exit status. `phases` and `warnings` are of what gave the
-    program."""
+    program, `failed` says what of it failed."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    terminal = Terminal(shown, metrics_file)
+    terminal = Terminal(shown, metrics_file, failed)
     problems = Problems()
     read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
     arguments = problems.of(read, [])
@@ -235,7 +242,7 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
             unwritten = unwritten or error
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten
-    for line in (*failure_lines(trace), *stopped_lines(trace)):
+    for line in (*terminal.failed(trace), *stopped_lines(trace)):
         note(line, "error")
     if failure is not None and not (trace.stopped and trace.stopped.kind == "journal"):
         note(str(failure), "error")
