@@ -112,7 +112,13 @@ def test_one_that_is_not_trusted_is_not_called(apxm: Apxm, project: Path, monkey
 
 def test_what_began_and_has_no_result_is_not_called_again_before_somebody_says_so(apxm: Apxm, project: Path) -> None:
     journal = ("--journal-dir", "runs")
-    assert apxm("execute", "w.ais", "bees", "--real-tools", *journal).status == 1
+    first = apxm("execute", "w.ais", "bees", "--real-tools", *journal)
+    assert first.status == 1
+    [run_id] = [run["id"] for run in json.loads(apxm("runs", "list", "--json", *journal).out)]
+    assert first.err.splitlines()[-1] == (
+        f"address began, and nobody knows what came of it: `apxm resume {run_id} --redo address` makes it again and "
+        "goes on from here; `--assume address=VALUE` instead says what it gave"
+    )
     ended = apxm("resume", "last", *journal, "--config", ".apxm/config.toml")
     assert ended.status == 1
     assert "address began, and the journal does not have its result: it may have changed something" in ended.err
@@ -122,6 +128,55 @@ def test_what_began_and_has_no_result_is_not_called_again_before_somebody_says_s
     (project / "open").touch()
     apxm("execute", "w.ais", "wax", "--real-tools", *journal)
     assert (project / "published").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("type_", "given", "shown"),
+    [
+        ("str", "restarted", "restarted"),
+        ("str", '"restarted"', "restarted"),
+        ("str", "5", "5"),
+        ("json", "restarted", "restarted"),
+        ("json", "[5]", "[5]"),
+        ("list[str]", '["a"]', '["a"]'),
+    ],
+)
+def test_what_is_assumed_is_read_by_the_type_of_the_result(
+    apxm: Apxm, project: Path, type_: str, given: str, shown: str
+) -> None:
+    refused(apxm, project, type_)
+    ended = apxm("resume", "last", "--journal-dir", "runs", "--assume", f"given={given}")
+    assert (ended.status, ended.out) == (0, f"{shown}\n"), ended.err
+
+
+def test_a_text_is_not_assumed_of_a_list(apxm: Apxm, project: Path) -> None:
+    refused(apxm, project, "list[str]")
+    ended = apxm("resume", "last", "--journal-dir", "runs", "--assume", "given=restarted")
+    assert ended.status == 2
+    assert "--assume given: 'restarted' is not the JSON of a list[str]" in ended.err
+
+
+def refused(apxm: Apxm, project: Path, type_: str) -> None:
+    """A run that ended in a tool which gives something of that type."""
+    (project / ".apxm/config.toml").write_text('[tools.fix]\ncommand = ["false"]\n')
+    (project / "w.ais").write_text(
+        f"agent A {{ capability fix() -> {type_}  flow f() -> {type_} {{ fix() -> given return given }} }}"
+    )
+    assert apxm("execute", "w.ais", "--real-tools", "--journal-dir", "runs").status == 1
+
+
+def test_all_that_began_is_named_at_the_end(apxm: Apxm, project: Path) -> None:
+    (project / ".apxm/config.toml").write_text('[tools.fix]\ncommand = ["false"]\n')
+    (project / "w.ais").write_text(
+        "agent A { capability fix() -> str  flow f() -> str { "
+        'try { fix() -> given return given } catch { return "none" } -> one  fix() -> two  return one + two } }'
+    )
+    ended = apxm("execute", "w.ais", "--real-tools", "--journal-dir", "runs")
+    assert ended.status == 1, ended.err
+    assert "--redo one/body/given --redo two` makes them again and goes on from here" in ended.err
+    # Behind a failure that was caught the types are known as well.
+    assumed = ("--assume", "one/body/given=1", "--assume", "two=2")
+    assert apxm("resume", "last", "--journal-dir", "runs", *assumed).out == "12\n"
 
 
 def test_again_where_somebody_says_so_it_is(apxm: Apxm, project: Path) -> None:
@@ -191,6 +246,22 @@ def test_what_cannot_be_loaded_is_told_with_its_place_once(apxm: Apxm, project: 
     assert ended.err.count("my.toml") == 1
 
 
+def test_a_call_by_hand_fails_without_a_place_in_a_program(apxm: Apxm, project: Path) -> None:
+    del project
+    ended = apxm("tools", "call", "publish", "--arg", "text=x")
+    assert (ended.status, ended.err) == (1, "failed (tool_failed): tool 'publish': ValueError: the press is closed\n")
+
+
+def test_a_run_shows_what_its_tools_gave_as_json_and_no_tokens(apxm: Apxm, project: Path) -> None:
+    (project / "open").touch()
+    ended = apxm("execute", "w.ais", "bees", "--real-tools", "--verbose", "--journal-dir", "runs")
+    assert '  answer: ["bees 0","bees 1"]\n' in ended.err
+    shown = apxm("runs", "show", "last", "--journal-dir", "runs").out
+    assert [line.split() for line in shown.splitlines() if line.startswith("  hits")] == [
+        ["hits", "search", '["bees', '0",', '"bees', '1"]']
+    ]
+
+
 def test_they_are_listed(apxm: Apxm, project: Path) -> None:
     (project / ".apxm/config.toml").write_text(CONFIG + SERVER)
     for command in (("tools",), ("tools", "list")):
@@ -252,6 +323,7 @@ def test_the_hints_of_a_server_are_shown(apxm: Apxm, project: Path) -> None:
     assert ended.status == 1
     assert "search(q: str) -> list[str]: fits; it says readOnlyHint true\n" in ended.out
     assert "web.find: does not fit\n  server 'web' has no tool 'find'; it has search," in ended.out
+    assert ended.err == "2 tools, 1 does not fit\n"
     assert apxm("tools", "call", "web.text", "--arg", "what=x").out == "text of x\n"
 
 

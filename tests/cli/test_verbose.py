@@ -145,3 +145,10 @@ def test_calls_of_tools_are_told_of_with_what_they_gave(apxm: Apxm, tmp_path: Pa
         ("ask#1[1]/ask", True, ["look"], 0), ("ask#1[2]/ask", True, ["look"], 1),
     ]  # fmt: skip
     assert calls[1]["rounds"][0]["results"] == ["value 5dc2", "value 11f1"]
+    lines = apxm("runs", "show", "last", "--journal-dir", "runs").out.splitlines()
+    asked, answered = (next(line for line in lines if line.startswith(f"  ask#1[{n}]/ask ")) for n in (1, 2))
+    assert asked.endswith(' calls look {"q": "q c5fa"}, calls look {"q": "q b716"}')
+    assert ' "Simulated answer ' in answered
+    prompts = apxm("runs", "show", "last", "--prompts", "--journal-dir", "runs").out
+    assert '  calls look: {"q":"q c5fa"}\n  calls look: {"q":"q b716"}\n\n2. ask#1[2]/ask' in prompts
+    assert "  answer: Simulated answer " in prompts

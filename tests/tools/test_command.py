@@ -56,6 +56,14 @@ def test_it_need_not_read_them_however_many_there_are() -> None:
     assert call("print(1)", {"q": "x" * 5_000_000}).text == "1"
 
 
+def test_it_may_have_ended_before_it_is_given_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*_: object) -> None:
+        raise RuntimeError("unable to perform operation on a transport; the handler is closed")  # as uvloop has it
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", ended)
+    assert call("print(1)").text == "1"
+
+
 def test_its_environment_is_ours_and_what_is_set() -> None:
     script = "import os; print(os.environ['PATH'] == os.environ['HERE'], os.environ['MORE'])"
     assert call(script, HERE=os.environ["PATH"], MORE="x").text == "True x"

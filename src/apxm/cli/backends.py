@@ -90,10 +90,12 @@ def ask_backend(
     from apxm import api
     from apxm.cli.session import run_program
     from apxm.config.invocation import Invocation
+    from apxm.reports.summary import call_failure_lines
 
     source = _ONE_CALL.format(timeout_s=timeout, max_tokens=max_tokens)
     told = Invocation.of({"backend": name, "model": model, "config": config, "journal": False})
-    run_program(api.compile_text(source, name="test"), Inputs(values=[prompt]), told, AnyRun(json=json))
+    program, shown = api.compile_text(source, name="test"), AnyRun(json=json)
+    run_program(program, Inputs(values=[prompt]), told, shown, failed=call_failure_lines)
 
 
 def trust(

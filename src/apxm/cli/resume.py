@@ -29,7 +29,11 @@ def resume(
     ] = None,
     assume: Annotated[
         list[str] | None,
-        typer.Option("--assume", metavar="OP=VALUE", help="Take VALUE, in JSON, for its outcome instead; repeatable."),
+        typer.Option(
+            "--assume",
+            metavar="OP=VALUE",
+            help="Take VALUE for its outcome instead, JSON or, for a str, text; repeatable.",
+        ),
     ] = None,
     as_recorded: Annotated[
         bool, typer.Option("--as-recorded", help="Run the program as it was, though its file has changed.")
@@ -68,10 +72,12 @@ def resume(
     from apxm.config.invocation import Invocation
     from apxm.config.selection import resolve
     from apxm.files import OutputFile
+    from apxm.journal.runs import find_run, show_run
     from apxm.journaling import reopen
     from apxm.reports.preview import preview_lines
     from apxm.reports.structs import as_json
     from apxm.runtime.loops import real_loop
+    from apxm.runtime.replay import unknown_results
     from apxm.session import Session
 
     said = {**locals(), **vars(shown)}
@@ -79,7 +85,7 @@ def resume(
     refuse_overwriting({}, outputs, shown.config)
     begun = perf_counter()
     journaling = Invocation.of(said).journaling
-    assumed = read_assumed(assume or [])
+    assumed = read_assumed(assume, unknown_results(show_run(find_run(journaling.folder, run))[1])) if assume else {}
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
         earlier = reopen(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from shlex import quote
 from time import perf_counter
 
 import typer
@@ -32,6 +33,7 @@ from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import real_loop
+from apxm.runtime.recording import Recorder
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
@@ -49,13 +51,19 @@ _EXIT_STATUS = {
 class Terminal:
     """The output of a run, which may share a terminal with what is said beside it."""
 
-    def __init__(self, shown: AnyRun, metrics_file: OutputFile | None = None) -> None:
-        """Raises `UsageError` for what contradicts itself."""
+    def __init__(
+        self,
+        shown: AnyRun,
+        metrics_file: OutputFile | None = None,
+        failed: Callable[[Trace], list[str]] = failure_lines,
+    ) -> None:
+        """`failed` says what of a run failed. Raises `UsageError` for what contradicts itself."""
         if shown.quiet and shown.verbose:
             raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
         if shown.stream and shown.json:
             raise UsageError("--json prints one object at the end, --stream shows text as it comes: give one of them")
         self.shown = shown
+        self.failed = failed
         self.metrics_file = metrics_file
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.failure: ApxmError | None = None
@@ -128,12 +136,13 @@ def run_program(
     metrics_file: OutputFile | None = None,
     phases: LinkPhases = LinkPhases(),  # noqa: B008  # it is frozen
     warnings: tuple[Diagnostic, ...] = (),
+    failed: Callable[[Trace], list[str]] = failure_lines,
 ) -> None:
     """Runs a flow to its end, reports, and leaves with the exit status. `phases` and `warnings` are of what gave the
-    program."""
+    program, `failed` says what of it failed."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    terminal = Terminal(shown, metrics_file)
+    terminal = Terminal(shown, metrics_file, failed)
     problems = Problems()
     read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
     arguments = problems.of(read, [])
@@ -233,16 +242,29 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
             unwritten = unwritten or error
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten
-    for line in (*failure_lines(trace), *stopped_lines(trace)):
+    for line in (*terminal.failed(trace), *stopped_lines(trace)):
         note(line, "error")
     if failure is not None and not (trace.stopped and trace.stopped.kind == "journal"):
         note(str(failure), "error")
     if not shown.quiet:
         note(summary_line(result.metrics))
         if recorder and not failure and trace.status is not Status.SUCCEEDED:
-            note(f"`apxm resume {result.run_id}` goes on from here")
+            note(printable(_way_on(recorder)))
     if unwritten is not None and not isinstance(unwritten, OutputClosedError):
         raise unwritten
+
+
+def _way_on(recorder: Recorder) -> str:
+    """How a run that ended early goes on, which takes somebody's word for what became of its `unknown` operations."""
+    command, unknown = f"apxm resume {recorder.run_id}", recorder.unknown
+    if not unknown:
+        return f"`{command}` goes on from here"
+    redo = " ".join(f"--redo {quote(path)}" for path in unknown)
+    them = "it" if len(unknown) == 1 else "them"
+    return (
+        f"{', '.join(unknown)} began, and nobody knows what came of {them}: `{command} {redo}` makes {them} again and "
+        f"goes on from here; `--assume {quote(unknown[0])}=VALUE` instead says what it gave"
+    )
 
 
 async def _execute(session: Session, progress: ProgressLine) -> tuple[Trace, int]:

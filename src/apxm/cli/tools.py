@@ -75,6 +75,7 @@ def call_tool(
     from apxm.cli.values import read_json_arguments
     from apxm.config.invocation import Invocation
     from apxm.operations.types import text_form
+    from apxm.reports.summary import call_failure_lines
 
     # The name is a literal of the language, as JSON writes it.
     source = (
@@ -82,7 +83,8 @@ def call_tool(
     )
     arguments = text_form(read_json_arguments(arg or []))
     told = Invocation.of({"config": config, "journal": False, "simulate_tools": False})
-    run_program(api.compile_text(source, name="call"), Inputs(values=[arguments]), told, AnyRun(json=json, quiet=True))
+    program, shown = api.compile_text(source, name="call"), AnyRun(json=json, quiet=True)
+    run_program(program, Inputs(values=[arguments]), told, shown, failed=call_failure_lines)
 
 
 @tools_app.command("check")

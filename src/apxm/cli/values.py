@@ -59,14 +59,18 @@ def _from_file(flow: Flow, path: str, files: ValueFiles) -> dict[str, Value]:
         raise
 
 
-def read_assumed(assumed: Sequence[str]) -> dict[str, Value]:
-    """What ``--assume OP=VALUE`` says, by operation. Raises `UsageError`."""
+def read_assumed(assumed: Sequence[str], types: Mapping[str, str]) -> dict[str, Value]:
+    """What ``--assume OP=VALUE`` says, by operation: JSON, or bare text where that is of type ``str`` or ``json``.
+    `types` are those of the operations that are known. Raises `UsageError`."""
     found: dict[str, Value] = {}
     for name, text in _by_name(assumed, "--assume", "OP=VALUE").items():
-        try:
-            found[name] = parse_json(text)
-        except (ValueError, RecursionError):
-            raise UsageError(f"--assume {name}: {text!r} is not JSON", hint="a text stands in quotes") from None
+        value, type_ = _json_or_text(text), types.get(name)
+        if type_ == "str" and not isinstance(value, str):
+            value = text
+        elif type_ not in ("str", "json") and value is text:
+            what = "JSON" if type_ is None else f"the JSON of a {type_}"
+            raise UsageError(f"--assume {name}: {text!r} is not {what}", hint="a text stands in quotes")
+        found[name] = value
     return found
 
 

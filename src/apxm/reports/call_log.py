@@ -6,13 +6,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 from apxm.backends.dialogue import RequestedCall
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.errors import OperationError
 from apxm.journal.rows import Answered
 from apxm.operations.answers import UNFIT
-from apxm.operations.types import text_form
+from apxm.operations.types import Value, text_form
 from apxm.reports.summary import count, duration
 from apxm.runtime.observing import Outcome
 from apxm.runtime.waiting import Call
@@ -53,8 +54,7 @@ class CallLines:
         self._tell(path, [_again(pause)])
 
     def reused(self, path: str, request: ModelRequest | Arguments, result: Answered) -> None:
-        lines = request_lines(request, LONGEST)
-        lines += text_lines("answer", text_form(result.value), LONGEST)
+        lines = [*request_lines(request, LONGEST), *answer_lines(result, LONGEST)]
         self._tell(path, ["is answered by the journal", *lines])
 
     def _tell(self, path: str, lines: list[str]) -> None:
@@ -85,6 +85,25 @@ def request_lines(request: ModelRequest | Arguments, longest: int | None = None)
 
 def _call_lines(call: RequestedCall, longest: int | None) -> list[str]:
     return text_lines(f"calls {printable(call.tool)}", call.arguments, longest)
+
+
+def answered(result: Answered) -> tuple[Value, list[Any]]:
+    """What an operation gave, and the calls of tools that a model asked for instead, as `Offer.meant` has them. An
+    `ask` with tools is turns of an operation `ask` (`ir/dialogue.py`), whose answer holds both."""
+    match result.value:
+        case {"text": text, "calls": [*calls], "answer": answer, **more} if result.path.endswith("/ask") and not more:
+            return (text if calls else answer), calls
+        case value:
+            return value, []
+
+
+def answer_lines(result: Answered, longest: int | None = None) -> list[str]:
+    """What an operation gave, or which calls of tools it asks for."""
+    value, calls = answered(result)
+    lines = [] if calls and not value else text_lines("answer", text_form(value), longest)
+    for call in calls:
+        lines += text_lines(f"calls {printable(call['name'])}", text_form(call["arguments"]), longest)
+    return lines
 
 
 def text_lines(name: str, text: str, longest: int | None = None) -> list[str]:

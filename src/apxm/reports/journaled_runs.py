@@ -12,6 +12,7 @@ from apxm.backends.protocol import UNKNOWN_USAGE, Usage
 from apxm.journal.rows import Answered, Edited, Header, History, TimedRow
 from apxm.journal.runs import KeptRun, RunSummary
 from apxm.operations.types import Value
+from apxm.reports.call_log import answered
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
@@ -19,6 +20,8 @@ from apxm.source import shortened
 
 _LONGEST = 60
 """Characters of a text that others are shown beside."""
+_NO_USAGE = Usage(0, 0)
+"""That of a tool."""
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
@@ -113,11 +116,19 @@ def _ended(run: RunSummary, history: History) -> str:
 
 
 def _result(result: Answered) -> list[str]:
-    return [result.path, result.backend or "", _tokens(result.usage), _short(result.value)]
+    return [result.path, result.backend or "", _tokens(result.usage), _gave(result)]
+
+
+def _gave(result: Answered) -> str:
+    value, calls = answered(result)
+    if not calls:
+        return _short(value)
+    said = [f"calls {call['name']} {_json(call['arguments'])}" for call in calls]
+    return shortened(", ".join([_json(value), *said] if value else said), _LONGEST)
 
 
 def _tokens(usage: Usage) -> str:
-    if usage == UNKNOWN_USAGE:
+    if usage in (UNKNOWN_USAGE, _NO_USAGE):
         return ""
     return f"{_number(usage.input_tokens)} in, {_number(usage.output_tokens)} out"
 
@@ -150,4 +161,8 @@ def _number(tokens: int | None) -> str:
 
 
 def _short(value: Value) -> str:
-    return shortened(json.dumps(value, ensure_ascii=False), _LONGEST)
+    return shortened(_json(value), _LONGEST)
+
+
+def _json(value: Value) -> str:
+    return json.dumps(value, ensure_ascii=False)

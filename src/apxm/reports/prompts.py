@@ -7,8 +7,7 @@ import json
 import msgspec
 
 from apxm.journal.rows import Answered, History
-from apxm.operations.types import Value
-from apxm.reports.call_log import request_lines, text_lines, tokens
+from apxm.reports.call_log import answer_lines, request_lines, tokens
 from apxm.reports.journaled_runs import time_text
 from apxm.runtime.replay import ReplayedCall
 from apxm.source import printable
@@ -28,7 +27,7 @@ def prompts_text(calls: list[ReplayedCall], history: History) -> list[str]:
         lines += [f"  {printable(fact)}" for fact in _facts(call, answered)]
         lines += request_lines(call.request)
         if call.result is not None:
-            lines += text_lines("answer", _text(call.result.value))
+            lines += answer_lines(call.result)
     return lines or ["no call of a model"]
 
 
@@ -80,7 +79,3 @@ def _facts(call: ReplayedCall, answered: dict[str, float]) -> list[str]:
 def _answered(history: History) -> dict[str, float]:
     """The instants at which the journal got each answer, by path."""
     return {record.row.path: record.time for record in history.records if isinstance(record.row, Answered)}
-
-
-def _text(value: Value) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -48,6 +48,11 @@ def failure_lines(trace: Trace) -> list[str]:
     return lines
 
 
+def call_failure_lines(trace: Trace) -> list[str]:
+    """What is said of a failed call in a program of our own, whose places and names nobody knows."""
+    return [printable_lines(f"failed ({f.kind}): {f.message}") for f in trace.failures]
+
+
 def stopped_lines(trace: Trace) -> list[str]:
     """Which limit ended a run, and an endpoint that cost more than it was allowed to; for standard error."""
     lines: list[str] = []

@@ -62,6 +62,7 @@ class Recorder:
         self._history = history
         self._edited = edited
         self.required = required
+        self._began = set[str]() if history is None else set(history.unknown)
         self.failure: JournalError | None = None
         """Why nothing is journaled any more."""
 
@@ -91,6 +92,11 @@ class Recorder:
         """The paths of all operations that earlier processes finished, also of the program as it was before."""
         history = self._history
         return [] if history is None else [result.path for result in (*history.results.values(), *history.spare)]
+
+    @property
+    def unknown(self) -> list[str]:
+        """The paths of the operations with an outside effect that began, and of which the journal has no result."""
+        return sorted(self._began)
 
     @property
     def spent(self) -> Cost:
@@ -156,6 +162,7 @@ class Recorder:
         name, variant = call.provider.name, call.provider.variant(call.original)
         digest = request_digest(call.original, name, variant)
         row = Answered(path, digest, value, name, usage.input_tokens, usage.output_tokens, variant)
+        self._began.discard(path)
         self._append(row, then, urgent)
 
     def discarded(self, path: str, call: Call, usage: Usage, error: OperationError) -> None:
@@ -169,6 +176,7 @@ class Recorder:
     def started(self, path: str, call: Call, then: Then, urgent: bool) -> None:
         """A call with an outside effect is about to begin. Its key is the same for every attempt and process."""
         digest = request_digest(call.original, call.provider.name, call.provider.variant(call.original))
+        self._began.add(path)
         self._append(Started(path, digest, f"{self.run_id}/{path}"), then, urgent)
 
     def kept(self, path: str, request: object, name: str, value: Value) -> None:

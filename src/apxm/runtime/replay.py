@@ -66,6 +66,26 @@ def replayed_calls(history: History) -> list[ReplayedCall]:
     return [call for _, call in sorted(found, key=lambda entry: entry[0])]
 
 
+def unknown_results(history: History) -> dict[str, str]:
+    """The types of what the operations of an unknown outcome give, by path, as far as the journal's answers lead to
+    them. Raises what `replayed_calls` does."""
+    header = history.header
+    program = codec.decode(header.program)
+    found: dict[str, str] = {}
+
+    def answer(trace: Trace, frame: Frame, node: int, _: WaitingOperation) -> Answered | None:
+        path, operation = trace.path_of(frame.index, node), frame.plan.nodes[node]
+        if path in history.unknown:
+            assert isinstance(operation, Operate)
+            found[path] = operation.result
+            # It may have failed, and another one come behind that.
+            raise OperationError("tool_failed", "its outcome is not known")
+        return history.results.get(path)
+
+    replay(LoadedProgram(program), select_flow(program, header.flow), header.inputs, answer)
+    return found
+
+
 def replay(
     program: LoadedProgram,
     flow: Flow,

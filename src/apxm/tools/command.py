@@ -81,7 +81,8 @@ class CommandTool(CallTool):
 
 async def _give(process: Process, arguments: bytes) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError, ConnectionResetError):  # it need not want to know them
+    # It need not want to know them; a RuntimeError is what uvloop raises where it has ended already.
+    with suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
         process.stdin.write(arguments)
         await process.stdin.drain()
     process.stdin.close()

@@ -11,7 +11,7 @@ from msgspec import Struct
 from apxm.backends.protocol import Clock, Handle, Usage
 from apxm.errors import OperationError
 from apxm.operations.plain import plain
-from apxm.operations.types import JSON, STR, Type, Value
+from apxm.operations.types import JSON, STR, Type, Value, text_form
 from apxm.source import shortened
 from apxm.tools.schemas import Declaration
 
@@ -29,7 +29,12 @@ class ToolAnswer(Struct, frozen=True):
     @property
     def shown(self) -> str:
         """It for people, whether or not it is what was expected."""
-        return self.text if self.text is not None else repr(self.value)
+        if self.text is not None:
+            return self.text
+        try:
+            return text_form(cast(Value, self.value))
+        except (OperationError, TypeError, ValueError, RecursionError):  # it is no JSON
+            return repr(self.value)
 
 
 class CallTool(Protocol):
