@@ -55,7 +55,7 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3403,
+    "analysis": 3406,
     "apxm": 1812,  # the files of the package itself
     "backends": 5027,
     "cli": 3529,
@@ -68,7 +68,7 @@ BUDGETS = {
     "operations": 2216,
     "passes": 932,
     "program": 1956,
-    "reports": 1280,
+    "reports": 1296,
     "runtime": 6324,
     "tools": 1112,
     "simulator": 2652,

@@ -9,6 +9,7 @@ import pytest
 
 from apxm.analysis.profile import decode_profile
 from apxm.config.profiles import profile_file
+from apxm.reports.summary import duration
 from tests.cli.conftest import ROOT, Apxm
 
 WORKFLOW = str(ROOT / "workloads" / "4_scalability" / "workflow.ais")
@@ -150,6 +151,43 @@ def test_the_number_of_turns_may_be_given(apxm: Apxm) -> None:
     refused = apxm("simulate", "loops.ais", "--with", "notes=2", "--with", "finally=3")
     assert (refused.status, refused.out) == (2, "")
     assert refused.err == "error: A.main has no list and no loop called 'finally'\nhint: did you mean final?\n"
+
+
+ASKS = """
+agent A {
+    capability look(q: str) -> str
+    flow main(x: str) -> str {
+        ask(x, schema: list[str]) -> chunks
+        for chunk in chunks (notes: "") {
+            ask(notes, chunk, tools: [look]) -> found
+            next notes: found
+        } -> all
+        return all
+    }
+}
+"""
+
+
+def test_what_cannot_be_changed_is_no_help_and_what_is_assumed_is_said(apxm: Apxm) -> None:
+    Path("asks.ais").write_text(ASKS)
+    text = apxm("analyze", "asks.ais").out
+    assert "`rounds`" not in text
+    assert "if no turn needed `notes` from the one before" in text
+    assert "  how many turns is assumed of all: `--with NAME=N` says it, by this name or a parameter's\n" in text
+    known = apxm("analyze", "asks.ais", "--with", "all=20").out
+    assert "20 turns" in known
+    assert "is assumed of" not in known
+    refused = apxm("analyze", "asks.ais", "--with", "chunks=3")
+    assert "error: A.main has no list and no loop called 'chunks'\n" in refused.err
+    assert "hint: only lists of parameters and loops, by their path, have a number: there are all" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(3599, "59 min 59 s"), (3600, "1 h 00 min"), (86_399, "23 h 59 min"), (100_000_022, "1,157 d 09 h")],
+)
+def test_long_durations_are_hours_and_days(seconds: int, expected: str) -> None:
+    assert duration(seconds * 1000) == expected
 
 
 def test_a_calibration_is_kept_and_predicted_from(apxm: Apxm, tmp_path: Path) -> None:

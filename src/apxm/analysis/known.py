@@ -55,7 +55,8 @@ def assumed_turns(program: Program, flow: Flow, turns: Mapping[str, int]) -> dic
         if name not in loops:
             known = [*lists, *loops]
             near = get_close_matches(name, known, n=1)
-            advice = f"did you mean {near[0]}?" if near else f"there {_listed(known)}"
+            advice = f"only lists of parameters and loops, by their path, have a number: there {_listed(known)}"
+            advice = f"did you mean {near[0]}?" if near else advice
             raise UsageError(f"{flow.qualified_name} has no list and no loop called {name!r}", hint=advice)
         for place, opener in loops[name]:
             (opening,) = opener.openings

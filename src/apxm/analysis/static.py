@@ -244,6 +244,8 @@ class _FlowAnalysis:
         """What alone keeps the turns of a loop at `rate`, in ns."""
         opener = self.branches.node(frame, node)
         assert isinstance(opener, Repeat)
+        if opener.called not in ("for", "loop"):
+            return  # the rounds of an `ask` with tools, which no source can change
         names = self._program.names.plans[opener.plan].nodes
         for port in opener.carried if rate else ():
             spans = self.branches.spans(self._weights, EXPECTED, Carried((frame, node), port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from apxm.analysis.predict import Prediction
@@ -9,6 +10,8 @@ from apxm.analysis.static import Analysis, ConcurrencyEstimate, Held, Loop, Rang
 from apxm.program.frames import MOST_OPEN_TURNS
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned, markdown, paragraph
+
+_TURN = re.compile(r"\[[0-9]+\]")
 
 
 def analysis_text(found: Analysis) -> str:
@@ -30,6 +33,7 @@ def analysis_text(found: Analysis) -> str:
     )
     if found.loops:
         lines += ["", "loops:", *aligned([_loop(loop) for loop in found.loops])]
+        lines += [f"  {line}" for line in _assumed(found.loops)]
     if helps := [_help(loop, held, found.t_inf_ms.expected) for loop in found.loops for held in loop.held_by]:
         lines += ["", "what would help:", *aligned(helps)]
     lines += ["", *_bounds(found.at)]
@@ -54,6 +58,15 @@ def prediction_text(found: Prediction) -> str:
         *([name, duration(_quantile(samples, share))] for name, share in _QUANTILES),
     ]
     return "\n".join([f"{head}:", *aligned(rows)])
+
+
+def _assumed(loops: Sequence[Loop]) -> list[str]:
+    """What is said of a `for` over a list that nobody knows; each place once, whatever turn it is opened in."""
+    unknown = [loop for loop in loops if loop.operation == "for" and loop.turns.low != loop.turns.high]
+    if not unknown:
+        return []
+    names = ", ".join(dict.fromkeys(_TURN.sub("", loop.path) for loop in unknown))
+    return [f"how many turns is assumed of {names}: `--with NAME=N` says it, by this name or a parameter's"]
 
 
 def _help(loop: Loop, held: Held, t_inf_ms: float) -> list[str]:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 def duration(ms: float) -> str:
-    """A duration with as many digits as tell something: ``1.24 s``, ``12.5 ms``, ``0.08 ms``."""
+    """A duration with as many digits as tell something: ``2 d 03 h``, ``1.24 s``, ``12.5 ms``, ``0.08 ms``."""
     if ms >= 60_000:
         minutes, seconds = divmod(round(ms / 1000), 60)
-        return f"{minutes} min {seconds:02d} s"
+        hours, minutes = divmod(minutes, 60)
+        if hours >= 24:
+            return f"{hours // 24:,} d {hours % 24:02d} h"
+        return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
     if ms >= 1000:
         return f"{ms / 1000:.2f} s"
     return f"{ms:.1f} ms" if ms >= 1 else f"{ms:.2f} ms"
