@@ -64,7 +64,7 @@ BUDGETS = {
     "ir": 1976,
     "journal": 1358,
     "lanes": 4182,
-    "language": 5060,
+    "language": 5113,
     "operations": 2216,
     "passes": 932,
     "program": 1956,

@@ -301,7 +301,13 @@ def test_a_flow_that_is_inlined_keeps_its_names(level: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "offered"), [("", ["look"]), (", tools: [change]", ["change"]), (", tools: []", [])]
+    ("argument", "offered"),
+    [
+        ("", ["look"]),
+        (", tools: [change]", ["change"]),
+        (", tools: [change, look]", ["change", "look"]),
+        (", tools: []", []),
+    ],
 )
 def test_the_tools_of_an_agent_are_the_default_of_its_asks(argument: str, offered: list[str]) -> None:
     body = f'ask("a"{argument}) -> b  think("c") -> d  return b + d'

@@ -190,6 +190,8 @@ class Builder:
         for part in _all(syntax.Expression, parts):
             items = isinstance(part, syntax.Comparison) and part.operator == "in"
             advice = "for each item of a list: `for item in items { … }`" if items else None
+            if isinstance(part, syntax.Constant) and isinstance(part.value, int):
+                advice = f"how often it runs at most is `max: {part.span.text}`"
             self.report.error("syntax", "found a value without a name, expected `name: value`", part.span, advice)
         return _ItemList(self._span(parts), _all(syntax.NamedArgument, parts))
 

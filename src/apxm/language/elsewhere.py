@@ -17,6 +17,10 @@ _OPTIONAL = "what may be nothing is a `T?`, such as `str?`: a value, or the lite
 RECORD = "a record is declared beside the agents: `type Name { field: str }`; any other object is `json`"
 _NULL = "nothing is the literal `null`, of a type such as `str?`"
 NO_TERNARY = "there is no `a ? b : c`; `if a { return b } else { return c } -> x` chooses"
+NO_CHOICES = (
+    'no type lists its texts: it is `str`, and a description says which, as in `color: str "red or green"`; an answer '
+    "is one of a few by `choices:`"
+)
 _FLOW = "what can be called is a flow, inside an agent: `flow name(x: str) -> str { … }`"
 _LET = "a value is bound once, by `let name = value`; the result of a call by `ask(…) -> name`"
 _LOOP = "`loop (max: 4, …) { … until …  next … }` repeats"

@@ -92,7 +92,8 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
         pass
     elif isinstance(before, Token) and before.kind == "NAME" and before.text in RESERVED_WORDS:
         message = f"`{before.text}` is a word of the language, expected a name"
-        report.error("reserved-word", message, before.span(source))
+        advice = 'it stands before the description: `readonly "…"`' if before.text == "readonly" else None
+        report.error("reserved-word", message, before.span(source), advice)
     elif name is not None and token.kind != "TEXT":
         # a name where a statement starts, and nothing after it that makes one
         written = source.text[name.start : name.end]
@@ -106,6 +107,8 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
             advice = report.near(token.text, [kind.lower() for kind in expected if kind.lower() in RESERVED_WORDS])
         elif advice is None and name is not None:
             advice = report.near(source.text[name.start : name.end], STATEMENT_WORDS)
+        if advice is None and expected == {"CATCH"}:
+            advice = "a `try` has a `catch` behind it, which gives what is used instead: `catch e { … }`"
         report.error("syntax", message, token.span(source), advice)
 
 

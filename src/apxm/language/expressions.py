@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from apxm.language import syntax
@@ -32,6 +33,8 @@ from apxm.operations.types import (
     list_of,
 )
 from apxm.source import Span
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class FlowExpressions:
@@ -81,8 +84,14 @@ class FlowExpressions:
     def _conversion(self, found: Type, expected: Type) -> str | None:
         if self._written_out:
             return None
+        if expected == STR and found.is_list and found.element == STR:
+            return 'one text of all its items is `join(xs, "\\n")`, and one of them `xs[0]`'
         if expected == STR and not found.is_optional:
             return 'make it text: `"" + …`'
+        if expected == BOOL and found == STR:
+            return 'a comparison says whether something holds: `x == "yes"`'
+        if (found, expected) == (FLOAT, INT):
+            return "a float is never made an int; a whole number is read from a text by `parse_json(text) as int`"
         if not castable(found, expected):
             return None
         return f"`x as {expected}` is one, and fails where {'it is null' if found.is_optional else 'the value is not'}"
@@ -326,12 +335,22 @@ class FlowExpressions:
             what, advice = "looks into a list, a text or json", None
         else:
             what = "compares two " + ("values of one type" if operator in ("==", "!=") else "numbers or two texts")
-            mixed = STR in types and VERDICT not in types
-            advice = 'make the other side text too: `"" + …`' if mixed else None
+            advice = self._comparable(comparison, types)
         self._compared(operator, comparison.left, comparison.right)
         if operator != "in":
             self._compared(operator, comparison.right, comparison.left)
         return self.applied(operator, types, comparison.right, what, advice)
+
+    def _comparable(self, comparison: syntax.Comparison, types: tuple[Type, Type]) -> str | None:
+        """What makes one side of a comparison like the other."""
+        if STR not in types or VERDICT in types:
+            return None
+        if any(found.is_number for found in types):
+            text = comparison.left if types[0] == STR else comparison.right
+            if isinstance(text, syntax.Constant) and _NUMBER.fullmatch(str(text.value)):
+                return f"a number is written without quotes: `{text.value}`"
+            return "the number that a text writes is `number(text)`"
+        return 'make the other side text too: `"" + …`'
 
     def _compared(self, operator: str, value: syntax.Expression, other: syntax.Expression) -> None:
         """Each text that is written out in `other` is one of those that `value` can be."""

@@ -22,7 +22,7 @@ from apxm.operations.effects import Effect
 from apxm.operations.functions import FUNCTIONS
 from apxm.operations.labels import fold_label
 from apxm.operations.texts import pattern_flaw
-from apxm.operations.types import NONE, TOOLS, TYPE, Type
+from apxm.operations.types import NONE, STR, TOOLS, TYPE, Type
 from apxm.source import Span
 
 
@@ -174,8 +174,16 @@ class FlowCalls(FlowToolCalls):
     def _check(self, call: syntax.CallExpression, callee: Callee) -> tuple[MatchedArguments, list[Type]]:
         """The arguments by parameter, and the types of the variadic ones."""
         matched = match_arguments(call, callee, self._report)
+        swapped = _text_for_list(matched, callee)
+        if swapped is not None:
+            message = "found a text, expected a list"
+            order = ", ".join(parameter.name for parameter in callee.positional)
+            self._report.error("wrong-type", message, swapped.span, f"the call is `{callee.name}({order})`")
         for name, argument in matched.given.items():
-            self._check_argument(argument, callee.by_name[name], callee.name)
+            if swapped is None:
+                self._check_argument(argument, callee.by_name[name], callee.name)
+            else:
+                self.value(argument)
         takes_content = callee.variadic is not None and callee.variadic.content
         operands = [
             self._content_type(argument) if takes_content and _is_content(argument) else self.value(argument)
@@ -264,6 +272,16 @@ class FlowCalls(FlowToolCalls):
         if operation.family is Family.MODEL and not matched.variadic:
             message = f"this `{operation.name}` has an empty prompt and no context, so there is nothing to ask"
             self._report.error("empty-prompt", message, first.span)
+
+
+def _text_for_list(matched: MatchedArguments, callee: Callee) -> syntax.Constant | None:
+    """The text that is given first where a list comes before a text, as in ``join(", ", xs)``."""
+    match callee.positional:
+        case (Parameter(name=first, type=type_), Parameter(type=second)) if type_.is_list and second == STR:
+            given = matched.given.get(first)
+            return given if isinstance(given, syntax.Constant) and isinstance(given.value, str) else None
+        case _:
+            return None
 
 
 def _is_content(expression: syntax.Expression) -> TypeGuard[syntax.CallExpression]:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard, cast
 
-from apxm.language.elsewhere import NO_TERNARY, RECORD, TYPES, WORDS, method_advice, word_advice
+from apxm.language.elsewhere import NO_CHOICES, NO_TERNARY, RECORD, TYPES, WORDS, method_advice, word_advice
 from apxm.language.lalr import STATEMENT_WORDS, Token
 from apxm.language.report import Report
 from apxm.language.syntax import CallExpression, Identifier, TypeName
@@ -41,7 +41,7 @@ _OPERATORS = {
     "||": "it is written `or`",
     "!": "it is written `not`",
     "?.": "a field is read by `.`; where it is missing, what needs it fails",
-    "??": "a field that is missing fails what needs it; there is no other value for it",
+    "??": "there is no other value for what is null: `if x != null { return x } else { return … } -> y` chooses",
     "|>": "a result is bound, `ask(…) -> x`, and used by its name",
     "?": NO_TERNARY,
     "`": 'texts stand in `"…"`; `f"…{name}…"` puts values in',
@@ -236,6 +236,9 @@ _ADVICE = (
     _Row("LPAR", "AT FLOW", "an annotation has no arguments", alone=True),
     _Row("COMMA", "IN", "a `for` goes through one list, with one name", alone=True),
     _Row("", "NAME", "a `for` has no parentheses: `for x in xs { … }`", alone=True, behind="FOR"),
+    _Row("LPAR", "LBRACE", "all stands in one pair: `loop (max: 4, x: start) { … }`", alone=True, behind="RPAR"),
+    _Row("LPAR", "LBRACE NAME", "the name stands without parentheses: `catch e { … }`", alone=True, behind="CATCH"),
+    _Row("TEXT", "NAME", NO_CHOICES, alone=True, behind="COLON"),
     _Row("COMMA", "FLOW", "nothing stands between the parts of an agent"),
     _Row("LBRACE", "NAME", RECORD, unless="TEXT", behind="COLON"),
     _Row("LBRACE", "NAME", RECORD, alone=True, behind="LSQB"),
@@ -246,6 +249,7 @@ _ADVICE = (
     _Row("LBRACE LSQB", "", _ONE_NAME, behind="LET"),
     _Row("COMMA DOT", "", "`->` binds one name", behind="ARROW NAME"),
     # in values
+    _Row("RSQB", "COLON NAME", "a list of such values is `list[T]`", behind="LSQB"),
     _Row("TEXT", "LET", _COMMENT, unless="PLUS"),
     _Row("TEXT", "FLOW", _COMMENT, unless="PLUS"),
     _Row("TEXT NAME NUMBER", "", _beside_text),
