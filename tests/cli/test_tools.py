@@ -356,6 +356,25 @@ def test_a_signal_ends_the_run_and_what_its_tools_started(
     assert last.startswith("interrupted: 0 operations, 0 LLM calls in ")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="signals, and files for processes")
+def test_ctrl_c_within_a_tool_says_what_has_to_be_decided(start: Start, project: Path) -> None:
+    mark = fifo(project)
+    script = "import os, sys, time; print(os.getpid(), file=open(sys.argv[1], 'w')); time.sleep(600)"
+    command = json.dumps([sys.executable, "-c", script, str(mark)])
+    (project / ".apxm/config.toml").write_text(f"[tools.hang]\ncommand = {command}\n")
+    (project / "w.ais").write_text(
+        "agent A { capability hang() -> str  flow f() -> str { hang() -> told return told } }"
+    )
+    trusting = {**os.environ, "APXM_TRUST": "1"}
+    process = start("execute", "w.ais", "--real-tools", "--journal-dir", "runs", env=trusting)
+    mark.read_text()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "told began, and nobody knows what came of it: `apxm resume " in err.splitlines()[-1]
+    assert " --redo told` makes it again" in err.splitlines()[-1]
+
+
 def test_a_server_that_no_longer_fits_is_told_before_anything_is_called(apxm: Apxm, project: Path) -> None:
     pytest.importorskip("mcp")
     command = json.dumps([sys.executable, "-m", "tests.tools.servers", "stdio"])

@@ -180,6 +180,18 @@ def test_a_slot_goes_from_what_ended_to_the_longest_path() -> None:
     assert machine.news() == ["1 fails: lost", "begin 0"]
 
 
+def test_a_call_that_nobody_wants_gives_its_slot_to_the_next_one() -> None:
+    machine, tool = Machine(limit=1), gated()
+    running, waiting, last = (call_of(tool, node=node) for node in range(3))
+    machine.add(running, waiting, last)
+    machine.calls.give_up(waiting)
+    machine.calls.give_up(running)
+    machine.calls.give_up(running)
+    machine.calls.proceed()
+    assert machine.news() == ["begin 0", "cancel 0", "begin 2"]
+    assert ([running.phase, waiting.phase, last.phase], machine.calls.unfinished) == ([OVER, OVER, SENT], 1)
+
+
 def test_whatever_needs_nobodys_leave_takes_no_slot() -> None:
     machine, waiting, free = Machine(limit=1), call_of(gated(), node=0), call_of(Tool(), node=1)
     machine.add(call_of(gated(), node=2), waiting, free)
@@ -224,7 +236,7 @@ def picky(*revisions: str) -> dict[str, Any]:
     """What an operation says that has no use for the answer ``no``, and asks these instead, one by one."""
     left = list(revisions)
 
-    def value(answer: Plain) -> str:
+    def value(answer: Plain, _request: object) -> str:
         if answer.value == "no":
             raise OperationError("useless", "not that")
         return answer.value
@@ -443,7 +455,7 @@ def test_whatever_happens_every_move_is_in_the_table_and_every_call_ends_once() 
         machine = Machine(random.choice([None, 1, 3]), budget, journaled=random.random() < 0.5)
         calls: list[Call] = []
         for _ in range(60):
-            match random.randrange(5):
+            match random.randrange(6):
                 case 0 if len(calls) < 40:
                     priority = random.randrange(3)
                     says = picky(*["else"] * random.randrange(3))
@@ -453,6 +465,9 @@ def test_whatever_happens_every_move_is_in_the_table_and_every_call_ends_once() 
                     machine.calls.received(random.choice(calls), random.choice(["x", Plain("y"), LOST, NO]))
                 case 3:
                     machine.rows.commit()
+                case 4 if calls and random.random() < 0.3:
+                    machine.calls.give_up(random.choice(calls))
+                    machine.calls.proceed()
                 case _:
                     machine.clock.move(machine.clock.now() + random.randrange(10))
             assert 0 <= machine.calls.in_flight <= machine.calls.unfinished
