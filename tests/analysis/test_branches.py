@@ -102,7 +102,11 @@ def test_lists_that_are_given_are_counted_also_where_loops_hand_them_on() -> Non
     ("turns", "message", "hint"),
     [
         ({"xss": 3}, "A.main has no list and no loop called 'xss'", "did you mean xs?"),
-        ({"wholly": 3}, "A.main has no list and no loop called 'wholly'", "there are xs, r, r/q"),
+        (
+            {"wholly": 3},
+            "A.main has no list and no loop called 'wholly'",
+            "only lists of parameters and loops, by their path, have a number: there are xs, r, r/q",
+        ),
         ({"r": 3}, "r cannot have 3 turns: this `loop` has 1 to 2", None),
         ({"r": 0}, "r cannot have 0 turns: this `loop` has 1 to 2", None),
     ],

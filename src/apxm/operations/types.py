@@ -262,7 +262,9 @@ def common_type(types: Iterable[Type]) -> Type | None:
     different = dict.fromkeys(types)
     if len(different) > 1 and any(found == NULL or found.is_optional for found in different):
         present = common_type(found.present for found in different if found != NULL)
-        return present if present is None or present == JSON else optional(present)
+        joined = present if present is None or present == JSON else optional(present)
+        # A plan is a str, but no `str?`: what converts by its text form does so alone.
+        return joined if joined is None or all(assignable(found, joined) for found in different) else None
     return next((target for target in different if all(assignable(found, target) for found in different)), None)
 
 
