@@ -348,3 +348,32 @@ def test_an_item_may_be_changed() -> None:
 
 def test_outside_of_a_flow_each_is_plain_iteration() -> None:
     assert list(each([1, 2])) == [1, 2]
+
+
+KEPT: list[str] = []
+
+
+def keep(text: str) -> str:
+    KEPT.append(text)
+    return text
+
+
+def through(function: Callable[[str], str]) -> Flow[..., list[str]]:
+    @flow
+    def made(rows: list[str]) -> list[str]:
+        found: list[str] = []
+        for row in each(rows):
+            answer = ask(row)
+            found.append(function(answer))
+        return found
+
+    return made
+
+
+def test_what_a_name_means_is_that_of_its_own_closure() -> None:
+    rows = ["a", "b", "c"]
+    times = iter([3 * SECOND, 2 * SECOND, SECOND])
+    ran(lambda: through(str).lanes(rows), lambda: SECOND)
+    KEPT.clear()
+    seen, _ = ran(lambda: through(keep).lanes(rows), lambda: next(times))
+    assert seen.value == KEPT

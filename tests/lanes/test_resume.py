@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from apxm.errors import JournalError
+from apxm.api import RunFailed
+from apxm.errors import JournalError, UsageError
 from apxm.lanes.asking import ask
 from apxm.lanes.flow import Flow, each, flow
 from apxm.lanes.marks import pure, step, thread
@@ -178,3 +179,41 @@ def test_what_the_user_calls_pure_needs_no_turn() -> None:
 
     _, trace = ran(lambda: reading.lanes([1, 2, 3]), lambda: 1_000_000_000)
     assert (trace.duration, reader.read) == (1_000_000_000, 3)
+
+
+@flow
+def slow() -> str:
+    try:
+        return ask("slow")
+    finally:
+        DONE.append("closed")
+
+
+def test_a_run_that_a_limit_ends_says_so_and_closes_what_is_open(tmp_path: Path) -> None:
+    DONE.clear()
+    limited = slow.using(backend="simulated", latency="constant:60000", timeout_s=0.01, journal_dir=tmp_path)
+    with pytest.raises(RunFailed) as failed:
+        limited.run()
+    assert failed.value.stopped is not None
+    assert (failed.value.stopped.kind, DONE) == ("timeout", ["closed"])
+
+
+@flow
+def translating() -> None:
+    try:
+        int(ask("a number"))
+    except ValueError:
+        raise KeyError("no number")  # noqa: B904  # what it comes of is to be told all the same
+
+
+def test_an_exception_keeps_what_it_comes_of(tmp_path: Path) -> None:
+    with pytest.raises(KeyError) as raised:
+        translating.using(backend="simulated", journal_dir=tmp_path).run()
+    assert isinstance(raised.value.__context__, ValueError)
+    assert not raised.value.__suppress_context__
+
+
+def test_an_option_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="a flow has no option 'bakend'") as refused:
+        slow.using(bakend="simulated").run()
+    assert refused.value.hint == "did you mean backend?"

@@ -72,7 +72,10 @@ def test_the_openai_sdk_with_many_calls_at_once(simulator: SimulatorProcess) -> 
     openai = pytest.importorskip("openai", reason=NOT_INSTALLED)
 
     async def scenario() -> None:
-        async with openai.AsyncOpenAI(base_url=simulator.endpoint, api_key="any", max_retries=0) as client:
+        # By itself it gives a connection five seconds, which is what a busy machine can take for fifty at once.
+        async with openai.AsyncOpenAI(
+            base_url=simulator.endpoint, api_key="any", max_retries=0, timeout=60.0
+        ) as client:
             calls = (client.chat.completions.create(model="m", messages=MESSAGES) for _ in range(50))
             for completion in await asyncio.gather(*calls):
                 assert completion.choices[0].message.content == HELLO

@@ -6,7 +6,7 @@ import functools
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from apxm.api import to_the_end
@@ -216,23 +216,16 @@ class Flow(Generic[P, R]):
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
         event loop."""
-        name = f"{self.function.__name__}.run"
-        try:
-            return to_the_end(self._run(lambda: self.lanes(*arguments, **named)), name)
-        except BaseException as error:
-            raise error.with_traceback(users(error.__traceback__)) from error.__cause__
+        return self._to_the_end(self.run_async(*arguments, **named), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
-        try:
-            return await self._run(lambda: self.lanes(*arguments, **named))
-        except BaseException as error:
-            raise error.with_traceback(users(error.__traceback__)) from error.__cause__
+        return await self._run(lambda: self.lanes(*arguments, **named))
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was
         answered is not asked again. Raises `JournalError` where it asks something else than it did."""
-        return to_the_end(self.resume_async(run_id, *arguments, **named), f"{self.function.__name__}.resume")
+        return self._to_the_end(self.resume_async(run_id, *arguments, **named), "resume")
 
     async def resume_async(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `resume`, inside the caller's event loop."""
@@ -240,7 +233,16 @@ class Flow(Generic[P, R]):
 
     async def _run(self, main: Callable[[], R], earlier: str | None = None) -> Result:
         code = self.function.__code__
-        return await run_flow(main, self.function.__qualname__, code.co_filename, self._options, earlier)
+        try:
+            return await run_flow(main, self.function.__qualname__, code.co_filename, self._options, earlier)
+        except BaseException as error:
+            raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
+
+    def _to_the_end(self, running: Coroutine[Any, Any, Result], method: str) -> Result:
+        try:
+            return to_the_end(running, f"{self.function.__name__}.{method}")
+        except BaseException as error:
+            raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # as in `_run`
 
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:

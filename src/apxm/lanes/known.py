@@ -92,6 +92,8 @@ _READERS: dict[type, frozenset[str]] = {
     collections.OrderedDict: frozenset({"copy", "get", "items", "keys", "values"}),
 }
 CONTAINERS = tuple(_READERS)
+ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
+"""Methods of containers and files that add to them, and of which nobody needs the result."""
 TEXT_METHODS = frozenset(dir(str)) | frozenset(
     {"items", "keys", "values", "get", "copy", "total_seconds", "isoformat", "group", "groups", "groupdict", "span"}
 )

@@ -173,18 +173,16 @@ class Lane:
     def may_draw(self) -> bool:
         """Whether it may take from a sequence that all share, such as random numbers, without waiting for its turn: all
         around it are in front of their first calls, behind which nobody takes from it."""
-        return all(
-            lane.in_head and (lane.loop is None or not lane.loop.draws_late) for lane in (*self._within(None), self)
-        )
+        return all(lane.in_head and lane.loop and not lane.loop.draws_late for lane in self._within(None))
 
     @property
     def has_turn(self) -> bool:
         """Whether it may do anything at once."""
-        return all(lane.loop is None or lane.loop.first is lane for lane in self._within(None))
+        return all(lane.loop and lane.loop.first is lane for lane in self._within(None))
 
     def later(self, owner: Lane | None, function: Callable[..., object], *arguments: Any) -> None:
         """Calls the function at its turn: now, where that has come."""
-        if self.loop is None or self.has_turn:
+        if self.has_turn:
             self._catch_up()
             function(*arguments)
         else:

@@ -55,16 +55,6 @@ class _Loop:
 
 
 @dataclass
-class LoopFacts:
-    """What was found out about one `each`."""
-
-    node: ast.For | ast.comprehension
-    uses: Sequence[Use]
-    in_sequence: bool
-    """Whether its iterations run one after the other, as one may leave the loop once a model has answered."""
-
-
-@dataclass
 class _Function:
     """A function around what is rewritten; not the body of an `each`, which belongs to the function around it."""
 
@@ -92,7 +82,6 @@ class Rewriter(ast.NodeTransformer):
         self._inner = 0
         """How many plain loops stand around, within the innermost `each`."""
         self._fresh = 0
-        self.facts: list[LoopFacts] = []
 
     # --- functions -------------------------------------------------------------------------------------------------
 
@@ -484,14 +473,13 @@ class Rewriter(ast.NodeTransformer):
         first.iter = _at(ast.Tuple([_load(f"{PREFIX}item")], ast.Load()), first.iter)
         element = ast.Tuple([node.key, node.value], ast.Load()) if isinstance(node, ast.DictComp) else node.elt
         inner = _at(ast.ListComp(element, node.generators), node)
-        uses, loop = self._enter([ast.Expr(inner)], first.target)
+        _, loop = self._enter([ast.Expr(inner)], first.target)
         inner.elt = self.visit(inner.elt)
         for generator in inner.generators:
             generator.ifs = [self.visit(each) for each in generator.ifs]
             if generator is not first:
                 generator.iter = self.visit(generator.iter)
         self._loops.pop()
-        self.facts.append(LoopFacts(first, uses.found, in_sequence=False))
         body = ast.Lambda(_one_argument(), inner)
         gathered = self._ours("gather", items, body, ast.Constant(loop.draws_late))
         if made is not None:
@@ -515,7 +503,6 @@ class Rewriter(ast.NodeTransformer):
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
         in_sequence = bool(uses.exits) or bool(going_through & uses.changed)
-        self.facts.append(LoopFacts(node, uses.found, in_sequence))
         left = self._name_for(node)
         run = self._ours("run_each", items, _load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late))
         function = ast.FunctionDef(name, _one_argument(), body, [], None, None)

@@ -149,7 +149,9 @@ class LaneRun(Run):
         self.value: object = None
         """What the flow returned."""
         self.raised: BaseException | None = None
-        """What the flow raised."""
+        """What the flow raised by itself."""
+        self._root: Lane | None = None
+        """The flow's own lane, once it has begun."""
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, options, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
@@ -176,7 +178,8 @@ class LaneRun(Run):
         try:
             self.value = self._main()
         except BaseException as error:
-            self.raised = error
+            if not lane.cancelled:  # else it is what ended it
+                self.raised = error
         lane.over = True
 
     def _take_all(self) -> None:
@@ -196,10 +199,9 @@ class LaneRun(Run):
         """Lets others go on for so many seconds. Raises what `time.sleep` does."""
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
-        self.hub.outside += 1
-        timer = self._clock.call_at(self._now() + round(seconds * 1e9), lambda: self.wake(lane, None))
+        timer = self._clock.call_at(self._now() + round(seconds * 1e9), lambda: self._wake(lane))
         try:
-            lane.park()
+            self._wait(lane)
         except BaseException:
             timer.cancel()
             raise
@@ -209,16 +211,15 @@ class LaneRun(Run):
 
         def done(future: asyncio.Future[T]) -> None:
             if not lane.over and not self._state.stopped:
-                self.wake(lane, None)
+                self._wake(lane)
             elif not future.cancelled():
                 future.exception()  # nobody wants to hear of it any more
 
         context = copy_context()
         context.run(LANE.set, None)
         future = self._loop.run_in_executor(None, lambda: context.run(function))
-        self.hub.outside += 1
         future.add_done_callback(done)
-        lane.park()
+        self._wait(lane)
         return future.result()
 
     def step(self, lane: Lane, name: str, function: Callable[[], T], given: Value, site: Site, effect: bool) -> T:
@@ -233,9 +234,8 @@ class LaneRun(Run):
             self.trace.reused += 1
             return cast(T, found.value)
         if effect:
-            self.hub.outside += 1
-            recorder.begun(path, given, name, lambda: self.wake(lane, None))
-            lane.park()
+            recorder.begun(path, given, name, lambda: self._wake(lane))
+            self._wait(lane)
         value = function()
         recorder.kept(path, given, name, plain(value, JSON, f"what {name} returns"))
         return value
@@ -258,18 +258,27 @@ class LaneRun(Run):
                 hint="run it with the arguments that it had, or go on with new calls from there: as_changed=True",
             ) from other
 
-    def wake(self, lane: Lane, outcome: object) -> None:
-        """Lets a lane go on that waited for something else than a call."""
+    def _wait(self, lane: Lane) -> None:
+        """Parks a lane that waits for something else than a call, until it is woken."""
+        self.hub.outside += 1
+        try:
+            lane.park()
+        finally:
+            self.hub.outside -= 1
+
+    def _wake(self, lane: Lane) -> None:
         calls = self._calls
         assert calls is not None
-        self.hub.outside -= 1
-        self.hub.ready.append((lane, outcome))
+        if lane.over or self._state.stopped:
+            return
+        self.hub.ready.append((lane, None))
         enter(self._take_all, self._abort)
         enter(calls.proceed, self._abort)
 
     def _rest(self) -> None:
         calls = self._calls
         assert calls is not None
+        assert self._root is not None
         if self._root.over and not calls.unfinished and not self._state.stopped:
             if not self._finished.done():
                 self._finished.set_result(None)
@@ -280,7 +289,7 @@ class LaneRun(Run):
 
     def _end(self) -> None:
         self._state.stopped = True
-        if not self._root.over:
+        if self._root is not None and not self._root.over:
             enter(self._root.cancel, self._abort)
 
     @property

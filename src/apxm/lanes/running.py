@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, closing
 from dataclasses import KW_ONLY, dataclass
+from inspect import Parameter, signature
 from time import perf_counter, time
 from typing import Any, cast
 
-from apxm.api import executed, opened, warn, watched
+from apxm.api import RunFailed, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
-from apxm.errors import Problems
+from apxm.errors import Problems, UsageError, hint_for
 from apxm.journal.ids import new_run_id
 from apxm.lanes.run import Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
@@ -40,6 +42,13 @@ class LaneSession(Session):
         return cast(LaneRun, self.run).raised
 
 
+_NOT_YET = {"flow", "output", "on_text", "tools", "simulate_tools", "tool_latency", "max_open_turns"}
+"""Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
+_OPTIONS = {
+    name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
+} - _NOT_YET | {"as_changed"}
+
+
 async def run_flow(
     main: Callable[[], object], name: str, file: str, said: Mapping[str, Any], earlier: str | None = None
 ) -> Result:
@@ -49,31 +58,35 @@ async def run_flow(
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
     begun = perf_counter()
+    if unknown := sorted(said.keys() - _OPTIONS):
+        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
     told = Invocation.of({**said, "warn": warn})
     grown = Grown(name, file)
-    as_changed = bool(said.get("as_changed"))
     recorder, run_id = None, new_run_id(time())
-    if earlier is not None:
-        from apxm.journaling import reopen
+    async with AsyncExitStack() as stack:
+        if earlier is not None:
+            from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
-        found = reopen(earlier, told.journaling, as_recorded=True)
-        recorder, run_id = found.recorder, found.recorder.run_id
-        told = found.told.but(said)
-    told = watched(told, run_id)
-    async with opened(said.get("backends"), told.selection, None, Problems()) as (pool, toolbox):
+            found = reopen(earlier, told.journaling, as_recorded=True)
+            recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
+            told = found.told.but(said)
+        told = watched(told, run_id)
+        opening = opened(said.get("backends"), told.selection, None, Problems())
+        pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
-            begun=begun, grown=grown, main=main, as_changed=as_changed,
+            begun=begun, grown=grown, main=main, as_changed=bool(said.get("as_changed")),
         )  # fmt: skip
         await session.link()
         if recorder is None:
             session.open_journal(warn)
         try:
             return await executed(session)
-        except BaseException as error:
+        except RunFailed:
             raised = session.raised
             if raised is None:
                 raise
-            if session.recorder is not None:
-                raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
-            raise raised from (error.__cause__ if raised is error else None)
+    # Raised out here: in there it would seem to come of what is only our word for it.
+    if session.recorder is not None:
+        raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
+    raise raised

@@ -13,13 +13,12 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
-from apxm.lanes.known import CONTAINERS, Known, is_users_class, known, only_keeps
+from apxm.lanes.known import CONTAINERS, ONLY_ADDS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.standing_in import SLEEP, LaneOutput
 
 T = TypeVar("T")
 Function = Callable[..., Any]
-_EXTENDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
 
 
 class Touching:
@@ -150,7 +149,7 @@ class Touching:
             lane is not None
             and lane.loop is not None
             and known(function) is Known.ITS_OWN
-            and function.__name__ in _EXTENDS
+            and function.__name__ in ONLY_ADDS
         ):
             lane.later(
                 lane.owner_of(owner) or _around(lane, levels),

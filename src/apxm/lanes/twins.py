@@ -7,26 +7,20 @@ import builtins
 import linecache
 import types
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
 from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
-from apxm.lanes.rewriting import PREFIX, LoopFacts, RefusedError, Rewriter
+from apxm.lanes.rewriting import PREFIX, RefusedError, Rewriter
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import Callee, Reader
 
 Function = Callable[..., Any]
 _MISSING = object()
-
-
-class Twin(NamedTuple):
-    """A function as lanes run it."""
-
-    function: types.FunctionType
-    loops: tuple[LoopFacts, ...]
 
 
 class Twins:
@@ -37,12 +31,11 @@ class Twins:
         functions of this package."""
         self._given = given
         self._role_of = role_of
-        self._codes: dict[types.CodeType, types.CodeType | None] = {}
-        """The code of each function that was rewritten; None where it has no source, or is not the user's."""
-        self._summaries: dict[types.CodeType, Summary] = {}
-        self._rewritten: set[types.CodeType] = set()
-        self._loops: dict[types.CodeType, tuple[LoopFacts, ...]] = {}
+        # By function: what a name in it means depends on its module and its closure, and equal code may have others.
         self._twins: WeakKeyDictionary[Function, Function] = WeakKeyDictionary()
+        self._summaries: WeakKeyDictionary[Function, Summary] = WeakKeyDictionary()
+        self._rewritten: dict[int, types.CodeType] = {}
+        """The code of twins, and all code in it, by `id`: code of the user's may be equal to it."""
 
     def of(self, function: Function) -> Function | None:
         """A function of the user's as lanes run it; None for what is not, or has no source. Raises `UsageError`."""
@@ -52,7 +45,7 @@ class Twins:
             return None if twin is None else types.MethodType(twin, function.__self__)
         if not isinstance(function, types.FunctionType):
             return None
-        if function.__code__ in self._rewritten:
+        if id(function.__code__) in self._rewritten:
             return function
         twin = self._twins.get(function)
         if twin is None:
@@ -63,10 +56,7 @@ class Twins:
         return twin
 
     def _make(self, function: types.FunctionType) -> types.FunctionType | None:
-        code = function.__code__
-        if code not in self._codes:
-            self._codes[code] = self._compile(function)
-        compiled = self._codes[code]
+        code, compiled = function.__code__, self._compile(function)
         if compiled is None:
             return None
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
@@ -95,23 +85,20 @@ class Twins:
         except RefusedError as refused:
             place = f"{code.co_filename}:{getattr(refused.node, 'lineno', code.co_firstlineno)}"
             raise UsageError(refused.message, where=place, hint=refused.hint) from None
-        compiled = self._code(body, code)
-        self._loops[code] = tuple(rewriter.facts)
-        return compiled
+        return self._code(body, code)
 
     def _summary(self, function: types.FunctionType) -> Summary | None:
         """What a function of the user's does; None for one that has no source here."""
-        code = function.__code__
-        if code not in self._summaries:
+        if function not in self._summaries:
             found = _source(function)
             if found is None:
                 return None
-            self._summaries[code] = Summary()  # while it is looked at: it may call itself
+            self._summaries[function] = Summary()  # while it is looked at: it may call itself
             roles = _Roles(function, self._role_of, self._summary)
-            self._summaries[code] = Reader(
+            self._summaries[function] = Reader(
                 found[0], roles.callee, roles.is_state, lambda called: self._summary(called) or Summary()
             ).found
-        return self._summaries[code]
+        return self._summaries[function]
 
     def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:
         """The code of a rewritten function, which gets what it needs from around it in cells."""
@@ -137,7 +124,7 @@ class Twins:
             else:
                 constants.append(each)
         made = code.replace(co_consts=tuple(constants), co_name=name, co_qualname=qualified)
-        self._rewritten.add(made)
+        self._rewritten[id(made)] = made
         return made
 
 
@@ -184,7 +171,7 @@ class _Roles:
     def _class(self, made: type) -> Role:
         initialize: object = made.__init__
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
-        if summary is not None:
+        if summary is not None and summary.parameters:
             own = summary.parameters[0]
             return Role(
                 summary=summary._replace(parameters=summary.parameters[1:], changed=summary.changed - {own}), makes=True
@@ -269,13 +256,7 @@ def _definition(tree: ast.Module, code: types.CodeType) -> tuple[ast.FunctionDef
         if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
             first = min((each.lineno for each in node.decorator_list), default=node.lineno)
             if first == code.co_firstlineno:
-                return _copy(node), around
+                return deepcopy(node), around
         inner = node.name if isinstance(node, ast.ClassDef) else around
         left += ((child, inner) for child in ast.iter_child_nodes(node))
     return None
-
-
-def _copy(node: ast.FunctionDef) -> ast.FunctionDef:
-    from copy import deepcopy
-
-    return deepcopy(node)

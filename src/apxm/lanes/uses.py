@@ -17,7 +17,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from apxm.lanes.known import Known
+from apxm.lanes.known import ONLY_ADDS, Known
 from apxm.lanes.roles import (
     RoleOf,
     changed_arguments,
@@ -56,12 +56,9 @@ class Use:
     """Whether a model may have been called before it, in the same iteration."""
     deferrable: bool = False
     """Whether it can be done later, as nothing in the body needs it done."""
-    rule: Rule = Rule.FREE
 
 
 _MADE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.Constant, ast.JoinedStr)
-_ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
-"""Those of them of which nobody needs the result."""
 
 
 class Around(NamedTuple):
@@ -136,7 +133,7 @@ class Uses:
                 for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
                     self._evaluate(argument)
                 self._evaluate_path(receiver, name)
-                alone = method in _ONLY_ADDS and is_plain(receiver)
+                alone = method in ONLY_ADDS and is_plain(receiver)
                 self._use(name, Kind.CHANGE, statement, deferrable=alone)
             case ast.If(test=test, body=body, orelse=orelse):
                 self._evaluate(test)
@@ -396,11 +393,7 @@ class Uses:
         for use in self.found:
             if use.name not in own:
                 by_name.setdefault(use.name, []).append(use)
-        rules = {name: _rule(uses) for name, uses in by_name.items()}
-        for name, uses in by_name.items():
-            for use in uses:
-                use.rule = rules[name]
-        return own, rules
+        return own, {name: _rule(uses) for name, uses in by_name.items()}
 
 
 def uses_in(
