@@ -255,7 +255,7 @@ _STOPPED_ITERATION = ("coroutine raised StopIteration",)
 """What Python makes of a `StopIteration` that leaves a coroutine: for whoever is outside, it is none of its own."""
 
 
-def blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
+def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P, Result]:
     """A function for callers without an event loop; it raises `UsageError` inside of one."""
     name = function.__name__.removesuffix("_async")
 
@@ -283,8 +283,8 @@ def to_the_end(running: Coroutine[Any, Any, T], name: str) -> T:
             raise
 
 
-run = blocking(run_async)
-resume = blocking(resume_async)
+run = _blocking(run_async)
+resume = _blocking(resume_async)
 
 
 @asynccontextmanager
