@@ -63,7 +63,7 @@ BUDGETS = {
     "config": 1189,
     "ir": 1976,
     "journal": 1358,
-    "lanes": 4166,
+    "lanes": 4246,
     "language": 5110,
     "operations": 2218,
     "passes": 932,
