@@ -14,7 +14,7 @@ from apxm.lanes import asking
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, thread
-from apxm.lanes.rewriting import PREFIX
+from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.running import run_flow

@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
 from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
-from apxm.lanes.rewriting import PREFIX, RefusedError, Rewriter
+from apxm.lanes.rewriting.functions import Rewriter
+from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import Callee, Reader
