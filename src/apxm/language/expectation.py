@@ -82,7 +82,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
     misfit = Misfit(token, values, expected, source)
     before, opened = misfit.before, misfit.opened
     opener = opened[-1] if opened else None
-    path = misfit.path if expected <= {"LPAR", "DOT"} else []
+    path = misfit.path if expected <= {"LPAR", "DOT"} and not misfit.is_declaring else []
     name = Span(source, path[0].span.start, path[-1].span.end) if path else None
     mark = token if token.kind == "QMARK" else before
     if isinstance(mark, Token) and mark.kind == "QMARK" and "TEXT" not in expected:

@@ -52,6 +52,8 @@ _OPERATORS = {
 }
 _ASCII = {"→": "->", "⇒": "=>", "–": "-", "—": "-", "−": "-", "。": ".", "、": ","}
 
+_TOOL_OF_SERVER = 'a tool of a server gets a name of its own in the configuration: `[tools.add] mcp = "server.add"`'
+
 
 class Misfit(NamedTuple):
     """A token that fits nowhere, and what is known of the place."""
@@ -79,6 +81,11 @@ class Misfit(NamedTuple):
         """What was read up to the innermost bracket around it."""
         openers = (i for i, value in enumerate(self.values, 1) if isinstance(value, Token) and value.kind in OPENERS)
         return self.values[: max(openers, default=0)]
+
+    @property
+    def is_declaring(self) -> bool:
+        """Whether what was just read is the name of a flow or of a capability."""
+        return _end_with(self.values, "FLOW NAME") or _end_with(self.values, "CAPABILITY NAME")
 
     @property
     def is_in_parameters(self) -> bool:
@@ -251,6 +258,7 @@ _ADVICE = (
     _Row("LSQB", "NAME", "a list is `list[str]`, with one type for all its items", alone=True, behind="COLON"),
     _Row("LSQB", "NAME", "a list is `list[str]`, with one type for all its items", alone=True, behind="ARROW"),
     _Row("=max", "LBRACE", "all stands in one pair: `loop (max: 4, x: start) { … }`", behind="RPAR"),
+    _Row("DOT", "LPAR", _TOOL_OF_SERVER, alone=True, behind="CAPABILITY NAME"),
     # where something is bound
     _Row("ARM MINUS =as", "ARROW", "the result of a call is bound by `->`"),
     _Row("ARROW", "PLUS", "`->` binds the result of a call that is a statement of its own", unless="RPAR RSQB"),
