@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UntrustedConfigurationError,
         UsageError,
     )
+    from apxm.journal.ids import new_run_id
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
     from apxm.lanes.flow import each, flow
     from apxm.lanes.marks import pure, step, thread
@@ -87,6 +88,7 @@ __all__ = [
     "each",
     "flow",
     "load",
+    "new_run_id",
     "plan",
     "preview_resume",
     "pure",
@@ -110,6 +112,7 @@ _HOMES = {
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
+    "apxm.journal.ids": "new_run_id",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
     "apxm.lanes.flow": "each flow",
     "apxm.lanes.marks": "pure step thread",
