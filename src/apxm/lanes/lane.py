@@ -127,15 +127,16 @@ class Lane:
         else:
             self.greenlet.switch(outcome)
 
-    def cancel(self) -> None:
-        """Ends it where it stands: its `finally` blocks run, and none of what it kept for its turn is done."""
+    def cancel(self, how: type[BaseException] = GreenletExit) -> None:
+        """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
+        turn is done."""
         self.cancelled = True
         self.effects.clear()
         self.written.clear()
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
-            self.greenlet.throw(GreenletExit)
+            self.greenlet.throw(how)
         self.over = True
 
     # --- operations ------------------------------------------------------------------------------------------------

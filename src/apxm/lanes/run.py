@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar, copy_context
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -19,7 +20,7 @@ from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Compute, Operate
-from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
+from apxm.program.program import Flow, Kind, Names, NodeName, Plan, PlanNames, Program
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.table import LoadedProgram
@@ -44,7 +45,7 @@ class Grown:
     """The program that a run of Python comes to: one plan, to which each operation is added as it begins, behind the
     operations that the sequential program would have waited for."""
 
-    def __init__(self, name: str, file: str) -> None:
+    def __init__(self, name: str, file: str, kind: Kind = "flow") -> None:
         self.nodes: list[Operate | Compute] = []
         self.names: list[NodeName] = []
         # Plans hold tuples, which cannot grow. Whoever reads them meanwhile only looks nodes up.
@@ -54,6 +55,7 @@ class Grown:
         self.program = Program(
             plans=(plan,), flows=(self.flow,), entry=0, optimization_level=0, names=Names(file=file, plans=(names,))
         )
+        self.program.came_from(file, kind)
 
     def freeze(self) -> None:
         """The run is over, and nothing more is added."""
@@ -290,7 +292,11 @@ class LaneRun(Run):
     def _end(self) -> None:
         self._state.stopped = True
         if self._root is not None and not self._root.over:
-            enter(self._root.cancel, self._abort)
+            enter(partial(self._root.cancel, self._how_it_ends()), self._abort)
+
+    def _how_it_ends(self) -> type[BaseException]:
+        """What is raised where a run that ends early stands."""
+        return GreenletExit
 
     @property
     def backends(self) -> list[BackendInfo]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from apxm.api import RunFailed, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
-from apxm.errors import Problems, UsageError, hint_for
+from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import new_run_id
 from apxm.lanes.run import Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
@@ -67,8 +67,10 @@ async def run_flow(
         if earlier is not None:
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
-            found = reopen(earlier, told.journaling, as_recorded=True)
+            found = reopen(earlier, told.journaling, kinds=("flow",))
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
+            if found.flow.name != name:
+                raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
         opening = opened(said.get("backends"), told.selection, None, Problems())
