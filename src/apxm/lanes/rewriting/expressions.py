@@ -110,7 +110,7 @@ class Expressions(Names):
         first.iter = at(ast.Tuple([load(f"{PREFIX}item")], ast.Load()), first.iter)
         element = ast.Tuple([node.key, node.value], ast.Load()) if isinstance(node, ast.DictComp) else node.elt
         inner = at(ast.ListComp(element, node.generators), node)
-        _, loop = self._enter([ast.Expr(inner)], first.target)
+        _, loop = self._enter(inner, [ast.Expr(inner)], first.target)
         inner.elt = self.visit(inner.elt)
         for generator in inner.generators:
             generator.ifs = [self.visit(each) for each in generator.ifs]
