@@ -43,14 +43,11 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        del frame
         self.signal_number = number
         for other in self._before:
             signal.signal(other, signal.SIG_IGN if number == other == _HANGUP else signal.SIG_DFL)
         self._loop.call_soon_threadsafe(self._run.stop, Status.INTERRUPTED)
-        self._stopped_at(frame)
-
-    def _stopped_at(self, frame: FrameType | None) -> None:
-        """The first signal came while the code at `frame` ran."""
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import JournalError, UsageError
 from apxm.files import OutputFile
 from apxm.journaling import JournaledRun
-from apxm.lanes.script import Script, ScriptRun, is_in_lane
+from apxm.lanes.lane import LANE
+from apxm.lanes.script import Script, ScriptRun
 from apxm.lanes.script_session import ScriptSession
 from apxm.reports.summary import count
 from apxm.runtime.loops import real_loop
@@ -109,14 +110,18 @@ def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBacke
             finished = f"goes on: {count(session.recorder.finished, 'call')} finished"
             note(f"run {session.run_id} {finished if resumed else 'is journaled'}")
     status = show(session, terminal, runner, _Interruption)
-    return status if status > 1 else cast(ScriptRun, session.run).exit_status or status
+    run = cast(ScriptRun, session.run)
+    if run.refusal is not None:
+        raise run.refusal
+    return status if status > 1 else run.exit_status or status
 
 
 class _Interruption(Interruption):
     """As of any run. Where the script itself is at work, it hears of a signal as it would without us."""
 
-    def _stopped_at(self, frame: FrameType | None) -> None:
-        if is_in_lane(frame):
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        super()._stop(number, frame)
+        if LANE.get() is not None:
             raise KeyboardInterrupt
 
 

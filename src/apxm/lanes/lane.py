@@ -74,7 +74,7 @@ class Lane:
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
         self.counts: dict[str, int] = {}
-        """How often each call site asked, by its path."""
+        """How often each call site asked, by its path, and each loop began."""
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
@@ -106,6 +106,11 @@ class Lane:
         """What the paths of functions that it calls begin with."""
         loop = self.loop
         return "" if loop is None else f"{loop.prefix}{loop.place}{loop.indices}[{self.index}]/"
+
+    def counted(self, path: str) -> int:
+        """The how manieth time this is that it comes to a path."""
+        count = self.counts[path] = self.counts.get(path, 0) + 1
+        return count
 
     # --- waiting ---------------------------------------------------------------------------------------------------
 
@@ -304,7 +309,10 @@ class EachRun:
         self.prefix = loop.prefix if loop is not None and inside else opener.path_prefix
         """What the paths of its lanes begin with: the lanes around it, where it stands in another function."""
         self.indices = f"{loop.indices}[{opener.index}]" if loop is not None and inside else ""
-        """Those of the lanes around it in the same function."""
+        """Those of the lanes around it in the same function; ``#2`` where it is the second loop at its place there."""
+        count = opener.counted(f"{self.prefix}{place}{self.indices}[]")
+        if count > 1:
+            self.indices += f"#{count}"
         self._body = body
         self._most = most_open
         self._lanes: dict[int, Lane] = {}

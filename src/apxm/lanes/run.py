@@ -59,10 +59,14 @@ class Grown:
 
     def freeze(self) -> None:
         """The run is over, and nothing more is added."""
+        self.program = self.frozen()
+
+    def frozen(self) -> Program:
+        """The program as it is now."""
         (plan,), (names,) = self.program.plans, self.program.names.plans
         plans = (replace(plan, nodes=tuple(self.nodes)),)
         named = replace(self.program.names, plans=(replace(names, nodes=tuple(self.names)),))
-        self.program = replace(self.program, plans=plans, names=named)
+        return replace(self.program, plans=plans, names=named)
 
     def add(self, node: Operate | Compute, path: str = "", line: int = 0) -> int:
         """Adds a node, and gives its number."""
@@ -148,6 +152,8 @@ class LaneRun(Run):
         self._main = main
         self._operations: list[WaitingOperation | None] = []
         """What each node of the program does."""
+        self.run_id = ""
+        """The id of the run, where it has one."""
         self.value: object = None
         """What the flow returned."""
         self.raised: BaseException | None = None
@@ -244,7 +250,7 @@ class LaneRun(Run):
 
     def _path(self, lane: Lane, site: Site) -> str:
         """The path of what a lane does next at a place."""
-        count = lane.counts[site.path] = lane.counts.get(site.path, 0) + 1
+        count = lane.counted(site.path)
         return site.path if count == 1 else f"{site.path}#{count}"
 
     def _kept(self, path: str, site: Site, find: Callable[[], T | None]) -> T | None:
@@ -398,6 +404,25 @@ class LaneRun(Run):
 
     # --- what it leaves --------------------------------------------------------------------------------------------
 
+    def part(self, lane: Lane, name: str, main: Callable[[], object]) -> Trace:
+        """Calls `main`, the flow called `name`, in a lane of this run, and gives what there is to see of that alone.
+        Raises what it raises."""
+        whole, first, reused = self.trace, len(self._grown.nodes), self.trace.reused
+        flow = replace(self._grown.flow, name=name)
+        trace = Trace(whole.program, flow, started=self._now(), frames=whole.frames)
+        done = len(whole.raw)
+        trace.value = cast(Value, main())
+        trace.ended = self._now()
+        trace.program = self._grown.frozen()
+        inside = lane.path_prefix
+        trace.raw = [
+            raw for raw in whole.raw[done:] if raw[1] >= first and self._grown.names[raw[1]].path.startswith(inside)
+        ]
+        trace.reused = whole.reused - reused
+        trace.executed = len(trace.raw) + trace.reused
+        trace.max_in_flight = _most_at_once([(raw[8], raw[9]) for raw in trace.raw])
+        return trace
+
     def _write(self, text: str) -> None:
         self._write_out(text)
 
@@ -416,6 +441,15 @@ def sleep(seconds: float) -> None:
     lane = LANE.get()
     assert lane is not None
     RUN.get().sleep(lane, seconds)
+
+
+def _most_at_once(spans: Sequence[tuple[int, int]]) -> int:
+    """How many of some spans of time lay over each other at most; one that ends when another begins does not."""
+    most = now = 0
+    for _, change in sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans]):
+        now += change
+        most = max(most, now)
+    return most
 
 
 def failure_of(raised: BaseException) -> Failure:

@@ -10,14 +10,18 @@ from inspect import Parameter, signature
 from time import perf_counter, time
 from typing import Any, cast
 
+from msgspec.structs import replace
+
+from apxm.analysis.metrics import LinkPhases
 from apxm.api import RunFailed, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import new_run_id
-from apxm.lanes.run import Grown, LaneRun
+from apxm.lanes.lane import LANE
+from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.scheduler import Run
-from apxm.session import Result, Session
+from apxm.session import Result, Session, milliseconds
 
 logger = logging.getLogger("apxm")
 
@@ -31,10 +35,14 @@ class LaneSession(Session):
     main: Callable[[], object]
     as_changed: bool = False
 
+    kind: type[LaneRun] = LaneRun
+
     def new_run(self) -> Run:
-        return LaneRun(
+        run = self.kind(
             self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
         )  # fmt: skip
+        run.run_id = self.run_id
+        return run
 
     @property
     def raised(self) -> BaseException | None:
@@ -42,11 +50,35 @@ class LaneSession(Session):
         return cast(LaneRun, self.run).raised
 
 
+def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Result:
+    """Runs `main`, a flow with its arguments, in the lane here, as part of the run of that: its limits and its backends
+    hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for a backend of its own."""
+    lane, run = LANE.get(), RUN.get()
+    assert lane is not None
+    refuse_unknown(said)
+    if own := sorted(said.keys() & _BACKENDS):
+        raise UsageError(
+            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
+            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
+        )
+    begun = perf_counter()
+    trace = run.part(lane, name, main)
+    phases = LinkPhases(runtime_ms=milliseconds(perf_counter() - begun))
+    return Result(trace, phases, replace(run.backends[0], description=""), run.run_id)
+
+
+_BACKENDS = {"backend", "backends", "config", "model"}
 _NOT_YET = {"flow", "output", "on_text", "tools", "simulate_tools", "tool_latency", "max_open_turns"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
 } - _NOT_YET | {"as_changed"}
+
+
+def refuse_unknown(said: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where something is said that no run of a flow can be told."""
+    if unknown := sorted(said.keys() - _OPTIONS):
+        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
 
 
 async def run_flow(
@@ -58,8 +90,7 @@ async def run_flow(
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
     begun = perf_counter()
-    if unknown := sorted(said.keys() - _OPTIONS):
-        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
+    refuse_unknown(said)
     told = Invocation.of({**said, "warn": warn})
     grown = Grown(name, file)
     recorder, run_id = None, new_run_id(time())

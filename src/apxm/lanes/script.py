@@ -14,8 +14,8 @@ from hashlib import sha256
 from importlib.machinery import SourceFileLoader
 from typing import cast
 
-from apxm.errors import ApxmError, UsageError
-from apxm.lanes.lane import LANE, Lane
+from apxm.errors import ApxmError, OperationError, UsageError
+from apxm.lanes.lane import Lane
 from apxm.lanes.modules import run_module
 from apxm.lanes.run import LaneRun
 from apxm.operations.types import Value
@@ -107,6 +107,8 @@ class Script:
 class ScriptRun(LaneRun):
     """The run of a script."""
 
+    _is_interrupted = False
+
     def _run_main(self, lane: Lane) -> None:
         super()._run_main(lane)
         raised = self.raised
@@ -115,15 +117,27 @@ class ScriptRun(LaneRun):
         elif isinstance(raised, KeyboardInterrupt):
             self.raised = None
             self.stop(Status.INTERRUPTED)
-        elif raised is not None:
+        elif raised is not None and not self.refusal:
             tell(raised)
+
+    @property
+    def refusal(self) -> ApxmError | None:
+        """What ended it and says itself where and why, as the journal's of another request; None where anything else
+        did, or nothing."""
+        raised = self.raised
+        told = isinstance(raised, ApxmError) and raised.where and not isinstance(raised, OperationError)
+        return raised if told else None
 
     def _abort(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):  # of a lane; what is around it hears of it as of any other end
-            self._state.stopped = True
+            self._is_interrupted = self._state.stopped = True
             self._loop.call_soon(self.stop, Status.INTERRUPTED)
         else:
             super()._abort(error)
+
+    def _rest(self) -> None:
+        if not self._is_interrupted:
+            super()._rest()
 
     def _how_it_ends(self) -> type[BaseException]:
         return KeyboardInterrupt if self._ending is Status.INTERRUPTED else super()._how_it_ends()
@@ -170,11 +184,6 @@ def _without_ours(traceback: types.TracebackType | None) -> types.TracebackType 
     for entry in reversed(kept):
         found = types.TracebackType(found, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
     return found
-
-
-def is_in_lane(frame: types.FrameType | None) -> bool:
-    """Whether code that a lane runs, and not ours, stands at a frame: there Ctrl-C is raised as anywhere in Python."""
-    return LANE.get() is not None and frame is not None and not frame.f_code.co_filename.startswith(_OURS)
 
 
 def _version() -> str:

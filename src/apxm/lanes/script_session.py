@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from apxm.config.invocation import Invocation
 from apxm.journal.ids import new_run_id
-from apxm.lanes.run import Grown
+from apxm.lanes.run import Grown, LaneRun
 from apxm.lanes.running import LaneSession
 from apxm.lanes.script import MAIN, Script, ScriptRun
 from apxm.runtime.handlers.table import LoadedProgram
@@ -25,6 +25,7 @@ class ScriptSession(LaneSession):
 
     _: KW_ONLY
     script: Script
+    kind: type[LaneRun] = ScriptRun
 
     @classmethod
     def of(
@@ -45,9 +46,4 @@ class ScriptSession(LaneSession):
             tools=tools, run_id=new_run_id(time()) if recorder is None else recorder.run_id, recorder=recorder,
             begun=begun, grown=grown, main=script.run, as_changed=as_changed, noted={"script": script.noted},
             script=script,
-        )  # fmt: skip
-
-    def new_run(self) -> ScriptRun:
-        return ScriptRun(
-            self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
         )  # fmt: skip
