@@ -303,7 +303,10 @@ class EachRun:
         self.prefix = loop.prefix if loop is not None and inside else opener.path_prefix
         """What the paths of its lanes begin with: the lanes around it, where it stands in another function."""
         self.indices = f"{loop.indices}[{opener.index}]" if loop is not None and inside else ""
-        """Those of the lanes around it in the same function."""
+        """Those of the lanes around it in the same function, and how often it has run there."""
+        path = f"{self.prefix}{place}{self.indices}"
+        opener.counts[path] = count = opener.counts.get(path, 0) + 1
+        self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
         self._lanes: dict[int, Lane] = {}

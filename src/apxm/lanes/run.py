@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar, copy_context
+import dataclasses
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextvars import Context, ContextVar, copy_context
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
+from apxm.lanes.files import OwnFiles
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.plain import plain
@@ -35,7 +37,6 @@ from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
-
 
 T = TypeVar("T")
 
@@ -152,7 +153,11 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
-        super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, options, tools)
+        self.toolbox = tools
+        self.tools_by_name: dict[str, Any] = {}
+        """The configured tools that a model has been offered."""
+        told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
+        super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         with standing_in(sleep) as self._write_out:
@@ -208,6 +213,19 @@ class LaneRun(Run):
 
     def thread(self, lane: Lane, function: Callable[[], T]) -> T:
         """Calls a function in a thread, and lets others go on meanwhile."""
+        context = _outside()
+        return self._done(lane, self._loop.run_in_executor(None, lambda: context.run(function)))
+
+    def awaited(self, lane: Lane, running: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives that runs in the event loop, where others go on meanwhile."""
+        task = self._loop.create_task(running, context=_outside())
+        try:
+            return self._done(lane, task)
+        finally:
+            task.cancel()
+
+    def _done(self, lane: Lane, future: asyncio.Future[T]) -> T:
+        """What a future comes to, while others go on."""
 
         def done(future: asyncio.Future[T]) -> None:
             if not lane.over and not self._state.stopped:
@@ -215,9 +233,6 @@ class LaneRun(Run):
             elif not future.cancelled():
                 future.exception()  # nobody wants to hear of it any more
 
-        context = copy_context()
-        context.run(LANE.set, None)
-        future = self._loop.run_in_executor(None, lambda: context.run(function))
         future.add_done_callback(done)
         self._wait(lane)
         return future.result()
@@ -306,6 +321,9 @@ class LaneRun(Run):
         if lane.cancelled:
             raise GreenletExit
         provider = self._provider_of(operation)
+        if operation.has_content:
+            for flaw in operation.content_flaws(provider, self.files, f"{self._grown.program.names.file}:{site.line}"):
+                raise flaw
         request = operation.request(values, provider.form)
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
@@ -403,6 +421,13 @@ class LaneRun(Run):
         if self.raised is not None and self._ending is None:
             self.trace.status = Status.FAILED
             self.trace.failures = [failure_of(self.raised)]
+
+
+def _outside() -> Context:
+    """The context here, for what is no part of a lane."""
+    context = copy_context()
+    context.run(LANE.set, None)
+    return context
 
 
 def sleep(seconds: float) -> None:

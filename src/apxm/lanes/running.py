@@ -42,11 +42,11 @@ class LaneSession(Session):
         return cast(LaneRun, self.run).raised
 
 
-_NOT_YET = {"flow", "output", "on_text", "tools", "simulate_tools", "tool_latency", "max_open_turns"}
+_NOT_YET = {"flow", "output", "on_text"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
-} - _NOT_YET | {"as_changed"}
+} - _NOT_YET | {"as_changed", "assume", "redo"}
 
 
 async def run_flow(
@@ -67,11 +67,12 @@ async def run_flow(
         if earlier is not None:
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
-            found = reopen(earlier, told.journaling, as_recorded=True)
+            redo, assume = said.get("redo", ()), said.get("assume")
+            found = reopen(earlier, told.journaling, as_recorded=True, redo=redo, assume=assume)
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
             told = found.told.but(said)
         told = watched(told, run_id)
-        opening = opened(said.get("backends"), told.selection, None, Problems())
+        opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,

@@ -125,7 +125,7 @@ class ModelCall(WaitingOperation):
         """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         tools: list[str] = literal(node, "tools") or []
         declared = {capability.name: capability for capability in capabilities} if tools else {}
-        self.offer = Offer([declared[tool] for tool in tools], records) if tools else None
+        self.offer = Offer.of([declared[tool] for tool in tools], records) if tools else None
         """What its model may call; its value then holds calls, or the answer."""
         self._rounds = evaluator(node.options[ROUNDS], node.operands) if tools else None
         self._most_rounds = cast("int", literal(node, "max_rounds"))
