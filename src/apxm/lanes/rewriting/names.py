@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple
 
 from apxm.lanes.rewriting.nodes import PREFIX, Statements, at, carried, load, one_argument, store
 from apxm.lanes.roles import Role, RoleOf
@@ -31,6 +31,15 @@ class LoopAround:
     """The functions that it needs, which set names around it, by their names."""
     has_return: bool = False
     has_break: bool = False
+
+
+class Entered(NamedTuple):
+    """An `each` that was gone into."""
+
+    node: ast.AST
+    """The loop, or the comprehension."""
+    uses: Uses
+    loop: LoopAround
 
 
 @dataclass
@@ -61,25 +70,29 @@ class Names(ast.NodeTransformer):
         self._inner = 0
         """How many plain loops stand around, within the innermost `each`."""
         self._fresh = 0
+        self.entered: list[Entered] = []
+        """Each loop over `each` of the function, and what its iterations do."""
 
     def _enter(
-        self, body: Sequence[ast.stmt], target: ast.expr, node: ast.AST | None = None
+        self, node: ast.For | ast.ListComp, body: Sequence[ast.stmt], target: ast.expr
     ) -> tuple[Uses, LoopAround]:
+        """Goes into the `each` at `node`."""
         function = self._functions[-1]
-        outliving = self._read_elsewhere(body, node) if node is not None else set[str]()
+        outliving = self._read_elsewhere(body, node) if isinstance(node, ast.For) else set[str]()
         uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around)
+        draws_late = any(self._role_of(call.func).draws for call in uses.called_late)
+        loop = LoopAround(own, own & outliving, rules, draws_late)
+        self.entered.append(Entered(node, uses, loop))
         for name, rule in rules.items():
             if rule is Rule.CARRIED:
                 of_name = [use for use in uses.found if use.name == name]
                 raise carried(name, next((u for u in of_name if u.kind is Kind.LOAD), of_name[0]).node, of_name)
-        draws_late = any(self._role_of(call.func).draws for call in uses.called_late)
-        loop = LoopAround(own, own & outliving, rules, draws_late)
         self._loops.append(loop)
         return uses, loop
 
-    def _read_elsewhere(self, body: Sequence[ast.AST], node: ast.AST) -> set[str]:
+    def _read_elsewhere(self, body: Sequence[ast.AST], node: ast.For) -> set[str]:
         """The names that the function around reads outside of `body`, or in a function that it makes."""
-        inside = {id(each) for part in (*body, cast(ast.For, node).target) for each in ast.walk(part)}
+        inside = {id(each) for part in (*body, node.target) for each in ast.walk(part)}
         scope = self._functions[-1].body
         return {
             each.id

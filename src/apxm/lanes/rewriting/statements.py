@@ -231,7 +231,7 @@ class PlainStatements(StraightLines):
         assert isinstance(node.iter, ast.Call)
         going_through = free_loads(node.iter)
         items = self.visit_Call(node.iter)
-        uses, loop = self._enter(node.body, node.target, node)
+        uses, loop = self._enter(node, node.body, node.target)
         inner, self._inner = self._inner, 0
         name = f"{PREFIX}body_{self._next()}"
         target = at(ast.Assign([self._target(node.target)], load(f"{PREFIX}item")), node.target)
