@@ -63,7 +63,7 @@ BUDGETS = {
     "config": 1400,
     "ir": 1976,
     "journal": 1600,
-    "lanes": 4358,
+    "lanes": 9500,
     "language": 5140,
     "operations": 2400,
     "passes": 932,
