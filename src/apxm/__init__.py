@@ -42,8 +42,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
+    from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
-    from apxm.lanes.marks import pure, step, thread
+    from apxm.lanes.marks import pure, step, thread, tool
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
@@ -85,7 +86,9 @@ __all__ = [
     "compile",
     "compile_text",
     "each",
+    "file",
     "flow",
+    "image",
     "load",
     "plan",
     "preview_resume",
@@ -100,6 +103,7 @@ __all__ = [
     "step",
     "think",
     "thread",
+    "tool",
     "verify",
 ]
 
@@ -111,8 +115,9 @@ _HOMES = {
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
+    "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
-    "apxm.lanes.marks": "pure step thread",
+    "apxm.lanes.marks": "pure step thread tool",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",

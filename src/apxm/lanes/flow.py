@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import operator
+import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import to_the_end
-from apxm.lanes import asking
+from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, thread
@@ -81,20 +83,30 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> lis
 
 
 def _begin(function: Callable[..., Any], *arguments: Any, **options: Any) -> object:
-    """Begins a call whose answer is bound later; what is no call of a model is done at once."""
-    name = asking.NAMES.get(function)
+    """Begins a call whose answer is bound later. What is no call of a model is done at once; one with tools is made
+    when it is bound, as these may do anything."""
+    name = operation_of(function)
     if name is None or LANE.get() is None:
         return function(*arguments, **options)
+    if options.get("tools"):
+        return _Postponed(functools.partial(function, *arguments, **options))
+    options = {option: value for option, value in options.items() if option not in ("tools", "max_rounds")}
     prompt, *context = arguments
-    return asking.begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    return begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+class _Postponed(NamedTuple):
+    """A call that is made when its answer is bound."""
+
+    make: Callable[[], Any]
 
 
 def _end(first: object, *others: object) -> Any:
     """The answer of a call that was begun; where that failed, the `others` are not wanted any more."""
-    if not isinstance(first, Asked):
+    if not isinstance(first, Asked | _Postponed):
         return first
     try:
-        return asking.answer(first)
+        return first.make() if isinstance(first, _Postponed) else answer(first)
     except BaseException:
         for other in others:
             if isinstance(other, Asked):
@@ -105,7 +117,7 @@ def _end(first: object, *others: object) -> Any:
 def _role_of(function: object) -> Role | None:
     if function is each:
         return Role(each=True)
-    if isinstance(function, types.FunctionType) and function in asking.ALL:
+    if is_call(function):
         return Role(asks=True)
     if _sees_to_itself(function):
         return Role(summary=Summary())
@@ -113,46 +125,48 @@ def _role_of(function: object) -> Role | None:
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    if isinstance(function, Flow):
-        return function.lanes
-    return function if _sees_to_itself(function) else TWINS.of(function)
+    # A flow knows by itself whether it is called in a lane: in a thread or a forked process rewritten code is in none.
+    if isinstance(function, Flow) or _sees_to_itself(function):
+        return cast(Callable[..., Any], function)
+    return TWINS.of(function)
 
 
 def _sees_to_itself(function: object) -> bool:
     """Whether a function needs no waits put in, or has them already."""
-    ours = any(function is each for each in (*asking.ALL, thread))
+    ours = is_call(function) or function is thread
     return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
 
 
-_touching = Touching(_twin)
+TOUCHING = Touching(_twin)
+"""What code in lanes calls in place of functions, and what else it does where it may touch something."""
 TWINS = Twins(
     {
         f"{PREFIX}{name}": function
         for name, function in {
             "begin": _begin,
             "Broke": Broke,
-            "call": _touching.call,
-            "call_at_turn": _touching.call_at_turn,
-            "call_free": _touching.call_free,
+            "call": TOUCHING.call,
+            "call_at_turn": TOUCHING.call_at_turn,
+            "call_free": TOUCHING.call_free,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
-            "iterate": _touching.iterate,
-            "later": _touching.later,
-            "later_call": _touching.later_call,
-            "later_change": _touching.later_change,
-            "later_item": _touching.later_item,
+            "iterate": TOUCHING.iterate,
+            "later": TOUCHING.later,
+            "later_call": TOUCHING.later_call,
+            "later_change": TOUCHING.later_change,
+            "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
             "made_set": set,
-            "manage": _touching.manage,
-            "own": _touching.own,
+            "manage": TOUCHING.manage,
+            "own": TOUCHING.own,
             "Returned": Returned,
             "run_each": _run_each,
-            "touch": _touching.touch,
-            "turn": _touching.turn,
-            "turn_of": _touching.turn_of,
+            "touch": TOUCHING.touch,
+            "turn": TOUCHING.turn,
+            "turn_of": TOUCHING.turn_of,
             **{
                 f"i{name}": getattr(operator, f"i{method}")
                 for name, method in {
@@ -200,6 +214,17 @@ class Flow(Generic[P, R]):
     def using(self, **options: Any) -> Flow[P, R]:
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
         return Flow(self.function, {**self._options, **options})
+
+    def __reduce__(self) -> Any:
+        """By the name that it has in its module, as functions are pickled."""
+        function, instance = self.function, ()
+        if isinstance(function, types.MethodType):
+            function, instance = function.__func__, (function.__self__,)
+        module, name = function.__module__, function.__qualname__
+        named = _named(module, name)
+        if not isinstance(named, Flow) or named.function is not function:
+            raise pickle.PicklingError(f"there is no flow {name} in {module}: other processes find a flow by its name")
+        return _unpickled, (module, name, instance, self._options)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """A method that is a flow, of an instance."""
@@ -255,3 +280,20 @@ class Flow(Generic[P, R]):
 def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
     return Flow(function)
+
+
+def _named(module: str, name: str) -> object:
+    """What has a qualified name in a module; None where nothing has."""
+    try:
+        return operator.attrgetter(name)(importlib.import_module(module))
+    except (AttributeError, ImportError):
+        return None
+
+
+def _unpickled(module: str, name: str, instance: tuple[object, ...], options: dict[str, Any]) -> Flow[..., Any]:
+    named = _named(module, name)
+    if not isinstance(named, Flow):
+        raise pickle.UnpicklingError(f"there is no flow {name} in {module} here")
+    for bound in instance:
+        named = named.__get__(bound)
+    return Flow(named.function, options)

@@ -12,6 +12,7 @@ from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON
+from apxm.tools.functions import ToolMark, marked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +27,25 @@ def pure(function: Callable[P, R]) -> Callable[P, R]:
     return function
 
 
+@overload
+def tool(function: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def tool(
+    *, name: str | None = None, description: str = "", readonly: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def tool(function: Any = None, *, name: str | None = None, description: str = "", readonly: bool = False) -> Any:
+    """Makes a function a tool: one that a model may call by `ask(…, tools=[…])`, and that programs of AIS may call
+    which its module compiles. It stays the function that it is.
+
+    A model is told its signature and its docstring, or the `description`. `readonly` promises that it changes nothing:
+    then its calls need no turn, may overlap, and may be made again.
+    """
+    if function is None:
+        return functools.partial(tool, name=name, description=description, readonly=readonly)
+    marked(function, ToolMark(function.__name__ if name is None else name, readonly, description))
+    return pure(function) if readonly else function
+
+
 class Step(Generic[P, R]):
     """A function whose result is kept in the journal of a run, so that it is not done again when that goes on."""
 
@@ -33,6 +53,9 @@ class Step(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self.effect = effect
+
+    def __reduce__(self) -> str:
+        return self.function.__qualname__  # as functions are pickled: by the name that it has in its module
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         lane = LANE.get()

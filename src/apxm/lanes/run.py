@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar, copy_context
+import dataclasses
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
+from apxm.lanes.files import OwnFiles
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.plain import plain
@@ -36,7 +38,6 @@ from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
-
 
 T = TypeVar("T")
 
@@ -160,7 +161,11 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
-        super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, options, tools)
+        self.toolbox = tools
+        self.tools_by_name: dict[str, Any] = {}
+        """The configured tools that a model has been offered."""
+        told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
+        super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         with standing_in(sleep) as self._write_out:
@@ -188,6 +193,7 @@ class LaneRun(Run):
         except BaseException as error:
             if not lane.cancelled:  # else it is what ended it
                 self.raised = error
+        lane.left(self.raised)
         lane.over = True
 
     def _take_all(self) -> None:
@@ -216,6 +222,19 @@ class LaneRun(Run):
 
     def thread(self, lane: Lane, function: Callable[[], T]) -> T:
         """Calls a function in a thread, and lets others go on meanwhile."""
+        context = _outside()
+        return self._done(lane, self._loop.run_in_executor(None, lambda: context.run(function)))
+
+    def awaited(self, lane: Lane, running: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives that runs in the event loop, where others go on meanwhile."""
+        task = self._loop.create_task(running, context=_outside())
+        try:
+            return self._done(lane, task)
+        finally:
+            task.cancel()
+
+    def _done(self, lane: Lane, future: asyncio.Future[T]) -> T:
+        """What a future comes to, while others go on."""
 
         def done(future: asyncio.Future[T]) -> None:
             if not lane.over and not self._state.stopped:
@@ -223,9 +242,6 @@ class LaneRun(Run):
             elif not future.cancelled():
                 future.exception()  # nobody wants to hear of it any more
 
-        context = copy_context()
-        context.run(LANE.set, None)
-        future = self._loop.run_in_executor(None, lambda: context.run(function))
         future.add_done_callback(done)
         self._wait(lane)
         return future.result()
@@ -318,6 +334,10 @@ class LaneRun(Run):
         if lane.cancelled:
             raise GreenletExit
         provider = self._provider_of(operation)
+        if operation.has_content:
+            place = f"{self._grown.program.names.file}:{site.line}"
+            for flaw in operation.content_flaws(provider, self.files, place, ()):
+                raise flaw
         request = operation.request(values, provider.form)
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
@@ -434,6 +454,13 @@ class LaneRun(Run):
         if self.raised is not None and self._ending is None:
             self.trace.status = Status.FAILED
             self.trace.failures = [failure_of(self.raised)]
+
+
+def _outside() -> Context:
+    """The context here, for what is no part of a lane."""
+    context = copy_context()
+    context.run(LANE.set, None)
+    return context
 
 
 def sleep(seconds: float) -> None:

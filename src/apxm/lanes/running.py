@@ -34,7 +34,6 @@ class LaneSession(Session):
     grown: Grown
     main: Callable[[], object]
     as_changed: bool = False
-
     kind: type[LaneRun] = LaneRun
 
     def new_run(self) -> Run:
@@ -68,11 +67,11 @@ def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Resu
 
 
 _BACKENDS = {"backend", "backends", "config", "model"}
-_NOT_YET = {"flow", "output", "on_text", "tools", "simulate_tools", "tool_latency", "max_open_turns"}
+_NOT_YET = {"flow", "output", "on_text"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
-} - _NOT_YET | {"as_changed"}
+} - _NOT_YET | {"as_changed", "assume", "redo"}
 
 
 def refuse_unknown(said: Mapping[str, Any]) -> None:
@@ -98,13 +97,14 @@ async def run_flow(
         if earlier is not None:
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
-            found = reopen(earlier, told.journaling, kinds=("flow",))
+            redo, assume = said.get("redo", ()), said.get("assume")
+            found = reopen(earlier, told.journaling, redo=redo, assume=assume, kinds=("flow",))
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
             if found.flow.name != name:
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
-        opening = opened(said.get("backends"), told.selection, None, Problems())
+        opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,

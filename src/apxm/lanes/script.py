@@ -125,8 +125,9 @@ class ScriptRun(LaneRun):
         """What ended it and says itself where and why, as the journal's of another request; None where anything else
         did, or nothing."""
         raised = self.raised
-        told = isinstance(raised, ApxmError) and raised.where and not isinstance(raised, OperationError)
-        return raised if told else None
+        if isinstance(raised, ApxmError) and raised.where and not isinstance(raised, OperationError):
+            return raised
+        return None
 
     def _abort(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):  # of a lane; what is around it hears of it as of any other end

@@ -62,8 +62,12 @@ class Expressions(Names):
             self._refuse_carried(name, node)
         captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
         if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
-            return at(self._ours("turn_of", ast.Constant(None), node), node)
-        return at(self._ours("turn_of", self._levels(name), node), node) if rule is Rule.TURN else node
+            return self._behind_turn(ast.Constant(None), node)
+        return self._behind_turn(self._levels(name), node) if rule is Rule.TURN else node
+
+    def _behind_turn(self, levels: ast.expr, node: ast.expr) -> ast.expr:
+        """An expression that is evaluated once it is the turn, and not before."""
+        return at(ast.BoolOp(ast.Or(), [self._ours("turn", levels), node]), node)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
         name = node.target.id

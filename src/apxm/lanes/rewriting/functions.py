@@ -9,9 +9,9 @@ from typing import Any
 from apxm.lanes.rewriting.names import FunctionAround
 from apxm.lanes.rewriting.nodes import RefusedError
 from apxm.lanes.rewriting.statements import PlainStatements
-from apxm.lanes.scopes import bound_names, declared, own_nodes, parameters
+from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes, parameters
 from apxm.lanes.summaries import Captured, captured_by, same_in
-from apxm.lanes.uses import Around
+from apxm.lanes.uses import Around, Rule
 
 
 class Rewriter(PlainStatements):
@@ -78,10 +78,14 @@ class Rewriter(PlainStatements):
         return node
 
     def visit_Lambda(self, node: ast.Lambda) -> Any:
+        late = [name for name in sorted(free_loads(node)) if self._rule(name) is Rule.TURN]
         around = self._loops, self._inner
         self._functions.append(FunctionAround(parameters(node), set(), set(), None, [], Around()))
         self._loops = []
         node.body = self.visit(node.body)
         self._functions.pop()
         self._loops, self._inner = around
-        return node
+        made: ast.expr = node
+        for name in late:
+            made = self._behind_turn(self._levels(name), made)
+        return made
