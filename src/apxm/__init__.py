@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     )
     from apxm.journal.ids import new_run_id
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
+    from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
-    from apxm.lanes.marks import pure, step, thread
+    from apxm.lanes.marks import pure, step, thread, tool
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
@@ -86,7 +87,9 @@ __all__ = [
     "compile",
     "compile_text",
     "each",
+    "file",
     "flow",
+    "image",
     "load",
     "new_run_id",
     "plan",
@@ -102,6 +105,7 @@ __all__ = [
     "step",
     "think",
     "thread",
+    "tool",
     "verify",
 ]
 
@@ -114,8 +118,9 @@ _HOMES = {
     "UntrustedConfigurationError UsageError",
     "apxm.journal.ids": "new_run_id",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
+    "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
-    "apxm.lanes.marks": "pure step thread",
+    "apxm.lanes.marks": "pure step thread tool",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",
