@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
     from apxm.lanes.flow import each, flow
     from apxm.lanes.marks import pure, step, thread
+    from apxm.lanes.transport import transport
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
@@ -100,6 +101,7 @@ __all__ = [
     "step",
     "think",
     "thread",
+    "transport",
     "verify",
 ]
 
@@ -113,6 +115,7 @@ _HOMES = {
     "apxm.lanes.asking": "ask plan reason reflect think verify",
     "apxm.lanes.flow": "each flow",
     "apxm.lanes.marks": "pure step thread",
+    "apxm.lanes.transport": "transport",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",

@@ -85,7 +85,7 @@ class Client:
         """Sends what somebody else wrote, with its own headers; as `post`."""
         if client_library() is not self._library:
             self._begin()
-        return self._execute(self._request(method, url, self._library.Headers(fields), body))
+        return self._execute(self._request(method, url, self._library.Headers(fields), body or None))
 
     def send_blocking(
         self, method: str, url: str, fields: Sequence[tuple[str, str]], body: bytes, timeout_s: float | None
@@ -93,7 +93,7 @@ class Client:
         """As `send`, for a thread without an event loop, which waits for the beginning of the answer, or so long."""
         if client_library() is not self._library:
             self._begin()
-        request = self._library.SyncRequest(method, url, self._library.Headers(fields), body)
+        request = self._library.SyncRequest(method, url, self._library.Headers(fields), body or None)
         transport = blocking_transport(self._certificates, self._proxy, tls=self._tls)
         with self.patience(timeout_s):
             return transport.execute_sync(request)

@@ -10,6 +10,7 @@ which comes when all earlier ones are over.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
+from apxm.lanes.inner_loops import lift, put_back
 from apxm.lanes.known import CONTAINERS
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
@@ -118,7 +120,13 @@ class Lane:
                 "a lane was asked to wait by a greenlet that is not its own",
                 hint="call models from the flow itself, not from a greenlet that a library made",
             )
-        return self.hub.switch()
+        marks = lift(self.hub.hooks)  # of an event loop of its own
+        if marks is None:
+            return self.hub.switch()
+        try:
+            return self.hub.switch()
+        finally:
+            put_back(marks)
 
     def resume(self, outcome: object = None) -> None:
         """Lets it go on, until it parks again or is over. Only the hub calls it."""
@@ -135,7 +143,11 @@ class Lane:
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
-            self.greenlet.throw(GreenletExit)
+            marks = lift(self.hub.hooks)
+            try:
+                self.greenlet.throw(GreenletExit)
+            finally:
+                put_back(marks)
         self.over = True
 
     # --- operations ------------------------------------------------------------------------------------------------
@@ -448,6 +460,7 @@ class Hub:
         `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
+        self.hooks = sys.get_asyncgen_hooks()
         self.write = write
         self.join = join
         self.give_up = give_up
@@ -461,11 +474,14 @@ class Hub:
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
-        ready = self.ready
-        while ready and not self._stopped():
-            lane, outcome = ready.popleft()
-            if not lane.over:
-                lane.resume(outcome)
+        ready, marks = self.ready, lift()
+        try:
+            while ready and not self._stopped():
+                lane, outcome = ready.popleft()
+                if not lane.over:
+                    lane.resume(outcome)
+        finally:
+            put_back(marks)
 
     def open(self, lane: Lane) -> None:
         """Begins a lane, from its opener's greenlet, which goes on as soon as that has parked."""
