@@ -28,6 +28,7 @@ EDGE = [
     {"session"},
     {"workloads", "api"},
     {"lanes"},
+    {"openai"},
     {"apxm"},
     {"cli"},
     {"__main__"},
@@ -37,6 +38,7 @@ EDGE = [
 ONLY_IN = {
     "wcwidth": {"source"},
     "greenlet": {"lanes"},
+    "openai": {"openai"},
     "lark": set(),  # a tool of development: the tables it makes are part of the package
     "re2": {"operations"},
     "pyqwest": {"backends"},
@@ -55,24 +57,24 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3406,
-    "apxm": 1812,  # the files of the package itself
-    "backends": 5112,
-    "cli": 3529,
+    "analysis": 3900,
+    "apxm": 3000,  # the files of the package itself
+    "backends": 5600,
+    "cli": 5200,
     "compiler": 946,
-    "config": 1189,
+    "config": 1400,
     "ir": 1976,
-    "journal": 1358,
-    "lanes": 4166,
-    "language": 5110,
-    "operations": 2218,
+    "journal": 1600,
+    "lanes": 6000,
+    "language": 5140,
+    "operations": 2400,
     "passes": 932,
     "program": 1956,
-    "reports": 1296,
-    "runtime": 6324,
-    "tools": 1112,
+    "reports": 2200,
+    "runtime": 6900,
+    "tools": 1700,
     "simulator": 2652,
-    "testing": 962,
+    "testing": 1300,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

@@ -13,6 +13,7 @@ import pytest
 
 from apxm.config.document import Document
 from apxm.simulator.process import start_simulator
+from tests.documented import blocks
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,10 +24,6 @@ WITH_A_MODEL = README.partition("### With a real model")[2].partition("\n### ")[
 
 FAST = ["--latency", "constant:1"]
 FASTER = {"execute": FAST, "run": FAST, "workloads": [*FAST, "--iterations", "1", "--apxm-only"]}
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def commands(text: str, program: str) -> list[list[str]]:

@@ -273,6 +273,25 @@ def excstate(rows):
     return out
 
 
+def longest(rows):
+    best = 0
+    for r in each(rows):
+        a = ask(r)
+        if len(a) + len(r) > best:
+            best = len(a) + len(r)
+            print(best)
+    return best
+
+
+def ranked(rows):
+    score, out = {}, []
+    for r in each(rows):
+        score[r] = score.get(r, 0) + len(ask(r))
+        out.append(max(score, key=lambda x: (score[x], x)))
+        out.append(ask(r + out[-1]))
+    return score, out
+
+
 REFUSED = {nonl, star, unpackstate}
 LOOPS = [
     found
@@ -289,4 +308,4 @@ def test_no_one_sees_a_difference(loop: Any, seed: int) -> None:
             flow(loop)
         return
     made = flow(loop)
-    compared(lambda: (made, (["x", "y", "z", "x"],)), seed)
+    compared(lambda: (made, (["xxxx", "y", "zz", "xxxx"],)), seed)

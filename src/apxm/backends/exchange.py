@@ -9,7 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache, partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -78,9 +78,8 @@ class HttpRequest(Struct, dict=True):
     """Its path and query."""
     body: dict[str, Any]
 
-    @property
-    def sent(self) -> Sent:
-        return self.__dict__["sent"]
+    if TYPE_CHECKING:
+        sent: Sent = cast("Sent", None)
 
     @property
     def model(self) -> str:
@@ -173,7 +172,7 @@ def model_call(method: str, url: str, headers: Fields, content: bytes, timeout_s
     if not isinstance(body, dict):
         return None
     request = HttpRequest(urlunsplit(("", "", parts.path, parts.query, "")), cast(dict[str, Any], body))
-    request.__dict__["sent"] = Sent(url, headers, content, timeout_s, Parts() if request.streams else None)
+    request.sent = Sent(url, headers, content, timeout_s, Parts() if request.streams else None)
     return request
 
 
@@ -211,9 +210,9 @@ class Exchange:
             raise errors.error("too_large", f"sent an answer of more than {limit}", retryable=False) from None
 
     async def _answered(self, request: HttpRequest, errors: EndpointErrors) -> HttpAnswer:
-        sent = request.sent
+        sent, patience = request.sent, asyncio.timeout(request.sent.timeout_s)
         try:
-            async with asyncio.timeout(sent.timeout_s) as patience:
+            async with patience:
                 fields = written(sent.headers, "identity" if request.streams else "gzip, zstd, br")
                 response = await self.client.send("POST", sent.url, fields, sent.content)
                 try:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import operator
+import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from apxm.api import to_the_end
 from apxm.lanes import asking
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, thread
-from apxm.lanes.rewriting import PREFIX
+from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.running import run_flow
@@ -113,9 +115,10 @@ def _role_of(function: object) -> Role | None:
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    if isinstance(function, Flow):
-        return function.lanes
-    return function if _sees_to_itself(function) else TWINS.of(function)
+    # A flow knows by itself whether it is called in a lane: in a thread or a forked process rewritten code is in none.
+    if isinstance(function, Flow) or _sees_to_itself(function):
+        return cast(Callable[..., Any], function)
+    return TWINS.of(function)
 
 
 def _sees_to_itself(function: object) -> bool:
@@ -201,6 +204,17 @@ class Flow(Generic[P, R]):
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
         return Flow(self.function, {**self._options, **options})
 
+    def __reduce__(self) -> Any:
+        """By the name that it has in its module, as functions are pickled."""
+        function, instance = self.function, ()
+        if isinstance(function, types.MethodType):
+            function, instance = function.__func__, (function.__self__,)
+        module, name = function.__module__, function.__qualname__
+        named = _named(module, name)
+        if not isinstance(named, Flow) or named.function is not function:
+            raise pickle.PicklingError(f"there is no flow {name} in {module}: other processes find a flow by its name")
+        return _unpickled, (module, name, instance, self._options)
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """A method that is a flow, of an instance."""
         if instance is None:
@@ -248,3 +262,20 @@ class Flow(Generic[P, R]):
 def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
     return Flow(function)
+
+
+def _named(module: str, name: str) -> object:
+    """What has a qualified name in a module; None where nothing has."""
+    try:
+        return operator.attrgetter(name)(importlib.import_module(module))
+    except (AttributeError, ImportError):
+        return None
+
+
+def _unpickled(module: str, name: str, instance: tuple[object, ...], options: dict[str, Any]) -> Flow[..., Any]:
+    named = _named(module, name)
+    if not isinstance(named, Flow):
+        raise pickle.UnpicklingError(f"there is no flow {name} in {module} here")
+    for bound in instance:
+        named = named.__get__(bound)
+    return Flow(named.function, options)

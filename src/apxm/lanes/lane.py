@@ -10,16 +10,19 @@ which comes when all earlier ones are over.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
+from traceback import print_exception
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
+from apxm.forks import tell_of_forks
 from apxm.lanes.inner_loops import lift, put_back
 from apxm.lanes.known import CONTAINERS
 
@@ -149,6 +152,11 @@ class Lane:
             finally:
                 put_back(marks)
         self.over = True
+
+    def left(self, outcome: object) -> None:
+        """The code that it runs has come to an end, and gave or raised `outcome`."""
+        if self.hub.forked_in is self:
+            _end_copy(outcome)
 
     # --- operations ------------------------------------------------------------------------------------------------
 
@@ -377,6 +385,7 @@ class EachRun:
                 outcome = self._body(item)
             except BaseException as error:
                 outcome = error
+            lane.left(outcome)
             if lane.cancelled or isinstance(outcome, GreenletExit):
                 lane.over = True
             elif isinstance(outcome, KeyboardInterrupt):
@@ -471,6 +480,15 @@ class Hub:
         self.outside = 0
         """How many lanes wait for something that is no call: a time, a thread."""
         self._waiting: dict[EachRun, Lane] = {}
+        self.forked_in: Lane | None = None
+        """The lane in which this process was forked from the one that runs the lanes."""
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        """The event loop, the connections and the journal are the parent's: nothing here is in a lane any more."""
+        self.switch = _refuse_in_copy
+        self.forked_in = LANE.get()
+        LANE.set(None)
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
@@ -503,3 +521,25 @@ class Hub:
         opener = self._waiting.pop(loop, None)
         if opener is not None:
             self.ready.append((opener, None))
+
+
+def _refuse_in_copy() -> NoReturn:
+    raise UsageError(
+        "a process that was forked inside of a flow waits for what its parent runs",
+        hint="there, run flows of its own, and end it by os._exit, as multiprocessing does",
+    )
+
+
+def _end_copy(outcome: object) -> NoReturn:
+    """Ends a process that was forked in a lane and leaves that, with what its code gave or raised: it would carry its
+    parent's run to its end a second time."""
+    status = 1
+    if isinstance(outcome, SystemExit) and isinstance(outcome.code, int | None):
+        status = outcome.code or 0
+    else:
+        if isinstance(outcome, BaseException):
+            print_exception(outcome)
+        print("apxm: a process that was forked inside of a flow has left it; end it by os._exit", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -34,6 +34,9 @@ class Step(Generic[P, R]):
         self.function = function
         self.effect = effect
 
+    def __reduce__(self) -> str:
+        return self.function.__qualname__  # as functions are pickled: by the name that it has in its module
+
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         lane = LANE.get()
         if lane is None:

@@ -186,6 +186,7 @@ class LaneRun(Run):
         except BaseException as error:
             if not lane.cancelled:  # else it is what ended it
                 self.raised = error
+        lane.left(self.raised)
         lane.over = True
 
     def _take_all(self) -> None:

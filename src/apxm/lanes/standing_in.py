@@ -6,13 +6,13 @@ Code that no lane runs, in other threads for instance, gets what was there befor
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from selectors import DefaultSelector
 from typing import Any, TextIO
 
+from apxm.forks import ProcessLock, tell_of_forks
 from apxm.lanes.lane import LANE
 
 Select = Callable[[int, float | None], bool]
@@ -53,9 +53,15 @@ class _StandIns:
     """Those of the process, while at least one flow runs."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._running = 0
         self._output: LaneOutput | None = None
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        """No flow runs here any more."""
+        self._running = 0
+        self._restore()
 
     def begin(self, sleep: Callable[[float], None], select: Select) -> LaneOutput:
         with self._lock:
@@ -70,13 +76,17 @@ class _StandIns:
     def end(self) -> None:
         with self._lock:
             self._running -= 1
-            if self._running or self._output is None:
-                return
-            if sys.stdout is self._output:
-                sys.stdout = self._output.stream
-            time.sleep = SLEEP
-            DefaultSelector.select = _SELECT
-            self._output = None
+            if not self._running:
+                self._restore()
+
+    def _restore(self) -> None:
+        if self._output is None:
+            return
+        if sys.stdout is self._output:
+            sys.stdout = self._output.stream
+        time.sleep = SLEEP
+        DefaultSelector.select = _SELECT
+        self._output = None
 
 
 _STAND_INS = _StandIns()

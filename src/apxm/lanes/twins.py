@@ -14,13 +14,15 @@ from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
 from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
-from apxm.lanes.rewriting import PREFIX, RefusedError, Rewriter
-from apxm.lanes.roles import UNKNOWN, Role, Summary
+from apxm.lanes.rewriting.functions import Rewriter
+from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
+from apxm.lanes.roles import UNKNOWN, Role, Summary, root
+from apxm.lanes.sdks import asks_by_path, asks_of, is_of_sdk
 from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import Callee, Reader
 
 Function = Callable[..., Any]
-_MISSING = object()
+MISSING = object()
 
 
 class Twins:
@@ -55,6 +57,10 @@ class Twins:
             twin = self._twins[function] = made
         return twin
 
+    def roles_of(self, function: types.FunctionType) -> Roles:
+        """What the names in a function mean."""
+        return Roles(function, self._role_of, self._summary)
+
     def _make(self, function: types.FunctionType) -> types.FunctionType | None:
         code, compiled = function.__code__, self._compile(function)
         if compiled is None:
@@ -75,11 +81,11 @@ class Twins:
 
     def _compile(self, function: types.FunctionType) -> types.CodeType | None:
         code = function.__code__
-        found = _source(function)
+        found = source_of(function)
         if found is None:
             return None
         node, around = found
-        rewriter = Rewriter(_Roles(function, self._role_of, self._summary), around)
+        rewriter = Rewriter(self.roles_of(function), around)
         try:
             body = rewriter.function(node)
         except RefusedError as refused:
@@ -90,11 +96,11 @@ class Twins:
     def _summary(self, function: types.FunctionType) -> Summary | None:
         """What a function of the user's does; None for one that has no source here."""
         if function not in self._summaries:
-            found = _source(function)
+            found = source_of(function)
             if found is None:
                 return None
             self._summaries[function] = Summary()  # while it is looked at: it may call itself
-            roles = _Roles(function, self._role_of, self._summary)
+            roles = self.roles_of(function)
             self._summaries[function] = Reader(
                 found[0], roles.callee, roles.is_state, lambda called: self._summary(called) or Summary()
             ).found
@@ -134,7 +140,7 @@ _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 """The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
 
 
-class _Roles:
+class Roles:
     """What the names in a function mean, as far as its globals and its closure say."""
 
     def __init__(
@@ -153,8 +159,10 @@ class _Roles:
         self._around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
-        found = self._found(callee)
-        if found is _MISSING:
+        if self._asks(callee):
+            return Role(known=Known.ASKS, found=True, makes=True)
+        found = self.found(callee)
+        if found is MISSING:
             looks = isinstance(callee, ast.Attribute) and callee.attr in TEXT_METHODS
             return Role(looks_only=looks) if looks else UNKNOWN
         ours = self._ours(found)
@@ -168,6 +176,16 @@ class _Roles:
             return Role(summary=Summary())
         return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
 
+    def _asks(self, callee: ast.expr) -> bool:
+        """Whether it is a method of an SDK that asks a model."""
+        if not isinstance(callee, ast.Attribute):
+            return False
+        if asks_by_path(callee):
+            first = root(callee)
+            found = MISSING if first is None else self.found(ast.Name(first))
+            return found is MISSING or is_of_sdk(found)
+        return asks_of(self.found(callee.value), callee.attr)
+
     def _class(self, made: type) -> Role:
         initialize: object = made.__init__
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
@@ -180,8 +198,10 @@ class _Roles:
 
     def callee(self, expression: ast.expr) -> Callee:
         """What is called, for whoever sums up what a function does."""
-        found = self._found(expression)
-        if found is _MISSING or not callable(found):
+        if self._asks(expression):
+            return Known.ASKS
+        found = self.found(expression)
+        if found is MISSING or not callable(found):
             return None
         if isinstance(found, types.FunctionType) and self._summary_of(found) is not None:
             return found
@@ -189,36 +209,37 @@ class _Roles:
 
     def is_state(self, name: str) -> bool:
         """Whether a name of the module stands for what can change."""
-        found = self._globals.get(name, _MISSING)
-        return found is not _MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
+        found = self._globals.get(name, MISSING)
+        return found is not MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
 
-    def _found(self, expression: ast.expr) -> object:
+    def found(self, expression: ast.expr) -> object:
+        """What a name or a path stands for; `MISSING` where only a run knows."""
         match expression:
             case ast.Name(id=name) if name in self._local:
-                return _MISSING
+                return MISSING
             case ast.Name(id=name) if name in self._cells:
                 try:
                     return self._cells[name].cell_contents
                 except ValueError:  # nothing is in there yet
-                    return _MISSING
+                    return MISSING
             case ast.Name(id=name):
-                return self._globals.get(name, getattr(builtins, name, _MISSING))
+                return self._globals.get(name, getattr(builtins, name, MISSING))
             case ast.Attribute(value=value, attr=attribute):
-                owner = self._found(value)
+                owner = self.found(value)
                 if isinstance(owner, types.ModuleType):
-                    return getattr(owner, attribute, _MISSING)
+                    return getattr(owner, attribute, MISSING)
                 return self._promised(value, owner, attribute)
             case _:
-                return _MISSING
+                return MISSING
 
     def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
         """A method of which the user says something; what an object's other methods do is only known when it runs."""
         made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
-        method = getattr(made, attribute, _MISSING)
-        return method if self._ours(method) is not None else _MISSING
+        method = getattr(made, attribute, MISSING)
+        return method if self._ours(method) is not None else MISSING
 
 
-def _source(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
+def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
     """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
     or an event loop runs it."""
     code = function.__code__

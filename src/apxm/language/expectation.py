@@ -10,6 +10,7 @@ from apxm.language.foreign import (
     BINDING,
     OPENERS,
     Misfit,
+    call_advice,
     describe_foreign,
     foreign_advice,
     foreign_character,
@@ -81,7 +82,7 @@ def describe_token(token: Token, machine: Machine, source: SourceFile, report: R
     misfit = Misfit(token, values, expected, source)
     before, opened = misfit.before, misfit.opened
     opener = opened[-1] if opened else None
-    path = misfit.path if expected <= {"LPAR", "DOT"} else []
+    path = misfit.path if expected <= {"LPAR", "DOT"} and not misfit.is_declaring else []
     name = Span(source, path[0].span.start, path[-1].span.end) if path else None
     mark = token if token.kind == "QMARK" else before
     if isinstance(mark, Token) and mark.kind == "QMARK" and "TEXT" not in expected:
@@ -127,7 +128,7 @@ def _statement_advice(name: Span, token: Token, source: SourceFile, report: Repo
     if written.lower() in RESERVED_WORDS and written not in RESERVED_WORDS:
         return _SMALL_LETTERS.format(written.lower())
     if written in OPERATIONS:
-        return f"a call has parentheses: `{written}(…)`"
+        return call_advice(written)
     return report.near(written, STATEMENT_WORDS) or _STATEMENTS.get(token.kind, _STATEMENTS["NAME"])
 
 
@@ -196,7 +197,7 @@ def _advice(misfit: Misfit, opener: Token | None) -> str | None:
     if kind in ("CASE", "DEFAULT") and expected == {"RBRACE"}:
         return "`default` is the last arm"
     if kind in ("FLOW", "AT", "CAPABILITY") and "AGENT" in expected:
-        inside = "flows stand inside an agent: `agent Name { … }`"
+        inside = f"{'capabilities' if kind == 'CAPABILITY' else 'flows'} stand inside an agent: `agent Name {{ … }}`"
         return f"{inside}; is there a `}}` too many above?" if values else inside
     closes_another = kind in OPENERS.values() and opener is not None and OPENERS[opener.kind] != kind
     if opener is not None and (closes_another or (kind in _OUTER and "RBRACE" in expected)):

@@ -52,6 +52,8 @@ _OPERATORS = {
 }
 _ASCII = {"→": "->", "⇒": "=>", "–": "-", "—": "-", "−": "-", "。": ".", "、": ","}
 
+_TOOL_OF_SERVER = 'a tool of a server gets a name of its own in the configuration: `[tools.add] mcp = "server.add"`'
+
 
 class Misfit(NamedTuple):
     """A token that fits nowhere, and what is known of the place."""
@@ -79,6 +81,11 @@ class Misfit(NamedTuple):
         """What was read up to the innermost bracket around it."""
         openers = (i for i, value in enumerate(self.values, 1) if isinstance(value, Token) and value.kind in OPENERS)
         return self.values[: max(openers, default=0)]
+
+    @property
+    def is_declaring(self) -> bool:
+        """Whether what was just read is the name of a flow or of a capability."""
+        return _end_with(self.values, "FLOW NAME") or _end_with(self.values, "CAPABILITY NAME")
 
     @property
     def is_in_parameters(self) -> bool:
@@ -186,8 +193,14 @@ def _beside_text(misfit: Misfit) -> str | None:
     if word and not word[2]:
         return 'the only letter in front of a text is `f`, as in `f"…{name}…"`'
     if word and "LPAR" in misfit.expected and misfit.path:
-        return word_advice(word[1]) or (f"a call has parentheses: `{word[1]}(…)`" if word[1] in OPERATIONS else None)
+        return word_advice(word[1]) or (call_advice(word[1]) if word[1] in OPERATIONS else None)
     return None
+
+
+def call_advice(operation: str) -> str:
+    """How an operation is called that stands there without parentheses."""
+    arguments = '"name", …' if operation == "inv" else "…"
+    return f"a call has parentheses: `{operation}({arguments})`"
 
 
 class _Row(NamedTuple):
@@ -242,6 +255,10 @@ _ADVICE = (
     _Row("COMMA", "FLOW", "nothing stands between the parts of an agent"),
     _Row("LBRACE", "NAME", RECORD, unless="TEXT", behind="COLON"),
     _Row("LBRACE", "NAME", RECORD, alone=True, behind="LSQB"),
+    _Row("LSQB", "NAME", "a list is `list[str]`, with one type for all its items", alone=True, behind="COLON"),
+    _Row("LSQB", "NAME", "a list is `list[str]`, with one type for all its items", alone=True, behind="ARROW"),
+    _Row("=max", "LBRACE", "all stands in one pair: `loop (max: 4, x: start) { … }`", behind="RPAR"),
+    _Row("DOT", "LPAR", _TOOL_OF_SERVER, alone=True, behind="CAPABILITY NAME"),
     # where something is bound
     _Row("ARM MINUS =as", "ARROW", "the result of a call is bound by `->`"),
     _Row("ARROW", "PLUS", "`->` binds the result of a call that is a statement of its own", unless="RPAR RSQB"),

@@ -1,0 +1,37 @@
+"""Scripts as people write them look the same in lanes, and are over sooner."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.python.scripts_running import SCRIPTS, Seen, ran
+
+SECONDS = {
+    "agent": (43, 32),
+    "classify": (32, 3),
+    "compare": (74, 72),
+    "debate": (60, 6),
+    "evaluate": (44, 5),
+    "evolve": (42, 6),
+    "judge": (93.5, 93.5),
+    "pipeline": (65, 65),
+    "refine": (49, 13),
+    "summarize": (37, 7),
+    "tree_search": (40, 40),
+}
+"""How long each takes line by line, and in lanes, at a second a call."""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_looks_the_same_in_lanes(script: str) -> None:
+    alone, lanes = ran(script, lanes=False), ran(script, lanes=True)
+    for name, wanted, found in zip(Seen._fields, alone.seen, lanes.seen, strict=True):
+        assert found == wanted, name
+    assert alone.seen.raised == ""
+    assert (alone.seconds, lanes.seconds) == SECONDS[script]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_it_does_under_random_latencies(script: str) -> None:
+    alone = ran(script, lanes=False, seed=3)
+    assert ran(script, lanes=True, latency="lognormal:1000,0.7", seed=3).seen == alone.seen
