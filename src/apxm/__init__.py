@@ -42,8 +42,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
+    from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
-    from apxm.lanes.marks import pure, step, thread
+    from apxm.lanes.marks import pure, step, thread, tool
     from apxm.lanes.transport import transport
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
@@ -86,7 +87,9 @@ __all__ = [
     "compile",
     "compile_text",
     "each",
+    "file",
     "flow",
+    "image",
     "load",
     "plan",
     "preview_resume",
@@ -101,6 +104,7 @@ __all__ = [
     "step",
     "think",
     "thread",
+    "tool",
     "transport",
     "verify",
 ]
@@ -113,8 +117,9 @@ _HOMES = {
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
+    "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
-    "apxm.lanes.marks": "pure step thread",
+    "apxm.lanes.marks": "pure step thread tool",
     "apxm.lanes.transport": "transport",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",

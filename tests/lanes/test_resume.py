@@ -62,6 +62,25 @@ def test_a_program_that_takes_another_way_is_told_of_where_it_does(journaled: Fl
     assert (changed.trace.reused, changed.trace.executed) == (6, 8)
 
 
+@flow
+def in_rounds(rounds: int) -> list[str]:
+    found: list[str] = []
+    for k in range(rounds):
+        for row in each(range(2)):
+            found.append(ask(f"{k} {row}"))
+    return found
+
+
+def test_a_loop_that_runs_again_has_paths_of_its_own(tmp_path: Path) -> None:
+    program = in_rounds.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    result = program.run(2)
+    again = program.resume(result.run_id, 2)
+    assert (again.value, again.trace.reused) == (result.value, 4)
+    line = in_rounds.function.__code__.co_firstlineno + 5
+    paths = [f"in_rounds:{line}[0]", f"in_rounds:{line}[1]", f"in_rounds:{line}#2[0]", f"in_rounds:{line}#2[1]"]
+    assert [result.trace.path_of(one.frame, one.node) for one in result.trace.operations] == paths
+
+
 DONE: list[str] = []
 
 

@@ -92,7 +92,7 @@ class Endpoint:
                 endpoint.asked.append(asked)
                 self._answer(endpoint.script(asked))
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815  # as the library wants it
 
             def _answer(self, reply: Reply) -> None:
                 if reply.lost:

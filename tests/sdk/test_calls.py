@@ -46,7 +46,7 @@ def test_iterations_wait_at_the_same_time(client: Any, endpoint: Endpoint, told:
     assert {operation.backend for operation in result.trace.operations} == {"mine"}
 
 
-def test_the_limits_of_a_run_hold(client: Any, endpoint: Endpoint, told: dict[str, Any]) -> None:
+def test_the_limits_of_a_run_hold(client: Any, told: dict[str, Any]) -> None:
     result = labelled.using(**told, max_concurrency=1).run(client, range(3))
     assert result.trace.max_in_flight == 1
 

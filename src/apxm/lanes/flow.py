@@ -9,17 +9,17 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import to_the_end
-from apxm.lanes import asking
+from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
-from apxm.lanes.running import run_flow
+from apxm.lanes.running import part, run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
 from apxm.session import Result
@@ -83,20 +83,30 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> lis
 
 
 def _begin(function: Callable[..., Any], *arguments: Any, **options: Any) -> object:
-    """Begins a call whose answer is bound later; what is no call of a model is done at once."""
-    name = asking.NAMES.get(function)
+    """Begins a call whose answer is bound later. What is no call of a model is done at once; one with tools is made
+    when it is bound, as these may do anything."""
+    name = operation_of(function)
     if name is None or LANE.get() is None:
         return function(*arguments, **options)
+    if options.get("tools"):
+        return _Postponed(functools.partial(function, *arguments, **options))
+    options = {option: value for option, value in options.items() if option not in ("tools", "max_rounds")}
     prompt, *context = arguments
-    return asking.begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    return begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+class _Postponed(NamedTuple):
+    """A call that is made when its answer is bound."""
+
+    make: Callable[[], Any]
 
 
 def _end(first: object, *others: object) -> Any:
     """The answer of a call that was begun; where that failed, the `others` are not wanted any more."""
-    if not isinstance(first, Asked):
+    if not isinstance(first, Asked | _Postponed):
         return first
     try:
-        return asking.answer(first)
+        return first.make() if isinstance(first, _Postponed) else answer(first)
     except BaseException:
         for other in others:
             if isinstance(other, Asked):
@@ -107,7 +117,7 @@ def _end(first: object, *others: object) -> Any:
 def _role_of(function: object) -> Role | None:
     if function is each:
         return Role(each=True)
-    if isinstance(function, types.FunctionType) and function in asking.ALL:
+    if is_call(function):
         return Role(asks=True)
     if _sees_to_itself(function):
         return Role(summary=Summary())
@@ -123,39 +133,40 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 def _sees_to_itself(function: object) -> bool:
     """Whether a function needs no waits put in, or has them already."""
-    ours = any(function is each for each in (*asking.ALL, thread))
+    ours = is_call(function) or function is thread
     return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
 
 
-_touching = Touching(_twin)
+TOUCHING = Touching(_twin)
+"""What code in lanes calls in place of functions, and what else it does where it may touch something."""
 TWINS = Twins(
     {
         f"{PREFIX}{name}": function
         for name, function in {
             "begin": _begin,
             "Broke": Broke,
-            "call": _touching.call,
-            "call_at_turn": _touching.call_at_turn,
-            "call_free": _touching.call_free,
+            "call": TOUCHING.call,
+            "call_at_turn": TOUCHING.call_at_turn,
+            "call_free": TOUCHING.call_free,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
-            "iterate": _touching.iterate,
-            "later": _touching.later,
-            "later_call": _touching.later_call,
-            "later_change": _touching.later_change,
-            "later_item": _touching.later_item,
+            "iterate": TOUCHING.iterate,
+            "later": TOUCHING.later,
+            "later_call": TOUCHING.later_call,
+            "later_change": TOUCHING.later_change,
+            "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
             "made_set": set,
-            "manage": _touching.manage,
-            "own": _touching.own,
+            "manage": TOUCHING.manage,
+            "own": TOUCHING.own,
             "Returned": Returned,
             "run_each": _run_each,
-            "touch": _touching.touch,
-            "turn": _touching.turn,
-            "turn_of": _touching.turn_of,
+            "touch": TOUCHING.touch,
+            "turn": TOUCHING.turn,
+            "turn_of": TOUCHING.turn_of,
             **{
                 f"i{name}": getattr(operator, f"i{method}")
                 for name, method in {
@@ -229,12 +240,19 @@ class Flow(Generic[P, R]):
 
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
-        event loop."""
+        event loop. In a lane, as in a script that `apxm run` runs, it is part of the run of that."""
+        if LANE.get() is not None:
+            return self._part(*arguments, **named)
         return self._to_the_end(self.run_async(*arguments, **named), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
+        if LANE.get() is not None:
+            return self._part(*arguments, **named)
         return await self._run(lambda: self.lanes(*arguments, **named))
+
+    def _part(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        return part(lambda: self.lanes(*arguments, **named), self.function.__qualname__, self._options)
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was

@@ -79,7 +79,7 @@ class Lane:
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
         self.counts: dict[str, int] = {}
-        """How often each call site asked, by its path."""
+        """How often each call site asked, by its path, and each loop began."""
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
@@ -112,6 +112,11 @@ class Lane:
         loop = self.loop
         return "" if loop is None else f"{loop.prefix}{loop.place}{loop.indices}[{self.index}]/"
 
+    def counted(self, path: str) -> int:
+        """The how manieth time this is that it comes to a path."""
+        count = self.counts[path] = self.counts.get(path, 0) + 1
+        return count
+
     # --- waiting ---------------------------------------------------------------------------------------------------
 
     def park(self) -> Any:
@@ -138,8 +143,9 @@ class Lane:
         else:
             self.greenlet.switch(outcome)
 
-    def cancel(self) -> None:
-        """Ends it where it stands: its `finally` blocks run, and none of what it kept for its turn is done."""
+    def cancel(self, how: type[BaseException] = GreenletExit) -> None:
+        """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
+        turn is done."""
         self.cancelled = True
         self.effects.clear()
         self.written.clear()
@@ -148,7 +154,7 @@ class Lane:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
             marks = lift(self.hub.hooks)
             try:
-                self.greenlet.throw(GreenletExit)
+                self.greenlet.throw(how)
             finally:
                 put_back(marks)
         self.over = True
@@ -323,7 +329,10 @@ class EachRun:
         self.prefix = loop.prefix if loop is not None and inside else opener.path_prefix
         """What the paths of its lanes begin with: the lanes around it, where it stands in another function."""
         self.indices = f"{loop.indices}[{opener.index}]" if loop is not None and inside else ""
-        """Those of the lanes around it in the same function."""
+        """Those of the lanes around it in the same function, and how often it has run there."""
+        path = f"{self.prefix}{place}{self.indices}"
+        opener.counts[path] = count = opener.counts.get(path, 0) + 1
+        self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
         self._lanes: dict[int, Lane] = {}
