@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
     from apxm.lanes.marks import pure, step, thread, tool
+    from apxm.lanes.transport import transport
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
@@ -104,6 +105,7 @@ __all__ = [
     "think",
     "thread",
     "tool",
+    "transport",
     "verify",
 ]
 
@@ -118,6 +120,7 @@ _HOMES = {
     "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
     "apxm.lanes.marks": "pure step thread tool",
+    "apxm.lanes.transport": "transport",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",

@@ -16,6 +16,7 @@ from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, thread
+from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
@@ -146,6 +147,7 @@ TWINS = Twins(
         f"{PREFIX}{name}": function
         for name, function in {
             "begin": _begin,
+            "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
             "call_at_turn": TOUCHING.call_at_turn,
@@ -211,7 +213,7 @@ class Flow(Generic[P, R]):
     @property
     def lanes(self) -> Callable[P, R]:
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
-        return TWINS.of(self.function) or self.function
+        return (TWINS.of(self.function) if HERE.overlap else None) or self.function
 
     def using(self, **options: Any) -> Flow[P, R]:
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""

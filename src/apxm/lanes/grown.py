@@ -84,7 +84,7 @@ class Site(NamedTuple):
 class Asked:
     """A call that a lane has made, and what came of it."""
 
-    __slots__ = ("awaited", "call", "error", "flow", "lane", "made", "node", "over", "value")
+    __slots__ = ("awaited", "call", "error", "flow", "lane", "made", "node", "over", "then", "value")
 
     def __init__(self, lane: Lane, node: int) -> None:
         self.lane = lane
@@ -95,6 +95,8 @@ class Asked:
         self.made: Callable[[Value], Any] | None = None
         """Makes of the answer what the code wants; None where that is the answer."""
         self.awaited = False
+        self.then: Callable[[], object] | None = None
+        """Called when it is over, where its lane does something else meanwhile."""
         self.over = False
         self.value: Value = None
         self.error: OperationError | None = None

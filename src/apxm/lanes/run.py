@@ -11,7 +11,7 @@ from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from greenlet import GreenletExit
+from greenlet import GreenletExit, getcurrent
 from msgspec.structs import replace
 
 from apxm.api import INSIDE, ProgramFlow
@@ -20,6 +20,7 @@ from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.called import CalledFlow, FlowCall, Guest, called_of, prints
 from apxm.lanes.files import OwnFiles
 from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
+from apxm.lanes.inner_loops import within
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.places import site_of
 from apxm.lanes.standing_in import standing_in
@@ -82,6 +83,8 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
+        self._paused: set[Lane] = set()
+        """The lanes that wait until they are stirred."""
         self.toolbox = tools
         self.tools_by_name: dict[str, Any] = {}
         """The configured tools that a model has been offered."""
@@ -92,7 +95,7 @@ class LaneRun(Run):
         self._streams = True  # nobody knows yet whether a call limits the time for its first part
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
-        with standing_in(sleep) as self._write_out:
+        with standing_in(sleep, select) as self._write_out:
             return await super().execute(recorder)
 
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
@@ -136,6 +139,38 @@ class LaneRun(Run):
         del asked.lane.pending[node]
         if asked.awaited:
             self.hub.ready.append((asked.lane, None))
+        elif asked.then is not None:
+            asked.then()
+
+    def pause(self, lane: Lane) -> None:
+        """Lets others go on until somebody stirs the lane; there may be no reason for it."""
+        self._paused.add(lane)
+        try:
+            self._wait(lane)
+        finally:
+            self._paused.discard(lane)
+
+    def stir(self, lane: Lane) -> None:
+        """Lets a lane go on that has paused, as soon as the loop gets to it; any other is left as it is."""
+        if lane in self._paused:
+            self._paused.discard(lane)
+            self._loop.call_soon(self._wake, lane)
+
+    def select(self, lane: Lane, file: int, seconds: float | None) -> None:
+        """Lets others go on until a file can be read, or so many seconds are over, or the lane is stirred."""
+        stir = partial(self.stir, lane)
+        timer = None if seconds is None else self._loop.call_later(seconds, stir)
+        self._loop.add_reader(file, stir)
+        try:
+            self.pause(lane)
+        finally:
+            self._loop.remove_reader(file)
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def on_real_time(self) -> bool:
+        return not isinstance(self._loop, VirtualLoop)
 
     def sleep(self, lane: Lane, seconds: float) -> None:
         """Lets others go on for so many seconds. Raises what `time.sleep` does."""
@@ -227,6 +262,9 @@ class LaneRun(Run):
         enter(self._take_all, self._abort)
         enter(calls.proceed, self._abort)
 
+    def _abort(self, error: BaseException) -> None:
+        within(self._loop, super()._abort, error)
+
     def _rest(self) -> None:
         calls = self._calls
         assert calls is not None
@@ -261,6 +299,9 @@ class LaneRun(Run):
         process asked something else there."""
         if lane.cancelled:
             raise GreenletExit
+        return within(self._loop, self._ask, lane, operation, values, name, site)
+
+    def _ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
         provider = self._provider_of(operation)
         if operation.has_content:
             place = f"{self._grown.program.names.file}:{site.line}"
@@ -300,7 +341,11 @@ class LaneRun(Run):
         if not asked.over:
             asked.awaited = True
             lane.park()
-        lane.ended += (asked.node,)
+        return self.taken(asked)
+
+    def taken(self, asked: Asked) -> Value:
+        """The answer of a call that is over. Raises what the call came to."""
+        asked.lane.ended += (asked.node,)
         if asked.error is not None:
             raise asked.error
         return asked.value
@@ -311,12 +356,12 @@ class LaneRun(Run):
         asked.lane.pending.pop(asked.node, None)
         assert self._calls is not None
         if asked.call is not None:
-            self._calls.give_up(asked.call)
+            within(self._loop, self._calls.give_up, asked.call)
         if asked.flow is not None:
             frames = set(map(id, asked.flow.drop()))
             for call in self._calls.pending:
                 if id(call.frame) in frames:
-                    self._calls.give_up(call)
+                    within(self._loop, self._calls.give_up, call)
 
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
@@ -436,13 +481,19 @@ class LaneRun(Run):
         trace.ended = self._now()
         trace.program = self._grown.frozen()
         inside = lane.path_prefix
-        trace.raw = [
-            raw for raw in whole.raw[done:] if raw[1] >= first and self._grown.names[raw[1]].path.startswith(inside)
-        ]
+        made = ((raw, self._node_of(raw[0], raw[1])) for raw in whole.raw[done:])
+        trace.raw = [raw for raw, node in made if node >= first and self._grown.names[node].path.startswith(inside)]
         trace.reused = whole.reused - reused
         trace.executed = len(trace.raw) + trace.reused
         trace.max_in_flight = _most_at_once([(raw[8], raw[9]) for raw in trace.raw])
         return trace
+
+    def _node_of(self, frame: int, node: int) -> int:
+        """Python's own operation that a node is, or is part of."""
+        while frame:
+            record = self.trace.frames[frame]
+            frame, node = record.parent, record.opener
+        return node
 
     def _write(self, text: str) -> None:
         self._write_out(text)
@@ -478,6 +529,16 @@ def sleep(seconds: float) -> None:
     lane = LANE.get()
     assert lane is not None
     RUN.get().sleep(lane, seconds)
+
+
+def select(file: int, seconds: float | None) -> bool:
+    """Parks the lane here until a file can be read or so many seconds are over; false where it cannot wait so."""
+    lane = LANE.get()
+    run = RUN.get()
+    if lane is None or lane.cancelled or getcurrent() is not lane.greenlet or not run.on_real_time:
+        return False
+    run.select(lane, file, seconds)
+    return True
 
 
 def _most_at_once(spans: Sequence[tuple[int, int]]) -> int:
