@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UntrustedConfigurationError,
         UsageError,
     )
+    from apxm.journal.ids import new_run_id
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
     from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
@@ -91,6 +92,7 @@ __all__ = [
     "flow",
     "image",
     "load",
+    "new_run_id",
     "plan",
     "preview_resume",
     "pure",
@@ -116,6 +118,7 @@ _HOMES = {
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
+    "apxm.journal.ids": "new_run_id",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
     "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
