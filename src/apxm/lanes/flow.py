@@ -14,7 +14,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 from apxm.api import to_the_end
 from apxm.lanes import asking
 from apxm.lanes.known import is_users
-from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
+from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
@@ -47,7 +47,7 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         return iter(self.items)
 
 
-def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool) -> object:
+def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
     """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
     lane = LANE.get()
     if lane is None:
@@ -55,7 +55,7 @@ def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, dra
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
-    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late).run(iter(items))
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
 
 
 def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
@@ -66,7 +66,7 @@ def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
     return None
 
 
-def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> list[Any]:
+def _gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: Rules) -> list[Any]:
     """What `body` gives for all items, each a list, in their order."""
     lane = LANE.get()
     if lane is None:
@@ -78,7 +78,7 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> lis
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late).run(enumerate(items))
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]
 
 
@@ -135,8 +135,10 @@ TWINS = Twins(
             "begin": _begin,
             "Broke": Broke,
             "call": _touching.call,
-            "call_at_turn": _touching.call_at_turn,
+            "adding": _touching.adding,
             "call_free": _touching.call_free,
+            "call_of": _touching.call_of,
+            "count": _touching.count,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
@@ -144,6 +146,7 @@ TWINS = Twins(
             "later": _touching.later,
             "later_call": _touching.later_call,
             "later_change": _touching.later_change,
+            "later_count": _touching.later_count,
             "later_item": _touching.later_item,
             "NameError": NameError,
             "made_dict": dict,
@@ -151,13 +154,19 @@ TWINS = Twins(
             "made_set": set,
             "manage": _touching.manage,
             "own": _touching.own,
+            "reading": _touching.reading,
+            "reads": _touching.reads,
+            "set_attribute": _touching.set_attribute,
+            "set_item": _touching.set_item,
+            "setting": _touching.setting,
             "Returned": Returned,
             "run_each": _run_each,
             "touch": _touching.touch,
             "turn": _touching.turn,
             "turn_of": _touching.turn_of,
             **{
-                f"i{name}": getattr(operator, f"i{method}")
+                f"{kind}{name}": getattr(operator, f"__{kind}{method}__")
+                for kind in ("", "i")
                 for name, method in {
                     "add": "add", "sub": "sub", "mult": "mul", "div": "truediv", "floordiv": "floordiv", "mod": "mod",
                     "pow": "pow", "lshift": "lshift", "rshift": "rshift", "bitor": "or", "bitand": "and",
