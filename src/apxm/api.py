@@ -267,13 +267,14 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P,
     return called
 
 
-def to_the_end(running: Coroutine[Any, Any, T], name: str) -> T:
+def to_the_end(running: Coroutine[Any, Any, T], name: str, hint: str | None = None) -> T:
     """What comes of `running`, for a caller without an event loop, who called `name`. Raises `UsageError` inside of
     one."""
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         running.close()
-        raise UsageError(f"{name} cannot be called inside a running event loop", hint=f"await {name}_async(…) there")
+        hint = hint or f"await {name}_async(…) there"
+        raise UsageError(f"{name} cannot be called inside a running event loop", hint=hint)
     with asyncio.Runner(loop_factory=real_loop) as runner:
         try:
             return runner.run(running)

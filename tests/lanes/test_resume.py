@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import apxm
 from apxm.api import RunFailed
 from apxm.errors import JournalError, UsageError
 from apxm.lanes.asking import ask
@@ -60,6 +61,25 @@ def test_a_program_that_takes_another_way_is_told_of_where_it_does(journaled: Fl
     assert other.value.where == f"{__file__}:{labelled.function.__code__.co_firstlineno + 4}"
     changed = journaled.using(as_changed=True).resume(run, [0, 1, 2, 3])
     assert (changed.trace.reused, changed.trace.executed) == (6, 8)
+
+
+@flow
+def in_rounds(rounds: int) -> list[str]:
+    found: list[str] = []
+    for k in range(rounds):
+        for row in each(range(2)):
+            found.append(ask(f"{k} {row}"))
+    return found
+
+
+def test_a_loop_that_runs_again_has_paths_of_its_own(tmp_path: Path) -> None:
+    program = in_rounds.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    result = program.run(2)
+    again = program.resume(result.run_id, 2)
+    assert (again.value, again.trace.reused) == (result.value, 4)
+    line = in_rounds.function.__code__.co_firstlineno + 5
+    paths = [f"in_rounds:{line}[0]", f"in_rounds:{line}[1]", f"in_rounds:{line}#2[0]", f"in_rounds:{line}#2[1]"]
+    assert [result.trace.path_of(one.frame, one.node) for one in result.trace.operations] == paths
 
 
 DONE: list[str] = []
@@ -217,3 +237,16 @@ def test_an_option_that_there_is_not_is_refused() -> None:
     with pytest.raises(UsageError, match="a flow has no option 'bakend'") as refused:
         slow.using(bakend="simulated").run()
     assert refused.value.hint == "did you mean backend?"
+
+
+def test_a_run_may_be_given_its_id_before_it_begins(tmp_path: Path) -> None:
+    run_id = apxm.new_run_id()
+    named = slow.using(backend="simulated", latency="constant:1", journal_dir=tmp_path, run_id=run_id)
+    assert named.run().run_id == run_id
+    assert slow.using(journal_dir=tmp_path).resume(run_id).trace.reused == 1
+    with pytest.raises(JournalError, match="there is a run of this id already"):
+        named.run()
+    with pytest.raises(UsageError, match="goes on, and has its id already"):
+        named.resume(run_id)
+    with pytest.raises(UsageError, match=r"'\.\./x' is no id of a run"):
+        slow.using(run_id="../x").run()

@@ -166,6 +166,20 @@ def test_what_the_program_names_is_checked_before_the_first_call(folder: Path, o
     assert backend.calls == []
 
 
+def test_a_path_that_is_given_is_looked_at_before_the_first_call(folder: Path) -> None:
+    body = (
+        'ask("Which?") -> a  ask("?", a, file(path)) -> b '
+        'if a == "x" { return ask("?", image(other)) } else { return b } -> c  return c'
+    )
+    program = compiled(folder, body, parameters="path: str, other: str")
+    backend = ScriptedBackend()
+    with pytest.raises(UsageError, match=r"'gone.txt' cannot be read"):
+        apxm.run(program, path="gone.txt", other="gone.png", backends=pool(backend))
+    assert backend.calls == []
+    # What only an arm may need is not missed until it does.
+    assert apxm.run(program, path="project/notes.txt", other="gone.png", backends=pool(backend)).value
+
+
 def test_a_file_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("apxm.runtime.content.LARGEST", 1024 * 1024)
     (folder / "large.txt").write_bytes(b"x" * (1024 * 1024 + 1))
@@ -194,9 +208,9 @@ def test_a_backend_that_takes_no_pdf_is_told_of_before_the_first_call(folder: Pa
     )  # fmt: skip
     assert str(caught.value.where).startswith("program.ais:1:")
     assert backend.calls == []
-    given = compiled(folder, 'return ask("?", file(path))', parameters="path: str")
+    given = compiled(folder, 'return ask("?", file(name + ".pdf"))', parameters="name: str")
     with pytest.raises(apxm.RunFailed) as failed:
-        apxm.run(given, path="project/report.pdf", backends=pool(backend))
+        apxm.run(given, name="report", backends=pool(backend))
     (failure,) = failed.value.result.failures
     assert (failure.kind, failure.message) == ("content", said)
     assert backend.calls == []
@@ -241,7 +255,8 @@ def test_a_path_that_the_user_gives_may_lie_anywhere(folder: Path, tmp_path: Pat
 
 def test_a_default_is_the_program_s_own_choice(folder: Path) -> None:
     program = compiled(folder, 'return ask("?", file(path))', parameters='path: str = "../elsewhere.txt"')
-    assert "lies outside of the program's folder" in failure(program)
+    with pytest.raises(UsageError, match=r"lies outside of the program's folder"):
+        sent(program)
 
 
 def test_a_url_that_is_made_up_is_refused(folder: Path) -> None:

@@ -9,17 +9,18 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import to_the_end
-from apxm.lanes import asking
+from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
 from apxm.lanes.marks import PURE, Step, thread
+from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
-from apxm.lanes.running import run_flow
+from apxm.lanes.running import part, run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
 from apxm.session import Result
@@ -83,20 +84,30 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules:
 
 
 def _begin(function: Callable[..., Any], *arguments: Any, **options: Any) -> object:
-    """Begins a call whose answer is bound later; what is no call of a model is done at once."""
-    name = asking.NAMES.get(function)
+    """Begins a call whose answer is bound later. What is no call of a model is done at once; one with tools is made
+    when it is bound, as these may do anything."""
+    name = operation_of(function)
     if name is None or LANE.get() is None:
         return function(*arguments, **options)
+    if options.get("tools"):
+        return _Postponed(functools.partial(function, *arguments, **options))
+    options = {option: value for option, value in options.items() if option not in ("tools", "max_rounds")}
     prompt, *context = arguments
-    return asking.begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    return begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+class _Postponed(NamedTuple):
+    """A call that is made when its answer is bound."""
+
+    make: Callable[[], Any]
 
 
 def _end(first: object, *others: object) -> Any:
     """The answer of a call that was begun; where that failed, the `others` are not wanted any more."""
-    if not isinstance(first, Asked):
+    if not isinstance(first, Asked | _Postponed):
         return first
     try:
-        return asking.answer(first)
+        return first.make() if isinstance(first, _Postponed) else answer(first)
     except BaseException:
         for other in others:
             if isinstance(other, Asked):
@@ -107,7 +118,7 @@ def _end(first: object, *others: object) -> Any:
 def _role_of(function: object) -> Role | None:
     if function is each:
         return Role(each=True)
-    if isinstance(function, types.FunctionType) and function in asking.ALL:
+    if is_call(function):
         return Role(asks=True)
     if _sees_to_itself(function):
         return Role(summary=Summary())
@@ -123,47 +134,49 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 def _sees_to_itself(function: object) -> bool:
     """Whether a function needs no waits put in, or has them already."""
-    ours = any(function is each for each in (*asking.ALL, thread))
+    ours = is_call(function) or function is thread
     return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
 
 
-_touching = Touching(_twin)
+TOUCHING = Touching(_twin)
+"""What code in lanes calls in place of functions, and what else it does where it may touch something."""
 TWINS = Twins(
     {
         f"{PREFIX}{name}": function
         for name, function in {
             "begin": _begin,
+            "each": each,
             "Broke": Broke,
-            "call": _touching.call,
-            "adding": _touching.adding,
-            "call_free": _touching.call_free,
-            "call_of": _touching.call_of,
-            "count": _touching.count,
+            "call": TOUCHING.call,
+            "adding": TOUCHING.adding,
+            "call_free": TOUCHING.call_free,
+            "call_of": TOUCHING.call_of,
+            "count": TOUCHING.count,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
-            "iterate": _touching.iterate,
-            "later": _touching.later,
-            "later_call": _touching.later_call,
-            "later_change": _touching.later_change,
-            "later_count": _touching.later_count,
-            "later_item": _touching.later_item,
+            "iterate": TOUCHING.iterate,
+            "later": TOUCHING.later,
+            "later_call": TOUCHING.later_call,
+            "later_change": TOUCHING.later_change,
+            "later_count": TOUCHING.later_count,
+            "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
             "made_set": set,
-            "manage": _touching.manage,
-            "own": _touching.own,
-            "reading": _touching.reading,
-            "reads": _touching.reads,
-            "set_attribute": _touching.set_attribute,
-            "set_item": _touching.set_item,
-            "setting": _touching.setting,
+            "manage": TOUCHING.manage,
+            "own": TOUCHING.own,
+            "reading": TOUCHING.reading,
+            "reads": TOUCHING.reads,
+            "set_attribute": TOUCHING.set_attribute,
+            "set_item": TOUCHING.set_item,
+            "setting": TOUCHING.setting,
             "Returned": Returned,
             "run_each": _run_each,
-            "touch": _touching.touch,
-            "turn": _touching.turn,
-            "turn_of": _touching.turn_of,
+            "touch": TOUCHING.touch,
+            "turn": TOUCHING.turn,
+            "turn_of": TOUCHING.turn_of,
             **{
                 f"{kind}{name}": getattr(operator, f"__{kind}{method}__")
                 for kind in ("", "i")
@@ -207,7 +220,7 @@ class Flow(Generic[P, R]):
     @property
     def lanes(self) -> Callable[P, R]:
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
-        return TWINS.of(self.function) or self.function
+        return (TWINS.of(self.function) if HERE.overlap else None) or self.function
 
     def using(self, **options: Any) -> Flow[P, R]:
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
@@ -238,12 +251,19 @@ class Flow(Generic[P, R]):
 
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
-        event loop."""
+        event loop. In a lane, as in a script that `apxm run` runs, it is part of the run of that."""
+        if LANE.get() is not None:
+            return self._part(*arguments, **named)
         return self._to_the_end(self.run_async(*arguments, **named), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
+        if LANE.get() is not None:
+            return self._part(*arguments, **named)
         return await self._run(lambda: self.lanes(*arguments, **named))
+
+    def _part(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        return part(lambda: self.lanes(*arguments, **named), self.function.__qualname__, self._options)
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was

@@ -28,25 +28,27 @@ def is_restorable(thing: object) -> bool:
 
 
 def _held(thing: Any) -> list[object]:
-    if type(thing) in CONTAINERS and not isinstance(thing, dict):
-        return list(thing)
-    return list(cast(dict[object, object], thing if isinstance(thing, dict) else vars(thing)).values())
+    if type(thing) not in CONTAINERS:
+        return list(vars(thing).values())
+    return list(thing.values() if issubclass(type(thing), dict) else thing)
 
 
 def keeping(thing: Any) -> Undo:
     """What makes a thing what it is now."""
-    if isinstance(thing, dict):
-        return _restoring(cast(dict[Any, Any], thing))
-    if type(thing) in CONTAINERS:
-        held = cast(list[object], list(thing))
-        add: Callable[[list[object]], None] = getattr(thing, "update" if isinstance(thing, set) else "extend")
+    if type(thing) not in CONTAINERS:
+        return _restoring(vars(thing))
+    return _restoring(thing) if issubclass(type(thing), dict) else _refilling(thing)
 
-        def restore() -> None:
-            thing.clear()
-            add(held)
 
-        return restore
-    return _restoring(vars(thing))
+def _refilling(thing: Any) -> Undo:
+    held = list(thing)
+    add: Callable[[list[object]], None] = getattr(thing, "update" if isinstance(thing, set) else "extend")
+
+    def restore() -> None:
+        thing.clear()
+        add(held)
+
+    return restore
 
 
 def _restoring(holding: dict[Any, Any]) -> Undo:

@@ -23,6 +23,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
+from apxm.lanes.inner_loops import lift, put_back
 from apxm.lanes.items import Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
 
@@ -89,7 +90,7 @@ class Lane:
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
         self.counts: dict[str, int] = {}
-        """How often each call site asked, by its path."""
+        """How often each call site asked, by its path, and each loop began."""
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
@@ -122,6 +123,11 @@ class Lane:
         loop = self.loop
         return "" if loop is None else f"{loop.prefix}{loop.place}{loop.indices}[{self.index}]/"
 
+    def counted(self, path: str) -> int:
+        """The how manieth time this is that it comes to a path."""
+        count = self.counts[path] = self.counts.get(path, 0) + 1
+        return count
+
     # --- waiting ---------------------------------------------------------------------------------------------------
 
     def park(self) -> Any:
@@ -133,7 +139,13 @@ class Lane:
                 "a lane was asked to wait by a greenlet that is not its own",
                 hint="call models from the flow itself, not from a greenlet that a library made",
             )
-        return self.hub.switch()
+        marks = lift(self.hub.hooks)  # of an event loop of its own
+        if marks is None:
+            return self.hub.switch()
+        try:
+            return self.hub.switch()
+        finally:
+            put_back(marks)
 
     def resume(self, outcome: object = None) -> None:
         """Lets it go on, until it parks again or is over. Only the hub calls it."""
@@ -142,14 +154,19 @@ class Lane:
         else:
             self.greenlet.switch(outcome)
 
-    def cancel(self) -> None:
-        """Ends it where it stands: its `finally` blocks run, and none of what it kept for its turn is done."""
+    def cancel(self, how: type[BaseException] = GreenletExit) -> None:
+        """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
+        turn is done."""
         self.cancelled = True
         self.effects.clear()
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
-            self.greenlet.throw(GreenletExit)
+            marks = lift(self.hub.hooks)
+            try:
+                self.greenlet.throw(how)
+            finally:
+                put_back(marks)
         self.over = True
         for undo in reversed(self.undo.values()):
             undo()
@@ -358,7 +375,10 @@ class EachRun:
         self.prefix = loop.prefix if loop is not None and inside else opener.path_prefix
         """What the paths of its lanes begin with: the lanes around it, where it stands in another function."""
         self.indices = f"{loop.indices}[{opener.index}]" if loop is not None and inside else ""
-        """Those of the lanes around it in the same function."""
+        """Those of the lanes around it in the same function, and how often it has run there."""
+        path = f"{self.prefix}{place}{self.indices}"
+        opener.counts[path] = count = opener.counts.get(path, 0) + 1
+        self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
         self._lanes: dict[int, Lane] = {}
@@ -505,6 +525,7 @@ class Hub:
         `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
+        self.hooks = sys.get_asyncgen_hooks()
         self.write = write
         self.join = join
         self.give_up = give_up
@@ -527,11 +548,14 @@ class Hub:
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
-        ready = self.ready
-        while ready and not self._stopped():
-            lane, outcome = ready.popleft()
-            if not lane.over:
-                lane.resume(outcome)
+        ready, marks = self.ready, lift()
+        try:
+            while ready and not self._stopped():
+                lane, outcome = ready.popleft()
+                if not lane.over:
+                    lane.resume(outcome)
+        finally:
+            put_back(marks)
 
     def open(self, lane: Lane) -> None:
         """Begins a lane, from its opener's greenlet, which goes on as soon as that has parked."""

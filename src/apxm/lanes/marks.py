@@ -12,6 +12,7 @@ from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON
+from apxm.tools.functions import ToolMark, marked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +25,25 @@ def pure(function: Callable[P, R]) -> Callable[P, R]:
     """Promises that a function changes nothing which another iteration could see: it needs no turn."""
     setattr(function, PURE, True)
     return function
+
+
+@overload
+def tool(function: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def tool(
+    *, name: str | None = None, description: str = "", readonly: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def tool(function: Any = None, *, name: str | None = None, description: str = "", readonly: bool = False) -> Any:
+    """Makes a function a tool: one that a model may call by `ask(…, tools=[…])`, and that programs of AIS may call
+    which its module compiles. It stays the function that it is.
+
+    A model is told its signature and its docstring, or the `description`. `readonly` promises that it changes nothing:
+    then its calls need no turn, may overlap, and may be made again.
+    """
+    if function is None:
+        return functools.partial(tool, name=name, description=description, readonly=readonly)
+    marked(function, ToolMark(function.__name__ if name is None else name, readonly, description))
+    return pure(function) if readonly else function
 
 
 class Step(Generic[P, R]):

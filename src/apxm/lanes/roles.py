@@ -167,6 +167,18 @@ def is_call_statement(statement: ast.Expr) -> bool:
             return False
 
 
+class Unknowing:
+    """A `RoleOf` that knows nothing."""
+
+    def __call__(self, callee: ast.expr) -> Role:
+        del callee
+        return UNKNOWN
+
+    def is_state(self, name: str) -> bool:
+        del name
+        return True
+
+
 class Counting(NamedTuple):
     """``counts[key] = counts.get(key, default) + value``."""
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar, copy_context
+import dataclasses
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from greenlet import GreenletExit
+from greenlet import GreenletExit, getcurrent
 from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
+from apxm.lanes.files import OwnFiles
+from apxm.lanes.inner_loops import within
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Compute, Operate
-from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
+from apxm.program.program import Flow, Kind, Names, NodeName, Plan, PlanNames, Program
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.table import LoadedProgram
@@ -36,7 +40,6 @@ from apxm.tools.toolbox import NO_TOOLS, Toolbox
 if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
-
 T = TypeVar("T")
 
 
@@ -44,7 +47,7 @@ class Grown:
     """The program that a run of Python comes to: one plan, to which each operation is added as it begins, behind the
     operations that the sequential program would have waited for."""
 
-    def __init__(self, name: str, file: str) -> None:
+    def __init__(self, name: str, file: str, kind: Kind = "flow") -> None:
         self.nodes: list[Operate | Compute] = []
         self.names: list[NodeName] = []
         # Plans hold tuples, which cannot grow. Whoever reads them meanwhile only looks nodes up.
@@ -54,13 +57,18 @@ class Grown:
         self.program = Program(
             plans=(plan,), flows=(self.flow,), entry=0, optimization_level=0, names=Names(file=file, plans=(names,))
         )
+        self.program.came_from(file, kind)
 
     def freeze(self) -> None:
         """The run is over, and nothing more is added."""
+        self.program = self.frozen()
+
+    def frozen(self) -> Program:
+        """The program as it is now."""
         (plan,), (names,) = self.program.plans, self.program.names.plans
         plans = (replace(plan, nodes=tuple(self.nodes)),)
         named = replace(self.program.names, plans=(replace(names, nodes=tuple(self.names)),))
-        self.program = replace(self.program, plans=plans, names=named)
+        return replace(self.program, plans=plans, names=named)
 
     def add(self, node: Operate | Compute, path: str = "", line: int = 0) -> int:
         """Adds a node, and gives its number."""
@@ -80,7 +88,7 @@ class Site(NamedTuple):
 class Asked:
     """A call that a lane has made, and what came of it."""
 
-    __slots__ = ("awaited", "call", "error", "lane", "made", "node", "over", "value")
+    __slots__ = ("awaited", "call", "error", "lane", "made", "node", "over", "then", "value")
 
     def __init__(self, lane: Lane, node: int) -> None:
         self.lane = lane
@@ -90,6 +98,8 @@ class Asked:
         self.made: Callable[[Value], Any] | None = None
         """Makes of the answer what the code wants; None where that is the answer."""
         self.awaited = False
+        self.then: Callable[[], object] | None = None
+        """Called when it is over, where its lane does something else meanwhile."""
         self.over = False
         self.value: Value = None
         self.error: OperationError | None = None
@@ -146,16 +156,24 @@ class LaneRun(Run):
         self._main = main
         self._operations: list[WaitingOperation | None] = []
         """What each node of the program does."""
+        self.run_id = ""
+        """The id of the run, where it has one."""
         self.value: object = None
         """What the flow returned."""
         self.raised: BaseException | None = None
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
-        super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, options, tools)
+        self._paused: set[Lane] = set()
+        """The lanes that wait until they are stirred."""
+        self.toolbox = tools
+        self.tools_by_name: dict[str, Any] = {}
+        """The configured tools that a model has been offered."""
+        told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
+        super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
-        with standing_in(sleep) as self._write_out:
+        with standing_in(sleep, select) as self._write_out:
             return await super().execute(recorder)
 
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
@@ -192,9 +210,41 @@ class LaneRun(Run):
                 del asked.lane.pending[asked.node]
                 if asked.awaited:
                     hub.ready.append((asked.lane, None))
+                elif asked.then is not None:
+                    asked.then()
             hub.go()
             if not state.ready or state.stopped:
                 return
+
+    def pause(self, lane: Lane) -> None:
+        """Lets others go on until somebody stirs the lane; there may be no reason for it."""
+        self._paused.add(lane)
+        try:
+            self._wait(lane)
+        finally:
+            self._paused.discard(lane)
+
+    def stir(self, lane: Lane) -> None:
+        """Lets a lane go on that has paused, as soon as the loop gets to it; any other is left as it is."""
+        if lane in self._paused:
+            self._paused.discard(lane)
+            self._loop.call_soon(self._wake, lane)
+
+    def select(self, lane: Lane, file: int, seconds: float | None) -> None:
+        """Lets others go on until a file can be read, or so many seconds are over, or the lane is stirred."""
+        stir = partial(self.stir, lane)
+        timer = None if seconds is None else self._loop.call_later(seconds, stir)
+        self._loop.add_reader(file, stir)
+        try:
+            self.pause(lane)
+        finally:
+            self._loop.remove_reader(file)
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def on_real_time(self) -> bool:
+        return not isinstance(self._loop, VirtualLoop)
 
     def sleep(self, lane: Lane, seconds: float) -> None:
         """Lets others go on for so many seconds. Raises what `time.sleep` does."""
@@ -209,6 +259,19 @@ class LaneRun(Run):
 
     def thread(self, lane: Lane, function: Callable[[], T]) -> T:
         """Calls a function in a thread, and lets others go on meanwhile."""
+        context = _outside()
+        return self._done(lane, self._loop.run_in_executor(None, lambda: context.run(function)))
+
+    def awaited(self, lane: Lane, running: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives that runs in the event loop, where others go on meanwhile."""
+        task = self._loop.create_task(running, context=_outside())
+        try:
+            return self._done(lane, task)
+        finally:
+            task.cancel()
+
+    def _done(self, lane: Lane, future: asyncio.Future[T]) -> T:
+        """What a future comes to, while others go on."""
 
         def done(future: asyncio.Future[T]) -> None:
             if not lane.over and not self._state.stopped:
@@ -216,9 +279,6 @@ class LaneRun(Run):
             elif not future.cancelled():
                 future.exception()  # nobody wants to hear of it any more
 
-        context = copy_context()
-        context.run(LANE.set, None)
-        future = self._loop.run_in_executor(None, lambda: context.run(function))
         future.add_done_callback(done)
         self._wait(lane)
         return future.result()
@@ -243,7 +303,7 @@ class LaneRun(Run):
 
     def _path(self, lane: Lane, site: Site) -> str:
         """The path of what a lane does next at a place."""
-        count = lane.counts[site.path] = lane.counts.get(site.path, 0) + 1
+        count = lane.counted(site.path)
         return site.path if count == 1 else f"{site.path}#{count}"
 
     def _kept(self, path: str, site: Site, find: Callable[[], T | None]) -> T | None:
@@ -276,6 +336,9 @@ class LaneRun(Run):
         enter(self._take_all, self._abort)
         enter(calls.proceed, self._abort)
 
+    def _abort(self, error: BaseException) -> None:
+        within(self._loop, super()._abort, error)
+
     def _rest(self) -> None:
         calls = self._calls
         assert calls is not None
@@ -291,7 +354,11 @@ class LaneRun(Run):
     def _end(self) -> None:
         self._state.stopped = True
         if self._root is not None and not self._root.over:
-            enter(self._root.cancel, self._abort)
+            enter(partial(self._root.cancel, self._how_it_ends()), self._abort)
+
+    def _how_it_ends(self) -> type[BaseException]:
+        """What is raised where a run that ends early stands."""
+        return GreenletExit
 
     @property
     def backends(self) -> list[BackendInfo]:
@@ -306,7 +373,14 @@ class LaneRun(Run):
         process asked something else there."""
         if lane.cancelled:
             raise GreenletExit
+        return within(self._loop, self._ask, lane, operation, values, name, site)
+
+    def _ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
         provider = self._provider_of(operation)
+        if operation.has_content:
+            place = f"{self._grown.program.names.file}:{site.line}"
+            for flaw in operation.content_flaws(provider, self.files, place, ()):
+                raise flaw
         request = operation.request(values, provider.form)
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
@@ -341,7 +415,11 @@ class LaneRun(Run):
         if not asked.over:
             asked.awaited = True
             lane.park()
-        lane.ended += (asked.node,)
+        return self.taken(asked)
+
+    def taken(self, asked: Asked) -> Value:
+        """The answer of a call that is over. Raises what the call came to."""
+        asked.lane.ended += (asked.node,)
         if asked.error is not None:
             raise asked.error
         return asked.value
@@ -352,7 +430,7 @@ class LaneRun(Run):
         asked.lane.pending.pop(asked.node, None)
         if asked.call is not None:
             assert self._calls is not None
-            self._calls.give_up(asked.call)
+            within(self._loop, self._calls.give_up, asked.call)
 
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
@@ -393,6 +471,25 @@ class LaneRun(Run):
 
     # --- what it leaves --------------------------------------------------------------------------------------------
 
+    def part(self, lane: Lane, name: str, main: Callable[[], object]) -> Trace:
+        """Calls `main`, the flow called `name`, in a lane of this run, and gives what there is to see of that alone.
+        Raises what it raises."""
+        whole, first, reused = self.trace, len(self._grown.nodes), self.trace.reused
+        flow = replace(self._grown.flow, name=name)
+        trace = Trace(whole.program, flow, started=self._now(), frames=whole.frames)
+        done = len(whole.raw)
+        trace.value = cast(Value, main())
+        trace.ended = self._now()
+        trace.program = self._grown.frozen()
+        inside = lane.path_prefix
+        trace.raw = [
+            raw for raw in whole.raw[done:] if raw[1] >= first and self._grown.names[raw[1]].path.startswith(inside)
+        ]
+        trace.reused = whole.reused - reused
+        trace.executed = len(trace.raw) + trace.reused
+        trace.max_in_flight = _most_at_once([(raw[8], raw[9]) for raw in trace.raw])
+        return trace
+
     def _write(self, text: str) -> None:
         self._write_out(text)
 
@@ -406,11 +503,37 @@ class LaneRun(Run):
             self.trace.failures = [failure_of(self.raised)]
 
 
+def _outside() -> Context:
+    """The context here, for what is no part of a lane."""
+    context = copy_context()
+    context.run(LANE.set, None)
+    return context
+
+
 def sleep(seconds: float) -> None:
     """Parks the lane here for so many seconds."""
     lane = LANE.get()
     assert lane is not None
     RUN.get().sleep(lane, seconds)
+
+
+def select(file: int, seconds: float | None) -> bool:
+    """Parks the lane here until a file can be read or so many seconds are over; false where it cannot wait so."""
+    lane = LANE.get()
+    run = RUN.get()
+    if lane is None or lane.cancelled or getcurrent() is not lane.greenlet or not run.on_real_time:
+        return False
+    run.select(lane, file, seconds)
+    return True
+
+
+def _most_at_once(spans: Sequence[tuple[int, int]]) -> int:
+    """How many of some spans of time lay over each other at most; one that ends when another begins does not."""
+    most = now = 0
+    for _, change in sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans]):
+        now += change
+        most = max(most, now)
+    return most
 
 
 def failure_of(raised: BaseException) -> Failure:

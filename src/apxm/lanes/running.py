@@ -10,14 +10,18 @@ from inspect import Parameter, signature
 from time import perf_counter, time
 from typing import Any, cast
 
+from msgspec.structs import replace
+
+from apxm.analysis.metrics import LinkPhases
 from apxm.api import RunFailed, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
-from apxm.errors import Problems, UsageError, hint_for
-from apxm.journal.ids import new_run_id
-from apxm.lanes.run import Grown, LaneRun
+from apxm.errors import JournalError, Problems, UsageError, hint_for
+from apxm.journal.ids import is_run_id, new_run_id
+from apxm.lanes.lane import LANE
+from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.scheduler import Run
-from apxm.session import Result, Session
+from apxm.session import Result, Session, milliseconds
 
 logger = logging.getLogger("apxm")
 
@@ -30,11 +34,14 @@ class LaneSession(Session):
     grown: Grown
     main: Callable[[], object]
     as_changed: bool = False
+    kind: type[LaneRun] = LaneRun
 
     def new_run(self) -> Run:
-        return LaneRun(
+        run = self.kind(
             self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
         )  # fmt: skip
+        run.run_id = self.run_id
+        return run
 
     @property
     def raised(self) -> BaseException | None:
@@ -42,11 +49,35 @@ class LaneSession(Session):
         return cast(LaneRun, self.run).raised
 
 
-_NOT_YET = {"flow", "output", "on_text", "tools", "simulate_tools", "tool_latency", "max_open_turns"}
+def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Result:
+    """Runs `main`, a flow with its arguments, in the lane here, as part of the run of that: its limits and its backends
+    hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for a backend of its own."""
+    lane, run = LANE.get(), RUN.get()
+    assert lane is not None
+    refuse_unknown(said)
+    if own := sorted(said.keys() & _BACKENDS):
+        raise UsageError(
+            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
+            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
+        )
+    begun = perf_counter()
+    trace = run.part(lane, name, main)
+    phases = LinkPhases(runtime_ms=milliseconds(perf_counter() - begun))
+    return Result(trace, phases, replace(run.backends[0], description=""), run.run_id)
+
+
+_BACKENDS = {"backend", "backends", "config", "model"}
+_NOT_YET = {"flow", "output", "on_text"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
-} - _NOT_YET | {"as_changed"}
+} - _NOT_YET | {"as_changed", "assume", "redo", "run_id"}
+
+
+def refuse_unknown(said: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where something is said that no run of a flow can be told."""
+    if unknown := sorted(said.keys() - _OPTIONS):
+        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
 
 
 async def run_flow(
@@ -58,20 +89,25 @@ async def run_flow(
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
     begun = perf_counter()
-    if unknown := sorted(said.keys() - _OPTIONS):
-        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
+    refuse_unknown(said)
+    if "run_id" in said:
+        _check_new_id(said["run_id"], earlier)
+        said = {**said, "require_journal": True}  # the id is to find it by
     told = Invocation.of({**said, "warn": warn})
     grown = Grown(name, file)
-    recorder, run_id = None, new_run_id(time())
+    recorder, run_id = None, said.get("run_id") or new_run_id(time())
     async with AsyncExitStack() as stack:
         if earlier is not None:
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
-            found = reopen(earlier, told.journaling, as_recorded=True)
+            redo, assume = said.get("redo", ()), said.get("assume")
+            found = reopen(earlier, told.journaling, redo=redo, assume=assume, kinds=("flow",))
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
+            if found.flow.name != name:
+                raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
-        opening = opened(said.get("backends"), told.selection, None, Problems())
+        opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
@@ -90,3 +126,11 @@ async def run_flow(
     if session.recorder is not None:
         raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
     raise raised
+
+
+def _check_new_id(run_id: str, earlier: str | None) -> None:
+    hint = "apxm.new_run_id() gives one for a new run"
+    if earlier is not None:
+        raise UsageError(f"run {earlier} goes on, and has its id already", hint=hint)
+    if not is_run_id(run_id):
+        raise UsageError(f"{run_id!r} is no id of a run", hint=hint)

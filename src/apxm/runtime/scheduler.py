@@ -105,10 +105,12 @@ class Run:
     def _link_content(self, program: Program) -> None:
         """Looks at the images and files that the flow names, and at who is to take them."""
         for plan in self._linked.plans:
+            # What the flow itself asks for is certain to be needed, so what it is given is looked at, too.
+            inputs = self._arguments if plan == self._flow.plan else ()
             for operation, name in zip(self._handlers[plan], program.names.plans[plan].nodes, strict=True):
                 if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
                     place = f"{program.names.file}:{name.line}:{name.column}"
-                    for flaw in operation.content_flaws(self._providers[operation.provider], self.files, place):
+                    for flaw in operation.content_flaws(self._providers[operation.provider], self.files, place, inputs):
                         self._unlinked.add(flaw)
 
     async def link(self) -> None:

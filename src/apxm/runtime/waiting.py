@@ -84,7 +84,9 @@ class WaitingOperation:
         """Whether it sends images or files."""
         return False
 
-    def content_flaws(self, _provider: Provider, _files: ContentFiles, _where: str, /) -> Iterable[ApxmError]:
+    def content_flaws(
+        self, _provider: Provider, _files: ContentFiles, _where: str, _inputs: Sequence[Value], /
+    ) -> Iterable[ApxmError]:
         """Why those that the program names cannot be sent; found out before the first call of a run. `_where` is the
         operation's place."""
         return ()

@@ -43,6 +43,7 @@ class Offer:
     given: Schema | None
     hints: Mapping[str, bool]
     """What the server says of it, such as ``readOnlyHint``. Nobody vouches for that."""
+    description: str = ""
 
 
 class Connection:
@@ -136,7 +137,7 @@ def _end_of(log: TextIO) -> str:
 def _offer(tool: Tool) -> Offer:
     annotations = tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else {}
     hints = {name: value for name, value in annotations.items() if isinstance(value, bool)}
-    return Offer(tool.input_schema, _inner(tool.output_schema), hints)
+    return Offer(tool.input_schema, _inner(tool.output_schema), hints, tool.description or "")
 
 
 def _inner(given: Schema | None) -> Schema | None:

@@ -15,9 +15,11 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from apxm.backends.dialogue import OfferedTool
 from apxm.errors import ConfigurationError
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON
+from apxm.tools.functions import signature_of
 from apxm.tools.schemas import Declaration, Schema, misfits
 from apxm.tools.settings import ToolSettings
 from apxm.tools.tool import Arguments, CallTool, ToolAnswer, failed
@@ -77,6 +79,10 @@ class PythonTool(CallTool):
         # A thread that is stuck must hold up neither the end of the run nor that of the process.
         Thread(target=run, name=f"tool {self.name}", daemon=True).start()
         return await asyncio.wrap_future(future)
+
+    async def offered(self) -> OfferedTool:
+        signature = signature_of(self._function)
+        return OfferedTool(self.name, signature.schema, signature.description)
 
     async def flaws(self, declared: Declaration | None) -> list[str]:
         try:

@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
+from apxm.backends.dialogue import OfferedTool
 from apxm.errors import ConfigurationError, OperationError
 from apxm.tools.schemas import Declaration, misfits
 from apxm.tools.settings import Command, ServerSettings, ToolSettings
@@ -174,6 +177,12 @@ class ServerTool(CallTool):
     async def call(self, arguments: Arguments) -> ToolAnswer:
         async with self._slots:
             return await self.server.ask(lambda connection: connection.call(self.own, self.name, arguments))
+
+    async def offered(self) -> OfferedTool:
+        offer = (await self.server.offers()).get(self.own)
+        if offer is None:
+            raise ConfigurationError(f"server {self.server.name!r} has no tool {self.own!r}")
+        return OfferedTool(self.name, msgspec.json.encode(offer.taken).decode(), offer.description)
 
     async def flaws(self, declared: Declaration | None) -> list[str]:
         try:

@@ -8,8 +8,9 @@ from typing import Any, Protocol, cast
 
 from msgspec import Struct
 
+from apxm.backends.dialogue import OfferedTool
 from apxm.backends.protocol import Clock, Handle, Usage
-from apxm.errors import OperationError
+from apxm.errors import ConfigurationError, OperationError
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, STR, Type, Value, text_form
 from apxm.source import shortened
@@ -55,6 +56,14 @@ class CallTool(Protocol):
     async def hints(self) -> Mapping[str, bool]:
         """What whoever runs it says of it, such as that it only reads. Nobody vouches for that, and nothing obeys."""
         return {}
+
+    async def offered(self) -> OfferedTool:
+        """It as a model is told of it that may call it. Raises `ConfigurationError` where nobody knows what it
+        takes."""
+        raise ConfigurationError(
+            f"tool {self.name!r} does not say what it takes, so no model can be told",
+            hint="a program of AIS declares it, or a function with @apxm.tool calls it",
+        )
 
     async def close(self) -> None:
         """Ends what it began; no call is in flight any more."""

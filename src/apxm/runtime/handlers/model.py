@@ -26,7 +26,7 @@ from apxm.operations.definition import Operation
 from apxm.operations.schemas import answer_format
 from apxm.operations.sequences import joined
 from apxm.operations.types import STR, Type, Value, parse_type, text_form
-from apxm.program.expressions import Literal
+from apxm.program.expressions import Literal, Operand
 from apxm.program.nodes import Operate
 from apxm.program.program import Capability
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
@@ -74,6 +74,7 @@ class ModelCall(WaitingOperation):
 
     __slots__ = (
         "_answer",
+        "_bound",
         "_budget",
         "_constant",
         "_content",
@@ -111,6 +112,8 @@ class ModelCall(WaitingOperation):
         """The operands of the context that are paths, and the operations that they are for."""
         self._written = {k: str(found.value) for k in self._content if isinstance(found := context[k], Literal)}
         """Those of them that the program writes out."""
+        self._bound = {k: node.operands[found.index] for k in self._content if isinstance(found := context[k], Operand)}
+        """Those of them that are what another node gives, and which."""
         system = node.options.get("system")
         self._system = None if system is None else evaluator(system, node.operands)
         self.model: str | None = literal(node, "model")
@@ -125,7 +128,7 @@ class ModelCall(WaitingOperation):
         """Makes a value of an answer's text, or raises `OperationError`; None where the text is the value."""
         tools: list[str] = literal(node, "tools") or []
         declared = {capability.name: capability for capability in capabilities} if tools else {}
-        self.offer = Offer([declared[tool] for tool in tools], records) if tools else None
+        self.offer = Offer.of([declared[tool] for tool in tools], records) if tools else None
         """What its model may call; its value then holds calls, or the answer."""
         self._rounds = evaluator(node.options[ROUNDS], node.operands) if tools else None
         self._most_rounds = cast("int", literal(node, "max_rounds"))
@@ -191,17 +194,20 @@ class ModelCall(WaitingOperation):
         """Whether it sends images or files."""
         return bool(self._content)
 
-    def content_flaws(self, provider: Provider, files: ContentFiles, where: str) -> Iterator[ApxmError]:
-        """Why it cannot send what the program itself names: files that are read now, and a provider that takes no
-        images or PDFs."""
+    def content_flaws(
+        self, provider: Provider, files: ContentFiles, where: str, inputs: Sequence[Value]
+    ) -> Iterator[ApxmError]:
+        """Why it cannot send what the program itself names, or `inputs`, as far as it is known what its frame begins
+        with: files that are read now, and a provider that takes no images or PDFs."""
         if IMAGE in self._content.values() and not getattr(provider, "can_see", False):
             message, hint = _not_taken(provider.name, "images", "can_see")
             yield ConfigurationError(message, where=where, hint=hint)
         reads_pdf = getattr(provider, "can_read_pdf", False)
-        for k, path in self._written.items():
+        given = {k: text_form(inputs[node]) for k, node in self._bound.items() if node < len(inputs)}
+        for k, path in (self._written | given).items():
             try:
                 if self._content[k] == IMAGE:
-                    files.image(path, 0, written=True)
+                    files.image(path, 0, written=k in self._written)
                 elif files.file(path, 0)[1].is_pdf and not reads_pdf:
                     message, hint = _not_taken(provider.name, "PDFs", "can_read_pdf")
                     yield ConfigurationError(message, where=where, hint=hint)

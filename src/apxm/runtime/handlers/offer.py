@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -22,17 +23,32 @@ _LONGEST_NAME = 64
 _LONGEST_FLAW = 500
 
 
+Fit = Callable[[Value], Value]
+"""A function that makes the arguments that a model gives those of a tool, or raises `ValueError`."""
+
+
+def _fitting(type_: Type, arguments: Value) -> Value:
+    return plain(as_said(arguments, type_), type_, "arguments")
+
+
 class Offer:
-    """Capabilities of the program.
+    """Tools that one call may call.
 
     A model that calls one of them wrongly is told so as its result, since it can do better in the next round. What a
     tool then does is the program's concern: its failure is one of the operation that called it.
     """
 
-    def __init__(self, capabilities: Sequence[Capability], records: Mapping[str, Type]) -> None:
+    def __init__(self, tools: Sequence[OfferedTool], fit: Mapping[str, Fit]) -> None:
+        """`fit` has, for each of the tools, what makes arguments its own."""
+        self.tools = tuple(tools)
+        self._fit = {fold_label(name): (name, each) for name, each in fit.items()}
+
+    @classmethod
+    def of(cls, capabilities: Sequence[Capability], records: Mapping[str, Type]) -> Self:
+        """What a program offers that declares these capabilities and records."""
         types = {each.name: each.arguments(records) for each in capabilities}
-        self._types = {fold_label(name): (name, type_) for name, type_ in types.items()}
-        self.tools = tuple(OfferedTool(e.name, arguments_schema(types[e.name]), e.description) for e in capabilities)
+        tools = [OfferedTool(e.name, arguments_schema(types[e.name]), e.description) for e in capabilities]
+        return cls(tools, {name: partial(_fitting, type_) for name, type_ in types.items()})
 
     def meant(self, call: RequestedCall) -> dict[str, Value]:
         """The call as the program goes on with it: `tool` is the one that is called, or empty where none is, and then
@@ -48,12 +64,12 @@ class Offer:
 
     def _fitting(self, name: str, arguments: Value) -> tuple[str, Value]:
         """The tool that a name means, and the arguments with its defaults. Raises `ValueError`."""
-        label = matching_label(name, self._types)
+        label = matching_label(name, self._fit)
         if label is None:
-            listed = ", ".join(tool for tool, _ in self._types.values())
+            listed = ", ".join(tool for tool, _ in self._fit.values())
             raise ValueError(f"there is no tool {shortened(name, _LONGEST_NAME)!r}; there are: {listed}")
-        tool, type_ = self._types[label]
-        return tool, plain(as_said(arguments, type_), type_, "arguments")
+        tool, fit = self._fit[label]
+        return tool, fit(arguments)
 
 
 def past_rounds(carried: Value) -> tuple[Round, ...]:
