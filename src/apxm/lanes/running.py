@@ -13,7 +13,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
-from apxm.api import RunFailed, executed, opened, run_async, warn, watched
+from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
@@ -81,10 +81,15 @@ def refuse_unknown(said: Mapping[str, Any]) -> None:
 
 
 async def run_flow(
-    main: Callable[[], object], name: str, file: str, said: Mapping[str, Any], earlier: str | None = None
+    main: Callable[[], object],
+    name: str,
+    file: str,
+    said: Mapping[str, Any],
+    earlier: str | None = None,
+    again: str = "",
 ) -> Result:
     """Runs `main`, a flow with its arguments, in the caller's event loop; `said` are the options of a run, as
-    `apxm.run` has them, and `earlier` is the run that it goes on with.
+    `apxm.run` has them, and `earlier` is the run that it goes on with; `again` is what goes on with this one.
 
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
@@ -107,7 +112,7 @@ async def run_flow(
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
-        opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())
+        opening = opened(said.get("backends"), told.selection, by_name(said.get("tools")), Problems())
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
@@ -124,7 +129,7 @@ async def run_flow(
                 raise
     # Raised out here: in there it would seem to come of what is only our word for it.
     if session.recorder is not None:
-        raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
+        raised.add_note(f"run {run_id}: what was answered is kept; {again.format(run=run_id)} goes on")
     raise raised
 
 
