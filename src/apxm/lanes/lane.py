@@ -53,6 +53,7 @@ class Lane:
         "greenlet",
         "hub",
         "in_head",
+        "in_line",
         "index",
         "item",
         "loop",
@@ -76,6 +77,8 @@ class Lane:
         self.loop = loop
         self.index = index
         self.item = item
+        self.in_line = False
+        """Whether it has begun a line on standard error, and not ended it."""
         self.undo: dict[int, Undo] = {}
         """What makes what it changed of its item what it was, by `id`."""
         self.in_head = True
@@ -118,6 +121,11 @@ class Lane:
         if loop is None or loop.code is not code:
             return self.path_prefix + place
         return f"{loop.prefix}{place}{loop.indices}[{self.index}]"
+
+    @property
+    def name(self) -> str:
+        """The path of its iteration, such as ``label:7[17]``; empty for the flow."""
+        return self.path_prefix.removesuffix("/")
 
     @property
     def path_prefix(self) -> str:
