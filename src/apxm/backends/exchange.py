@@ -302,6 +302,12 @@ def _keys(headers: Fields) -> tuple[str, ...]:
     return tuple(part for value in telling for part in (value, *value.split()[1:]))
 
 
+def headers_of(lines: bytes) -> Headers:
+    """Headers as they are written, a line each."""
+    pairs = (line.partition(": ") for line in lines.decode("latin-1").splitlines())
+    return Headers([(name.lower(), value) for name, _, value in pairs])
+
+
 def passed_on(headers: Headers) -> Fields:
     """The headers of an answer that say something of what it says."""
     return tuple((name, value) for name, value in headers.items() if name.lower() not in _NOT_PASSED_ON)

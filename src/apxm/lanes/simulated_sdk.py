@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyqwest import Headers
-
 from apxm.backends.endpoint_errors import EndpointErrors
-from apxm.backends.exchange import HttpRequest, Parts, answer_of_status, refused
+from apxm.backends.exchange import HttpRequest, Parts, answer_of_status, headers_of, refused
 from apxm.backends.protocol import Clock, Handle
 from apxm.backends.redaction import Redactor
 from apxm.backends.simulated import SimulatedBackend
@@ -67,7 +65,7 @@ class _Receiver:
         self._type = b""
 
     def finish(self, reply: Reply) -> None:
-        headers = _headers(b"content-type: %b\r\n%b" % (reply.content_type, reply.headers))
+        headers = headers_of(b"content-type: %b\r\n%b" % (reply.content_type, reply.headers))
         answer = answer_of_status(reply.status, headers, (), reply.body)
         if reply.status < 400:
             self._done(answer)
@@ -85,14 +83,9 @@ class _Receiver:
             self._parts.add(piece)
 
     def end_stream(self, trailer: bytes) -> None:
-        headers = _headers(b"content-type: %b\r\n%b" % (self._type, trailer))
+        headers = headers_of(b"content-type: %b\r\n%b" % (self._type, trailer))
         self._done(answer_of_status(200, headers, (), bytes(self._content)))
 
     def reset(self) -> None:
         retryable = self._parts is None or self._parts.status is None
         self._done(self._errors.error("connection", "was lost: a simulated fault", retryable=retryable))
-
-
-def _headers(lines: bytes) -> Headers:
-    pairs = (line.partition(": ") for line in lines.decode("latin-1").splitlines())
-    return Headers([(name.lower(), value) for name, _, value in pairs])
