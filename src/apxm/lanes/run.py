@@ -10,12 +10,13 @@ from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from greenlet import GreenletExit
+from greenlet import GreenletExit, getcurrent
 from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.files import OwnFiles
+from apxm.lanes.inner_loops import within
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.plain import plain
@@ -87,7 +88,7 @@ class Site(NamedTuple):
 class Asked:
     """A call that a lane has made, and what came of it."""
 
-    __slots__ = ("awaited", "call", "error", "lane", "made", "node", "over", "value")
+    __slots__ = ("awaited", "call", "error", "lane", "made", "node", "over", "then", "value")
 
     def __init__(self, lane: Lane, node: int) -> None:
         self.lane = lane
@@ -97,6 +98,8 @@ class Asked:
         self.made: Callable[[Value], Any] | None = None
         """Makes of the answer what the code wants; None where that is the answer."""
         self.awaited = False
+        self.then: Callable[[], object] | None = None
+        """Called when it is over, where its lane does something else meanwhile."""
         self.over = False
         self.value: Value = None
         self.error: OperationError | None = None
@@ -161,6 +164,8 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
+        self._paused: set[Lane] = set()
+        """The lanes that wait until they are stirred."""
         self.toolbox = tools
         self.tools_by_name: dict[str, Any] = {}
         """The configured tools that a model has been offered."""
@@ -168,7 +173,7 @@ class LaneRun(Run):
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
-        with standing_in(sleep) as self._write_out:
+        with standing_in(sleep, select) as self._write_out:
             return await super().execute(recorder)
 
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
@@ -205,9 +210,41 @@ class LaneRun(Run):
                 del asked.lane.pending[asked.node]
                 if asked.awaited:
                     hub.ready.append((asked.lane, None))
+                elif asked.then is not None:
+                    asked.then()
             hub.go()
             if not state.ready or state.stopped:
                 return
+
+    def pause(self, lane: Lane) -> None:
+        """Lets others go on until somebody stirs the lane; there may be no reason for it."""
+        self._paused.add(lane)
+        try:
+            self._wait(lane)
+        finally:
+            self._paused.discard(lane)
+
+    def stir(self, lane: Lane) -> None:
+        """Lets a lane go on that has paused, as soon as the loop gets to it; any other is left as it is."""
+        if lane in self._paused:
+            self._paused.discard(lane)
+            self._loop.call_soon(self._wake, lane)
+
+    def select(self, lane: Lane, file: int, seconds: float | None) -> None:
+        """Lets others go on until a file can be read, or so many seconds are over, or the lane is stirred."""
+        stir = partial(self.stir, lane)
+        timer = None if seconds is None else self._loop.call_later(seconds, stir)
+        self._loop.add_reader(file, stir)
+        try:
+            self.pause(lane)
+        finally:
+            self._loop.remove_reader(file)
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def on_real_time(self) -> bool:
+        return not isinstance(self._loop, VirtualLoop)
 
     def sleep(self, lane: Lane, seconds: float) -> None:
         """Lets others go on for so many seconds. Raises what `time.sleep` does."""
@@ -299,6 +336,9 @@ class LaneRun(Run):
         enter(self._take_all, self._abort)
         enter(calls.proceed, self._abort)
 
+    def _abort(self, error: BaseException) -> None:
+        within(self._loop, super()._abort, error)
+
     def _rest(self) -> None:
         calls = self._calls
         assert calls is not None
@@ -333,6 +373,9 @@ class LaneRun(Run):
         process asked something else there."""
         if lane.cancelled:
             raise GreenletExit
+        return within(self._loop, self._ask, lane, operation, values, name, site)
+
+    def _ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
         provider = self._provider_of(operation)
         if operation.has_content:
             place = f"{self._grown.program.names.file}:{site.line}"
@@ -372,7 +415,11 @@ class LaneRun(Run):
         if not asked.over:
             asked.awaited = True
             lane.park()
-        lane.ended += (asked.node,)
+        return self.taken(asked)
+
+    def taken(self, asked: Asked) -> Value:
+        """The answer of a call that is over. Raises what the call came to."""
+        asked.lane.ended += (asked.node,)
         if asked.error is not None:
             raise asked.error
         return asked.value
@@ -383,7 +430,7 @@ class LaneRun(Run):
         asked.lane.pending.pop(asked.node, None)
         if asked.call is not None:
             assert self._calls is not None
-            self._calls.give_up(asked.call)
+            within(self._loop, self._calls.give_up, asked.call)
 
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
@@ -468,6 +515,16 @@ def sleep(seconds: float) -> None:
     lane = LANE.get()
     assert lane is not None
     RUN.get().sleep(lane, seconds)
+
+
+def select(file: int, seconds: float | None) -> bool:
+    """Parks the lane here until a file can be read or so many seconds are over; false where it cannot wait so."""
+    lane = LANE.get()
+    run = RUN.get()
+    if lane is None or lane.cancelled or getcurrent() is not lane.greenlet or not run.on_real_time:
+        return False
+    run.select(lane, file, seconds)
+    return True
 
 
 def _most_at_once(spans: Sequence[tuple[int, int]]) -> int:

@@ -17,7 +17,8 @@ from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users
 from apxm.lanes.promises import BEHIND, EACH, HERE, promised
 from apxm.lanes.rewriting.functions import Rewriter
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
-from apxm.lanes.roles import UNKNOWN, Role, Summary
+from apxm.lanes.roles import UNKNOWN, Role, Summary, root
+from apxm.lanes.sdks import asks_by_path, asks_of, is_of_sdk
 from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import Callee, Reader
 
@@ -168,6 +169,8 @@ class Roles:
         self._around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
+        if self._asks(callee):
+            return Role(known=Known.ASKS, found=True, makes=True)
         if isinstance(callee, ast.Name) and callee.id == EACH:
             return Role(each=True)
         found = self.found(callee)
@@ -185,6 +188,16 @@ class Roles:
             return Role(summary=Summary())
         return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
 
+    def _asks(self, callee: ast.expr) -> bool:
+        """Whether it is a method of an SDK that asks a model."""
+        if not isinstance(callee, ast.Attribute):
+            return False
+        if asks_by_path(callee):
+            first = root(callee)
+            found = MISSING if first is None else self.found(ast.Name(first))
+            return found is MISSING or is_of_sdk(found)
+        return asks_of(self.found(callee.value), callee.attr)
+
     def _class(self, made: type) -> Role:
         initialize: object = made.__init__
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
@@ -197,6 +210,8 @@ class Roles:
 
     def callee(self, expression: ast.expr) -> Callee:
         """What is called, for whoever sums up what a function does."""
+        if self._asks(expression):
+            return Known.ASKS
         found = self.found(expression)
         if found is MISSING or not callable(found):
             return None
