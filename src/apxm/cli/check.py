@@ -61,7 +61,7 @@ def check(
     if equal:
         from apxm.cli.check_equal import check_equal
 
-        check_equal(files, each or (), seed or 0, schedules or 3, timeout_s or 120.0, json)
+        check_equal(files, each or (), seed or 0, schedules or 3, 120.0 if timeout_s is None else timeout_s, json)
     if given := [option for option, value in of_equal.items() if value is not None]:
         raise UsageError(f"{given[0]} is for --equal, which compares the runs of a script")
     if is_script(files[0]):

@@ -250,10 +250,11 @@ def count(requests: Counter[str]) -> int:
 
 
 def _shown(mark: str, keys: Counter[str] | Sequence[str], requests: Sequence[Request]) -> list[str]:
-    """The first of them as people read them, with their iterations and lines."""
+    """The first of them as people read them, with their iterations and lines. Of equal ones it is the last that was
+    too many."""
     left = Counter(keys)
     lines: list[str] = []
-    for request in requests:
+    for request in reversed(requests):
         key = _key(request)
         if left[key]:
             left[key] -= 1
@@ -262,6 +263,7 @@ def _shown(mark: str, keys: Counter[str] | Sequence[str], requests: Sequence[Req
             others = f" {json.dumps(asked, ensure_ascii=False)}" if asked else ""
             where = f"{request.iteration} at {request.place}" if request.iteration else request.place
             lines.append(shortened(f"{mark} {where}: {request.asked.get('operation', '')} {prompt}{others}", _LONGEST))
+    lines.reverse()
     return lines[:_MOST_SHOWN] + ([f"{mark} … {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else [])
 
 

@@ -146,7 +146,7 @@ class Lane:
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
         turn is done."""
-        self.cancelled = True
+        self.cancelled = not self.over
         self.effects.clear()
         self.written.clear()
         self.hub.give_up(self)

@@ -174,9 +174,7 @@ class ObservedRun(ScriptRun):
             del self._plain[depth:]
 
     def observed(self, seconds: float) -> Observed:
-        requests = [
-            Request(iteration, place, asked, not lane.cancelled) for lane, iteration, place, asked in self._asked
-        ]
+        requests = [Request(iteration, place, asked, _counts(lane)) for lane, iteration, place, asked in self._asked]
         raised = "" if self.raised is None else f"{type(self.raised).__name__}: {self.raised}"
         return Observed(requests, self._returned, raised, seconds)
 
@@ -184,6 +182,16 @@ class ObservedRun(ScriptRun):
         lane = LANE.get()
         if lane is not None and not self._iteration(lane):
             self._returned.append((flow, _ADDRESS.sub("0x…", repr(value))))
+
+
+def _counts(lane: Lane) -> bool:
+    """Whether what a lane did is part of the run, and was not thrown away with it or with a lane around it."""
+    around: Lane | None = lane
+    while around is not None:
+        if around.cancelled and around.loop is not None:
+            return False
+        around = around.opener
+    return True
 
 
 def _function(qualified: str) -> str:
