@@ -69,7 +69,7 @@ BUDGETS = {
     "language": 5140,
     "operations": 2400,
     "passes": 932,
-    "program": 1957,
+    "program": 2003,
     "reports": 2200,
     "runtime": 6900,
     "tools": 1700,

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
-from apxm.api import to_the_end
+from apxm.api import ProgramFlow, to_the_end
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
@@ -120,6 +120,8 @@ def _role_of(function: object) -> Role | None:
         return Role(each=True)
     if is_call(function):
         return Role(asks=True)
+    if isinstance(function, ProgramFlow):
+        return Role(summary=Summary())
     if _sees_to_itself(function):
         return Role(summary=Summary())
     return UNKNOWN if isinstance(function, Flow) else None
@@ -134,7 +136,7 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 def _sees_to_itself(function: object) -> bool:
     """Whether a function needs no waits put in, or has them already."""
-    ours = is_call(function) or function is thread
+    ours = is_call(function) or function is thread or isinstance(function, ProgramFlow)
     return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
-from apxm.api import RunFailed, executed, opened, run_async, warn, watched
+from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
@@ -107,7 +107,7 @@ async def run_flow(
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
-        opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())
+        opening = opened(said.get("backends"), told.selection, by_name(said.get("tools")), Problems())
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
