@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
+from apxm.lanes.batch import each_input, refuse
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
-from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
+from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
@@ -48,7 +49,7 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         return HERE.iterate(self.items)
 
 
-def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool) -> object:
+def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
     """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
     lane = LANE.get()
     if lane is None:
@@ -56,7 +57,7 @@ def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, dra
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
-    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late).run(iter(items))
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
 
 
 def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
@@ -67,7 +68,7 @@ def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
     return None
 
 
-def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> list[Any]:
+def _gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: Rules) -> list[Any]:
     """What `body` gives for all items, each a list, in their order."""
     lane = LANE.get()
     if lane is None:
@@ -79,7 +80,7 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> lis
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late).run(enumerate(items))
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]
 
 
@@ -150,8 +151,10 @@ TWINS = Twins(
             "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
-            "call_at_turn": TOUCHING.call_at_turn,
+            "adding": TOUCHING.adding,
             "call_free": TOUCHING.call_free,
+            "call_of": TOUCHING.call_of,
+            "count": TOUCHING.count,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
@@ -159,6 +162,7 @@ TWINS = Twins(
             "later": TOUCHING.later,
             "later_call": TOUCHING.later_call,
             "later_change": TOUCHING.later_change,
+            "later_count": TOUCHING.later_count,
             "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
@@ -166,13 +170,19 @@ TWINS = Twins(
             "made_set": set,
             "manage": TOUCHING.manage,
             "own": TOUCHING.own,
+            "reading": TOUCHING.reading,
+            "reads": TOUCHING.reads,
+            "set_attribute": TOUCHING.set_attribute,
+            "set_item": TOUCHING.set_item,
+            "setting": TOUCHING.setting,
             "Returned": Returned,
             "run_each": _run_each,
             "touch": TOUCHING.touch,
             "turn": TOUCHING.turn,
             "turn_of": TOUCHING.turn_of,
             **{
-                f"i{name}": getattr(operator, f"i{method}")
+                f"{kind}{name}": getattr(operator, f"__{kind}{method}__")
+                for kind in ("", "i")
                 for name, method in {
                     "add": "add", "sub": "sub", "mult": "mul", "div": "truediv", "floordiv": "floordiv", "mod": "mod",
                     "pow": "pow", "lshift": "lshift", "rshift": "rshift", "bitor": "or", "bitand": "and",
@@ -273,10 +283,50 @@ class Flow(Generic[P, R]):
         """As `resume`, inside the caller's event loop."""
         return await self._run(lambda: self.lanes(*arguments, **named), run_id)
 
-    async def _run(self, main: Callable[[], R], earlier: str | None = None) -> Result:
-        code = self.function.__code__
+    def batch(
+        self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
+    ) -> Result:
+        """Runs it for many inputs, as one run: a call for each item of a list, or, as by `map`, of several lists. What
+        is given by name is given to all.
+
+        The value of the result is the list of what they give, in order. An input that fails ends no other one; at the
+        end `BatchFailed` is raised, which has all values, or with `return_exceptions` the exceptions stand among them.
+        `resume` goes on with an earlier batch of the same inputs: those that failed are called again.
+        """
+        return self._to_the_end(
+            self.batch_async(*inputs, return_exceptions=return_exceptions, resume=resume, **named), "batch"
+        )
+
+    async def batch_async(
+        self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
+    ) -> Result:
+        """As `batch`, inside the caller's event loop."""
+        name = f"{self.function.__qualname__}.batch"
+        refuse(inputs, self.function.__name__)
+
+        def clean(error: Exception) -> Exception:
+            return error.with_traceback(users(error.__traceback__))
+
+        def main() -> list[R]:
+            most = MOST_OPEN if HERE.overlap else 1
+            return each_input(
+                self.lanes, inputs, named, clean, return_exceptions=return_exceptions, most_open=most
+            )  # fmt: skip
+
+        if LANE.get() is not None:
+            return part(main, name, self._options)
+        return await self._run(main, resume, name, "batch(…, resume={run!r})")
+
+    async def _run(
+        self,
+        main: Callable[[], object],
+        earlier: str | None = None,
+        name: str | None = None,
+        again: str = "resume({run!r}, …)",
+    ) -> Result:
+        code, own = self.function.__code__, self.function.__qualname__
         try:
-            return await run_flow(main, self.function.__qualname__, code.co_filename, self._options, earlier)
+            return await run_flow(main, name or own, code.co_filename, self._options, earlier, f"{own}.{again}")
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
 
