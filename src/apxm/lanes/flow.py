@@ -46,7 +46,7 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         self.lookahead = lookahead
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.items)
+        return HERE.iterate(self.items)
 
 
 def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
@@ -249,7 +249,7 @@ class Flow(Generic[P, R]):
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Runs it, and gives what it returns; inside of another flow it is part of that one's run."""
         if LANE.get() is not None:
-            return self.lanes(*arguments, **named)
+            return self._in_lane(*arguments, **named)
         return self.run(*arguments, **named).value  # type: ignore[return-value]  # a run keeps it as it is
 
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
@@ -266,7 +266,13 @@ class Flow(Generic[P, R]):
         return await self._run(lambda: self.lanes(*arguments, **named))
 
     def _part(self, *arguments: P.args, **named: P.kwargs) -> Result:
-        return part(lambda: self.lanes(*arguments, **named), self.function.__qualname__, self._options)
+        return part(lambda: self._in_lane(*arguments, **named), self.function.__qualname__, self._options)
+
+    def _in_lane(self, *arguments: P.args, **named: P.kwargs) -> R:
+        value = self.lanes(*arguments, **named)
+        if HERE.returned is not None:
+            HERE.returned(self.function.__qualname__, value)
+        return value
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was

@@ -130,11 +130,11 @@ def known(function: Any) -> Known | None:
         return Known.ITS_FIRST
     if full in _CHANGING:
         return None
-    root = module.partition(".")[0]
+    package = module.partition(".")[0]
     if (
         module == "builtins"
         or module in _LOOKING
-        or root in _ASIDE
+        or package in _ASIDE
         or (module in ("posix", "nt", "os") and name in _LOOKING_OF_OS)
     ):
         return Known.NOTHING

@@ -167,7 +167,7 @@ class Lane:
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
         turn is done."""
-        self.cancelled = True
+        self.cancelled = not self.over
         self.effects.clear()
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:

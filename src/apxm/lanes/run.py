@@ -91,6 +91,8 @@ class LaneRun(Run):
         """The flow's own lane, once it has begun."""
         self._told: set[str] = set()
         """The places of which it was told that they block."""
+        self.simulates = False
+        """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._paused: set[Lane] = set()
         """The lanes that wait until they are stirred."""
         self.toolbox = tools
