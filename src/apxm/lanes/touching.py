@@ -249,8 +249,8 @@ def _owning(lane: Lane, function: Function) -> Function:
 def _makes(function: object) -> bool:
     if isinstance(function, type):
         return function in CONTAINERS
-    return getattr(function, "__name__", "") in _MAKERS
+    return getattr(function, "__name__", "") in MAKERS
 
 
-_MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
+MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
 """Functions that give a new container each time."""

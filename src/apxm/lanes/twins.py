@@ -155,7 +155,7 @@ class Roles:
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
         self._first = code.co_varnames[0] if code.co_argcount else None
-        self._around = _class_of(function)
+        self.around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
         found = self.found(callee)
@@ -219,7 +219,7 @@ class Roles:
 
     def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
         """A method of which the user says something; what an object's other methods do is only known when it runs."""
-        made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        made = self.around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
         method = getattr(made, attribute, MISSING)
         return method if self._ours(method) is not None else MISSING
 

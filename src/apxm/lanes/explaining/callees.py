@@ -1,0 +1,211 @@
+"""Who is called: which of the user's functions, and whether a model may be asked in there."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from apxm.lanes.explaining.modules import ReadModule, Unread
+from apxm.lanes.known import is_users, is_users_class
+from apxm.lanes.model_calls import model_call
+from apxm.lanes.roles import Role
+from apxm.lanes.scopes import own_nodes
+from apxm.lanes.twins import MISSING, Roles, Twins, source_of
+
+EACH = "_apxm_each"
+"""The name of an `each` that nobody has written."""
+
+
+class Callees:
+    """Finds them, for the functions of one program."""
+
+    def __init__(self, twins: Twins) -> None:
+        self._twins = twins
+        self._scopes: dict[types.FunctionType, Scope] = {}
+        self._asks: dict[types.FunctionType, bool] = {}
+
+    def scope(self, function: types.FunctionType) -> Scope:
+        """What names mean in a function."""
+        if function not in self._scopes:
+            self._scopes[function] = Scope(function, self._twins.roles_of(function))
+        return self._scopes[function]
+
+    def add_body(self, module: ReadModule) -> types.FunctionType:
+        """The statements of a module, as a function that nobody calls."""
+        function = types.FunctionType(module.code, module.__dict__)
+        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), module.tree)
+        return function
+
+    def may_ask(self, function: types.FunctionType) -> bool:
+        """Whether a function, or one that it calls, calls a model."""
+        if function not in self._asks:
+            self._asks[function] = False  # while it is looked at: it may call itself
+            found = self.scope(function).source()
+            self._asks[function] = found is not None and self.asks_in(found[0], function)
+        return self._asks[function]
+
+    def asks_in(self, node: ast.AST, function: types.FunctionType) -> bool:
+        """Whether a model may be called in a piece of `function`."""
+        scope = self.scope(function)
+        return any(isinstance(part, ast.Call) and self._asks_at(part, scope) for part in ast.walk(node))
+
+    def _asks_at(self, call: ast.Call, scope: Scope) -> bool:
+        if scope.role_of(call.func).asks:
+            return True
+        named = [call.func, *(part for part in call.args if isinstance(part, ast.Name | ast.Attribute))]
+        return any(self.may_ask(called) for part in named if (called := self.called(part, scope)) is not None)
+
+    def called(self, callee: ast.expr, scope: Scope) -> types.FunctionType | None:
+        """The function of the user's that is called, as far as the text says which."""
+        function = scope.function_of(callee)
+        if function is None and isinstance(callee, ast.Attribute) and not scope.role_of(callee).looks_only:
+            asking = {each for each in scope.methods(callee.attr) if self.may_ask(each)}
+            return asking.pop() if len(asking) == 1 else None
+        return function
+
+
+class Scope:
+    """What names mean in one function, as far as its text and its module say."""
+
+    def __init__(self, function: types.FunctionType, roles: Roles) -> None:
+        self.function = function
+        self._roles = roles
+        found = self.source()
+        self.classes: Mapping[str, type] = {} if found is None else dict(self._classes(found[0]))
+        """Names of the function, and the classes of the user's of which they stand for objects."""
+
+    def source(self) -> tuple[ast.FunctionDef, str | None] | None:
+        """A fresh copy of its definition, and the class around it; None where there is none."""
+        return source_of(self.function)
+
+    def body(self) -> Sequence[ast.stmt]:
+        """A fresh copy of its statements."""
+        found = self.source()
+        return () if found is None else found[0].body
+
+    @property
+    def names(self) -> Mapping[str, object]:
+        """Those of the module."""
+        return self.function.__globals__
+
+    def role_of(self, callee: ast.expr) -> Role:
+        if isinstance(callee, ast.Name) and callee.id == EACH:
+            return Role(each=True)
+        role = self._roles(callee)
+        if (role.is_unknown or role.looks_only) and model_call(callee) is not None:
+            return Role(asks=True)
+        return role
+
+    def found(self, expression: ast.expr) -> object:
+        """What a name or a path stands for; `MISSING` where only a run knows."""
+        return self._roles.found(expression)
+
+    def function_of(self, callee: ast.expr) -> types.FunctionType | None:
+        found = self.found(callee)
+        if found is MISSING and isinstance(callee, ast.Attribute):
+            made = self.class_of(callee.value)
+            found = None if made is None else inspect.getattr_static(made, callee.attr, None)
+        return function_behind(found)
+
+    def class_of(self, value: ast.expr) -> type | None:
+        """The class of the user's that an expression gives an object of, as far as that is known."""
+        match value:
+            case ast.Name(id=name) if name in self.classes:
+                return self.classes[name]
+            case ast.Call(func=func):
+                made = self.found(func)
+                return made if isinstance(made, type) and is_users_class(made) else None
+            case ast.Name():
+                made = type(self.found(value))
+                return made if made is not Unread and _is_users_own(made) else None
+            case _:
+                return None
+
+    def methods(self, name: str) -> Iterator[types.FunctionType]:
+        """The methods of that name of all classes of the module."""
+        for made in self.names.values():
+            if isinstance(made, type) and (method := function_behind(vars(made).get(name))) is not None:
+                yield method
+
+    def _classes(self, node: ast.FunctionDef) -> Iterator[tuple[str, type]]:
+        bound: dict[str, set[type | None]] = {}
+        for part in own_nodes(*node.body):
+            match part:
+                case ast.Assign(targets=targets, value=value):
+                    for target in targets:
+                        if isinstance(target, ast.Name):
+                            bound.setdefault(target.id, set()).add(self._constructed(value))
+                case ast.Name(id=name, ctx=ast.Store()):
+                    bound.setdefault(name, set())
+                case ast.For(target=target):
+                    for name in ast.walk(target):
+                        if isinstance(name, ast.Name):
+                            bound.setdefault(name.id, set()).add(None)
+                case _:
+                    pass
+        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        for argument in every:
+            if argument.annotation is not None and (made := self._class_named(argument.annotation)) is not None:
+                bound.setdefault(argument.arg, set()).add(made)
+        around = self._roles.around
+        if every and isinstance(around, type) and not bound.get(every[0].arg):
+            bound[every[0].arg] = {around}
+        for name, classes in bound.items():
+            if len(classes) == 1 and (made := next(iter(classes))) is not None:
+                yield name, made
+
+    def _constructed(self, value: ast.expr) -> type | None:
+        return self._class_named(value.func) if isinstance(value, ast.Call) else None
+
+    def _class_named(self, expression: ast.expr) -> type | None:
+        made = self.found(expression) if isinstance(expression, ast.Name | ast.Attribute) else None
+        return made if isinstance(made, type) and _is_users_own(made) else None
+
+
+class ModuleScope(Scope):
+    """That of the statements of a module; its names are its own."""
+
+    def __init__(self, function: types.FunctionType, roles: Roles, tree: ast.Module) -> None:
+        self._tree = tree
+        super().__init__(function, roles)
+
+    def source(self) -> tuple[ast.FunctionDef, str | None] | None:
+        body = [part for statement in self._tree.body for part in _main(deepcopy(statement))]
+        nothing = ast.arguments([], [], None, [], [], None, [])
+        made = ast.FunctionDef("<module>", nothing, body or [ast.Pass()], [], lineno=1, col_offset=0)
+        return ast.fix_missing_locations(made), None
+
+
+def _main(statement: ast.stmt) -> list[ast.stmt]:
+    """What a script does by a statement of its own; definitions and imports are known by their names."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Import() | ast.ImportFrom():
+            return []
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()]), body=body):
+            return body
+        case _:
+            return [statement]
+
+
+def _is_users_own(made: type) -> bool:
+    return made.__module__ != "builtins" and is_users_class(made) and not issubclass(made, Unread)
+
+
+_BEHIND = ("function", "__func__", "__wrapped__")
+"""Where a flow, a step, a static method or a decorated function has the one that it was made of."""
+
+
+def function_behind(found: Any) -> types.FunctionType | None:
+    """The function of the user's behind what a name stands for."""
+    for _ in range(4):
+        if isinstance(found, types.FunctionType):
+            return found if is_users(found.__code__.co_filename) else None
+        if isinstance(found, type):
+            found = vars(found).get("__init__") if _is_users_own(found) else None
+        else:
+            found = next(filter(None, (getattr(found, name, None) for name in _BEHIND)), None)
+    return None

@@ -1,0 +1,309 @@
+"""What the calls of ours do that were put in where a function was rewritten, as far as the text says; `touching.py`
+does it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import FunctionType
+from typing import Protocol
+
+from apxm.lanes.explaining.callees import Scope
+from apxm.lanes.explaining.names import Bindings, Made
+from apxm.lanes.explaining.rewritten import ours, plain
+from apxm.lanes.explaining.shape import Branch, Later, Loop, Place, Step, Wait, Within
+from apxm.lanes.known import TEXT_METHODS, Known
+from apxm.lanes.marks import Step as MarkedStep
+from apxm.lanes.rewriting.names import Entered
+from apxm.lanes.rewriting.nodes import PREFIX
+from apxm.lanes.roles import EVIDENT, Role, root
+from apxm.lanes.uses import Kind, Rule, Use
+
+_FUNCTION_FIRST = frozenset({"map", "filter", "reduce"})
+_FILES = frozenset({"open", "write_text", "write_bytes", "read_text", "mkdir", "unlink", "rename", "remove"})
+
+
+class Reading(Protocol):
+    """Where the reading of a function stands."""
+
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def bindings(self) -> Bindings: ...
+    @property
+    def loops(self) -> Sequence[Entered]:
+        """The loops over `each` around, the outermost first."""
+        ...
+
+    def place(self, node: ast.AST) -> Place: ...
+    def expression(self, node: ast.expr) -> Sequence[Step]: ...
+    def is_made(self, name: str) -> bool:
+        """Whether a name is that of a function that is made here, or around."""
+        ...
+
+    def called(self, callee: ast.expr) -> FunctionType | None:
+        """The function of the user's that is called, as far as the text says which."""
+        ...
+
+    def is_read(self, function: FunctionType) -> bool:
+        """Whether a function is read, too, or is being read."""
+        ...
+
+
+class Effects:
+    """Those of one function."""
+
+    def __init__(self, reader: Reading) -> None:
+        self._reader = reader
+
+    # --- names
+
+    def turn(self, call: ast.Call, thing: ast.expr | None) -> Iterator[Step]:
+        """``_apxm_turn``, in front of `thing`, and ``_apxm_turn_of``."""
+        levels = _levels(call)
+        if levels == 0:
+            return
+        line = call.lineno
+        given = None if thing is None else plain(thing)
+        name = given.id if isinstance(given, ast.Name) else None
+        for loop in reversed(self._reader.loops):
+            uses = [use for use in loop.uses.found if loop.loop.rules.get(use.name) is Rule.TURN]
+            here = [use for use in uses if _line(use) == line]
+            of_name = [use for use in uses if use.name == name] or here
+            if of_name:
+                why, seen = self._why(of_name, line)
+                yield Wait(self._reader.place(call), why, levels, seen)
+                return
+        yield Wait(self._reader.place(call), *self._of_captured(name, levels))
+
+    def _of_captured(self, name: str | None, levels: int | None) -> tuple[str, int | None, bool]:
+        """A function that is made around the loop, and that uses names which wait."""
+        if name is None:
+            return "it sets a name that outlives the function", levels, True
+        return f"`{name}` uses names that iterations change in their order", levels, True
+
+    def _why(self, uses: Sequence[Use], line: int) -> tuple[str, bool]:
+        changes = [use for use in uses if use.kind is not Kind.LOAD]
+        name = uses[0].name
+        unseen = [use for use in changes if not self._is_seen(use)]
+        here = [use for use in uses if _line(use) == line]
+        own = next((use for use in here if use.kind is not Kind.LOAD), None)
+        other = next((use for use in (*unseen, *changes) if _line(use) != line), None)
+        if own is not None:
+            reads = next((use for use in uses if use.kind is Kind.LOAD and _line(use) != line), None)
+            more = f", which line {_line(reads)} reads" if reads is not None else ""
+            return f"{self._doing(own)} `{name}`{more}", not unseen
+        if other is None:
+            return f"it reads `{name}`, which iterations change", not unseen
+        return f"it reads `{name}`, which line {_line(other)} {self._doing(other)}", not unseen
+
+    def _doing(self, use: Use) -> str:
+        return use.kind.value if self._is_seen(use) else "may change"
+
+    def _is_seen(self, use: Use) -> bool:
+        """Whether the text says that it is changed, and how."""
+        node = use.node
+        if use.kind is not Kind.CHANGE or not isinstance(node, ast.Call):
+            return True
+        callee = plain(node.func)
+        role = self._reader.scope.role_of(callee)
+        return not role.is_unknown or self._reader.called(callee) is not None
+
+    def later(self, call: ast.Call) -> Iterator[Step]:
+        """``_apxm_later`` and its kin."""
+        match ours(call), call.args:
+            case "later", [_, ast.Name(id=setter), *_]:
+                name = setter.removeprefix(PREFIX).partition("_")[2].rpartition("_")[0]
+                is_last = setter.startswith(f"{PREFIX}set_")
+                why = "is read behind the loop, where the last iteration's counts" if is_last else "is added to"
+                yield Later(self._reader.place(call), f"`{name}` {why}")
+            case "later_call", [_, method, *_]:
+                callee = plain(method)
+                yield Later(self._reader.place(call), f"`{ast.unparse(callee)}` only adds to it")
+            case "later_item" | "later_change", [_, _, container, *_] if ours(call) == "later_item":
+                yield Later(self._reader.place(call), f"a key of `{ast.unparse(plain(container))}` is set")
+            case "later_change", [_, _, _, container, *_]:
+                yield Later(self._reader.place(call), f"an item of `{ast.unparse(plain(container))}` is changed")
+            case _:
+                pass
+
+    # --- objects
+
+    def touch(self, call: ast.Call) -> Iterator[Step]:
+        thing = plain(call.args[0])
+        if not self._is_own(thing):
+            yield self._wait(call, f"it changes `{ast.unparse(thing)}`, of which others may have a part", thing, None)
+
+    def iterate(self, call: ast.Call) -> Iterator[Step]:
+        items = plain(call.args[0])
+        name = root(items)
+        if name is None or not isinstance(items, ast.Name):
+            return
+        made = self._reader.bindings.made(name)
+        if made is Made.ITERATOR and not self._is_iterations(name):
+            yield self._wait(call, f"`{name}` can be gone through only once, and all iterations share it", items, True)
+
+    def manage(self, call: ast.Call) -> Iterator[Step]:
+        manager = plain(call.args[0])
+        if not isinstance(manager, ast.Call) and not self._is_own(manager):
+            yield self._wait(call, f"what `with {ast.unparse(manager)}` does is not known", manager, None)
+
+    def _is_own(self, thing: ast.expr) -> bool:
+        """Whether something was made in the iteration itself."""
+        match thing:
+            case ast.Name(id=name):
+                made = self._reader.bindings.made(name)
+                return made in (Made.CONTAINER, Made.OBJECT, Made.VALUE) and self._is_iterations(name)
+            case _:
+                return root(thing) is None and not isinstance(thing, ast.Call)
+
+    def _is_iterations(self, name: str) -> bool:
+        loops = self._reader.loops
+        return name in loops[-1].loop.own if loops else self._reader.bindings.binds(name)
+
+    def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
+        """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
+        depends on nothing else."""
+        name = root(about) if about is not None else None
+        is_parameter = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
+        return Wait(self._reader.place(node), why, None, bool(seen), name if is_parameter else None)
+
+    # --- functions
+
+    def call(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
+        """A call of anything but a model."""
+        wrapped = ours(call.func)
+        if wrapped == "call_at_turn":
+            yield Wait(self._reader.place(call), self._uses_of(callee, role), None, True)
+        elif wrapped == "call":
+            yield from self._met(call, callee, role)
+        elif isinstance(callee, ast.Name) and callee.id == "print":
+            yield Later(self._reader.place(call), "it is printed")
+
+    def _uses_of(self, callee: ast.expr, role: Role) -> str:
+        summary = role.summary
+        names = sorted(summary.changes or summary.reads) if summary is not None else []
+        does = "changes" if summary is not None and summary.changes else "reads"
+        shown = ", ".join(f"`{name}`" for name in names) or "names of its module"
+        return f"`{ast.unparse(callee)}` {does} {shown}, which iterations change in their order"
+
+    def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
+        written = _shown(callee)
+        match role.known:
+            case Known.NOTHING | Known.ITS_OWN:
+                return
+            case Known.DRAWS:
+                draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
+                yield from self.seen_from([draws], {})
+                return
+            case Known.ITS_FIRST:
+                if call.args and not self._is_own(first := plain(call.args[0])):
+                    yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
+                return
+            case Known.CALLS_BACK:
+                yield from self._given(call, written)
+                return
+            case None:
+                pass
+        if role.summary is not None:
+            if isinstance(marked := self._reader.scope.found(callee), MarkedStep) and marked.effect:
+                yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)
+            return
+        if self._is_followed(callee) or self._is_harmless(callee):
+            return
+        why = (
+            f"`{written}` reads or writes a file"
+            if written.rpartition(".")[2] in _FILES
+            else f"nothing is known of `{written}`"
+        )
+        about = callee.value if isinstance(callee, ast.Attribute) and callee.attr in EVIDENT else None
+        yield self._wait(call, why, about, about is not None)
+
+    def _given(self, call: ast.Call, written: str) -> Iterator[Step]:
+        """What is called back by a function such as `sorted`."""
+        keys = [keyword.value for keyword in call.keywords if keyword.arg == "key"]
+        for argument in keys or (call.args[:1] if written.rpartition(".")[2] in _FUNCTION_FIRST else ()):
+            if isinstance(argument, ast.Lambda):
+                yield from self._reader.expression(argument.body)
+                continue
+            given = plain(argument)
+            role = self._reader.scope.role_of(given)
+            known = role.known is not None or role.summary is not None or role.looks_only or role.asks
+            if not known and not self._is_followed(given):
+                yield self._wait(call, f"nothing is known of `{_shown(given)}`, which `{written}` calls", None, None)
+
+    def _is_followed(self, callee: ast.expr) -> bool:
+        """Whether what is called is read, too."""
+        reader = self._reader
+        if isinstance(callee, ast.Name) and reader.is_made(callee.id):
+            return True
+        function = reader.called(callee)
+        return function is not None and reader.is_read(function)
+
+    def _is_harmless(self, callee: ast.expr) -> bool:
+        """Whether a method looks only, or changes what the iteration itself made."""
+        if not isinstance(callee, ast.Attribute):
+            return False
+        if callee.attr in TEXT_METHODS and callee.attr not in EVIDENT:
+            return True
+        if not isinstance(callee.value, ast.Name):
+            return root(callee.value) is None and callee.attr in EVIDENT
+        name = callee.value.id
+        made = self._reader.bindings.made(name)
+        if made is Made.VALUE:
+            return True
+        if self._has_turn_already(name):
+            return True
+        return made is Made.CONTAINER and self._is_iterations(name)
+
+    def _has_turn_already(self, name: str) -> bool:
+        """Whether a name waits for its turn where it is read, so that what is done with it comes then."""
+        return any(loop.loop.rules.get(name) is Rule.TURN and name not in loop.loop.own for loop in self._reader.loops)
+
+    # --- for who calls the function
+
+    def seen_from(self, steps: Sequence[Step], bound: Mapping[str, ast.expr]) -> list[Step]:
+        """The steps of a function, for the one that calls it and gives it `bound`; without what does not concern it."""
+        found = (self._seen_from(step, bound) for step in steps)
+        return [step for step in found if step is not None]
+
+    def _seen_from(self, step: Step, bound: Mapping[str, ast.expr]) -> Step | None:
+        match step:
+            case Branch(ways=ways):
+                return Branch(tuple(self.seen_from(way, bound) for way in ways))
+            case Loop() | Within():
+                return replace(step, body=self.seen_from(step.body, bound))
+            case Wait(draws=True):
+                loops = self._reader.loops
+                late = any(loop.loop.draws_late for loop in loops)
+                return step if late or not loops else None
+            case Wait(about=str(about)):
+                return self._about(step, bound.get(about))
+            case _:
+                return step
+
+    def _about(self, step: Wait, given: ast.expr | None) -> Wait | None:
+        if given is None:
+            return replace(step, about=None)
+        if self._is_own(given):
+            return None
+        name = root(given)
+        if name is not None and self._has_turn_already(name):
+            return None
+        outer = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
+        return replace(step, about=name if outer else None)
+
+
+def _levels(call: ast.Call) -> int | None:
+    first = call.args[0]
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, int) else None
+
+
+def _line(use: Use) -> int:
+    return getattr(use.node, "lineno", 0)
+
+
+def _shown(callee: ast.expr) -> str:
+    text = " ".join(ast.unparse(callee).split())
+    return text if len(text) <= 60 else f"…{text[-60:]}"
