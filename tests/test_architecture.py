@@ -67,7 +67,7 @@ BUDGETS = {
     "language": 5140,
     "operations": 2400,
     "passes": 932,
-    "program": 1956,
+    "program": 1957,
     "reports": 2200,
     "runtime": 6900,
     "tools": 1700,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -26,7 +27,7 @@ from apxm.operations.types import JSON, Value
 from apxm.program import codec
 from apxm.program.difference import difference, same_meaning
 from apxm.program.invocation import arguments_for, assign, select_flow
-from apxm.program.program import Flow, Program
+from apxm.program.program import Flow, Kind, Program
 from apxm.runtime.content import ContentFiles
 from apxm.runtime.options import RunLimits, RunOptions
 from apxm.runtime.recording import Recorder
@@ -56,6 +57,10 @@ class JournaledRun:
     recorder: Recorder
     path: str
     """The file of its program, as the journal has it."""
+    kind: Kind
+    """What that file is."""
+    noted: Mapping[str, Value]
+    """What its first process stored for the next ones."""
     warnings: tuple[Diagnostic, ...] = ()
     """What the compiler says, where the program was edited."""
 
@@ -70,10 +75,16 @@ class JournaledRun:
 
 
 def begin(
-    run_id: str, program: Program, flow: Flow, inputs: Sequence[Value], told: Invocation, default: str
+    run_id: str,
+    program: Program,
+    flow: Flow,
+    inputs: Sequence[Value],
+    told: Invocation,
+    default: str,
+    noted: Mapping[str, Value] = MappingProxyType({}),
 ) -> Recorder:
-    """The journal of a new run; `default` is the backend that answers by default. Raises `JournalError`, and
-    `ConfigurationError` where its folder cannot be made."""
+    """The journal of a new run; `default` is the backend that answers by default, `noted` what the next process needs
+    besides. Raises `JournalError`, and `ConfigurationError` where its folder cannot be made."""
     folder = told.journaling.make_folder()
     # A program without a file has a name only, which is no absolute path: nothing to compare with when it goes on.
     path, kind = program.origin or (program.names.file, "source")
@@ -88,7 +99,7 @@ def begin(
         kind=kind,
         flow=flow.qualified_name,
         inputs=inputs,
-        options=_stored(told, default),
+        options={**_stored(told, default), **noted},
     )
     journal = Journal.create(folder, header, sync=told.journaling.journal_sync)
     return Recorder(journal, VERSION, required=told.journaling.require_journal)
@@ -103,6 +114,7 @@ def reopen(
     edited: bool | Program = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
+    kinds: Sequence[Kind] = ("source", "artifact"),
 ) -> JournaledRun:
     """Takes a run over that no process owns any more; `wanted` names it.
 
@@ -111,6 +123,9 @@ def reopen(
 
     An operation with an outside effect that began, and has no result in the journal, is made again where
     `redo` names its path, and has the value that `assume` gives it; else the run does not go on.
+
+    The caller can go on with runs of these `kinds`. Python has no program that could have changed: whoever runs it
+    looks for what did.
 
     Where the program has changed since, it can run `as_recorded`, or `edited`: as its file is now, or as another
     `Program`. The answers that the run has count for whatever makes the same request in it.
@@ -124,6 +139,13 @@ def reopen(
     journal, history = Journal.reopen(folder, find_run(folder, wanted).files.run_id, sync=journaling.journal_sync)
     try:
         program = recorded = codec.decode(history.header.program)
+        _refuse_another_kind(history.header, kinds)
+        is_python = history.header.kind in _PYTHON
+        if is_python and (edited or as_recorded):
+            raise UsageError(
+                f"run {history.header.run_id} is one of Python, which goes on as its code is now",
+                hint="where that asks something else than it did, --as-changed goes on with new calls from there",
+            )
         _decide(history, redo, assume or {})
         change: Edited | None = None
         warnings: tuple[Diagnostic, ...] = ()
@@ -131,7 +153,7 @@ def reopen(
             program, warnings = (edited, ()) if isinstance(edited, Program) else _program_now(history.header)
             change = edited_row(program, _inputs_now(history.header, recorded, program))
             history.add(TimedRow(time.time(), change))
-        elif not as_recorded:
+        elif not (as_recorded or is_python):
             _refuse_another_program(history.header, recorded)
         header = history.header
         named = {} if config is None else {"file": os.fspath(config)}
@@ -140,7 +162,9 @@ def reopen(
         told = told.but({"files": _files(told, header, program, own=journaling.journal_dir is None)})
         recorder = Recorder(journal, VERSION, history, edited=change, required=journaling.require_journal)
         flow = select_flow(program, header.flow)
-        return JournaledRun(program, flow, header.inputs, told, default, recorder, header.path, warnings)
+        return JournaledRun(
+            program, flow, header.inputs, told, default, recorder, header.path, header.kind, header.options, warnings
+        )
     except BaseException:
         journal.close()
         raise
@@ -219,6 +243,23 @@ def _inputs_now(header: Header, recorded: Program, program: Program) -> list[Val
     names = {parameter.name for parameter in now.parameters}
     given = {p.name: value for p, value in zip(before, header.inputs, strict=True) if p.name in names}
     return arguments_for(now, assign(now, (), given), program.record_types)
+
+
+_PYTHON = ("flow", "script")
+
+
+def _refuse_another_kind(header: Header, kinds: Sequence[Kind]) -> None:
+    if header.kind in kinds:
+        return
+    match header.kind:
+        case "flow":
+            what = f"the flow {header.flow} of Python"
+            hint = f"{header.flow}.resume({header.run_id!r}, …) goes on with it, given the arguments that it had"
+        case "script":
+            what, hint = "a script of Python", f"`apxm resume {header.run_id}` goes on with it"
+        case _:
+            what, hint = f"the program {header.flow}", f"apxm.resume({header.run_id!r}) goes on with it"
+    raise JournalError(f"run {header.run_id} is one of {what}", where=printable(header.path), hint=hint)
 
 
 def _refuse_another_program(header: Header, recorded: Program) -> None:

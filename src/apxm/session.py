@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from math import inf
@@ -107,6 +107,8 @@ class Session:
     """The `perf_counter` at which somebody began to check what is given here."""
     phases: LinkPhases = field(default_factory=LinkPhases)
     """What came before that."""
+    noted: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    """What else the next process needs, where this one does not end it."""
 
     def __post_init__(self) -> None:
         self.run = self.new_run()
@@ -146,7 +148,7 @@ class Session:
 
         try:
             self.recorder = begin(
-                self.run_id, self.program.program, self.flow, self.inputs, self.told, self.pool.default
+                self.run_id, self.program.program, self.flow, self.inputs, self.told, self.pool.default, self.noted
             )
         except (JournalError, ConfigurationError) as error:
             if journaling.require_journal:

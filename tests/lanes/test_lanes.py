@@ -265,6 +265,23 @@ def test_a_path_says_where_in_which_iteration_and_the_how_manieth() -> None:
     )
 
 
+@flow
+def in_rounds() -> None:
+    for _ in range(2):
+        for row in each(["a", "b"]):
+            ask(row)
+            for other in each(["x"]):
+                ask(other)
+        named(["c"])
+
+
+def test_a_loop_that_runs_again_has_paths_of_its_own() -> None:
+    found = paths(in_rounds)
+    line = in_rounds.function.__code__.co_firstlineno + 4
+    assert len(found) == len(set(found)) == 2 * (4 + 4)
+    assert {f"in_rounds:{line}[1]", f"in_rounds:{line}#2[1]", f"in_rounds:{line + 2}#2[1][0]"} <= set(found)
+
+
 # --- what has no meaning in lanes ------------------------------------------------------------------------------------
 
 

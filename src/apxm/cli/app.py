@@ -55,7 +55,7 @@ def application(command: str | None = None) -> typer.Typer:
         if isinstance(found, typer.Typer):
             app.add_typer(found, name=name)
         else:
-            app.command(name)(found)
+            app.command(name, cls=getattr(found, "parsed_by", None))(found)
     return app
 
 

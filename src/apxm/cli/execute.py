@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Annotated
+
+import typer
 
 from apxm.cli import options as o
-from apxm.cli.inputs import refuse_overwriting, refuse_source
+from apxm.cli.inputs import is_script, refuse_overwriting, refuse_source
+from apxm.cli.script_arguments import takes_scripts
+from apxm.errors import UsageError
 
 
 @o.grouped
@@ -52,16 +57,37 @@ def execute(
         run_program(found.program, inputs, told, shown, metrics, phases, found.warnings)
 
 
+@takes_scripts
 @o.grouped
-def run(file: o.Artifact, inputs: o.Inputs, new: o.NewRun, shown: o.AnyRun) -> None:
-    """Run a flow of an artifact.
+def run(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="What `apxm compile` wrote, or a script of Python (.py).", show_default=False
+        ),
+    ],
+    inputs: o.Inputs,
+    each: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--each", metavar="FILE.py:LINE", help="The loop there is promised to be independent; repeatable."
+        ),
+    ] = None,
+    *,
+    new: o.NewRun,
+    shown: o.AnyRun,
+) -> None:
+    """Run a flow of an artifact, or a script of Python.
 
-    Standard output gets what the program prints, then its result; everything else goes to standard error.
+    Standard output gets what the program prints, then its result; everything else goes to standard error. What stands
+    behind a script is given to it, but for --each.
 
     \b
     Examples:
       apxm run workflow.apxmobj
       apxm run workflow.apxmobj --flow parallel_8 --emit-metrics metrics.json
+      apxm run label.py rows.jsonl
+      apxm run --max-concurrency 8 --each label.py:12 label.py rows.jsonl
     """
     from time import perf_counter
 
@@ -73,7 +99,13 @@ def run(file: o.Artifact, inputs: o.Inputs, new: o.NewRun, shown: o.AnyRun) -> N
     from apxm.files import OutputFile
     from apxm.session import milliseconds
 
+    if is_script(file):
+        from apxm.cli.run_python import run_script
+
+        run_script(file, inputs, new, shown, each or ())
     refuse_source(file, "execute")
+    if each:
+        raise UsageError("--each names loops of Python, and this is no script", where=file)
     refuse_overwriting(
         {"the input": file, "the file of --args": inputs.args}, {"--emit-metrics": shown.emit_metrics}, shown.config
     )

@@ -23,10 +23,17 @@ def is_artifact(path: str) -> bool:
         return False
 
 
+def is_script(path: str) -> bool:
+    """Whether a file is named as a script of Python."""
+    return path.endswith(".py")
+
+
 def refuse_artifact(path: str) -> None:
-    """Raises `UsageError` where `path` holds an artifact instead of a source."""
+    """Raises `UsageError` where `path` holds an artifact, or names a script, instead of a source."""
     if is_artifact(path):
         raise UsageError("this is an artifact, already compiled", where=path, hint=f"apxm run {path}")
+    if is_script(path):
+        raise UsageError("this is a script of Python, which is not compiled", where=path, hint=f"apxm run {path}")
 
 
 def refuse_source(path: str, instead: str) -> None:

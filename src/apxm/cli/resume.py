@@ -10,6 +10,7 @@ import typer
 from apxm.cli import options as o
 from apxm.cli.inputs import refuse_overwriting
 from apxm.cli.terminal import note
+from apxm.errors import UsageError
 from apxm.reports.summary import count
 
 
@@ -46,6 +47,13 @@ def resume(
             "be asked again, and its cost, is said before.",
         ),
     ] = False,
+    as_changed: Annotated[
+        bool,
+        typer.Option(
+            "--as-changed",
+            help="Of a script of Python: run it as it is now, with new calls where it asks something else.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked and what it may cost, and ask nothing.")
     ] = False,
@@ -62,6 +70,7 @@ def resume(
       apxm resume last
       apxm resume k3vd --max-total-tokens 200000
       apxm resume last --edited --dry-run
+      apxm resume last --as-changed
     """
     import asyncio
     from time import perf_counter
@@ -91,10 +100,20 @@ def resume(
         earlier = reopen(
             run, journaling,
             config=shown.config, as_recorded=as_recorded, edited=edited, redo=redo or (), assume=assumed,
+            kinds=("source", "artifact", "script"),
         )  # fmt: skip
         recorder = earlier.recorder
         stack.callback(recorder.close)
         refuse_overwriting({"the run's program": earlier.path, "the run's journal": str(recorder.path)}, outputs)
+        if earlier.kind == "script":
+            from apxm.cli.run_python import resume_script
+
+            resume_script(earlier, shown, earlier.told.but(said), as_changed, dry_run)
+        if as_changed:
+            raise UsageError(
+                "--as-changed is for scripts of Python, and this run is one of a program of AIS",
+                hint="--edited goes on with it as its file is now",
+            )
         metrics = stack.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
         terminal = Terminal(shown, metrics)
         told = terminal.listening(earlier.told.but(said))

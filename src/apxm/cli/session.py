@@ -8,7 +8,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from shlex import quote
+from signal import SIGINT
 from time import perf_counter
+from typing import NoReturn
 
 import typer
 
@@ -192,18 +194,26 @@ def closing(session: Session) -> Generator[None]:
                 show_warning(str(lost))
 
 
-def leave(session: Session, status: int) -> None:
+def leave(session: Session, status: int) -> NoReturn:
     """Leaves with the `status` of the run, once its journal is closed: without one that is required it is stopped."""
     raise typer.Exit(status or (exits.STOPPED if session.lost else 0))
 
 
-def show(session: Session, terminal: Terminal, runner: asyncio.Runner) -> int:
-    """Runs it to its end, in the loop in which it was linked, and reports. Returns the exit status."""
+def show(
+    session: Session,
+    terminal: Terminal,
+    runner: asyncio.Runner,
+    interruption: Callable[[Run], Interruption] = Interruption,
+) -> int:
+    """Runs it to its end, in the loop in which it was linked, and reports. Returns the exit status. `interruption` says
+    what a signal does to it."""
     terminal.run = session.run
     session.prepared()
-    trace, signal_number = runner.run(_execute(session, terminal.progress))
+    trace, signal_number = runner.run(_execute(session, terminal.progress, interruption))
     _report(session, session.result(trace), signal_number, terminal)
-    return 128 + signal_number if trace.status is Status.INTERRUPTED else _EXIT_STATUS[trace.status]
+    if trace.status is Status.INTERRUPTED:
+        return 128 + (signal_number or SIGINT)
+    return _EXIT_STATUS[trace.status]
 
 
 def announce(configured: ResolvedBackends, session: Session, warnings: tuple[Diagnostic, ...]) -> None:
@@ -267,11 +277,13 @@ def _way_on(recorder: Recorder) -> str:
     )
 
 
-async def _execute(session: Session, progress: ProgressLine) -> tuple[Trace, int]:
+async def _execute(
+    session: Session, progress: ProgressLine, interruption: Callable[[Run], Interruption]
+) -> tuple[Trace, int]:
     """The trace, and the signal that ended the run early, or 0."""
     try:
-        with _drawn(session.run, progress), Interruption(session.run) as interruption:
-            return await session.execute(), interruption.signal_number
+        with _drawn(session.run, progress), interruption(session.run) as interrupted:
+            return await session.execute(), interrupted.signal_number
     finally:
         await session.tools.close()
         await session.pool.close()

@@ -20,7 +20,7 @@ from apxm.lanes.marks import PURE, Step, pure, step, thread
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
-from apxm.lanes.running import run_flow
+from apxm.lanes.running import part, run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
 from apxm.session import Result
@@ -244,12 +244,19 @@ class Flow(Generic[P, R]):
 
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """Runs it to its end. Raises what it raises; `RunFailed` where a limit ended it; `UsageError` inside a running
-        event loop."""
+        event loop. In a lane, as in a script that `apxm run` runs, it is part of the run of that."""
+        if LANE.get() is not None:
+            return self._part(*arguments, **named)
         return self._to_the_end(self.run_async(*arguments, **named), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
+        if LANE.get() is not None:
+            return self._part(*arguments, **named)
         return await self._run(lambda: self.lanes(*arguments, **named))
+
+    def _part(self, *arguments: P.args, **named: P.kwargs) -> Result:
+        return part(lambda: self.lanes(*arguments, **named), self.function.__qualname__, self._options)
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was

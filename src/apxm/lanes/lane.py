@@ -78,7 +78,7 @@ class Lane:
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
         self.counts: dict[str, int] = {}
-        """How often each call site asked, by its path."""
+        """How often each call site asked, by its path, and each loop began."""
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
@@ -111,6 +111,11 @@ class Lane:
         loop = self.loop
         return "" if loop is None else f"{loop.prefix}{loop.place}{loop.indices}[{self.index}]/"
 
+    def counted(self, path: str) -> int:
+        """The how manieth time this is that it comes to a path."""
+        count = self.counts[path] = self.counts.get(path, 0) + 1
+        return count
+
     # --- waiting ---------------------------------------------------------------------------------------------------
 
     def park(self) -> Any:
@@ -131,15 +136,16 @@ class Lane:
         else:
             self.greenlet.switch(outcome)
 
-    def cancel(self) -> None:
-        """Ends it where it stands: its `finally` blocks run, and none of what it kept for its turn is done."""
+    def cancel(self, how: type[BaseException] = GreenletExit) -> None:
+        """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
+        turn is done."""
         self.cancelled = True
         self.effects.clear()
         self.written.clear()
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
-            self.greenlet.throw(GreenletExit)
+            self.greenlet.throw(how)
         self.over = True
 
     def left(self, outcome: object) -> None:

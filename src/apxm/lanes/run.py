@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -21,7 +22,7 @@ from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Compute, Operate
-from apxm.program.program import Flow, Names, NodeName, Plan, PlanNames, Program
+from apxm.program.program import Flow, Kind, Names, NodeName, Plan, PlanNames, Program
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.table import LoadedProgram
@@ -45,7 +46,7 @@ class Grown:
     """The program that a run of Python comes to: one plan, to which each operation is added as it begins, behind the
     operations that the sequential program would have waited for."""
 
-    def __init__(self, name: str, file: str) -> None:
+    def __init__(self, name: str, file: str, kind: Kind = "flow") -> None:
         self.nodes: list[Operate | Compute] = []
         self.names: list[NodeName] = []
         # Plans hold tuples, which cannot grow. Whoever reads them meanwhile only looks nodes up.
@@ -55,13 +56,18 @@ class Grown:
         self.program = Program(
             plans=(plan,), flows=(self.flow,), entry=0, optimization_level=0, names=Names(file=file, plans=(names,))
         )
+        self.program.came_from(file, kind)
 
     def freeze(self) -> None:
         """The run is over, and nothing more is added."""
+        self.program = self.frozen()
+
+    def frozen(self) -> Program:
+        """The program as it is now."""
         (plan,), (names,) = self.program.plans, self.program.names.plans
         plans = (replace(plan, nodes=tuple(self.nodes)),)
         named = replace(self.program.names, plans=(replace(names, nodes=tuple(self.names)),))
-        self.program = replace(self.program, plans=plans, names=named)
+        return replace(self.program, plans=plans, names=named)
 
     def add(self, node: Operate | Compute, path: str = "", line: int = 0) -> int:
         """Adds a node, and gives its number."""
@@ -147,6 +153,8 @@ class LaneRun(Run):
         self._main = main
         self._operations: list[WaitingOperation | None] = []
         """What each node of the program does."""
+        self.run_id = ""
+        """The id of the run, where it has one."""
         self.value: object = None
         """What the flow returned."""
         self.raised: BaseException | None = None
@@ -258,7 +266,7 @@ class LaneRun(Run):
 
     def _path(self, lane: Lane, site: Site) -> str:
         """The path of what a lane does next at a place."""
-        count = lane.counts[site.path] = lane.counts.get(site.path, 0) + 1
+        count = lane.counted(site.path)
         return site.path if count == 1 else f"{site.path}#{count}"
 
     def _kept(self, path: str, site: Site, find: Callable[[], T | None]) -> T | None:
@@ -306,7 +314,11 @@ class LaneRun(Run):
     def _end(self) -> None:
         self._state.stopped = True
         if self._root is not None and not self._root.over:
-            enter(self._root.cancel, self._abort)
+            enter(partial(self._root.cancel, self._how_it_ends()), self._abort)
+
+    def _how_it_ends(self) -> type[BaseException]:
+        """What is raised where a run that ends early stands."""
+        return GreenletExit
 
     @property
     def backends(self) -> list[BackendInfo]:
@@ -323,7 +335,8 @@ class LaneRun(Run):
             raise GreenletExit
         provider = self._provider_of(operation)
         if operation.has_content:
-            for flaw in operation.content_flaws(provider, self.files, f"{self._grown.program.names.file}:{site.line}"):
+            place = f"{self._grown.program.names.file}:{site.line}"
+            for flaw in operation.content_flaws(provider, self.files, place, ()):
                 raise flaw
         request = operation.request(values, provider.form)
         if lane.ended:
@@ -411,6 +424,25 @@ class LaneRun(Run):
 
     # --- what it leaves --------------------------------------------------------------------------------------------
 
+    def part(self, lane: Lane, name: str, main: Callable[[], object]) -> Trace:
+        """Calls `main`, the flow called `name`, in a lane of this run, and gives what there is to see of that alone.
+        Raises what it raises."""
+        whole, first, reused = self.trace, len(self._grown.nodes), self.trace.reused
+        flow = replace(self._grown.flow, name=name)
+        trace = Trace(whole.program, flow, started=self._now(), frames=whole.frames)
+        done = len(whole.raw)
+        trace.value = cast(Value, main())
+        trace.ended = self._now()
+        trace.program = self._grown.frozen()
+        inside = lane.path_prefix
+        trace.raw = [
+            raw for raw in whole.raw[done:] if raw[1] >= first and self._grown.names[raw[1]].path.startswith(inside)
+        ]
+        trace.reused = whole.reused - reused
+        trace.executed = len(trace.raw) + trace.reused
+        trace.max_in_flight = _most_at_once([(raw[8], raw[9]) for raw in trace.raw])
+        return trace
+
     def _write(self, text: str) -> None:
         self._write_out(text)
 
@@ -436,6 +468,15 @@ def sleep(seconds: float) -> None:
     lane = LANE.get()
     assert lane is not None
     RUN.get().sleep(lane, seconds)
+
+
+def _most_at_once(spans: Sequence[tuple[int, int]]) -> int:
+    """How many of some spans of time lay over each other at most; one that ends when another begins does not."""
+    most = now = 0
+    for _, change in sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans]):
+        now += change
+        most = max(most, now)
+    return most
 
 
 def failure_of(raised: BaseException) -> Failure:

@@ -10,14 +10,18 @@ from inspect import Parameter, signature
 from time import perf_counter, time
 from typing import Any, cast
 
+from msgspec.structs import replace
+
+from apxm.analysis.metrics import LinkPhases
 from apxm.api import RunFailed, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
-from apxm.errors import Problems, UsageError, hint_for
+from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import new_run_id
-from apxm.lanes.run import Grown, LaneRun
+from apxm.lanes.lane import LANE
+from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.scheduler import Run
-from apxm.session import Result, Session
+from apxm.session import Result, Session, milliseconds
 
 logger = logging.getLogger("apxm")
 
@@ -30,11 +34,14 @@ class LaneSession(Session):
     grown: Grown
     main: Callable[[], object]
     as_changed: bool = False
+    kind: type[LaneRun] = LaneRun
 
     def new_run(self) -> Run:
-        return LaneRun(
+        run = self.kind(
             self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
         )  # fmt: skip
+        run.run_id = self.run_id
+        return run
 
     @property
     def raised(self) -> BaseException | None:
@@ -42,11 +49,35 @@ class LaneSession(Session):
         return cast(LaneRun, self.run).raised
 
 
+def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Result:
+    """Runs `main`, a flow with its arguments, in the lane here, as part of the run of that: its limits and its backends
+    hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for a backend of its own."""
+    lane, run = LANE.get(), RUN.get()
+    assert lane is not None
+    refuse_unknown(said)
+    if own := sorted(said.keys() & _BACKENDS):
+        raise UsageError(
+            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
+            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
+        )
+    begun = perf_counter()
+    trace = run.part(lane, name, main)
+    phases = LinkPhases(runtime_ms=milliseconds(perf_counter() - begun))
+    return Result(trace, phases, replace(run.backends[0], description=""), run.run_id)
+
+
+_BACKENDS = {"backend", "backends", "config", "model"}
 _NOT_YET = {"flow", "output", "on_text"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
 } - _NOT_YET | {"as_changed", "assume", "redo"}
+
+
+def refuse_unknown(said: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where something is said that no run of a flow can be told."""
+    if unknown := sorted(said.keys() - _OPTIONS):
+        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
 
 
 async def run_flow(
@@ -58,8 +89,7 @@ async def run_flow(
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
     begun = perf_counter()
-    if unknown := sorted(said.keys() - _OPTIONS):
-        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
+    refuse_unknown(said)
     told = Invocation.of({**said, "warn": warn})
     grown = Grown(name, file)
     recorder, run_id = None, new_run_id(time())
@@ -68,8 +98,10 @@ async def run_flow(
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
             redo, assume = said.get("redo", ()), said.get("assume")
-            found = reopen(earlier, told.journaling, as_recorded=True, redo=redo, assume=assume)
+            found = reopen(earlier, told.journaling, redo=redo, assume=assume, kinds=("flow",))
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
+            if found.flow.name != name:
+                raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
         opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())

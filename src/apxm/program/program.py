@@ -75,7 +75,7 @@ class Flow(Struct, frozen=True, array_like=True, kw_only=True):
 
     @property
     def qualified_name(self) -> str:
-        return f"{self.agent}.{self.name}"
+        return f"{self.agent}.{self.name}" if self.agent else self.name  # Python has no agents
 
     @property
     def signature(self) -> str:
@@ -145,7 +145,8 @@ class Names(Struct, frozen=True, array_like=True, kw_only=True):
     plans: tuple[PlanNames, ...]
 
 
-Kind = typing.Literal["source", "artifact"]
+Kind = typing.Literal["source", "artifact", "flow", "script"]
+"""A flow and a script are Python, of which nothing is in the program but what a run of it came to."""
 Origin = tuple[str, Kind]
 """The absolute path of a program's file, and what is there."""
 
