@@ -1,4 +1,4 @@
-"""What `explain` says of a line is what lanes do there: nothing waits, and nothing is put off, of which it is silent."""
+"""What `explain` says of a line is what lanes do there: nothing waits or is put off of which it is silent."""
 
 from __future__ import annotations
 

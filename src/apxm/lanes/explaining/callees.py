@@ -7,10 +7,11 @@ import inspect
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from apxm.lanes.explaining.modules import ReadModule, Unread
 from apxm.lanes.known import is_users, is_users_class
+from apxm.lanes.marks import PURE, Step
 from apxm.lanes.model_calls import model_call
 from apxm.lanes.roles import Role
 from apxm.lanes.scopes import own_nodes
@@ -38,6 +39,20 @@ class Callees:
         """The statements of a module, as a function that nobody calls."""
         function = types.FunctionType(module.code, module.__dict__)
         self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), module.tree)
+        return function
+
+    def add_async(self, module: ReadModule, node: ast.AsyncFunctionDef, qualified: str) -> types.FunctionType:
+        """A coroutine of a module."""
+        first = min((each.lineno for each in node.decorator_list), default=node.lineno)
+        code = next(each for each in module.codes if (each.co_name, each.co_firstlineno) == (node.name, first))
+        function = types.FunctionType(code, module.__dict__, node.name, None, tuple(map(_empty, code.co_freevars)))
+        function.__qualname__ = qualified
+        self._scopes[function] = AsyncScope(function, self._twins.roles_of(function), node)
+        named: object = module
+        for part in qualified.split("."):
+            named = vars(named).get(part) if named is not None else None
+        if isinstance(named, Unread):
+            named.function = function
         return function
 
     def may_ask(self, function: types.FunctionType) -> bool:
@@ -105,11 +120,25 @@ class Scope:
         return self._roles.found(expression)
 
     def function_of(self, callee: ast.expr) -> types.FunctionType | None:
+        """The function of the user's behind what is called, whatever a decorator made of it."""
+        return function_behind(self._meant(callee))
+
+    def is_run_as_written(self, callee: ast.expr) -> bool:
+        """Whether lanes run the function that is called as it is written, and not what a decorator made of it."""
+        found = self._meant(callee)
+        return isinstance(found, _AS_WRITTEN) or "lanes" in vars(type(found)) or found is MISSING
+
+    def has_turns(self, callee: ast.expr) -> bool:
+        """Whether waits are put into the function that is called; not into a step, or one that the user calls pure."""
+        found = self._meant(callee)
+        return not (isinstance(found, Step) or getattr(found, PURE, False))
+
+    def _meant(self, callee: ast.expr) -> object:
         found = self.found(callee)
         if found is MISSING and isinstance(callee, ast.Attribute):
             made = self.class_of(callee.value)
-            found = None if made is None else inspect.getattr_static(made, callee.attr, None)
-        return function_behind(found)
+            found = found if made is None else inspect.getattr_static(made, callee.attr, None)
+        return found
 
     def class_of(self, value: ast.expr) -> type | None:
         """The class of the user's that an expression gives an object of, as far as that is known."""
@@ -180,6 +209,47 @@ class ModuleScope(Scope):
         return ast.fix_missing_locations(made), None
 
 
+def _empty(_: str) -> types.CellType:
+    return types.CellType()
+
+
+class AsyncScope(Scope):
+    """That of a coroutine, which is read as if it waited for nothing."""
+
+    def __init__(self, function: types.FunctionType, roles: Roles, node: ast.AsyncFunctionDef) -> None:
+        self._node = node
+        super().__init__(function, roles)
+
+    def source(self) -> tuple[ast.FunctionDef, str | None] | None:
+        node = cast(ast.AsyncFunctionDef, _Synchronous().visit(deepcopy(self._node)))
+        made = ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns)
+        return ast.copy_location(made, node), None
+
+
+class _Synchronous(ast.NodeTransformer):
+    """Code without what an event loop waits for."""
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        return self.visit(node.value)
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:
+        self.generic_visit(node)
+        return ast.copy_location(ast.For(node.target, node.iter, node.body, node.orelse), node)
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST:
+        self.generic_visit(node)
+        return ast.copy_location(ast.With(node.items, node.body), node)
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        self.generic_visit(node)
+        node.is_async = 0
+        return node
+
+    def visit_Yield(self, node: ast.Yield) -> ast.AST:
+        self.generic_visit(node)
+        return node.value or ast.copy_location(ast.Constant(None), node)
+
+
 def _main(statement: ast.stmt) -> list[ast.stmt]:
     """What a script does by a statement of its own; definitions and imports are known by their names."""
     match statement:
@@ -195,6 +265,7 @@ def _is_users_own(made: type) -> bool:
     return made.__module__ != "builtins" and is_users_class(made) and not issubclass(made, Unread)
 
 
+_AS_WRITTEN = (types.FunctionType, types.MethodType, staticmethod, classmethod, type, Step)
 _BEHIND = ("function", "__func__", "__wrapped__")
 """Where a flow, a step, a static method or a decorated function has the one that it was made of."""
 

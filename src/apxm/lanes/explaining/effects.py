@@ -6,10 +6,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Protocol
 
 from apxm.lanes.explaining.callees import Scope
+from apxm.lanes.explaining.modules import Unread
 from apxm.lanes.explaining.names import Bindings, Made
 from apxm.lanes.explaining.rewritten import ours, plain
 from apxm.lanes.explaining.shape import Branch, Later, Loop, Place, Step, Wait, Within
@@ -48,6 +49,10 @@ class Reading(Protocol):
 
     def is_read(self, function: FunctionType) -> bool:
         """Whether a function is read, too, or is being read."""
+        ...
+
+    def hides(self, function: FunctionType) -> bool:
+        """Whether a function does something that the text does not show."""
         ...
 
 
@@ -93,10 +98,14 @@ class Effects:
         if own is not None:
             reads = next((use for use in uses if use.kind is Kind.LOAD and _line(use) != line), None)
             more = f", which line {_line(reads)} reads" if reads is not None else ""
-            return f"{self._doing(own)} `{name}`{more}", not unseen
+            return f"{self._subject(own)} {self._doing(own)} `{name}`{more}", not unseen
         if other is None:
             return f"it reads `{name}`, which iterations change", not unseen
         return f"it reads `{name}`, which line {_line(other)} {self._doing(other)}", not unseen
+
+    def _subject(self, use: Use) -> str:
+        """What does it."""
+        return f"`{_shown(plain(use.node.func))}`" if isinstance(use.node, ast.Call) else "it"
 
     def _doing(self, use: Use) -> str:
         return use.kind.value if self._is_seen(use) else "may change"
@@ -108,7 +117,10 @@ class Effects:
             return True
         callee = plain(node.func)
         role = self._reader.scope.role_of(callee)
-        return not role.is_unknown or self._reader.called(callee) is not None
+        function = self._reader.called(callee)
+        if function is None:
+            return not role.is_unknown
+        return self._reader.scope.is_run_as_written(callee) and not self._reader.hides(function)
 
     def later(self, call: ast.Call) -> Iterator[Step]:
         """``_apxm_later`` and its kin."""
@@ -133,6 +145,11 @@ class Effects:
     def touch(self, call: ast.Call) -> Iterator[Step]:
         thing = plain(call.args[0])
         if not self._is_own(thing):
+            name = root(thing)
+            bindings = self._reader.bindings
+            if name is not None and not bindings.binds(name) and name not in bindings.parameters:
+                yield self._wait(call, f"it changes `{ast.unparse(thing)}`", None, True)
+                return
             yield self._wait(call, f"it changes `{ast.unparse(thing)}`, of which others may have a part", thing, None)
 
     def iterate(self, call: ast.Call) -> Iterator[Step]:
@@ -175,18 +192,22 @@ class Effects:
         """A call of anything but a model."""
         wrapped = ours(call.func)
         if wrapped == "call_at_turn":
-            yield Wait(self._reader.place(call), self._uses_of(callee, role), None, True)
+            yield Wait(self._reader.place(call), *self._uses_of(callee, role))
         elif wrapped == "call":
             yield from self._met(call, callee, role)
         elif isinstance(callee, ast.Name) and callee.id == "print":
             yield Later(self._reader.place(call), "it is printed")
 
-    def _uses_of(self, callee: ast.expr, role: Role) -> str:
+    def _uses_of(self, callee: ast.expr, role: Role) -> tuple[str, None, bool]:
+        """What a function that is called uses that waits, and whether that can be seen."""
         summary = role.summary
         names = sorted(summary.changes or summary.reads) if summary is not None else []
         does = "changes" if summary is not None and summary.changes else "reads"
+        unseen = [name for name in names if isinstance(self._reader.scope.names.get(name), Unread | ModuleType)]
+        if unseen:
+            return f"`{_shown(callee)}` uses `{unseen[0]}`, of which nothing is known", None, False
         shown = ", ".join(f"`{name}`" for name in names) or "names of its module"
-        return f"`{ast.unparse(callee)}` {does} {shown}, which iterations change in their order"
+        return f"`{_shown(callee)}` {does} {shown}, which iterations change in their order", None, True
 
     def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
         written = _shown(callee)
@@ -212,13 +233,16 @@ class Effects:
             return
         if self._is_followed(callee) or self._is_harmless(callee):
             return
-        why = (
-            f"`{written}` reads or writes a file"
-            if written.rpartition(".")[2] in _FILES
-            else f"nothing is known of `{written}`"
-        )
         about = callee.value if isinstance(callee, ast.Attribute) and callee.attr in EVIDENT else None
-        yield self._wait(call, why, about, about is not None)
+        if about is not None:
+            why = f"`{written}` changes `{_shown(about)}`"
+        elif written.rpartition(".")[2] in _FILES:
+            why = f"`{written}` reads or writes a file"
+        else:
+            why = f"nothing is known of `{written}`"
+        name = root(about) if about is not None else None
+        seen = name is not None and not self._reader.bindings.binds(name)
+        yield self._wait(call, why, about, seen)
 
     def _given(self, call: ast.Call, written: str) -> Iterator[Step]:
         """What is called back by a function such as `sorted`."""
@@ -239,7 +263,7 @@ class Effects:
         if isinstance(callee, ast.Name) and reader.is_made(callee.id):
             return True
         function = reader.called(callee)
-        return function is not None and reader.is_read(function)
+        return function is not None and reader.scope.is_run_as_written(callee) and reader.is_read(function)
 
     def _is_harmless(self, callee: ast.expr) -> bool:
         """Whether a method looks only, or changes what the iteration itself made."""

@@ -47,7 +47,7 @@ class LineExplained(Struct, frozen=True):
 
     at: Spot
     does: str
-    """``waits`` for its turn, or is done ``later``, when that has come."""
+    """``waits`` for its turn; is done ``later``, when that has come; or is ``refused``."""
     why: str
     seen: bool
     """Whether the text shows what is done there."""
@@ -72,6 +72,8 @@ class LoopExplained(Struct, frozen=True):
     calls: Number
     """The calls of models in all its turns, of one time that it is come to."""
     lines: tuple[LineExplained, ...]
+    is_held_back: bool = False
+    """Whether a call of an iteration waits for iterations before it, or would if the loop were promised."""
     is_error: bool = False
     """Whether the flow is refused for it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterator
 from types import FunctionType
@@ -20,7 +21,9 @@ def explained_file(path: str, text: str, twins: Twins, decorated: Decorated, giv
     `UsageError`."""
     module = Modules(decorated).read(path, text)
     callees = Callees(twins)
-    functions = [(function, is_flow) for function, is_flow in _functions(module) if callees.may_ask(function)]
+    every = list(_functions(module))
+    every += [(callees.add_async(module, node, name), False) for node, name in _coroutines(module.tree, "")]
+    functions = [(function, is_flow) for function, is_flow in every if callees.may_ask(function)]
     functions.sort(key=lambda found: found[0].__code__.co_firstlineno)
     body = callees.add_body(module)
     if callees.may_ask(body):
@@ -48,3 +51,13 @@ def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:
         if function is not None and function not in seen and function.__code__.co_filename == module.source.path:
             seen.add(function)
             yield function, "lanes" in vars(cast(type, value.__class__))
+
+
+def _coroutines(node: ast.AST, around: str) -> Iterator[tuple[ast.AsyncFunctionDef, str]]:
+    """The coroutines of a file and of its classes, with their names."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.AsyncFunctionDef):
+            yield child, f"{around}{child.name}"
+        elif not isinstance(child, ast.FunctionDef | ast.Lambda):
+            inner = f"{around}{child.name}." if isinstance(child, ast.ClassDef) else around
+            yield from _coroutines(child, inner)

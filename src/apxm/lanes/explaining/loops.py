@@ -47,6 +47,12 @@ class Loops:
         if loop.kind == "while":
             why = "each turn of a `while` decides whether there is another one"
             return self._told(loop, Verdict.CARRIED, why, None, (), can_promise=False)
+        if loop.kind not in ("for", "comprehension"):
+            why = f"`{loop.kind}` calls it, one after the other or in threads of its own"
+            return self._told(loop, Verdict.UNKNOWN, why, "write it as a loop", (), can_promise=False)
+        if self._readings.is_run_by_others(function):
+            why = "an event loop runs this function, and lanes run none of its loops"
+            return self._told(loop, Verdict.UNKNOWN, why, None, (), can_promise=False)
         try:
             read = self._readings.promised(function, key)
         except RefusedError as error:
@@ -60,16 +66,16 @@ class Loops:
     def _refused(self, loop: Loop, refusal: Refusal, *, is_error: bool = True) -> LoopExplained:
         verdict = Verdict.CARRIED if refusal.is_carried else Verdict.UNKNOWN
         place = Place(loop.place.file, refusal.node)
-        line = LineExplained(self._sources.spot(place), "waits", refusal.message, True, None)
+        line = LineExplained(self._sources.spot(place), "refused", refusal.message, True, None)
         told = self._told(loop, verdict, refusal.message, refusal.hint, (line,), can_promise=False)
-        return replace(told, promised=is_error, is_error=is_error)
+        return replace(told, promised=is_error, is_error=is_error, is_held_back=True)
 
     def _explained(self, loop: Loop, found: Judged, *, promised: bool = True) -> LoopExplained:
         lines = tuple(map(self._line, found.notes))
         can_promise = not promised and found.verdict in (Verdict.INDEPENDENT, Verdict.UNKNOWN)
         why, hint = _why(loop, found, promised)
         told = self._told(loop, found.verdict, why, hint, lines, can_promise=can_promise)
-        return replace(told, promised=promised)
+        return replace(told, promised=promised, is_held_back=found.is_held_back)
 
     def _told(
         self,
@@ -109,9 +115,9 @@ def _why(loop: Loop, found: Judged, promised: bool) -> tuple[str, str | None]:
             behind = f"; {_lines(waits)}, behind the last call" if waits else ""
             return f"no call can see what another iteration does{behind}", None
         case Verdict.CARRIED:
-            if not before:
+            if not any(note.seen for note in before):
                 return "it changes what it goes through", None
-            note = before[0]
+            note = next(note for note in before if note.seen)
             hint = "move it behind the last call, or keep what it needs to the iteration" if promised else None
             return f"line {note.place.line} comes before a call: {note.why}", hint
         case Verdict.EARLY_EXIT:
@@ -121,17 +127,19 @@ def _why(loop: Loop, found: Judged, promised: bool) -> tuple[str, str | None]:
             return "an answer may end it, so no iteration runs ahead", hint
         case Verdict.UNKNOWN:
             unseen = [note for note in waits if not note.seen]
-            ahead = " and what is behind waits, too" if any(note.asks_behind for note in unseen) else ""
-            hint = (
-                "`@pure` above a function of yours promises that it changes nothing which another iteration could see"
-                if promised
-                else "promise it only where no call depends on what that does in another iteration"
-            )
-            return f"line {unseen[0].place.line}: {unseen[0].why}{ahead}", hint
+            held = [note for note in unseen if note.asks_behind]
+            first = (held or unseen)[0]
+            ahead = "; what is behind it waits, too" if held else ""
+            hint = _PROMISE if not promised else _PURE if held else None
+            return f"line {first.place.line}: {first.why}{ahead}", hint
+
+
+_PURE = "`@pure` above a function of yours promises that it changes nothing which another iteration could see"
+_PROMISE = "promise it only where no call depends on what that does in another iteration"
 
 
 def _lines(notes: Sequence[Note]) -> str:
     numbers = list(dict.fromkeys(note.place.line for note in notes))
     if len(numbers) == 1:
         return f"line {numbers[0]} waits for its turn"
-    return f"lines {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} wait for theirs"
+    return f"lines {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} wait for their turn"

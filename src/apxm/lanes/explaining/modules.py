@@ -12,7 +12,7 @@ import builtins
 import importlib
 import linecache
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +51,8 @@ class ReadModule(types.ModuleType):
 
     tree: ast.Module
     code: types.CodeType
+    codes: Sequence[types.CodeType]
+    """All code in it."""
     source: SourceFile
 
 
@@ -68,6 +70,7 @@ class Modules:
         self._read[path] = module  # while it is read: it may import itself
         module.source = source
         module.tree, module.code = _compiled(source)
+        module.codes = list(_codes(module.code))
         lines = [f"{line}\n" for line in text.split("\n")]  # as Python counts them
         linecache.cache[path] = (len(text), None, lines, path)
         _Maker(self, module, Path(path).parent, self._decorated).make()
@@ -110,7 +113,7 @@ class _Maker:
         self._decorated = decorated
         self._names = module.__dict__
         self._names |= {"__file__": module.source.path, "__builtins__": builtins}
-        self._codes = {(code.co_name, code.co_firstlineno): code for code in _codes(module.code)}
+        self._codes = {(code.co_name, code.co_firstlineno): code for code in module.codes}
 
     def make(self) -> None:
         tree = self._module.tree
@@ -181,8 +184,7 @@ class _Maker:
     # --- definitions
 
     def _function(self, node: ast.FunctionDef, qualified: str) -> Any:
-        first = min((each.lineno for each in node.decorator_list), default=node.lineno)
-        code = self._codes.get((node.name, first))
+        code = self._code(node)
         if code is None:
             return Unread(self._module.__name__, node.name)
         cells = tuple(types.CellType() for _ in code.co_freevars)
@@ -192,6 +194,13 @@ class _Maker:
         for decorator in reversed(node.decorator_list):
             found = self._decorate(decorator, function, found)
         return found
+
+    def _code(self, node: ast.FunctionDef) -> types.CodeType | None:
+        wanted = (node.name, min((each.lineno for each in node.decorator_list), default=node.lineno))
+        if wanted not in self._codes:  # it stands behind what ends the module, where Python leaves it out
+            alone = compile(ast.Module([node], []), self._module.source.path, "exec", dont_inherit=True)
+            self._codes |= {(code.co_name, code.co_firstlineno): code for code in _codes(alone)}
+        return self._codes.get(wanted)
 
     def _decorate(self, decorator: ast.expr, function: types.FunctionType, found: Any) -> Any:
         called = decorator.func if isinstance(decorator, ast.Call) else decorator

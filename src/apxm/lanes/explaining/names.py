@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from apxm.lanes.explaining.callees import Scope
 from apxm.lanes.explaining.rewritten import plain
 from apxm.lanes.model_calls import model_call
+from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.scopes import own_nodes
 from apxm.lanes.touching import MAKERS
 
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _ITERATORS = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "reader", "DictReader"})
 """Functions that give what can be gone through only once."""
+
+
+def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    """What belongs to a function, the iterations of its loops included."""
+    for part in own_nodes(*body):
+        yield part
+        if isinstance(part, ast.FunctionDef) and part.name.startswith(f"{PREFIX}body_"):
+            yield from _nodes(part.body)
 
 
 class Made(Enum):
@@ -35,7 +44,7 @@ class Bindings:
         self._scope = scope
         self._values: dict[str, list[ast.expr | None]] = {}
         inside_assignments: set[int] = set()
-        for part in own_nodes(*body):
+        for part in _nodes(body):
             match part:
                 case ast.Assign(targets=targets, value=value):
                     for target in targets:

@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from apxm.lanes.explaining.callees import Callees, Scope
+from apxm.lanes.explaining.callees import AsyncScope, Callees, Scope
 from apxm.lanes.explaining.effects import Effects
 from apxm.lanes.explaining.formulas import Amount, Formula
 from apxm.lanes.explaining.lengths import Lengths
@@ -22,7 +22,7 @@ from apxm.lanes.explaining.rewritten import (
     position,
     rewritten,
 )
-from apxm.lanes.explaining.shape import Ask, Branch, Loop, Place, Step, Within, asks
+from apxm.lanes.explaining.shape import Ask, Branch, Loop, Place, Step, Within, all_waits, asks, without_turns
 from apxm.lanes.model_calls import model_call
 from apxm.lanes.rewriting.names import Entered
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
@@ -65,6 +65,10 @@ class Readings:
         if found is None:
             return None
         return Read(Reader(self, scope, found).function(), found)
+
+    def is_run_by_others(self, function: types.FunctionType) -> bool:
+        """Whether an event loop runs a function, and not lanes."""
+        return isinstance(self.callees.scope(function), AsyncScope)
 
     def is_reading(self, function: types.FunctionType) -> bool:
         return function in self._reading
@@ -110,6 +114,12 @@ class Reader:
 
     def is_read(self, function: types.FunctionType) -> bool:
         return self.readings.is_reading(function) or self.readings.of(function) is not None
+
+    def hides(self, function: types.FunctionType) -> bool:
+        if self.readings.is_reading(function):
+            return False
+        read = self.readings.of(function)
+        return read is None or any(not wait.seen and wait.about is None for wait in all_waits(read.steps))
 
     # --- statements
 
@@ -328,8 +338,14 @@ class Reader:
             return self._within(call, callee.id, self.file, node.args, steps)
         if isinstance(callee, ast.Name) and self.is_made(callee.id):
             return []  # it calls itself
-        found = [self.called(callee), *self._called_back(call)]
-        return [step for function in found if function is not None for step in self._of_function(call, function)]
+        own = self.called(callee)
+        found = [] if own is None else self._of_function(call, own)
+        back = [step for function in self._called_back(call) for step in self._of_function(call, function)]
+        name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
+        if back and name in _MAPPING and len(call.args) > 1:
+            items = plain(call.args[1])
+            return [*found, *self._loop(call, name, items, self.lengths.of(items), back)]
+        return [*found, *back]
 
     def _called_back(self, call: ast.Call) -> Iterator[types.FunctionType]:
         """Functions of the user's that are given to another one, and ask."""
@@ -343,7 +359,10 @@ class Reader:
         if self.readings.is_reading(function):
             return [Within(self.place(call), name, file, (), recursive=True)] if self._may_ask(function) else []
         read = self.readings.of(function)
-        return [] if read is None else self._within(call, name, file, read.text.node.args, read.steps)
+        if read is None:
+            return []
+        steps = read.steps if self.scope.has_turns(plain(call.func)) else without_turns(read.steps)
+        return self._within(call, name, file, read.text.node.args, steps)
 
     def _may_ask(self, function: types.FunctionType) -> bool:
         return self.readings.callees.may_ask(function)
@@ -371,6 +390,8 @@ class Reader:
         return {**bound, **{keyword.arg: plain(keyword.value) for keyword in call.keywords if keyword.arg}}
 
 
+_MAPPING = frozenset({"imap", "imap_unordered", "map", "starmap", "amap"})
+"""Functions that call another one with each of several items."""
 _LEFT = ("Broke", "Returned")
 _PROMPTS = ("system", "prompt", "messages", "input", "instructions", "contents")
 

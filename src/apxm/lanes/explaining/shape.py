@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apxm.lanes.explaining.formulas import Amount
 
@@ -119,6 +119,22 @@ def asks(steps: Sequence[Step]) -> bool:
     return next(all_asks(steps), None) is not None
 
 
+def without_turns(steps: Sequence[Step]) -> list[Step]:
+    """The same, where nothing waits for a turn."""
+    found: list[Step] = []
+    for step in steps:
+        match step:
+            case Wait() | Later():
+                pass
+            case Branch(ways=ways):
+                found.append(Branch(tuple(map(without_turns, ways))))
+            case Loop() | Within():
+                found.append(replace(step, body=without_turns(step.body)))
+            case Ask():
+                found.append(step)
+    return found
+
+
 def all_asks(steps: Sequence[Step]) -> Iterator[Ask]:
     for step in steps:
         match step:
@@ -129,6 +145,21 @@ def all_asks(steps: Sequence[Step]) -> Iterator[Ask]:
                     yield from all_asks(way)
             case Loop(body=body) | Within(body=body):
                 yield from all_asks(body)
+            case _:
+                pass
+
+
+def all_waits(steps: Sequence[Step]) -> Iterator[Wait]:
+    """What waits in there."""
+    for step in steps:
+        match step:
+            case Wait():
+                yield step
+            case Branch(ways=ways):
+                for way in ways:
+                    yield from all_waits(way)
+            case Loop(body=body) | Within(body=body):
+                yield from all_waits(body)
             case _:
                 pass
 

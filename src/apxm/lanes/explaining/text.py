@@ -93,7 +93,7 @@ def loop_diagnostic(loop: LoopExplained, files: dict[str, SourceFile]) -> Diagno
     severity: Literal["error", "warning", "note"] = "note"
     if loop.is_error:
         severity = "error"
-    elif loop.promised and loop.verdict != "independent":
+    elif loop.promised and loop.is_held_back:
         severity = "warning"
     return Diagnostic(severity, loop.verdict.replace(" ", "-"), loop.why, _span(loop.at, files), loop.help)
 
@@ -105,13 +105,15 @@ def _loop(loop: LoopExplained, files: dict[str, SourceFile]) -> Iterator[str]:
     if loop.each is not None:
         promise += f"; `--each {loop.each}` promises it"
     yield f"{gutter}{promise}; {_number(loop.turns)} turns, {_number(loop.calls)} {_calls(loop.calls)}"
-    yield from aligned(list(_lines(loop.lines)), indent="    ")
+    if not loop.is_error:
+        yield from aligned(list(_lines(loop.lines)), indent="    ")
 
 
 def _lines(lines: Sequence[LineExplained]) -> Iterator[list[str]]:
     for line in lines:
         inside = "" if line.inside is None else f"{line.inside.function}, line {line.inside.line}: "
-        yield [f"line {line.at.line}", "waits for its turn" if line.does == "waits" else "later", inside + line.why]
+        does = "waits for its turn" if line.does == "waits" else line.does
+        yield [f"line {line.at.line}", does, inside + line.why]
 
 
 def _together(group: Sequence[Spot]) -> str:

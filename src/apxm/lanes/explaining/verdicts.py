@@ -39,19 +39,23 @@ class Note:
 class Judged:
     verdict: Verdict
     notes: Sequence[Note]
+    is_held_back: bool
+    """Whether a call of an iteration waits for iterations before it."""
 
 
 def judged(loop: Loop) -> Judged:
     """What is to be said of an `each`."""
     notes = list(_notes(loop.body))
     waits = [note for note in notes if note.waits]
+    blocking = [note for note in waits if note.asks_behind]
+    held_back = bool(blocking) or (loop.in_sequence and not loop.lookahead)
     if loop.in_sequence and loop.leaves:
-        return Judged(Verdict.EARLY_EXIT, notes)
-    if loop.in_sequence or any(note.seen and note.asks_behind for note in waits):
-        return Judged(Verdict.CARRIED, notes)
+        return Judged(Verdict.EARLY_EXIT, notes, held_back)
+    if loop.in_sequence or any(note.seen for note in blocking):
+        return Judged(Verdict.CARRIED, notes, held_back)
     if any(not note.seen for note in waits):
-        return Judged(Verdict.UNKNOWN, notes)
-    return Judged(Verdict.INDEPENDENT, notes)
+        return Judged(Verdict.UNKNOWN, notes, held_back)
+    return Judged(Verdict.INDEPENDENT, notes, held_back)
 
 
 @dataclass(frozen=True)
