@@ -41,10 +41,12 @@ if TYPE_CHECKING:
         UntrustedConfigurationError,
         UsageError,
     )
+    from apxm.journal.ids import new_run_id
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
     from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
     from apxm.lanes.marks import pure, step, thread, tool
+    from apxm.lanes.transport import transport
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
@@ -90,6 +92,7 @@ __all__ = [
     "flow",
     "image",
     "load",
+    "new_run_id",
     "plan",
     "preview_resume",
     "pure",
@@ -104,6 +107,7 @@ __all__ = [
     "think",
     "thread",
     "tool",
+    "transport",
     "verify",
 ]
 
@@ -114,10 +118,12 @@ _HOMES = {
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
+    "apxm.journal.ids": "new_run_id",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
     "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
     "apxm.lanes.marks": "pure step thread tool",
+    "apxm.lanes.transport": "transport",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",

@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
+from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter, time
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from apxm.config.invocation import Invocation
@@ -34,6 +37,7 @@ from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Status
 from apxm.session import Result, Session
 from apxm.source import SourceFile
+from apxm.tools.functions import mark_of, name_of
 from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
@@ -45,6 +49,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Path = str | os.PathLike[str]
+Functions = Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]]
+"""Functions that are tools: by their names there, or by their own."""
 
 
 class RunFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mistake of the caller
@@ -70,6 +76,67 @@ class RunFailed(ApxmError):  # noqa: N818  # it tells of a run, not of a mistake
         return self.result.stopped
 
 
+INSIDE: ContextVar[Callable[[ProgramFlow, Sequence[Value]], Value] | None] = ContextVar("apxm inside", default=None)
+"""What calls a flow of a program here, where that is part of a run that goes on; None where it is a run of its own."""
+
+
+class ProgramFlow:
+    """A flow of a program, as a function of Python: it takes its arguments in order or by name, and gives its result.
+
+    In a flow of Python a call is part of that one's run; anywhere else it is a run, as by `run`. Raises `UsageError`
+    for arguments that it does not take, and what the run of it raises.
+    """
+
+    def __init__(self, program: Program, name: str | None) -> None:
+        """Raises `UsageError` where the program has no such flow."""
+        self.program = program
+        self.flow = select_flow(program, name)
+        self.__name__ = self.flow.name
+        self.__qualname__ = self.flow.qualified_name
+
+    def __repr__(self) -> str:
+        return f"<flow {self.flow.qualified_name} of {self.program!r}>"
+
+    @property
+    def tools(self) -> dict[str, Callable[..., Any]]:
+        """The functions that its program may call, of the module that has made it."""
+        return module_tools(self.program)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        inside = INSIDE.get()
+        given = assign(self.flow, arguments, named)
+        if inside is None:
+            return run(self.program, given, flow=self.flow.qualified_name).value
+        return inside(self, arguments_for(self.flow, given, self.program.record_types))
+
+
+def module_tools(program: Program) -> dict[str, Callable[..., Any]]:
+    """The functions, among the names of the module that has made a program, that are tools which it declares."""
+    declared = {capability.name for capability in program.capabilities}
+    marks = [(mark_of(found), found) for found in program.module.values() if isinstance(found, FunctionType)]
+    return {mark.name: found for mark, found in marks if mark is not None and mark.name in declared}
+
+
+def by_name(functions: Functions | None) -> Mapping[str, Callable[..., Any]]:
+    """Functions by the names by which they are tools. Raises `UsageError` for what is none."""
+    if functions is None or isinstance(functions, Mapping):
+        return functions or {}
+    named: dict[str, Callable[..., Any]] = {}
+    for function in functions:
+        if not callable(function):
+            raise UsageError(f"{function!r} is given as a tool, and is no function")
+        if named.setdefault(name_of(function), function) is not function:
+            raise UsageError(f"two functions are given as the tool {name_of(function)!r}")
+    return named
+
+
+def _of_caller(program: Program) -> Program:
+    """A program of the module that has called the function that calls this."""
+    module = sys._getframe(2).f_globals  # pyright: ignore[reportPrivateUsage] - whose tools it may call
+    program.belongs_to(module, ProgramFlow)
+    return program
+
+
 def compile(path: Path, *, level: int = 1) -> Program:
     """The program in the AIS file at `path`; `level` is the optimization level, 0 to 2.
 
@@ -79,12 +146,12 @@ def compile(path: Path, *, level: int = 1) -> Program:
 
     program = _compile(read_source(os.fspath(path)), level)
     program.came_from(os.fspath(path), "source")
-    return program
+    return _of_caller(program)
 
 
 def compile_text(text: str, *, name: str = "<text>", level: int = 1) -> Program:
     """The program in `text`; `name` stands for the file in messages."""
-    return _compile(SourceFile(name, text), level)
+    return _of_caller(_compile(SourceFile(name, text), level))
 
 
 def load(path: Path) -> Program:
@@ -92,7 +159,7 @@ def load(path: Path) -> Program:
     cannot be read."""
     program = codec.read(path)
     program.came_from(os.fspath(path), "artifact")
-    return program
+    return _of_caller(program)
 
 
 def save(program: Program, path: Path) -> None:
@@ -129,7 +196,7 @@ async def run_async(
     require_journal: bool = False,
     config: Path | None = None,
     backends: BackendPool | None = None,
-    tools: Mapping[str, Callable[..., Any]] | None = None,
+    tools: Functions | None = None,
     output: Callable[[str], None] | None = None,
     on_text: Callable[[TextPart], None] | None = None,
     **values: Value,
@@ -139,9 +206,9 @@ async def run_async(
     The flow's parameters are given by name, as keywords or in `arguments`; a parameter that is called like one of the
     options here can only be given in `arguments`. The options are those of the command line (docs/cli.md). `backends`
     replaces the configured ones, and is left open; `tools` are functions that go before configured tools of their
-    names; `output` is called with each line the program prints, `on_text` with the text of the result, behind all
-    lines: in parts as they come where the result is one call's answer, else whole at the end. What either raises ends
-    the run and is raised from here.
+    names, and so do those that `apxm.tool` marks in the module which made the program; `output` is called with each
+    line the program prints, `on_text` with the text of the result, behind all lines: in parts as they come where the
+    result is one call's answer, else whole at the end. What either raises ends the run and is raised from here.
 
     Raises `UsageError` or `ConfigurationError` for what it needs and does not have, `LinkError` for several things, all
     before the first call; then `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels
@@ -160,7 +227,8 @@ async def run_async(
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     run_id = new_run_id(time())
-    async with opened(backends, told.selection, tools, problems) as (pool, toolbox):
+    functions = {**module_tools(program), **by_name(tools)}
+    async with opened(backends, told.selection, functions, problems) as (pool, toolbox):
         with problems:
             session = Session(
                 LoadedProgram(program), chosen, inputs, watched(told, run_id), pool,
@@ -193,7 +261,7 @@ async def resume_async(
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
     backends: BackendPool | None = None,
-    tools: Mapping[str, Callable[..., Any]] | None = None,
+    tools: Functions | None = None,
     output: Callable[[str], None] | None = None,
     on_text: Callable[[TextPart], None] | None = None,
 ) -> Result:
@@ -218,7 +286,7 @@ async def resume_async(
         for warning in earlier.warnings:
             warn(warning.render())
         told = watched(earlier.told.but(said), recorder.run_id)
-        async with opened(backends, told.selection, tools, Problems()) as (pool, toolbox):
+        async with opened(backends, told.selection, by_name(tools), Problems()) as (pool, toolbox):
             session = Session.resumed(earlier, told, pool, begun, toolbox)
             await session.link()
             logger.info("run %s goes on, journaled in %s; finished calls: %d", run_id, recorder.path, recorder.finished)

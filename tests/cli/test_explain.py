@@ -34,7 +34,7 @@ label.py:7: flow label: 500 … 1,000 calls
 label.py:9:5: note[unknown]: line 15: `open` reads or writes a file
  9 |     for row in each(rows):
    |     ^^^^^^^^^^^^^^^^^^^^^^
-  promised by `each`; 500 turns, 500 … 1,000 calls
+  promised; 500 turns, 500 … 1,000 calls
     line 13  later               `results.append` only adds to it
     line 14  later               it is printed
     line 15  waits for its turn  `open` reads or writes a file

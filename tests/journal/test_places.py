@@ -122,9 +122,15 @@ def test_a_folder_that_cannot_be_written_is_refused() -> None:
 
 def test_a_draft_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / f"{RUN_ID}.part").mkdir()
-    with pytest.raises(JournalError, match="cannot be used: File exists"):
+    with pytest.raises(JournalError, match=r"cannot be used: (Is a directory|Operation not permitted)"):
         Journal.create(tmp_path, HEADER)
     assert names(tmp_path) == {f"{RUN_ID}.part"}
+
+
+def test_a_draft_of_a_process_that_is_gone_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f"{RUN_ID}.part").write_text("half of a journal")
+    Journal.create(tmp_path, HEADER).close()
+    assert names(tmp_path) == {f"{RUN_ID}.journal", f"{RUN_ID}.lock"}
 
 
 def test_a_journal_that_cannot_be_opened_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import apxm
 from apxm.api import RunFailed
 from apxm.errors import JournalError, UsageError
 from apxm.lanes.asking import ask
@@ -236,3 +237,16 @@ def test_an_option_that_there_is_not_is_refused() -> None:
     with pytest.raises(UsageError, match="a flow has no option 'bakend'") as refused:
         slow.using(bakend="simulated").run()
     assert refused.value.hint == "did you mean backend?"
+
+
+def test_a_run_may_be_given_its_id_before_it_begins(tmp_path: Path) -> None:
+    run_id = apxm.new_run_id()
+    named = slow.using(backend="simulated", latency="constant:1", journal_dir=tmp_path, run_id=run_id)
+    assert named.run().run_id == run_id
+    assert slow.using(journal_dir=tmp_path).resume(run_id).trace.reused == 1
+    with pytest.raises(JournalError, match="there is a run of this id already"):
+        named.run()
+    with pytest.raises(UsageError, match="goes on, and has its id already"):
+        named.resume(run_id)
+    with pytest.raises(UsageError, match=r"'\.\./x' is no id of a run"):
+        slow.using(run_id="../x").run()

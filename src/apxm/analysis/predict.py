@@ -282,7 +282,7 @@ def _by_operation(node: Operate, program: Program) -> Handler:
     """The node's handler; a call goes to a backend that is called like the operation."""
     made = _predicted(node, program)
     if isinstance(made, ModelCall):
-        made.provider = node.operation
+        made.backend = made.provider = node.operation
     return made
 
 

@@ -12,13 +12,15 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pyqwest import HTTPTransport, RemoteProtocolError, Response
+from pyqwest import Headers, HTTPTransport, RemoteProtocolError, Response, SyncHTTPTransport, SyncResponse
 
 from apxm.backends.client import client_library
+from apxm.backends.content import TooLargeError, unpacked
 from apxm.backends.proxies import Proxy
 from apxm.errors import ConfigurationError
 from apxm.regular import read_regular
@@ -46,7 +48,7 @@ class _WithoutQueries(logging.Filter):
 
 _without_queries = _WithoutQueries()
 
-_shared: dict[object, HTTPTransport] = {}
+_shared: dict[object, HTTPTransport | SyncHTTPTransport] = {}
 
 
 class Client:
@@ -79,6 +81,27 @@ class Client:
             self._begin()
         return self._execute(self._request("GET", url, self._headers))
 
+    def send(self, method: str, url: str, fields: Sequence[tuple[str, str]], body: bytes) -> Awaitable[Response]:
+        """Sends what somebody else wrote, with its own headers; as `post`."""
+        if client_library() is not self._library:
+            self._begin()
+        return self._execute(self._request(method, url, self._library.Headers(fields), body or None))
+
+    def send_blocking(
+        self, method: str, url: str, fields: Sequence[tuple[str, str]], body: bytes, timeout_s: float | None
+    ) -> SyncResponse:
+        """As `send`, for a thread without an event loop, which waits for the beginning of the answer, or so long."""
+        if client_library() is not self._library:
+            self._begin()
+        request = self._library.SyncRequest(method, url, self._library.Headers(fields), body or None)
+        transport = blocking_transport(self._certificates, self._proxy, tls=self._tls)
+        with self.patience(timeout_s):
+            return transport.execute_sync(request)
+
+    def patience(self, timeout_s: float | None) -> AbstractContextManager[None]:
+        """Within it, what a thread waits for takes at most so long."""
+        return nullcontext() if timeout_s is None else self._library.set_sync_timeout(timeout_s)
+
     def _begin(self) -> None:
         """Takes the library, and a transport, of this process."""
         self._library = library = client_library()
@@ -104,21 +127,31 @@ def _let_go() -> None:
 def shared_transport(certificates: bytes | None, proxy: Proxy | None, *, tls: bool) -> HTTPTransport:
     """The process's transport for these certificates and this proxy: what comes next finds the connections still open,
     whichever run, event loop or thread opened them. They close themselves `IDLE_S` after their last call."""
+    return _kept(certificates, proxy, tls, blocking=False)
+
+
+def blocking_transport(certificates: bytes | None, proxy: Proxy | None, *, tls: bool) -> SyncHTTPTransport:
+    """As `shared_transport`, for threads without an event loop."""
+    return _kept(certificates, proxy, tls, blocking=True)
+
+
+def _kept(certificates: bytes | None, proxy: Proxy | None, tls: bool, *, blocking: bool) -> Any:
     library = client_library()
-    key = library, tls, certificates, proxy
+    key = library, blocking, tls, certificates, proxy
     if key not in _shared:
         if not _shared:
             atexit.register(_let_go)
-        _shared[key] = _new_transport(library, certificates, proxy)
+        kind = library.SyncHTTPTransport if blocking else library.HTTPTransport
+        _shared[key] = _new_transport(library, kind, certificates, proxy)
     return _shared[key]
 
 
-def _new_transport(library: Any, certificates: bytes | None, proxy: Proxy | None) -> HTTPTransport:
+def _new_transport(library: Any, kind: Any, certificates: bytes | None, proxy: Proxy | None) -> Any:
     # Where a client is given no proxy, it looks for one in the environment itself. So it gets one for no host; to it,
     # `*` stands for names only.
     through = library.Proxy(proxy.url) if proxy else library.Proxy("http://127.0.0.1:9", no_proxy="*,0.0.0.0/0,::/0")
     try:
-        return library.HTTPTransport(
+        return kind(
             http_version=library.HTTPVersion.HTTP1,  # HTTP/2: calls beyond a server's streams wait unseen by us
             tls_ca_cert=certificates,
             tls_include_system_certs=certificates is None,
@@ -166,3 +199,24 @@ def _pem_of(variable: str, path: Path) -> list[bytes]:
     except OSError as error:
         raise ConfigurationError(f"{variable} names {path}, which cannot be read: {error.strerror}") from None
     return [content for content in contents if b"-----BEGIN CERTIFICATE-----" in content]
+
+
+async def read_content(response: Response, limit: int) -> bytes | bytearray:
+    """The content, unpacked. Raises `TooLargeError`, and has closed the response, once it is longer than `limit`; and
+    `zlib.error` where it is damaged."""
+    content = bytearray()
+    length = _stated_length(response.headers)
+    async for chunk in response.content:
+        content += chunk
+        if len(content) > limit:
+            await response.aclose()
+            raise TooLargeError
+        if len(content) == length:
+            break  # the iterator's own end is another round trip to the client's thread
+    return unpacked(content, ",".join(response.headers.getall("content-encoding")), limit)
+
+
+def _stated_length(headers: Headers) -> int | None:
+    """How long the content is, where the headers say so. What the client unpacks itself comes without a length."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None

@@ -45,6 +45,7 @@ class Store:
         """A new journal appears with its header in it, or not at all. Raises `JournalError`."""
         content = encode(header)
         try:
+            _remove(files)  # what a process left that ended on the way here
             # SQLite gives its other files the mode of this one.
             os.close(os.open(files.draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
@@ -56,8 +57,7 @@ class Store:
                 _sync(files.folder)
             return cls(files, End(0, crc32(content)), sync)
         except BaseException:
-            for path in files.all_but_lock:
-                path.unlink(missing_ok=True)
+            _remove(files)
             raise
 
     def write(self, records: Iterable[TimedRow]) -> None:
@@ -85,6 +85,11 @@ class Store:
         """The last connection to close empties the write-ahead log into the file, and removes it."""
         with suppress(sqlite3.Error):  # what was committed is in the log, if not in the file
             self._connection.close()
+
+
+def _remove(files: RunFiles) -> None:
+    for path in files.all_but_lock:
+        path.unlink(missing_ok=True)
 
 
 def _write_draft(path: Path, header: bytes) -> None:

@@ -12,11 +12,12 @@ import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
-from apxm.api import to_the_end
+from apxm.api import ProgramFlow, to_the_end
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
 from apxm.lanes.marks import PURE, Step, pure, step, thread
+from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
 from apxm.lanes.run import RUN, Asked
@@ -123,6 +124,8 @@ def _role_of(function: object) -> Role | None:
         return Role(each=True)
     if is_call(function):
         return Role(asks=True)
+    if isinstance(function, ProgramFlow):
+        return Role(summary=Summary())
     if _sees_to_itself(function):
         return Role(summary=Summary())
     return UNKNOWN if isinstance(function, Flow) else None
@@ -137,7 +140,7 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 def _sees_to_itself(function: object) -> bool:
     """Whether a function needs no waits put in, or has them already."""
-    ours = is_call(function) or function is thread
+    ours = is_call(function) or function is thread or isinstance(function, ProgramFlow)
     return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
 
 
@@ -148,6 +151,7 @@ TWINS = Twins(
         f"{PREFIX}{name}": function
         for name, function in {
             "begin": _begin,
+            "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
             "call_at_turn": TOUCHING.call_at_turn,
@@ -213,7 +217,7 @@ class Flow(Generic[P, R]):
     @property
     def lanes(self) -> Callable[P, R]:
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
-        return TWINS.of(self.function) or self.function
+        return (TWINS.of(self.function) if HERE.overlap else None) or self.function
 
     def using(self, **options: Any) -> Flow[P, R]:
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""

@@ -13,7 +13,9 @@ import sys
 import types
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
+
+from apxm.lanes.sdks import asks, is_client, only_looks
 
 
 class Known(Enum):
@@ -27,6 +29,8 @@ class Known(Enum):
     """It is a method that changes what it belongs to, and nothing else."""
     DRAWS = auto()
     """It takes from a sequence that all share, such as random numbers: who comes first gets the first."""
+    ASKS = auto()
+    """It asks a model, by an SDK of others: what it gives is new, and nothing else changes."""
     CALLS_BACK = auto()
     """It does nothing but call functions that it is given."""
 
@@ -114,8 +118,10 @@ def known(function: Callable[..., Any]) -> Known | None:
         and isinstance(function, types.BuiltinMethodType | types.MethodWrapperType)
     ):
         return _known_method(owner, name)
+    if asks(function):
+        return Known.ASKS
     if isinstance(function, types.MethodType):
-        return _known_python_method(function)
+        return Known.NOTHING if only_looks(function) else _known_python_method(function)
     if any(function is each for each in _CALLS_BACK):
         return Known.CALLS_BACK
     module = getattr(function, "__module__", None) or ""
@@ -129,6 +135,8 @@ def known(function: Callable[..., Any]) -> Known | None:
     if module.startswith("apxm."):
         return Known.NOTHING  # the functions of this package see to their lanes themselves
     if isinstance(function, type) and issubclass(function, BaseException | Enum):
+        return Known.NOTHING
+    if isinstance(function, type) and is_client(cast("type[object]", function)):
         return Known.NOTHING
     return None
 

@@ -23,6 +23,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
+from apxm.lanes.inner_loops import lift, put_back
 from apxm.lanes.known import CONTAINERS
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
@@ -127,7 +128,13 @@ class Lane:
                 "a lane was asked to wait by a greenlet that is not its own",
                 hint="call models from the flow itself, not from a greenlet that a library made",
             )
-        return self.hub.switch()
+        marks = lift(self.hub.hooks)  # of an event loop of its own
+        if marks is None:
+            return self.hub.switch()
+        try:
+            return self.hub.switch()
+        finally:
+            put_back(marks)
 
     def resume(self, outcome: object = None) -> None:
         """Lets it go on, until it parks again or is over. Only the hub calls it."""
@@ -145,7 +152,11 @@ class Lane:
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
-            self.greenlet.throw(how)
+            marks = lift(self.hub.hooks)
+            try:
+                self.greenlet.throw(how)
+            finally:
+                put_back(marks)
         self.over = True
 
     def left(self, outcome: object) -> None:
@@ -467,6 +478,7 @@ class Hub:
         `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
+        self.hooks = sys.get_asyncgen_hooks()
         self.write = write
         self.join = join
         self.give_up = give_up
@@ -489,11 +501,14 @@ class Hub:
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
-        ready = self.ready
-        while ready and not self._stopped():
-            lane, outcome = ready.popleft()
-            if not lane.over:
-                lane.resume(outcome)
+        ready, marks = self.ready, lift()
+        try:
+            while ready and not self._stopped():
+                lane, outcome = ready.popleft()
+                if not lane.over:
+                    lane.resume(outcome)
+        finally:
+            put_back(marks)
 
     def open(self, lane: Lane) -> None:
         """Begins a lane, from its opener's greenlet, which goes on as soon as that has parked."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from types import FrameType
 
+from apxm.lanes.grown import Site
 from apxm.lanes.lane import Lane
-from apxm.lanes.run import Site
 
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
 """Code that is part of the function around it."""
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """The folder of what stands between the user's code and a call."""
 
 

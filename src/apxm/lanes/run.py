@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from greenlet import GreenletExit
+from greenlet import GreenletExit, getcurrent
 from msgspec.structs import replace
 
+from apxm.api import INSIDE, ProgramFlow
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
+from apxm.lanes.called import CalledFlow, FlowCall, Guest, called_of, prints
 from apxm.lanes.files import OwnFiles
+from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
+from apxm.lanes.inner_loops import within
 from apxm.lanes.lane import LANE, Hub, Lane
+from apxm.lanes.places import site_of
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Literal
-from apxm.program.nodes import Compute, Operate
-from apxm.program.program import Flow, Kind, Names, NodeName, Plan, PlanNames, Program
+from apxm.program.nodes import Compute, Exit, Operate
+from apxm.program.program import Flow
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
+from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import VirtualLoop, clock_of, enter
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import refuse_unknown_prices
 from apxm.runtime.scheduler import Run
-from apxm.runtime.state import State
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call, Provider, WaitingOperation
 from apxm.tools.toolbox import NO_TOOLS, Toolbox
@@ -40,90 +46,6 @@ if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 T = TypeVar("T")
-
-
-class Grown:
-    """The program that a run of Python comes to: one plan, to which each operation is added as it begins, behind the
-    operations that the sequential program would have waited for."""
-
-    def __init__(self, name: str, file: str, kind: Kind = "flow") -> None:
-        self.nodes: list[Operate | Compute] = []
-        self.names: list[NodeName] = []
-        # Plans hold tuples, which cannot grow. Whoever reads them meanwhile only looks nodes up.
-        plan = Plan(nodes=cast("tuple[Operate, ...]", self.nodes), inputs=0, outputs=(), values=0)
-        names = PlanNames(path=name, nodes=cast("tuple[NodeName, ...]", self.names), order_edges=())
-        self.flow = Flow(agent="", name=name, parameters=(), result=None, plan=0)
-        self.program = Program(
-            plans=(plan,), flows=(self.flow,), entry=0, optimization_level=0, names=Names(file=file, plans=(names,))
-        )
-        self.program.came_from(file, kind)
-
-    def freeze(self) -> None:
-        """The run is over, and nothing more is added."""
-        self.program = self.frozen()
-
-    def frozen(self) -> Program:
-        """The program as it is now."""
-        (plan,), (names,) = self.program.plans, self.program.names.plans
-        plans = (replace(plan, nodes=tuple(self.nodes)),)
-        named = replace(self.program.names, plans=(replace(names, nodes=tuple(self.names)),))
-        return replace(self.program, plans=plans, names=named)
-
-    def add(self, node: Operate | Compute, path: str = "", line: int = 0) -> int:
-        """Adds a node, and gives its number."""
-        self.nodes.append(node)
-        self.names.append(NodeName(path=path, line=line, column=1 if line else 0))
-        return len(self.nodes) - 1
-
-
-class Site(NamedTuple):
-    """Where a call stands."""
-
-    path: str
-    """That of its lane, and its place, such as ``label:9[17]``."""
-    line: int
-
-
-class Asked:
-    """A call that a lane has made, and what came of it."""
-
-    __slots__ = ("awaited", "call", "error", "lane", "made", "node", "over", "value")
-
-    def __init__(self, lane: Lane, node: int) -> None:
-        self.lane = lane
-        self.node = node
-        self.call: Call | None = None
-        """None where an earlier process made it."""
-        self.made: Callable[[Value], Any] | None = None
-        """Makes of the answer what the code wants; None where that is the answer."""
-        self.awaited = False
-        self.over = False
-        self.value: Value = None
-        self.error: OperationError | None = None
-
-
-class AnsweredOperations(State):
-    """What `Calls` tells of its answers: `ready` has the operations that are over, and whose lanes may go on."""
-
-    def __init__(self, program: LoadedProgram) -> None:
-        super().__init__(program.program, program.plans)
-        self.asked: dict[int, Asked] = {}
-        """The calls that are under way, by their nodes."""
-
-    def start(self, plan: int, arguments: Sequence[Value]) -> Frame:
-        """Makes the one frame that there is."""
-        frame = super().start(plan, arguments)
-        self.open_frames = 0
-        return frame
-
-    def succeed(self, frame: Frame, node: int, value: Value) -> None:
-        self.asked[node].value = value
-        self.ready.append((frame, node))
-
-    def broke(self, frame: Frame, node: int, error: OperationError) -> None:
-        self.failed += 1
-        self.asked[node].error = error
-        self.ready.append((frame, node))
 
 
 RUN: ContextVar[LaneRun] = ContextVar("apxm run")
@@ -161,18 +83,23 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
+        self._paused: set[Lane] = set()
+        """The lanes that wait until they are stirred."""
         self.toolbox = tools
         self.tools_by_name: dict[str, Any] = {}
         """The configured tools that a model has been offered."""
+        self._guests: dict[int, Guest] = {}
+        """The programs of AIS of which it calls flows, by `id`."""
         told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
+        self._streams = True  # nobody knows yet whether a call limits the time for its first part
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
-        with standing_in(sleep) as self._write_out:
+        with standing_in(sleep, select) as self._write_out:
             return await super().execute(recorder)
 
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
-        return AnsweredOperations(program)
+        return AnsweredOperations(program, self._answered)
 
     def _by_operation(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
         return self._named(begin)  # nobody knows yet whom it will ask
@@ -188,6 +115,7 @@ class LaneRun(Run):
 
     def _run_main(self, lane: Lane) -> None:
         RUN.set(self)
+        INSIDE.set(call_flow)
         try:
             self.value = self._main()
         except BaseException as error:
@@ -199,15 +127,50 @@ class LaneRun(Run):
     def _take_all(self) -> None:
         state, hub = self._state, self.hub
         while True:
-            while state.ready and not state.stopped:
-                asked = state.asked.pop(state.ready.popleft()[1])
-                asked.over = True
-                del asked.lane.pending[asked.node]
-                if asked.awaited:
-                    hub.ready.append((asked.lane, None))
+            super()._take_all()
             hub.go()
             if not state.ready or state.stopped:
                 return
+
+    def _answered(self, node: int) -> None:
+        """One of Python's own operations is over."""
+        asked = self._state.asked.pop(node)
+        asked.over = True
+        del asked.lane.pending[node]
+        if asked.awaited:
+            self.hub.ready.append((asked.lane, None))
+        elif asked.then is not None:
+            asked.then()
+
+    def pause(self, lane: Lane) -> None:
+        """Lets others go on until somebody stirs the lane; there may be no reason for it."""
+        self._paused.add(lane)
+        try:
+            self._wait(lane)
+        finally:
+            self._paused.discard(lane)
+
+    def stir(self, lane: Lane) -> None:
+        """Lets a lane go on that has paused, as soon as the loop gets to it; any other is left as it is."""
+        if lane in self._paused:
+            self._paused.discard(lane)
+            self._loop.call_soon(self._wake, lane)
+
+    def select(self, lane: Lane, file: int, seconds: float | None) -> None:
+        """Lets others go on until a file can be read, or so many seconds are over, or the lane is stirred."""
+        stir = partial(self.stir, lane)
+        timer = None if seconds is None else self._loop.call_later(seconds, stir)
+        self._loop.add_reader(file, stir)
+        try:
+            self.pause(lane)
+        finally:
+            self._loop.remove_reader(file)
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def on_real_time(self) -> bool:
+        return not isinstance(self._loop, VirtualLoop)
 
     def sleep(self, lane: Lane, seconds: float) -> None:
         """Lets others go on for so many seconds. Raises what `time.sleep` does."""
@@ -299,6 +262,9 @@ class LaneRun(Run):
         enter(self._take_all, self._abort)
         enter(calls.proceed, self._abort)
 
+    def _abort(self, error: BaseException) -> None:
+        within(self._loop, super()._abort, error)
+
     def _rest(self) -> None:
         calls = self._calls
         assert calls is not None
@@ -333,6 +299,9 @@ class LaneRun(Run):
         process asked something else there."""
         if lane.cancelled:
             raise GreenletExit
+        return within(self._loop, self._ask, lane, operation, values, name, site)
+
+    def _ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
         provider = self._provider_of(operation)
         if operation.has_content:
             place = f"{self._grown.program.names.file}:{site.line}"
@@ -372,7 +341,11 @@ class LaneRun(Run):
         if not asked.over:
             asked.awaited = True
             lane.park()
-        lane.ended += (asked.node,)
+        return self.taken(asked)
+
+    def taken(self, asked: Asked) -> Value:
+        """The answer of a call that is over. Raises what the call came to."""
+        asked.lane.ended += (asked.node,)
         if asked.error is not None:
             raise asked.error
         return asked.value
@@ -381,19 +354,91 @@ class LaneRun(Run):
         """Nobody wants an answer any more."""
         self._state.asked.pop(asked.node, None)
         asked.lane.pending.pop(asked.node, None)
+        assert self._calls is not None
         if asked.call is not None:
-            assert self._calls is not None
-            self._calls.give_up(asked.call)
+            within(self._loop, self._calls.give_up, asked.call)
+        if asked.flow is not None:
+            frames = set(map(id, asked.flow.drop()))
+            for call in self._calls.pending:
+                if id(call.frame) in frames:
+                    within(self._loop, self._calls.give_up, call)
 
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
         if provider is None:
             provider = operation.bind(self._binding)
-            assert self._calls is not None
-            self._refuse(operation, provider)
-            self._providers[operation.provider] = provider
-            self._calls.limited |= provider.gate is not None and provider.gate.limited
+            self._bound(operation, provider)
         return provider
+
+    def _bound(self, operation: WaitingOperation, provider: Provider) -> None:
+        """Somebody is to be asked. Raises `UsageError` where that cannot be."""
+        assert self._calls is not None
+        self._refuse(operation, provider)
+        self._providers[operation.provider] = provider
+        self._calls.limited |= provider.gate is not None and provider.gate.limited
+
+    # --- flows of AIS ----------------------------------------------------------------------------------------------
+
+    def call(self, lane: Lane, called: ProgramFlow, arguments: Sequence[Value], site: Site) -> Value:
+        """Calls a flow of AIS, and waits for it in the lane. Raises what keeps it from being called, and the
+        `OperationError` that it came to."""
+        guest = self._hosted(called)
+        if not guest.is_linked(called.flow):
+            self.awaited(lane, guest.link(called.flow, arguments))
+            for key, provider in guest.providers.items():
+                self._bound(guest.operation(key), provider)
+        if guest.acts(called.flow):
+            lane.take_turn()
+        asked = self._begin_flow(lane, guest, called.flow, arguments, site)
+        try:
+            return self.answer(asked)
+        finally:
+            flow = called.flow
+            if asked.over and self._grown.program.plans[guest.first + flow.plan].outputs:
+                self._operations.append(None)
+                left = self._grown.add(Exit(opener=asked.node, port=0))
+                lane.ended = (*lane.ended[:-1], left)
+
+    def _hosted(self, called: ProgramFlow) -> Guest:
+        guest = self._guests.get(id(called.program))
+        if guest is None:
+            tools = self.toolbox.but(called.tools) if called.tools else self.toolbox
+            guest = Guest(called.program, len(self._state.plans), self._binding, tools)
+            self._guests[id(called.program)] = guest
+            self._grown.host(guest)
+            self.trace.program = self._grown.program
+            self._state.host(self._grown.program, guest)
+            self._handlers = (*self._handlers, *guest.handlers)
+        return guest
+
+    def _begin_flow(self, lane: Lane, guest: Guest, flow: Flow, arguments: Sequence[Value], site: Site) -> Asked:
+        if lane.cancelled:
+            raise GreenletExit
+        if lane.ended:
+            lane.before, lane.ended = lane.ended, ()
+        lane.in_head = False
+        guest.files.give(arguments)
+        plan = guest.first + flow.plan
+        node = self._grown.add(FlowCall(plan=plan, after=lane.before), self._path(lane, site), site.line)
+        self._operations.append(None)
+        asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
+        asked.flow = CalledFlow(self._state, node, flow, lambda line: lane.write(f"{line}\n"), self.trace.place_of)
+        asked.flow.begin(self._frame, self._state.plans[plan], arguments)
+        return asked
+
+    def _recorded(self, recorder: Recorder, frame: Frame, node: int, provider: Provider, request: object) -> bool:
+        if frame.parent is None:
+            return super()._recorded(recorder, frame, node, provider, request)
+        path = self.trace.path_of(frame.index, node)
+        site = Site(path, self.trace.position_of(0, called_of(frame).node)[0])
+        recorded = super()._recorded
+        return bool(self._kept(path, site, lambda: recorded(recorder, frame, node, provider, request)))
+
+    def _run_clocked(self, frame: Frame, node: int, operation: InlineOperation) -> None:
+        """What prints comes here, of flows of AIS: its lane writes it, at its turn."""
+        self._state.ran_inline += prints(frame.plan.nodes[node])
+        value = operation.apply(operation.collect(frame.values), called_of(frame).write)
+        self._state.succeed(frame, node, value)
 
     def _give_up(self, lane: Lane) -> None:
         for asked in list(lane.pending.values()):
@@ -412,14 +457,15 @@ class LaneRun(Run):
             refuse_unknown_prices([(operation, provider)])
 
     def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
-        del frame  # there is one
-        operation = self._operations[node]
-        assert operation is not None
+        plan = self.trace.frames[frame].plan
+        operation = self._handlers[plan][node] if plan else self._operations[node]
+        assert isinstance(operation, WaitingOperation)
         return operation, self._providers[operation.provider]
 
     def _uses(self) -> Iterator[tuple[WaitingOperation, Provider]]:
-        for operation in self._operations:
-            if operation is not None:
+        own = (operation for operation in self._operations if operation is not None)
+        for operation in (*own, *(each for guest in self._guests.values() for each in guest.operations)):
+            if operation.provider in self._providers:
                 yield operation, self._providers[operation.provider]
 
     # --- what it leaves --------------------------------------------------------------------------------------------
@@ -435,13 +481,19 @@ class LaneRun(Run):
         trace.ended = self._now()
         trace.program = self._grown.frozen()
         inside = lane.path_prefix
-        trace.raw = [
-            raw for raw in whole.raw[done:] if raw[1] >= first and self._grown.names[raw[1]].path.startswith(inside)
-        ]
+        made = ((raw, self._node_of(raw[0], raw[1])) for raw in whole.raw[done:])
+        trace.raw = [raw for raw, node in made if node >= first and self._grown.names[node].path.startswith(inside)]
         trace.reused = whole.reused - reused
         trace.executed = len(trace.raw) + trace.reused
         trace.max_in_flight = _most_at_once([(raw[8], raw[9]) for raw in trace.raw])
         return trace
+
+    def _node_of(self, frame: int, node: int) -> int:
+        """Python's own operation that a node is, or is part of."""
+        while frame:
+            record = self.trace.frames[frame]
+            frame, node = record.parent, record.opener
+        return node
 
     def _write(self, text: str) -> None:
         self._write_out(text)
@@ -460,7 +512,16 @@ def _outside() -> Context:
     """The context here, for what is no part of a lane."""
     context = copy_context()
     context.run(LANE.set, None)
+    context.run(INSIDE.set, None)
     return context
+
+
+def call_flow(called: ProgramFlow, arguments: Sequence[Value]) -> Value:
+    """Calls a flow of AIS from the lane here."""
+    lane = LANE.get()
+    assert lane is not None
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - who calls it
+    return RUN.get().call(lane, called, arguments, site_of(lane, frame))
 
 
 def sleep(seconds: float) -> None:
@@ -468,6 +529,16 @@ def sleep(seconds: float) -> None:
     lane = LANE.get()
     assert lane is not None
     RUN.get().sleep(lane, seconds)
+
+
+def select(file: int, seconds: float | None) -> bool:
+    """Parks the lane here until a file can be read or so many seconds are over; false where it cannot wait so."""
+    lane = LANE.get()
+    run = RUN.get()
+    if lane is None or lane.cancelled or getcurrent() is not lane.greenlet or not run.on_real_time:
+        return False
+    run.select(lane, file, seconds)
+    return True
 
 
 def _most_at_once(spans: Sequence[tuple[int, int]]) -> int:

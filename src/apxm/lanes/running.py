@@ -13,10 +13,10 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
-from apxm.api import RunFailed, executed, opened, run_async, warn, watched
+from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watched
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
-from apxm.journal.ids import new_run_id
+from apxm.journal.ids import is_run_id, new_run_id
 from apxm.lanes.lane import LANE
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
@@ -71,7 +71,7 @@ _NOT_YET = {"flow", "output", "on_text"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
-} - _NOT_YET | {"as_changed", "assume", "redo"}
+} - _NOT_YET | {"as_changed", "assume", "redo", "run_id"}
 
 
 def refuse_unknown(said: Mapping[str, Any]) -> None:
@@ -90,9 +90,12 @@ async def run_flow(
     """
     begun = perf_counter()
     refuse_unknown(said)
+    if "run_id" in said:
+        _check_new_id(said["run_id"], earlier)
+        said = {**said, "require_journal": True}  # the id is to find it by
     told = Invocation.of({**said, "warn": warn})
     grown = Grown(name, file)
-    recorder, run_id = None, new_run_id(time())
+    recorder, run_id = None, said.get("run_id") or new_run_id(time())
     async with AsyncExitStack() as stack:
         if earlier is not None:
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
@@ -104,7 +107,7 @@ async def run_flow(
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
             told = found.told.but(said)
         told = watched(told, run_id)
-        opening = opened(said.get("backends"), told.selection, said.get("tools"), Problems())
+        opening = opened(said.get("backends"), told.selection, by_name(said.get("tools")), Problems())
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
@@ -123,3 +126,11 @@ async def run_flow(
     if session.recorder is not None:
         raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
     raise raised
+
+
+def _check_new_id(run_id: str, earlier: str | None) -> None:
+    hint = "apxm.new_run_id() gives one for a new run"
+    if earlier is not None:
+        raise UsageError(f"run {earlier} goes on, and has its id already", hint=hint)
+    if not is_run_id(run_id):
+        raise UsageError(f"{run_id!r} is no id of a run", hint=hint)

@@ -16,7 +16,8 @@ from typing import cast
 
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.lane import Lane
-from apxm.lanes.modules import run_module
+from apxm.lanes.modules import Finder, run_module
+from apxm.lanes.promises import HERE, Promises
 from apxm.lanes.run import LaneRun
 from apxm.operations.types import Value
 from apxm.runtime.trace import Status
@@ -37,6 +38,8 @@ class Script:
     """The loops that its user promises, as ``FILE:LINE``."""
     called: str | None = None
     """As the user named it; None: as `path`."""
+    overlapped: bool = True
+    """Whether its flows and its promised loops overlap; else every line of it runs as it stands."""
 
     def __post_init__(self) -> None:
         try:
@@ -46,6 +49,7 @@ class Script:
             where = self.path if line is None else f"{self.path}:{line}:{getattr(error, 'offset', None) or 1}"
             said = error.msg if isinstance(error, SyntaxError) else str(error)
             raise ApxmError(f"this is no Python that {_version()} reads: {said}", where=where) from None
+        self.promises.lines(self.file, self.text)
 
     @cached_property
     def file(self) -> str:
@@ -69,6 +73,10 @@ class Script:
             return importlib.util.decode_source(self._data)
         except (SyntaxError, UnicodeDecodeError) as error:
             raise ApxmError(f"the script cannot be decoded: {error}", where=self.path) from None
+
+    @cached_property
+    def promises(self) -> Promises:
+        return Promises.of_script(self.each)
 
     @property
     def noted(self) -> dict[str, Value]:
@@ -100,7 +108,10 @@ class Script:
         sys.argv = [self.named, *self.arguments]
         if not sys.flags.safe_path:
             sys.path[0] = os.path.dirname(os.path.realpath(self.path))
+        linecache.checkcache(self.file)
         linecache.getlines(self.file)  # it may change its directory
+        HERE.promises, HERE.overlap = self.promises, self.overlapped
+        Finder().install()
         run_module(self.text, self.file, names)
 
 

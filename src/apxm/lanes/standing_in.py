@@ -1,4 +1,4 @@
-"""What stands in for parts of the process while flows run: standard output, and `time.sleep`.
+"""What stands in for parts of the process while flows run: standard output, `time.sleep`, and what event loops wait in.
 
 Code that no lane runs, in other threads for instance, gets what was there before.
 """
@@ -9,10 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from selectors import DefaultSelector
 from typing import Any, TextIO
 
 from apxm.forks import ProcessLock, tell_of_forks
 from apxm.lanes.lane import LANE
+
+Select = Callable[[int, float | None], bool]
+"""Waits until a file can be read, or so many seconds are over; gives false where that is not for it to do."""
 
 
 class LaneOutput:
@@ -42,6 +46,7 @@ class LaneOutput:
 
 
 SLEEP = time.sleep
+_SELECT = DefaultSelector.select
 
 
 class _StandIns:
@@ -58,13 +63,14 @@ class _StandIns:
         self._running = 0
         self._restore()
 
-    def begin(self, sleep: Callable[[float], None]) -> LaneOutput:
+    def begin(self, sleep: Callable[[float], None], select: Select) -> LaneOutput:
         with self._lock:
             self._running += 1
             if self._output is None:
                 self._output = LaneOutput(sys.stdout)
                 sys.stdout = self._output  # type: ignore[assignment]  # it has all that the stream behind it has
                 time.sleep = _in_lanes(sleep)
+                DefaultSelector.select = _selecting(select)
             return self._output
 
     def end(self) -> None:
@@ -79,6 +85,7 @@ class _StandIns:
         if sys.stdout is self._output:
             sys.stdout = self._output.stream
         time.sleep = SLEEP
+        DefaultSelector.select = _SELECT
         self._output = None
 
 
@@ -92,10 +99,21 @@ def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:
     return asleep
 
 
+def _selecting(select: Select) -> Any:
+    """What an event loop that a lane has begun waits in."""
+
+    def selecting(selector: Any, timeout: float | None = None) -> Any:
+        if LANE.get() is None or (timeout is not None and timeout <= 0):
+            return _SELECT(selector, timeout)
+        return _SELECT(selector, 0) or _SELECT(selector, 0 if select(selector.fileno(), timeout) else timeout)
+
+    return selecting
+
+
 @contextmanager
-def standing_in(sleep: Callable[[float], None]) -> Generator[Callable[[str], object]]:
-    """While a flow runs; gives what writes to the output that was there before. `sleep` is for lanes."""
-    output = _STAND_INS.begin(sleep)
+def standing_in(sleep: Callable[[float], None], select: Select) -> Generator[Callable[[str], object]]:
+    """While a flow runs; gives what writes to the output that was there before. `sleep` and `select` are for lanes."""
+    output = _STAND_INS.begin(sleep, select)
     try:
         yield output.stream.write
     finally:

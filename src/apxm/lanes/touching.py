@@ -50,6 +50,8 @@ class Touching:
                 return _changing_first(lane, function)
             case Known.DRAWS:
                 return function if lane.may_draw else _at_turn(lane, function)
+            case Known.ASKS:
+                return _owning(lane, function, whatever=True)
             case Known.CALLS_BACK:
                 return self._calling_back(function)
             case None:
@@ -233,14 +235,17 @@ def _changing_first(lane: Lane, function: Function) -> Function:
     return changing
 
 
-def _owning(lane: Lane, function: Function) -> Function:
-    """A function that only computes, of which a container that it gives is the lane's own."""
-    if not _makes(function):
+def _owning(lane: Lane, function: Function, *, whatever: bool = False) -> Function:
+    """A function that only computes, of which a container that it gives, or `whatever` it does, is the lane's own."""
+    if not (whatever or _makes(function)):
         return function
 
     def owning(*arguments: Any, **named: Any) -> Any:
         made = function(*arguments, **named)
-        lane.own_container(made)
+        if whatever:
+            lane.own(made)
+        else:
+            lane.own_container(made)
         return made
 
     return owning

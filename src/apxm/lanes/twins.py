@@ -14,9 +14,11 @@ from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
 from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
+from apxm.lanes.promises import BEHIND, EACH, HERE, promised
 from apxm.lanes.rewriting.functions import Rewriter
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
-from apxm.lanes.roles import UNKNOWN, Role, Summary
+from apxm.lanes.roles import UNKNOWN, Role, Summary, root
+from apxm.lanes.sdks import asks_by_path, asks_of, is_of_sdk
 from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import Callee, Reader
 
@@ -40,6 +42,7 @@ class Twins:
 
     def of(self, function: Function) -> Function | None:
         """A function of the user's as lanes run it; None for what is not, or has no source. Raises `UsageError`."""
+        function = behind(function)
         if isinstance(function, types.MethodType):
             inner = function.__func__
             twin = self.of(inner) if isinstance(inner, types.FunctionType) else None
@@ -56,12 +59,20 @@ class Twins:
             twin = self._twins[function] = made
         return twin
 
+    def made_of(self, function: types.FunctionType, node: ast.FunctionDef) -> Function:
+        """A function as lanes run it whose definition is in no source. Raises `UsageError`."""
+        made = self._make(function, node)
+        assert made is not None
+        return made
+
     def roles_of(self, function: types.FunctionType) -> Roles:
         """What the names in a function mean."""
         return Roles(function, self._role_of, self._summary)
 
-    def _make(self, function: types.FunctionType) -> types.FunctionType | None:
-        code, compiled = function.__code__, self._compile(function)
+    def _make(
+        self, function: types.FunctionType, definition: ast.FunctionDef | None = None
+    ) -> types.FunctionType | None:
+        code, compiled = function.__code__, self._compile(function, definition)
         if compiled is None:
             return None
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
@@ -78,9 +89,9 @@ class Twins:
         twin.__dict__.update(function.__dict__)
         return twin
 
-    def _compile(self, function: types.FunctionType) -> types.CodeType | None:
+    def _compile(self, function: types.FunctionType, definition: ast.FunctionDef | None) -> types.CodeType | None:
         code = function.__code__
-        found = source_of(function)
+        found = source_of(function) if definition is None else (definition, None)
         if found is None:
             return None
         node, around = found
@@ -158,6 +169,10 @@ class Roles:
         self.around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
+        if self._asks(callee):
+            return Role(known=Known.ASKS, found=True, makes=True)
+        if isinstance(callee, ast.Name) and callee.id == EACH:
+            return Role(each=True)
         found = self.found(callee)
         if found is MISSING:
             looks = isinstance(callee, ast.Attribute) and callee.attr in TEXT_METHODS
@@ -173,6 +188,16 @@ class Roles:
             return Role(summary=Summary())
         return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
 
+    def _asks(self, callee: ast.expr) -> bool:
+        """Whether it is a method of an SDK that asks a model."""
+        if not isinstance(callee, ast.Attribute):
+            return False
+        if asks_by_path(callee):
+            first = root(callee)
+            found = MISSING if first is None else self.found(ast.Name(first))
+            return found is MISSING or is_of_sdk(found)
+        return asks_of(self.found(callee.value), callee.attr)
+
     def _class(self, made: type) -> Role:
         initialize: object = made.__init__
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
@@ -185,6 +210,8 @@ class Roles:
 
     def callee(self, expression: ast.expr) -> Callee:
         """What is called, for whoever sums up what a function does."""
+        if self._asks(expression):
+            return Known.ASKS
         found = self.found(expression)
         if found is MISSING or not callable(found):
             return None
@@ -208,11 +235,11 @@ class Roles:
                 except ValueError:  # nothing is in there yet
                     return MISSING
             case ast.Name(id=name):
-                return self._globals.get(name, getattr(builtins, name, MISSING))
+                return behind(self._globals.get(name, getattr(builtins, name, MISSING)))
             case ast.Attribute(value=value, attr=attribute):
                 owner = self.found(value)
                 if isinstance(owner, types.ModuleType):
-                    return getattr(owner, attribute, MISSING)
+                    return behind(getattr(owner, attribute, MISSING))
                 return self._promised(value, owner, attribute)
             case _:
                 return MISSING
@@ -224,13 +251,19 @@ class Roles:
         return method if self._ours(method) is not None else MISSING
 
 
+def behind(found: Any) -> Any:
+    """The user's own function, where another one stands in for it."""
+    return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
+
+
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
     """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
     or an event loop runs it."""
     code = function.__code__
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
-    tree = _tree(code.co_filename, _text(code.co_filename, function.__globals__))
+    text = _text(code.co_filename, function.__globals__)
+    tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
     return None if tree is None else _definition(tree, code)
 
 
@@ -247,9 +280,9 @@ def _text(file: str, module: dict[str, Any]) -> str:
 
 
 @cache
-def _tree(file: str, text: str) -> ast.Module | None:
+def _tree(file: str, text: str, lines: frozenset[int]) -> ast.Module | None:
     try:
-        return ast.parse(text, file) if text else None
+        return promised(ast.parse(text, file), lines) if text else None
     except SyntaxError:  # it was edited since it was imported
         return None
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from apxm.operations.types import Value
 from apxm.program.expressions import Expression, ListOf, Literal
 from apxm.program.nodes import Node
@@ -91,6 +93,10 @@ class Opener(Node, frozen=True, array_like=True, kw_only=True):
         """The output port whose exit has the list of what all turns gave there."""
         return None
 
+    def moved(self, _by: int, /) -> typing.Self:
+        """It in a program in which each plan stands so many places further on."""
+        raise NotImplementedError
+
     @property
     def flaw(self) -> str | None:
         """What is wrong with it whatever the program around it; None where nothing is."""
@@ -113,6 +119,10 @@ class Switch(Opener, frozen=True, array_like=True, tag="switch", kw_only=True):
     arms: tuple[int, ...]
     """The plan of each label, all with the same inputs and outputs."""
     default: int | None = None
+
+    def moved(self, by: int) -> typing.Self:
+        default = None if self.default is None else self.default + by
+        return replace(self, arms=tuple(plan + by for plan in self.arms), default=default)
 
     @property
     def computes(self) -> Expression:
@@ -140,6 +150,9 @@ class Subflow(Opener, frozen=True, array_like=True, tag="call", kw_only=True):
 
     plan: int
 
+    def moved(self, by: int) -> typing.Self:
+        return replace(self, plan=self.plan + by)
+
     @property
     def openings(self) -> tuple[Opening, ...]:
         return (Opening((self.plan,)),)
@@ -151,6 +164,9 @@ class If(Opener, frozen=True, array_like=True, tag="if", kw_only=True):
     condition: Expression
     then: int
     otherwise: int
+
+    def moved(self, by: int) -> typing.Self:
+        return replace(self, then=self.then + by, otherwise=self.otherwise + by)
 
     @property
     def computes(self) -> Expression:
@@ -187,6 +203,9 @@ class Repeat(Opener, frozen=True, array_like=True, tag="repeat", kw_only=True):
     collects: bool = False
     called: str = "loop"
     """What the source calls it."""
+
+    def moved(self, by: int) -> typing.Self:
+        return replace(self, plan=self.plan + by)
 
     @property
     def kind(self) -> str:
@@ -260,6 +279,9 @@ class Try(Opener, frozen=True, array_like=True, tag="try", kw_only=True):
     handler: int
     error_input: int | None = None
     """The input port into which the handler gets what failed, and the body nothing."""
+
+    def moved(self, by: int) -> typing.Self:
+        return replace(self, body=self.body + by, handler=self.handler + by)
 
     @property
     def openings(self) -> tuple[Opening, ...]:

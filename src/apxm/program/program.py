@@ -22,10 +22,11 @@ from __future__ import annotations
 import json
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from apxm.errors import UsageError
 from apxm.operations.types import RecordField, Type, Value, parse_type
 from apxm.program.nodes import Compute, Enter, Exit, Input, Operate, Output
 from apxm.program.openers import If, Opener, Repeat, Subflow, Switch, Try
@@ -144,11 +145,17 @@ class Names(Struct, frozen=True, array_like=True, kw_only=True):
     """Base name of the source file."""
     plans: tuple[PlanNames, ...]
 
+    def file_of(self, _plan: int, /) -> str:
+        """The file that a plan was written in."""
+        return self.file
+
 
 Kind = typing.Literal["source", "artifact", "flow", "script"]
 """A flow and a script are Python, of which nothing is in the program but what a run of it came to."""
 Origin = tuple[str, Kind]
 """The absolute path of a program's file, and what is there."""
+FlowOf = Callable[["Program", str | None], Callable[..., typing.Any]]
+"""A function that makes a function of the flow of a program with that name, by default its entry."""
 
 
 class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
@@ -178,6 +185,23 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
     def came_from(self, path: str, kind: Kind) -> None:
         """Tells of its `origin`, so that a run of it can go on after an edit of that file."""
         vars(self)["_origin"] = os.path.abspath(path), kind
+
+    @property
+    def module(self) -> Mapping[str, typing.Any]:
+        """The names of the module of Python that has made it, or loaded it; no part of the program either."""
+        return vars(self).get("_module", {})
+
+    def belongs_to(self, module: Mapping[str, typing.Any], flows: FlowOf) -> None:
+        """Tells of its `module`, and of what makes functions of its flows."""
+        vars(self).update(_module=module, _flows=flows)
+
+    def flow(self, name: str | None = None) -> Callable[..., typing.Any]:
+        """A flow as a function of Python, by default the entry; in a flow of Python its call is part of that one's run.
+        Raises `UsageError` where there is none."""
+        flows: FlowOf | None = vars(self).get("_flows")
+        if flows is None:
+            raise UsageError(f"{self!r} has no functions", hint="make it by apxm.compile(…) or apxm.load(…)")
+        return flows(self, name)
 
     def __repr__(self) -> str:
         # On one line, whatever it holds: tracebacks and notebooks show it.

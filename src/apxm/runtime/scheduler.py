@@ -4,14 +4,14 @@ once and in place, and hands the others to `Calls`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from time import process_time_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from apxm.backends.protocol import BackendInfo
-from apxm.errors import InternalError, OperationError, Problems, UsageError
+from apxm.errors import ApxmError, InternalError, OperationError, Problems, UsageError
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Flow, Program
 from apxm.program.tail import Tail
@@ -78,8 +78,8 @@ class Run:
         for key, (operation, *_) in self._linked.needs.items():
             if (provider := self._unlinked.of(partial(operation.bind, self._binding), None)) is not None:
                 self._providers[key] = provider
-        if self._linked.sends_content:
-            self._link_content(program.program)
+        for flaw in content_flaws(program, flow, arguments, self._providers, self.files):
+            self._unlinked.add(flaw)
         self._tail: Tail | None = None
         self._text: ResultText | None = None
         if self._options.on_text is not None:
@@ -102,28 +102,10 @@ class Run:
         if self._options.max_cost is not None:
             refuse_unknown_prices(self._uses())
 
-    def _link_content(self, program: Program) -> None:
-        """Looks at the images and files that the flow names, and at who is to take them."""
-        for plan in self._linked.plans:
-            # What the flow itself asks for is certain to be needed, so what it is given is looked at, too.
-            inputs = self._arguments if plan == self._flow.plan else ()
-            for operation, name in zip(self._handlers[plan], program.names.plans[plan].nodes, strict=True):
-                if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
-                    place = f"{program.names.file}:{name.line}:{name.column}"
-                    for flaw in operation.content_flaws(self._providers[operation.provider], self.files, place, inputs):
-                        self._unlinked.add(flaw)
-
     async def link(self) -> None:
         """Asks all whom it can need whether they have what it needs of them. Raises `UsageError` or
         `ConfigurationError` for what is missing, `LinkError` for several things."""
-        needs = self._linked.needs
-        alone = sum(map(len, needs.values())) == 1
-        asked = [provider.missing(needs[key], alone) for key, provider in self._providers.items()]
-        # One is asked in place: a task would let the loop turn before a run has begun.
-        found = await asyncio.gather(*asked) if len(asked) > 1 else [await each for each in asked]
-        for error in chain.from_iterable(found):
-            self._unlinked.add(error)
-        self._unlinked.raise_all()
+        await refuse_missing(self._linked.needs, self._providers, self._unlinked)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         """Runs to the end and gives the trace, however the run ended. `recorder` is for a run that is journaled;
@@ -439,6 +421,38 @@ class Run:
         for provider in self._providers.values():
             if not provider.virtual:
                 raise UsageError(f"{provider.title} answers in real time, which a run on virtual time cannot see")
+
+
+async def refuse_missing(
+    needs: Mapping[Hashable, tuple[WaitingOperation, ...]], providers: Mapping[Hashable, Provider], problems: Problems
+) -> None:
+    """Asks providers whether they have what is needed of them. Raises for what is missing, and for what is among the
+    `problems` already."""
+    alone = sum(map(len, needs.values())) == 1
+    asked = [provider.missing(needs[key], alone) for key, provider in providers.items()]
+    # One is asked in place: a task would let the loop turn before a run has begun.
+    found = await asyncio.gather(*asked) if len(asked) > 1 else [await each for each in asked]
+    for error in chain.from_iterable(found):
+        problems.add(error)
+    problems.raise_all()
+
+
+def content_flaws(
+    program: LoadedProgram,
+    flow: Flow,
+    arguments: Sequence[Value],
+    providers: Mapping[Hashable, Provider],
+    files: ContentFiles,
+) -> Iterator[ApxmError]:
+    """What is wrong with the images and files that a flow names, and with who is to take them."""
+    linked, names = program.linked(flow), program.program.names
+    for plan in linked.plans if linked.sends_content else ():
+        # What the flow itself asks for is certain to be needed, so what it is given is looked at, too.
+        inputs = arguments if plan == flow.plan else ()
+        for operation, name in zip(program.handlers[plan], names.plans[plan].nodes, strict=True):
+            if isinstance(operation, WaitingOperation) and operation.provider in providers:
+                place = f"{names.file}:{name.line}:{name.column}"
+                yield from operation.content_flaws(providers[operation.provider], files, place, inputs)
 
 
 def _path_of(program: Program) -> str | None:

@@ -197,7 +197,7 @@ class Trace:
     def place_of(self, frame: int, node: int) -> str:
         """``file:line:column`` of a node."""
         line, column = self.position_of(frame, node)
-        return f"{self.program.names.file}:{line}:{column}"
+        return f"{self.program.names.file_of(self.frames[frame].plan)}:{line}:{column}"
 
     def position_of(self, frame: int, node: int) -> tuple[int, int]:
         """Line and column of a node in its file, from 1."""

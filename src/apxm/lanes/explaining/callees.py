@@ -10,15 +10,17 @@ from copy import deepcopy
 from typing import Any, cast
 
 from apxm.lanes.explaining.modules import ReadModule, Unread
-from apxm.lanes.known import is_users, is_users_class
+from apxm.lanes.known import Known, is_users, is_users_class
 from apxm.lanes.marks import PURE, Step
 from apxm.lanes.model_calls import model_call
 from apxm.lanes.roles import Role
 from apxm.lanes.scopes import own_nodes
 from apxm.lanes.twins import MISSING, Roles, Twins, source_of
 
-EACH = "_apxm_each"
-"""The name of an `each` that nobody has written."""
+
+def is_ask(role: Role) -> bool:
+    """Whether what has that role calls a model."""
+    return role.asks or role.known is Known.ASKS
 
 
 class Callees:
@@ -69,7 +71,7 @@ class Callees:
         return any(isinstance(part, ast.Call) and self._asks_at(part, scope) for part in ast.walk(node))
 
     def _asks_at(self, call: ast.Call, scope: Scope) -> bool:
-        if scope.role_of(call.func).asks:
+        if is_ask(scope.role_of(call.func)):
             return True
         named = [call.func, *(part for part in call.args if isinstance(part, ast.Name | ast.Attribute))]
         return any(self.may_ask(called) for part in named if (called := self.called(part, scope)) is not None)
@@ -108,11 +110,9 @@ class Scope:
         return self.function.__globals__
 
     def role_of(self, callee: ast.expr) -> Role:
-        if isinstance(callee, ast.Name) and callee.id == EACH:
-            return Role(each=True)
         role = self._roles(callee)
         if (role.is_unknown or role.looks_only) and model_call(callee) is not None:
-            return Role(asks=True)
+            return Role(known=Known.ASKS, found=True, makes=True)
         return role
 
     def found(self, expression: ast.expr) -> object:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import FunctionType, ModuleType
 from typing import Protocol
 
-from apxm.lanes.explaining.callees import Scope
+from apxm.lanes.explaining.callees import Scope, is_ask
 from apxm.lanes.explaining.modules import Unread
 from apxm.lanes.explaining.names import Bindings, Made
 from apxm.lanes.explaining.rewritten import ours, plain
@@ -212,7 +212,7 @@ class Effects:
     def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
         written = _shown(callee)
         match role.known:
-            case Known.NOTHING | Known.ITS_OWN:
+            case Known.NOTHING | Known.ITS_OWN | Known.ASKS:
                 return
             case Known.DRAWS:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
@@ -253,7 +253,7 @@ class Effects:
                 continue
             given = plain(argument)
             role = self._reader.scope.role_of(given)
-            known = role.known is not None or role.summary is not None or role.looks_only or role.asks
+            known = role.known is not None or role.summary is not None or role.looks_only or is_ask(role)
             if not known and not self._is_followed(given):
                 yield self._wait(call, f"nothing is known of `{_shown(given)}`, which `{written}` calls", None, None)
 

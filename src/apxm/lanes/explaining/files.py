@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, cast
 
@@ -13,9 +14,21 @@ from apxm.lanes.explaining.explainer import Explainer
 from apxm.lanes.explaining.explanation import Explanation, Given
 from apxm.lanes.explaining.modules import Decorated, Modules, ReadModule
 from apxm.lanes.explaining.sources import Sources
+from apxm.lanes.promises import HERE, Promises
 from apxm.lanes.twins import Twins
 
 
+@contextmanager
+def _comments_promise() -> Generator[None]:
+    """Loops with a comment that promises them are over `each`, as they are where `apxm run` runs them."""
+    before, HERE.promises = HERE.promises, Promises(are_read=True)
+    try:
+        yield
+    finally:
+        HERE.promises = before
+
+
+@_comments_promise()
 def explained_file(path: str, text: str, twins: Twins, decorated: Decorated, given: Given) -> Explanation:
     """What is to be said of a file, of which nothing runs. Raises `SourceError` where it is no Python, and
     `UsageError`."""

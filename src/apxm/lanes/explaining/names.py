@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
-from apxm.lanes.explaining.callees import Scope
+from apxm.lanes.explaining.callees import Scope, is_ask
 from apxm.lanes.explaining.rewritten import plain
-from apxm.lanes.model_calls import model_call
+from apxm.lanes.known import Known
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.scopes import own_nodes
 from apxm.lanes.touching import MAKERS
@@ -72,7 +72,7 @@ class Bindings:
     def is_answer(self, name: str) -> bool:
         """Whether a name is bound to what a model answered."""
         return any(
-            isinstance(each, ast.Call) and self._scope.role_of(each.func).asks
+            isinstance(each, ast.Call) and is_ask(self._scope.role_of(each.func))
             for each in (plain(value) for value in self._values.get(name, ()) if value is not None)
         )
 
@@ -93,8 +93,9 @@ class Bindings:
         role = self._scope.role_of(func)
         name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
         if role.asks:
-            is_text = model_call(func) is None and all(keyword.arg != "schema" for keyword in call.keywords)
-            return Made.VALUE if is_text else Made.UNKNOWN
+            return Made.UNKNOWN if any(keyword.arg == "schema" for keyword in call.keywords) else Made.VALUE
+        if role.known is Known.ASKS:
+            return Made.OBJECT
         if self._scope.class_of(call) is not None:
             return Made.OBJECT
         if role.makes:

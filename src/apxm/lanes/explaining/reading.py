@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from apxm.lanes.explaining.callees import AsyncScope, Callees, Scope
+from apxm.lanes.explaining.callees import AsyncScope, Callees, Scope, is_ask
 from apxm.lanes.explaining.effects import Effects
 from apxm.lanes.explaining.formulas import Amount, Formula
 from apxm.lanes.explaining.lengths import Lengths
@@ -305,7 +305,7 @@ class Reader:
             return self.children(call)
         role = self.scope.role_of(callee)
         inside = [step for part in (call.func, *call.args, *_values(call)) for step in self.expression(part)]
-        if role.asks:
+        if is_ask(role):
             return [*inside, self._ask(callee, call.args, call)]
         waits = self._effects.call(call, callee, role)
         return [*inside, *waits, *self._follow(call, callee)]

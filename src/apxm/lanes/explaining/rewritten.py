@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import NamedTuple, cast
 
-from apxm.lanes.explaining.callees import EACH, Scope
+from apxm.lanes.explaining.callees import Scope
+from apxm.lanes.promises import EACH
 from apxm.lanes.rewriting.functions import Rewriter
 from apxm.lanes.rewriting.names import Entered
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError

@@ -101,7 +101,7 @@ def loop_diagnostic(loop: LoopExplained, files: dict[str, SourceFile]) -> Diagno
 def _loop(loop: LoopExplained, files: dict[str, SourceFile]) -> Iterator[str]:
     yield loop_diagnostic(loop, files).render()
     gutter = "  "
-    promise = "promised by `each`" if loop.promised else "not promised"
+    promise = "promised" if loop.promised else "not promised"
     if loop.each is not None:
         promise += f"; `--each {loop.each}` promises it"
     yield f"{gutter}{promise}; {_number(loop.turns)} turns, {_number(loop.calls)} {_calls(loop.calls)}"

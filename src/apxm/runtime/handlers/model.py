@@ -88,6 +88,7 @@ class ModelCall(WaitingOperation):
         "_system",
         "_temperature",
         "_written",
+        "backend",
         "first_timeout_ns",
         "max_tokens",
         "model",
@@ -136,18 +137,15 @@ class ModelCall(WaitingOperation):
         self._made: ModelRequest | None = None
         """The request of a call that depends on nothing but its form, as it was last made."""
         self._made_for = False
-        self.provider = cast("str | None", literal(node, "backend"))
+        self.backend: str | None = literal(node, "backend")
+        """The backend that the program names; None for the one that answers by default."""
+        self.provider = self.backend
         timeout: float | None = literal(node, "timeout")
         self.timeout_ns = None if timeout is None else limit_ns(timeout)
         first: float | None = literal(node, "timeout_first_token")
         self.first_timeout_ns = None if first is None else limit_ns(first)
         self.retries = cast("int | None", literal(node, "retries"))
         self.priority = node.priority
-
-    @property
-    def backend(self) -> str | None:
-        """The backend that the program names; None for the one that answers by default."""
-        return cast("str | None", self.provider)
 
     @property
     def needs(self) -> str | None:

@@ -1,0 +1,60 @@
+"""The clients of the OpenAI SDK, whose calls are those of a run where they are made in one.
+
+from apxm.openai import OpenAI
+
+They are the SDK's own, with `apxm.transport()` beneath, and come with the extra ``openai``. In a flow its limits,
+retries, budget and journal hold, and the SDK makes no retries of its own; anywhere else they are as they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apxm.lanes.transport import lane_here, transport
+
+try:
+    import openai
+except ImportError as missing:
+    raise ImportError(f"the OpenAI SDK cannot be loaded: {missing}; pip install 'apxm[openai]'") from missing
+
+__all__ = ["AsyncOpenAI", "OpenAI"]
+
+
+class _OwnRetries:
+    """`max_retries` as the client was told; none in a run, which makes its own."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_apxm_{name}"
+
+    def __get__(self, client: Any, owner: type | None = None) -> Any:
+        if client is None:
+            return self
+        return 0 if lane_here() is not None else client.__dict__[self._name]
+
+    def __set__(self, client: Any, value: Any) -> None:
+        client.__dict__[self._name] = value
+
+
+def _beneath(named: dict[str, Any], default: Any) -> dict[str, Any]:
+    """The arguments of a client, with our transport beneath it."""
+    if named.get("http_client") is None:
+        return {**named, "http_client": default(transport=transport())}
+    return named
+
+
+class OpenAI(openai.OpenAI):
+    """`openai.OpenAI` on `apxm.transport()`; with an `http_client` of one's own it is on the transport of that."""
+
+    max_retries = _OwnRetries()  # type: ignore[assignment]  # it is set and read as the attribute is
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**_beneath(named, openai.DefaultHttpxClient))
+
+
+class AsyncOpenAI(openai.AsyncOpenAI):
+    """As `OpenAI`, for event loops."""
+
+    max_retries = _OwnRetries()  # type: ignore[assignment]
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**_beneath(named, openai.DefaultAsyncHttpxClient))
