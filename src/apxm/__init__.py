@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from apxm.journal.ids import new_run_id
     from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
+    from apxm.lanes.batch import BatchFailed
     from apxm.lanes.calling import file, image
     from apxm.lanes.flow import each, flow
     from apxm.lanes.marks import pure, step, thread, tool
@@ -61,6 +62,7 @@ __all__ = [
     "ArtifactError",
     "BackendError",
     "BackendPool",
+    "BatchFailed",
     "CompileError",
     "ConfigurationError",
     "Failure",
@@ -120,6 +122,7 @@ _HOMES = {
     "UntrustedConfigurationError UsageError",
     "apxm.journal.ids": "new_run_id",
     "apxm.lanes.asking": "ask plan reason reflect think verify",
+    "apxm.lanes.batch": "BatchFailed",
     "apxm.lanes.calling": "file image",
     "apxm.lanes.flow": "each flow",
     "apxm.lanes.marks": "pure step thread tool",

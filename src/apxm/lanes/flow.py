@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
+from apxm.lanes.batch import each_input, refuse
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
@@ -282,10 +283,50 @@ class Flow(Generic[P, R]):
         assert isinstance(function, types.FunctionType)
         return Explained(explained_flow(function, TWINS, Given({**(lengths or {}), **more})))
 
-    async def _run(self, main: Callable[[], R], earlier: str | None = None) -> Result:
-        code = self.function.__code__
+    def batch(
+        self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
+    ) -> Result:
+        """Runs it for many inputs, as one run: a call for each item of a list, or, as by `map`, of several lists. What
+        is given by name is given to all.
+
+        The value of the result is the list of what they give, in order. An input that fails ends no other one; at the
+        end `BatchFailed` is raised, which has all values, or with `return_exceptions` the exceptions stand among them.
+        `resume` goes on with an earlier batch of the same inputs: those that failed are called again.
+        """
+        return self._to_the_end(
+            self.batch_async(*inputs, return_exceptions=return_exceptions, resume=resume, **named), "batch"
+        )
+
+    async def batch_async(
+        self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
+    ) -> Result:
+        """As `batch`, inside the caller's event loop."""
+        name = f"{self.function.__qualname__}.batch"
+        refuse(inputs, self.function.__name__)
+
+        def clean(error: Exception) -> Exception:
+            return error.with_traceback(users(error.__traceback__))
+
+        def main() -> list[R]:
+            most = MOST_OPEN if HERE.overlap else 1
+            return each_input(
+                self.lanes, inputs, named, clean, return_exceptions=return_exceptions, most_open=most
+            )  # fmt: skip
+
+        if LANE.get() is not None:
+            return part(main, name, self._options)
+        return await self._run(main, resume, name, "batch(…, resume={run!r})")
+
+    async def _run(
+        self,
+        main: Callable[[], object],
+        earlier: str | None = None,
+        name: str | None = None,
+        again: str = "resume({run!r}, …)",
+    ) -> Result:
+        code, own = self.function.__code__, self.function.__qualname__
         try:
-            return await run_flow(main, self.function.__qualname__, code.co_filename, self._options, earlier)
+            return await run_flow(main, name or own, code.co_filename, self._options, earlier, f"{own}.{again}")
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
 

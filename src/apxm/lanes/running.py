@@ -81,10 +81,15 @@ def refuse_unknown(said: Mapping[str, Any]) -> None:
 
 
 async def run_flow(
-    main: Callable[[], object], name: str, file: str, said: Mapping[str, Any], earlier: str | None = None
+    main: Callable[[], object],
+    name: str,
+    file: str,
+    said: Mapping[str, Any],
+    earlier: str | None = None,
+    again: str = "",
 ) -> Result:
     """Runs `main`, a flow with its arguments, in the caller's event loop; `said` are the options of a run, as
-    `apxm.run` has them, and `earlier` is the run that it goes on with.
+    `apxm.run` has them, and `earlier` is the run that it goes on with; `again` is what goes on with this one.
 
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
@@ -124,7 +129,7 @@ async def run_flow(
                 raise
     # Raised out here: in there it would seem to come of what is only our word for it.
     if session.recorder is not None:
-        raised.add_note(f"run {run_id}: what was answered is kept; {name}.resume({run_id!r}, …) goes on")
+        raised.add_note(f"run {run_id}: what was answered is kept; {again.format(run=run_id)} goes on")
     raise raised
 
 
