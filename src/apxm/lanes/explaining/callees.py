@@ -12,6 +12,7 @@ from typing import Any, cast
 from apxm.lanes.explaining.modules import ReadModule, Unread
 from apxm.lanes.known import Known, is_users, is_users_class
 from apxm.lanes.marks import PURE, Step
+from apxm.lanes.methods import unwrapped
 from apxm.lanes.model_calls import model_call
 from apxm.lanes.roles import Role
 from apxm.lanes.scopes import own_nodes
@@ -78,11 +79,14 @@ class Callees:
 
     def called(self, callee: ast.expr, scope: Scope) -> types.FunctionType | None:
         """The function of the user's that is called, as far as the text says which."""
+        every = self.all_called(callee, scope)
+        return next(filter(self.may_ask, every), every[0] if every else None)
+
+    def all_called(self, callee: ast.expr, scope: Scope) -> list[types.FunctionType]:
+        """All functions of the user's that may be called: of a method, those of derived classes, too."""
         function = scope.function_of(callee)
-        if function is None and isinstance(callee, ast.Attribute) and not scope.role_of(callee).looks_only:
-            asking = {each for each in scope.methods(callee.attr) if self.may_ask(each)}
-            return asking.pop() if len(asking) == 1 else None
-        return function
+        methods = scope.methods(callee) if isinstance(callee, ast.Attribute) else []
+        return list(dict.fromkeys([*([] if function is None else [function]), *methods]))
 
 
 class Scope:
@@ -108,6 +112,13 @@ class Scope:
     def names(self) -> Mapping[str, object]:
         """Those of the module."""
         return self.function.__globals__
+
+    def __call__(self, callee: ast.expr) -> Role:
+        return self.role_of(callee)
+
+    def is_state(self, name: str) -> bool:
+        """Whether a name of the module stands for what can change."""
+        return self._roles.is_state(name)
 
     def role_of(self, callee: ast.expr) -> Role:
         role = self._roles(callee)
@@ -154,11 +165,10 @@ class Scope:
             case _:
                 return None
 
-    def methods(self, name: str) -> Iterator[types.FunctionType]:
-        """The methods of that name of all classes of the module."""
-        for made in self.names.values():
-            if isinstance(made, type) and (method := function_behind(vars(made).get(name))) is not None:
-                yield method
+    def methods(self, callee: ast.Attribute) -> list[types.FunctionType]:
+        """The methods of the user's classes that may be meant."""
+        found = map(function_behind, self._roles.methods(callee))
+        return [each for each in found if each is not None]
 
     def _classes(self, node: ast.FunctionDef) -> Iterator[tuple[str, type]]:
         bound: dict[str, set[type | None]] = {}
@@ -274,6 +284,7 @@ def function_behind(found: Any) -> types.FunctionType | None:
     """The function of the user's behind what a name stands for."""
     for _ in range(4):
         if isinstance(found, types.FunctionType):
+            found = unwrapped(found)
             return found if is_users(found.__code__.co_filename) else None
         if isinstance(found, type):
             found = vars(found).get("__init__") if _is_users_own(found) else None

@@ -6,20 +6,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Protocol
 
+from apxm.lanes.explaining import shape
 from apxm.lanes.explaining.callees import Scope, is_ask
-from apxm.lanes.explaining.modules import Unread
 from apxm.lanes.explaining.names import Bindings, Made
 from apxm.lanes.explaining.rewritten import ours, plain
-from apxm.lanes.explaining.shape import Branch, Later, Loop, Place, Step, Wait, Within
-from apxm.lanes.known import TEXT_METHODS, Known
+from apxm.lanes.explaining.shape import Branch, Does, Later, Loop, Place, Placed, Step, Trusted, Wait, Within
+from apxm.lanes.known import ONLY_ADDS, TEXT_METHODS, Known
 from apxm.lanes.marks import Step as MarkedStep
 from apxm.lanes.rewriting.names import Entered
 from apxm.lanes.rewriting.nodes import PREFIX
-from apxm.lanes.roles import EVIDENT, Role, root
-from apxm.lanes.uses import Kind, Rule, Use
+from apxm.lanes.roles import EVIDENT, Kind, Role, root
+from apxm.lanes.uses import Rule, Use
 
 _FUNCTION_FIRST = frozenset({"map", "filter", "reduce"})
 _FILES = frozenset({"open", "write_text", "write_bytes", "read_text", "mkdir", "unlink", "rename", "remove"})
@@ -73,9 +73,10 @@ class Effects:
         given = None if thing is None else plain(thing)
         name = given.id if isinstance(given, ast.Name) else None
         for loop in reversed(self._reader.loops):
-            uses = [use for use in loop.uses.found if loop.loop.rules.get(use.name) is Rule.TURN]
+            names = {name for name, rule in loop.loop.rules.items() if rule is Rule.TURN and name[0] not in ".:"}
+            uses = [use for use in loop.uses.found if _plain_name(use.name) in names]
             here = [use for use in uses if _line(use) == line]
-            of_name = [use for use in uses if use.name == name] or here
+            of_name = [use for use in uses if _plain_name(use.name) == name] or here
             if of_name:
                 why, seen = self._why(of_name, line)
                 yield Wait(self._reader.place(call), why, levels, seen)
@@ -90,7 +91,7 @@ class Effects:
 
     def _why(self, uses: Sequence[Use], line: int) -> tuple[str, bool]:
         changes = [use for use in uses if use.kind is not Kind.LOAD]
-        name = uses[0].name
+        name = _plain_name(uses[0].name)
         unseen = [use for use in changes if not self._is_seen(use)]
         here = [use for use in uses if _line(use) == line]
         own = next((use for use in here if use.kind is not Kind.LOAD), None)
@@ -124,33 +125,107 @@ class Effects:
 
     def later(self, call: ast.Call) -> Iterator[Step]:
         """``_apxm_later`` and its kin."""
+        place = self._reader.place(call)
         match ours(call), call.args:
             case "later", [_, ast.Name(id=setter), *_]:
                 name = setter.removeprefix(PREFIX).partition("_")[2].rpartition("_")[0]
                 is_last = setter.startswith(f"{PREFIX}set_")
                 why = "is read behind the loop, where the last iteration's counts" if is_last else "is added to"
-                yield Later(self._reader.place(call), f"`{name}` {why}")
+                yield Later(place, f"`{name}` {why}")
             case "later_call", [_, method, *_]:
-                callee = plain(method)
-                yield Later(self._reader.place(call), f"`{ast.unparse(callee)}` only adds to it")
-            case "later_item" | "later_change", [_, _, container, *_] if ours(call) == "later_item":
-                yield Later(self._reader.place(call), f"a key of `{ast.unparse(plain(container))}` is set")
+                yield Later(place, f"`{ast.unparse(plain(method))}` only adds to it")
+            case "later_item", [_, _, container, *_]:
+                yield Later(place, f"a key of `{ast.unparse(plain(container))}` is set")
             case "later_change", [_, _, _, container, *_]:
-                yield Later(self._reader.place(call), f"an item of `{ast.unparse(plain(container))}` is changed")
+                yield Later(place, f"an item of `{ast.unparse(plain(container))}` is changed")
+            case "later_count", [_, _, _, _, counts, *_]:
+                yield Later(place, f"`{ast.unparse(plain(counts))}` counts")
             case _:
                 pass
+
+    def placed(self, call: ast.Call) -> Iterator[Step]:
+        """What is done to attributes, and to names of modules."""
+        match ours(call), call.args:
+            case "reading", [thing, *places]:
+                for place in places:
+                    yield from self._of_place(call, place, Does.READS, thing)
+            case "reads", [place]:
+                yield from self._of_place(call, place, Does.READS, None)
+            case "setting", [place, *_]:
+                yield from self._of_place(call, place, Does.SETS, None)
+            case "adding", [place, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, None)
+            case "set_attribute" | "set_item", [place, _, _, thing, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, thing)
+            case "count", [place, _, _, _, counts, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, counts)
+            case "call_of", [place, ast.Attribute(value=thing, attr=method), *_]:
+                yield from self._of_place(call, place, Does.CHANGES, thing, adds=method in ONLY_ADDS)
+            case _:
+                pass
+
+    def _of_place(
+        self, call: ast.Call, place: ast.expr, does: Does, thing: ast.expr | None, *, adds: bool = True
+    ) -> Iterator[Step]:
+        assert isinstance(place, ast.Constant)
+        name = str(place.value)
+        found = Placed(self._reader.place(call), name, does, adds)
+        if thing is None or name.startswith(":"):
+            yield found
+            return
+        thing = plain(thing)
+        if self._is_own(thing):
+            return
+        if self._is_mine(thing):
+            if does is not Does.READS:
+                yield Trusted(found.place, self._promised(thing))
+            return
+        yield replace(found, about=self._parameter(thing))
+
+    def _promised(self, thing: ast.expr) -> str:
+        return f"it changes `{ast.unparse(thing)}`, of which others may have a part"
+
+    def _is_mine(self, thing: ast.expr) -> bool:
+        """Whether something is the item of the iteration, or a part of it."""
+        name, loops = root(thing), self._reader.loops
+        return name is not None and bool(loops) and loops[-1].uses.origins.is_mine(name, loops[-1].uses.exposed)
+
+    def _parameter(self, thing: ast.expr | None) -> str | None:
+        """The parameter of a function that something is, or is a part of: whose it is its caller knows."""
+        name = root(thing) if thing is not None else None
+        is_one = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
+        return name if is_one else None
+
+    def rules(self, entered: Entered) -> dict[str, shape.Rule]:
+        """What holds in a loop for attributes, and for names of modules."""
+        found: dict[str, shape.Rule] = {}
+        for name, rule in entered.loop.rules.items():
+            if name.startswith((".", ":")):
+                uses = [use for use in entered.uses.found if _plain_name(use.name) == _plain_name(name)]
+                through = {use.through for use in uses}
+                wholes = (use for use in entered.uses.found if use.name in through and use.kind is Kind.CHANGE)
+                changes = [*(use for use in uses if use.kind is not Kind.LOAD), *wholes]
+                found[name] = shape.Rule(
+                    rule.value,
+                    tuple(map(_line, changes)),
+                    tuple(_line(use) for use in uses if use.kind is Kind.LOAD),
+                    all(map(self._is_seen, changes)),
+                )
+        return found
 
     # --- objects
 
     def touch(self, call: ast.Call) -> Iterator[Step]:
         thing = plain(call.args[0])
-        if not self._is_own(thing):
+        if self._is_mine(thing):
+            yield Trusted(self._reader.place(call), self._promised(thing))
+        elif not self._is_own(thing):
             name = root(thing)
             bindings = self._reader.bindings
             if name is not None and not bindings.binds(name) and name not in bindings.parameters:
                 yield self._wait(call, f"it changes `{ast.unparse(thing)}`", None, True)
                 return
-            yield self._wait(call, f"it changes `{ast.unparse(thing)}`, of which others may have a part", thing, None)
+            yield self._wait(call, self._promised(thing), thing, None)
 
     def iterate(self, call: ast.Call) -> Iterator[Step]:
         items = plain(call.args[0])
@@ -182,32 +257,16 @@ class Effects:
     def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
         """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
         depends on nothing else."""
-        name = root(about) if about is not None else None
-        is_parameter = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
-        return Wait(self._reader.place(node), why, None, bool(seen), name if is_parameter else None)
+        return Wait(self._reader.place(node), why, None, bool(seen), self._parameter(about))
 
     # --- functions
 
     def call(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
         """A call of anything but a model."""
-        wrapped = ours(call.func)
-        if wrapped == "call_at_turn":
-            yield Wait(self._reader.place(call), *self._uses_of(callee, role))
-        elif wrapped == "call":
+        if ours(call.func) == "call":
             yield from self._met(call, callee, role)
         elif isinstance(callee, ast.Name) and callee.id == "print":
             yield Later(self._reader.place(call), "it is printed")
-
-    def _uses_of(self, callee: ast.expr, role: Role) -> tuple[str, None, bool]:
-        """What a function that is called uses that waits, and whether that can be seen."""
-        summary = role.summary
-        names = sorted(summary.changes or summary.reads) if summary is not None else []
-        does = "changes" if summary is not None and summary.changes else "reads"
-        unseen = [name for name in names if isinstance(self._reader.scope.names.get(name), Unread | ModuleType)]
-        if unseen:
-            return f"`{_shown(callee)}` uses `{unseen[0]}`, of which nothing is known", None, False
-        shown = ", ".join(f"`{name}`" for name in names) or "names of its module"
-        return f"`{_shown(callee)}` {does} {shown}, which iterations change in their order", None, True
 
     def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
         written = _shown(callee)
@@ -302,12 +361,12 @@ class Effects:
                 loops = self._reader.loops
                 late = any(loop.loop.draws_late for loop in loops)
                 return step if late or not loops else None
-            case Wait(about=str(about)):
+            case Wait(about=str(about)) | Placed(about=str(about)) | Trusted(about=str(about)):
                 return self._about(step, bound.get(about))
             case _:
                 return step
 
-    def _about(self, step: Wait, given: ast.expr | None) -> Wait | None:
+    def _about(self, step: Wait | Placed | Trusted, given: ast.expr | None) -> Step | None:
         if given is None:
             return replace(step, about=None)
         if self._is_own(given):
@@ -315,13 +374,20 @@ class Effects:
         name = root(given)
         if name is not None and self._has_turn_already(name):
             return None
-        outer = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
-        return replace(step, about=name if outer else None)
+        if self._is_mine(given):
+            reads = isinstance(step, Placed) and step.does is Does.READS
+            return None if reads else Trusted(step.place, self._promised(given))
+        return replace(step, about=self._parameter(given))
 
 
 def _levels(call: ast.Call) -> int | None:
     first = call.args[0]
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, int) else None
+
+
+def _plain_name(name: str) -> str:
+    """The name of which something is said, whether it is known as one of a function or of its module."""
+    return name.strip(":=")
 
 
 def _line(use: Use) -> int:

@@ -100,8 +100,7 @@ class Loops:
         if note.inside is not None:
             name, place = note.inside
             inside = Inside(name, self._sources.shown(place.file), place.line)
-        does = "waits" if note.waits else "later"
-        return LineExplained(self._sources.spot(note.place), does, note.why, note.seen, inside)
+        return LineExplained(self._sources.spot(note.place), note.does, note.why, note.seen, inside)
 
 
 def _why(loop: Loop, found: Judged, promised: bool) -> tuple[str, str | None]:
@@ -126,8 +125,8 @@ def _why(loop: Loop, found: Judged, promised: bool) -> tuple[str, str | None]:
             hint = "`each(…, lookahead=K)` lets K iterations run ahead; their answers are thrown away where it ends"
             return "an answer may end it, so no iteration runs ahead", hint
         case Verdict.UNKNOWN:
-            unseen = [note for note in waits if not note.seen]
-            held = [note for note in unseen if note.asks_behind]
+            unseen = [note for note in found.notes if not note.seen]
+            held = [note for note in unseen if note.asks_behind and note.waits]
             first = (held or unseen)[0]
             ahead = "; what is behind it waits, too" if held else ""
             hint = _PROMISE if not promised else _PURE if held else None

@@ -13,6 +13,7 @@ import importlib
 import linecache
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +44,8 @@ class UnreadModule(types.ModuleType):
     """A module that is not loaded."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         return Unread(self.__name__, name)
 
 
@@ -205,6 +208,8 @@ class _Maker:
     def _decorate(self, decorator: ast.expr, function: types.FunctionType, found: Any) -> Any:
         called = decorator.func if isinstance(decorator, ast.Call) else decorator
         meant = self._value(called)
+        if meant is contextmanager and found is function:
+            return contextmanager(function)  # which only keeps it
         if meant in (staticmethod, classmethod):
             return staticmethod(found)
         if meant is property:

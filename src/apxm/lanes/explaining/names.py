@@ -10,8 +10,8 @@ from apxm.lanes.explaining.callees import Scope, is_ask
 from apxm.lanes.explaining.rewritten import plain
 from apxm.lanes.known import Known
 from apxm.lanes.rewriting.nodes import PREFIX
+from apxm.lanes.roles import MAKERS
 from apxm.lanes.scopes import own_nodes
-from apxm.lanes.touching import MAKERS
 
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _ITERATORS = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "reader", "DictReader"})

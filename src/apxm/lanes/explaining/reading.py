@@ -6,6 +6,7 @@ import ast
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from apxm.lanes.explaining.callees import AsyncScope, Callees, Scope, is_ask
 from apxm.lanes.explaining.effects import Effects
@@ -207,6 +208,7 @@ class Reader:
             Loop(
                 self.place(node), "for", _text(goes_through), turns, True, body,
                 in_sequence=bool(in_sequence.value), lookahead=_lookahead(items), leaves=leaves,
+                rules=self._effects.rules(entered),
             ),
         ]  # fmt: skip
 
@@ -220,6 +222,8 @@ class Reader:
                 return [*self.expression(test), *_branch(self.expression(body), self.expression(orelse))]
             case ast.BoolOp() if (waiting := behind_turn(node)) is not None:
                 turn, inner = waiting
+                if ours(turn) == "reads":
+                    return [*self._effects.placed(turn), *self.expression(inner)]
                 return [*self._effects.turn(turn, inner), *self.expression(inner)]
             case ast.BoolOp(values=[first, *others]):
                 rest = [step for other in others for step in self.expression(other)]
@@ -258,17 +262,18 @@ class Reader:
         return [*before, *self._loop(node, "comprehension", generator.iter, turns, body)]
 
     def _gather(self, call: ast.Call) -> list[Step]:
-        items, body, _ = call.args
+        items, body, *_ = call.args
         assert isinstance(items, ast.Call)
         assert isinstance(body, ast.Lambda)
         before = self.children(items)
-        self.loops.append(self._entered[position(body.body)])
+        entered = self._entered[position(body.body)]
+        self.loops.append(entered)
         inside = self.expression(body.body)
         self.loops.pop()
         goes_through = plain(items.args[0]) if items.args else items
         turns = self.lengths.of(goes_through)
-        place = self.place(body.body)
-        return [*before, Loop(place, "comprehension", _text(goes_through), turns, True, inside)]
+        place, rules = self.place(body.body), self._effects.rules(entered)
+        return [*before, Loop(place, "comprehension", _text(goes_through), turns, True, inside, rules=rules)]
 
     def _called(self, call: ast.Call) -> list[Step]:
         match ours(call):
@@ -286,7 +291,12 @@ class Reader:
                 return list(self._effects.turn(call, None))
             case "turn_of":
                 return [*self.children(call), *self._effects.turn(call, call.args[1])]
-            case "later" | "later_call" | "later_item" | "later_change":
+            case "reading" | "setting":
+                return [*self.children(call), *self._effects.placed(call)]
+            case "adding" | "set_attribute" | "set_item" | "count" | "call_of":
+                inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
+                return [*inside, *self._effects.placed(call), *self._placed_method(call)]
+            case "later" | "later_call" | "later_item" | "later_change" | "later_count":
                 inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
                 return [*inside, *self._effects.later(call)]
             case "touch":
@@ -297,6 +307,15 @@ class Reader:
                 return [*self.children(call), *self._effects.manage(call)]
             case _:
                 return self.children(call)
+
+    def _placed_method(self, call: ast.Call) -> list[Step]:
+        """What a method does that is called like one of a container, where it is one of the user's."""
+        method = call.args[1] if ours(call) == "call_of" else None
+        if not isinstance(method, ast.Attribute) or not self.scope.methods(
+            callee := cast(ast.Attribute, plain(method))
+        ):
+            return []
+        return self._follow(ast.copy_location(ast.Call(callee, call.args[2:], call.keywords), call), callee)
 
     def _theirs(self, call: ast.Call) -> list[Step]:
         """A call that the user wrote."""
@@ -338,8 +357,8 @@ class Reader:
             return self._within(call, callee.id, self.file, node.args, steps)
         if isinstance(callee, ast.Name) and self.is_made(callee.id):
             return []  # it calls itself
-        own = self.called(callee)
-        found = [] if own is None else self._of_function(call, own)
+        ways = [self._of_function(call, each) for each in self.readings.callees.all_called(callee, self.scope)]
+        found = _branch(*ways) if ways else []
         back = [step for function in self._called_back(call) for step in self._of_function(call, function)]
         name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
         if back and name in _MAPPING and len(call.args) > 1:

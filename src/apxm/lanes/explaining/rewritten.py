@@ -57,7 +57,7 @@ def rewritten(scope: Scope, promised: Position | None = None) -> Rewritten | Non
                 _release(loop, scope)
             elif position(loop) == promised:
                 _promise(loop)
-        rewriter = Rewriter(scope.role_of, around)
+        rewriter = Rewriter(scope, around)
         before = deepcopy(node)
         try:
             return Rewritten(ast.fix_missing_locations(rewriter.function(node)), rewriter.entered, refused)
@@ -101,10 +101,11 @@ def items_of(loop: AnyLoop) -> ast.expr:
 
 
 def _each_in(items: ast.Call, scope: Scope) -> ast.Call | None:
+    """The `each` itself: other functions may stand around it."""
     if scope.role_of(items.func).each:
         return items
-    inner = items.args[0] if items.args else None
-    return inner if isinstance(inner, ast.Call) and scope.role_of(inner.func).each else None
+    inner = (_each_in(argument, scope) for argument in items.args if isinstance(argument, ast.Call))
+    return next((found for found in inner if found is not None), None)
 
 
 def _promise(loop: AnyLoop) -> None:
@@ -115,12 +116,19 @@ def _promise(loop: AnyLoop) -> None:
 
 def _release(loop: AnyLoop, scope: Scope) -> None:
     items = items_of(loop)
-    if not isinstance(items, ast.Call) or (promised := _each_in(items, scope)) is None:
-        return
-    if promised is items:
-        _put(loop, items.args[0])
-    else:
-        items.args[0] = promised.args[0]
+    promised = _each_in(items, scope) if isinstance(items, ast.Call) else None
+    if promised is not None:
+        _put(loop, cast(ast.expr, _Released(promised).visit(items)))
+
+
+class _Released(ast.NodeTransformer):
+    """What an `each` goes through in its place."""
+
+    def __init__(self, promised: ast.Call) -> None:
+        self._promised = promised
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return node.args[0] if node is self._promised else self.generic_visit(node)
 
 
 def _put(loop: AnyLoop, items: ast.expr) -> None:
@@ -147,7 +155,7 @@ def plain(node: ast.expr) -> ast.expr:
 def behind_turn(node: ast.expr) -> tuple[ast.Call, ast.expr] | None:
     """The turn that an expression is evaluated behind, and the expression; None for one that waits for none."""
     match node:
-        case ast.BoolOp(op=ast.Or(), values=[ast.Call() as turn, inner]) if ours(turn) == "turn":
+        case ast.BoolOp(op=ast.Or(), values=[ast.Call() as turn, inner]) if ours(turn) in ("turn", "reads"):
             return turn, inner
         case _:
             return None
@@ -164,7 +172,9 @@ class _Plain(ast.NodeTransformer):
         match ours(node):
             case "turn_of" | "later":
                 return node.args[-1]
-            case "call" | "call_at_turn" | "call_free" | "own" | "touch" | "iterate" | "manage" | "Returned":
+            case "setting":
+                return node.args[1]
+            case "reading" | "call" | "call_free" | "own" | "touch" | "iterate" | "manage" | "Returned":
                 return node.args[0]
             case _:
                 return node

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from apxm.lanes.explaining.formulas import Amount
 
@@ -69,6 +70,48 @@ class Later:
 
 
 @dataclass(frozen=True)
+class Trusted:
+    """Something is done at once, as the user promises it, though the text does not show that nobody else sees it."""
+
+    place: Place
+    why: str
+    about: str | None = None
+    """As that of `Wait`."""
+
+
+class Does(Enum):
+    READS = "reads"
+    SETS = "sets"
+    CHANGES = "changes"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Something is done to an attribute, as ``.stats``, or to a name of a module, as ``:total``: whether that waits,
+    the rules of the loops around say."""
+
+    place: Place
+    name: str
+    does: Does
+    can_be_later: bool = True
+    about: str | None = None
+    """As that of `Wait`, of the object that has the attribute."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What holds for an attribute, or a name of a module, in a loop."""
+
+    says: str
+    """``free``, ``later`` or ``turn``."""
+    changes: tuple[int, ...]
+    """The lines that change it."""
+    reads: tuple[int, ...]
+    seen: bool
+    """Whether the text says how it is changed."""
+
+
+@dataclass(frozen=True)
 class Branch:
     """One of several ways."""
 
@@ -93,6 +136,8 @@ class Loop:
     lookahead: int = 0
     leaves: bool = False
     """Whether an iteration may leave it."""
+    rules: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
+    """Those of an `each`."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +156,7 @@ class Within:
     """Whether it is made in the function that calls it."""
 
 
-Step = Ask | Wait | Later | Branch | Loop | Within
+Step = Ask | Wait | Later | Trusted | Placed | Branch | Loop | Within
 
 
 def asks(steps: Sequence[Step]) -> bool:
@@ -124,7 +169,7 @@ def without_turns(steps: Sequence[Step]) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         match step:
-            case Wait() | Later():
+            case Wait() | Later() | Trusted() | Placed():
                 pass
             case Branch(ways=ways):
                 found.append(Branch(tuple(map(without_turns, ways))))
