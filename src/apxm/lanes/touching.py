@@ -6,7 +6,6 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 from __future__ import annotations
 
 import operator
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from apxm.lanes.known import CONTAINERS, ONLY_ADDS, Known, is_users_class, known
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.methods import runs_in_lanes
 from apxm.lanes.roles import MAKERS
-from apxm.lanes.standing_in import SLEEP, LaneOutput
+from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
 
 T = TypeVar("T")
 Function = Callable[..., Any]
@@ -104,7 +103,7 @@ class Touching:
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
         lane = LANE.get()
-        if lane is None or lane.loop is None or thing is sys.stderr or isinstance(thing, LaneOutput):
+        if lane is None or lane.loop is None or isinstance(thing, LaneOutput | LaneErrors):
             return thing  # both see to the order themselves
         if not lane.owns(thing):
             lane.take_turn(lane.owner_of(thing))
