@@ -47,7 +47,7 @@ def watched() -> Iterator[Seen]:
     take_turn, later = Lane.take_turn, Lane.later
 
     def taking(lane: Lane, owner: Lane | None = None) -> None:
-        if lane._within(owner):
+        if any(each.loop and each.loop.first is not each for each in lane._within(owner)):  # else it has its turn
             seen.waited.add(_users_line())
         take_turn(lane, owner)
 
