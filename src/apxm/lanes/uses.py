@@ -24,12 +24,14 @@ from apxm.lanes.roles import (
     Role,
     RoleOf,
     Touch,
+    adding,
     argument_of,
     changes_first,
     counting,
     is_call_statement,
     is_plain,
     root,
+    without_items,
 )
 from apxm.lanes.scopes import bound_names, declared, free_loads, parameters
 
@@ -123,6 +125,10 @@ class Uses:
                     self._store(target, statement)
             case ast.AugAssign(target=target, value=value):
                 self._augment(statement, target, value)
+            case ast.Expr() if (item := adding(statement)) is not None:
+                for part in (*item.keys, *item.arguments, *([] if item.default is None else [item.default])):
+                    self._evaluate(part)
+                self._change(item.container, statement, deferrable=True)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if is_call_statement(
                 statement
             ):
@@ -255,7 +261,8 @@ class Uses:
                 self._change(target, statement, deferrable=_is_alone(target, statement))
             case ast.Subscript(value=inner):
                 self._evaluate(target.slice)
-                self._change(inner, statement, deferrable=_is_alone(target, statement) and is_plain(inner))
+                alone = _is_alone(target, statement) and is_plain(without_items(inner)[0])
+                self._change(inner, statement, deferrable=alone)
             case _:
                 self._evaluate(target)
 
