@@ -49,6 +49,23 @@ _LOOKING = frozenset(
     }
 )  # fmt: skip
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
+HARMLESS = _LOOKING | frozenset(
+    {
+        "builtins",
+        "contextlib",
+        "functools",
+        "io",
+        "logging",
+        "os",
+        "os.path",
+        "pathlib",
+        "random",
+        "sys",
+        "tempfile",
+        "urllib",
+    }
+)
+"""Modules that may be loaded only to see what is in them: nothing happens by it."""
 _FIRST = frozenset(
     {
         "bisect.insort", "bisect.insort_left", "bisect.insort_right", "_bisect.insort_left", "_bisect.insort_right",

@@ -153,6 +153,16 @@ EVIDENT = frozenset(
 """Methods that change what they are called on, if that is a container or a file."""
 
 
+MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
+"""Functions that give a new container each time."""
+
+
+def makes(role: Role, callee: ast.expr) -> bool:
+    """Whether a function that only computes gives a new container."""
+    name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
+    return role.makes or name in MAKERS
+
+
 def is_plain(path: ast.expr) -> bool:
     """Whether to follow a path changes nothing: an item may be made when it is asked for."""
     return not any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(path))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from apxm.lanes.known import CONTAINERS, ONLY_ADDS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.methods import runs_in_lanes
+from apxm.lanes.roles import MAKERS
 from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
 
 T = TypeVar("T")
@@ -331,8 +332,4 @@ def _owning(lane: Lane, function: Function, *, whatever: bool = False) -> Functi
 def _makes(function: object) -> bool:
     if isinstance(function, type):
         return function in CONTAINERS
-    return getattr(function, "__name__", "") in _MAKERS
-
-
-_MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
-"""Functions that give a new container each time."""
+    return getattr(function, "__name__", "") in MAKERS

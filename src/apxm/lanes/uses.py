@@ -300,6 +300,9 @@ class Uses:
                         self._base(argument)
                     else:
                         self._evaluate(argument)
+                for part in (func, *arguments):  # it is called now, and was only named before its arguments asked
+                    if isinstance(part, ast.Name):
+                        self._follow_named(part.id, node)
                 self._call(node)
             case _:
                 for child in ast.iter_child_nodes(node):
@@ -431,11 +434,14 @@ class Uses:
             if name not in self._bound:
                 self.exposed.add(name)
             self._use(name, Kind.LOAD, node, whole=whole)
-            captured = self._around.captured.get(name)
-            if captured is not None and name not in self._following:
-                self._following.add(name)
-                self._follow(captured, node)
-                self._following.discard(name)
+            self._follow_named(name, node)
+
+    def _follow_named(self, name: str, node: ast.AST) -> None:
+        captured = self._around.captured.get(name)
+        if captured is not None and name not in self._following:
+            self._following.add(name)
+            self._follow(captured, node)
+            self._following.discard(name)
 
     def _follow(self, captured: Captured, node: ast.AST) -> None:
         """A function of the one around may be called here."""
