@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from apxm.errors import ConfigurationError, JournalError, UsageError
 from apxm.lanes.lane import LANE, MOST_OPEN, EachRun
@@ -20,9 +20,12 @@ class BatchFailed(ExceptionGroup[Exception]):
     values: list[Any]
 
     def __new__(cls, message: str, errors: Sequence[Exception], values: list[Any]) -> Self:
-        made = super().__new__(cls, message, errors)
-        made.values = values
-        return made
+        del values  # which the group itself knows nothing of
+        return super().__new__(cls, message, errors)
+
+    def __init__(self, message: str, errors: Sequence[Exception], values: list[Any]) -> None:
+        super().__init__(message, errors)
+        self.values = values
 
     def derive(self, errors: Sequence[Exception], /) -> BatchFailed:  # type: ignore[override]  # of these alone
         return BatchFailed(self.message, errors, self.values)
@@ -35,7 +38,7 @@ def refuse(inputs: Sequence[object], name: str) -> None:
     for given in inputs:
         if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
             raise UsageError(
-                f"{name}.batch takes lists of inputs, not {kind_of(given)}",
+                f"{name}.batch takes lists of inputs, not {kind_of(cast(object, given))}",
                 hint="as map does: a list for each parameter; what all calls share is given by name",
             )
     if len(lengths := {len(given) for given in inputs if isinstance(given, Sized)}) > 1:
