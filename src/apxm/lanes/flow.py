@@ -15,7 +15,7 @@ from apxm.api import ProgramFlow, to_the_end
 from apxm.lanes.batch import each_input, refuse
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
-from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
+from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
@@ -46,10 +46,10 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         self.lookahead = lookahead
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.items)
+        return HERE.iterate(self.items)
 
 
-def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool) -> object:
+def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
     """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
     lane = LANE.get()
     if lane is None:
@@ -57,7 +57,7 @@ def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, dra
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
-    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late).run(iter(items))
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
 
 
 def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
@@ -68,7 +68,7 @@ def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
     return None
 
 
-def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> list[Any]:
+def _gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: Rules) -> list[Any]:
     """What `body` gives for all items, each a list, in their order."""
     lane = LANE.get()
     if lane is None:
@@ -80,7 +80,7 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> lis
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late).run(enumerate(items))
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]
 
 
@@ -151,8 +151,10 @@ TWINS = Twins(
             "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
-            "call_at_turn": TOUCHING.call_at_turn,
+            "adding": TOUCHING.adding,
             "call_free": TOUCHING.call_free,
+            "call_of": TOUCHING.call_of,
+            "count": TOUCHING.count,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
@@ -160,6 +162,7 @@ TWINS = Twins(
             "later": TOUCHING.later,
             "later_call": TOUCHING.later_call,
             "later_change": TOUCHING.later_change,
+            "later_count": TOUCHING.later_count,
             "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
@@ -167,13 +170,19 @@ TWINS = Twins(
             "made_set": set,
             "manage": TOUCHING.manage,
             "own": TOUCHING.own,
+            "reading": TOUCHING.reading,
+            "reads": TOUCHING.reads,
+            "set_attribute": TOUCHING.set_attribute,
+            "set_item": TOUCHING.set_item,
+            "setting": TOUCHING.setting,
             "Returned": Returned,
             "run_each": _run_each,
             "touch": TOUCHING.touch,
             "turn": TOUCHING.turn,
             "turn_of": TOUCHING.turn_of,
             **{
-                f"i{name}": getattr(operator, f"i{method}")
+                f"{kind}{name}": getattr(operator, f"__{kind}{method}__")
+                for kind in ("", "i")
                 for name, method in {
                     "add": "add", "sub": "sub", "mult": "mul", "div": "truediv", "floordiv": "floordiv", "mod": "mod",
                     "pow": "pow", "lshift": "lshift", "rshift": "rshift", "bitor": "or", "bitand": "and",
@@ -240,7 +249,7 @@ class Flow(Generic[P, R]):
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Runs it, and gives what it returns; inside of another flow it is part of that one's run."""
         if LANE.get() is not None:
-            return self.lanes(*arguments, **named)
+            return self._in_lane(*arguments, **named)
         return self.run(*arguments, **named).value  # type: ignore[return-value]  # a run keeps it as it is
 
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
@@ -257,7 +266,13 @@ class Flow(Generic[P, R]):
         return await self._run(lambda: self.lanes(*arguments, **named))
 
     def _part(self, *arguments: P.args, **named: P.kwargs) -> Result:
-        return part(lambda: self.lanes(*arguments, **named), self.function.__qualname__, self._options)
+        return part(lambda: self._in_lane(*arguments, **named), self.function.__qualname__, self._options)
+
+    def _in_lane(self, *arguments: P.args, **named: P.kwargs) -> R:
+        value = self.lanes(*arguments, **named)
+        if HERE.returned is not None:
+            HERE.returned(self.function.__qualname__, value)
+        return value
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was

@@ -11,7 +11,6 @@ import os
 import random
 import sys
 import types
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -37,7 +36,8 @@ class Known(Enum):
 
 _LOOKING = frozenset(
     {
-        "_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq", "_json", "_operator",
+        "_ast", "ast", "logging", "_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq",
+        "_json", "_operator",
         "_random", "_sre", "_statistics", "_string", "_struct", "base64", "binascii", "bisect", "calendar", "cmath",
         "collections", "collections.abc", "colorsys", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib",
         "enum", "fnmatch", "fractions", "genericpath", "glob", "hashlib", "_hashlib", "_blake2", "_md5", "_sha1",
@@ -59,6 +59,7 @@ _FIRST = frozenset(
 _CHANGING = frozenset(
     {
         "_csv.writer", "csv.DictWriter", "csv.register_dialect", "_csv.field_size_limit", "json.dump", "time.sleep",
+        "logging.addLevelName", "logging.basicConfig", "logging.disable", "logging.shutdown",
         "pprint.pprint", "pprint.pp", "builtins.breakpoint", "builtins.compile", "builtins.eval", "builtins.exec",
         "builtins.exit", "builtins.input", "builtins.open", "builtins.quit", "builtins.__import__", "builtins.vars",
         "builtins.locals", "builtins.globals", "inspect.stack", "_functools.partial", "operator.call",
@@ -104,7 +105,7 @@ TEXT_METHODS = frozenset(dir(str)) | frozenset(
 """Methods that, by their names, only look: nobody expects one of them to call a model."""
 
 
-def known(function: Callable[..., Any]) -> Known | None:
+def known(function: Any) -> Known | None:
     """What is known of a function, a class, or a bound method of something that is not the user's; None for nothing."""
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", "")
@@ -146,7 +147,7 @@ def _known_method(owner: object, name: str) -> Known | None:
     if kind in _READERS:
         return Known.NOTHING if name in _READERS[kind] else Known.ITS_OWN
     if kind.__module__ in _LOOKING or kind.__module__ == "builtins":
-        return Known.NOTHING if _is_frozen(kind) else Known.ITS_OWN
+        return Known.NOTHING if is_frozen(kind) else Known.ITS_OWN
     return Known.ITS_OWN if kind.__module__ in ("_io", "io") else None
 
 
@@ -158,7 +159,7 @@ def _known_python_method(function: types.MethodType) -> Known | None:
     if kind in _READERS:
         return Known.NOTHING if function.__name__ in _READERS[kind] else Known.ITS_OWN
     if kind.__module__ in _LOOKING:
-        return Known.NOTHING if isinstance(owner, type) or _is_frozen(kind) else Known.ITS_OWN
+        return Known.NOTHING if isinstance(owner, type) or is_frozen(kind) else Known.ITS_OWN
     if kind.__module__ in ("pathlib", "pathlib._local"):
         return Known.NOTHING if function.__name__ in _LOOKING_OF_PATH else None
     return None
@@ -184,14 +185,17 @@ _FROZEN_TYPES = frozenset(
         "UUID",
         "Encoder",
         "Decoder",
+        "Logger",
+        "LoggerAdapter",
         "JSONDecoder",
         "JSONEncoder",
     }
 )
 
 
-def _is_frozen(kind: type) -> bool:
-    return kind.__name__ in _FROZEN_TYPES
+def is_frozen(kind: type) -> bool:
+    """Whether objects of a class that is not the user's never change."""
+    return kind in _IMMUTABLE or kind.__name__ in _FROZEN_TYPES
 
 
 def is_users_class(made: type) -> bool:

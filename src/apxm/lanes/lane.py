@@ -24,6 +24,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
 from apxm.lanes.inner_loops import lift, put_back
+from apxm.lanes.items import Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
@@ -52,18 +53,30 @@ class Lane:
         "hub",
         "in_head",
         "index",
+        "item",
         "loop",
         "over",
         "owned",
         "pending",
-        "written",
+        "undo",
     )
 
-    def __init__(self, hub: Hub, main: Callable[[Lane], object], loop: EachRun | None = None, index: int = 0) -> None:
-        """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0."""
+    def __init__(
+        self,
+        hub: Hub,
+        main: Callable[[Lane], object],
+        loop: EachRun | None = None,
+        index: int = 0,
+        item: object = None,
+    ) -> None:
+        """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0, and
+        `item` what belongs to it from there on."""
         self.hub = hub
         self.loop = loop
         self.index = index
+        self.item = item
+        self.undo: dict[int, Undo] = {}
+        """What makes what it changed of its item what it was, by `id`."""
         self.in_head = True
         """Whether it has not called a model yet: so far, the lanes of a loop run one after the other, in order."""
         self.cancelled = False
@@ -71,9 +84,7 @@ class Lane:
         self.owned: dict[int, object] = {}
         """The objects that were made in it, by `id`; it holds them, so that no other object gets the same."""
         self.effects: list[Effect] = []
-        """What waits for its turn, in order."""
-        self.written: list[str] = []
-        """What it wrote to standard output before its turn."""
+        """What waits for its turn, in order; what it wrote to standard output is among that."""
         self.before: tuple[int, ...] = () if loop is None else loop.opener.frontier
         """The operations of the run that its next one comes behind."""
         self.ended: tuple[int, ...] = ()
@@ -146,9 +157,8 @@ class Lane:
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
         turn is done."""
-        self.cancelled = True
+        self.cancelled = not self.over
         self.effects.clear()
-        self.written.clear()
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
@@ -158,6 +168,8 @@ class Lane:
             finally:
                 put_back(marks)
         self.over = True
+        for undo in reversed(self.undo.values()):
+            undo()
 
     def left(self, outcome: object) -> None:
         """The code that it runs has come to an end, and gave or raised `outcome`."""
@@ -216,11 +228,7 @@ class Lane:
 
     def write(self, text: str) -> None:
         """Writes to standard output, at its turn."""
-        if self.has_turn:
-            self._catch_up()
-            self.hub.write(text)
-        else:
-            self.written.append(text)
+        self.later(None, self.hub.write, text)
 
     def settle(self) -> None:
         """Its turn among the lanes of its loop has come: does what was kept for that, and leaves to the lane around it
@@ -236,8 +244,7 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-        opener.written += self.written
-        self.written.clear()
+        opener.undo = {**self.undo, **opener.undo}
 
     def _catch_up(self) -> None:
         """Does what it and the lanes around it have kept: it is the turn of all of them."""
@@ -245,9 +252,6 @@ class Lane:
             effects, lane.effects = lane.effects, []
             for effect in effects:
                 effect.function(*effect.arguments)
-            for text in lane.written:
-                self.hub.write(text)
-            lane.written.clear()
 
     # --- what belongs to it ----------------------------------------------------------------------------------------
 
@@ -264,16 +268,54 @@ class Lane:
         """The lane in which an object was made, this one or one around it; None where nobody knows."""
         lane: Lane | None = self
         while lane is not None:
-            if id(thing) in lane.owned:
+            if id(thing) in lane.owned or (
+                lane.item is not None and any(thing is each for each in parts_of(lane.item))
+            ):
                 return lane
             lane = lane.opener
         return None
+
+    def owns(self, thing: object) -> bool:
+        """Whether it may change `thing` at once: it was made here, or is its item, or a part of that."""
+        if self.owner_of(thing) is not self:
+            return False
+        if id(thing) not in self.owned and id(thing) not in self.undo and not self.has_turn:
+            self.undo[id(thing)] = keeping(thing)
+        return True
+
+    # --- rules -----------------------------------------------------------------------------------------------------
+
+    def rule(self, place: str, owner: Lane | None = None) -> str | None:
+        """What holds here for a place, such as ``.stats``, by the loops inside `owner`, a lane around this one:
+        ``turn``, ``later`` or ``free``; None where nobody knows."""
+        found, lane = "free", self
+        while lane.loop is not None and lane is not owner:
+            rule = lane.loop.rules.get(place)
+            if rule is None or rule == "turn":
+                return rule
+            if rule == "later":
+                found = rule
+            lane = lane.loop.opener
+        return found
+
+    def waits_to_read(self, place: str, owner: Lane | None = None) -> bool:
+        """Whether an iteration before it may still change a place that it is to read."""
+        lane: Lane = self
+        while lane.loop is not None and lane is not owner:
+            if lane.loop.rules.get(place) == "turn":
+                return True
+            lane = lane.loop.opener
+        return False
 
 
 MOST_OPEN = 4096
 """The most lanes of one loop that are open at once."""
 _MANY = 8
 """With more operations than this in front of it, an operation names one join instead."""
+
+
+Rules = tuple[tuple[str, str], ...]
+"""What holds for places in a loop, as `Lane.rule` says it."""
 
 
 class Broke(NamedTuple):
@@ -306,6 +348,7 @@ class EachRun:
         "opener",
         "place",
         "prefix",
+        "rules",
     )
 
     def __init__(
@@ -317,12 +360,15 @@ class EachRun:
         code: CodeType,
         most_open: int,
         draws_late: bool = False,
+        rules: Rules = (),
     ) -> None:
         """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with
         each item, and gives None, `Broke` or `Returned`; at most `most_open` lanes are open at once."""
         self.opener = opener
         self.code = code
         self.draws_late = draws_late
+        self.rules = dict(rules)
+        """Those of attributes, and of names of modules."""
         self.place = place
         loop = opener.loop
         inside = loop is not None and loop.code is around
@@ -380,7 +426,8 @@ class EachRun:
                 item = next(items)
             except StopIteration:
                 return
-            lane = Lane(hub, self._main(item), self, self.opened)
+            own = None if any(item is lane.item for lane in self._lanes.values()) else item
+            lane = Lane(hub, self._main(item), self, self.opened, own)
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
@@ -409,7 +456,7 @@ class EachRun:
         if outcome is not None:
             self._closing = True
         lane.in_head = False
-        if outcome is not None or lane.effects or lane.written:
+        if outcome is not None or lane.effects:
             try:
                 self.take_turn(lane, lane)
             except GreenletExit:

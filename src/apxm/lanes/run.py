@@ -83,6 +83,8 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
+        self.simulates = False
+        """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._paused: set[Lane] = set()
         """The lanes that wait until they are stirred."""
         self.toolbox = tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing
@@ -18,6 +19,7 @@ from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
 from apxm.lanes.lane import LANE
+from apxm.lanes.passing_on import TRANSPORTS
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.scheduler import Run
@@ -41,7 +43,15 @@ class LaneSession(Session):
             self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
         )  # fmt: skip
         run.run_id = self.run_id
+        run.simulates = self.told.selection.backend is not None and self.pool.info.simulated
         return run
+
+    def open_journal(self, warn: Callable[[str], None]) -> None:
+        """As of any run; one that may ask whom its configuration does not name has a journal."""
+        if self.told.journaling.journal is None and TRANSPORTS and not cast(LaneRun, self.run).simulates:
+            journaling = dataclasses.replace(self.told.journaling, journal=True)
+            self.told = dataclasses.replace(self.told, journaling=journaling)
+        super().open_journal(warn)
 
     @property
     def raised(self) -> BaseException | None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from apxm.lanes.known import CONTAINERS, ONLY_ADDS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
+from apxm.lanes.methods import runs_in_lanes
 from apxm.lanes.standing_in import SLEEP, LaneOutput
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Touching:
                 return _owning(lane, function)
             case Known.ITS_OWN:
                 owner: object = getattr(function, "__self__", None)
-                return function if lane.owner_of(owner) is lane else _at_turn(lane, function)
+                return function if lane.owns(owner) else _at_turn(lane, function)
             case Known.ITS_FIRST:
                 return _changing_first(lane, function)
             case Known.DRAWS:
@@ -81,12 +82,9 @@ class Touching:
     def manage(self, manager: Any) -> Any:
         """A context manager whose methods are called as lanes call them."""
         lane = LANE.get()
-        return manager if lane is None or lane.loop is None else _Managed(self, manager)
-
-    def call_at_turn(self, function: Function) -> Function:
-        """As `call`, where the function uses what iterations have to use in their order."""
-        called, lane = self.call(function), LANE.get()
-        return called if lane is None or lane.loop is None else _at_turn(lane, called)
+        if lane is None or lane.loop is None or runs_in_lanes(manager):
+            return manager
+        return _Managed(self, manager)
 
     def call_free(self, function: Function) -> Function:
         """As `call`, where nothing comes between a change of a container and that of the next iteration."""
@@ -107,9 +105,8 @@ class Touching:
         lane = LANE.get()
         if lane is None or lane.loop is None or thing is sys.stderr or isinstance(thing, LaneOutput):
             return thing  # both see to the order themselves
-        owner = lane.owner_of(thing)
-        if owner is not lane:
-            lane.take_turn(owner)
+        if not lane.owns(thing):
+            lane.take_turn(lane.owner_of(thing))
         return thing
 
     def iterate(self, items: T) -> T:
@@ -182,6 +179,98 @@ class Touching:
             self.touch(container)
             done()
 
+    # --- what a run has rules for: attributes, as ``.stats``, and names of modules, as ``:total`` --------------------
+
+    def reading(self, thing: T, *places: str) -> T:
+        """`thing`, of which an attribute is read, at a time when that is what it would be line by line."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            for place in places:
+                if lane.waits_to_read(place):
+                    owner = lane.owner_of(thing)
+                    if lane.waits_to_read(place, owner):
+                        lane.take_turn(owner)
+        return thing
+
+    def reads(self, place: str) -> None:
+        """As `reading`, for a name of the module."""
+        lane = LANE.get()
+        if lane is not None and lane.waits_to_read(place):
+            lane.take_turn()
+
+    def setting(self, place: str, value: T) -> T:
+        """`value`, once a name of the module may be set to it."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and lane.rule(place) != "free":
+            lane.take_turn()
+        return value
+
+    def adding(self, place: str, add: Function, value: Any) -> None:
+        """Adds to a name of the module."""
+        self._changing(place, None, partial(add, value))
+
+    def set_attribute(self, place: str, change: Function | None, value: Any, thing: Any, name: str) -> None:
+        """``thing.name = value``, or ``thing.name += value`` where there is a `change`."""
+
+        def done() -> None:
+            setattr(thing, name, value if change is None else change(getattr(thing, name), value))
+
+        self._changing(place, thing, done)
+
+    def set_item(self, place: str, change: Function | None, value: Any, container: Any, key: Any) -> None:
+        """``container[key] = value``, or ``container[key] += value`` where there is a `change`."""
+
+        def done() -> None:
+            container[key] = value if change is None else change(container[key], value)
+
+        self._changing(place, container, done, known=type(container) in CONTAINERS)
+
+    def call_of(self, place: str, function: Function, *arguments: Any, **named: Any) -> None:
+        """Calls a method that by its name changes what it belongs to."""
+        if known(function) is not Known.ITS_OWN:
+            self.call(function)(*arguments, **named)
+            return
+        changed: object = getattr(function, "__self__", None)
+        adds = function.__name__ in ONLY_ADDS
+        self._changing(place, changed, partial(function, *arguments, **named), known=adds)
+
+    def _changing(self, place: str, thing: object, change: Callable[[], object], *, known: bool = True) -> None:
+        """Makes a change: at once, where `thing` is the lane's own, or none of the others sees a difference; else at
+        the turn, for which it waits unless it is `known` that nobody needs it done."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None or (thing is not None and lane.owns(thing)):
+            change()
+            return
+        owner = None if thing is None else lane.owner_of(thing)
+        rule = lane.rule(place, owner)
+        if rule == "later" and known:
+            lane.later(owner, change)
+            return
+        if rule != "free":
+            lane.take_turn(owner)
+        change()
+
+    def count(self, place: str, change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
+        """``counts[key] = counts.get(key, default) + value``, or by another operator."""
+        done = partial(_count, change, default, value, counts, key)
+        self._changing(place, counts, done, known=type(counts) in CONTAINERS)
+
+    def later_count(
+        self, levels: int | None, change: Function, default: Any, value: Any, counts: Any, key: Any
+    ) -> None:
+        """As `count`, at the turn."""
+        lane = LANE.get()
+        done = partial(_count, change, default, value, counts, key)
+        if lane is not None and lane.loop is not None and type(counts) in CONTAINERS:
+            lane.later(lane.owner_of(counts) or _around(lane, levels), done)
+        else:
+            self.touch(counts)
+            done()
+
+
+def _count(change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
+    counts[key] = change(counts.get(key, default), value)
+
 
 class _Managed:
     """A context manager in a lane."""
@@ -227,9 +316,8 @@ def _at_turn(lane: Lane, function: Function) -> Function:
 
 def _changing_first(lane: Lane, function: Function) -> Function:
     def changing(first: Any, *arguments: Any, **named: Any) -> Any:
-        owner = lane.owner_of(first)
-        if owner is not lane:
-            lane.take_turn(owner)
+        if not lane.owns(first):
+            lane.take_turn(lane.owner_of(first))
         return function(first, *arguments, **named)
 
     return changing

@@ -1,0 +1,61 @@
+"""What belongs to an item of a loop, and how a change of it is undone where its iteration turns out not to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from apxm.lanes.known import CONTAINERS, is_users_class
+
+Undo = Callable[[], object]
+
+
+def parts_of(item: object) -> Iterator[object]:
+    """What can be changed of an item: itself, and what it holds."""
+    if isinstance(item, tuple):
+        for part in cast(tuple[object, ...], item):
+            yield from parts_of(part)
+        return
+    if is_restorable(item):
+        yield item
+        yield from filter(is_restorable, _held(item))
+
+
+def is_restorable(thing: object) -> bool:
+    """Whether `keeping` knows how a thing is made what it was."""
+    kind = type(thing)
+    return kind in CONTAINERS or (hasattr(thing, "__dict__") and not isinstance(thing, type) and is_users_class(kind))
+
+
+def _held(thing: Any) -> list[object]:
+    if type(thing) not in CONTAINERS:
+        return list(vars(thing).values())
+    return list(thing.values() if issubclass(type(thing), dict) else thing)
+
+
+def keeping(thing: Any) -> Undo:
+    """What makes a thing what it is now."""
+    if type(thing) not in CONTAINERS:
+        return _restoring(vars(thing))
+    return _restoring(thing) if issubclass(type(thing), dict) else _refilling(thing)
+
+
+def _refilling(thing: Any) -> Undo:
+    held = list(thing)
+    add: Callable[[list[object]], None] = getattr(thing, "update" if isinstance(thing, set) else "extend")
+
+    def restore() -> None:
+        thing.clear()
+        add(held)
+
+    return restore
+
+
+def _restoring(holding: dict[Any, Any]) -> Undo:
+    held = dict(holding)
+
+    def restore() -> None:
+        holding.clear()
+        holding.update(held)
+
+    return restore
