@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from typing import Any, Self, cast
 
 from apxm.errors import ConfigurationError, JournalError, UsageError
-from apxm.lanes.lane import LANE, MOST_OPEN, EachRun
+from apxm.lanes.lane import LANE, EachRun
 from apxm.operations.plain import kind_of
 
 _PLACE = "batch"
@@ -50,11 +50,12 @@ def each_input(
     inputs: Sequence[Iterable[Any]],
     named: Mapping[str, Any],
     clean: Callable[[Exception], Exception],
+    most_open: int,
     *,
     return_exceptions: bool,
-    most_open: int = MOST_OPEN,
 ) -> list[Any]:
-    """What a function gives for all inputs, in order, each in a lane of the flow's. What one of them raises is kept, as
+    """What a function gives for all inputs, in order, each in a lane of its own, at most
+    `most_open` at once. What one of them raises is kept, as
     `clean` gives it; raises `BatchFailed` at the end, unless it is to `return_exceptions`."""
     lane = LANE.get()
     assert lane is not None
