@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.python.scripts_running import SCRIPTS, Seen, ran
+from tests.python.scripts_running import NOTEBOOK, SCRIPTS, Seen, ran, ran_notebook
 
 SECONDS = {
     "agent": (43, 5),
     "classify": (32, 3),
-    "compare": (74, 4),
+    "compare": (74, 3),
     "debate": (60, 6),
     "evaluate": (44, 2),
     "evolve": (42, 6),
     "judge": (93.5, 7),
+    "labels": (38, 4),
     "pipeline": (65, 5),
     "refine": (49, 13),
     "summarize": (37, 7),
@@ -29,6 +30,12 @@ def test_a_script_looks_the_same_in_lanes(script: str) -> None:
         assert found == wanted, name
     assert alone.seen.raised == ""
     assert (alone.seconds, lanes.seconds) == SECONDS[script]
+
+
+def test_a_notebook_does() -> None:
+    alone, lanes = ran_notebook(lanes=False), ran_notebook(lanes=True)
+    assert lanes.seen == alone.seen
+    assert (alone.seconds, lanes.seconds) == SECONDS[NOTEBOOK]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import operator
 import pickle
 import sys
 import types
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
 from apxm.lanes.batch import each_input, refuse
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
-from apxm.lanes.marks import PURE, Step, thread
+from apxm.lanes.marks import PURE, Step, pure, step, thread
 from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
@@ -25,6 +26,9 @@ from apxm.lanes.running import part, run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
 from apxm.session import Result
+
+if TYPE_CHECKING:
+    from apxm.lanes.explaining.text import Explained
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -151,6 +155,7 @@ TWINS = Twins(
             "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
+            "add_to_item": TOUCHING.add_to_item,
             "adding": TOUCHING.adding,
             "call_free": TOUCHING.call_free,
             "call_of": TOUCHING.call_of,
@@ -161,9 +166,6 @@ TWINS = Twins(
             "iterate": TOUCHING.iterate,
             "later": TOUCHING.later,
             "later_call": TOUCHING.later_call,
-            "later_change": TOUCHING.later_change,
-            "later_count": TOUCHING.later_count,
-            "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
@@ -284,6 +286,17 @@ class Flow(Generic[P, R]):
         """As `resume`, inside the caller's event loop."""
         return await self._run(lambda: self.lanes(*arguments, **named), run_id)
 
+    def explain(self, lengths: Mapping[str, int] | None = None, /, **more: int) -> Explained:
+        """What overlaps in it, what waits and why, and how many calls it makes, as ``apxm explain`` says; nothing runs.
+        `lengths` say how many items lists have: ``label.explain(rows=500)``."""
+        from apxm.lanes.explaining.explanation import Given
+        from apxm.lanes.explaining.files import explained_flow
+        from apxm.lanes.explaining.text import Explained
+
+        function = self.function.__func__ if isinstance(self.function, types.MethodType) else self.function
+        assert isinstance(function, types.FunctionType)
+        return Explained(explained_flow(function, TWINS, Given({**(lengths or {}), **more})))
+
     def batch(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
     ) -> Result:
@@ -343,6 +356,19 @@ class Flow(Generic[P, R]):
             return to_the_end(running, f"{self.function.__name__}.{method}")
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # as in `_run`
+
+
+def marked(decorator: object, function: types.FunctionType, written: ast.expr) -> object | None:
+    """What a decorator of this package, as it is `written`, makes of a function that is only read; None for others."""
+    if decorator is flow:
+        unread = cast("Flow[..., Any]", object.__new__(Flow))  # a real one would be refused where its code is
+        functools.update_wrapper(unread, function)
+        unread.function = function
+        return unread
+    if decorator is step:
+        options = written.keywords if isinstance(written, ast.Call) else ()
+        return Step(function, any(isinstance(each.value, ast.Constant) and bool(each.value.value) for each in options))
+    return pure(function) if decorator is pure else None
 
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:
