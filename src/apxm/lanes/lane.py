@@ -24,9 +24,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
-from apxm.lanes.inner_loops import lift, put_back
 from apxm.lanes.items import Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
+from apxm.runtime.inner_loops import lift, put_back
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
