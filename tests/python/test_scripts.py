@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.python.scripts_running import SCRIPTS, Seen, ran
+from tests.python.scripts_running import NOTEBOOK, SCRIPTS, Seen, ran, ran_notebook, row
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "python.md").read_text().splitlines()
 SECONDS = {
     "agent": (43, 5),
     "classify": (32, 3),
-    "compare": (74, 4),
+    "compare": (74, 3),
     "debate": (60, 6),
     "evaluate": (44, 2),
     "evolve": (42, 6),
     "judge": (93.5, 7),
+    "labels": (38, 4),
     "pipeline": (65, 5),
     "refine": (49, 13),
     "summarize": (37, 7),
@@ -28,7 +32,15 @@ def test_a_script_looks_the_same_in_lanes(script: str) -> None:
     for name, wanted, found in zip(Seen._fields, alone.seen, lanes.seen, strict=True):
         assert found == wanted, name
     assert alone.seen.raised == ""
+    assert row(script, alone, lanes) in DOCUMENTED
     assert (alone.seconds, lanes.seconds) == SECONDS[script]
+
+
+def test_a_notebook_does() -> None:
+    alone, lanes = ran_notebook(lanes=False), ran_notebook(lanes=True)
+    assert lanes.seen == alone.seen
+    assert row(NOTEBOOK, alone, lanes) in DOCUMENTED
+    assert (alone.seconds, lanes.seconds) == SECONDS[NOTEBOOK]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -21,7 +21,6 @@ from greenlet import getcurrent
 from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, may_be_call, model_call
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.httpx_like import Body, WholeBody, error, fields_of, library_of, response, timeout_of
-from apxm.lanes.inner_loops import can_park
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.passing_on import TRANSPORTS, PassingOn
@@ -29,6 +28,7 @@ from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN, Asked, LaneRun, Site
 from apxm.lanes.simulated_sdk import SimulatedCall
 from apxm.runtime.handlers.http import HttpCall, answer_of
+from apxm.runtime.inner_loops import can_park
 
 _NOT_AGAIN = ("x-should-retry", "false")
 """What tells an SDK that a call which failed is not worth another attempt: those it was worth have been made."""

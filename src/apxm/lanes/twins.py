@@ -186,7 +186,7 @@ class Roles:
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
         self._first = code.co_varnames[0] if code.co_argcount else None
-        self._around = _class_of(function)
+        self.around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
         if self._asks(callee):
@@ -254,6 +254,13 @@ class Roles:
             return replace(looks, read=read)
         return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
 
+    def methods(self, callee: ast.Attribute) -> list[object]:
+        """What a method that is called may be, by the classes that are known."""
+        made = self._type_of(callee.value)
+        if made is not None and not is_users_class(made):
+            return []
+        return self._classes.named(callee.attr) if made is None else self._classes.of(made, callee.attr)
+
     def _one_of(self, table: object) -> Role:
         """One of the functions in a table of the module's is called."""
         values: list[object] = []
@@ -273,8 +280,8 @@ class Roles:
     def _type_of(self, expression: ast.expr) -> type | None:
         """The class of what an expression stands for, or one that this is derived from; None where nobody knows."""
         match expression:
-            case ast.Name(id=name) if name == self._first and isinstance(self._around, type):
-                return self._around
+            case ast.Name(id=name) if name == self._first and isinstance(self.around, type):
+                return self.around
             case ast.Name():
                 owner = self.found(expression)
                 return None if owner is MISSING else owner if isinstance(owner, type) else type(owner)
@@ -333,7 +340,7 @@ class Roles:
 
     def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
         """A method of which the user says something; what an object's other methods do is only known when it runs."""
-        made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        made = self.around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
         method = getattr(made, attribute, MISSING)
         return method if self._ours(method) is not None else MISSING
 
