@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,26 @@ def test_what_is_imported_later_is_met_too(endpoint: Endpoint, tmp_path: Path) -
     done = subprocess.run([sys.executable, script, endpoint.url], capture_output=True, text=True, check=False)
     assert done.stdout == "Simulated answer ef15eaf9: hello 1\n".replace("ef15eaf9", done.stdout[17:25]), done.stderr
     assert not endpoint.asked
+
+
+SCRIPT = """
+import sys
+import openai
+
+client = openai.OpenAI(base_url=sys.argv[1], api_key="any")
+for row in range(3):  # apxm: each
+    said = [{"role": "user", "content": f"{row}"}]
+    print(client.chat.completions.create(model="m", messages=said).choices[0].message.content)
+"""
+
+
+def test_an_unedited_script_runs_so(endpoint: Endpoint, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    endpoint.script = together(3)
+    command = [sys.executable, "-m", "apxm", "run", str(script), endpoint.url]
+    environment = {**os.environ, "APXM_JOURNAL_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.stdout == "said 0\nsaid 1\nsaid 2\n", done.stderr
+    assert done.returncode == 0
+    assert "journaled" in done.stderr
