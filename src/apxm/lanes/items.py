@@ -11,14 +11,15 @@ Undo = Callable[[], object]
 
 
 def parts_of(item: object) -> Iterator[object]:
-    """What can be changed of an item: itself, and what it holds."""
+    """What can be changed of an item: itself, and the containers that it holds. Other objects in it may be those of
+    other items, too."""
     if isinstance(item, tuple):
         for part in cast(tuple[object, ...], item):
             yield from parts_of(part)
         return
     if is_restorable(item):
         yield item
-        yield from filter(is_restorable, _held(item))
+        yield from (part for part in _held(item) if type(part) in CONTAINERS)
 
 
 def is_restorable(thing: object) -> bool:

@@ -245,6 +245,7 @@ class Lane:
         what belongs further outside."""
         opener = self.opener
         assert opener is not None
+        self.leave()
         if opener.has_turn:
             self._catch_up()
             return
@@ -254,7 +255,14 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-        opener.undo = {**self.undo, **opener.undo}
+
+    def leave(self) -> None:
+        """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around
+        it turns out not to begin."""
+        opener = self.opener
+        if self.undo and opener is not None and not opener.has_turn:
+            opener.undo = {**self.undo, **opener.undo}
+        self.undo = {}
 
     def _catch_up(self) -> None:
         """Does what it and the lanes around it have kept: it is the turn of all of them."""
@@ -345,6 +353,7 @@ class EachRun:
         "_before",
         "_body",
         "_closing",
+        "_items",
         "_lanes",
         "_most",
         "_opening",
@@ -391,6 +400,8 @@ class EachRun:
         self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
+        self._items: set[int] = set()
+        """The objects that belong to the items of open lanes, by `id`."""
         self._lanes: dict[int, Lane] = {}
         """Those that are open or have yet to end, by index."""
         self._waiting: dict[Lane, list[Lane]] = {}
@@ -428,21 +439,28 @@ class EachRun:
         hub = self.opener.hub
         while not self._closing:
             if len(self._lanes) >= self._most:
-                if self.opener.loop is not None:
-                    self.opener.in_head = False  # lanes that open later are not in front of those of other loops
-                hub.wait_for(self)
+                self._wait_to_open()
                 continue
             try:
                 item = next(items)
             except StopIteration:
                 return
-            own = None if any(item is lane.item for lane in self._lanes.values()) else item
-            lane = Lane(hub, self._main(item), self, self.opened, own)
+            while not self._closing and self._items.intersection(map(id, parts_of(item))):
+                self._wait_to_open()  # an open lane has the same object
+            if self._closing:
+                return
+            self._items.update(map(id, parts_of(item)))
+            lane = Lane(hub, self._main(item), self, self.opened, item)
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
                 self.first = lane
             hub.open(lane)
+
+    def _wait_to_open(self) -> None:
+        if self.opener.loop is not None:
+            self.opener.in_head = False  # lanes that open later are not in front of those of other loops
+        self.opener.hub.wait_for(self)
 
     def _main(self, item: Any) -> Callable[[Lane], None]:
         def main(lane: Lane) -> None:
@@ -498,6 +516,8 @@ class EachRun:
         index = -1 if self.first is None else self.first.index
         while (lane := self._lanes.get(index)) is not None and lane.over:
             del self._lanes[index]
+            self._items.difference_update(map(id, parts_of(lane.item)))
+            lane.leave()
             self._come_behind(lane)
             index += 1
         self.first = self._lanes.get(index)
