@@ -6,8 +6,12 @@ import random
 from textwrap import indent
 
 PRELUDE = """\
-import random
+import collections
+import contextlib
+import dataclasses
+import io
 import json
+import random
 from apxm.lanes.flow import each, flow
 from apxm.lanes.asking import ask
 
@@ -36,6 +40,92 @@ def noting(text):
 
 def drawing(text):
     return text + str(random.randrange(10))
+
+
+def counted(text):
+    global hits
+    hits += 1
+    return ask("n " + text)
+
+
+def passed(thing):
+    return thing
+
+
+@contextlib.contextmanager
+def noted(text):
+    tally["in"] = tally.get("in", 0) + 1
+    try:
+        yield text + "~"
+    finally:
+        seen.append("out " + text)
+
+
+def parts(text):
+    yield text
+    yield ask("part " + text)
+    yield text + "."
+
+
+class Base:
+    label = "base"
+
+    def __init__(self, name):
+        self.name = name
+        self.done = 0
+        self.kinds = collections.Counter()
+        self.best = ""
+        self.log = []
+
+    def __repr__(self):
+        return self.name
+
+    @property
+    def state(self):
+        return f"{self.done} {self.best}"
+
+    def run(self, text):
+        answer = ask(f"{self.label} {self.name} {text}")
+        self.kinds[answer[:1]] += 1
+        self.count(answer)
+        return answer
+
+    def count(self, answer):
+        self.done += 1
+
+    def note(self, text):
+        if text > self.best:
+            self.best = text
+        self.log.append(text)
+        return len(self.log)
+
+
+class Louder(Base):
+    label = "louder"
+
+    def count(self, answer):
+        self.done += 2
+        self.best = max(self.best, answer)
+
+
+@dataclasses.dataclass
+class Row:
+    number: int
+    text: str = ""
+    tags: list = dataclasses.field(default_factory=list)
+
+    def __str__(self):
+        return str(self.number)
+
+    def __eq__(self, other):
+        return self.number == other
+
+    def tag(self, text):
+        self.tags.append(text)
+        return self
+
+
+HANDLERS = {"0": plain, "1": asking, "2": noting}
 
 
 class Box:
@@ -68,17 +158,35 @@ class Drawn:
             "total = 0",
             "last = None",
             "shared = Box('shared')",
+            "stages = [Base('one'), Louder('two')]",
+            "stage = stages[1]",
+            "best = ''",
+            "book = io.StringIO()",
+            "counts = {}",
+            "def remember(text):",
+            "    nonlocal total",
+            "    total += 1",
+            "    found[text] = total",
+            "    return total",
             "rng = iter(range(1000))",
         ]
         if self._chance(0.3):
             lines += ["p = ask('p')", "q = ask('q')", "results.append(p + q)"]
         for _ in range(self._random.choice((1, 1, 2))):
-            lines += self._loop("rows", [], outer=True)
+            lines += self._loop(self._random.choice(("rows", "rows", "items")), [], outer=True)
         lines += [
             "print(total, last)",
-            "return results, found, total, last, shared.got, list(seen), dict(tally), hits, next(rng)",
+            "told = [(s.name, s.state, s.log, sorted(s.kinds.items())) for s in stages]",
+            "of_items = [(i.number, i.text, i.tags) for i in items]",
+            "state = results, found, total, last, shared.got, list(seen), dict(tally), hits, next(rng)",
+            "return state, told, best, counts, book.getvalue(), of_items",
         ]
-        return PRELUDE + "\n@flow\ndef main(rows):\n" + indent("\n".join(lines), "    ") + "\n"
+        return (
+            PRELUDE
+            + "\n@flow\ndef main(rows):\n    items = [Row(k) for k in rows]\n"
+            + indent("\n".join(lines), "    ")
+            + "\n"
+        )
 
     def _chance(self, share: float) -> bool:
         return self._random.random() < share
@@ -92,8 +200,17 @@ class Drawn:
         lookahead = self._random.choice(("", "", "", ", lookahead=2"))
         body = self._head(item)
         names = [f"str({item})", *texts]
+        if items == "items" and self._chance(0.8):
+            body += [self._random.choice((f"{item}.text = ask('i ' + str({item}))", f"{item}.tag('t').text += '.'"))]
         body += self._statements(names, self._random.randrange(2, 6), in_loop=True)
-        head = f"for {item} in each({items}{lookahead}):"
+        around = self._random.choice(("", "", "", "", "passed"))
+        head = (
+            f"for {item} in {around}(each({items}{lookahead})):"
+            if around
+            else f"for {item} in each({items}{lookahead}):"
+        )
+        if items == "items":
+            texts = [*texts, f"{item}.text", f"str({item}.tags)"]
         ending = ["else:", "    print('all')"] if self._chance(0.1) else []
         del outer
         return [head, *(f"    {line}" for line in body), *ending]
@@ -186,8 +303,8 @@ class Drawn:
             name = self._name()
             texts.append(f"str({name})")
             return [f"{name} = []", f"{name}.append({text})", f"{name} += [1]"]
-        if pick < 0.75:
-            return [f"last = {text}"]
+        if pick < 0.75 or self._chance(0.3):
+            return self._richer(texts, text)
         if pick < 0.77 and in_loop:
             left = self._random.choice(("continue", "break", "return results", "continue"))
             return [f"if {text}.endswith('{self._random.choice('0123456789abcdef')}'): {left}"]
@@ -216,6 +333,46 @@ class Drawn:
                 )
             )
         ]
+
+    def _richer(self, texts: list[str], text: str) -> list[str]:
+        """What uses attributes, closures, context managers, generators and files."""
+        name = self._name()
+        found = self._random.choice(
+            (
+                [f"last = {text}"],
+                [f"{name} = stage.run({text})"],
+                [f"for s in stages: {name} = s.run({text})"],
+                [f"{name} = [s.run({text}) for s in stages][0]"],
+                [f"{name} = stage.note({text})"],
+                [f"stage.note({text})"],
+                [f"{name} = stage.state"],
+                [f"{name} = stages[0].best + str(stages[0].done)"],
+                [f"stage.done += len({text})"],
+                ["stage.done += 1"],
+                [f"stages[0].kinds.update([{text}[:1]])"],
+                [f"{name} = Louder({text})", f"{name}.run('own')", f"results.append({name}.state)"],
+                [f"{name} = counted({text})"],
+                [f"with noted({text}) as {name}:", f"    {name} = ask({name})"],
+                [f"with noted({text}):", f"    results.append({text})"],
+                [f"{name} = ' '.join(parts({text}))"],
+                [f"for {name} in parts({text}):", f"    print({name})"],
+                [f"{name} = remember({text})"],
+                [f"remember({text})"],
+                [f"best = max(best, {text})"],
+                [f"if {text} > best:", f"    best = {text}", "    print('best', best)"],
+                [f"counts[{text}[:1]] = counts.get({text}[:1], 0) + 1"],
+                [f"book.write({text})"],
+                [f"print({text}, file=book)"],
+                [f"{name} = HANDLERS[str(len({text}) % 3)]({text})"],
+                [f"{name} = (lambda t: ask('l ' + t + str(len(results))))({text})"],
+                [f"{name} = [ask('k ' + {text} + x) for x in each(['x', 'y']) if x < {text}[-1:]]"],
+                [f"{name} = max(stages, key=lambda s: s.done).name"],
+                ["del results[:0]"],
+            )
+        )
+        if f"{name} = " in found[0] or f" as {name}:" in found[0]:
+            texts.append(f"str({name})")
+        return found
 
     def _prompt(self, text: str) -> str:
         return self._random.choice((f"f'q {{{text}}}'" if "'" not in text else f"'q ' + {text}", f"{text} + '?'"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import linecache
 import sys
+import types
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -17,9 +19,10 @@ def loaded(source: str, name: str) -> dict[str, Any]:
     """The names of a module with that source, which tracebacks and twins find."""
     file = f"/drawn/{name}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module: dict[str, Any] = {"__name__": name}
-    exec(compile(source, file, "exec"), module)
-    return module
+    module = types.ModuleType(name)
+    with patch.dict(sys.modules, {name: module}):  # where classes look for it
+        exec(compile(source, file, "exec"), vars(module))
+    return vars(module)
 
 
 def check(seed: int) -> str:

@@ -7,28 +7,69 @@ from typing import Annotated
 import typer
 
 from apxm.cli import exits
-from apxm.cli.inputs import refuse_artifact
-from apxm.cli.options import JSON
+from apxm.cli.inputs import is_script, refuse_artifact
+from apxm.cli.options import JSON, Each
 from apxm.cli.output import write
+from apxm.cli.script_arguments import takes_scripts
 from apxm.cli.terminal import note, show_diagnostics, show_error
 from apxm.errors import SourceError, UsageError
 from apxm.reports.summary import count
 from apxm.source import Diagnostic
 
 
+@takes_scripts
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE.ais…", help="The sources to check.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…",
+            help="The sources to check; or, with --equal, a script of Python and what it is given.",
+            show_default=False,
+        ),
+    ],
+    equal: Annotated[
+        bool,
+        typer.Option(
+            "--equal", help="Run a script line by line and overlapped, on a simulated model, and compare the two."
+        ),
+    ] = False,
+    each: Each = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Of --equal: draws answers and latencies.")
+    ] = None,
+    schedules: Annotated[
+        int | None,
+        typer.Option("--schedules", min=1, metavar="N", help="Of --equal: how many orders are tried; 3."),
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", metavar="S", help="Of --equal: the most that a run may take; 120.")
+    ] = None,
     json: JSON = False,
 ) -> None:
-    """Report all errors and warnings of source files.
+    """Report all errors and warnings of source files; nothing is compiled or run.
 
-    Nothing is compiled or run.
+    With --equal, say whether anybody could tell a script of Python from itself overlapped. What stands behind a script
+    is given to it.
 
     \b
     Examples:
       apxm check workflow.ais
       apxm check *.ais --json
+      apxm check --equal --each label.py:12 label.py rows.jsonl
     """
+    of_equal = {"--each": each, "--seed": seed, "--schedules": schedules, "--timeout": timeout_s}
+    if equal:
+        from apxm.cli.check_equal import check_equal
+
+        check_equal(files, each or (), seed or 0, schedules or 3, 120.0 if timeout_s is None else timeout_s, json)
+    if given := [option for option, value in of_equal.items() if value is not None]:
+        raise UsageError(f"{given[0]} is for --equal, which compares the runs of a script")
+    if is_script(files[0]):
+        raise UsageError(
+            "this is a script of Python, of which there are no errors to report before it runs",
+            where=files[0],
+            hint=f"`apxm check --equal {files[0]}` compares its runs line by line and overlapped",
+        )
     from apxm.compiler.check import check_source
     from apxm.language.parser import read_source
 

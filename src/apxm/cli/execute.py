@@ -67,12 +67,7 @@ def run(
         ),
     ],
     inputs: o.Inputs,
-    each: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--each", metavar="FILE.py:LINE", help="The loop there is promised to be independent; repeatable."
-        ),
-    ] = None,
+    each: o.Each = None,
     *,
     new: o.NewRun,
     shown: o.AnyRun,

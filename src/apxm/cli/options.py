@@ -93,6 +93,10 @@ JournalDir = Annotated[
     str | None,
     typer.Option("--journal-dir", metavar="DIR", help="The folder of the journals; default: the user's own."),
 ]
+Each = Annotated[
+    list[str] | None,
+    typer.Option("--each", metavar="FILE.py:LINE", help="The loop there is promised to be independent; repeatable."),
+]
 RunId = Annotated[
     str,
     typer.Argument(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import operator
 import pickle
 import sys
 import types
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
 from apxm.lanes.batch import each_input, refuse
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
-from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned
-from apxm.lanes.marks import PURE, Step, thread
+from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
+from apxm.lanes.marks import PURE, Step, pure, step, thread
 from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
@@ -25,6 +26,9 @@ from apxm.lanes.running import part, run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
 from apxm.session import Result
+
+if TYPE_CHECKING:
+    from apxm.lanes.explaining.text import Explained
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -46,10 +50,10 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         self.lookahead = lookahead
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self.items)
+        return HERE.iterate(self.items)
 
 
-def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool) -> object:
+def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
     """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
     lane = LANE.get()
     if lane is None:
@@ -57,7 +61,7 @@ def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, dra
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
-    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late).run(iter(items))
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
 
 
 def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
@@ -68,7 +72,7 @@ def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
     return None
 
 
-def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> list[Any]:
+def _gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: Rules) -> list[Any]:
     """What `body` gives for all items, each a list, in their order."""
     lane = LANE.get()
     if lane is None:
@@ -80,7 +84,7 @@ def _gather(items: each[Any], body: types.FunctionType, draws_late: bool) -> lis
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late).run(enumerate(items))
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]
 
 
@@ -151,29 +155,36 @@ TWINS = Twins(
             "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
-            "call_at_turn": TOUCHING.call_at_turn,
+            "add_to_item": TOUCHING.add_to_item,
+            "adding": TOUCHING.adding,
             "call_free": TOUCHING.call_free,
+            "call_of": TOUCHING.call_of,
+            "count": TOUCHING.count,
             "end": _end,
             "gather": _gather,
             "isinstance": isinstance,
             "iterate": TOUCHING.iterate,
             "later": TOUCHING.later,
             "later_call": TOUCHING.later_call,
-            "later_change": TOUCHING.later_change,
-            "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
             "made_set": set,
             "manage": TOUCHING.manage,
             "own": TOUCHING.own,
+            "reading": TOUCHING.reading,
+            "reads": TOUCHING.reads,
+            "set_attribute": TOUCHING.set_attribute,
+            "set_item": TOUCHING.set_item,
+            "setting": TOUCHING.setting,
             "Returned": Returned,
             "run_each": _run_each,
             "touch": TOUCHING.touch,
             "turn": TOUCHING.turn,
             "turn_of": TOUCHING.turn_of,
             **{
-                f"i{name}": getattr(operator, f"i{method}")
+                f"{kind}{name}": getattr(operator, f"__{kind}{method}__")
+                for kind in ("", "i")
                 for name, method in {
                     "add": "add", "sub": "sub", "mult": "mul", "div": "truediv", "floordiv": "floordiv", "mod": "mod",
                     "pow": "pow", "lshift": "lshift", "rshift": "rshift", "bitor": "or", "bitand": "and",
@@ -240,7 +251,7 @@ class Flow(Generic[P, R]):
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Runs it, and gives what it returns; inside of another flow it is part of that one's run."""
         if LANE.get() is not None:
-            return self.lanes(*arguments, **named)
+            return self._in_lane(*arguments, **named)
         return self.run(*arguments, **named).value  # type: ignore[return-value]  # a run keeps it as it is
 
     def run(self, *arguments: P.args, **named: P.kwargs) -> Result:
@@ -248,7 +259,7 @@ class Flow(Generic[P, R]):
         event loop. In a lane, as in a script that `apxm run` runs, it is part of the run of that."""
         if LANE.get() is not None:
             return self._part(*arguments, **named)
-        return self._to_the_end(self.run_async(*arguments, **named), "run")
+        return self._to_the_end(self._run(lambda: self.lanes(*arguments, **named), shows=True), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
@@ -257,16 +268,34 @@ class Flow(Generic[P, R]):
         return await self._run(lambda: self.lanes(*arguments, **named))
 
     def _part(self, *arguments: P.args, **named: P.kwargs) -> Result:
-        return part(lambda: self.lanes(*arguments, **named), self.function.__qualname__, self._options)
+        return part(lambda: self._in_lane(*arguments, **named), self.function.__qualname__, self._options)
+
+    def _in_lane(self, *arguments: P.args, **named: P.kwargs) -> R:
+        value = self.lanes(*arguments, **named)
+        if HERE.returned is not None:
+            HERE.returned(self.function.__qualname__, value)
+        return value
 
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was
         answered is not asked again. Raises `JournalError` where it asks something else than it did."""
-        return self._to_the_end(self.resume_async(run_id, *arguments, **named), "resume")
+        running = self._run(lambda: self.lanes(*arguments, **named), run_id, shows=True)
+        return self._to_the_end(running, "resume")
 
     async def resume_async(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `resume`, inside the caller's event loop."""
         return await self._run(lambda: self.lanes(*arguments, **named), run_id)
+
+    def explain(self, lengths: Mapping[str, int] | None = None, /, **more: int) -> Explained:
+        """What overlaps in it, what waits and why, and how many calls it makes, as ``apxm explain`` says; nothing runs.
+        `lengths` say how many items lists have: ``label.explain(rows=500)``."""
+        from apxm.lanes.explaining.explanation import Given
+        from apxm.lanes.explaining.files import explained_flow
+        from apxm.lanes.explaining.text import Explained
+
+        function = self.function.__func__ if isinstance(self.function, types.MethodType) else self.function
+        assert isinstance(function, types.FunctionType)
+        return Explained(explained_flow(function, TWINS, Given({**(lengths or {}), **more})))
 
     def batch(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
@@ -278,40 +307,47 @@ class Flow(Generic[P, R]):
         end `BatchFailed` is raised, which has all values, or with `return_exceptions` the exceptions stand among them.
         `resume` goes on with an earlier batch of the same inputs: those that failed are called again.
         """
-        return self._to_the_end(
-            self.batch_async(*inputs, return_exceptions=return_exceptions, resume=resume, **named), "batch"
-        )
+        main = self._batch(inputs, named, return_exceptions)
+        if LANE.get() is not None:
+            return part(main, self._batch_name, self._options)
+        return self._to_the_end(self._run(main, resume, batch=True, shows=True), "batch")
 
     async def batch_async(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
     ) -> Result:
         """As `batch`, inside the caller's event loop."""
-        name = f"{self.function.__qualname__}.batch"
+        main = self._batch(inputs, named, return_exceptions)
+        if LANE.get() is not None:
+            return part(main, self._batch_name, self._options)
+        return await self._run(main, resume, batch=True)
+
+    @property
+    def _batch_name(self) -> str:
+        return f"{self.function.__qualname__}.batch"
+
+    def _batch(
+        self, inputs: Sequence[Iterable[Any]], named: dict[str, Any], return_exceptions: bool
+    ) -> Callable[[], list[Any]]:
+        """What a batch does. Raises `UsageError` for what are no inputs."""
         refuse(inputs, self.function.__name__)
 
         def clean(error: Exception) -> Exception:
             return error.with_traceback(users(error.__traceback__))
 
-        def main() -> list[R]:
+        def main() -> list[Any]:
             most = MOST_OPEN if HERE.overlap else 1
-            return each_input(
-                self.lanes, inputs, named, clean, return_exceptions=return_exceptions, most_open=most
-            )  # fmt: skip
+            return each_input(self.lanes, inputs, named, clean, most, return_exceptions=return_exceptions)
 
-        if LANE.get() is not None:
-            return part(main, name, self._options)
-        return await self._run(main, resume, name, "batch(…, resume={run!r})")
+        return main
 
     async def _run(
-        self,
-        main: Callable[[], object],
-        earlier: str | None = None,
-        name: str | None = None,
-        again: str = "resume({run!r}, …)",
+        self, main: Callable[[], object], earlier: str | None = None, *, batch: bool = False, shows: bool = False
     ) -> Result:
-        code, own = self.function.__code__, self.function.__qualname__
+        """`shows` says that somebody waits for it, who may be shown how far it is."""
+        file, own = self.function.__code__.co_filename, self.function.__qualname__
+        name, again = (self._batch_name, "batch(…, resume={run!r})") if batch else (own, "resume({run!r}, …)")
         try:
-            return await run_flow(main, name or own, code.co_filename, self._options, earlier, f"{own}.{again}")
+            return await run_flow(main, name, file, self._options, earlier, f"{own}.{again}", shows=shows)
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
 
@@ -320,6 +356,19 @@ class Flow(Generic[P, R]):
             return to_the_end(running, f"{self.function.__name__}.{method}")
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # as in `_run`
+
+
+def marked(decorator: object, function: types.FunctionType, written: ast.expr) -> object | None:
+    """What a decorator of this package, as it is `written`, makes of a function that is only read; None for others."""
+    if decorator is flow:
+        unread = cast("Flow[..., Any]", object.__new__(Flow))  # a real one would be refused where its code is
+        functools.update_wrapper(unread, function)
+        unread.function = function
+        return unread
+    if decorator is step:
+        options = written.keywords if isinstance(written, ast.Call) else ()
+        return Step(function, any(isinstance(each.value, ast.Constant) and bool(each.value.value) for each in options))
+    return pure(function) if decorator is pure else None
 
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:

@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
+from functools import partial
 from traceback import print_exception
 from types import CodeType
 from typing import Any, NamedTuple, NoReturn
@@ -23,8 +24,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
-from apxm.lanes.inner_loops import lift, put_back
+from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
+from apxm.runtime.inner_loops import lift, put_back
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -51,19 +53,35 @@ class Lane:
         "greenlet",
         "hub",
         "in_head",
+        "in_line",
         "index",
         "loop",
         "over",
         "owned",
+        "parts",
         "pending",
-        "written",
+        "undo",
     )
 
-    def __init__(self, hub: Hub, main: Callable[[Lane], object], loop: EachRun | None = None, index: int = 0) -> None:
-        """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0."""
+    def __init__(
+        self,
+        hub: Hub,
+        main: Callable[[Lane], object],
+        loop: EachRun | None = None,
+        index: int = 0,
+        parts: Parts = NO_PARTS,
+    ) -> None:
+        """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0, and
+        `parts` is what belongs to it from there on."""
         self.hub = hub
         self.loop = loop
         self.index = index
+        self.parts = parts
+        """What can be changed of its item, by `id`."""
+        self.in_line = False
+        """Whether it has begun a line on standard error, and not ended it."""
+        self.undo: dict[int, Undo] = {}
+        """What makes what it changed of its item what it was, by `id`."""
         self.in_head = True
         """Whether it has not called a model yet: so far, the lanes of a loop run one after the other, in order."""
         self.cancelled = False
@@ -71,9 +89,7 @@ class Lane:
         self.owned: dict[int, object] = {}
         """The objects that were made in it, by `id`; it holds them, so that no other object gets the same."""
         self.effects: list[Effect] = []
-        """What waits for its turn, in order."""
-        self.written: list[str] = []
-        """What it wrote to standard output before its turn."""
+        """What waits for its turn, in order; what it wrote to standard output is among that."""
         self.before: tuple[int, ...] = () if loop is None else loop.opener.frontier
         """The operations of the run that its next one comes behind."""
         self.ended: tuple[int, ...] = ()
@@ -83,13 +99,14 @@ class Lane:
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
-        def begin(_outcome: object) -> object:
-            return main(self)
-
-        self.greenlet = greenlet(begin, hub.greenlet)
+        self.greenlet = greenlet(partial(self.begin, main), hub.greenlet)
         context = copy_context()
         context.run(LANE.set, self)
         self.greenlet.gr_context = context
+
+    def begin(self, main: Callable[[Lane], object], _outcome: object) -> object:
+        """The first function in its greenlet."""
+        return main(self)
 
     @property
     def opener(self) -> Lane | None:
@@ -105,6 +122,11 @@ class Lane:
         if loop is None or loop.code is not code:
             return self.path_prefix + place
         return f"{loop.prefix}{place}{loop.indices}[{self.index}]"
+
+    @property
+    def name(self) -> str:
+        """The path of its iteration, such as ``label:7[17]``; empty for the flow."""
+        return self.path_prefix.removesuffix("/")
 
     @property
     def path_prefix(self) -> str:
@@ -146,9 +168,8 @@ class Lane:
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
         turn is done."""
-        self.cancelled = True
+        self.cancelled = not self.over
         self.effects.clear()
-        self.written.clear()
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
@@ -158,6 +179,8 @@ class Lane:
             finally:
                 put_back(marks)
         self.over = True
+        for undo in reversed(self.undo.values()):
+            undo()
 
     def left(self, outcome: object) -> None:
         """The code that it runs has come to an end, and gave or raised `outcome`."""
@@ -216,17 +239,14 @@ class Lane:
 
     def write(self, text: str) -> None:
         """Writes to standard output, at its turn."""
-        if self.has_turn:
-            self._catch_up()
-            self.hub.write(text)
-        else:
-            self.written.append(text)
+        self.later(None, self.hub.write, text)
 
     def settle(self) -> None:
         """Its turn among the lanes of its loop has come: does what was kept for that, and leaves to the lane around it
         what belongs further outside."""
         opener = self.opener
         assert opener is not None
+        self.leave()
         if opener.has_turn:
             self._catch_up()
             return
@@ -236,8 +256,14 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-        opener.written += self.written
-        self.written.clear()
+
+    def leave(self) -> None:
+        """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around
+        it turns out not to begin."""
+        opener = self.opener
+        if self.undo and opener is not None and not opener.has_turn:
+            opener.undo = {**self.undo, **opener.undo}
+        self.undo = {}
 
     def _catch_up(self) -> None:
         """Does what it and the lanes around it have kept: it is the turn of all of them."""
@@ -245,9 +271,6 @@ class Lane:
             effects, lane.effects = lane.effects, []
             for effect in effects:
                 effect.function(*effect.arguments)
-            for text in lane.written:
-                self.hub.write(text)
-            lane.written.clear()
 
     # --- what belongs to it ----------------------------------------------------------------------------------------
 
@@ -264,16 +287,52 @@ class Lane:
         """The lane in which an object was made, this one or one around it; None where nobody knows."""
         lane: Lane | None = self
         while lane is not None:
-            if id(thing) in lane.owned:
+            if id(thing) in lane.owned or id(thing) in lane.parts:
                 return lane
             lane = lane.opener
         return None
+
+    def owns(self, thing: object) -> bool:
+        """Whether it may change `thing` at once: it was made here, or is its item, or a part of that."""
+        if self.owner_of(thing) is not self:
+            return False
+        if id(thing) not in self.owned and id(thing) not in self.undo and not self.has_turn:
+            self.undo[id(thing)] = keeping(thing)
+        return True
+
+    # --- rules -----------------------------------------------------------------------------------------------------
+
+    def rule(self, place: str, owner: Lane | None = None) -> str | None:
+        """What holds here for a place, such as ``.stats``, by the loops inside `owner`, a lane around this one:
+        ``turn``, ``later`` or ``free``; None where nobody knows."""
+        found, lane = "free", self
+        while lane.loop is not None and lane is not owner:
+            rule = lane.loop.rules.get(place)
+            if rule is None or rule == "turn":
+                return rule
+            if rule == "later":
+                found = rule
+            lane = lane.loop.opener
+        return found
+
+    def waits_to_read(self, place: str, owner: Lane | None = None) -> bool:
+        """Whether an iteration before it may still change a place that it is to read."""
+        lane: Lane = self
+        while lane.loop is not None and lane is not owner:
+            if lane.loop.rules.get(place) == "turn":
+                return True
+            lane = lane.loop.opener
+        return False
 
 
 MOST_OPEN = 4096
 """The most lanes of one loop that are open at once."""
 _MANY = 8
 """With more operations than this in front of it, an operation names one join instead."""
+
+
+Rules = tuple[tuple[str, str], ...]
+"""What holds for places in a loop, as `Lane.rule` says it."""
 
 
 class Broke(NamedTuple):
@@ -293,6 +352,7 @@ class EachRun:
         "_before",
         "_body",
         "_closing",
+        "_items",
         "_lanes",
         "_most",
         "_opening",
@@ -306,6 +366,7 @@ class EachRun:
         "opener",
         "place",
         "prefix",
+        "rules",
     )
 
     def __init__(
@@ -317,12 +378,15 @@ class EachRun:
         code: CodeType,
         most_open: int,
         draws_late: bool = False,
+        rules: Rules = (),
     ) -> None:
         """The loop at `place`, such as ``label:7``, in the code `around`. `body`, which runs `code`, is called with
         each item, and gives None, `Broke` or `Returned`; at most `most_open` lanes are open at once."""
         self.opener = opener
         self.code = code
         self.draws_late = draws_late
+        self.rules = dict(rules)
+        """Those of attributes, and of names of modules."""
         self.place = place
         loop = opener.loop
         inside = loop is not None and loop.code is around
@@ -335,6 +399,8 @@ class EachRun:
         self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
+        self._items: set[int] = set()
+        """The objects that belong to the items of open lanes, by `id`."""
         self._lanes: dict[int, Lane] = {}
         """Those that are open or have yet to end, by index."""
         self._waiting: dict[Lane, list[Lane]] = {}
@@ -372,20 +438,29 @@ class EachRun:
         hub = self.opener.hub
         while not self._closing:
             if len(self._lanes) >= self._most:
-                if self.opener.loop is not None:
-                    self.opener.in_head = False  # lanes that open later are not in front of those of other loops
-                hub.wait_for(self)
+                self._wait_to_open()
                 continue
             try:
                 item = next(items)
             except StopIteration:
                 return
-            lane = Lane(hub, self._main(item), self, self.opened)
+            parts = parts_of(item)
+            while not self._closing and not self._items.isdisjoint(parts):
+                self._wait_to_open()  # an open lane has the same object
+            if self._closing:
+                return
+            self._items.update(parts)
+            lane = Lane(hub, self._main(item), self, self.opened, parts)
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
                 self.first = lane
             hub.open(lane)
+
+    def _wait_to_open(self) -> None:
+        if self.opener.loop is not None:
+            self.opener.in_head = False  # lanes that open later are not in front of those of other loops
+        self.opener.hub.wait_for(self)
 
     def _main(self, item: Any) -> Callable[[Lane], None]:
         def main(lane: Lane) -> None:
@@ -409,7 +484,7 @@ class EachRun:
         if outcome is not None:
             self._closing = True
         lane.in_head = False
-        if outcome is not None or lane.effects or lane.written:
+        if outcome is not None or lane.effects:
             try:
                 self.take_turn(lane, lane)
             except GreenletExit:
@@ -441,6 +516,8 @@ class EachRun:
         index = -1 if self.first is None else self.first.index
         while (lane := self._lanes.get(index)) is not None and lane.over:
             del self._lanes[index]
+            self._items.difference_update(lane.parts)
+            lane.leave()
             self._come_behind(lane)
             index += 1
         self.first = self._lanes.get(index)
@@ -473,9 +550,11 @@ class Hub:
         give_up: Callable[[Lane], None],
         abort: Callable[[BaseException], None],
         stopped: Callable[[], bool],
+        held_up: Callable[[str, int, str], None],
     ) -> None:
         """`write` writes to the run's standard output; `join` makes one operation of several that come before it;
-        `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
+        `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end;
+        `held_up` is told of a place, such as ``label:9[17]``, that let nobody else go on for so many ns, at a line."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
         self.hooks = sys.get_asyncgen_hooks()
@@ -486,6 +565,9 @@ class Hub:
         self.ready: deque[tuple[Lane, object]] = deque()
         """The lanes that can go on, with what they are resumed with."""
         self._stopped = stopped
+        self.held_up = held_up
+        self.resumed = 0
+        """How often lanes were resumed."""
         self.outside = 0
         """How many lanes wait for something that is no call: a time, a thread."""
         self._waiting: dict[EachRun, Lane] = {}
@@ -506,6 +588,7 @@ class Hub:
             while ready and not self._stopped():
                 lane, outcome = ready.popleft()
                 if not lane.over:
+                    self.resumed += 1
                     lane.resume(outcome)
         finally:
             put_back(marks)

@@ -18,14 +18,15 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
 
 from apxm.errors import UsageError
+from apxm.lanes.captured import Around
 from apxm.lanes.flow import TWINS, each
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE
 from apxm.lanes.promises import BEHIND, EACH, HERE, Loop, loops_in, promised
 from apxm.lanes.rewriting.nodes import PREFIX, at, load
-from apxm.lanes.roles import UNKNOWN
+from apxm.lanes.roles import Unknowing
 from apxm.lanes.scopes import bound_names, declared, free_loads
-from apxm.lanes.uses import Around, uses_in
+from apxm.lanes.uses import uses_in
 
 _LANES = f"{PREFIX}lanes"
 _LEFT = f"{PREFIX}left"
@@ -132,7 +133,7 @@ def _names_of_iterations(tree: ast.Module, statement: ast.stmt, loops: Sequence[
     for loop in loops:
         if isinstance(loop.node, ast.For):
             parts = [loop.node.target, *loop.node.body]
-            _, own, _ = uses_in(loop.node.body, loop.node.target, lambda _: UNKNOWN, set(), Around())
+            _, own, _ = uses_in(loop.node.body, loop.node.target, Unknowing(), set(), Around())
             found |= own
             inside |= {id(each) for part in parts for each in ast.walk(part)}
     outside = {

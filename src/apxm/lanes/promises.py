@@ -7,10 +7,10 @@ import importlib.util
 import io
 import os
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apxm.errors import UsageError
 from apxm.lanes.rewriting.nodes import PREFIX, at, load
@@ -151,6 +151,10 @@ class _Process:
     promises = Promises()
     overlap = True
     """Whether flows and promised loops overlap."""
+    iterate: Callable[[Iterable[Any]], Iterator[Any]] = iter
+    """What plain iteration over `each` is."""
+    returned: Callable[[str, object], object] | None = None
+    """Told of what each flow returns that is called in a lane, and of its name."""
 
 
 HERE = _Process()

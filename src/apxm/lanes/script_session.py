@@ -27,6 +27,10 @@ class ScriptSession(LaneSession):
     script: Script
     kind: type[LaneRun] = ScriptRun
 
+    @property
+    def may_ask_anybody(self) -> bool:
+        return True  # by whatever SDK it imports
+
     @classmethod
     def of(
         cls,
@@ -38,6 +42,7 @@ class ScriptSession(LaneSession):
         begun: float,
         recorder: Recorder | None = None,
         as_changed: bool = False,
+        kind: type[ScriptRun] = ScriptRun,
     ) -> ScriptSession:
         """The run of a script; `recorder` is the journal of a run that goes on."""
         grown = Grown(MAIN, script.file, "script")
@@ -45,5 +50,5 @@ class ScriptSession(LaneSession):
             LoadedProgram(grown.program), grown.flow, list(script.arguments), told, pool,
             tools=tools, run_id=new_run_id(time()) if recorder is None else recorder.run_id, recorder=recorder,
             begun=begun, grown=grown, main=script.run, as_changed=as_changed, noted={"script": script.noted},
-            script=script,
+            script=script, kind=kind,
         )  # fmt: skip

@@ -5,8 +5,6 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 
 from __future__ import annotations
 
-import operator
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +13,16 @@ from typing import Any, TypeVar, cast
 
 from apxm.lanes.known import CONTAINERS, ONLY_ADDS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
-from apxm.lanes.standing_in import SLEEP, LaneOutput
+from apxm.lanes.methods import runs_in_lanes
+from apxm.lanes.roles import MAKERS
+from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
 
 T = TypeVar("T")
 Function = Callable[..., Any]
+
+
+Where = str | int | None
+"""A place that a run has a rule for; or how many loops around belongs what is only added to, None if nobody knows."""
 
 
 class Touching:
@@ -45,7 +49,7 @@ class Touching:
                 return _owning(lane, function)
             case Known.ITS_OWN:
                 owner: object = getattr(function, "__self__", None)
-                return function if lane.owner_of(owner) is lane else _at_turn(lane, function)
+                return function if lane.owns(owner) else _at_turn(lane, function)
             case Known.ITS_FIRST:
                 return _changing_first(lane, function)
             case Known.DRAWS:
@@ -81,12 +85,9 @@ class Touching:
     def manage(self, manager: Any) -> Any:
         """A context manager whose methods are called as lanes call them."""
         lane = LANE.get()
-        return manager if lane is None or lane.loop is None else _Managed(self, manager)
-
-    def call_at_turn(self, function: Function) -> Function:
-        """As `call`, where the function uses what iterations have to use in their order."""
-        called, lane = self.call(function), LANE.get()
-        return called if lane is None or lane.loop is None else _at_turn(lane, called)
+        if lane is None or lane.loop is None or runs_in_lanes(manager):
+            return manager
+        return _Managed(self, manager)
 
     def call_free(self, function: Function) -> Function:
         """As `call`, where nothing comes between a change of a container and that of the next iteration."""
@@ -105,11 +106,10 @@ class Touching:
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
         lane = LANE.get()
-        if lane is None or lane.loop is None or thing is sys.stderr or isinstance(thing, LaneOutput):
+        if lane is None or lane.loop is None or isinstance(thing, LaneOutput | LaneErrors):
             return thing  # both see to the order themselves
-        owner = lane.owner_of(thing)
-        if owner is not lane:
-            lane.take_turn(owner)
+        if not lane.owns(thing):
+            lane.take_turn(lane.owner_of(thing))
         return thing
 
     def iterate(self, items: T) -> T:
@@ -161,26 +161,105 @@ class Touching:
         else:
             self.call(function)(*arguments, **named)
 
-    def later_item(self, levels: int | None, value: Any, container: Any, key: Any) -> None:
-        """``container[key] = value`` at the turn."""
-        lane = LANE.get()
-        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
-            lane.later(lane.owner_of(container) or _around(lane, levels), operator.setitem, container, key, value)
-        else:
-            self.touch(container)[key] = value
+    # --- what a run has rules for: attributes, as ``.stats``, and names of modules, as ``:total`` --------------------
 
-    def later_change(self, levels: int | None, change: Function, value: Any, container: Any, key: Any) -> None:
-        """``container[key] += value`` at the turn, or what else `change` does in place."""
+    def reading(self, thing: T, *places: str) -> T:
+        """`thing`, of which an attribute is read, at a time when that is what it would be line by line."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            for place in places:
+                if lane.waits_to_read(place):
+                    owner = lane.owner_of(thing)
+                    if lane.waits_to_read(place, owner):
+                        lane.take_turn(owner)
+        return thing
+
+    def reads(self, place: str) -> None:
+        """As `reading`, for a name of the module."""
+        lane = LANE.get()
+        if lane is not None and lane.waits_to_read(place):
+            lane.take_turn()
+
+    def setting(self, place: str, value: T) -> T:
+        """`value`, once a name of the module may be set to it."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and lane.rule(place) != "free":
+            lane.take_turn()
+        return value
+
+    def adding(self, place: str, add: Function, value: Any) -> None:
+        """Adds to a name of the module."""
+        self._changing(place, None, partial(add, value))
+
+    def set_attribute(self, place: str, change: Function | None, value: Any, thing: Any, name: str) -> None:
+        """``thing.name = value``, or ``thing.name += value`` where there is a `change`."""
 
         def done() -> None:
-            container[key] = change(container[key], value)
+            setattr(thing, name, value if change is None else change(getattr(thing, name), value))
 
+        self._changing(place, thing, done)
+
+    def set_item(self, where: Where, change: Function | None, value: Any, container: Any, *keys: Any) -> None:
+        """``container[key] = value``, or ``container[key] += value`` where there is a `change`; the keys before the
+        last one lead to what has that item."""
+
+        def done() -> None:
+            holder = _item(container, keys[:-1])
+            holder[keys[-1]] = value if change is None else change(holder[keys[-1]], value)
+
+        self._changing(where, container, done, known=type(container) in CONTAINERS)
+
+    def add_to_item(
+        self, where: Where, container: Any, keys: tuple[Any, ...], default: Any, name: str, *arguments: Any
+    ) -> None:
+        """``container[key].append(value)``, or with ``container.setdefault(key, default)``; without a default that is
+        the class `NameError`."""
+
+        def done() -> None:
+            holder = _item(container, keys[:-1])
+            item = holder[keys[-1]] if default is NameError else holder.setdefault(keys[-1], default)
+            self.call(getattr(item, name))(*arguments)
+
+        self._changing(where, container, done, known=type(container) in CONTAINERS)
+
+    def call_of(self, place: str, function: Function, *arguments: Any, **named: Any) -> None:
+        """Calls a method that by its name changes what it belongs to."""
+        if known(function) is not Known.ITS_OWN:
+            self.call(function)(*arguments, **named)
+            return
+        changed: object = getattr(function, "__self__", None)
+        adds = function.__name__ in ONLY_ADDS
+        self._changing(place, changed, partial(function, *arguments, **named), known=adds)
+
+    def _changing(self, where: Where, thing: object, change: Callable[[], object], *, known: bool = True) -> None:
+        """Makes a change: at once, where `thing` is the lane's own, or none of the others sees a difference; else at
+        the turn, for which it waits unless it is `known` that nobody needs it done."""
         lane = LANE.get()
-        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
-            lane.later(lane.owner_of(container) or _around(lane, levels), done)
-        else:
-            self.touch(container)
-            done()
+        if lane is None or lane.loop is None or (thing is not None and lane.owns(thing)):
+            change()
+            return
+        owner = None if thing is None else lane.owner_of(thing)
+        rule = lane.rule(where, owner) if isinstance(where, str) else "later"
+        if rule == "later" and known:
+            lane.later(owner or (None if isinstance(where, str) else _around(lane, where)), change)
+            return
+        if rule != "free":
+            lane.take_turn(owner)
+        change()
+
+    def count(self, where: Where, change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
+        """``counts[key] = counts.get(key, default) + value``, or by another operator."""
+
+        def done() -> None:
+            counts[key] = change(counts.get(key, default), value)
+
+        self._changing(where, counts, done, known=type(counts) in CONTAINERS)
+
+
+def _item(container: Any, keys: tuple[Any, ...]) -> Any:
+    for key in keys:
+        container = container[key]
+    return container
 
 
 class _Managed:
@@ -214,7 +293,14 @@ def _around(lane: Lane, levels: int | None) -> Lane | None:
     return None if found.loop is None else found
 
 
+_OF_FRAMES = (globals, locals, vars, dir, eval, exec)
+"""Functions that look at who calls them."""
+
+
 def _at_turn(lane: Lane, function: Function) -> Function:
+    if any(function is each for each in _OF_FRAMES):
+        lane.take_turn()
+        return function
     if lane.has_turn and not lane.effects:
         return function
 
@@ -227,9 +313,8 @@ def _at_turn(lane: Lane, function: Function) -> Function:
 
 def _changing_first(lane: Lane, function: Function) -> Function:
     def changing(first: Any, *arguments: Any, **named: Any) -> Any:
-        owner = lane.owner_of(first)
-        if owner is not lane:
-            lane.take_turn(owner)
+        if not lane.owns(first):
+            lane.take_turn(lane.owner_of(first))
         return function(first, *arguments, **named)
 
     return changing
@@ -254,8 +339,4 @@ def _owning(lane: Lane, function: Function, *, whatever: bool = False) -> Functi
 def _makes(function: object) -> bool:
     if isinstance(function, type):
         return function in CONTAINERS
-    return getattr(function, "__name__", "") in _MAKERS
-
-
-_MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
-"""Functions that give a new container each time."""
+    return getattr(function, "__name__", "") in MAKERS

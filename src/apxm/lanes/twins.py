@@ -6,21 +6,24 @@ import ast
 import builtins
 import linecache
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from functools import cache
-from typing import Any
+from dataclasses import replace
+from functools import cache, cached_property
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from apxm.errors import UsageError
-from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_users, is_users_class, known, only_keeps
+from apxm.lanes.known import CONTAINERS, TEXT_METHODS, Known, is_frozen, is_users, is_users_class, known, only_keeps
+from apxm.lanes.methods import Classes, is_context, unwrapped
 from apxm.lanes.promises import BEHIND, EACH, HERE, promised
 from apxm.lanes.rewriting.functions import Rewriter
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
-from apxm.lanes.roles import UNKNOWN, Role, Summary, root
+from apxm.lanes.roles import UNKNOWN, Kind, Role, Summary, Touch, root
 from apxm.lanes.sdks import asks_by_path, asks_of, is_of_sdk
 from apxm.lanes.standing_in import SLEEP
-from apxm.lanes.summaries import Callee, Reader
+from apxm.lanes.summaries import merged, summary_of
 
 Function = Callable[..., Any]
 MISSING = object()
@@ -37,6 +40,12 @@ class Twins:
         # By function: what a name in it means depends on its module and its closure, and equal code may have others.
         self._twins: WeakKeyDictionary[Function, Function] = WeakKeyDictionary()
         self._summaries: WeakKeyDictionary[Function, Summary] = WeakKeyDictionary()
+        self._open: dict[types.FunctionType, Summary] = {}
+        """Those that are being summed up, with what is known so far: functions may call each other."""
+        self._met: set[types.FunctionType] = set()
+        """Those of them that were met again."""
+        self._rough: dict[types.FunctionType, Summary] = {}
+        """Summaries that rest on one that is not done yet."""
         self._rewritten: dict[int, types.CodeType] = {}
         """The code of twins, and all code in it, by `id`: code of the user's may be equal to it."""
 
@@ -49,6 +58,9 @@ class Twins:
             return None if twin is None else types.MethodType(twin, function.__self__)
         if not isinstance(function, types.FunctionType):
             return None
+        if is_context(function):
+            inner = self.of(unwrapped(function))
+            return None if inner is None else contextmanager(inner)
         if id(function.__code__) in self._rewritten:
             return function
         twin = self._twins.get(function)
@@ -105,16 +117,24 @@ class Twins:
 
     def _summary(self, function: types.FunctionType) -> Summary | None:
         """What a function of the user's does; None for one that has no source here."""
-        if function not in self._summaries:
-            found = source_of(function)
-            if found is None:
-                return None
-            self._summaries[function] = Summary()  # while it is looked at: it may call itself
-            roles = self.roles_of(function)
-            self._summaries[function] = Reader(
-                found[0], roles.callee, roles.is_state, lambda called: self._summary(called) or Summary()
-            ).found
-        return self._summaries[function]
+        for found in (self._summaries, self._rough):
+            if function in found:
+                return found[function]
+        if function in self._open:
+            self._met.add(function)
+            return self._open[function]
+        source = source_of(function)
+        if source is None:
+            return None
+        made, before = Summary(), None
+        while made != before and (before is None or function in self._met):
+            self._open[function] = before = made
+            self._rough.clear()
+            made = summary_of(source[0], self.roles_of(function))
+        del self._open[function]
+        self._met.discard(function)
+        (self._rough if self._met else self._summaries)[function] = made
+        return made
 
     def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:
         """The code of a rewritten function, which gets what it needs from around it in cells."""
@@ -166,7 +186,7 @@ class Roles:
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
         self._first = code.co_varnames[0] if code.co_argcount else None
-        self._around = _class_of(function)
+        self.around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
         if self._asks(callee):
@@ -174,18 +194,19 @@ class Roles:
         if isinstance(callee, ast.Name) and callee.id == EACH:
             return Role(each=True)
         found = self.found(callee)
+        if found is MISSING and isinstance(callee, ast.Subscript):
+            return self._one_of(self.found(callee.value))
         if found is MISSING:
-            looks = isinstance(callee, ast.Attribute) and callee.attr in TEXT_METHODS
-            return Role(looks_only=looks) if looks else UNKNOWN
+            return self._method(callee) if isinstance(callee, ast.Attribute) else UNKNOWN
         ours = self._ours(found)
         if ours is not None:
             return ours
-        if isinstance(found, types.FunctionType) and (summary := self._summary_of(found)) is not None:
+        if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
             return Role(summary=summary)
         if isinstance(found, type) and is_users_class(found):
             return self._class(found)
         if found is SLEEP:
-            return Role(summary=Summary())
+            return Role(summary=Summary(waits=True))
         return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
 
     def _asks(self, callee: ast.expr) -> bool:
@@ -202,22 +223,109 @@ class Roles:
         initialize: object = made.__init__
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
         if summary is not None and summary.parameters:
-            own = summary.parameters[0]
-            return Role(
-                summary=summary._replace(parameters=summary.parameters[1:], changed=summary.changed - {own}), makes=True
-            )
+            own, *others = summary.parameters
+            touches = tuple(touch for touch in summary.touches if own not in (touch.name, touch.through))
+            gives = frozenset((*others, *(f":{name}" for name in summary.reads)))
+            made_of = Summary(touches, tuple(others), summary.plain, summary.draws, summary.waits, gives)
+            return Role(summary=made_of, makes=True)
         return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
 
-    def callee(self, expression: ast.expr) -> Callee:
-        """What is called, for whoever sums up what a function does."""
-        if self._asks(expression):
-            return Known.ASKS
-        found = self.found(expression)
-        if found is MISSING or not callable(found):
-            return None
-        if isinstance(found, types.FunctionType) and self._summary_of(found) is not None:
-            return found
-        return Known.NOTHING if self._ours(found) is not None else known(found)
+    # --- methods, of which it is only known when they run whose they are
+
+    @cached_property
+    def _classes(self) -> Classes:
+        return Classes((self._globals, self._contents()))
+
+    def _contents(self) -> dict[str, object]:
+        return {name: found for name in self._cells if (found := self.found(ast.Name(name, ast.Load()))) is not MISSING}
+
+    def _method(self, callee: ast.Attribute) -> Role:
+        name = callee.attr
+        looks = Role(looks_only=True) if name in TEXT_METHODS else UNKNOWN
+        made = self._type_of(callee.value)
+        if made is not None and not is_users_class(made):
+            if is_frozen(made) and known(getattr(self.found(callee.value), name, None)) is Known.NOTHING:
+                return Role(known=Known.NOTHING, found=True)
+            return looks
+        found = self._classes.named(name) if made is None else self._classes.of(made, name)
+        read, written = self._read(name, found), self._written(found)
+        summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
+        if not summaries or len(summaries) < len(found):
+            return replace(looks, read=read, written=written)
+        return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
+
+    def methods(self, callee: ast.Attribute) -> list[object]:
+        """What a method that is called may be, by the classes that are known."""
+        made = self._type_of(callee.value)
+        if made is not None and not is_users_class(made):
+            return []
+        return self._classes.named(callee.attr) if made is None else self._classes.of(made, callee.attr)
+
+    def _one_of(self, table: object) -> Role:
+        """One of the functions in a table of the module's is called."""
+        values: list[object] = []
+        if isinstance(table, dict):
+            values = list(cast(dict[object, object], table).values())
+        elif isinstance(table, list | tuple):
+            values = list(cast(list[object], table))
+        summaries = [
+            summary
+            for each in values
+            if (summary := Summary() if known(each) is Known.NOTHING else self._of_method(each)) is not None
+        ]
+        if not summaries or len(summaries) < len(values):
+            return UNKNOWN
+        return Role(summary=merged(summaries))
+
+    def _type_of(self, expression: ast.expr) -> type | None:
+        """The class of what an expression stands for, or one that this is derived from; None where nobody knows."""
+        match expression:
+            case ast.Name(id=name) if name == self._first and isinstance(self.around, type):
+                return self.around
+            case ast.Name():
+                owner = self.found(expression)
+                return None if owner is MISSING else owner if isinstance(owner, type) else type(owner)
+            case _:
+                return None
+
+    def _of_method(self, method: object) -> Summary | None:
+        ours = self._ours(method)
+        if ours is not None:
+            return ours.summary
+        match method:
+            case types.FunctionType():
+                return self._summary_of(unwrapped(method))
+            case _:
+                inner: object = getattr(method, "__wrapped__", None)  # of a static or a class method
+                summary = self._of_method(inner) if isinstance(inner, types.FunctionType) else None
+                if summary is None or isinstance(method, classmethod):
+                    return summary
+                return summary._replace(parameters=("", *summary.parameters)) if _is_static(method) else None
+
+    def _read(self, name: str, found: Sequence[object]) -> Summary | None:
+        """What reading an attribute does, where it is a property."""
+        getters = [each.fget for each in found if isinstance(each, property)]
+        getters += [getattr(type(each), "__get__", None) for each in found if is_users_class(type(each))]
+        read = self._any_of(getters)
+        kept = self._any_of([each.func for each in found if isinstance(each, cached_property)])
+        if kept is None:
+            return read
+        # The first who reads it sets it, and others wait for that.
+        sets = Touch(f".{name}", Kind.CHANGE, kept.parameters[0], late=True)
+        kept = kept._replace(touches=(*kept.touches, sets))
+        return kept if read is None else merged([read, kept])
+
+    def _written(self, found: Sequence[object]) -> Summary | None:
+        """What setting it does."""
+        return self._any_of([each.fset for each in found if isinstance(each, property)])
+
+    def _any_of(self, functions: Sequence[object]) -> Summary | None:
+        summaries = [
+            summary
+            for function in functions
+            if isinstance(function, types.FunctionType) and (summary := self._summary_of(function)) is not None
+        ]
+        return merged(summaries) if summaries else None
 
     def is_state(self, name: str) -> bool:
         """Whether a name of the module stands for what can change."""
@@ -246,7 +354,7 @@ class Roles:
 
     def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
         """A method of which the user says something; what an object's other methods do is only known when it runs."""
-        made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        made = self.around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
         method = getattr(made, attribute, MISSING)
         return method if self._ours(method) is not None else MISSING
 
@@ -265,6 +373,10 @@ def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None
     text = _text(code.co_filename, function.__globals__)
     tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
     return None if tree is None else _definition(tree, code)
+
+
+def _is_static(method: object) -> bool:
+    return isinstance(method, staticmethod)
 
 
 def _class_of(function: types.FunctionType) -> object:

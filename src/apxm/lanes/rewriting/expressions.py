@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
+from typing import Any, cast
 
+from apxm.lanes.captured import Captured
 from apxm.lanes.known import Known
 from apxm.lanes.rewriting.names import Names
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError, at, load, one_argument
-from apxm.lanes.roles import root
-from apxm.lanes.summaries import Captured
+from apxm.lanes.roles import makes, root
 from apxm.lanes.uses import Rule
 
 
@@ -35,19 +35,32 @@ class Expressions(Names):
             return node
         node.args = [self.visit(each) for each in node.args]
         node.keywords = [self.visit(each) for each in node.keywords]
-        func = self.visit_Attribute(node.func) if isinstance(node.func, ast.Attribute) else self.visit(node.func)
+        func = self._called(node.func)
         if isinstance(node.func, ast.Name) and node.func.id == "print":
             for keyword in node.keywords:
                 if keyword.arg == "file":
                     keyword.value = at(self._ours("touch", keyword.value), keyword.value)
-        plain = role.each or role.asks or role.known is Known.NOTHING
+        # A container that is made belongs to who made it: that is seen to where it is called.
+        plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
-            node.func = at(self._ours("call_at_turn" if self._needs_turn(role) else "call", func), node.func)
+            node.func = at(self._ours("call", func), node.func)
         return node
 
+    def _called(self, func: ast.expr) -> ast.expr:
+        """What finds a function that is called: that an object has a method of that name does not change."""
+        if not isinstance(func, ast.Attribute):
+            return self.visit(func)
+        func.value = self.visit(func.value)
+        func.attr = self._name(func.attr)
+        return func
+
     def visit_Attribute(self, node: ast.Attribute) -> Any:
-        node.value = self.visit(node.value)
-        node.attr = self._name(node.attr)
+        read = self._role_of(node).read
+        node = cast(ast.Attribute, self._called(node))
+        if isinstance(node.ctx, ast.Load):
+            others = {touch.name for touch in read.touches if touch.name.startswith((".", ":"))} if read else ()
+            places = [ast.Constant(place) for place in (f".{node.attr}", *sorted(others))]
+            node.value = at(self._ours("reading", node.value, *places), node.value)
         return node
 
     def visit_Name(self, node: ast.Name) -> Any:
@@ -60,6 +73,8 @@ class Expressions(Names):
         rule = self._rule(name)
         if rule is Rule.CARRIED:
             self._refuse_carried(name, node)
+        if self._is_of_module(name) and self._role_of.is_state(name):
+            return at(ast.BoolOp(ast.Or(), [self._ours("reads", ast.Constant(f":{name}")), node]), node)
         captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
         if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
             return self._behind_turn(ast.Constant(None), node)
@@ -122,7 +137,7 @@ class Expressions(Names):
                 generator.iter = self.visit(generator.iter)
         self._loops.pop()
         body = ast.Lambda(one_argument(), inner)
-        gathered = self._ours("gather", items, body, ast.Constant(loop.draws_late))
+        gathered = self._ours("gather", items, body, ast.Constant(loop.draws_late), loop.told)
         if made is not None:
             gathered = self._ours(f"made_{made}", gathered)
         return at(gathered, node)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 from typing import Any
 
+from apxm.lanes.captured import Around, around
 from apxm.lanes.rewriting.names import FunctionAround
-from apxm.lanes.rewriting.nodes import RefusedError
+from apxm.lanes.rewriting.nodes import RefusedError, at
 from apxm.lanes.rewriting.statements import PlainStatements
 from apxm.lanes.scopes import bound_names, declared, free_loads, own_nodes, parameters
-from apxm.lanes.summaries import Captured, captured_by, same_in
-from apxm.lanes.uses import Around, Rule
+from apxm.lanes.uses import Rule
 
 
 class Rewriter(PlainStatements):
@@ -31,43 +30,28 @@ class Rewriter(PlainStatements):
         return [found, *self._bound_later(node, node.name)]
 
     def _definition(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        around = self._functions, self._loops, self._inner
+        before = self._functions, self._loops, self._inner
         node.args.defaults = [self.visit(each) for each in node.args.defaults]
         node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]
         said = declared(node.body)
         every = [*node.args.posonlyargs, *node.args.args]
         outer_globals = {name for each in own_nodes(*node.body) if isinstance(each, ast.Global) for name in each.names}
+        bound = (parameters(node) | bound_names(node.body)) - said
         function = FunctionAround(
-            (parameters(node) | bound_names(node.body)) - said,
+            bound,
             said,
             outer_globals,
             every[0].arg if every else None,
             node.body,
-            Around(self._captured(node.body), same_in(node.body)),
+            around(bound, node.body, self._role_of),
         )
         self._functions, self._loops, self._inner = [*self._functions, function], [], 0
         node.name = self._name(node.name)
         node.body = self._statements(node.body)
-        self._functions, self._loops, self._inner = around
+        docstring = 1 if ast.get_docstring(node, clean=False) is not None else 0
+        node.body[docstring:docstring] = [at(setter, node.body[docstring]) for setter in function.setters.values()]
+        self._functions, self._loops, self._inner = before
         return node
-
-    def _captured(self, body: Sequence[ast.stmt]) -> dict[str, Captured]:
-        """What the functions do to its names that a function makes."""
-        found: dict[str, Captured] = {}
-        for part in own_nodes(*body):
-            match part:
-                case ast.FunctionDef(name=name):
-                    self._capture(found, {name}, part)
-                case ast.Assign(targets=targets, value=ast.Lambda() as value):
-                    self._capture(found, bound_names(targets), value)
-                case _:
-                    pass
-        return found
-
-    def _capture(self, found: dict[str, Captured], names: set[str], node: ast.FunctionDef | ast.Lambda) -> None:
-        captured = captured_by(node, self._role_of)
-        for name in names:
-            found[name] = Captured(*(a | b for a, b in zip(captured, found.get(name, Captured()), strict=True)))
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> Any:
         if self._loops:

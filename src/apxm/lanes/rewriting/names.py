@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from apxm.lanes.captured import Around
 from apxm.lanes.rewriting.nodes import PREFIX, Statements, at, carried, load, one_argument, store
-from apxm.lanes.roles import Role, RoleOf
-from apxm.lanes.scopes import bound_names
-from apxm.lanes.uses import Around, Kind, Rule, Uses, uses_in
-
-_RANK = {Rule.FREE: 0, Rule.LATER: 1, Rule.TURN: 2, Rule.CARRIED: 3}
+from apxm.lanes.roles import Kind, RoleOf
+from apxm.lanes.uses import RANK, Rule, Uses, uses_in
 
 
 @dataclass
@@ -31,6 +29,12 @@ class LoopAround:
     """The functions that it needs, which set names around it, by their names."""
     has_return: bool = False
     has_break: bool = False
+
+    @property
+    def told(self) -> ast.expr:
+        """What a run is told: the rules of attributes, and of names of modules."""
+        told = sorted((name, rule.value) for name, rule in self.rules.items() if name.startswith((".", ":")))
+        return ast.Tuple([ast.Tuple([*map(ast.Constant, pair)], ast.Load()) for pair in told], ast.Load())
 
 
 class Entered(NamedTuple):
@@ -55,6 +59,8 @@ class FunctionAround:
     """Its first parameter."""
     body: Sequence[ast.stmt]
     around: Around
+    setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])
+    """As those of a loop, for what it does outside of its loops."""
 
 
 class Names(ast.NodeTransformer):
@@ -74,13 +80,13 @@ class Names(ast.NodeTransformer):
         """Each loop over `each` of the function, and what its iterations do."""
 
     def _enter(
-        self, node: ast.For | ast.ListComp, body: Sequence[ast.stmt], target: ast.expr
+        self, node: ast.For | ast.ListComp, body: Sequence[ast.stmt], target: ast.expr, ahead: bool = False
     ) -> tuple[Uses, LoopAround]:
-        """Goes into the `each` at `node`."""
+        """Goes into the `each` at `node`; `ahead` says that it has a `lookahead`."""
         function = self._functions[-1]
         outliving = self._read_elsewhere(body, node) if isinstance(node, ast.For) else set[str]()
-        uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around)
-        draws_late = any(self._role_of(call.func).draws for call in uses.called_late)
+        uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around, ahead)
+        draws_late = any(self._role_of(call.func).draws for call in uses.called_late) or (ahead and bool(uses.exits))
         loop = LoopAround(own, own & outliving, rules, draws_late)
         self.entered.append(Entered(node, uses, loop))
         for name, rule in rules.items():
@@ -102,19 +108,18 @@ class Names(ast.NodeTransformer):
         }
 
     def _promised(self, items: ast.Call) -> ast.Call | None:
-        """The `each` that a loop goes through; None where it is a plain loop. ``enumerate(each(rows))`` is
-        ``each(enumerate(rows))``."""
+        """The `each` that a loop goes through; None where it is a plain loop. What goes around it goes inside:
+        ``enumerate(each(rows))`` is ``each(enumerate(rows))``."""
         if self._role_of(items.func).each:
             return items
-        match items:
-            case ast.Call(func=ast.Name(id="enumerate" as name), args=[ast.Call() as inner, *others]) if (
-                self._role_of(inner.func).each and inner.args
-            ):
-                numbered = ast.Call(at(load(name), items.func), [inner.args[0], *others], items.keywords)
-                inner.args[0] = at(numbered, items)
+        for k, argument in enumerate(items.args):
+            inner = self._promised(argument) if isinstance(argument, ast.Call) else None
+            if inner is not None and inner.args:
+                within = at(ast.Call(items.func, items.args.copy(), items.keywords), items)
+                within.args[k] = inner.args[0]
+                inner.args[0] = within
                 return inner
-            case _:
-                return None
+        return None
 
     def _is_outer(self, name: str) -> bool:
         """Whether a name comes from around the innermost `each`."""
@@ -126,14 +131,26 @@ class Names(ast.NodeTransformer):
         for loop in reversed(self._loops):
             if name in loop.own:
                 break
-            found = max(found, loop.rules.get(name, Rule.FREE), key=_RANK.__getitem__)
-        if not self._loops and self._functions and name in self._functions[-1].outer:
-            return Rule.TURN if self._functions[-1].outer and name in self._changed_outer() else Rule.FREE
+            found = max(found, loop.rules.get(name, Rule.FREE), key=RANK.__getitem__)
         return found
 
-    def _changed_outer(self) -> set[str]:
-        function = self._functions[-1]
-        return bound_names(function.body) & function.outer
+    def _place(self, path: ast.expr) -> str | None:
+        """What a run has a rule for, where a path stands for it: an attribute, or a name of the module."""
+        match path:
+            case ast.Attribute(attr=attribute):
+                return f".{attribute}"
+            case ast.Name(id=name) if self._is_of_module(name):
+                return f":{name}"
+            case _:
+                return None
+
+    def _is_of_module(self, name: str) -> bool:
+        """Whether a name is none of the functions around: its module has it, and others can change it."""
+        if not self._functions or name.startswith(PREFIX) or self._rule(name) is not Rule.FREE:
+            return False
+        if name in self._functions[-1].outer:
+            return True
+        return not any(name in function.bound for function in self._functions) and self._role_of.is_state(name)
 
     def _levels(self, name: str, *, stored: bool = False) -> ast.expr:
         """How many loops around belongs what a name stands for; None where that is not of this function."""
@@ -172,15 +189,16 @@ class Names(ast.NodeTransformer):
 
     def _setter(self, name: str, op: ast.operator | None = None) -> ast.expr:
         """A function around the loop which sets a name there, or changes it by an operator."""
-        loop, function = self._loops[-1], self._functions[-1]
+        function = self._functions[-1]
+        setters = self._loops[-1].setters if self._loops else function.setters
         depth = len(self._loops)  # the loops around may need one of their own
         called = f"{PREFIX}{'set' if op is None else type(op).__name__.lower()}_{name}_{depth}"
-        if called not in loop.setters:
+        if called not in setters:
             said = ast.Global if name in function.globals else ast.Nonlocal
             value, target = load(f"{PREFIX}value"), store(self._name(name))
             change: ast.stmt = ast.Assign([target], value) if op is None else ast.AugAssign(target, op, value)
             body: Statements = [said([self._name(name)]), change]
-            loop.setters[called] = ast.FunctionDef(called, one_argument("value"), body, [], None, None)
+            setters[called] = ast.FunctionDef(called, one_argument("value"), body, [], None, None)
         return load(called)
 
     def _turn(self, name: str, node: ast.AST) -> ast.stmt:
@@ -218,8 +236,3 @@ class Names(ast.NodeTransformer):
         """Whether the scope around the loop has to be shown to bind a name."""
         function = self._functions[-1]
         return name not in function.outer and (not self._loops or name in self._loops[-1].own)
-
-    def _needs_turn(self, role: Role) -> bool:
-        """Whether a function that is called uses a name of its module that waits for its turn here."""
-        summary = role.summary
-        return summary is not None and any(self._rule(name) is Rule.TURN for name in summary.reads | summary.changes)

@@ -17,7 +17,7 @@ from apxm.lanes.rewriting.nodes import (
     store,
 )
 from apxm.lanes.rewriting.straight import StraightLines
-from apxm.lanes.roles import is_call_statement, is_plain, root
+from apxm.lanes.roles import adding, counting, is_call_statement, is_plain, root, without_items
 from apxm.lanes.scopes import bound_names, free_loads
 from apxm.lanes.uses import Rule
 
@@ -50,17 +50,59 @@ class PlainStatements(StraightLines):
         return node
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        if len(node.targets) == 1 and isinstance(target := node.targets[0], ast.Subscript):
-            name = root(target.value)
-            if name is not None and self._rule(name) is Rule.LATER:
-                parts = [self._levels(name), self.visit(node.value), self.visit(target.value), self.visit(target.slice)]
-                return at(ast.Expr(self._ours("later_item", *parts)), node)
+        if (found := self._counted(node)) is not None:
+            return at(ast.Expr(found), node)
+        if len(node.targets) == 1 and (made := self._placed(node.targets[0], node.value)) is not None:
+            return at(ast.Expr(made), node)
         node.value = self.visit(node.value)
         for name in sorted(bound_names(node.targets)):
             if self._rule(name) is Rule.TURN:
                 node.value = self._ours("turn_of", self._levels(name), node.value)
+            elif name in self._functions[-1].outer:
+                node.value = self._ours("setting", ast.Constant(f":{name}"), node.value)
         node.targets = [self._target(target) for target in node.targets]
         return [node, *self._bound_later(node, *sorted(bound_names(node.targets)))]
+
+    def _counted(self, node: ast.Assign) -> ast.expr | None:
+        """Counts in a dict, where a run has a rule for that, or it is done later."""
+        found = counting(node)
+        if found is None:
+            return None
+        where = self._where(found.counts)
+        if where is None:
+            return None
+        change = load(f"{PREFIX}{type(found.op).__name__.lower()}")
+        parts = [change, found.default, *map(self.visit, (found.value, found.counts, found.key))]
+        return self._ours("count", where, *parts)
+
+    def _where(self, container: ast.expr) -> ast.expr | None:
+        """Where a run has a rule for a change of a container: its place; or how many loops around it belongs, where it
+        is only added to. None for anything else."""
+        name = root(container)
+        if name is None or not is_plain(container):
+            return None
+        if (place := self._place(container)) is not None:
+            return ast.Constant(place)
+        later = isinstance(container, ast.Name) and self._is_outer(name) and self._rule(name) is Rule.LATER
+        return self._levels(name) if later else None
+
+    def _placed(self, target: ast.expr, value: ast.expr, op: ast.operator | None = None) -> ast.expr | None:
+        """Sets, or changes by an operator, what a run has a rule for; None for anything else."""
+        change = ast.Constant(None) if op is None else load(f"{PREFIX}i{type(op).__name__.lower()}")
+        match target:
+            case ast.Attribute(value=inner, attr=attribute):
+                name = self._name(attribute)
+                parts = [ast.Constant(f".{name}"), change, self.visit(value), self.visit(inner), ast.Constant(name)]
+                return self._ours("set_attribute", *parts)
+            case ast.Subscript():
+                container, keys = without_items(target)
+                where = self._where(container)
+                if where is None:
+                    return None
+                parts = [where, change, *map(self.visit, (value, container, *keys))]
+                return self._ours("set_item", *parts)
+            case _:
+                return None
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         if node.value is None:
@@ -73,14 +115,17 @@ class PlainStatements(StraightLines):
         name = root(target)
         rule = Rule.FREE if name is None else self._rule(name)
         before: Statements = []
-        if rule is Rule.LATER and name is not None:
-            levels, value = self._levels(name), self.visit(node.value)
-            if isinstance(target, ast.Name):
-                return at(ast.Expr(self._ours("later", levels, self._setter(name, node.op), value)), node)
-            assert isinstance(target, ast.Subscript)
-            change = ast.Name(f"{PREFIX}i{type(node.op).__name__.lower()}", ast.Load())
-            parts = [levels, change, value, self.visit(target.value), self.visit(target.slice)]
-            return at(ast.Expr(self._ours("later_change", *parts)), node)
+        if rule is Rule.LATER and isinstance(target, ast.Name):
+            levels, value = self._levels(target.id), self.visit(node.value)
+            return at(ast.Expr(self._ours("later", levels, self._setter(target.id, node.op), value)), node)
+        if isinstance(target, ast.Name):
+            if target.id in self._functions[-1].outer and (place := self._place(target)) is not None:
+                value = self.visit(node.value)
+                return at(
+                    ast.Expr(self._ours("adding", ast.Constant(place), self._setter(target.id, node.op), value)), node
+                )
+        elif (made := self._placed(target, node.value, node.op)) is not None:
+            return at(ast.Expr(made), node)
         if rule is Rule.TURN or (
             any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)
         ):
@@ -107,19 +152,29 @@ class PlainStatements(StraightLines):
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         call = node.value
+        item = adding(node)
+        if item is not None and (where := self._where(item.container)) is not None:
+            default = load(f"{PREFIX}NameError") if item.default is None else self.visit(item.default)
+            keys = ast.Tuple([*map(self.visit, item.keys)], ast.Load())
+            parts = [where, self.visit(item.container), keys, default, ast.Constant(item.method)]
+            return at(ast.Expr(self._ours("add_to_item", *parts, *map(self.visit, item.arguments))), node)
         if isinstance(call, ast.Call) and is_call_statement(node):
             assert isinstance(call.func, ast.Attribute)
             name = cast(str, root(call.func.value))
             rule = self._rule(name) if self._is_outer(name) else None
+            if is_plain(call.func.value) and (place := self._place(call.func.value)) is not None:
+                made = self._ours("call_of", ast.Constant(place), self._called(call.func), *map(self.visit, call.args))
+                made.keywords = [self.visit(each) for each in call.keywords]
+                return at(ast.Expr(made), node)
             if rule is Rule.LATER:
-                method = self.visit_Attribute(call.func)
+                method = self._called(call.func)
                 arguments = [self.visit(each) for each in call.args]
                 keywords = [self.visit(each) for each in call.keywords]
                 made = self._ours("later_call", self._levels(name), method, *arguments)
                 made.keywords = keywords
                 return at(ast.Expr(made), node)
             if rule is Rule.FREE:
-                call.func = self._ours("call_free", self.visit_Attribute(call.func))
+                call.func = self._ours("call_free", self._called(call.func))
                 call.args = [self.visit(each) for each in call.args]
                 call.keywords = [self.visit(each) for each in call.keywords]
                 return at(node, node)
@@ -229,9 +284,11 @@ class PlainStatements(StraightLines):
 
     def _each(self, node: ast.For) -> Statements:
         assert isinstance(node.iter, ast.Call)
-        going_through = free_loads(node.iter)
+        given = (*node.iter.args, *(keyword.value for keyword in node.iter.keywords))
+        going_through = set[str]().union(*map(free_loads, given))
+        ahead = len(given) > 1
         items = self.visit_Call(node.iter)
-        uses, loop = self._enter(node, node.body, node.target)
+        uses, loop = self._enter(node, node.body, node.target, ahead)
         inner, self._inner = self._inner, 0
         name = f"{PREFIX}body_{self._next()}"
         target = at(ast.Assign([self._target(node.target)], load(f"{PREFIX}item")), node.target)
@@ -241,9 +298,11 @@ class PlainStatements(StraightLines):
         self._loops.pop()
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
-        in_sequence = bool(uses.exits) or bool(going_through & uses.changed)
+        in_sequence = bool(uses.exits) or bool(going_through & uses.changed) or uses.sees_others(going_through)
         left = self._name_for(node)
-        run = self._ours("run_each", items, load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late))
+        run = self._ours(
+            "run_each", items, load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late), loop.told
+        )
         function = ast.FunctionDef(name, one_argument(), body, [], None, None)
         bound = (uses.bound - loop.own) | loop.stored
         found: Statements = [shown_binding(each) for each in sorted(bound) if self._binds(each)]

@@ -1,0 +1,76 @@
+"""What belongs to an item of a loop, and how a change of it is undone where its iteration turns out not to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, cast
+
+from apxm.lanes.known import CONTAINERS, is_users_class
+
+Undo = Callable[[], object]
+
+
+Parts = Mapping[int, object]
+"""Objects by `id`: it holds them, so that no other object gets the same."""
+NO_PARTS: Parts = MappingProxyType({})
+
+
+def parts_of(item: object) -> Parts:
+    """What can be changed of an item: itself, and the containers that it holds. Other objects in it may be those of
+    other items, too."""
+    if isinstance(item, str | int | float | None):
+        return NO_PARTS
+    return {id(part): part for part in _parts(item)} or NO_PARTS
+
+
+def _parts(item: object) -> Iterator[object]:
+    if isinstance(item, tuple):
+        for part in cast(tuple[object, ...], item):
+            yield from _parts(part)
+        return
+    if is_restorable(item):
+        yield item
+        yield from (part for part in _held(item) if type(part) in CONTAINERS)
+
+
+def is_restorable(thing: object) -> bool:
+    """Whether `keeping` knows how a thing is made what it was."""
+    kind = type(thing)
+    return kind in CONTAINERS or (hasattr(thing, "__dict__") and not isinstance(thing, type) and is_users_class(kind))
+
+
+def _held(thing: object) -> list[object]:
+    if type(thing) not in CONTAINERS:
+        return list(vars(thing).values())
+    if issubclass(type(thing), dict):
+        return list(cast(dict[object, object], thing).values())
+    return list(cast(Iterable[object], thing))
+
+
+def keeping(thing: object) -> Undo:
+    """What makes a thing what it is now."""
+    if type(thing) not in CONTAINERS:
+        return _restoring(vars(thing))
+    return _restoring(cast(dict[Any, Any], thing)) if issubclass(type(thing), dict) else _refilling(thing)
+
+
+def _refilling(thing: Any) -> Undo:
+    held = list(thing)
+    add: Callable[[list[object]], None] = getattr(thing, "update" if isinstance(thing, set) else "extend")
+
+    def restore() -> None:
+        thing.clear()
+        add(held)
+
+    return restore
+
+
+def _restoring(holding: dict[Any, Any]) -> Undo:
+    held = dict(holding)
+
+    def restore() -> None:
+        holding.clear()
+        holding.update(held)
+
+    return restore
