@@ -47,9 +47,14 @@ class LaneSession(Session):
         run.simulates = self.told.selection.backend is not None and self.pool.info.simulated
         return run
 
+    @property
+    def may_ask_anybody(self) -> bool:
+        """Whether it may ask whom no configuration names."""
+        return bool(TRANSPORTS)
+
     def open_journal(self, warn: Callable[[str], None]) -> None:
-        """As of any run; one that may ask whom its configuration does not name has a journal."""
-        if self.told.journaling.journal is None and TRANSPORTS and not cast(LaneRun, self.run).simulates:
+        """As of any run; one that may ask anybody has a journal."""
+        if self.told.journaling.journal is None and self.may_ask_anybody and not cast(LaneRun, self.run).simulates:
             journaling = dataclasses.replace(self.told.journaling, journal=True)
             self.told = dataclasses.replace(self.told, journaling=journaling)
         super().open_journal(warn)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from greenlet import getcurrent
 
-from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, model_call
+from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, may_be_call, model_call
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.httpx_like import Body, WholeBody, error, fields_of, library_of, response, timeout_of
 from apxm.lanes.known import is_users
@@ -102,6 +102,13 @@ def lane_here() -> Lane | None:
     """The lane that runs this; None in other threads, whatever context they have, and in greenlets of others."""
     lane = LANE.get()
     return lane if lane is not None and getcurrent() is lane.greenlet else None
+
+
+def is_asked_here(request: Any = None) -> bool:
+    """Whether a request is a call of a model that a lane makes; without one, whether a lane runs this at all."""
+    if lane_here() is None:
+        return False
+    return request is None or may_be_call(request.method, str(request.url))
 
 
 # --- asking --------------------------------------------------------------------------------------------------------
