@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple, cast
@@ -177,7 +177,7 @@ def _refuse(tools: object, max_rounds: object) -> None:
     if not isinstance(tools, list | tuple):
         raise UsageError(f"`ask`: tools= is a list of functions and names, not a {type(tools).__name__}")
     for each in cast("Sequence[object]", tools):
-        if not ((callable(each) and isinstance(each, Hashable)) or isinstance(each, str)):
+        if not ((callable(each) and getattr(each, "__hash__", None)) or isinstance(each, str)):
             raise UsageError(
                 f"`ask`: {each!r} in tools= is no tool", hint="give functions, or names of configured tools"
             )
