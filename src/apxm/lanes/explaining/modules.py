@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import importlib
 import linecache
+import logging
+import random
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -271,6 +275,8 @@ class _Maker:
                 return self._unread(name)
 
     def _called(self, name: str, made: object) -> Any:
+        if callable(made) and (stand_in := _STAND_INS.get(f"{made.__module__}.{getattr(made, '__name__', '')}")):
+            return stand_in()
         if isinstance(made, Unread):
             return _made_by(made.__module__, made.__name__)
         if isinstance(made, type) and made.__module__ == self._module.__name__:
@@ -294,6 +300,21 @@ class _Maker:
 def _made_by(module: str, name: str) -> Any:
     """An object of a class that is not loaded."""
     return type(name, (Unread,), {"__module__": module})(module, name)
+
+
+_STAND_INS: dict[str, Callable[[], object]] = {
+    "collections.Counter": collections.Counter,
+    "collections.OrderedDict": collections.OrderedDict,
+    "collections.defaultdict": collections.defaultdict,
+    "collections.deque": collections.deque,
+    "builtins.dict": dict,
+    "builtins.list": list,
+    "builtins.set": set,
+    "logging.getLogger": lambda: logging.Logger(""),
+    "random.Random": random.Random,
+    "re.compile": lambda: re.compile(""),
+}
+"""Objects of the classes that some functions give, whose methods are known."""
 
 
 def _is_dataclass(decorator: object) -> bool:
