@@ -131,11 +131,14 @@ def table() -> str:
         alone, lanes = (
             ran_notebook(lanes=lanes) if script == NOTEBOOK else ran(script, lanes=lanes) for lanes in (False, True)
         )
-        ratio = alone.seconds / lanes.seconds
-        lines.append(
-            f"| {script} | {len(alone.seen.asked)} | {alone.seconds:.0f} s | {lanes.seconds:.0f} s | {ratio:.1f} × |"
-        )
+        lines.append(row(script, alone, lanes))
     return "\n".join(lines)
+
+
+def row(script: str, alone: Ran, lanes: Ran) -> str:
+    """That of a script in the table."""
+    ratio = alone.seconds / lanes.seconds
+    return f"| {script} | {len(alone.seen.asked)} | {alone.seconds:.0f} s | {lanes.seconds:.0f} s | {ratio:.1f} × |"
 
 
 if __name__ == "__main__":

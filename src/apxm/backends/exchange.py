@@ -160,10 +160,15 @@ class Parts:
 def _nothing() -> None: ...
 
 
+def may_be_call(method: str, url: str) -> bool:
+    """Whether a request is sent to where models are called."""
+    path = urlsplit(url).path
+    return method == "POST" and path.endswith(tuple(_CALLS)) and _NO_CALLS not in path
+
+
 def model_call(method: str, url: str, headers: Fields, content: bytes, timeout_s: float | None) -> HttpRequest | None:
     """A request as a call of a model; None where it is something else."""
-    parts = urlsplit(url)
-    if method != "POST" or not parts.path.endswith(tuple(_CALLS)) or _NO_CALLS in parts.path:
+    if not may_be_call(method, url):
         return None
     try:
         body: object = msgspec.json.decode(content)
@@ -171,6 +176,7 @@ def model_call(method: str, url: str, headers: Fields, content: bytes, timeout_s
         return None
     if not isinstance(body, dict):
         return None
+    parts = urlsplit(url)
     request = HttpRequest(urlunsplit(("", "", parts.path, parts.query, "")), cast(dict[str, Any], body))
     request.sent = Sent(url, headers, content, timeout_s, Parts() if request.streams else None)
     return request

@@ -9,7 +9,7 @@ import operator
 import pickle
 import sys
 import types
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
@@ -259,7 +259,7 @@ class Flow(Generic[P, R]):
         event loop. In a lane, as in a script that `apxm run` runs, it is part of the run of that."""
         if LANE.get() is not None:
             return self._part(*arguments, **named)
-        return self._to_the_end(self.run_async(*arguments, **named), "run")
+        return self._to_the_end(self._run(lambda: self.lanes(*arguments, **named), shows=True), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
@@ -279,7 +279,8 @@ class Flow(Generic[P, R]):
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was
         answered is not asked again. Raises `JournalError` where it asks something else than it did."""
-        return self._to_the_end(self.resume_async(run_id, *arguments, **named), "resume")
+        running = self._run(lambda: self.lanes(*arguments, **named), run_id, shows=True)
+        return self._to_the_end(running, "resume")
 
     async def resume_async(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `resume`, inside the caller's event loop."""
@@ -306,40 +307,47 @@ class Flow(Generic[P, R]):
         end `BatchFailed` is raised, which has all values, or with `return_exceptions` the exceptions stand among them.
         `resume` goes on with an earlier batch of the same inputs: those that failed are called again.
         """
-        return self._to_the_end(
-            self.batch_async(*inputs, return_exceptions=return_exceptions, resume=resume, **named), "batch"
-        )
+        main = self._batch(inputs, named, return_exceptions)
+        if LANE.get() is not None:
+            return part(main, self._batch_name, self._options)
+        return self._to_the_end(self._run(main, resume, batch=True, shows=True), "batch")
 
     async def batch_async(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
     ) -> Result:
         """As `batch`, inside the caller's event loop."""
-        name = f"{self.function.__qualname__}.batch"
+        main = self._batch(inputs, named, return_exceptions)
+        if LANE.get() is not None:
+            return part(main, self._batch_name, self._options)
+        return await self._run(main, resume, batch=True)
+
+    @property
+    def _batch_name(self) -> str:
+        return f"{self.function.__qualname__}.batch"
+
+    def _batch(
+        self, inputs: Sequence[Iterable[Any]], named: dict[str, Any], return_exceptions: bool
+    ) -> Callable[[], list[Any]]:
+        """What a batch does. Raises `UsageError` for what are no inputs."""
         refuse(inputs, self.function.__name__)
 
         def clean(error: Exception) -> Exception:
             return error.with_traceback(users(error.__traceback__))
 
-        def main() -> list[R]:
+        def main() -> list[Any]:
             most = MOST_OPEN if HERE.overlap else 1
-            return each_input(
-                self.lanes, inputs, named, clean, return_exceptions=return_exceptions, most_open=most
-            )  # fmt: skip
+            return each_input(self.lanes, inputs, named, clean, most, return_exceptions=return_exceptions)
 
-        if LANE.get() is not None:
-            return part(main, name, self._options)
-        return await self._run(main, resume, name, "batch(…, resume={run!r})")
+        return main
 
     async def _run(
-        self,
-        main: Callable[[], object],
-        earlier: str | None = None,
-        name: str | None = None,
-        again: str = "resume({run!r}, …)",
+        self, main: Callable[[], object], earlier: str | None = None, *, batch: bool = False, shows: bool = False
     ) -> Result:
-        code, own = self.function.__code__, self.function.__qualname__
+        """`shows` says that somebody waits for it, who may be shown how far it is."""
+        file, own = self.function.__code__.co_filename, self.function.__qualname__
+        name, again = (self._batch_name, "batch(…, resume={run!r})") if batch else (own, "resume({run!r}, …)")
         try:
-            return await run_flow(main, name or own, code.co_filename, self._options, earlier, f"{own}.{again}")
+            return await run_flow(main, name, file, self._options, earlier, f"{own}.{again}", shows=shows)
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
 

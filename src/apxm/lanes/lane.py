@@ -24,9 +24,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
-from apxm.lanes.inner_loops import lift, put_back
-from apxm.lanes.items import Undo, keeping, parts_of
+from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
+from apxm.runtime.inner_loops import lift, put_back
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -55,10 +55,10 @@ class Lane:
         "in_head",
         "in_line",
         "index",
-        "item",
         "loop",
         "over",
         "owned",
+        "parts",
         "pending",
         "undo",
     )
@@ -69,14 +69,15 @@ class Lane:
         main: Callable[[Lane], object],
         loop: EachRun | None = None,
         index: int = 0,
-        item: object = None,
+        parts: Parts = NO_PARTS,
     ) -> None:
         """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0, and
-        `item` what belongs to it from there on."""
+        `parts` is what belongs to it from there on."""
         self.hub = hub
         self.loop = loop
         self.index = index
-        self.item = item
+        self.parts = parts
+        """What can be changed of its item, by `id`."""
         self.in_line = False
         """Whether it has begun a line on standard error, and not ended it."""
         self.undo: dict[int, Undo] = {}
@@ -245,6 +246,7 @@ class Lane:
         what belongs further outside."""
         opener = self.opener
         assert opener is not None
+        self.leave()
         if opener.has_turn:
             self._catch_up()
             return
@@ -254,7 +256,14 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-        opener.undo = {**self.undo, **opener.undo}
+
+    def leave(self) -> None:
+        """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around
+        it turns out not to begin."""
+        opener = self.opener
+        if self.undo and opener is not None and not opener.has_turn:
+            opener.undo = {**self.undo, **opener.undo}
+        self.undo = {}
 
     def _catch_up(self) -> None:
         """Does what it and the lanes around it have kept: it is the turn of all of them."""
@@ -278,9 +287,7 @@ class Lane:
         """The lane in which an object was made, this one or one around it; None where nobody knows."""
         lane: Lane | None = self
         while lane is not None:
-            if id(thing) in lane.owned or (
-                lane.item is not None and any(thing is each for each in parts_of(lane.item))
-            ):
+            if id(thing) in lane.owned or id(thing) in lane.parts:
                 return lane
             lane = lane.opener
         return None
@@ -345,6 +352,7 @@ class EachRun:
         "_before",
         "_body",
         "_closing",
+        "_items",
         "_lanes",
         "_most",
         "_opening",
@@ -391,6 +399,8 @@ class EachRun:
         self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
+        self._items: set[int] = set()
+        """The objects that belong to the items of open lanes, by `id`."""
         self._lanes: dict[int, Lane] = {}
         """Those that are open or have yet to end, by index."""
         self._waiting: dict[Lane, list[Lane]] = {}
@@ -428,21 +438,29 @@ class EachRun:
         hub = self.opener.hub
         while not self._closing:
             if len(self._lanes) >= self._most:
-                if self.opener.loop is not None:
-                    self.opener.in_head = False  # lanes that open later are not in front of those of other loops
-                hub.wait_for(self)
+                self._wait_to_open()
                 continue
             try:
                 item = next(items)
             except StopIteration:
                 return
-            own = None if any(item is lane.item for lane in self._lanes.values()) else item
-            lane = Lane(hub, self._main(item), self, self.opened, own)
+            parts = parts_of(item)
+            while not self._closing and not self._items.isdisjoint(parts):
+                self._wait_to_open()  # an open lane has the same object
+            if self._closing:
+                return
+            self._items.update(parts)
+            lane = Lane(hub, self._main(item), self, self.opened, parts)
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
                 self.first = lane
             hub.open(lane)
+
+    def _wait_to_open(self) -> None:
+        if self.opener.loop is not None:
+            self.opener.in_head = False  # lanes that open later are not in front of those of other loops
+        self.opener.hub.wait_for(self)
 
     def _main(self, item: Any) -> Callable[[Lane], None]:
         def main(lane: Lane) -> None:
@@ -498,6 +516,8 @@ class EachRun:
         index = -1 if self.first is None else self.first.index
         while (lane := self._lanes.get(index)) is not None and lane.over:
             del self._lanes[index]
+            self._items.difference_update(lane.parts)
+            lane.leave()
             self._come_behind(lane)
             index += 1
         self.first = self._lanes.get(index)

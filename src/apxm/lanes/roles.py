@@ -89,6 +89,8 @@ class Role:
     """Whether it is a method that by its name only looks."""
     read: Summary | None = None
     """What it does to read it, where it is a property of the user's."""
+    written: Summary | None = None
+    """What it does to set it, where it is a property of the user's."""
     guessed: bool = False
     """Whether it is only by its name that a method is taken for one of the user's classes."""
     is_method: bool = False

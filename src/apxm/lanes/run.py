@@ -21,7 +21,6 @@ from apxm.lanes.blocking import watch_lanes
 from apxm.lanes.called import CalledFlow, FlowCall, Guest, called_of, prints
 from apxm.lanes.files import OwnFiles
 from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
-from apxm.lanes.inner_loops import within
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.places import site_of
 from apxm.lanes.standing_in import standing_in
@@ -34,6 +33,7 @@ from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.inner_loops import within
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import VirtualLoop, clock_of, enter
 from apxm.runtime.options import RunOptions
@@ -98,6 +98,10 @@ class LaneRun(Run):
         self.toolbox = tools
         self.tools_by_name: dict[str, Any] = {}
         """The configured tools that a model has been offered."""
+        self.before_writing: Callable[[], None] | None = None
+        """Called before something is written to standard output."""
+        self.line_is_open = False
+        """Whether what was written there last is no whole line."""
         self._guests: dict[int, Guest] = {}
         """The programs of AIS of which it calls flows, by `id`."""
         told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
@@ -517,6 +521,10 @@ class LaneRun(Run):
         return node
 
     def _write(self, text: str) -> None:
+        if self.before_writing is not None:
+            self.before_writing()
+        if text:
+            self.line_is_open = not text.endswith("\n")
         self._write_out(text)
 
     def _conclude(self, calls: Calls) -> None:

@@ -18,10 +18,9 @@ from typing import Any
 import msgspec
 from greenlet import getcurrent
 
-from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, model_call
+from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, may_be_call, model_call
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.httpx_like import Body, WholeBody, error, fields_of, library_of, response, timeout_of
-from apxm.lanes.inner_loops import can_park
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.passing_on import TRANSPORTS, PassingOn
@@ -29,6 +28,7 @@ from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN, Asked, LaneRun, Site
 from apxm.lanes.simulated_sdk import SimulatedCall
 from apxm.runtime.handlers.http import HttpCall, answer_of
+from apxm.runtime.inner_loops import can_park
 
 _NOT_AGAIN = ("x-should-retry", "false")
 """What tells an SDK that a call which failed is not worth another attempt: those it was worth have been made."""
@@ -102,6 +102,13 @@ def lane_here() -> Lane | None:
     """The lane that runs this; None in other threads, whatever context they have, and in greenlets of others."""
     lane = LANE.get()
     return lane if lane is not None and getcurrent() is lane.greenlet else None
+
+
+def is_asked_here(request: Any = None) -> bool:
+    """Whether a request is a call of a model that a lane makes; without one, whether a lane runs this at all."""
+    if lane_here() is None:
+        return False
+    return request is None or may_be_call(request.method, str(request.url))
 
 
 # --- asking --------------------------------------------------------------------------------------------------------

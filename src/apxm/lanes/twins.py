@@ -248,10 +248,10 @@ class Roles:
                 return Role(known=Known.NOTHING, found=True)
             return looks
         found = self._classes.named(name) if made is None else self._classes.of(made, name)
-        read = self._read(found)
+        read, written = self._read(found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
         if not summaries or len(summaries) < len(found):
-            return replace(looks, read=read)
+            return replace(looks, read=read, written=written)
         return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
 
     def methods(self, callee: ast.Attribute) -> list[object]:
@@ -306,10 +306,17 @@ class Roles:
         """What reading an attribute does, where it is a property."""
         getters = [each.fget for each in found if isinstance(each, property)]
         getters += [each.func for each in found if isinstance(each, cached_property)]
+        return self._any_of(getters)
+
+    def _written(self, found: Sequence[object]) -> Summary | None:
+        """What setting it does."""
+        return self._any_of([each.fset for each in found if isinstance(each, property)])
+
+    def _any_of(self, functions: Sequence[object]) -> Summary | None:
         summaries = [
             summary
-            for getter in getters
-            if isinstance(getter, types.FunctionType) and (summary := self._summary_of(getter)) is not None
+            for function in functions
+            if isinstance(function, types.FunctionType) and (summary := self._summary_of(function)) is not None
         ]
         return merged(summaries) if summaries else None
 

@@ -277,7 +277,7 @@ class Uses:
                 self._reads((name,), node, whole=True)
             case ast.Attribute(value=value, attr=attribute):
                 self._base(value)
-                self._use(f".{attribute}", Kind.LOAD, node, through=root(value))
+                self._use(f".{attribute}", Kind.LOAD, node, through=self._through(value))
                 if (read := self._role_of(node).read) is not None:
                     self._touches(read.touches, node, lambda _: value)
             case ast.NamedExpr(target=target, value=value):
@@ -414,13 +414,29 @@ class Uses:
         kind = Kind.ADD if deferrable and isinstance(inner, ast.Attribute) else Kind.CHANGE
         if isinstance(inner, ast.Attribute):
             self._base(inner.value)
-            self._use(f".{inner.attr}", kind, node, deferrable=deferrable, through=name, late=late)
+            self._use(
+                f".{inner.attr}", kind, node, deferrable=deferrable, through=self._through(inner.value), late=late
+            )
+            if (written := self._role_of(inner).written) is not None:
+                given = inner.value
+                self._touches(written.touches, node, lambda _: given)
             if name is not None:
                 self._waiting(name)
+        elif isinstance(inner, ast.Call):
+            self._evaluate(inner)
+            for of in sorted(self.origins.roots([inner]) or ()):
+                self._use(of, Kind.CHANGE, node, late=late)
+                self._waiting(of)
         elif name is not None:
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
             self._waiting(name)
+
+    def _through(self, base: ast.expr) -> str | None:
+        """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in
+        other items, too."""
+        name = root(base)
+        return None if name in self._items and not isinstance(base, ast.Name) else name
 
     def _waiting(self, name: str) -> None:
         """What belongs to whom nobody knows waits for its turn to be changed."""
