@@ -589,3 +589,15 @@ def test_a_comment_promises_as_it_does_where_the_script_runs() -> None:
         """
     )
     assert (loop.promised, loop.verdict, loop.each) == (True, "independent", None)
+
+
+def test_names_of_a_module_may_be_any() -> None:
+    (function,) = explained(
+        """
+        source = tree = code = codes = None
+
+        def main(rows):
+            return [ask(row) for row in rows]
+        """
+    ).functions
+    assert function.calls.low == "len(rows)"
