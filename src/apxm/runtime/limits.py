@@ -49,7 +49,8 @@ class BackendPool:
         one answer for names that are not there."""
         self.backends = dict(backends)
         self.default = default
-        self._stands_in = stands_in
+        self.stands_in = stands_in
+        """Whether the default one answers for names that are not there."""
         for name, backend in self.backends.items():
             _check(name, backend)
         self.gates = {
@@ -68,7 +69,7 @@ class BackendPool:
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
         key = name or self.default
-        if self._stands_in and key not in self.backends:
+        if self.stands_in and key not in self.backends:
             key = self.default
         if key not in self.backends:
             raise ConfigurationError(
