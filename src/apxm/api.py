@@ -30,6 +30,7 @@ from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
 from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.inner_loops import aside
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.options import OnError
@@ -337,12 +338,19 @@ def _blocking(function: Callable[P, Coroutine[Any, Any, Result]]) -> Callable[P,
 
 def to_the_end(running: Coroutine[Any, Any, T], name: str, hint: str | None = None) -> T:
     """What comes of `running`, for a caller without an event loop, who called `name`. Raises `UsageError` inside of
-    one."""
+    one, but for that of a notebook, whose cells may block it."""
+    if in_notebook():
+        with aside():
+            return _run_alone(running)
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         running.close()
         hint = hint or f"await {name}_async(…) there"
         raise UsageError(f"{name} cannot be called inside a running event loop", hint=hint)
+    return _run_alone(running)
+
+
+def _run_alone(running: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=real_loop) as runner:
         try:
             return runner.run(running)
@@ -350,6 +358,13 @@ def to_the_end(running: Coroutine[Any, Any, T], name: str, hint: str | None = No
             if error.args == _STOPPED_ITERATION and isinstance(error.__cause__, StopIteration):
                 raise error.__cause__ from None
             raise
+
+
+def in_notebook() -> bool:
+    """Whether the code here is that of a notebook's cell."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
 
 
 run = _blocking(run_async)

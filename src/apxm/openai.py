@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from apxm.lanes.transport import lane_here, transport
+from apxm.lanes.in_place import OWN_RETRIES
+from apxm.lanes.transport import transport
 
 try:
     import openai
@@ -18,21 +19,6 @@ except ImportError as missing:
     raise ImportError(f"the OpenAI SDK cannot be loaded: {missing}; pip install 'apxm[openai]'") from missing
 
 __all__ = ["AsyncOpenAI", "OpenAI"]
-
-
-class _OwnRetries:
-    """`max_retries` as the client was told; none in a run, which makes its own."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = f"_apxm_{name}"
-
-    def __get__(self, client: Any, owner: type | None = None) -> Any:
-        if client is None:
-            return self
-        return 0 if lane_here() is not None else client.__dict__[self._name]
-
-    def __set__(self, client: Any, value: Any) -> None:
-        client.__dict__[self._name] = value
 
 
 def _beneath(named: dict[str, Any], default: Any) -> dict[str, Any]:
@@ -45,7 +31,7 @@ def _beneath(named: dict[str, Any], default: Any) -> dict[str, Any]:
 class OpenAI(openai.OpenAI):
     """`openai.OpenAI` on `apxm.transport()`; with an `http_client` of one's own it is on the transport of that."""
 
-    max_retries = _OwnRetries()  # type: ignore[assignment]  # it is set and read as the attribute is
+    max_retries = OWN_RETRIES
 
     def __init__(self, **named: Any) -> None:
         super().__init__(**_beneath(named, openai.DefaultHttpxClient))
@@ -54,7 +40,7 @@ class OpenAI(openai.OpenAI):
 class AsyncOpenAI(openai.AsyncOpenAI):
     """As `OpenAI`, for event loops."""
 
-    max_retries = _OwnRetries()  # type: ignore[assignment]
+    max_retries = OWN_RETRIES
 
     def __init__(self, **named: Any) -> None:
         super().__init__(**_beneath(named, openai.DefaultAsyncHttpxClient))

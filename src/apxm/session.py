@@ -54,6 +54,12 @@ class Result:
         short = shortened(_SHORT.repr(self.value), _SHORT.maxother)  # never all of it: it may be large
         return f"Result({self.run_id!r}, {self.status.value}, value={short})"
 
+    def _repr_html_(self) -> str:
+        """How notebooks show it."""
+        from apxm.reports.result_page import result_html
+
+        return result_html(self.trace, self.metrics, self.run_id, name=self.trace.flow.qualified_name.lstrip("."))
+
     @property
     def status(self) -> Status:
         return self.trace.status
@@ -67,6 +73,11 @@ class Result:
     def printed(self) -> list[str]:
         """The lines that the program printed, in program order."""
         return self.trace.printed
+
+    @property
+    def cost(self) -> float | None:
+        """What its answers cost, in the unit of the configured prices; None where a price is not known."""
+        return self.trace.cost
 
     @property
     def failures(self) -> list[Failure]:

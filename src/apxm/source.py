@@ -72,7 +72,7 @@ class Span(NamedTuple):
 class Diagnostic(NamedTuple):
     """One thing to say about one place of the source."""
 
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "note"]
     code: str
     """A stable name in kebab case, such as ``undefined-name``; docs/language.md lists them."""
     message: str

@@ -43,7 +43,7 @@ def test_values_are_in_the_order_of_the_inputs(program: Flow[..., str], capsys: 
 
 def test_all_inputs_overlap() -> None:
     def main() -> Any:
-        return each_input(squared.lanes, [range(100)], {}, lambda error: error, return_exceptions=False)
+        return each_input(squared.lanes, [range(100)], {}, lambda error: error, 1000, return_exceptions=False)
 
     assert ran(main, lambda: SECOND)[1].duration == 2 * SECOND
 

@@ -54,6 +54,18 @@ def nonl(rows):
     return out
 
 
+def nonl_at_once(rows):
+    last = ""
+
+    def setl(x):
+        nonlocal last
+        last = x
+
+    for r in each(rows):
+        setl(ask(r + last))
+    return last
+
+
 class S:
     last = ""
 
@@ -292,7 +304,7 @@ def ranked(rows):
     return score, out
 
 
-REFUSED = {nonl, star, unpackstate}
+REFUSED = {nonl, nonl_at_once, star, unpackstate}
 LOOPS = [
     found
     for found in list(globals().values())

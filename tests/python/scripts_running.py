@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import random
 import re
@@ -27,6 +28,7 @@ from apxm.runtime.trace import Trace
 from tests.python.answers import Answering
 
 HERE = Path(__file__).parent
+NOTEBOOK = "labels"
 SCRIPTS = sorted(path.stem for path in (HERE / "scripts").glob("*.py"))
 
 
@@ -43,12 +45,7 @@ class Seen(NamedTuple):
 
 class Ran(NamedTuple):
     seen: Seen
-    trace: Trace
-    run: LaneRun
-
-    @property
-    def seconds(self) -> float:
-        return self.trace.duration / 1e9
+    seconds: float
 
 
 def ran(script: str, *, lanes: bool, latency: str = "constant:1000", seed: int = 0) -> Ran:
@@ -70,7 +67,28 @@ def ran(script: str, *, lanes: bool, latency: str = "constant:1000", seed: int =
             run, trace = run_virtually(go())
         files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     raised = "" if run.raised is None else f"{type(run.raised).__name__}: {run.raised}"
-    return Ran(Seen(raised, output.getvalue(), _data(module), files, sorted(backend.asked)), trace, run)
+    return Ran(Seen(raised, output.getvalue(), _data(module), files, sorted(backend.asked)), trace.duration / 1e9)
+
+
+def ran_notebook(*, lanes: bool) -> Ran:
+    """The notebook in a kernel of its own, whose flows run on virtual time."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(HERE / "scripts" / f"{NOTEBOOK}.ipynb", 4)
+    begin = f"from tests.python.notebook_kernel import begin, end\nbegin(lanes={lanes})"
+    notebook.cells = [nbformat.v4.new_code_cell(begin), *notebook.cells, nbformat.v4.new_code_cell("end()")]
+    with _copied_folder() as folder, patch.dict(os.environ, PYTHONPATH=str(HERE.parent.parent)):
+        NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+        files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    shown = [_shown(cell) for cell in notebook.cells if cell.cell_type == "code"]
+    seconds, asked = json.loads(shown.pop())
+    return Ran(Seen("", "".join(shown), {}, files, asked), seconds)
+
+
+def _shown(cell: Any) -> str:
+    """What stands under a cell."""
+    return "".join(output.get("text") or output["data"]["text/plain"] for output in cell.outputs)
 
 
 def _data(module: dict[str, Any]) -> dict[str, str]:
@@ -109,13 +127,18 @@ def _as_written(plain: bool) -> contextlib.AbstractContextManager[Any]:
 def table() -> str:
     """How much sooner the scripts are over in lanes, as Markdown."""
     lines = ["| script | calls | line by line | in lanes | |", "|---|--:|--:|--:|--:|"]
-    for script in SCRIPTS:
-        alone, lanes = ran(script, lanes=False), ran(script, lanes=True)
-        ratio = alone.seconds / lanes.seconds
-        lines.append(
-            f"| {script} | {len(alone.seen.asked)} | {alone.seconds:.0f} s | {lanes.seconds:.0f} s | {ratio:.1f} × |"
+    for script in [*SCRIPTS, NOTEBOOK]:
+        alone, lanes = (
+            ran_notebook(lanes=lanes) if script == NOTEBOOK else ran(script, lanes=lanes) for lanes in (False, True)
         )
+        lines.append(row(script, alone, lanes))
     return "\n".join(lines)
+
+
+def row(script: str, alone: Ran, lanes: Ran) -> str:
+    """That of a script in the table."""
+    ratio = alone.seconds / lanes.seconds
+    return f"| {script} | {len(alone.seen.asked)} | {alone.seconds:.0f} s | {lanes.seconds:.0f} s | {ratio:.1f} × |"
 
 
 if __name__ == "__main__":

@@ -8,10 +8,18 @@ import pytest
 
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.settings import OpenAISettings
+from apxm.lanes.passing_on import TRANSPORTS
 from apxm.runtime.limits import BackendPool
 from tests.sdk.endpoint import Endpoint, serving
 
 openai = pytest.importorskip("openai", reason="not installed: pip install 'apxm[openai]'")
+
+
+@pytest.fixture(autouse=True)
+def _no_transport_is_left() -> Generator[None]:
+    """While there is one, flows are journaled that else would not be: it must not depend on the garbage collector."""
+    yield
+    TRANSPORTS.clear()
 
 
 @pytest.fixture

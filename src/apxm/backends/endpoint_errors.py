@@ -49,8 +49,7 @@ class EndpointErrors:
     ) -> None:
         """`shown` is its URL as anybody may see it, `unreadable` gives what the HTTP client raises for an answer that
         it cannot read, `hints` are by status, and `patience_s` is how long it is waited for where nobody listens."""
-        self._name = name
-        self._shown = shown
+        self._called = name if name == shown else f"{name} ({shown})"
         self._redact = redact
         self._proxy = proxy
         self._unreadable = unreadable
@@ -69,7 +68,7 @@ class EndpointErrors:
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact.beginning(words).replace("\n", " ")).split())
-        message = f"{self._name} ({self._shown}) {shortened(text, _SHOWN)}"
+        message = f"{self._called} {shortened(text, _SHOWN)}"
         return BackendError(
             kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s, patience_s=patience_s
         )

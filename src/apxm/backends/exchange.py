@@ -7,14 +7,14 @@ import asyncio
 import re
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
-from pyqwest import Response
+from pyqwest import Headers, Response
 
 from apxm.backends.content import TooLargeError
 from apxm.backends.endpoint import parse_endpoint
@@ -160,10 +160,15 @@ class Parts:
 def _nothing() -> None: ...
 
 
+def may_be_call(method: str, url: str) -> bool:
+    """Whether a request is sent to where models are called."""
+    path = urlsplit(url).path
+    return method == "POST" and path.endswith(tuple(_CALLS)) and _NO_CALLS not in path
+
+
 def model_call(method: str, url: str, headers: Fields, content: bytes, timeout_s: float | None) -> HttpRequest | None:
     """A request as a call of a model; None where it is something else."""
-    parts = urlsplit(url)
-    if method != "POST" or not parts.path.endswith(tuple(_CALLS)) or _NO_CALLS in parts.path:
+    if not may_be_call(method, url):
         return None
     try:
         body: object = msgspec.json.decode(content)
@@ -171,6 +176,7 @@ def model_call(method: str, url: str, headers: Fields, content: bytes, timeout_s
         return None
     if not isinstance(body, dict):
         return None
+    parts = urlsplit(url)
     request = HttpRequest(urlunsplit(("", "", parts.path, parts.query, "")), cast(dict[str, Any], body))
     request.sent = Sent(url, headers, content, timeout_s, Parts() if request.streams else None)
     return request
@@ -251,7 +257,7 @@ class Exchange:
                 patience.reschedule(loop.time() + (_END_S if whole.rstrip().endswith(_DONE) else 0))
 
         parts.hurry = partial(loop.call_soon, hurry)
-        parts.begin(response.status, passed_on(response))
+        parts.begin(response.status, passed_on(response.headers))
         try:
             async for piece in response.content:
                 found = bytes(piece)
@@ -302,9 +308,15 @@ def _keys(headers: Fields) -> tuple[str, ...]:
     return tuple(part for value in telling for part in (value, *value.split()[1:]))
 
 
-def passed_on(response: Any) -> Fields:
+def headers_of(lines: bytes) -> Headers:
+    """Headers as they are written, a line each."""
+    pairs = (line.partition(": ") for line in lines.decode("latin-1").splitlines())
+    return Headers([(name.lower(), value) for name, _, value in pairs])
+
+
+def passed_on(headers: Headers) -> Fields:
     """The headers of an answer that say something of what it says."""
-    return tuple((name, value) for name, value in response.headers.items() if name.lower() not in _NOT_PASSED_ON)
+    return tuple((name, value) for name, value in headers.items() if name.lower() not in _NOT_PASSED_ON)
 
 
 def kept(headers: Fields) -> Fields:
@@ -313,13 +325,15 @@ def kept(headers: Fields) -> Fields:
 
 
 def _answer(response: Response, content: bytes) -> HttpAnswer:
-    headers = response.headers
-    service_ns = service_time(
-        (*headers.getall("server-timing"), *response.trailers.getall("server-timing")),
-        headers.get("openai-processing-ms"),
-    )
+    timing = response.trailers.getall("server-timing")
+    return answer_of_status(response.status, response.headers, timing, content)
+
+
+def answer_of_status(status: int, headers: Headers, timing: Sequence[str], content: bytes) -> HttpAnswer:
+    """An answer that came whole; `timing` is what stood behind it of the time that the endpoint worked."""
+    service_ns = service_time((*headers.getall("server-timing"), *timing), headers.get("openai-processing-ms"))
     is_stream = _EVENTS in headers.get("content-type", "").lower()
-    return HttpAnswer(response.status, passed_on(response), content, usage_of(content, is_stream), service_ns)
+    return HttpAnswer(status, passed_on(headers), content, usage_of(content, is_stream), service_ns)
 
 
 # --- usage ---------------------------------------------------------------------------------------------------------

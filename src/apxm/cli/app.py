@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "check:check",
     "test": "test:run_examples",
     "inspect": "inspect:inspect",
+    "explain": "explain:explain",
     "analyze": "analyze:analyze",
     "simulate": "analyze:simulate",
     "calibrate": "calibrate:calibrate",

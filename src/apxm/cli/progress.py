@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from apxm.cli.terminal import is_terminal, tell
-from apxm.reports.summary import count
+from apxm.reports.progress import progress_text
 
 if TYPE_CHECKING:  # the runtime, which most commands that print something do not need
     from apxm.runtime.progress import Progress
@@ -24,13 +24,6 @@ def _width() -> int:
         return _WIDE
 
 
-def _elapsed(seconds: int) -> str:
-    """``0:07``, ``12:34``, ``1:02:03``: of one width for a while, so that the line does not jump."""
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
 class ProgressLine:
     """``3 done, 8 running, 2 waiting; 0:12; 1,234 tokens; cost 0.0021``, on the last line of standard error, drawn over
     itself."""
@@ -40,16 +33,7 @@ class ProgressLine:
         self._shown = False
 
     def draw(self, progress: Progress) -> None:
-        parts = [
-            f"{progress.done:,} done, {progress.running:,} running, {progress.waiting:,} waiting",
-            _elapsed(progress.elapsed_ns // 1_000_000_000),
-            *([count(progress.tokens, "token")] if progress.tokens else []),
-            *([] if progress.cost is None else [f"cost {progress.cost:.4g}"]),
-        ]
-        # What does not fit is left out whole: half of a number would be another one.
-        while len(parts) > 1 and len("; ".join(parts)) >= _width():
-            parts.pop()
-        self.say("; ".join(parts))
+        self.say(progress_text(progress, _width()))
 
     def say(self, text: str) -> None:
         """`text` is ours. What is wider than the terminal is cut: only one line can be drawn over."""

@@ -10,8 +10,8 @@ from typing import Literal, TextIO
 from apxm.errors import ApxmError, InternalError, LinkError, SourceError, UsageError
 from apxm.source import Diagnostic, printable_lines
 
-Style = Literal["error", "warning", "hint", "dim"]
-_CODES: dict[Style, str] = {"error": "1;31", "warning": "1;33", "hint": "36", "dim": "2"}
+Style = Literal["error", "warning", "note", "hint", "dim"]
+_CODES: dict[Style, str] = {"error": "1;31", "warning": "1;33", "note": "36", "hint": "36", "dim": "2"}
 
 
 def is_terminal(stream: TextIO) -> bool:

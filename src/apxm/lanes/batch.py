@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from apxm.errors import ConfigurationError, JournalError, UsageError
-from apxm.lanes.lane import LANE, MOST_OPEN, EachRun
+from apxm.lanes.lane import LANE, EachRun
 from apxm.operations.plain import kind_of
 
 _PLACE = "batch"
@@ -20,9 +20,12 @@ class BatchFailed(ExceptionGroup[Exception]):
     values: list[Any]
 
     def __new__(cls, message: str, errors: Sequence[Exception], values: list[Any]) -> Self:
-        made = super().__new__(cls, message, errors)
-        made.values = values
-        return made
+        del values  # which the group itself knows nothing of
+        return super().__new__(cls, message, errors)
+
+    def __init__(self, message: str, errors: Sequence[Exception], values: list[Any]) -> None:
+        super().__init__(message, errors)
+        self.values = values
 
     def derive(self, errors: Sequence[Exception], /) -> BatchFailed:  # type: ignore[override]  # of these alone
         return BatchFailed(self.message, errors, self.values)
@@ -35,7 +38,7 @@ def refuse(inputs: Sequence[object], name: str) -> None:
     for given in inputs:
         if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
             raise UsageError(
-                f"{name}.batch takes lists of inputs, not {kind_of(given)}",
+                f"{name}.batch takes lists of inputs, not {kind_of(cast(object, given))}",
                 hint="as map does: a list for each parameter; what all calls share is given by name",
             )
     if len(lengths := {len(given) for given in inputs if isinstance(given, Sized)}) > 1:
@@ -47,11 +50,12 @@ def each_input(
     inputs: Sequence[Iterable[Any]],
     named: Mapping[str, Any],
     clean: Callable[[Exception], Exception],
+    most_open: int,
     *,
     return_exceptions: bool,
-    most_open: int = MOST_OPEN,
 ) -> list[Any]:
-    """What a function gives for all inputs, in order, each in a lane of the flow's. What one of them raises is kept, as
+    """What a function gives for all inputs, in order, each in a lane of its own, at most
+    `most_open` at once. What one of them raises is kept, as
     `clean` gives it; raises `BatchFailed` at the end, unless it is to `return_exceptions`."""
     lane = LANE.get()
     assert lane is not None

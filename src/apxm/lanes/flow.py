@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import operator
 import pickle
 import sys
 import types
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
 from apxm.lanes.batch import each_input, refuse
 from apxm.lanes.calling import answer, begin, is_call, operation_of
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
-from apxm.lanes.marks import PURE, Step, thread
+from apxm.lanes.marks import PURE, Step, pure, step, thread
 from apxm.lanes.promises import HERE
 from apxm.lanes.rewriting.nodes import PREFIX
 from apxm.lanes.roles import UNKNOWN, Role, Summary
@@ -25,6 +26,9 @@ from apxm.lanes.running import part, run_flow
 from apxm.lanes.touching import Touching
 from apxm.lanes.twins import Twins
 from apxm.session import Result
+
+if TYPE_CHECKING:
+    from apxm.lanes.explaining.text import Explained
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -151,6 +155,7 @@ TWINS = Twins(
             "each": each,
             "Broke": Broke,
             "call": TOUCHING.call,
+            "add_to_item": TOUCHING.add_to_item,
             "adding": TOUCHING.adding,
             "call_free": TOUCHING.call_free,
             "call_of": TOUCHING.call_of,
@@ -161,9 +166,6 @@ TWINS = Twins(
             "iterate": TOUCHING.iterate,
             "later": TOUCHING.later,
             "later_call": TOUCHING.later_call,
-            "later_change": TOUCHING.later_change,
-            "later_count": TOUCHING.later_count,
-            "later_item": TOUCHING.later_item,
             "NameError": NameError,
             "made_dict": dict,
             "made_iter": iter,
@@ -257,7 +259,7 @@ class Flow(Generic[P, R]):
         event loop. In a lane, as in a script that `apxm run` runs, it is part of the run of that."""
         if LANE.get() is not None:
             return self._part(*arguments, **named)
-        return self._to_the_end(self.run_async(*arguments, **named), "run")
+        return self._to_the_end(self._run(lambda: self.lanes(*arguments, **named), shows=True), "run")
 
     async def run_async(self, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `run`, inside the caller's event loop."""
@@ -277,11 +279,23 @@ class Flow(Generic[P, R]):
     def resume(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """Goes on with a run that was journaled, given the arguments that it had: the code runs again, and whatever was
         answered is not asked again. Raises `JournalError` where it asks something else than it did."""
-        return self._to_the_end(self.resume_async(run_id, *arguments, **named), "resume")
+        running = self._run(lambda: self.lanes(*arguments, **named), run_id, shows=True)
+        return self._to_the_end(running, "resume")
 
     async def resume_async(self, run_id: str, /, *arguments: P.args, **named: P.kwargs) -> Result:
         """As `resume`, inside the caller's event loop."""
         return await self._run(lambda: self.lanes(*arguments, **named), run_id)
+
+    def explain(self, lengths: Mapping[str, int] | None = None, /, **more: int) -> Explained:
+        """What overlaps in it, what waits and why, and how many calls it makes, as ``apxm explain`` says; nothing runs.
+        `lengths` say how many items lists have: ``label.explain(rows=500)``."""
+        from apxm.lanes.explaining.explanation import Given
+        from apxm.lanes.explaining.files import explained_flow
+        from apxm.lanes.explaining.text import Explained
+
+        function = self.function.__func__ if isinstance(self.function, types.MethodType) else self.function
+        assert isinstance(function, types.FunctionType)
+        return Explained(explained_flow(function, TWINS, Given({**(lengths or {}), **more})))
 
     def batch(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
@@ -293,40 +307,47 @@ class Flow(Generic[P, R]):
         end `BatchFailed` is raised, which has all values, or with `return_exceptions` the exceptions stand among them.
         `resume` goes on with an earlier batch of the same inputs: those that failed are called again.
         """
-        return self._to_the_end(
-            self.batch_async(*inputs, return_exceptions=return_exceptions, resume=resume, **named), "batch"
-        )
+        main = self._batch(inputs, named, return_exceptions)
+        if LANE.get() is not None:
+            return part(main, self._batch_name, self._options)
+        return self._to_the_end(self._run(main, resume, batch=True, shows=True), "batch")
 
     async def batch_async(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
     ) -> Result:
         """As `batch`, inside the caller's event loop."""
-        name = f"{self.function.__qualname__}.batch"
+        main = self._batch(inputs, named, return_exceptions)
+        if LANE.get() is not None:
+            return part(main, self._batch_name, self._options)
+        return await self._run(main, resume, batch=True)
+
+    @property
+    def _batch_name(self) -> str:
+        return f"{self.function.__qualname__}.batch"
+
+    def _batch(
+        self, inputs: Sequence[Iterable[Any]], named: dict[str, Any], return_exceptions: bool
+    ) -> Callable[[], list[Any]]:
+        """What a batch does. Raises `UsageError` for what are no inputs."""
         refuse(inputs, self.function.__name__)
 
         def clean(error: Exception) -> Exception:
             return error.with_traceback(users(error.__traceback__))
 
-        def main() -> list[R]:
+        def main() -> list[Any]:
             most = MOST_OPEN if HERE.overlap else 1
-            return each_input(
-                self.lanes, inputs, named, clean, return_exceptions=return_exceptions, most_open=most
-            )  # fmt: skip
+            return each_input(self.lanes, inputs, named, clean, most, return_exceptions=return_exceptions)
 
-        if LANE.get() is not None:
-            return part(main, name, self._options)
-        return await self._run(main, resume, name, "batch(…, resume={run!r})")
+        return main
 
     async def _run(
-        self,
-        main: Callable[[], object],
-        earlier: str | None = None,
-        name: str | None = None,
-        again: str = "resume({run!r}, …)",
+        self, main: Callable[[], object], earlier: str | None = None, *, batch: bool = False, shows: bool = False
     ) -> Result:
-        code, own = self.function.__code__, self.function.__qualname__
+        """`shows` says that somebody waits for it, who may be shown how far it is."""
+        file, own = self.function.__code__.co_filename, self.function.__qualname__
+        name, again = (self._batch_name, "batch(…, resume={run!r})") if batch else (own, "resume({run!r}, …)")
         try:
-            return await run_flow(main, name or own, code.co_filename, self._options, earlier, f"{own}.{again}")
+            return await run_flow(main, name, file, self._options, earlier, f"{own}.{again}", shows=shows)
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
 
@@ -335,6 +356,19 @@ class Flow(Generic[P, R]):
             return to_the_end(running, f"{self.function.__name__}.{method}")
         except BaseException as error:
             raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # as in `_run`
+
+
+def marked(decorator: object, function: types.FunctionType, written: ast.expr) -> object | None:
+    """What a decorator of this package, as it is `written`, makes of a function that is only read; None for others."""
+    if decorator is flow:
+        unread = cast("Flow[..., Any]", object.__new__(Flow))  # a real one would be refused where its code is
+        functools.update_wrapper(unread, function)
+        unread.function = function
+        return unread
+    if decorator is step:
+        options = written.keywords if isinstance(written, ast.Call) else ()
+        return Step(function, any(isinstance(each.value, ast.Constant) and bool(each.value.value) for each in options))
+    return pure(function) if decorator is pure else None
 
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from apxm.lanes.known import CONTAINERS, is_users_class
@@ -11,14 +11,15 @@ Undo = Callable[[], object]
 
 
 def parts_of(item: object) -> Iterator[object]:
-    """What can be changed of an item: itself, and what it holds."""
+    """What can be changed of an item: itself, and the containers that it holds. Other objects in it may be those of
+    other items, too."""
     if isinstance(item, tuple):
         for part in cast(tuple[object, ...], item):
             yield from parts_of(part)
         return
     if is_restorable(item):
         yield item
-        yield from filter(is_restorable, _held(item))
+        yield from (part for part in _held(item) if type(part) in CONTAINERS)
 
 
 def is_restorable(thing: object) -> bool:
@@ -27,17 +28,19 @@ def is_restorable(thing: object) -> bool:
     return kind in CONTAINERS or (hasattr(thing, "__dict__") and not isinstance(thing, type) and is_users_class(kind))
 
 
-def _held(thing: Any) -> list[object]:
+def _held(thing: object) -> list[object]:
     if type(thing) not in CONTAINERS:
         return list(vars(thing).values())
-    return list(thing.values() if issubclass(type(thing), dict) else thing)
+    if issubclass(type(thing), dict):
+        return list(cast(dict[object, object], thing).values())
+    return list(cast(Iterable[object], thing))
 
 
-def keeping(thing: Any) -> Undo:
+def keeping(thing: object) -> Undo:
     """What makes a thing what it is now."""
     if type(thing) not in CONTAINERS:
         return _restoring(vars(thing))
-    return _restoring(thing) if issubclass(type(thing), dict) else _refilling(thing)
+    return _restoring(cast(dict[Any, Any], thing)) if issubclass(type(thing), dict) else _refilling(thing)
 
 
 def _refilling(thing: Any) -> Undo:

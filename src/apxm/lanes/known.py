@@ -36,7 +36,7 @@ class Known(Enum):
 
 _LOOKING = frozenset(
     {
-        "_ast", "ast", "logging", "_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq",
+        "_ast", "ast", "_bisect", "_collections", "_csv", "_datetime", "_decimal", "_functools", "_heapq",
         "_json", "_operator",
         "_random", "_sre", "_statistics", "_string", "_struct", "base64", "binascii", "bisect", "calendar", "cmath",
         "collections", "collections.abc", "colorsys", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib",
@@ -49,6 +49,23 @@ _LOOKING = frozenset(
     }
 )  # fmt: skip
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
+HARMLESS = _LOOKING | frozenset(
+    {
+        "builtins",
+        "contextlib",
+        "functools",
+        "io",
+        "logging",
+        "os",
+        "os.path",
+        "pathlib",
+        "random",
+        "sys",
+        "tempfile",
+        "urllib",
+    }
+)
+"""Modules that may be loaded only to see what is in them: nothing happens by it."""
 _FIRST = frozenset(
     {
         "bisect.insort", "bisect.insort_left", "bisect.insort_right", "_bisect.insort_left", "_bisect.insort_right",
@@ -67,6 +84,9 @@ _CHANGING = frozenset(
     }
 )  # fmt: skip
 """Functions of those modules, and of Python itself, of which that is not so."""
+_ASIDE = frozenset({"_contextvars", "contextvars", "logging", "opentelemetry"})
+"""Packages whose objects have no order between iterations: contexts are a lane's own, and logs and traces are as it
+comes."""
 _CALLS_BACK = (map, filter, sorted, min, max, functools.reduce)
 _LOOKING_OF_OS = frozenset(
     {
@@ -127,7 +147,13 @@ def known(function: Any) -> Known | None:
         return Known.ITS_FIRST
     if full in _CHANGING:
         return None
-    if module == "builtins" or module in _LOOKING or (module in ("posix", "nt", "os") and name in _LOOKING_OF_OS):
+    package = module.partition(".")[0]
+    if (
+        module == "builtins"
+        or module in _LOOKING
+        or package in _ASIDE
+        or (module in ("posix", "nt", "os") and name in _LOOKING_OF_OS)
+    ):
         return Known.NOTHING
     if module.startswith("apxm."):
         return Known.NOTHING  # the functions of this package see to their lanes themselves
@@ -142,7 +168,7 @@ def _known_method(owner: object, name: str) -> Known | None:
     if isinstance(owner, random.Random):
         return Known.DRAWS
     kind = type(owner)
-    if kind in _IMMUTABLE:
+    if kind in _IMMUTABLE or _is_aside(kind):
         return Known.NOTHING
     if kind in _READERS:
         return Known.NOTHING if name in _READERS[kind] else Known.ITS_OWN
@@ -156,6 +182,8 @@ def _known_python_method(function: types.MethodType) -> Known | None:
     if isinstance(owner, random.Random):
         return Known.DRAWS
     kind = owner if isinstance(owner, type) else type(owner)
+    if _is_aside(kind):
+        return Known.NOTHING
     if kind in _READERS:
         return Known.NOTHING if function.__name__ in _READERS[kind] else Known.ITS_OWN
     if kind.__module__ in _LOOKING:
@@ -185,8 +213,6 @@ _FROZEN_TYPES = frozenset(
         "UUID",
         "Encoder",
         "Decoder",
-        "Logger",
-        "LoggerAdapter",
         "JSONDecoder",
         "JSONEncoder",
     }
@@ -195,7 +221,11 @@ _FROZEN_TYPES = frozenset(
 
 def is_frozen(kind: type) -> bool:
     """Whether objects of a class that is not the user's never change."""
-    return kind in _IMMUTABLE or kind.__name__ in _FROZEN_TYPES
+    return kind in _IMMUTABLE or kind.__name__ in _FROZEN_TYPES or _is_aside(kind)
+
+
+def _is_aside(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _ASIDE
 
 
 def is_users_class(made: type) -> bool:

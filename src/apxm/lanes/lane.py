@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
+from functools import partial
 from traceback import print_exception
 from types import CodeType
 from typing import Any, NamedTuple, NoReturn
@@ -23,9 +24,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
-from apxm.lanes.inner_loops import lift, put_back
 from apxm.lanes.items import Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
+from apxm.runtime.inner_loops import lift, put_back
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -52,6 +53,7 @@ class Lane:
         "greenlet",
         "hub",
         "in_head",
+        "in_line",
         "index",
         "item",
         "loop",
@@ -75,6 +77,8 @@ class Lane:
         self.loop = loop
         self.index = index
         self.item = item
+        self.in_line = False
+        """Whether it has begun a line on standard error, and not ended it."""
         self.undo: dict[int, Undo] = {}
         """What makes what it changed of its item what it was, by `id`."""
         self.in_head = True
@@ -94,13 +98,14 @@ class Lane:
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
-        def begin(_outcome: object) -> object:
-            return main(self)
-
-        self.greenlet = greenlet(begin, hub.greenlet)
+        self.greenlet = greenlet(partial(self.begin, main), hub.greenlet)
         context = copy_context()
         context.run(LANE.set, self)
         self.greenlet.gr_context = context
+
+    def begin(self, main: Callable[[Lane], object], _outcome: object) -> object:
+        """The first function in its greenlet."""
+        return main(self)
 
     @property
     def opener(self) -> Lane | None:
@@ -116,6 +121,11 @@ class Lane:
         if loop is None or loop.code is not code:
             return self.path_prefix + place
         return f"{loop.prefix}{place}{loop.indices}[{self.index}]"
+
+    @property
+    def name(self) -> str:
+        """The path of its iteration, such as ``label:7[17]``; empty for the flow."""
+        return self.path_prefix.removesuffix("/")
 
     @property
     def path_prefix(self) -> str:
@@ -235,6 +245,7 @@ class Lane:
         what belongs further outside."""
         opener = self.opener
         assert opener is not None
+        self.leave()
         if opener.has_turn:
             self._catch_up()
             return
@@ -244,7 +255,14 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-        opener.undo = {**self.undo, **opener.undo}
+
+    def leave(self) -> None:
+        """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around
+        it turns out not to begin."""
+        opener = self.opener
+        if self.undo and opener is not None and not opener.has_turn:
+            opener.undo = {**self.undo, **opener.undo}
+        self.undo = {}
 
     def _catch_up(self) -> None:
         """Does what it and the lanes around it have kept: it is the turn of all of them."""
@@ -335,6 +353,7 @@ class EachRun:
         "_before",
         "_body",
         "_closing",
+        "_items",
         "_lanes",
         "_most",
         "_opening",
@@ -381,6 +400,8 @@ class EachRun:
         self.indices += f"#{count}" if count > 1 else ""
         self._body = body
         self._most = most_open
+        self._items: set[int] = set()
+        """The objects that belong to the items of open lanes, by `id`."""
         self._lanes: dict[int, Lane] = {}
         """Those that are open or have yet to end, by index."""
         self._waiting: dict[Lane, list[Lane]] = {}
@@ -418,21 +439,28 @@ class EachRun:
         hub = self.opener.hub
         while not self._closing:
             if len(self._lanes) >= self._most:
-                if self.opener.loop is not None:
-                    self.opener.in_head = False  # lanes that open later are not in front of those of other loops
-                hub.wait_for(self)
+                self._wait_to_open()
                 continue
             try:
                 item = next(items)
             except StopIteration:
                 return
-            own = None if any(item is lane.item for lane in self._lanes.values()) else item
-            lane = Lane(hub, self._main(item), self, self.opened, own)
+            while not self._closing and self._items.intersection(map(id, parts_of(item))):
+                self._wait_to_open()  # an open lane has the same object
+            if self._closing:
+                return
+            self._items.update(map(id, parts_of(item)))
+            lane = Lane(hub, self._main(item), self, self.opened, item)
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
                 self.first = lane
             hub.open(lane)
+
+    def _wait_to_open(self) -> None:
+        if self.opener.loop is not None:
+            self.opener.in_head = False  # lanes that open later are not in front of those of other loops
+        self.opener.hub.wait_for(self)
 
     def _main(self, item: Any) -> Callable[[Lane], None]:
         def main(lane: Lane) -> None:
@@ -488,6 +516,8 @@ class EachRun:
         index = -1 if self.first is None else self.first.index
         while (lane := self._lanes.get(index)) is not None and lane.over:
             del self._lanes[index]
+            self._items.difference_update(map(id, parts_of(lane.item)))
+            lane.leave()
             self._come_behind(lane)
             index += 1
         self.first = self._lanes.get(index)
@@ -520,9 +550,11 @@ class Hub:
         give_up: Callable[[Lane], None],
         abort: Callable[[BaseException], None],
         stopped: Callable[[], bool],
+        held_up: Callable[[str, int, str], None],
     ) -> None:
         """`write` writes to the run's standard output; `join` makes one operation of several that come before it;
-        `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end."""
+        `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end;
+        `held_up` is told of a place, such as ``label:9[17]``, that let nobody else go on for so many ns, at a line."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
         self.hooks = sys.get_asyncgen_hooks()
@@ -533,6 +565,9 @@ class Hub:
         self.ready: deque[tuple[Lane, object]] = deque()
         """The lanes that can go on, with what they are resumed with."""
         self._stopped = stopped
+        self.held_up = held_up
+        self.resumed = 0
+        """How often lanes were resumed."""
         self.outside = 0
         """How many lanes wait for something that is no call: a time, a thread."""
         self._waiting: dict[EachRun, Lane] = {}
@@ -553,6 +588,7 @@ class Hub:
             while ready and not self._stopped():
                 lane, outcome = ready.popleft()
                 if not lane.over:
+                    self.resumed += 1
                     lane.resume(outcome)
         finally:
             put_back(marks)

@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from apxm.backends.exchange import Exchange, written
 from apxm.backends.protocol import NO_LIMITS
 from apxm.errors import ConfigurationError
 from apxm.lanes.httpx_like import PassedBody, error, fields_of, response, timeout_of
+
+TRANSPORTS: WeakSet[Any] = WeakSet()
+"""Those that there are in this process: while there are any, flows may ask whom no configuration names."""
 
 
 class PassingOn:

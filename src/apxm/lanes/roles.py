@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from apxm.lanes.known import Known
+from apxm.lanes.known import ONLY_ADDS, Known
 
 
 class Kind(Enum):
@@ -89,6 +89,8 @@ class Role:
     """Whether it is a method that by its name only looks."""
     read: Summary | None = None
     """What it does to read it, where it is a property of the user's."""
+    written: Summary | None = None
+    """What it does to set it, where it is a property of the user's."""
     guessed: bool = False
     """Whether it is only by its name that a method is taken for one of the user's classes."""
     is_method: bool = False
@@ -153,6 +155,16 @@ EVIDENT = frozenset(
 """Methods that change what they are called on, if that is a container or a file."""
 
 
+MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
+"""Functions that give a new container each time."""
+
+
+def makes(role: Role, callee: ast.expr) -> bool:
+    """Whether a function that only computes gives a new container."""
+    name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
+    return role.makes or name in MAKERS
+
+
 def is_plain(path: ast.expr) -> bool:
     """Whether to follow a path changes nothing: an item may be made when it is asked for."""
     return not any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(path))
@@ -177,6 +189,45 @@ class Unknowing:
     def is_state(self, name: str) -> bool:
         del name
         return True
+
+
+class Adding(NamedTuple):
+    """``groups[key].append(value)``, or ``groups.setdefault(key, []).append(value)``."""
+
+    container: ast.expr
+    keys: list[ast.expr]
+    default: ast.expr | None
+    method: str
+    arguments: list[ast.expr]
+
+
+def adding(statement: ast.stmt) -> Adding | None:
+    """A statement that only adds to an item of a container."""
+    match statement:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method), args=arguments, keywords=[])) if (
+            method in ONLY_ADDS
+        ):
+            default = None
+            match receiver:
+                case ast.Call(func=ast.Attribute(value=inner, attr="setdefault"), args=[key, default], keywords=[]):
+                    container, keys = without_items(inner)
+                    keys.append(key)
+                case _:
+                    container, keys = without_items(receiver)
+            if keys and is_plain(container) and root(container) is not None:
+                return Adding(container, keys, default, method, arguments)
+        case _:
+            pass
+    return None
+
+
+def without_items(path: ast.expr) -> tuple[ast.expr, list[ast.expr]]:
+    """A path up to the items at its end, and the keys of these."""
+    keys: list[ast.expr] = []
+    while isinstance(path, ast.Subscript):
+        keys.insert(0, path.slice)
+        path = path.value
+    return path, keys
 
 
 class Counting(NamedTuple):

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from apxm.api import INSIDE, ProgramFlow
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
+from apxm.lanes.blocking import watch_lanes
 from apxm.lanes.called import CalledFlow, FlowCall, Guest, called_of, prints
 from apxm.lanes.files import OwnFiles
 from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
-from apxm.lanes.inner_loops import within
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.places import site_of
 from apxm.lanes.standing_in import standing_in
@@ -34,6 +34,7 @@ from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.http import HttpCall
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.inner_loops import within
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import VirtualLoop, clock_of, enter
 from apxm.runtime.options import RunOptions
@@ -51,6 +52,11 @@ T = TypeVar("T")
 
 RUN: ContextVar[LaneRun] = ContextVar("apxm run")
 """The run that the lane here is of."""
+
+
+watch_lanes()
+_MOST_TOLD = 3
+"""The most places of a run that are told of because they let nobody else go on."""
 
 
 class LaneRun(Run):
@@ -84,11 +90,19 @@ class LaneRun(Run):
         """What the flow raised by itself."""
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
+        self._told: set[str] = set()
+        """The places of which it was told that they block."""
+        self.simulates = False
+        """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._paused: set[Lane] = set()
         """The lanes that wait until they are stirred."""
         self.toolbox = tools
         self.tools_by_name: dict[str, Any] = {}
         """The configured tools that a model has been offered."""
+        self.before_writing: Callable[[], None] | None = None
+        """Called before something is written to standard output."""
+        self.line_is_open = False
+        """Whether what was written there last is no whole line."""
         self._guests: dict[int, Guest] = {}
         """The programs of AIS of which it calls flows, by `id`."""
         told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
@@ -109,10 +123,21 @@ class LaneRun(Run):
         self._loop = asyncio.get_running_loop()
         self._clock = clock_of(self._loop, self._abort)
         self._frame = self._state.start(0, ())
-        self.hub = Hub(self._write, self._join, self._give_up, self._abort, lambda: self._state.stopped)
+        self.hub = Hub(self._write, self._join, self._give_up, self._abort, lambda: self._state.stopped, self._held_up)
         self._root = Lane(self.hub, self._run_main)
         self.hub.ready.append((self._root, None))
         enter(self._take_all, self._abort)
+
+    def _held_up(self, place: str, duration: int, where: str) -> None:
+        """Code of a lane has let nobody else go on for so many ns. Where nobody waited, that does not matter."""
+        calls = self._calls
+        if calls is None or not calls.unfinished or place in self._told or len(self._told) == _MOST_TOLD:
+            return
+        self._told.add(place)
+        self._warn(
+            f"{place} let nothing else go on for at least {duration // 1_000_000} ms (at {where}); "
+            "apxm.thread(function, …) is the place for code that blocks"
+        )
 
     def _run_main(self, lane: Lane) -> None:
         RUN.set(self)
@@ -506,6 +531,10 @@ class LaneRun(Run):
         return node
 
     def _write(self, text: str) -> None:
+        if self.before_writing is not None:
+            self.before_writing()
+        if text:
+            self.line_is_open = not text.endswith("\n")
         self._write_out(text)
 
     def _conclude(self, calls: Calls) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing
@@ -18,7 +19,9 @@ from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
 from apxm.lanes.lane import LANE
+from apxm.lanes.passing_on import TRANSPORTS
 from apxm.lanes.run import RUN, Grown, LaneRun
+from apxm.lanes.shown import shown
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.scheduler import Run
 from apxm.session import Result, Session, milliseconds
@@ -41,12 +44,29 @@ class LaneSession(Session):
             self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
         )  # fmt: skip
         run.run_id = self.run_id
+        run.simulates = self.told.selection.backend is not None and self.pool.info.simulated
         return run
+
+    @property
+    def may_ask_anybody(self) -> bool:
+        """Whether it may ask whom no configuration names."""
+        return bool(TRANSPORTS)
+
+    def open_journal(self, warn: Callable[[str], None]) -> None:
+        """As of any run; one that may ask anybody has a journal."""
+        if self.told.journaling.journal is None and self.may_ask_anybody and not cast(LaneRun, self.run).simulates:
+            journaling = dataclasses.replace(self.told.journaling, journal=True)
+            self.told = dataclasses.replace(self.told, journaling=journaling)
+        super().open_journal(warn)
+
+    @property
+    def flow_run(self) -> LaneRun:
+        return cast(LaneRun, self.run)
 
     @property
     def raised(self) -> BaseException | None:
         """What the flow raised."""
-        return cast(LaneRun, self.run).raised
+        return self.flow_run.raised
 
 
 def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Result:
@@ -71,7 +91,7 @@ _NOT_YET = {"flow", "output", "on_text"}
 """Options of `apxm.run` that mean nothing to flows, or that these do not have yet."""
 _OPTIONS = {
     name for name, parameter in signature(run_async).parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY
-} - _NOT_YET | {"as_changed", "assume", "redo", "run_id"}
+} - _NOT_YET | {"as_changed", "assume", "progress", "redo", "run_id"}
 
 
 def refuse_unknown(said: Mapping[str, Any]) -> None:
@@ -87,9 +107,12 @@ async def run_flow(
     said: Mapping[str, Any],
     earlier: str | None = None,
     again: str = "",
+    *,
+    shows: bool = False,
 ) -> Result:
     """Runs `main`, a flow with its arguments, in the caller's event loop; `said` are the options of a run, as
-    `apxm.run` has them, and `earlier` is the run that it goes on with; `again` is what goes on with this one.
+    `apxm.run` has them, and `earlier` is the run that it goes on with; `again` is what goes on with this one. `shows`
+    says that somebody waits for it, who may be shown how far it is.
 
     Raises what the flow raises, with a note that names the run where it was journaled; and what `apxm.run` raises.
     """
@@ -121,6 +144,7 @@ async def run_flow(
         await session.link()
         if recorder is None:
             session.open_journal(warn)
+        await stack.enter_async_context(shown(session.flow_run, wanted=shows and said.get("progress") is not False))
         try:
             return await executed(session)
         except RunFailed:

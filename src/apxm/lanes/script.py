@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from apxm.errors import ApxmError, OperationError, UsageError
+from apxm.lanes.in_place import sdks_in_place
 from apxm.lanes.lane import Lane
 from apxm.lanes.modules import Finder, run_module
 from apxm.lanes.promises import HERE, Promises
 from apxm.lanes.run import LaneRun
 from apxm.operations.types import Value
-from apxm.runtime.trace import Status
+from apxm.runtime.trace import Status, Trace
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 MAIN = "__main__"
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -119,6 +123,10 @@ class ScriptRun(LaneRun):
     """The run of a script."""
 
     _is_interrupted = False
+
+    async def execute(self, recorder: Recorder | None = None) -> Trace:
+        with sdks_in_place():
+            return await super().execute(recorder)
 
     def _run_main(self, lane: Lane) -> None:
         super()._run_main(lane)

@@ -1,14 +1,17 @@
-"""What stands in for parts of the process while flows run: standard output, `time.sleep`, and what event loops wait in.
+"""What stands in for parts of the process while flows run: standard output and standard error, what makes records of
+logs, `time.sleep`, and what event loops wait in.
 
 Code that no lane runs, in other threads for instance, gets what was there before.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from logging import LogRecord
 from selectors import DefaultSelector
 from typing import Any, TextIO
 
@@ -45,6 +48,42 @@ class LaneOutput:
         return getattr(self.stream, name)
 
 
+class LaneErrors:
+    """Standard error: what a lane writes comes at once, each line behind the name of its iteration."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        lane = LANE.get()
+        name = "" if lane is None else lane.name
+        if lane is None or not name or not text:
+            return self.stream.write(text)
+        if not lane.in_line and not text.startswith(("\r", "\n")):
+            self.stream.write(f"[{name}] ")
+        lane.in_line = not text.endswith("\n")
+        return self.stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _naming(make: Callable[..., LogRecord]) -> Callable[..., LogRecord]:
+    """Makes records of logs whose `threadName` is the iteration's, where a lane makes them."""
+
+    def made(*arguments: Any, **named: Any) -> LogRecord:
+        record, lane = make(*arguments, **named), LANE.get()
+        if lane is not None and lane.name:
+            record.threadName = lane.name
+        return record
+
+    return made
+
+
 SLEEP = time.sleep
 _SELECT = DefaultSelector.select
 
@@ -56,6 +95,8 @@ class _StandIns:
         self._lock = ProcessLock()
         self._running = 0
         self._output: LaneOutput | None = None
+        self._errors: LaneErrors | None = None
+        self._make_record: Callable[..., LogRecord] = LogRecord
         tell_of_forks(self)
 
     def forked(self) -> None:
@@ -68,7 +109,11 @@ class _StandIns:
             self._running += 1
             if self._output is None:
                 self._output = LaneOutput(sys.stdout)
+                self._errors = LaneErrors(sys.stderr)
                 sys.stdout = self._output  # type: ignore[assignment]  # it has all that the stream behind it has
+                sys.stderr = self._errors  # type: ignore[assignment]  # as above
+                self._make_record = logging.getLogRecordFactory()
+                logging.setLogRecordFactory(_naming(self._make_record))
                 time.sleep = _in_lanes(sleep)
                 DefaultSelector.select = _selecting(select)
             return self._output
@@ -84,6 +129,9 @@ class _StandIns:
             return
         if sys.stdout is self._output:
             sys.stdout = self._output.stream
+        if self._errors is not None and sys.stderr is self._errors:
+            sys.stderr = self._errors.stream
+        logging.setLogRecordFactory(self._make_record)
         time.sleep = SLEEP
         DefaultSelector.select = _SELECT
         self._output = None

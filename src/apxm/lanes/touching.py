@@ -5,8 +5,6 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 
 from __future__ import annotations
 
-import operator
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,10 +14,15 @@ from typing import Any, TypeVar, cast
 from apxm.lanes.known import CONTAINERS, ONLY_ADDS, Known, is_users_class, known, only_keeps
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.methods import runs_in_lanes
-from apxm.lanes.standing_in import SLEEP, LaneOutput
+from apxm.lanes.roles import MAKERS
+from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
 
 T = TypeVar("T")
 Function = Callable[..., Any]
+
+
+Where = str | int | None
+"""A place that a run has a rule for; or how many loops around belongs what is only added to, None if nobody knows."""
 
 
 class Touching:
@@ -103,7 +106,7 @@ class Touching:
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
         lane = LANE.get()
-        if lane is None or lane.loop is None or thing is sys.stderr or isinstance(thing, LaneOutput):
+        if lane is None or lane.loop is None or isinstance(thing, LaneOutput | LaneErrors):
             return thing  # both see to the order themselves
         if not lane.owns(thing):
             lane.take_turn(lane.owner_of(thing))
@@ -158,27 +161,6 @@ class Touching:
         else:
             self.call(function)(*arguments, **named)
 
-    def later_item(self, levels: int | None, value: Any, container: Any, key: Any) -> None:
-        """``container[key] = value`` at the turn."""
-        lane = LANE.get()
-        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
-            lane.later(lane.owner_of(container) or _around(lane, levels), operator.setitem, container, key, value)
-        else:
-            self.touch(container)[key] = value
-
-    def later_change(self, levels: int | None, change: Function, value: Any, container: Any, key: Any) -> None:
-        """``container[key] += value`` at the turn, or what else `change` does in place."""
-
-        def done() -> None:
-            container[key] = change(container[key], value)
-
-        lane = LANE.get()
-        if lane is not None and lane.loop is not None and type(container) in CONTAINERS:
-            lane.later(lane.owner_of(container) or _around(lane, levels), done)
-        else:
-            self.touch(container)
-            done()
-
     # --- what a run has rules for: attributes, as ``.stats``, and names of modules, as ``:total`` --------------------
 
     def reading(self, thing: T, *places: str) -> T:
@@ -217,13 +199,28 @@ class Touching:
 
         self._changing(place, thing, done)
 
-    def set_item(self, place: str, change: Function | None, value: Any, container: Any, key: Any) -> None:
-        """``container[key] = value``, or ``container[key] += value`` where there is a `change`."""
+    def set_item(self, where: Where, change: Function | None, value: Any, container: Any, *keys: Any) -> None:
+        """``container[key] = value``, or ``container[key] += value`` where there is a `change`; the keys before the
+        last one lead to what has that item."""
 
         def done() -> None:
-            container[key] = value if change is None else change(container[key], value)
+            holder = _item(container, keys[:-1])
+            holder[keys[-1]] = value if change is None else change(holder[keys[-1]], value)
 
-        self._changing(place, container, done, known=type(container) in CONTAINERS)
+        self._changing(where, container, done, known=type(container) in CONTAINERS)
+
+    def add_to_item(
+        self, where: Where, container: Any, keys: tuple[Any, ...], default: Any, name: str, *arguments: Any
+    ) -> None:
+        """``container[key].append(value)``, or with ``container.setdefault(key, default)``; without a default that is
+        the class `NameError`."""
+
+        def done() -> None:
+            holder = _item(container, keys[:-1])
+            item = holder[keys[-1]] if default is NameError else holder.setdefault(keys[-1], default)
+            self.call(getattr(item, name))(*arguments)
+
+        self._changing(where, container, done, known=type(container) in CONTAINERS)
 
     def call_of(self, place: str, function: Function, *arguments: Any, **named: Any) -> None:
         """Calls a method that by its name changes what it belongs to."""
@@ -234,7 +231,7 @@ class Touching:
         adds = function.__name__ in ONLY_ADDS
         self._changing(place, changed, partial(function, *arguments, **named), known=adds)
 
-    def _changing(self, place: str, thing: object, change: Callable[[], object], *, known: bool = True) -> None:
+    def _changing(self, where: Where, thing: object, change: Callable[[], object], *, known: bool = True) -> None:
         """Makes a change: at once, where `thing` is the lane's own, or none of the others sees a difference; else at
         the turn, for which it waits unless it is `known` that nobody needs it done."""
         lane = LANE.get()
@@ -242,34 +239,27 @@ class Touching:
             change()
             return
         owner = None if thing is None else lane.owner_of(thing)
-        rule = lane.rule(place, owner)
+        rule = lane.rule(where, owner) if isinstance(where, str) else "later"
         if rule == "later" and known:
-            lane.later(owner, change)
+            lane.later(owner or (None if isinstance(where, str) else _around(lane, where)), change)
             return
         if rule != "free":
             lane.take_turn(owner)
         change()
 
-    def count(self, place: str, change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
+    def count(self, where: Where, change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
         """``counts[key] = counts.get(key, default) + value``, or by another operator."""
-        done = partial(_count, change, default, value, counts, key)
-        self._changing(place, counts, done, known=type(counts) in CONTAINERS)
 
-    def later_count(
-        self, levels: int | None, change: Function, default: Any, value: Any, counts: Any, key: Any
-    ) -> None:
-        """As `count`, at the turn."""
-        lane = LANE.get()
-        done = partial(_count, change, default, value, counts, key)
-        if lane is not None and lane.loop is not None and type(counts) in CONTAINERS:
-            lane.later(lane.owner_of(counts) or _around(lane, levels), done)
-        else:
-            self.touch(counts)
-            done()
+        def done() -> None:
+            counts[key] = change(counts.get(key, default), value)
+
+        self._changing(where, counts, done, known=type(counts) in CONTAINERS)
 
 
-def _count(change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
-    counts[key] = change(counts.get(key, default), value)
+def _item(container: Any, keys: tuple[Any, ...]) -> Any:
+    for key in keys:
+        container = container[key]
+    return container
 
 
 class _Managed:
@@ -342,8 +332,4 @@ def _owning(lane: Lane, function: Function, *, whatever: bool = False) -> Functi
 def _makes(function: object) -> bool:
     if isinstance(function, type):
         return function in CONTAINERS
-    return getattr(function, "__name__", "") in _MAKERS
-
-
-_MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
-"""Functions that give a new container each time."""
+    return getattr(function, "__name__", "") in MAKERS

@@ -18,16 +18,17 @@ from typing import Any
 import msgspec
 from greenlet import getcurrent
 
-from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, model_call
+from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, may_be_call, model_call
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.httpx_like import Body, WholeBody, error, fields_of, library_of, response, timeout_of
-from apxm.lanes.inner_loops import can_park
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE, Lane
-from apxm.lanes.passing_on import PassingOn
+from apxm.lanes.passing_on import TRANSPORTS, PassingOn
 from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN, Asked, LaneRun, Site
+from apxm.lanes.simulated_sdk import SimulatedCall
 from apxm.runtime.handlers.http import HttpCall, answer_of
+from apxm.runtime.inner_loops import can_park
 
 _NOT_AGAIN = ("x-should-retry", "false")
 """What tells an SDK that a call which failed is not worth another attempt: those it was worth have been made."""
@@ -49,6 +50,7 @@ class Transport:
 
     def __init__(self) -> None:
         self._plain = PassingOn()
+        TRANSPORTS.add(self)
 
     def handle_request(self, request: Any) -> Any:
         """The response to a request. Raises what the library has for what goes wrong."""
@@ -102,6 +104,13 @@ def lane_here() -> Lane | None:
     return lane if lane is not None and getcurrent() is lane.greenlet else None
 
 
+def is_asked_here(request: Any = None) -> bool:
+    """Whether a request is a call of a model that a lane makes; without one, whether a lane runs this at all."""
+    if lane_here() is None:
+        return False
+    return request is None or may_be_call(request.method, str(request.url))
+
+
 # --- asking --------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +120,8 @@ def _call(request: Any, content: bytes) -> HttpRequest | None:
 
 def _asked(run: LaneRun, lane: Lane, request: HttpRequest, *, concurrent: bool = False) -> Asked:
     """Makes a call of a lane, which may make others before it is over where that is `concurrent`."""
-    call, site = HttpCall(request), _site(lane)
+    call = SimulatedCall(request) if run.simulates else HttpCall(request)
+    site = _site(lane)
     if concurrent:
         # Which of them comes first may be another one each time: so what is asked is part of where it is.
         digest = blake2b(msgspec.msgpack.encode(request), digest_size=_DIGEST).hexdigest()

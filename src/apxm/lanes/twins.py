@@ -186,7 +186,7 @@ class Roles:
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
         self._first = code.co_varnames[0] if code.co_argcount else None
-        self._around = _class_of(function)
+        self.around = _class_of(function)
 
     def __call__(self, callee: ast.expr) -> Role:
         if self._asks(callee):
@@ -248,11 +248,18 @@ class Roles:
                 return Role(known=Known.NOTHING, found=True)
             return looks
         found = self._classes.named(name) if made is None else self._classes.of(made, name)
-        read = self._read(found)
+        read, written = self._read(found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
         if not summaries or len(summaries) < len(found):
-            return replace(looks, read=read)
+            return replace(looks, read=read, written=written)
         return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
+
+    def methods(self, callee: ast.Attribute) -> list[object]:
+        """What a method that is called may be, by the classes that are known."""
+        made = self._type_of(callee.value)
+        if made is not None and not is_users_class(made):
+            return []
+        return self._classes.named(callee.attr) if made is None else self._classes.of(made, callee.attr)
 
     def _one_of(self, table: object) -> Role:
         """One of the functions in a table of the module's is called."""
@@ -273,8 +280,8 @@ class Roles:
     def _type_of(self, expression: ast.expr) -> type | None:
         """The class of what an expression stands for, or one that this is derived from; None where nobody knows."""
         match expression:
-            case ast.Name(id=name) if name == self._first and isinstance(self._around, type):
-                return self._around
+            case ast.Name(id=name) if name == self._first and isinstance(self.around, type):
+                return self.around
             case ast.Name():
                 owner = self.found(expression)
                 return None if owner is MISSING else owner if isinstance(owner, type) else type(owner)
@@ -299,10 +306,17 @@ class Roles:
         """What reading an attribute does, where it is a property."""
         getters = [each.fget for each in found if isinstance(each, property)]
         getters += [each.func for each in found if isinstance(each, cached_property)]
+        return self._any_of(getters)
+
+    def _written(self, found: Sequence[object]) -> Summary | None:
+        """What setting it does."""
+        return self._any_of([each.fset for each in found if isinstance(each, property)])
+
+    def _any_of(self, functions: Sequence[object]) -> Summary | None:
         summaries = [
             summary
-            for getter in getters
-            if isinstance(getter, types.FunctionType) and (summary := self._summary_of(getter)) is not None
+            for function in functions
+            if isinstance(function, types.FunctionType) and (summary := self._summary_of(function)) is not None
         ]
         return merged(summaries) if summaries else None
 
@@ -333,7 +347,7 @@ class Roles:
 
     def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
         """A method of which the user says something; what an object's other methods do is only known when it runs."""
-        made = self._around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        made = self.around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
         method = getattr(made, attribute, MISSING)
         return method if self._ours(method) is not None else MISSING
 

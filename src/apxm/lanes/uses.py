@@ -24,12 +24,14 @@ from apxm.lanes.roles import (
     Role,
     RoleOf,
     Touch,
+    adding,
     argument_of,
     changes_first,
     counting,
     is_call_statement,
     is_plain,
     root,
+    without_items,
 )
 from apxm.lanes.scopes import bound_names, declared, free_loads, parameters
 
@@ -123,6 +125,10 @@ class Uses:
                     self._store(target, statement)
             case ast.AugAssign(target=target, value=value):
                 self._augment(statement, target, value)
+            case ast.Expr() if (item := adding(statement)) is not None:
+                for part in (*item.keys, *item.arguments, *([] if item.default is None else [item.default])):
+                    self._evaluate(part)
+                self._change(item.container, statement, deferrable=True)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if is_call_statement(
                 statement
             ):
@@ -255,7 +261,8 @@ class Uses:
                 self._change(target, statement, deferrable=_is_alone(target, statement))
             case ast.Subscript(value=inner):
                 self._evaluate(target.slice)
-                self._change(inner, statement, deferrable=_is_alone(target, statement) and is_plain(inner))
+                alone = _is_alone(target, statement) and is_plain(without_items(inner)[0])
+                self._change(inner, statement, deferrable=alone)
             case _:
                 self._evaluate(target)
 
@@ -270,7 +277,7 @@ class Uses:
                 self._reads((name,), node, whole=True)
             case ast.Attribute(value=value, attr=attribute):
                 self._base(value)
-                self._use(f".{attribute}", Kind.LOAD, node, through=root(value))
+                self._use(f".{attribute}", Kind.LOAD, node, through=self._through(value))
                 if (read := self._role_of(node).read) is not None:
                     self._touches(read.touches, node, lambda _: value)
             case ast.NamedExpr(target=target, value=value):
@@ -293,6 +300,9 @@ class Uses:
                         self._base(argument)
                     else:
                         self._evaluate(argument)
+                for part in (func, *arguments):  # it is called now, and was only named before its arguments asked
+                    if isinstance(part, ast.Name):
+                        self._follow_named(part.id, node)
                 self._call(node)
             case _:
                 for child in ast.iter_child_nodes(node):
@@ -404,13 +414,29 @@ class Uses:
         kind = Kind.ADD if deferrable and isinstance(inner, ast.Attribute) else Kind.CHANGE
         if isinstance(inner, ast.Attribute):
             self._base(inner.value)
-            self._use(f".{inner.attr}", kind, node, deferrable=deferrable, through=name, late=late)
+            self._use(
+                f".{inner.attr}", kind, node, deferrable=deferrable, through=self._through(inner.value), late=late
+            )
+            if (written := self._role_of(inner).written) is not None:
+                given = inner.value
+                self._touches(written.touches, node, lambda _: given)
             if name is not None:
                 self._waiting(name)
+        elif isinstance(inner, ast.Call):
+            self._evaluate(inner)
+            for of in sorted(self.origins.roots([inner]) or ()):
+                self._use(of, Kind.CHANGE, node, late=late)
+                self._waiting(of)
         elif name is not None:
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
             self._waiting(name)
+
+    def _through(self, base: ast.expr) -> str | None:
+        """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in
+        other items, too."""
+        name = root(base)
+        return None if name in self._items and not isinstance(base, ast.Name) else name
 
     def _waiting(self, name: str) -> None:
         """What belongs to whom nobody knows waits for its turn to be changed."""
@@ -424,11 +450,14 @@ class Uses:
             if name not in self._bound:
                 self.exposed.add(name)
             self._use(name, Kind.LOAD, node, whole=whole)
-            captured = self._around.captured.get(name)
-            if captured is not None and name not in self._following:
-                self._following.add(name)
-                self._follow(captured, node)
-                self._following.discard(name)
+            self._follow_named(name, node)
+
+    def _follow_named(self, name: str, node: ast.AST) -> None:
+        captured = self._around.captured.get(name)
+        if captured is not None and name not in self._following:
+            self._following.add(name)
+            self._follow(captured, node)
+            self._following.discard(name)
 
     def _follow(self, captured: Captured, node: ast.AST) -> None:
         """A function of the one around may be called here."""

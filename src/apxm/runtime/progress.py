@@ -49,6 +49,14 @@ class Spending:
         self._seen = len(trace.raw)
         return self._cost.tokens, as_amount(self._cost.money) if trace.raw and self._priced else None
 
+    @property
+    def cost(self) -> float | None:
+        """The cost of all answers; looks no further than to the first whose price is not known."""
+        asked = (self._who(raw[0], raw[1]) for raw in self._trace.raw)
+        if any(provider.unpriced(operation) is not None for operation, provider in asked):
+            return None
+        return self.look()[1]
+
 
 def refuse_unknown_prices(uses: Iterable[tuple[WaitingOperation, Provider]]) -> None:
     """Raises `UsageError` where the cost of operations cannot be limited, since nobody wrote down a price."""

@@ -405,6 +405,7 @@ class Run:
         trace.executed, trace.failed = self._executed, state.failed
         trace.skipped = state.skipped
         trace.budget = self._budget
+        trace.cost = self._spending.cost
         trace.max_in_flight = calls.max_in_flight
         if state.failures or state.caught:
             keep_failures(trace, state.failures, state.caught)

@@ -159,6 +159,8 @@ class Trace:
     overhead: Overhead = field(default_factory=Overhead)
     processor_ns: int = field(default=0, compare=False)
     """Processor time of the whole process between start and end, on whatever clock the run was."""
+    cost: float | None = None
+    """What its answers cost, once it is over; None where a price is not known."""
     budget: Budget | None = None
     """What it cost, where that was limited."""
     stopped: Stopped | None = None

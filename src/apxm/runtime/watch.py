@@ -1,4 +1,4 @@
-"""Finds handlers that keep an event loop busy: while one computes or waits in place, nothing else of the loop goes on.
+"""Finds code that keeps an event loop busy: while it computes or waits in place, nothing else of the loop goes on.
 
 To read the clock at every step of every handler would cost a tenth of a short operation. So one thread looks, many
 times a second, at what the threads are doing in which runs go on; operations pay nothing. It sees code that runs Python
@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import sys
 from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from functools import partial
 from threading import Event, Thread, get_ident
 from time import perf_counter_ns
+from types import CodeType, FrameType
 from typing import NamedTuple
 
 from apxm.forks import ProcessLock, tell_of_forks
@@ -26,18 +29,33 @@ _CLOSER_S = 0.005
 """The time from one look to the next at a loop that is being held up."""
 _LINGER = 10
 """How many looks that find no run the thread outlives."""
-_CALLERS = (
-    Attempts._work.__code__,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
-    Attempts.begin.__code__,
-)
-"""The functions of ours that give control to a handler, whose variable `call` says for which call."""
 
 
-class _Sighting(NamedTuple):
-    attempts: Attempts
-    call: Call
+class Step(NamedTuple):
+    """What somebody else's code does between two waits, as it was seen."""
+
+    held_up: Callable[[int, str], None]
+    """Is told, in the loop, for how many ns at least it has kept that busy, and where."""
+    of: object
+    """Equal for as long as it is the same step."""
     where: str
-    """File and line in the handler's own function."""
+    """File and line in that code."""
+
+
+def _of_handler(caller: FrameType, inner: FrameType | None, _innermost: FrameType) -> Step | None:
+    call: Call | None = caller.f_locals.get("call")
+    if inner is None or call is None or inner.f_globals.get("__name__", "").startswith("apxm.runtime."):
+        return None  # our own work
+    attempts: Attempts = caller.f_locals["self"]
+    return Step(partial(attempts.held_up, call), call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
+
+
+CALLERS: dict[CodeType, Callable[[FrameType, FrameType | None, FrameType], Step | None]] = {
+    Attempts._work.__code__: _of_handler,  # pyright: ignore[reportPrivateUsage] - to be recognized on the stack
+    Attempts.begin.__code__: _of_handler,
+}
+"""The functions of ours that give control to somebody else's code, and what makes a step of their frame, of
+that of what they have called, and of the innermost one."""
 
 
 class _Turn:
@@ -45,14 +63,14 @@ class _Turn:
 
     def __init__(self) -> None:
         self.came = Event()
-        self.held_up_by: tuple[_Sighting, int] | None = None
+        self.held_up_by: tuple[Step, int] | None = None
         """What kept it from coming, and for how long at least."""
 
     def come(self) -> None:
         self.came.set()
         if self.held_up_by is not None:
             step, duration = self.held_up_by
-            step.attempts.held_up(step.call, duration, step.where)
+            step.held_up(duration, step.where)
 
 
 class Watch:
@@ -141,22 +159,19 @@ def _look(loop: AbstractEventLoop, thread: int) -> None:
     step, begun = _step_of(thread), perf_counter_ns()
     while step is not None and not turn.came.wait(_CLOSER_S):
         now = _step_of(thread)
-        if now is None or now.call is not step.call:
+        if now is None or now.of != step.of:
             break
         if (duration := perf_counter_ns() - begun) >= LIMIT_NS:
             turn.held_up_by = now, duration
 
 
-def _step_of(thread: int) -> _Sighting | None:
-    """The step of a handler that `thread` is at."""
+def _step_of(thread: int) -> Step | None:
+    """The step that `thread` is at."""
     frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage] - meant for debugging, as this is
-    inner = None
-    while frame is not None:
-        if frame.f_code in _CALLERS:
-            call = frame.f_locals.get("call")
-            if inner is None or call is None or inner.f_globals.get("__name__", "").startswith("apxm.runtime."):
-                return None  # our own work
-            return _Sighting(frame.f_locals["self"], call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
+    inner, innermost = None, frame
+    while frame is not None and innermost is not None:
+        if (step := CALLERS.get(frame.f_code)) is not None:
+            return step(frame, inner, innermost)
         inner, frame = frame, frame.f_back
     return None
 

@@ -9,7 +9,7 @@ from apxm.lanes.captured import Captured
 from apxm.lanes.known import Known
 from apxm.lanes.rewriting.names import Names
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError, at, load, one_argument
-from apxm.lanes.roles import root
+from apxm.lanes.roles import makes, root
 from apxm.lanes.uses import Rule
 
 
@@ -40,7 +40,8 @@ class Expressions(Names):
             for keyword in node.keywords:
                 if keyword.arg == "file":
                     keyword.value = at(self._ours("touch", keyword.value), keyword.value)
-        plain = role.each or role.asks or role.known is Known.NOTHING
+        # A container that is made belongs to who made it: that is seen to where it is called.
+        plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
             node.func = at(self._ours("call", func), node.func)
         return node

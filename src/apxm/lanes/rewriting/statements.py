@@ -17,7 +17,7 @@ from apxm.lanes.rewriting.nodes import (
     store,
 )
 from apxm.lanes.rewriting.straight import StraightLines
-from apxm.lanes.roles import counting, is_call_statement, is_plain, root
+from apxm.lanes.roles import adding, counting, is_call_statement, is_plain, root, without_items
 from apxm.lanes.scopes import bound_names, free_loads
 from apxm.lanes.uses import Rule
 
@@ -52,11 +52,6 @@ class PlainStatements(StraightLines):
     def visit_Assign(self, node: ast.Assign) -> Any:
         if (found := self._counted(node)) is not None:
             return at(ast.Expr(found), node)
-        if len(node.targets) == 1 and isinstance(target := node.targets[0], ast.Subscript):
-            name = root(target.value)
-            if name is not None and self._rule(name) is Rule.LATER:
-                parts = [self._levels(name), self.visit(node.value), self.visit(target.value), self.visit(target.slice)]
-                return at(ast.Expr(self._ours("later_item", *parts)), node)
         if len(node.targets) == 1 and (made := self._placed(node.targets[0], node.value)) is not None:
             return at(ast.Expr(made), node)
         node.value = self.visit(node.value)
@@ -73,17 +68,23 @@ class PlainStatements(StraightLines):
         found = counting(node)
         if found is None:
             return None
-        name = cast(str, root(found.counts))
-        place = self._place(found.counts)
-        if place is not None:
-            where: ast.expr = ast.Constant(place)
-        elif self._is_outer(name) and self._rule(name) is Rule.LATER:
-            where = self._levels(name)
-        else:
+        where = self._where(found.counts)
+        if where is None:
             return None
         change = load(f"{PREFIX}{type(found.op).__name__.lower()}")
         parts = [change, found.default, *map(self.visit, (found.value, found.counts, found.key))]
-        return self._ours("count" if place is not None else "later_count", where, *parts)
+        return self._ours("count", where, *parts)
+
+    def _where(self, container: ast.expr) -> ast.expr | None:
+        """Where a run has a rule for a change of a container: its place; or how many loops around it belongs, where it
+        is only added to. None for anything else."""
+        name = root(container)
+        if name is None or not is_plain(container):
+            return None
+        if (place := self._place(container)) is not None:
+            return ast.Constant(place)
+        later = isinstance(container, ast.Name) and self._is_outer(name) and self._rule(name) is Rule.LATER
+        return self._levels(name) if later else None
 
     def _placed(self, target: ast.expr, value: ast.expr, op: ast.operator | None = None) -> ast.expr | None:
         """Sets, or changes by an operator, what a run has a rule for; None for anything else."""
@@ -93,8 +94,12 @@ class PlainStatements(StraightLines):
                 name = self._name(attribute)
                 parts = [ast.Constant(f".{name}"), change, self.visit(value), self.visit(inner), ast.Constant(name)]
                 return self._ours("set_attribute", *parts)
-            case ast.Subscript(value=inner, slice=key) if is_plain(inner) and (place := self._place(inner)) is not None:
-                parts = [ast.Constant(place), change, self.visit(value), self.visit(inner), self.visit(key)]
+            case ast.Subscript():
+                container, keys = without_items(target)
+                where = self._where(container)
+                if where is None:
+                    return None
+                parts = [where, change, *map(self.visit, (value, container, *keys))]
                 return self._ours("set_item", *parts)
             case _:
                 return None
@@ -110,14 +115,9 @@ class PlainStatements(StraightLines):
         name = root(target)
         rule = Rule.FREE if name is None else self._rule(name)
         before: Statements = []
-        if rule is Rule.LATER and name is not None:
-            levels, value = self._levels(name), self.visit(node.value)
-            if isinstance(target, ast.Name):
-                return at(ast.Expr(self._ours("later", levels, self._setter(name, node.op), value)), node)
-            assert isinstance(target, ast.Subscript)
-            change = ast.Name(f"{PREFIX}i{type(node.op).__name__.lower()}", ast.Load())
-            parts = [levels, change, value, self.visit(target.value), self.visit(target.slice)]
-            return at(ast.Expr(self._ours("later_change", *parts)), node)
+        if rule is Rule.LATER and isinstance(target, ast.Name):
+            levels, value = self._levels(target.id), self.visit(node.value)
+            return at(ast.Expr(self._ours("later", levels, self._setter(target.id, node.op), value)), node)
         if isinstance(target, ast.Name):
             if target.id in self._functions[-1].outer and (place := self._place(target)) is not None:
                 value = self.visit(node.value)
@@ -152,6 +152,12 @@ class PlainStatements(StraightLines):
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         call = node.value
+        item = adding(node)
+        if item is not None and (where := self._where(item.container)) is not None:
+            default = load(f"{PREFIX}NameError") if item.default is None else self.visit(item.default)
+            keys = ast.Tuple([*map(self.visit, item.keys)], ast.Load())
+            parts = [where, self.visit(item.container), keys, default, ast.Constant(item.method)]
+            return at(ast.Expr(self._ours("add_to_item", *parts, *map(self.visit, item.arguments))), node)
         if isinstance(call, ast.Call) and is_call_statement(node):
             assert isinstance(call.func, ast.Attribute)
             name = cast(str, root(call.func.value))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from apxm.backends.endpoint import parse_endpoint
 from apxm.backends.exchange import Exchange, HttpAnswer, HttpRequest, kept
-from apxm.backends.protocol import NO_LIMITS, AnyBackend, Usage
+from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, Limits, Usage
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, NOTHING, Cost, Tariff
@@ -46,7 +46,10 @@ class HttpCall(WaitingOperation):
         return self.model
 
     def bind(self, run: Binding) -> Provider:
-        return HttpProvider(self.base, self.model, run)
+        exchange, gate, retries = _found(self.base, self.model, run.pool)
+        provider = HttpProvider(exchange.info, exchange.limits, self.model, gate, retries, run)
+        provider.call = exchange.send
+        return provider
 
     def request(self, values: list[Value], form: object) -> HttpRequest:
         del values, form
@@ -70,22 +73,22 @@ def answer_of(value: Value) -> HttpAnswer:
 
 
 class HttpProvider(Provider):
-    """The endpoint of such calls, as a run uses it: with the limits of the backend of the configuration that has the
-    same endpoint, and that model if several have; else without any but those of the process."""
+    """The endpoint of such calls, as a run uses it."""
 
     kind = "endpoint"
     unpaid = ModelProvider.unpaid
 
-    def __init__(self, base: str, model: str, run: Binding) -> None:
-        self._model = model
-        exchange, self.gate, retries = _found(base, model, run.pool)
-        self._limits = limits = exchange.limits
-        self.name = exchange.name
-        self.info = replace(exchange.info, model=model)
+    def __init__(
+        self, info: BackendInfo, limits: Limits, model: str, gate: Gate, retries: RetryBudget, run: Binding
+    ) -> None:
+        self.name = info.name
+        self.info = replace(info, model=model)
+        self.gate = gate
         self.timeout_ns = None if limits.timeout_s is None else limit_ns(limits.timeout_s)
-        self.call = exchange.send
+        self._model = model
+        self._limits = limits
         self._tariff = Tariff(limits)
-        failures = EndpointFailures(self.gate, limits.retries, retries, run)
+        failures = EndpointFailures(gate, limits.retries, retries, run)
         self.retry, self.delay = failures.retry, failures.delay
 
     def answer(self, call: Call, outcome: object) -> HttpAnswer | OperationError:
@@ -115,7 +118,8 @@ class HttpProvider(Provider):
 
 
 def _found(base: str, model: str, pool: BackendPool) -> tuple[Exchange, Gate, RetryBudget]:
-    """Who answers at a URL, and whose limits hold. Raises `ConfigurationError`."""
+    """Who answers at a URL, with the limits of the backend of the configuration that has the same endpoint, and that
+    model if several have; else without any but those of the process. Raises `ConfigurationError`."""
     shown = parse_endpoint(base).shown
     same = [name for name, backend in pool.backends.items() if backend.info.endpoint == shown]
     same = [name for name in same if pool.backends[name].info.model == model] or same

@@ -8,13 +8,16 @@ of its files is ready or its time has come.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from asyncio import SelectorEventLoop
 from asyncio.events import (
     _get_running_loop,  # pyright: ignore[reportPrivateUsage] - documented for those who write event loops
     _set_running_loop,  # pyright: ignore[reportPrivateUsage]
 )
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from selectors import DefaultSelector
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -69,6 +72,20 @@ def within(loop: Any, function: Callable[P, R], *arguments: P.args, **named: P.k
     finally:
         _set_running_loop(None)
         put_back(marks)
+
+
+@contextmanager
+def aside() -> Generator[None]:
+    """No event loop seems to run in this thread meanwhile, so that another one can: the one that does stands still."""
+    main = threading.current_thread() is threading.main_thread()
+    descriptor = signal.set_wakeup_fd(-1) if main else -1
+    marks = lift()
+    try:
+        yield
+    finally:
+        put_back(marks)
+        if main:
+            signal.set_wakeup_fd(descriptor)
 
 
 def _swap_task(loop: Any, task: Any) -> Any:

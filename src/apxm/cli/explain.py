@@ -1,0 +1,111 @@
+"""``apxm explain``: what lanes would do with a file of Python, of which nothing runs."""
+
+from __future__ import annotations
+
+from importlib.util import decode_source
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apxm.cli import exits
+from apxm.cli import options as o
+from apxm.cli.output import write
+from apxm.cli.terminal import note
+from apxm.errors import ConfigurationError, UsageError
+from apxm.reading import read_named
+from apxm.source import printable
+
+if TYPE_CHECKING:
+    from apxm.backends.protocol import Price
+
+SUFFIX = ".py"
+_LARGEST = 16 << 20
+
+
+def explain(
+    file: Annotated[str, typer.Argument(metavar="FILE.py", help="The Python to explain.", show_default=False)],
+    lengths: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=N",
+            help="How many items a list has, by its name as the formulas show it, or how many turns a `while`, by its "
+            "line; repeatable.",
+        ),
+    ] = None,
+    p: Annotated[
+        str, typer.Option("--p", metavar="P,P,…", help="Say how long it takes with these numbers of calls at once.")
+    ] = "1,8,64",
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="P",
+            help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration "
+            "says of a simulated backend, and of any other a typical time per operation.",
+        ),
+    ] = None,
+    config: o.Config = None,
+    quiet: o.Quiet = False,
+    json: o.JSON = False,
+) -> None:
+    """Say what would overlap in a Python file, what waits and why, and how many calls it makes. Runs nothing of it.
+
+    Of each loop around a call of a model it says whether its iterations are independent, which lines decide that, what
+    waits for its turn, and how `apxm run` is told to promise it. Where it cannot see, it says so.
+
+    \b
+    Examples:
+      apxm explain label.py
+      apxm explain label.py --with rows=500 --profile local --json
+    """
+    from apxm.backends.numbers import counts
+    from apxm.cli.values import read_turns
+    from apxm.config.profiles import known_profile
+    from apxm.lanes.explaining.explanation import Given
+    from apxm.lanes.explaining.files import explained_file
+    from apxm.lanes.explaining.text import explanation_text, summary
+    from apxm.lanes.flow import TWINS, marked
+    from apxm.reports.structs import as_json
+
+    slots = tuple(counts(p, "--p"))
+    text = _text(file)
+    given = Given(read_turns(lengths or ()), slots, known_profile(profile, config), _price(config))
+    found = explained_file(file, text, TWINS, marked, given)
+    write(as_json(found) if json else explanation_text(found, {file: text}), json)
+    if not (quiet or json):
+        note(summary(found))
+    if any(loop.is_error for function in found.functions for loop in function.loops) or any(
+        function.is_flow and function.refused for function in found.functions
+    ):
+        raise typer.Exit(exits.FAILED)
+
+
+def _text(path: str) -> str:
+    """Raises `UsageError`."""
+    if not path.endswith(SUFFIX):
+        raise UsageError(
+            f"{printable(path)} is no Python file",
+            hint="`apxm analyze` tells how long the flow of a source or an artifact takes",
+        )
+    content = read_named(path, _LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise UsageError(f"the file is larger than {_LARGEST >> 20} MiB", where=path)
+    try:
+        return decode_source(content)
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise UsageError(f"its text cannot be read: {error}", where=path, hint="save the file as UTF-8") from None
+
+
+def _price(config: str | None) -> Price | None:
+    """The price of the default backend's model; None where there is none, or it is not known."""
+    from apxm.config.inventory import Inventory
+
+    try:
+        inventory = Inventory(config)
+        known = None if inventory.chosen is None else inventory.get(inventory.chosen)
+    except ConfigurationError:
+        if config is not None:
+            raise
+        return None
+    return None if known is None else known.limits.prices.get(known.info.model)

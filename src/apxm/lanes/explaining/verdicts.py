@@ -1,0 +1,150 @@
+"""What is to be said of a loop: whether its iterations are independent, and which lines decide that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from apxm.lanes.explaining.shape import Ask, Branch, Does, Later, Loop, Place, Placed, Rule, Step, Trusted, Wait, Within
+
+
+class Verdict(Enum):
+    INDEPENDENT = "independent"
+    """No call of a model can see what another iteration does."""
+    CARRIED = "carried"
+    """What an iteration leaves is there before the next one asks."""
+    EARLY_EXIT = "early exit"
+    """An iteration may leave the loop, once it has an answer."""
+    UNKNOWN = "unknown"
+    """It does something that the text does not show."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What lanes do at one place of an iteration."""
+
+    place: Place
+    does: str
+    """``waits`` for its turn, is done ``later``, or is ``trusted``."""
+    why: str
+    seen: bool
+    asks_behind: bool
+    """Whether a call of a model comes behind it, in the same iteration."""
+    inside: tuple[str, Place] | None
+    """The function that the line calls, and where in that it is."""
+
+    @property
+    def waits(self) -> bool:
+        return self.does == "waits"
+
+
+@dataclass(frozen=True)
+class Judged:
+    verdict: Verdict
+    notes: Sequence[Note]
+    is_held_back: bool
+    """Whether a call of an iteration waits for iterations before it."""
+
+
+def judged(loop: Loop) -> Judged:
+    """What is to be said of an `each`."""
+    notes = list(_notes(loop))
+    waits = [note for note in notes if note.waits]
+    blocking = [note for note in waits if note.asks_behind]
+    held_back = bool(blocking) or (loop.in_sequence and not loop.lookahead)
+    if loop.in_sequence and loop.leaves:
+        return Judged(Verdict.EARLY_EXIT, notes, held_back)
+    if loop.in_sequence or any(note.seen for note in blocking):
+        return Judged(Verdict.CARRIED, notes, held_back)
+    if any(not note.seen for note in notes):
+        return Judged(Verdict.UNKNOWN, notes, held_back)
+    return Judged(Verdict.INDEPENDENT, notes, held_back)
+
+
+@dataclass(frozen=True)
+class _Event:
+    step: Ask | Wait | Later | Trusted
+    outer: Place | None
+    """The line of the iteration that calls the function in which it is."""
+    function: str
+
+
+def _notes(loop: Loop) -> Iterator[Note]:
+    events = list(_events(loop.body, [loop.rules], None, ""))
+    last = max((k for k, event in enumerate(events) if isinstance(event.step, Ask)), default=-1)
+    found: dict[tuple[object, ...], Note] = {}
+    for k, event in enumerate(events):
+        step = event.step
+        if isinstance(step, Ask):
+            continue
+        place = step.place if event.outer is None else event.outer
+        inside = None if event.outer is None else (event.function, step.place)
+        note = Note(place, _does(step), step.why, _is_seen(step), k < last, inside)
+        found.setdefault((place.line, note.does, step.why, step.place.line), note)
+    yield from sorted(found.values(), key=lambda note: (note.place.line, note.place.start))
+
+
+def _does(step: Wait | Later | Trusted) -> str:
+    match step:
+        case Wait():
+            return "waits"
+        case Later():
+            return "later"
+        case Trusted():
+            return "trusted"
+
+
+def _is_seen(step: Wait | Later | Trusted) -> bool:
+    return step.seen if isinstance(step, Wait) else isinstance(step, Later)
+
+
+def _events(
+    steps: Sequence[Step], rules: Sequence[Mapping[str, Rule]], outer: Place | None, function: str
+) -> Iterator[_Event]:
+    """What happens in an iteration, in order; `rules` are those of the loops around, the outermost first."""
+    for step in steps:
+        match step:
+            case Ask() | Later() | Trusted():
+                yield _Event(step, outer, function)
+            case Wait(loops=loops):
+                if loops is None or loops >= len(rules):
+                    yield _Event(step, outer, function)
+            case Placed():
+                found = _ruled(step, rules)
+                if found is not None:
+                    yield _Event(found, outer, function)
+            case Branch(ways=ways):
+                for way in ways:
+                    yield from _events(way, rules, outer, function)
+            case Loop(body=body, promised=promised):
+                for _ in range(1 if promised else 2):  # the second turn comes behind the first one
+                    yield from _events(body, [*rules, step.rules] if promised else rules, outer, function)
+            case Within(body=body, place=place, name=name):
+                yield from _events(body, rules, outer or place, function or name)
+
+
+def _ruled(step: Placed, rules: Sequence[Mapping[str, Rule]]) -> Wait | Later | None:
+    """What loops make of what is done to an attribute or a name of a module; `Lane.rule` does the same."""
+    found = [each.get(step.name) for each in reversed(rules)]
+    says = next((rule.says if rule else "turn" for rule in found if rule is None or rule.says == "turn"), None)
+    if says is None:
+        says = "later" if any(rule is not None and rule.says == "later" for rule in found) else "free"
+    name = f"`{step.name.removeprefix(':')}`"
+    known = [rule for rule in found if rule is not None]
+    seen = len(known) == len(found) and all(rule.seen for rule in known)
+    if step.does is Does.READS:
+        if not any(rule.says == "turn" for rule in known):
+            return None
+        lines = [line for rule in known for line in rule.changes if line != step.place.line]
+        seen = all(rule.seen for rule in known)
+        doing = "changes" if seen else "may change"
+        more = f", which line {lines[0]} {doing}" if lines else ", which iterations change"
+        return Wait(step.place, f"it reads {name}{more}", None, seen)
+    if says == "free":
+        return None
+    if says == "later" and step.does is Does.CHANGES and step.can_be_later:
+        return Later(step.place, f"{name} is changed, and nobody reads it")
+    lines = [line for rule in known for line in rule.reads if line != step.place.line]
+    more = f", which line {lines[0]} reads" if lines else ""
+    return Wait(step.place, f"it {step.does.value} {name}{more}", None, seen)
