@@ -13,13 +13,12 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
 
 from apxm.errors import UsageError
 from apxm.lanes.captured import Around
-from apxm.lanes.clients import TAKING, take_loaded
 from apxm.lanes.flow import TWINS, each
 from apxm.lanes.known import is_users
 from apxm.lanes.lane import LANE
@@ -169,34 +168,13 @@ class _Loader(SourceFileLoader):
         run_module(cast(str, self.get_source(self.name)), self.path, module.__dict__)
 
 
-class _Taking(Loader):
-    """Loads a library as its own loader does, and then does something to it."""
-
-    def __init__(self, loader: Any, take: Callable[[types.ModuleType], None]) -> None:
-        self._loader = loader
-        self._take = take
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        self._loader.exec_module(module)
-        self._take(module)
-
-
 class Finder(MetaPathFinder):
-    """Finds the modules with promised loops, and the libraries beneath SDKs; all others are found as ever."""
+    """Finds the modules with promised loops; all others are found as ever."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
         spec = PathFinder.find_spec(fullname, path, target)
-        if fullname in TAKING and spec is not None and spec.loader is not None:
-            spec.loader = _Taking(spec.loader, TAKING[fullname])
-            return spec
         if spec is None or type(spec.loader) is not SourceFileLoader or not is_users(spec.origin or "<frozen"):
             return spec
         text = spec.loader.get_source(fullname)
@@ -208,4 +186,3 @@ class Finder(MetaPathFinder):
         """From now on it finds what Python finds on its path."""
         places = [k for k, finder in enumerate(sys.meta_path) if finder is PathFinder]
         sys.meta_path.insert(places[0] if places else len(sys.meta_path), self)
-        take_loaded()

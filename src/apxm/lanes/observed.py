@@ -213,13 +213,14 @@ def _written(request: Any) -> dict[str, Any]:
 
 async def _run(wanted: Wanted) -> tuple[ObservedRun, float]:
     script = Script(wanted.path, tuple(wanted.arguments), tuple(wanted.each), overlapped=wanted.overlapped)
-    configured = resolve(Selection(backend="simulated", seed=wanted.seed))
+    told = Invocation(selection=Selection(backend="simulated", seed=wanted.seed))
+    configured = resolve(told.selection)
     simulated = configured.backends[configured.default]
     assert isinstance(simulated, SimulatedBackend)
     backend = Seeded(simulated, wanted.seed, wanted.schedule)
     pool = BackendPool({configured.default: backend}, configured.default, stands_in=True)
     random.seed(wanted.seed)
-    session = ScriptSession.of(script, Invocation(), pool, configured.tools, begun=0.0, kind=ObservedRun)
+    session = ScriptSession.of(script, told, pool, configured.tools, begun=0.0, kind=ObservedRun)
     run = session.run
     assert isinstance(run, ObservedRun)
     HERE.overlap = wanted.overlapped

@@ -31,7 +31,6 @@ from apxm.program.nodes import Compute, Exit, Operate
 from apxm.program.program import Flow
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
-from apxm.runtime.handlers.http import HttpCall
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.inner_loops import within
@@ -392,18 +391,9 @@ class LaneRun(Run):
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
         if provider is None:
-            if isinstance(operation, HttpCall) and self._pool.stands_in:
-                provider = self._simulated(operation)
-            else:
-                provider = operation.bind(self._binding)
+            provider = operation.bind(self._binding)
             self._bound(operation, provider)
         return provider
-
-    def _simulated(self, operation: HttpCall) -> Provider:
-        """Who asks for a simulation must not pay, whoever writes the call."""
-        from apxm.lanes.simulated_http import SimulatedHttp  # loads the simulator, which few runs need
-
-        return SimulatedHttp(operation.model, self._binding)
 
     def _bound(self, operation: WaitingOperation, provider: Provider) -> None:
         """Somebody is to be asked. Raises `UsageError` where that cannot be."""

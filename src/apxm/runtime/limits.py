@@ -49,8 +49,7 @@ class BackendPool:
         one answer for names that are not there."""
         self.backends = dict(backends)
         self.default = default
-        self.stands_in = stands_in
-        """Whether the default one answers for names that are not there."""
+        self._stands_in = stands_in
         for name, backend in self.backends.items():
             _check(name, backend)
         self.gates = {
@@ -69,7 +68,7 @@ class BackendPool:
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
         key = name or self.default
-        if self.stands_in and key not in self.backends:
+        if self._stands_in and key not in self.backends:
             key = self.default
         if key not in self.backends:
             raise ConfigurationError(
