@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from apxm.lanes.known import CONTAINERS, is_users_class
@@ -10,12 +11,23 @@ from apxm.lanes.known import CONTAINERS, is_users_class
 Undo = Callable[[], object]
 
 
-def parts_of(item: object) -> Iterator[object]:
+Parts = Mapping[int, object]
+"""Objects by `id`: it holds them, so that no other object gets the same."""
+NO_PARTS: Parts = MappingProxyType({})
+
+
+def parts_of(item: object) -> Parts:
     """What can be changed of an item: itself, and the containers that it holds. Other objects in it may be those of
     other items, too."""
+    if isinstance(item, str | int | float | None):
+        return NO_PARTS
+    return {id(part): part for part in _parts(item)} or NO_PARTS
+
+
+def _parts(item: object) -> Iterator[object]:
     if isinstance(item, tuple):
         for part in cast(tuple[object, ...], item):
-            yield from parts_of(part)
+            yield from _parts(part)
         return
     if is_restorable(item):
         yield item

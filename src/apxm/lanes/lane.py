@@ -24,7 +24,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
-from apxm.lanes.items import Undo, keeping, parts_of
+from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
 from apxm.lanes.known import CONTAINERS
 from apxm.runtime.inner_loops import lift, put_back
 
@@ -55,10 +55,10 @@ class Lane:
         "in_head",
         "in_line",
         "index",
-        "item",
         "loop",
         "over",
         "owned",
+        "parts",
         "pending",
         "undo",
     )
@@ -69,14 +69,15 @@ class Lane:
         main: Callable[[Lane], object],
         loop: EachRun | None = None,
         index: int = 0,
-        item: object = None,
+        parts: Parts = NO_PARTS,
     ) -> None:
         """Calls `main` with itself, once it is resumed. `loop` is the `each` of which it is an iteration, from 0, and
-        `item` what belongs to it from there on."""
+        `parts` is what belongs to it from there on."""
         self.hub = hub
         self.loop = loop
         self.index = index
-        self.item = item
+        self.parts = parts
+        """What can be changed of its item, by `id`."""
         self.in_line = False
         """Whether it has begun a line on standard error, and not ended it."""
         self.undo: dict[int, Undo] = {}
@@ -286,9 +287,7 @@ class Lane:
         """The lane in which an object was made, this one or one around it; None where nobody knows."""
         lane: Lane | None = self
         while lane is not None:
-            if id(thing) in lane.owned or (
-                lane.item is not None and any(thing is each for each in parts_of(lane.item))
-            ):
+            if id(thing) in lane.owned or id(thing) in lane.parts:
                 return lane
             lane = lane.opener
         return None
@@ -445,12 +444,13 @@ class EachRun:
                 item = next(items)
             except StopIteration:
                 return
-            while not self._closing and self._items.intersection(map(id, parts_of(item))):
+            parts = parts_of(item)
+            while not self._closing and not self._items.isdisjoint(parts):
                 self._wait_to_open()  # an open lane has the same object
             if self._closing:
                 return
-            self._items.update(map(id, parts_of(item)))
-            lane = Lane(hub, self._main(item), self, self.opened, item)
+            self._items.update(parts)
+            lane = Lane(hub, self._main(item), self, self.opened, parts)
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
@@ -516,7 +516,7 @@ class EachRun:
         index = -1 if self.first is None else self.first.index
         while (lane := self._lanes.get(index)) is not None and lane.over:
             del self._lanes[index]
-            self._items.difference_update(map(id, parts_of(lane.item)))
+            self._items.difference_update(lane.parts)
             lane.leave()
             self._come_behind(lane)
             index += 1
