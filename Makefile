@@ -1,4 +1,4 @@
-# Everything lives in .venv (and .venv-real, .venv-clients, .venv-llama): nothing else on this machine is touched. `make clean` takes it all away again.
+# Everything lives in .venv (and .venv-real, .venv-clients, .venv-openai2, .venv-llama): nothing else on this machine is touched. `make clean` takes it all away again.
 
 PYTHON ?=
 PYTEST_ARGS ?= -n 2
@@ -7,6 +7,7 @@ BENCH_ARGS ?= -o benchmarks/results
 VENV := .venv
 REAL := .venv-real
 CLIENTS := .venv-clients
+OPENAI2 := .venv-openai2
 LLAMA := .venv-llama
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -34,9 +35,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: $(VENV)/.installed-dev $(CLIENTS)/.installed
+soak: $(VENV)/.installed-dev $(CLIENTS)/.installed $(OPENAI2)/.installed
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak --ignore tests/simulator/test_frameworks.py
 	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) -m soak tests/simulator/test_frameworks.py
+	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) tests/sdk
+	@$(OPENAI2)/bin/python -m pytest $(PYTEST_ARGS) tests/sdk
 
 engine: $(VENV)/.installed-dev $(LLAMA)/.installed
 	@$(BIN)/python -m pytest -m soak tests/engines
@@ -66,7 +69,7 @@ bench-real: $(VENV)/.installed-dev $(REAL)/.installed
 	@$(BIN)/python -m benchmarks.real_engine $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(REAL) $(CLIENTS) $(LLAMA) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(REAL) $(CLIENTS) $(OPENAI2) $(LLAMA) build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a second call finds them newer than what they depend on, and does nothing.
@@ -85,6 +88,13 @@ $(CLIENTS)/.installed: $(VENV)/.created pyproject.toml constraints-clients.txt
 	@$(BIN)/python -m venv --clear $(CLIENTS)
 	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-clients.txt \
 	    -e '.[clients]' pytest pytest-timeout pytest-xdist hypothesis trustme && touch $@
+
+# The major version of the OpenAI SDK before the current one.
+$(OPENAI2)/.installed: $(VENV)/.created pyproject.toml constraints-openai2.txt
+	@echo "installing the OpenAI SDK before the current one into $(OPENAI2)" >&2
+	@$(BIN)/python -m venv --clear $(OPENAI2)
+	@$(OPENAI2)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints-openai2.txt \
+	    -e '.[openai]' pytest pytest-timeout pytest-xdist hypothesis && touch $@
 
 $(LLAMA)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing llama.cpp into $(LLAMA)" >&2

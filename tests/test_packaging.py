@@ -49,7 +49,7 @@ def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path, arguments: list[st
     assert result.stdout.splitlines()[0] == str(tmp_path / "site/apxm/__init__.py")
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-clients.txt"])
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-clients.txt", "constraints-openai2.txt"])
 def test_constraints_are_exact_and_hold_no_address(name: str) -> None:
     lines = (ROOT / name).read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]

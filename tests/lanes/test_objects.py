@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import collections
 import copy
+import csv
+import enum
+import functools
 import io
 import itertools
 import pathlib
+import random
+import string
 import tempfile
+import time
 import types
 from typing import Any
 
@@ -618,6 +624,459 @@ def statscopy(rows):
         s.hit(a)
         ask(a)
         out.append(copy.copy(s).n)
+    return out
+
+
+class Mode(enum.Enum):
+    A = 1
+    B = 2
+
+
+def enums(rows):
+    out = []
+    for i, r in enumerate(each(rows)):
+        m = Mode.A if i % 2 else Mode.B
+        out.append((m.name, ask(r + m.name)))
+    return out
+
+
+def sortedkey(rows):
+    seen = {}
+
+    def rank(x):
+        return seen.get(x, 0)
+
+    out = []
+    for r in each(rows):
+        a = ask(r + "".join(sorted(rows, key=rank)))
+        seen[r] = len(a) + seen.get(r, 0)
+        out.append(a)
+    return out
+
+
+def genexp(rows):
+    out = []
+    for r in each(rows):
+        out.append(ask(r))
+        total = sum(len(x) for x in out)
+        out.append(ask(f"{r}{total}"))
+    return out
+
+
+def chainedcalls(rows):
+    log = []
+
+    class L:
+        def a(self, x):
+            log.append(x)
+            return self
+
+        def b(self):
+            return len(log)
+
+    l = L()
+    out = []
+    for r in each(rows):
+        t = ask(r)
+        out.append(ask(f"{r} {l.a(t).b()}"))
+    return out
+
+
+def partialfn(rows):
+    log = []
+
+    def add(l, x):
+        l.append(x)
+        return len(l)
+
+    f = functools.partial(add, log)
+    out = []
+    for r in each(rows):
+        t = ask(r)
+        out.append(ask(f"{f(t)}{r}"))
+    return out
+
+
+def boundmethod(rows):
+    log = []
+    put = log.append
+    out = []
+    for r in each(rows):
+        t = ask(r)
+        put(t)
+        out.append(ask(f"{len(log)}{r}"))
+    return out
+
+
+def boundpop(rows):
+    left = list("abcdefgh")
+    take = left.pop
+    out = []
+    for r in each(rows):
+        t = ask(r)
+        out.append((take(), t))
+    return out
+
+
+def slices(rows):
+    log = []
+    for r in each(rows):
+        t = ask(r + str(log[-1:]))
+        log[len(log) :] = [t]
+    return log
+
+
+def matching(rows):
+    last = None
+    out = []
+    for r in each(rows):
+        match ask(r).split():
+            case [n, *rest] if int(n) > 100:
+                out.append(n)
+            case [n, h]:
+                out.append(h)
+        out.append(ask(out[-1] if False else r))
+    return out
+
+
+def finallys(rows):
+    h = []
+    for r in each(rows):
+        try:
+            t = ask(r)
+            if len(t) % 2:
+                continue
+            h.append(ask(t))
+        finally:
+            h.append("f" + str(len(h)))
+    return h
+
+
+def forelse(rows):
+    out = []
+    for r in each(rows):
+        for k in range(3):
+            t = ask(f"{r}{k}")
+            if t.endswith("a"):
+                break
+        else:
+            out.append("none")
+        out.append(k)
+    return out
+
+
+def innerbreak(rows):
+    out = []
+    for r in each(rows):
+        for k in each(range(4)):
+            t = ask(f"{r}{k}")
+            if int(t.split()[0]) % 3 == 0:
+                out.append((r, k))
+                break
+        out.append(ask(str(len(out))))
+    return out
+
+
+def csvs(rows):
+    b = io.StringIO()
+    w = csv.writer(b)
+    for r in each(rows):
+        w.writerow([r, ask(r)])
+        ask(r + "again")
+    return b.getvalue()
+
+
+def tmpl(rows):
+    t = string.Template("q $x")
+    out = []
+    for r in each(rows):
+        out.append(ask(t.substitute(x=r)))
+    return out
+
+
+class Rate:
+    def __init__(self):
+        self.t = []
+
+    def wait(self):
+        self.t.append(1)
+        if len(self.t) % 3 == 0:
+            time.sleep(0.1)
+
+
+def rate(rows):
+    x = Rate()
+    out = []
+    for r in each(rows):
+        x.wait()
+        out.append(ask(r))
+    return out, len(x.t)
+
+
+class Ctx:
+    def __init__(self):
+        self.depth = 0
+        self.log = []
+
+    def __enter__(self):
+        self.depth += 1
+        return self
+
+    def __exit__(self, *a):
+        self.log.append(self.depth)
+        self.depth -= 1
+
+
+def ctx(rows):
+    c = Ctx()
+    out = []
+    for r in each(rows):
+        with c:
+            out.append((ask(r), c.depth))
+    return out, c.log
+
+
+class Lazy:
+    @functools.cached_property
+    def v(self):
+        return ask("lazy")
+
+
+def lazy(rows):
+    l = Lazy()
+    return [ask(r + l.v) for r in each(rows)]
+
+
+class Desc:
+    def __get__(self, o, t):
+        return len(o.items)
+
+
+class HasDesc:
+    n = Desc()
+
+    def __init__(self):
+        self.items = []
+
+
+def desc(rows):
+    h = HasDesc()
+    out = []
+    for r in each(rows):
+        out.append(ask(r + str(h.n)))
+        h.items.append(out[-1])
+    return out
+
+
+class GA:
+    def __init__(self):
+        self.__dict__["d"] = {}
+
+    def __getattr__(self, n):
+        return self.__dict__["d"].get(n, "")
+
+    def __setattr__(self, n, v):
+        self.__dict__["d"][n] = v
+
+
+def dynattr(rows):
+    g = GA()
+    out = []
+    for r in each(rows):
+        a = ask(r + g.last)
+        g.last = a
+        out.append(a)
+    return out
+
+
+def vararg(rows):
+    log = []
+
+    def note(*xs, **kw):
+        log.extend(xs)
+        log.extend(kw.values())
+        return len(log)
+
+    out = []
+    for r in each(rows):
+        a = ask(r)
+        n = note(a, k=r)
+        out.append(ask(f"{n}"))
+    return out
+
+
+H = []
+
+
+def hnote(*xs, **kw):
+    H.extend(xs)
+    H.extend(kw.values())
+    return len(H)
+
+
+def vararg2(rows):
+    H.clear()
+    out = []
+    for r in each(rows):
+        a = ask(r)
+        n = hnote(a, k=r)
+        out.append(ask(f"{n}"))
+    return out
+
+
+def into(target, x):
+    target.append(x)
+
+
+def kwtarget(rows):
+    log = []
+    out = []
+    for r in each(rows):
+        a = ask(r + str(len(log)))
+        into(x=a, target=log)
+        out.append(a)
+    return out
+
+
+def spread(rows):
+    log = []
+    out = []
+    args = (log,)
+    for r in each(rows):
+        a = ask(r + str(len(log)))
+        into(*args, a)
+        out.append(a)
+    return out
+
+
+def containerof(rows):
+    log = []
+    box = {"l": log}
+    out = []
+    for r in each(rows):
+        a = ask(r + str(len(log)))
+        box["l"].append(a)
+        out.append(a)
+    return out
+
+
+def containerof2(rows):
+    log = []
+    box = [log]
+    out = []
+    for r in each(rows):
+        a = ask(r + str(len(log)))
+        for l in box:
+            l.append(a)
+        out.append(a)
+    return out
+
+
+def seeds(rows):
+    random.seed(3)
+    out = []
+    for r in each(rows):
+        k = random.randrange(100)
+        a = ask(f"{r}{k}")
+        out.append((a, random.choice("abc")))
+    return out, random.random()
+
+
+def ownrng(rows):
+    rng = random.Random(4)
+    out = []
+    for r in each(rows):
+        a = ask(f"{r}{rng.random()}")
+        out.append((a, rng.random()))
+    return out
+
+
+def itemrng(rows):
+    out = []
+    for i, r in enumerate(each(rows)):
+        rng = random.Random(i)
+        a = ask(f"{r}{rng.random()}")
+        out.append((a, rng.random()))
+    return out
+
+
+def dels(rows):
+    d = {r: 1 for r in rows}
+    out = []
+    for r in each(rows):
+        a = ask(r + str(len(d)))
+        d.pop(r, None)
+        out.append(a)
+    return out, d
+
+
+def delsitem(rows):
+    d = {str(i): 1 for i in range(9)}
+    out = []
+    for i, r in enumerate(each(rows)):
+        a = ask(r)
+        del d[str(i)]
+        out.append(ask(f"{len(d)}"))
+    return out, d
+
+
+def globalsdict(rows):
+    globals()["GG"] = 0
+    out = []
+    for r in each(rows):
+        a = ask(r + str(globals()["GG"]))
+        globals()["GG"] += 1
+        out.append(a)
+    return out
+
+
+def strio(rows):
+    b = io.StringIO()
+    out = []
+    for r in each(rows):
+        out.append(ask(r + b.getvalue()[-3:]))
+        b.write(out[-1])
+    return out
+
+
+class Link:
+    def __init__(self, v):
+        self.v = v
+        self.next = None
+
+
+def linked(rows):
+    head = tail = Link("")
+    for r in each(rows):
+        n = Link(ask(r))
+        tail.next = n
+        tail = n
+    out = []
+    x = head.next
+    while x:
+        out.append(x.v)
+        x = x.next
+    return out
+
+
+def counterobj(rows):
+    c = itertools.count()
+    out = []
+    for r in each(rows):
+        a = ask(r)
+        out.append((next(c), a))
+    return out
+
+
+def deferexc(rows):
+    d = {}
+    out = []
+    for r in each(rows):
+        a = ask(r)
+        print("a", r)
+        d["missing"] += 1
+        print("b", r)
+        ask("n" + r)
     return out
 
 

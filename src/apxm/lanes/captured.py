@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ class Around(NamedTuple):
 
 def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
     """What the body of a function says, whose own names are `bound`."""
-    return Around(_captured_in(body, role_of), _same_in(body), frozenset(bound))
+    return Around(_captured_in(body, role_of), _same_in(body, role_of), frozenset(bound))
 
 
 def _captured_in(body: Sequence[ast.stmt], role_of: RoleOf) -> dict[str, Captured]:
@@ -108,17 +108,39 @@ def _only_looks(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> bool:
     return True
 
 
-def _same_in(body: Sequence[ast.stmt]) -> Mapping[str, frozenset[str]]:
+def _same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset[str]]:
     groups: dict[str, set[str]] = {}
     for part in own_nodes(*body):
         match part:
             case ast.Assign(targets=targets, value=value):
-                bound, source = bound_names(targets), root(value)
+                bound = bound_names(targets)
             case ast.For(target=target, iter=value) | ast.NamedExpr(target=target, value=value):
-                bound, source = bound_names([target]), root(value)
+                bound = bound_names([target])
             case _:
                 continue
-        if source is not None and bound:
-            group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, source)))
+        sources = set(_held_by(value, role_of))
+        if sources and bound:
+            group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, *sources)))
             groups.update(dict.fromkeys(group, group))
     return {name: frozenset(group - {name}) for name, group in groups.items()}
+
+
+def _held_by(value: ast.expr, role_of: RoleOf) -> Iterator[str]:
+    """The names of what a value may be, or may hold."""
+    parts: Sequence[ast.expr] = ()
+    match value:
+        case ast.Name() | ast.Attribute() | ast.Subscript():
+            name = root(value)
+            yield from () if name is None else (name,)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements) | ast.Dict(values=elements):
+            parts = elements
+        case ast.IfExp(body=body, orelse=orelse):
+            parts = [body, orelse]
+        case ast.Call(func=func, args=arguments, keywords=keywords):
+            role = role_of(func)
+            if role.makes or role.is_unknown or (role.summary is not None and role.summary.gives is None):
+                parts = [*arguments, *(keyword.value for keyword in keywords)]
+        case _:
+            pass
+    for part in parts:
+        yield from _held_by(part, role_of)

@@ -293,7 +293,14 @@ def _around(lane: Lane, levels: int | None) -> Lane | None:
     return None if found.loop is None else found
 
 
+_OF_FRAMES = (globals, locals, vars, dir, eval, exec)
+"""Functions that look at who calls them."""
+
+
 def _at_turn(lane: Lane, function: Function) -> Function:
+    if any(function is each for each in _OF_FRAMES):
+        lane.take_turn()
+        return function
     if lane.has_turn and not lane.effects:
         return function
 

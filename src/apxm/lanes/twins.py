@@ -20,7 +20,7 @@ from apxm.lanes.methods import Classes, is_context, unwrapped
 from apxm.lanes.promises import BEHIND, EACH, HERE, promised
 from apxm.lanes.rewriting.functions import Rewriter
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
-from apxm.lanes.roles import UNKNOWN, Role, Summary, root
+from apxm.lanes.roles import UNKNOWN, Kind, Role, Summary, Touch, root
 from apxm.lanes.sdks import asks_by_path, asks_of, is_of_sdk
 from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.summaries import merged, summary_of
@@ -248,7 +248,7 @@ class Roles:
                 return Role(known=Known.NOTHING, found=True)
             return looks
         found = self._classes.named(name) if made is None else self._classes.of(made, name)
-        read, written = self._read(found), self._written(found)
+        read, written = self._read(name, found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
         if not summaries or len(summaries) < len(found):
             return replace(looks, read=read, written=written)
@@ -302,11 +302,18 @@ class Roles:
                     return summary
                 return summary._replace(parameters=("", *summary.parameters)) if _is_static(method) else None
 
-    def _read(self, found: Sequence[object]) -> Summary | None:
+    def _read(self, name: str, found: Sequence[object]) -> Summary | None:
         """What reading an attribute does, where it is a property."""
         getters = [each.fget for each in found if isinstance(each, property)]
-        getters += [each.func for each in found if isinstance(each, cached_property)]
-        return self._any_of(getters)
+        getters += [getattr(type(each), "__get__", None) for each in found if is_users_class(type(each))]
+        read = self._any_of(getters)
+        kept = self._any_of([each.func for each in found if isinstance(each, cached_property)])
+        if kept is None:
+            return read
+        # The first who reads it sets it, and others wait for that.
+        sets = Touch(f".{name}", Kind.CHANGE, kept.parameters[0], late=True)
+        kept = kept._replace(touches=(*kept.touches, sets))
+        return kept if read is None else merged([read, kept])
 
     def _written(self, found: Sequence[object]) -> Summary | None:
         """What setting it does."""

@@ -153,9 +153,12 @@ class Uses:
             case ast.With(items=items, body=body):
                 for item in items:
                     self._evaluate(item.context_expr)
+                    self._managed(item.context_expr, "__enter__")
                     if item.optional_vars is not None:
                         self._store(item.optional_vars, statement)
                 self.statements(body)
+                for item in items:
+                    self._managed(item.context_expr, "__exit__")
             case ast.Match(subject=subject, cases=cases):
                 self._evaluate(subject)
                 self._branches([[*_captures(case.pattern), *_guard(case), *case.body] for case in cases] + [[]])
@@ -181,6 +184,13 @@ class Uses:
                 for child in ast.iter_child_nodes(statement):
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
+
+    def _managed(self, manager: ast.expr, method: str) -> None:
+        """A method of a context manager that has a name is called; one that is made there is nobody else's."""
+        if isinstance(manager, ast.Call):
+            return
+        call = ast.Call(ast.copy_location(ast.Attribute(manager, method, ast.Load()), manager), [], [])
+        self._call(ast.copy_location(call, manager))
 
     def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
         """Of several ways one is taken."""
@@ -275,11 +285,9 @@ class Uses:
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 self._reads((name,), node, whole=True)
-            case ast.Attribute(value=value, attr=attribute):
+            case ast.Attribute(value=value):
                 self._base(value)
-                self._use(f".{attribute}", Kind.LOAD, node, through=self._through(value))
-                if (read := self._role_of(node).read) is not None:
-                    self._touches(read.touches, node, lambda _: value)
+                self._attribute(node)
             case ast.NamedExpr(target=target, value=value):
                 self._evaluate(value)
                 self._bind(target.id, node)
@@ -309,6 +317,13 @@ class Uses:
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
 
+    def _attribute(self, node: ast.Attribute) -> None:
+        """What is read of an object."""
+        self._use(f".{node.attr}", Kind.LOAD, node, through=self._through(node.value))
+        if (read := self._role_of(node).read) is not None:
+            self._touches(read.touches, node, lambda _: node.value)
+            self.called |= read.waits
+
     def _base(self, node: ast.expr) -> None:
         """What stands in front of an attribute, or is given to a function of which it is known what it reads of it."""
         if isinstance(node, ast.Name):
@@ -331,8 +346,8 @@ class Uses:
         before = len(self.found)
         for part in ast.walk(node):
             match part:
-                case ast.Attribute(value=value, attr=attribute, ctx=ast.Load()):
-                    self._use(f".{attribute}", Kind.LOAD, part, through=root(value))
+                case ast.Attribute(ctx=ast.Load()):
+                    self._attribute(part)
                 case ast.Attribute(value=value, attr=attribute):
                     self._use(f".{attribute}", Kind.CHANGE, part, through=root(value))
                 case ast.Call():
