@@ -21,6 +21,7 @@ from benchmarks.report import machine, tell
 NAMES = (
     "scheduling",
     "turns",
+    "lanes",
     "fan_out",
     "skew",
     "slots",

@@ -107,7 +107,7 @@ class System:
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
 
-    def run(self, width: int, cold: bool) -> Measured:
+    def run(self, width: int, cold: bool = False) -> Measured:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write(msgspec.json.encode(Asked(width, cold)) + b"\n")

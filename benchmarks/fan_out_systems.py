@@ -15,7 +15,7 @@ import gc
 import os
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time, time
@@ -297,15 +297,15 @@ SYSTEMS: dict[str, Callable[[Where], System]] = {
 }
 
 
-async def answer(name: str, where: Where) -> None:
-    system = SYSTEMS[name](where)
+async def answer(make: Callable[[Where], System], where: Where) -> None:
+    system = make(where)
     width = 0
     for line in sys.stdin:
         asked = msgspec.json.decode(line, type=Asked)
         if asked.cold:
             await system.close()
             transport.forget_transports()
-            system = SYSTEMS[name](where)
+            system = make(where)
             gc.collect()
             await asyncio.sleep(CLOSING_S)
         if asked.cold or width != asked.width:
@@ -320,9 +320,9 @@ async def answer(name: str, where: Where) -> None:
     await system.close()
 
 
-def main() -> None:
+def main(systems: Mapping[str, Callable[[Where], System]]) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("name", choices=SYSTEMS)
+    parser.add_argument("name", choices=systems)
     parser.add_argument("port", type=int)
     parser.add_argument("--tls", type=Path)
     arguments = parser.parse_args()
@@ -333,8 +333,8 @@ def main() -> None:
         os.environ["SSL_CERT_FILE"] = authority
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     with asyncio.Runner(loop_factory=real_loop) as runner:
-        runner.run(answer(arguments.name, Where(arguments.port, authority)))
+        runner.run(answer(systems[arguments.name], Where(arguments.port, authority)))
 
 
 if __name__ == "__main__":
-    main()
+    main(SYSTEMS)
