@@ -116,6 +116,30 @@ def test_a_step_is_done_once_in_all_processes(tmp_path: Path) -> None:
     assert len(DONE) == 4
 
 
+@step
+def looked_up(name: str) -> str:
+    answer = ask(f"look up {name}")
+    if name == "b" and len(DONE) < 2:
+        DONE.append(name)
+        raise OSError("the line is dead")
+    DONE.append(name)
+    return answer
+
+
+@flow
+def looking_up(names: list[str]) -> list[str]:
+    return [looked_up(name) for name in names]
+
+
+def test_what_a_step_asks_has_paths_behind_its_own(tmp_path: Path) -> None:
+    DONE.clear()
+    program = looking_up.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    with pytest.raises(OSError, match="dead") as failed:
+        program.run(["a", "b"])
+    again = program.resume(run_named(failed.value), ["a", "b"])
+    assert (again.trace.reused, again.metrics.llm.total_requests, DONE) == (2, 0, ["a", "b", "b"])
+
+
 SCRIPT = """
 import os, signal, sys
 from apxm.lanes.asking import ask

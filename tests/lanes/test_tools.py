@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -237,9 +238,21 @@ def with_opaque(a: Opaque) -> None:
     del a
 
 
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __repr__(self) -> str:
+        return "Unhashable()"
+
+
 @pytest.mark.parametrize(
     ("tools", "said"),
     [
+        ([Unhashable()], r"Unhashable\(\) in tools= is no tool"),
+        ([partial(max, 1)], "the tool 'partial' does not say what it takes"),
         ([with_positions], "the tool 'with_positions' has the positional-only parameter 'a'"),
         ([with_many], "the tool 'with_many' has the variadic positional parameter 'a'"),
         ([with_opaque], "the tool 'with_opaque' takes what no model can give"),

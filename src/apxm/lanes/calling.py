@@ -183,7 +183,13 @@ def _value(value: object, name: str) -> Value:
     try:
         return plain(value, JSON, f"what `{name}` is given")
     except ValueError as unfit:
-        raise UsageError(str(unfit), hint="give text, or what can be written as JSON") from None
+        content = "Content" in str(unfit)
+        hint = (
+            f"{name}(PROMPT, *images): each stands by itself"
+            if content
+            else "give text, or what can be written as JSON"
+        )
+        raise UsageError(str(unfit), hint=hint) from None
 
 
 def _frozen(value: Any) -> Any:

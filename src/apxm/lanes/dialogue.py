@@ -177,7 +177,7 @@ def _refuse(tools: object, max_rounds: object) -> None:
     if not isinstance(tools, list | tuple):
         raise UsageError(f"`ask`: tools= is a list of functions and names, not a {type(tools).__name__}")
     for each in cast("Sequence[object]", tools):
-        if not callable(each) and not isinstance(each, str):
+        if not ((callable(each) and getattr(each, "__hash__", None)) or isinstance(each, str)):
             raise UsageError(
                 f"`ask`: {each!r} in tools= is no tool", hint="give functions, or names of configured tools"
             )

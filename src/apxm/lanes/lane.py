@@ -60,6 +60,7 @@ class Lane:
         "owned",
         "parts",
         "pending",
+        "step",
         "undo",
     )
 
@@ -94,6 +95,8 @@ class Lane:
         """The operations of the run that its next one comes behind."""
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
+        self.step: str | None = None
+        """The path of the step that it is in, which may be left out when the run goes on."""
         self.counts: dict[str, int] = {}
         """How often each call site asked, by its path, and each loop began."""
         self.pending: dict[int, object] = {}
@@ -131,6 +134,8 @@ class Lane:
     @property
     def path_prefix(self) -> str:
         """What the paths of functions that it calls begin with."""
+        if self.step is not None:
+            return f"{self.step}/"
         loop = self.loop
         return "" if loop is None else f"{loop.prefix}{loop.place}{loop.indices}[{self.index}]/"
 

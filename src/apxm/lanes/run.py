@@ -248,7 +248,11 @@ class LaneRun(Run):
         if effect:
             recorder.begun(path, given, name, lambda: self._wake(lane))
             self._wait(lane)
-        value = function()
+        around, lane.step = lane.step, path
+        try:
+            value = function()
+        finally:
+            lane.step = around
         recorder.kept(path, given, name, plain(value, JSON, f"what {name} returns"))
         return value
 

@@ -44,7 +44,9 @@ def mark_of(function: object) -> ToolMark | None:
 def name_of(function: Callable[..., Any]) -> str:
     """The name by which a function is a tool."""
     mark = mark_of(function)
-    return function.__name__ if mark is None else mark.name
+    if mark is not None:
+        return mark.name
+    return getattr(function, "__name__", type(function).__name__)
 
 
 class Signature(NamedTuple):
