@@ -93,7 +93,7 @@ class Gathered:
     def __init__(self, where: Where) -> None:
         from openai import AsyncOpenAI
 
-        self._client = AsyncOpenAI(base_url=where.base, api_key="none", max_retries=0)
+        self._client = AsyncOpenAI(base_url=where.base, api_key="none")
 
     def prepare(self, width: int) -> None: ...
 
