@@ -89,6 +89,11 @@ class SimulatedBackend:
             description=f"{model}, no real model: {behaviour}",
         )
 
+    @property
+    def patterns(self) -> Sequence[tuple[re.Pattern[str], str]]:
+        """The patterns of the configuration, and what it says where one matches."""
+        return self._answers
+
     def start_run(self, iteration: int = 0) -> None:
         """Begins a new run of the same program: draws start afresh, as different ones for each iteration."""
         self._draws = Draws(self._seed, iteration)

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from apxm.backends.protocol import NO_LIMITS, BackendError, Clock, Handle, ModelAnswer, ModelRequest, Tell
-from apxm.backends.simulated import SimulatedBackend, tokens_of
+from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
+from apxm.backends.simulated import SimulatedBackend
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
 from apxm.errors import ApxmError
@@ -36,6 +36,7 @@ T = TypeVar("T")
 TOLD = "APXM_OBSERVED"
 """The variable of the environment that says what is wanted, as JSON."""
 _LONGEST_MS = 2_000
+_LOOK_S = 0.02
 _COUNTS = re.compile(r"\[\d+\]|#\d+")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 _HIDDEN = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
@@ -81,37 +82,20 @@ class Observed(msgspec.Struct, frozen=True):
     """How long it took on virtual time."""
 
 
-class Seeded:
+class Seeded(SimulatedBackend):
     """A simulated model at random latencies; what it says is a matter of the request and of `occurrence` alone."""
 
-    can_reason = False
-    can_see = can_read_pdf = True
-    limits = NO_LIMITS
-
-    def __init__(self, simulated: SimulatedBackend, schedule: int) -> None:
-        self.info = simulated.info
+    def __init__(self, simulated: SimulatedBackend, seed: int, schedule: int) -> None:
+        info = simulated.info
+        super().__init__(name=info.name, model=info.model, seed=seed, answers=simulated.patterns)
         self.occurrence = 0
         """How often the next request was made before."""
-        self._simulated = simulated
-        self._draws = random.Random(schedule)
+        self._schedule = random.Random(schedule)
 
-    def begin(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer | BackendError], None]) -> Handle:
-        latency = self._draws.randint(1, _LONGEST_MS) * 1_000_000
-        answer = self._simulated.answer(request, latency, self.occurrence)
+    def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
+        latency = self._schedule.randint(1, _LONGEST_MS) * 1_000_000
+        answer = self.answer(request, latency, self.occurrence)
         return clock.call_at(clock.now() + latency, lambda: done(answer))
-
-    def begin_stream(
-        self, request: ModelRequest, clock: Clock, tell: Tell, done: Callable[[ModelAnswer | BackendError], None]
-    ) -> Handle:
-        def told(outcome: ModelAnswer | BackendError) -> None:
-            for token in tokens_of(outcome.text) if isinstance(outcome, ModelAnswer) else ():
-                tell(token)
-            done(outcome)
-
-        return self.begin(request, clock, told)
-
-    async def close(self) -> None:
-        pass
 
 
 class ObservedRun(ScriptRun):
@@ -151,6 +135,19 @@ class ObservedRun(ScriptRun):
     def thread(self, lane: Lane, function: Callable[[], T]) -> T:
         del lane  # a thread takes real time
         return function()
+
+    @property
+    def on_real_time(self) -> bool:
+        return True  # as far as event loops inside of lanes are concerned: see `select`
+
+    def select(self, lane: Lane, file: int, seconds: float | None) -> None:
+        # Nobody tells a virtual loop of files: who waits for one looks at it now and then.
+        del file
+        timer = self._loop.call_later(min(_LOOK_S, _LOOK_S if seconds is None else seconds), self.stir, lane)
+        try:
+            self.pause(lane)
+        finally:
+            timer.cancel()
 
     def _iteration(self, lane: Lane) -> str:
         if not HERE.overlap:
@@ -216,13 +213,14 @@ def _written(request: Any) -> dict[str, Any]:
 
 async def _run(wanted: Wanted) -> tuple[ObservedRun, float]:
     script = Script(wanted.path, tuple(wanted.arguments), tuple(wanted.each), overlapped=wanted.overlapped)
-    configured = resolve(Selection(backend="simulated", seed=wanted.seed))
+    told = Invocation(selection=Selection(backend="simulated", seed=wanted.seed))
+    configured = resolve(told.selection)
     simulated = configured.backends[configured.default]
     assert isinstance(simulated, SimulatedBackend)
-    backend = Seeded(simulated, wanted.schedule)
+    backend = Seeded(simulated, wanted.seed, wanted.schedule)
     pool = BackendPool({configured.default: backend}, configured.default, stands_in=True)
     random.seed(wanted.seed)
-    session = ScriptSession.of(script, Invocation(), pool, configured.tools, begun=0.0, kind=ObservedRun)
+    session = ScriptSession.of(script, told, pool, configured.tools, begun=0.0, kind=ObservedRun)
     run = session.run
     assert isinstance(run, ObservedRun)
     HERE.overlap = wanted.overlapped
