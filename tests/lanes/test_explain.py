@@ -575,7 +575,7 @@ def test_nothing_of_a_file_runs_and_nothing_that_it_imports_is_loaded(tmp_path: 
     found = explained(text, str(tmp_path / "script.py"))
     (loop,) = (loop for function in found.functions for loop in function.loops)
     assert not {"antigravity", "unheard_of", "beside"} & (set(sys.modules) - before)
-    assert loop.why == "line 11: `json.dumps` may change `row`; what is behind it waits, too"
+    assert loop.why == "line 11: `json.dumps` may change `json`; what is behind it waits, too"
 
 
 def test_a_comment_promises_as_it_does_where_the_script_runs() -> None:
@@ -589,3 +589,15 @@ def test_a_comment_promises_as_it_does_where_the_script_runs() -> None:
         """
     )
     assert (loop.promised, loop.verdict, loop.each) == (True, "independent", None)
+
+
+def test_names_of_a_module_may_be_any() -> None:
+    (function,) = explained(
+        """
+        source = tree = code = codes = None
+
+        def main(rows):
+            return [ask(row) for row in rows]
+        """
+    ).functions
+    assert function.calls.low == "len(rows)"

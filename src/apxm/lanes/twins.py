@@ -219,6 +219,11 @@ class Roles:
             return found is MISSING or is_of_sdk(found)
         return asks_of(self.found(callee.value), callee.attr)
 
+    def asks(self, callee: ast.expr) -> bool:
+        """Whether what is called asks a model itself."""
+        ours = self._ours(self.found(callee))
+        return self._asks(callee) or (ours is not None and ours.asks)
+
     def _class(self, made: type) -> Role:
         initialize: object = made.__init__
         summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
@@ -401,13 +406,20 @@ def _tree(file: str, text: str, lines: frozenset[int]) -> ast.Module | None:
 
 def _definition(tree: ast.Module, code: types.CodeType) -> tuple[ast.FunctionDef, str | None] | None:
     """A fresh copy of the definition that became `code`, and the class around it."""
+    found = _definitions(tree).get((code.co_name, code.co_firstlineno))
+    return None if found is None else (deepcopy(found[0]), found[1])
+
+
+@cache
+def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDef, str | None]]:
+    """The functions of a module by their names and first lines, each with the class around it."""
+    found: dict[tuple[str, int], tuple[ast.FunctionDef, str | None]] = {}
     left: list[tuple[ast.AST, str | None]] = [(tree, None)]
     while left:
         node, around = left.pop()
-        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+        if isinstance(node, ast.FunctionDef):
             first = min((each.lineno for each in node.decorator_list), default=node.lineno)
-            if first == code.co_firstlineno:
-                return deepcopy(node), around
+            found[node.name, first] = node, around
         inner = node.name if isinstance(node, ast.ClassDef) else around
         left += ((child, inner) for child in ast.iter_child_nodes(node))
-    return None
+    return found

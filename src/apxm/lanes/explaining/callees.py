@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
-from apxm.lanes.explaining.modules import ReadModule, Unread
+from apxm.lanes.explaining.modules import ReadModule, Unread, code_of, source_of_module, tree_of
 from apxm.lanes.known import Known, is_users, is_users_class
 from apxm.lanes.marks import PURE, Step
 from apxm.lanes.methods import unwrapped
@@ -40,14 +40,14 @@ class Callees:
 
     def add_body(self, module: ReadModule) -> types.FunctionType:
         """The statements of a module, as a function that nobody calls."""
-        function = types.FunctionType(module.code, module.__dict__)
-        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), module.tree)
+        function = types.FunctionType(code_of(module), module.__dict__)
+        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), tree_of(module))
         return function
 
     def add_async(self, module: ReadModule, node: ast.AsyncFunctionDef, qualified: str) -> types.FunctionType:
         """A coroutine of a module."""
-        first = min((each.lineno for each in node.decorator_list), default=node.lineno)
-        code = next(each for each in module.codes if (each.co_name, each.co_firstlineno) == (node.name, first))
+        alone = compile(ast.Module([node], []), source_of_module(module).path, "exec", dont_inherit=True)
+        code = next(each for each in alone.co_consts if isinstance(each, types.CodeType) and each.co_name == node.name)
         function = types.FunctionType(code, module.__dict__, node.name, None, tuple(map(_empty, code.co_freevars)))
         function.__qualname__ = qualified
         self._scopes[function] = AsyncScope(function, self._twins.roles_of(function), node)
@@ -72,7 +72,7 @@ class Callees:
         return any(isinstance(part, ast.Call) and self._asks_at(part, scope) for part in ast.walk(node))
 
     def _asks_at(self, call: ast.Call, scope: Scope) -> bool:
-        if is_ask(scope.role_of(call.func)):
+        if scope.asks(call.func):
             return True
         named = [call.func, *(part for part in call.args if isinstance(part, ast.Name | ast.Attribute))]
         return any(self.may_ask(called) for part in named if (called := self.called(part, scope)) is not None)
@@ -115,6 +115,10 @@ class Scope:
 
     def __call__(self, callee: ast.expr) -> Role:
         return self.role_of(callee)
+
+    def asks(self, callee: ast.expr) -> bool:
+        """Whether what is called asks a model itself."""
+        return self._roles.asks(callee) or (model_call(callee) is not None and is_ask(self.role_of(callee)))
 
     def is_state(self, name: str) -> bool:
         """Whether a name of the module stands for what can change."""

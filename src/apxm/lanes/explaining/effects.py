@@ -134,12 +134,6 @@ class Effects:
                 yield Later(place, f"`{name}` {why}")
             case "later_call", [_, method, *_]:
                 yield Later(place, f"`{ast.unparse(plain(method))}` only adds to it")
-            case "later_item", [_, _, container, *_]:
-                yield Later(place, f"a key of `{ast.unparse(plain(container))}` is set")
-            case "later_change", [_, _, _, container, *_]:
-                yield Later(place, f"an item of `{ast.unparse(plain(container))}` is changed")
-            case "later_count", [_, _, _, _, counts, *_]:
-                yield Later(place, f"`{ast.unparse(plain(counts))}` counts")
             case _:
                 pass
 
@@ -157,6 +151,8 @@ class Effects:
                 yield from self._of_place(call, place, Does.CHANGES, None)
             case "set_attribute" | "set_item", [place, _, _, thing, *_]:
                 yield from self._of_place(call, place, Does.CHANGES, thing)
+            case "add_to_item", [place, container, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, container)
             case "count", [place, _, _, _, counts, *_]:
                 yield from self._of_place(call, place, Does.CHANGES, counts)
             case "call_of", [place, ast.Attribute(value=thing, attr=method), *_]:
@@ -168,7 +164,11 @@ class Effects:
         self, call: ast.Call, place: ast.expr, does: Does, thing: ast.expr | None, *, adds: bool = True
     ) -> Iterator[Step]:
         assert isinstance(place, ast.Constant)
-        name = str(place.value)
+        if not isinstance(place.value, str):  # so many loops around: it is only added to
+            shown = "it" if thing is None else f"`{_shown(plain(thing))}`"
+            yield Later(self._reader.place(call), f"{shown} is only added to")
+            return
+        name = place.value
         found = Placed(self._reader.place(call), name, does, adds)
         if thing is None or name.startswith(":"):
             yield found
@@ -293,6 +293,9 @@ class Effects:
         if self._is_followed(callee) or self._is_harmless(callee):
             return
         about = callee.value if isinstance(callee, ast.Attribute) and callee.attr in EVIDENT else None
+        if about is not None and self._is_mine(about):
+            yield Trusted(self._reader.place(call), self._promised(about))
+            return
         if about is not None:
             why = f"`{written}` changes `{_shown(about)}`"
         elif written.rpartition(".")[2] in _FILES:

@@ -47,7 +47,7 @@ class LineExplained(Struct, frozen=True):
 
     at: Spot
     does: str
-    """``waits`` for its turn; is done ``later``, when that has come; or is ``refused``."""
+    """``waits`` for its turn, is done ``later``, at that, or at once, as it is ``trusted``; or is ``refused``."""
     why: str
     seen: bool
     """Whether the text shows what is done there."""

@@ -12,7 +12,7 @@ from typing import Any, cast
 from apxm.lanes.explaining.callees import Callees, function_behind
 from apxm.lanes.explaining.explainer import Explainer
 from apxm.lanes.explaining.explanation import Explanation, Given
-from apxm.lanes.explaining.modules import Decorated, Modules, ReadModule
+from apxm.lanes.explaining.modules import Decorated, Modules, ReadModule, source_of_module, tree_of
 from apxm.lanes.explaining.sources import Sources
 from apxm.lanes.promises import HERE, Promises
 from apxm.lanes.twins import Twins
@@ -35,7 +35,7 @@ def explained_file(path: str, text: str, twins: Twins, decorated: Decorated, giv
     module = Modules(decorated).read(path, text)
     callees = Callees(twins)
     every = list(_functions(module))
-    every += [(callees.add_async(module, node, name), False) for node, name in _coroutines(module.tree, "")]
+    every += [(callees.add_async(module, node, name), False) for node, name in _coroutines(tree_of(module), "")]
     functions = [(function, is_flow) for function, is_flow in every if callees.may_ask(function)]
     functions.sort(key=lambda found: found[0].__code__.co_firstlineno)
     body = callees.add_body(module)
@@ -61,7 +61,11 @@ def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:
             left += [each for each in vars(value).values() if not inspect.isbuiltin(each)]
             continue
         function = function_behind(value)
-        if function is not None and function not in seen and function.__code__.co_filename == module.source.path:
+        if (
+            function is not None
+            and function not in seen
+            and function.__code__.co_filename == source_of_module(module).path
+        ):
             seen.add(function)
             yield function, "lanes" in vars(cast(type, value.__class__))
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import importlib
 import linecache
+import logging
+import random
+import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -50,13 +54,30 @@ class UnreadModule(types.ModuleType):
 
 
 class ReadModule(types.ModuleType):
-    """A module of the user's, as far as its text says."""
+    """A module of the user's, as far as its text says. Its attributes are the module's own names, so what else is known
+    of it has names that are none of Python's."""
 
-    tree: ast.Module
-    code: types.CodeType
-    codes: Sequence[types.CodeType]
-    """All code in it."""
-    source: SourceFile
+    def __init__(self, name: str, source: SourceFile) -> None:
+        super().__init__(name)
+        tree, code = _compiled(source)
+        self.__dict__["module text"] = source, tree, code
+
+
+def source_of_module(module: ReadModule) -> SourceFile:
+    return cast(SourceFile, module.__dict__["module text"][0])
+
+
+def tree_of(module: ReadModule) -> ast.Module:
+    return cast(ast.Module, module.__dict__["module text"][1])
+
+
+def code_of(module: ReadModule) -> types.CodeType:
+    return cast(types.CodeType, module.__dict__["module text"][2])
+
+
+def codes_in(module: ReadModule) -> Iterator[types.CodeType]:
+    """All code of its functions and classes."""
+    return _codes(code_of(module))
 
 
 class Modules:
@@ -68,12 +89,8 @@ class Modules:
 
     def read(self, path: str, text: str, name: str = "__main__") -> ReadModule:
         """A module with that text. Raises `SourceError` where it is no Python."""
-        source = SourceFile(path, text)
-        module = ReadModule(name)
+        module = ReadModule(name, SourceFile(path, text))
         self._read[path] = module  # while it is read: it may import itself
-        module.source = source
-        module.tree, module.code = _compiled(source)
-        module.codes = list(_codes(module.code))
         lines = [f"{line}\n" for line in text.split("\n")]  # as Python counts them
         linecache.cache[path] = (len(text), None, lines, path)
         _Maker(self, module, Path(path).parent, self._decorated).make()
@@ -115,11 +132,11 @@ class _Maker:
         self._folder = folder
         self._decorated = decorated
         self._names = module.__dict__
-        self._names |= {"__file__": module.source.path, "__builtins__": builtins}
-        self._codes = {(code.co_name, code.co_firstlineno): code for code in module.codes}
+        self._names |= {"__file__": source_of_module(module).path, "__builtins__": builtins}
+        self._codes = {(code.co_name, code.co_firstlineno): code for code in codes_in(module)}
 
     def make(self) -> None:
-        tree = self._module.tree
+        tree = tree_of(self._module)
         declared = {name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names}
         for name in declared | bound_names(tree.body):
             self._names.setdefault(name, self._unread(name))
@@ -181,7 +198,7 @@ class _Maker:
                 continue
             found = getattr(module, alias.name, None)
             if isinstance(module, ReadModule) and alias.name not in vars(module):
-                found = self._modules.neighbour(Path(module.source.path).parent, alias.name)
+                found = self._modules.neighbour(Path(source_of_module(module).path).parent, alias.name)
             self._names[alias.asname or alias.name] = Unread(module.__name__, alias.name) if found is None else found
 
     # --- definitions
@@ -201,7 +218,7 @@ class _Maker:
     def _code(self, node: ast.FunctionDef) -> types.CodeType | None:
         wanted = (node.name, min((each.lineno for each in node.decorator_list), default=node.lineno))
         if wanted not in self._codes:  # it stands behind what ends the module, where Python leaves it out
-            alone = compile(ast.Module([node], []), self._module.source.path, "exec", dont_inherit=True)
+            alone = compile(ast.Module([node], []), source_of_module(self._module).path, "exec", dont_inherit=True)
             self._codes |= {(code.co_name, code.co_firstlineno): code for code in _codes(alone)}
         return self._codes.get(wanted)
 
@@ -271,6 +288,8 @@ class _Maker:
                 return self._unread(name)
 
     def _called(self, name: str, made: object) -> Any:
+        if callable(made) and (stand_in := _STAND_INS.get(f"{made.__module__}.{getattr(made, '__name__', '')}")):
+            return stand_in()
         if isinstance(made, Unread):
             return _made_by(made.__module__, made.__name__)
         if isinstance(made, type) and made.__module__ == self._module.__name__:
@@ -294,6 +313,21 @@ class _Maker:
 def _made_by(module: str, name: str) -> Any:
     """An object of a class that is not loaded."""
     return type(name, (Unread,), {"__module__": module})(module, name)
+
+
+_STAND_INS: dict[str, Callable[[], object]] = {
+    "collections.Counter": collections.Counter,
+    "collections.OrderedDict": collections.OrderedDict,
+    "collections.defaultdict": collections.defaultdict,
+    "collections.deque": collections.deque,
+    "builtins.dict": dict,
+    "builtins.list": list,
+    "builtins.set": set,
+    "logging.getLogger": lambda: logging.Logger(""),
+    "random.Random": random.Random,
+    "re.compile": lambda: re.compile(""),
+}
+"""Objects of the classes that some functions give, whose methods are known."""
 
 
 def _is_dataclass(decorator: object) -> bool:

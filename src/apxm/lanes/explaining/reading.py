@@ -23,7 +23,7 @@ from apxm.lanes.explaining.rewritten import (
     position,
     rewritten,
 )
-from apxm.lanes.explaining.shape import Ask, Branch, Loop, Place, Step, Within, all_waits, asks, without_turns
+from apxm.lanes.explaining.shape import Ask, Branch, Leave, Loop, Place, Step, Within, all_waits, asks, without_turns
 from apxm.lanes.model_calls import model_call
 from apxm.lanes.rewriting.names import Entered
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
@@ -175,6 +175,8 @@ class Reader:
             case ast.Match(subject=subject, cases=cases):
                 ways = [self.statements(case.body) for case in cases]
                 return [*self.expression(subject), *_branch([], *ways)]
+            case ast.Return() | ast.Raise():
+                return [*self.children(statement), Leave()]
             case ast.ClassDef() | ast.AsyncFunctionDef():
                 return []
             case _:
@@ -293,10 +295,10 @@ class Reader:
                 return [*self.children(call), *self._effects.turn(call, call.args[1])]
             case "reading" | "setting":
                 return [*self.children(call), *self._effects.placed(call)]
-            case "adding" | "set_attribute" | "set_item" | "count" | "call_of":
+            case "adding" | "set_attribute" | "set_item" | "add_to_item" | "count" | "call_of":
                 inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
                 return [*inside, *self._effects.placed(call), *self._placed_method(call)]
-            case "later" | "later_call" | "later_item" | "later_change" | "later_count":
+            case "later" | "later_call":
                 inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
                 return [*inside, *self._effects.later(call)]
             case "touch":
@@ -429,7 +431,7 @@ def _values(call: ast.Call) -> list[ast.expr]:
 
 
 def _branch(*ways: Sequence[Step]) -> list[Step]:
-    if any(asks(way) for way in ways):
+    if any(asks(way) or Leave() in way for way in ways):
         return [Branch(ways)]
     return [step for way in ways for step in way]
 

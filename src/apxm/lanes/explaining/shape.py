@@ -141,6 +141,11 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Leave:
+    """The iteration ends here, or the function returns."""
+
+
+@dataclass(frozen=True)
 class Within:
     """A function of the user's is called."""
 
@@ -156,7 +161,7 @@ class Within:
     """Whether it is made in the function that calls it."""
 
 
-Step = Ask | Wait | Later | Trusted | Placed | Branch | Loop | Within
+Step = Ask | Wait | Later | Trusted | Placed | Leave | Branch | Loop | Within
 
 
 def asks(steps: Sequence[Step]) -> bool:
@@ -169,7 +174,7 @@ def without_turns(steps: Sequence[Step]) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         match step:
-            case Wait() | Later() | Trusted() | Placed():
+            case Wait() | Later() | Trusted() | Placed() | Leave():
                 pass
             case Branch(ways=ways):
                 found.append(Branch(tuple(map(without_turns, ways))))

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from apxm.lanes.explaining.shape import Ask, Branch, Does, Later, Loop, Place, Placed, Rule, Step, Trusted, Wait, Within
+from apxm.lanes.explaining.shape import (
+    Ask,
+    Branch,
+    Does,
+    Later,
+    Leave,
+    Loop,
+    Place,
+    Placed,
+    Rule,
+    Step,
+    Trusted,
+    Wait,
+    Within,
+    asks,
+)
 
 
 class Verdict(Enum):
@@ -64,24 +79,42 @@ def judged(loop: Loop) -> Judged:
 
 @dataclass(frozen=True)
 class _Event:
-    step: Ask | Wait | Later | Trusted
+    step: Wait | Later | Trusted
     outer: Place | None
     """The line of the iteration that calls the function in which it is."""
     function: str
+    asks_behind: bool
+
+
+@dataclass(frozen=True)
+class _Around:
+    """Where steps stand."""
+
+    rules: Sequence[Mapping[str, Rule]]
+    """Those of the loops around, the outermost first."""
+    outer: Place | None = None
+    function: str = ""
+
+
+@dataclass(frozen=True)
+class _After:
+    """Whether a model may be asked behind something."""
+
+    asks: bool = False
+    at_end: bool = False
+    """Where the iteration ends there, or the function returns."""
 
 
 def _notes(loop: Loop) -> Iterator[Note]:
-    events = list(_events(loop.body, [loop.rules], None, ""))
-    last = max((k for k, event in enumerate(events) if isinstance(event.step, Ask)), default=-1)
     found: dict[tuple[object, ...], Note] = {}
-    for k, event in enumerate(events):
+    for event in reversed(_events(loop.body, _Around([loop.rules]), _After())[0]):
         step = event.step
-        if isinstance(step, Ask):
-            continue
         place = step.place if event.outer is None else event.outer
         inside = None if event.outer is None else (event.function, step.place)
-        note = Note(place, _does(step), step.why, _is_seen(step), k < last, inside)
-        found.setdefault((place.line, note.does, step.why, step.place.line), note)
+        note = Note(place, _does(step), step.why, _is_seen(step), event.asks_behind, inside)
+        key = (place.line, note.does, step.why, step.place.line)
+        if key not in found or note.asks_behind:
+            found[key] = note
     yield from sorted(found.values(), key=lambda note: (note.place.line, note.place.start))
 
 
@@ -99,29 +132,47 @@ def _is_seen(step: Wait | Later | Trusted) -> bool:
     return step.seen if isinstance(step, Wait) else isinstance(step, Later)
 
 
-def _events(
-    steps: Sequence[Step], rules: Sequence[Mapping[str, Rule]], outer: Place | None, function: str
-) -> Iterator[_Event]:
-    """What happens in an iteration, in order; `rules` are those of the loops around, the outermost first."""
-    for step in steps:
+def _events(steps: Sequence[Step], around: _Around, after: _After) -> tuple[list[_Event], bool]:
+    """What happens there, the last first, and whether a model may be asked from its beginning on."""
+    found: list[_Event] = []
+    asked = after.asks
+    for step in reversed(steps):
         match step:
-            case Ask() | Later() | Trusted():
-                yield _Event(step, outer, function)
-            case Wait(loops=loops):
-                if loops is None or loops >= len(rules):
-                    yield _Event(step, outer, function)
-            case Placed():
-                found = _ruled(step, rules)
-                if found is not None:
-                    yield _Event(found, outer, function)
+            case Ask():
+                asked = True
+            case Leave():
+                asked = after.at_end
             case Branch(ways=ways):
-                for way in ways:
-                    yield from _events(way, rules, outer, function)
+                each = [_events(way, around, _After(asked, after.at_end)) for way in ways]
+                found += [event for events, _ in reversed(each) for event in events]
+                asked = any(asks for _, asks in each)
             case Loop(body=body, promised=promised):
-                for _ in range(1 if promised else 2):  # the second turn comes behind the first one
-                    yield from _events(body, [*rules, step.rules] if promised else rules, outer, function)
+                inner = replace(around, rules=[*around.rules, step.rules]) if promised else around
+                # The second turn of a plain loop comes behind the first one.
+                again = asked or (not promised and asks(body))
+                events, inside = _events(body, inner, _After(again, after.at_end if not promised else asked))
+                found += events
+                asked = asked or inside
             case Within(body=body, place=place, name=name):
-                yield from _events(body, rules, outer or place, function or name)
+                inner = replace(around, outer=around.outer or place, function=around.function or name)
+                events, asked = _events(body, inner, _After(asked, asked))
+                found += events
+            case _:
+                done = _done(step, around)
+                if done is not None:
+                    found.append(_Event(done, around.outer, around.function, asked))
+    return found, asked
+
+
+def _done(step: Wait | Later | Trusted | Placed, around: _Around) -> Wait | Later | Trusted | None:
+    """What lanes do there; None where they simply go on."""
+    match step:
+        case Wait(loops=int(loops)) if loops < len(around.rules):
+            return None
+        case Placed():
+            return _ruled(step, around.rules)
+        case _:
+            return step
 
 
 def _ruled(step: Placed, rules: Sequence[Mapping[str, Rule]]) -> Wait | Later | None:
