@@ -28,6 +28,7 @@ from time import process_time
 import apxm
 from apxm.backends.protocol import AnyBackend, BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.lanes.run import Grown, LaneRun
+from apxm.operations.types import Value
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop, run_virtually
@@ -35,6 +36,7 @@ from apxm.runtime.open_files import raise_limit
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from benchmarks.fan_out import System, process
+from benchmarks.graphs import chain
 from benchmarks.lanes_systems import THREE, rows, three
 from benchmarks.report import Claim, Section, caveats, digits, spread, standalone, tell
 from benchmarks.scheduling import NextTurnCallback
@@ -42,6 +44,8 @@ from benchmarks.scheduling import NextTurnCallback
 SECOND = 1_000_000_000
 CALLS = 3
 """Of each row."""
+AIS, FLOW = "rows in AIS", "rows in lanes"
+AIS_CHAIN, ONE_LANE = "a chain in AIS", "a chain in one lane"
 NAMES = {
     "lanes": "a flow",
     "gathered": "gather and a semaphore over the openai SDK",
@@ -67,9 +71,9 @@ def in_lanes(main: Callable[[], object], backend: AnyBackend) -> LaneRun:
     return LaneRun(Grown("main", "main.py"), main, BackendPool({backend.info.name: backend}, backend.info.name))
 
 
-def in_ais(loaded: LoadedProgram, count: int, backend: AnyBackend) -> Run:
+def in_ais(loaded: LoadedProgram, inputs: tuple[Value, ...], backend: AnyBackend) -> Run:
     pool = BackendPool({backend.info.name: backend}, backend.info.name)
-    return Run(loaded, loaded.program.flows[0], (rows(count),), pool)
+    return Run(loaded, loaded.program.flows[0], inputs, pool)
 
 
 async def done(run: Run) -> Trace:
@@ -78,15 +82,25 @@ async def done(run: Run) -> Trace:
     return trace
 
 
+@apxm.flow
+def one_lane(calls: int) -> str:
+    answer = ""
+    for _ in range(calls):
+        answer = apxm.ask("task", answer)
+    return answer
+
+
 def processor_time(count: int, times: int) -> dict[str, list[float]]:
     """µs per call, in turns."""
-    loaded = LoadedProgram(apxm.compile_text(THREE))
-    samples: dict[str, list[float]] = {"AIS": [], "a flow": []}
+    loaded, in_chain = LoadedProgram(apxm.compile_text(THREE)), LoadedProgram(chain("ask", count * CALLS))
+    samples: dict[str, list[float]] = {name: [] for name in (AIS, FLOW, AIS_CHAIN, ONE_LANE)}
 
     async def measure() -> None:
         runs: dict[str, Callable[[], Run]] = {
-            "AIS": lambda: in_ais(loaded, count, NextTurnCallback()),
-            "a flow": lambda: in_lanes(lambda: three.lanes(rows(count)), NextTurnCallback()),
+            AIS: lambda: in_ais(loaded, (rows(count),), NextTurnCallback()),
+            FLOW: lambda: in_lanes(lambda: three.lanes(rows(count)), NextTurnCallback()),
+            AIS_CHAIN: lambda: in_ais(in_chain, (), NextTurnCallback()),
+            ONE_LANE: lambda: in_lanes(lambda: one_lane.lanes(count * CALLS), NextTurnCallback()),
         }
         for turn in range(times + 1):
             for name, make in runs.items():
@@ -107,7 +121,7 @@ def virtual_seconds(count: int) -> dict[str, float]:
     loaded = LoadedProgram(apxm.compile_text(THREE))
 
     async def both() -> dict[str, float]:
-        ais = await done(in_ais(loaded, count, Second()))
+        ais = await done(in_ais(loaded, (rows(count),), Second()))
         lanes = await done(in_lanes(lambda: three.lanes(rows(count)), Second()))
         return {"AIS": ais.duration / SECOND, "a flow": lanes.duration / SECOND}
 
@@ -180,20 +194,23 @@ def lanes(quick: bool) -> Section:
 def _cost(section: Section, quick: bool) -> None:
     count, times = (50, 1) if quick else (1_000, 25)
     spent = processor_time(count, times)
-    pairs = zip(spent["a flow"], spent["AIS"], strict=True)
-    more = [flow - ais for flow, ais in pairs]
+    more = {
+        ours: [mine - theirs for mine, theirs in zip(spent[ours], spent[ais], strict=True)]
+        for ours, ais in ((ONE_LANE, AIS_CHAIN), (FLOW, AIS))
+    }
     command = [sys.executable, "-m", "benchmarks.lanes", "--memory", *(("2", "50") if quick else ("10", "1000"))]
     each_kib = float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     table = [
         *((f"processor time of a call, {name}", f"{spread(samples)} µs") for name, samples in spent.items()),
-        ("what a lane's call takes more", f"{spread(more)} µs"),
+        *((f"what {name} takes more", f"{spread(samples)} µs") for name, samples in more.items()),
         ("memory of a lane that waits", f"{digits(each_kib)} KiB"),
     ]
     section.tables.append(
         (f"{count:,} rows of {CALLS} calls; medians, in brackets the range.", ("What", "Each"), table)
     )
     section.samples |= {f"us per call, {name}": samples for name, samples in spent.items()}
-    section.claims.append(Claim("a call in a lane, beyond one of AIS", median(more), 15, unit=" µs"))
+    for name, samples in more.items():
+        section.claims.append(Claim(f"a call of {name}, beyond one of AIS", median(samples), 15, unit=" µs"))
     section.claims.append(Claim("memory of a lane that waits", each_kib, 20, unit=" KiB"))
 
 

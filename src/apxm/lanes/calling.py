@@ -157,10 +157,11 @@ def prepared(
 ) -> tuple[PythonCall, list[Value]]:
     """The operation of a call, and the values that it is of. Raises `UsageError`."""
     wanted = options.pop("schema", None)
-    if any(type(value) is Content for value in context):
+    if context and any(type(value) is Content for value in context):
         options[CONTENT_KINDS] = [value.kind if isinstance(value, Content) else "" for value in context]
         context = [value.path if isinstance(value, Content) else value for value in context]
-    given = tuple(sorted((option, _frozen(value)) for option, value in options.items() if value is not None))
+    told = [(option, _frozen(value)) for option, value in options.items() if value is not None]
+    given = tuple(sorted(told)) if told else ()  # most calls are told nothing
     try:
         operation = _operation(name, len(context), given, None if wanted is str else wanted, offer, most_rounds)
     except TypeError as unfit:  # something in it has no hash
