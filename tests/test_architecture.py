@@ -65,7 +65,7 @@ BUDGETS = {
     "config": 1400,
     "ir": 1976,
     "journal": 1600,
-    "lanes": 12822,
+    "lanes": 12826,
     "language": 5140,
     "operations": 2400,
     "passes": 932,

@@ -351,6 +351,21 @@ def test_a_flow_of_python_says_how_it_goes_on(apxm: Apxm) -> None:
     assert "hint: f.resume('" in ended.err
 
 
+def test_prompts_that_no_journal_has_are_not_shown(apxm: Apxm) -> None:
+    ran(apxm, "print(1)\n", options=JOURNALED)
+    ended = apxm("runs", "show", "last", "--prompts", "--journal-dir", "runs")
+    assert (ended.status, ended.out) == (2, "")
+    assert "is one of Python, whose prompts its code makes: the journal has their answers only" in ended.err
+
+
+def test_a_script_that_is_gone_is_told(apxm: Apxm) -> None:
+    ran(apxm, "print(1)\n", options=JOURNALED)
+    Path("s.py").unlink()
+    ended = apxm("resume", "last", "--journal-dir", "runs")
+    assert (ended.status, ended.out) == (2, "")
+    assert "s.py: this is not there" in ended.err
+
+
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 WAITS = """\

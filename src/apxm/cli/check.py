@@ -68,7 +68,8 @@ def check(
         raise UsageError(
             "this is a script of Python, of which there are no errors to report before it runs",
             where=files[0],
-            hint=f"`apxm check --equal {files[0]}` compares its runs line by line and overlapped",
+            hint=f"`apxm explain {files[0]}` says what could overlap, and `apxm check --equal {files[0]}` compares "
+            "its runs line by line and overlapped",
         )
     from apxm.compiler.check import check_source
     from apxm.language.parser import read_source

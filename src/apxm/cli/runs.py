@@ -57,6 +57,11 @@ def show(
     from apxm.reports.journaled_runs import run_json, run_text
 
     found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
+    if prompts and history.header.kind in ("flow", "script"):
+        raise UsageError(
+            f"run {found.id} is one of Python, whose prompts its code makes: the journal has their answers only",
+            hint=f"`apxm runs show {found.id}` shows these",
+        )
     if prompts:
         from apxm.reports.prompts import prompts_builtins, prompts_text
         from apxm.runtime.replay import replayed_calls

@@ -152,7 +152,11 @@ class LaneRun(Run):
     def _take_all(self) -> None:
         state, hub = self._state, self.hub
         while True:
-            super()._take_all()
+            # Python's own operations only have an end here, which costs a tenth of what taking any operation does.
+            while state.ready and not state.stopped and state.ready[0][0] is self._frame:
+                self._answered(state.ready.popleft()[1])
+            if state.ready:
+                super()._take_all()
             hub.go()
             if not state.ready or state.stopped:
                 return
