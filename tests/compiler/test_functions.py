@@ -149,8 +149,14 @@ def read_number(text: str) -> float:
 
 
 def read_json(text: str) -> Any:
+    def whole(digits: str) -> int:
+        found = int(digits)
+        if not -(2**63) <= found < 2**63:
+            raise Fails
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=whole)
     except ValueError:
         raise Fails from None
 

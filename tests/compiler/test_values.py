@@ -261,6 +261,17 @@ def test_lists_of_mixed_types_compile_and_keep_what_they_hold(level: int) -> Non
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
+def test_what_a_flow_gives_becomes_floats_where_there_is_nothing_in_it(level: int) -> None:
+    text = """agent A {
+        flow none() -> int? { return null }
+        flow empty() -> list[int] { return [] }
+        flow given(x: float?, xs: list[float]) -> json { return [x, xs] }
+        @entry flow main() -> json { return given(none(), empty()) }
+    }"""
+    assert execute_virtually(compiled(text, level)).value == [None, []]
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_sum_fails_where_it_leaves_its_range_at_every_level(level: int) -> None:
     trace = execute_virtually(compiled(SUMS, level), arguments=[2**63 - 1])
     assert trace.printed == [str(2**63 - 1)] * 2

@@ -85,6 +85,25 @@ def test_after_a_failure_the_second_does_not_happen_unless_both_only_read(
     assert [(f.kind, f.message) for f in trace.failures] == [("tool_failed", "no")]
 
 
+@LEVELS
+@pytest.mark.parametrize(
+    "turns",
+    ['for y in ["b", "a"] { ARM }', 'loop (max: 2, y: "b") { ARM  next y: "a" }'],
+)
+def test_a_turn_that_only_read_lets_no_later_one_past_a_failure_before_the_loop(level: int, turns: str) -> None:
+    tools = ScriptedToolbox({"look": (1, lambda a: failing(a) if a["q"] == "first" else said(a)), "change": (1, said)})
+    arm = 'switch y { case "a" => { change("second") -> s  print(s) }  default => { look("other") -> t  print(t) } }'
+    text = f"""agent A {{ {DECLARED}
+        @entry flow main() {{
+            look("first") -> f
+            {turns.replace("ARM", arm)}
+        }}
+    }}"""
+    trace = execute(program_of(text, level), tools)
+    assert trace.printed == ["<other>"]
+    assert not any("second" in line for line in tools.log)
+
+
 def test_no_pass_merges_drops_or_repeats_a_tool() -> None:
     tools = ScriptedToolbox({"look": (10, said), "change": (10, said)})
     text = f"""agent A {{ {DECLARED}

@@ -95,6 +95,7 @@ class _PlanBuilder:
         self.path = path
         self.index = index
         self.block = block
+        self.is_turn = around.loops
         self.nodes: list[AnyNode] = []
         self.node_names: list[NodeName] = []
         self.order_edges: dict[OrderEdge, None] = {}
@@ -327,11 +328,13 @@ class _PlanBuilder:
         """What an order port waits for, as `after` and `requires`.
 
         Behind the frame, an exit of a write stands for all accesses before it too. So where this plan does not make
-        one, it still comes behind the reads that the frame was told about, whatever became of them.
+        one, it still comes behind the reads that the frame was told about, whatever became of them. To the next turn
+        of a loop, the reads of this one stand for those before it, too.
         """
         pending = self.tracker.pending
+        all_before = port.mode == "write" or self.is_turn
         requires = tuple(
-            p.node for p in pending if same_kind(p.access, port) and (port.mode == "write" or p.construct is not None)
+            p.node for p in pending if same_kind(p.access, port) and (all_before or p.construct is not None)
         )
         after = tuple(
             p.node
