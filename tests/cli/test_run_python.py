@@ -210,12 +210,13 @@ def test_flows_are_part_of_the_run_of_the_script(apxm: Apxm, tmp_path: Path) -> 
     assert (run["program"], run["flow"], run["operations"]) == (str(tmp_path / "s.py"), "__main__", 6)
 
 
-def test_a_flow_that_wants_a_backend_of_its_own_says_so(start: Start) -> None:
-    text = FLOWS.replace("label.run(", "label.using(backend='simulated').run(")
+@pytest.mark.parametrize(("backend", "status"), [("simulated", 0), ("local", 1)])
+def test_a_flow_that_wants_another_backend_than_the_run_has_says_so(start: Start, backend: str, status: int) -> None:
+    text = FLOWS.replace("label.run(", f"label.using(backend={backend!r}).run(")
     process = start("run", *FAST, "-q", script(text))
     _, err = process.communicate()
-    assert process.returncode == 1
-    assert "the flow label runs as part of another run, and says `backend` of its own" in err
+    assert process.returncode == status
+    assert bool(status) == ("the flow label runs as part of another run, and says `backend` of its own" in err)
 
 
 def test_the_limits_of_a_run_hold(apxm: Apxm) -> None:

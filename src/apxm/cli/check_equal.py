@@ -41,7 +41,7 @@ def check_equal(
             write(line)
         for line in _left_out(found):
             note(line)
-    raise typer.Exit(0 if found.equal else exits.FAILED)
+    raise typer.Exit(0 if found.equal and found.calls else exits.FAILED)
 
 
 def _standard_input() -> bytes:
@@ -64,7 +64,9 @@ def _lines(found: Comparison) -> Iterator[str]:
     times = f"{duration(found.seconds * 1e3)} line by line, {duration(found.overlapped_seconds * 1e3)} overlapped"
     ahead = f", {count(found.ahead, 'call')} made ahead and thrown away" if found.ahead else ""
     said = f"{count(found.calls, 'call')}{ahead}; {times}; line by line it ends with {found.ending}"
-    if found.equal:
+    if not found.calls and found.equal:
+        yield printable(f"nothing to compare: {said}")
+    elif found.equal:
         yield printable(f"equal in {count(found.schedules, 'schedule')} of latencies: {said}")
         yield "that is evidence, and no proof: other answers may lead elsewhere"
     else:

@@ -71,11 +71,12 @@ class LaneSession(Session):
 
 def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Result:
     """Runs `main`, a flow with its arguments, in the lane here, as part of the run of that: its limits and its backends
-    hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for a backend of its own."""
+    hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for another backend."""
     lane, run = LANE.get(), RUN.get()
     assert lane is not None
     refuse_unknown(said)
-    if own := sorted(said.keys() & _BACKENDS):
+    own = sorted(said.keys() & _BACKENDS)
+    if own and (own != ["backend"] or said["backend"] != run.backends[0].name):
         raise UsageError(
             f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
             hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
