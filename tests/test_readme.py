@@ -40,7 +40,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "workloads", tmp_path / "workloads")
+    for folder in ("workloads", "examples/label"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
 
@@ -88,8 +89,13 @@ def test_the_way_to_a_real_model_works_to_the_letter(checkout: Path, environment
         assert f"model: qwen3-8b at {simulator.endpoint}" in ended(shown[-1])
 
 
+def test_the_flow_shown_is_that_of_its_example() -> None:
+    shown, _ = blocks(README, "python")
+    assert (ROOT / "examples/label/label.py").read_text(encoding="utf-8").startswith(shown + "\n")
+
+
 def test_the_python_example_works(checkout: Path, environment: dict[str, str]) -> None:
-    (example,) = blocks(README, "python")
+    _, example = blocks(README, "python")
     result = run(["-c", example], checkout, environment)
     assert result.returncode == 0, result.stderr
     answers = result.stdout.splitlines()
