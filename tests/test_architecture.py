@@ -71,7 +71,7 @@ BUDGETS = {
     "passes": 932,
     "program": 2003,
     "reports": 1531,
-    "runtime": 6618,
+    "runtime": 6615,
     "tools": 1296,
     "simulator": 2652,
     "testing": 962,

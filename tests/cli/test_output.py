@@ -22,6 +22,12 @@ from tests.cli.conftest import Apxm, Ended
 if sys.platform == "win32":
     pytest.skip("pipes and devices of POSIX", allow_module_level=True)
 
+SCRIPT = """from apxm import ask, each, flow
+
+@flow
+def größe(wörter: list[str]) -> list[str]:
+    return [ask(f"Länge: {wort}") for wort in each(wörter)]
+"""
 SOURCE = """\
 agent A {
     @entry flow f() -> str { print("café — 😀") return ask("né") }
@@ -43,6 +49,7 @@ IDS = [" ".join(command) for command in COMMANDS]
 @pytest.fixture(autouse=True)
 def sources(tmp_path: Path) -> None:
     (tmp_path / "é.ais").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "é.py").write_text(SCRIPT, encoding="utf-8")
     (tmp_path / "wrong.ais").write_text(WRONG, encoding="utf-8")
 
 
@@ -222,6 +229,7 @@ JSON = {
     "test": ("é.ais", "wrong.ais", "fehlt-ü.ais"),
     "inspect": ("é.apxmobj",),
     "analyze": ("é.ais",),
+    "explain": ("é.py",),
     "simulate": ("é.ais", "--runs", "1"),
     "calibrate": ("--backend", "ü", "--config", "é.toml", "--calls", "2", "--c", "1", "-o", "p.json"),
     "ops": (),

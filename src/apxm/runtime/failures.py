@@ -9,6 +9,10 @@ from apxm.runtime.gates import Gate
 from apxm.runtime.retries import LONGEST_RETRY_AFTER_S, RATE_LIMITED, SHORT_PAUSE_NS, RetryBudget, pause_ns
 from apxm.runtime.waiting import Binding, Call
 
+UNPAID = frozenset(
+    {"http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files"}
+)
+"""Kinds of failure in which no model worked."""
 _NO_FAILURES = (SCHEMA_REFUSED, UNFIT)
 """Outcomes of attempts that are followed by one which asks in another way, and say nothing of the endpoint's health."""
 

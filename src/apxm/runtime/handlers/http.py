@@ -15,9 +15,8 @@ from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, Limits, U
 from apxm.errors import OperationError
 from apxm.operations.types import Value
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS, NOTHING, Cost, Tariff
-from apxm.runtime.failures import EndpointFailures
+from apxm.runtime.failures import UNPAID, EndpointFailures
 from apxm.runtime.gates import Gate
-from apxm.runtime.handlers.model import ModelProvider
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import limit_ns
 from apxm.runtime.retries import RetryBudget
@@ -76,7 +75,7 @@ class HttpProvider(Provider):
     """The endpoint of such calls, as a run uses it."""
 
     kind = "endpoint"
-    unpaid = ModelProvider.unpaid
+    unpaid = UNPAID
 
     def __init__(
         self, info: BackendInfo, limits: Limits, model: str, gate: Gate, retries: RetryBudget, run: Binding

@@ -33,7 +33,7 @@ from apxm.runtime.budget import DEFAULT_MAX_TOKENS, Cost, Tariff
 from apxm.runtime.content import IMAGE, ContentFiles, name_of
 from apxm.runtime.defects import gave_no_answer
 from apxm.runtime.expressions import collector, evaluator
-from apxm.runtime.failures import EndpointFailures
+from apxm.runtime.failures import UNPAID, EndpointFailures
 from apxm.runtime.gates import Gate
 from apxm.runtime.handlers.offer import Offer, past_rounds
 from apxm.runtime.listing import missing_models
@@ -276,13 +276,7 @@ class ModelProvider(Provider):
     """A backend as a run uses it."""
 
     kind = "backend"
-    unpaid = frozenset(
-        {
-            "http_status", "rate_limited", "redirect", "configuration", "unsendable", "unreachable", "open_files",
-            SCHEMA_REFUSED, TOOLS_REFUSED,
-        }
-    )  # fmt: skip
-    """Kinds of failure in which no model worked."""
+    unpaid = UNPAID | {SCHEMA_REFUSED, TOOLS_REFUSED}
 
     def __init__(self, backend: AnyBackend, gate: Gate, run: Binding) -> None:
         self._backend = backend
