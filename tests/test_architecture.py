@@ -74,7 +74,7 @@ BUDGETS = {
     "runtime": 6615,
     "tools": 1296,
     "simulator": 2652,
-    "testing": 962,
+    "testing": 964,
     "workloads": 1327,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

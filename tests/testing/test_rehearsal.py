@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 
 import apxm
 from apxm.errors import BackendError, OperationError, UsageError
-from apxm.testing import rehearse
+from apxm.runtime.scheduler import Run
+from apxm.testing import ScriptedBackend, rehearse
+from apxm.testing.scripted import execute_virtually
 
 SOURCE = """
 agent A {
@@ -144,3 +147,16 @@ def test_what_does_not_look_like_calls_is_an_answer(answer: dict[str, object]) -
 def test_without_tools_calls_are_an_answer(program: apxm.Program) -> None:
     answer = {"calls": [{"look": {"q": "a"}}]}
     assert rehearse(program, topic="x", answers={"": answer}).value == json.dumps(answer)
+
+
+def test_nothing_of_a_run_outlives_it() -> None:
+    def runs() -> int:
+        gc.collect()
+        return sum(isinstance(found, Run) for found in gc.get_objects())
+
+    program = apxm.compile_text(SOURCE, name="a.ais")
+    before = runs()
+    for _ in range(10):
+        rehearse(program, topic="bees")
+        execute_virtually(program, ScriptedBackend(), ScriptedBackend(name="nowhere"), arguments=["bees", 1])
+    assert runs() <= before

@@ -226,7 +226,7 @@ class Call(Struct, eq=False, gc=False):
 
     A `Struct`, because making one costs a quarter of a class's `__init__`; and not looked at by the garbage collector,
     which else takes a fifth of a wide fan-out. Its handle mostly leads back to it, so whoever ends an attempt clears
-    that.
+    that. Whoever keeps one that is over, and can be reached from its run, keeps the run for good.
     """
 
     ended: Callable[[Call, int, object], None]

@@ -165,6 +165,7 @@ class _ToldCalls:
                 value = outcome.value if isinstance(outcome, ToolAnswer) else None
                 name = call.provider.name
                 tool_calls.append(RehearsedToolCall(path, where, began, ended, failure, name, request, value))
+        self._ended.clear()  # a call leads to its run, and that here, where the garbage collector does not look
         return Rehearsal(trace, tuple(calls), tuple(tool_calls))
 
     def began(self, path: str, call: Call) -> None:

@@ -144,6 +144,7 @@ def _end(
     done: Callable[[ModelAnswer | BackendError], None],
 ) -> None:
     call.ended_ms = clock.now() / 1e6
+    call.timer = None  # it leads to the run, which would live as long as the backend
     if isinstance(answer, BackendError):
         done(answer)
         return
