@@ -139,8 +139,10 @@ def test_what_a_script_says_of_its_exceptions_goes_before_what_python_says(start
 
 
 def test_what_is_left_for_the_end_of_the_process_is_done_then(start: Start) -> None:
-    text = "import atexit, threading, time\natexit.register(print, 'last')\n"
-    text += "threading.Thread(target=lambda: (time.sleep(0.1), print('thread'))).start()\nprint('first')\n"
+    text = "import atexit, threading\natexit.register(print, 'last')\n"
+    text += (
+        "threading.Thread(target=lambda: (threading.main_thread().join(), print('thread'))).start()\nprint('first')\n"
+    )
     assert start("run", *FAST, script(text)).communicate()[0] == "first\nthread\nlast\n"
 
 

@@ -49,15 +49,7 @@ class Question:
     ] = None
     flow: o.FlowName = None
     level: o.Level = 1
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            metavar="P",
-            help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration "
-            "says of a simulated backend, and of any other a typical time per operation.",
-        ),
-    ] = None
+    profile: o.ProfileName = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,15 +36,7 @@ def explain(
     p: Annotated[
         str, typer.Option("--p", metavar="P,P,…", help="Say how long it takes with these numbers of calls at once.")
     ] = "1,8,64",
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            metavar="P",
-            help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration "
-            "says of a simulated backend, and of any other a typical time per operation.",
-        ),
-    ] = None,
+    profile: o.ProfileName = None,
     config: o.Config = None,
     quiet: o.Quiet = False,
     json: o.JSON = False,

@@ -111,6 +111,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, s
 Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="Use this configuration file and no other.")
 ]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="P",
+        help="What `apxm calibrate` wrote: a file, or the name of the backend. Default: what the configuration "
+        "says of a simulated backend, and of any other a typical time per operation.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,19 @@ from apxm.lanes.explaining.rewritten import (
     position,
     rewritten,
 )
-from apxm.lanes.explaining.shape import Ask, Branch, Leave, Loop, Place, Step, Within, all_waits, asks, without_turns
+from apxm.lanes.explaining.shape import (
+    Ask,
+    Branch,
+    Leave,
+    Loop,
+    Place,
+    Step,
+    Wait,
+    Within,
+    all_steps,
+    asks,
+    without_turns,
+)
 from apxm.lanes.model_calls import model_call
 from apxm.lanes.rewriting.names import Entered
 from apxm.lanes.rewriting.nodes import PREFIX, RefusedError
@@ -120,7 +132,9 @@ class Reader:
         if self.readings.is_reading(function):
             return False
         read = self.readings.of(function)
-        return read is None or any(not wait.seen and wait.about is None for wait in all_waits(read.steps))
+        return read is None or any(
+            isinstance(step, Wait) and not step.seen and step.about is None for step in all_steps(read.steps)
+        )
 
     # --- statements
 

@@ -166,7 +166,7 @@ Step = Ask | Wait | Later | Trusted | Placed | Leave | Branch | Loop | Within
 
 def asks(steps: Sequence[Step]) -> bool:
     """Whether a model may be called in there."""
-    return next(all_asks(steps), None) is not None
+    return any(isinstance(step, Ask) for step in all_steps(steps))
 
 
 def without_turns(steps: Sequence[Step]) -> list[Step]:
@@ -185,31 +185,16 @@ def without_turns(steps: Sequence[Step]) -> list[Step]:
     return found
 
 
-def all_asks(steps: Sequence[Step]) -> Iterator[Ask]:
+def all_steps(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps, and those inside of them."""
     for step in steps:
+        yield step
         match step:
-            case Ask():
-                yield step
             case Branch(ways=ways):
                 for way in ways:
-                    yield from all_asks(way)
+                    yield from all_steps(way)
             case Loop(body=body) | Within(body=body):
-                yield from all_asks(body)
-            case _:
-                pass
-
-
-def all_waits(steps: Sequence[Step]) -> Iterator[Wait]:
-    """What waits in there."""
-    for step in steps:
-        match step:
-            case Wait():
-                yield step
-            case Branch(ways=ways):
-                for way in ways:
-                    yield from all_waits(way)
-            case Loop(body=body) | Within(body=body):
-                yield from all_waits(body)
+                yield from all_steps(body)
             case _:
                 pass
 
