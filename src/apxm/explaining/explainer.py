@@ -35,10 +35,10 @@ class Explainer:
         given of what none of them goes through."""
         lengths = {name for function, _ in functions for name in _lengths(self._steps(function))}
         for text in self._given.lengths:
-            if not lengths & set(_names(text)):
+            if not lengths & set(_names(text)) and text not in self._given.arguments:
                 known = sorted(map(_as_given, lengths))
                 raise UsageError(
-                    f"--with {text}: nothing here goes through `{text}`",
+                    f"nothing here goes through `{text}`, whose length is given",
                     hint=hint_for(text, known, f"there is {', '.join(known)}" if known else "no loop has a length"),
                 )
         called = {each for function, _ in functions for each in self.reachable(function)[1:]}

@@ -124,3 +124,5 @@ class Given(Struct, frozen=True):
     """Numbers of calls at once."""
     profile: Profile | None = None
     price: Price | None = None
+    arguments: frozenset[str] = frozenset()
+    """Names of which nothing may go through, as they are parameters that are given with the others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 
 from apxm.effects.roles import EVIDENT
 from apxm.explaining.formulas import NONE, Amount, Formula, total
@@ -16,6 +16,17 @@ _SAME = frozenset(
 _PARTS = frozenset({"copy", "items", "keys", "values"})
 """Methods that do."""
 _MOST = 40
+
+
+def lengths_of(arguments: Mapping[str, object]) -> dict[str, int]:
+    """How many items arguments have, as far as they know that before they are gone through; a number is one already."""
+    found: dict[str, int] = {}
+    for name, value in arguments.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            found[name] = max(0, value)
+        elif isinstance(value, Sized):
+            found[name] = len(value)
+    return found
 
 
 class Lengths:

@@ -6,13 +6,16 @@ import ast
 import functools
 import importlib
 import operator
+import os
 import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
+from apxm.config.invocation import Invocation
 from apxm.effects.libraries import is_users
 from apxm.effects.roles import UNKNOWN, Role, Summary
 from apxm.flows.batch import each_input, refuse
@@ -20,7 +23,7 @@ from apxm.flows.calling import answer, begin, is_call, operation_of
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
 from apxm.lanes.marks import PURE, Step, pure, step, thread
 from apxm.lanes.run import RUN, Asked
-from apxm.lanes.running import part, run_flow
+from apxm.lanes.running import part, refuse_unknown, run_flow
 from apxm.rewriting.nodes import PREFIX
 from apxm.rewriting.promises import HERE
 from apxm.rewriting.touching import Touching
@@ -286,16 +289,42 @@ class Flow(Generic[P, R]):
         """As `resume`, inside the caller's event loop."""
         return await self._run(lambda: self.lanes(*arguments, **named), run_id)
 
-    def explain(self, lengths: Mapping[str, int] | None = None, /, **more: int) -> Explained:
+    def explain(
+        self,
+        lengths: Mapping[str, object] | None = None,
+        /,
+        *,
+        profile: str | os.PathLike[str] | None = None,
+        config: str | os.PathLike[str] | None = None,
+        p: Sequence[int] = (1, 8, 64),
+        **arguments: object,
+    ) -> Explained:
         """What overlaps in it, what waits and why, and how many calls it makes, as ``apxm explain`` says; nothing runs.
-        `lengths` say how many items lists have: ``label.explain(rows=500)``."""
+
+        `arguments` are those that it would be called with, or the lengths of lists alone: ``label.explain(rows=rows)``,
+        ``label.explain(rows=500)``. `lengths` has those whose names are none of Python's, or are ours here. `profile`,
+        `config` and `p` are those of the command; else the backend that the flow says it uses is the one that counts.
+        """
+        from apxm.backends.numbers import count
+        from apxm.config.profiles import known_price, known_profile
         from apxm.explaining.explanation import Given
         from apxm.explaining.files import explained_flow
+        from apxm.explaining.lengths import lengths_of
         from apxm.explaining.text import Explained
 
+        refuse_unknown(self._options)
+        said = self._options if config is None else {**self._options, "config": config}
+        told = Invocation.of(said).selection
         function = self.function.__func__ if isinstance(self.function, types.MethodType) else self.function
         assert isinstance(function, types.FunctionType)
-        return Explained(explained_flow(function, TWINS, Given({**(lengths or {}), **more})))
+        given = Given(
+            lengths_of({**(lengths or {}), **arguments}),
+            tuple(sorted({count(slots, "p") for slots in p})),
+            known_profile(None if profile is None else os.fspath(profile), told),
+            known_price(told),
+            frozenset(signature(function).parameters),
+        )
+        return Explained(explained_flow(function, TWINS, given))
 
     def batch(
         self, /, *inputs: Iterable[Any], return_exceptions: bool = False, resume: str | None = None, **named: Any
