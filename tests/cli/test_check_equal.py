@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from apxm.errors import ApxmError, UsageError
-from apxm.lanes import copies
-from apxm.lanes.copies import Copied, Folder
-from apxm.lanes.equality import Comparison, Equality
-from apxm.lanes.script import Script
+from apxm.scripts import copies
+from apxm.scripts.copies import Copied, Folder
+from apxm.scripts.equality import Comparison, Equality
+from apxm.scripts.script import Script
 from tests.cli.conftest import Apxm
 
 

@@ -97,8 +97,16 @@ def found_in(apxm: Apxm, text: str, *options: str) -> list[tuple[int, str, str]]
         ("a = ask('x', choices=[])", "bad-option", "`ask`: choices= has no text to choose"),
         ("a = ask('x', choices=['yes', ' '])", "bad-option", "`ask`: choices= has a text of blanks"),
         ("a = ask('x', schema={'type': 'object'})", "bad-schema", "`schema` is a class, such as a dataclass, and this"),
-        ("def f(): ...\na = ask('x', schema=f)", "bad-schema", "`schema` is a class, such as a dataclass, and this is a"),
-        ("class A: ...\na = ask('x', schema=A())", "bad-schema", "`schema` is a class, such as a dataclass, and this is"),
+        (
+            "def f(): ...\na = ask('x', schema=f)",
+            "bad-schema",
+            "`schema` is a class, such as a dataclass, and this is a",
+        ),
+        (
+            "class A: ...\na = ask('x', schema=A())",
+            "bad-schema",
+            "`schema` is a class, such as a dataclass, and this is",
+        ),
         ("a = ask('x', tools=['serch'])", "unknown-tool", "there is no tool 'serch'"),
         ("a = ask('x', tools=[3])", "unknown-tool", "3 in tools= is no tool"),
         ("a = ask('x', backend='smart')", "unknown-backend", "there is no backend 'smart'"),

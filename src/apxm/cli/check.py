@@ -103,7 +103,7 @@ def _ais(path: str) -> Sequence[Diagnostic]:
 def _python(path: str, config: str | None) -> Sequence[Diagnostic]:
     from apxm.cli.explain import python_text
     from apxm.config.inventory import Inventory
-    from apxm.lanes.checking import Configured, checked_file
+    from apxm.scripts.checking import Configured, checked_file
 
     inventory = cache(Inventory)  # most files name nothing of it
 

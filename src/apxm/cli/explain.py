@@ -52,10 +52,10 @@ def explain(
     from apxm.cli.values import read_turns
     from apxm.config.profiles import known_price, known_profile
     from apxm.config.selection import Selection
-    from apxm.lanes.explaining.explanation import Given
-    from apxm.lanes.explaining.files import explained_file
-    from apxm.lanes.explaining.text import explanation_text, summary
-    from apxm.lanes.flow import TWINS, marked
+    from apxm.explaining.explanation import Given
+    from apxm.explaining.files import explained_file
+    from apxm.explaining.text import explanation_text, summary
+    from apxm.flows.flow import TWINS, marked
     from apxm.reports.structs import as_json
 
     slots = tuple(counts(p, "--p"))

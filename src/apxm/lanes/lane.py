@@ -22,10 +22,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from apxm.effects.libraries import CONTAINERS
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
 from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
-from apxm.lanes.known import CONTAINERS
 from apxm.runtime.inner_loops import lift, put_back
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)

@@ -10,7 +10,9 @@ from dataclasses import KW_ONLY, dataclass
 from inspect import Parameter, signature
 from time import perf_counter, time
 from typing import Any, cast
+from weakref import WeakSet
 
+from greenlet import getcurrent
 from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
@@ -18,8 +20,7 @@ from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watc
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
-from apxm.lanes.lane import LANE
-from apxm.lanes.passing_on import TRANSPORTS
+from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.lanes.shown import shown
 from apxm.runtime.handlers.table import LoadedProgram
@@ -27,6 +28,15 @@ from apxm.runtime.scheduler import Run
 from apxm.session import Result, Session, milliseconds
 
 logger = logging.getLogger("apxm")
+
+TRANSPORTS: WeakSet[Any] = WeakSet()
+"""Those for SDKs that there are in this process: while there are any, flows may ask whom no configuration names."""
+
+
+def lane_here() -> Lane | None:
+    """The lane that runs this; None in other threads, whatever context they have, and in greenlets of others."""
+    lane = LANE.get()
+    return lane if lane is not None and getcurrent() is lane.greenlet else None
 
 
 @dataclass(eq=False, repr=False)
