@@ -59,7 +59,7 @@ def explain(
     from apxm.reports.structs import as_json
 
     slots = tuple(counts(p, "--p"))
-    text = _text(file)
+    text = python_text(file)
     told = Selection(file=config)
     given = Given(read_turns(lengths or ()), slots, known_profile(profile, told), known_price(told))
     found = explained_file(file, text, TWINS, marked, given)
@@ -72,8 +72,8 @@ def explain(
         raise typer.Exit(exits.FAILED)
 
 
-def _text(path: str) -> str:
-    """Raises `UsageError`."""
+def python_text(path: str) -> str:
+    """The text of a file of Python. Raises `UsageError`."""
     if not path.endswith(SUFFIX):
         raise UsageError(
             f"{printable(path)} is no Python file",

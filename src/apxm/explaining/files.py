@@ -19,7 +19,7 @@ from apxm.rewriting.twins import Twins
 
 
 @contextmanager
-def _comments_promise() -> Generator[None]:
+def comments_promise() -> Generator[None]:
     """Loops with a comment that promises them are over `each`, as they are where `apxm run` runs them."""
     before, HERE.promises = HERE.promises, Promises(are_read=True)
     try:
@@ -28,20 +28,32 @@ def _comments_promise() -> Generator[None]:
         HERE.promises = before
 
 
-@_comments_promise()
+class ReadFile:
+    """A file, of which nothing runs. Raises `SourceError` where it is no Python, and `UsageError`."""
+
+    def __init__(self, path: str, text: str, twins: Twins, decorated: Decorated) -> None:
+        self.module = Modules(decorated).read(path, text)
+        self.callees = Callees(twins)
+        found = list(_functions(self.module))
+        coroutines = _coroutines(tree_of(self.module), "")
+        found += [(self.callees.add_async(self.module, node, name), False) for node, name in coroutines]
+        self.functions = sorted(found, key=lambda each: each[0].__code__.co_firstlineno)
+        """Its functions and methods, and whether each is a flow."""
+        self.body = self.callees.add_body(self.module)
+        """Its own statements."""
+
+    @property
+    def asking(self) -> list[tuple[FunctionType, bool]]:
+        """Those that may call a model."""
+        return [found for found in (*self.functions, (self.body, False)) if self.callees.may_ask(found[0])]
+
+
+@comments_promise()
 def explained_file(path: str, text: str, twins: Twins, decorated: Decorated, given: Given) -> Explanation:
     """What is to be said of a file, of which nothing runs. Raises `SourceError` where it is no Python, and
     `UsageError`."""
-    module = Modules(decorated).read(path, text)
-    callees = Callees(twins)
-    every = list(_functions(module))
-    every += [(callees.add_async(module, node, name), False) for node, name in _coroutines(tree_of(module), "")]
-    functions = [(function, is_flow) for function, is_flow in every if callees.may_ask(function)]
-    functions.sort(key=lambda found: found[0].__code__.co_firstlineno)
-    body = callees.add_body(module)
-    if callees.may_ask(body):
-        functions.append((body, False))
-    return Explainer(callees, Sources(), given).explanation(path, functions)
+    file = ReadFile(path, text, twins, decorated)
+    return Explainer(file.callees, Sources(), given).explanation(path, file.asking)
 
 
 def explained_flow(function: FunctionType, twins: Twins, given: Given) -> Explanation:

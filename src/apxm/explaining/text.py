@@ -95,7 +95,7 @@ def loop_diagnostic(loop: LoopExplained, files: dict[str, SourceFile]) -> Diagno
         severity = "error"
     elif loop.promised and loop.is_held_back:
         severity = "warning"
-    return Diagnostic(severity, loop.verdict.replace(" ", "-"), loop.why, _span(loop.at, files), loop.help)
+    return Diagnostic(severity, loop.verdict.replace(" ", "-"), loop.why, span_of(loop.at, files), loop.help)
 
 
 def _loop(loop: LoopExplained, files: dict[str, SourceFile]) -> Iterator[str]:
@@ -131,7 +131,7 @@ def _calls(found: Number) -> str:
     return "call" if found.low == found.high == "1" else "calls"
 
 
-def _span(spot: Spot, files: dict[str, SourceFile]) -> Span:
+def span_of(spot: Spot, files: dict[str, SourceFile]) -> Span:
     """Its first line."""
     source = files[spot.file]
     start = source.line_starts[spot.line - 1] + spot.column - 1

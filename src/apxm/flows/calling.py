@@ -17,6 +17,7 @@ from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.running import run_flow
 from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
+from apxm.operations.labels import fold_label
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Expression, Literal, Operand
@@ -121,7 +122,20 @@ def _operation(
             raise UsageError(f"`{name}`: {unfit}") from None
         if (limit := known[option].limit_passed_by(_unfrozen(value))) is not None:
             raise UsageError(f"`{name}`: {option}= {limit}, and this is {value!r}")
+        if option == "choices":
+            _refuse_choices(name, value, wanted)
     return PythonCall(name, context, options, None if wanted is None else structure(wanted), offer, most_rounds)
+
+
+def _refuse_choices(name: str, choices: tuple[str, ...], wanted: Any) -> None:
+    """As the checker of AIS does. Raises `UsageError`."""
+    folded = [fold_label(choice) for choice in choices]
+    if wanted is not None:
+        raise UsageError(f"`{name}` is given schema= and choices=, and an answer is one of the two")
+    if not all(folded) or not folded:
+        raise UsageError(f"`{name}`: choices= has {'a text of blanks' if folded else 'no text to choose'}")
+    if len(set(folded)) < len(folded):
+        raise UsageError(f"`{name}`: choices= has a text twice, as capital and small letters are equal there")
 
 
 class Options(TypedDict, total=False):

@@ -11,13 +11,14 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from inspect import signature
+from inspect import isasyncgenfunction, iscoroutinefunction, signature
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 from apxm.api import ProgramFlow, to_the_end
 from apxm.config.invocation import Invocation
 from apxm.effects.roles import UNKNOWN, Role, Summary
 from apxm.effects.users import is_users
+from apxm.errors import UsageError
 from apxm.flows.batch import each_input, refuse
 from apxm.flows.calling import answer, begin, is_call, operation_of
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
@@ -402,7 +403,19 @@ def marked(decorator: object, function: types.FunctionType, written: ast.expr) -
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
+    if isinstance(function, type) or iscoroutinefunction(function) or isasyncgenfunction(function):
+        raise no_flow(function.__qualname__, is_class=isinstance(function, type))
     return Flow(function)
+
+
+def no_flow(name: str, *, is_class: bool) -> UsageError:
+    """Why a class, or else a coroutine, is no flow."""
+    if is_class:
+        return UsageError(f"a flow is a function, and {name} is a class", hint="put `@flow` above its methods")
+    return UsageError(
+        f"a flow is a plain function, and {name} is `async`",
+        hint="write `def`, without `await`: `run_async` is what an event loop awaits",
+    )
 
 
 def _named(module: str, name: str) -> object:
