@@ -62,7 +62,7 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2010,  # the files of the package itself
+    "apxm": 2014,  # the files of the package itself
     "backends": 5491,
     "cli": 4050,
     "compiler": 949,
@@ -78,7 +78,7 @@ BUDGETS = {
     "passes": 932,
     "program": 2003,
     "reports": 1531,
-    "rewriting": 1920,
+    "rewriting": 1946,
     "runtime": 6615,
     "scripts": 1346,
     "sdks": 704,
