@@ -62,13 +62,13 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2010,  # the files of the package itself
+    "apxm": 2014,  # the files of the package itself
     "backends": 5491,
     "cli": 4050,
     "compiler": 949,
     "config": 1223,
     "effects": 1955,
-    "explaining": 3592,
+    "explaining": 3591,
     "flows": 1255,
     "ir": 1977,
     "journal": 1379,
@@ -78,9 +78,9 @@ BUDGETS = {
     "passes": 932,
     "program": 2003,
     "reports": 1531,
-    "rewriting": 1916,
+    "rewriting": 1942,
     "runtime": 6615,
-    "scripts": 1346,
+    "scripts": 1343,
     "sdks": 704,
     "simulator": 2652,
     "testing": 964,

@@ -262,7 +262,7 @@ def test_an_equal_script_is_evidence(apxm: Apxm) -> None:
         (["--equal", "a.ais"], "error: a.ais: --equal compares the runs of a script of Python (.py)"),
         (["--seed", "1", "a.ais"], "error: --seed is for --equal, which compares the runs of a script"),
         (["--equal", "--timeout", "0", "s.py"], "error: the timeout"),
-        (["--equal", "--each", "s.py:1", "s.py"], "error: --each s.py:1: there is no loop in that line"),
+        (["--equal", "--each", "s.py:1", "s.py"], "s.py:1:1: error[no-loop]: no loop begins in this line"),
         (["--equal", "none.py"], "error: none.py: this is not there"),
     ],
 )

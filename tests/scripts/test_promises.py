@@ -203,42 +203,87 @@ async def main():
         pass
 x = 1
 print([row for row in rows])
+# the end
+
+late = lambda: [row for row in rows]
 """
-LISTED = "the loops of this file are\n  s.py:5  for row in rows:\n  s.py:16  print([row for row in rows])"
+
+
+def refused(*each: str) -> str:
+    """What is said where a script's loops cannot be promised."""
+    with pytest.raises(UsageError) as raised:
+        Script("s.py", each=each)
+    return str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("each", "message", "hint"),
+    ("each", "said"),
     [
-        ("s.py", "--each s.py: expected FILE.py:LINE, the place of a loop", None),
-        ("s.py:x", "--each s.py:x: expected FILE.py:LINE, the place of a loop", None),
-        ("t.py:1", "--each t.py:1: the file cannot be read: No such file or directory", None),
-        ("bad.py:1", "--each bad.py:1: the file is no Python", None),
-        ("s.py:15", "--each s.py:15: there is no loop in that line", LISTED),
-        ("s.py:99", "--each s.py:99: there is no loop in that line", LISTED),
-        ("s.py:3", "is a `while`, whose turns need each other: `each` is for what goes through items", LISTED),
-        ("s.py:8", "the loop here stands in the body of the class Kept, and not in a function", LISTED),
-        ("s.py:11", "the loop here belongs to an `async` function", LISTED),
-        ("s.py:13", "the loop here belongs to an `async` function", LISTED),
+        ("s.py", "--each s.py: expected FILE.py:LINE, the place of a loop"),
+        ("s.py:x", "--each s.py:x: expected FILE.py:LINE, the place of a loop"),
+        ("t.py:1", "--each t.py:1: the file cannot be read: No such file or directory"),
+        ("bad.py:1", "--each bad.py:1: the file is no Python"),
     ],
 )
-def test_what_is_no_loop_is_refused_before_anything_runs(each: str, message: str, hint: str | None) -> None:
+def test_what_is_no_place_of_a_loop_is_refused(each: str, said: str) -> None:
     Path("bad.py").write_text("for x in in\n")
     Path("s.py").write_text(LOOPS)
-    with pytest.raises(UsageError) as refused:
-        Script("s.py", each=(each,))
-    assert message in refused.value.message
-    assert refused.value.hint == hint
+    assert refused(each) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "said", "nearest"),
+    [
+        (6, 5, "error[no-loop]: no loop begins in this line", 5),
+        (15, 1, "error[no-loop]: no loop begins in this line", 16),
+        (17, 1, "error[no-loop]: no loop begins in this line: it is a comment", 16),
+        (18, 1, "error[no-loop]: no loop begins in this line: it is empty", 16),
+        (3, 1, "error[carried]: each turn of a `while` decides whether there is another one", 5),
+        (8, 5, "error[unknown]: it stands in the body of the class Kept, and not in a function", 5),
+        (11, 5, "error[unknown]: an event loop runs this function, and lanes run none of its loops", 16),
+        (13, 5, "error[unknown]: an event loop runs this function, and lanes run none of its loops", 16),
+        (19, 1, "error[unknown]: it stands in a lambda, and not in a function under `def`", 16),
+    ],
+)
+def test_what_is_no_loop_is_said_as_explain_says_it(line: int, column: int, said: str, nearest: int) -> None:
+    Path("s.py").write_text(LOOPS)
+    first, *shown, help = refused(f"s.py:{line}").splitlines()
+    assert first == f"s.py:{line}:{column}: {said}"
+    assert shown[0] == f" {line} | {LOOPS.splitlines()[line - 1]}"
+    assert help.strip() == f"help: the nearest loop is s.py:{nearest}: `{LOOPS.splitlines()[nearest - 1]}`"
+
+
+def test_a_line_behind_the_last_one_and_a_file_without_loops() -> None:
+    Path("s.py").write_text("x = 1\n")
+    for line in ("0", "99"):
+        assert refused(f"s.py:{line}") == (
+            f"s.py:1:1: error[no-loop]: there is no line {line}: the file has 1\n"
+            " 1 | x = 1\n"
+            "   | ^^^^^\n"
+            "   help: there is no loop in this file that could be promised"
+        )
+    Path("s.py").write_text("")
+    assert refused("s.py:1").startswith("s.py:1:1: error[no-loop]: no loop begins in this line: it is empty\n")
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    Path("s.py").write_text(LOOPS)
+    said = refused("s.py:5", "s.py:6", "t.py:1", "s.py:3")
+    assert [line for line in said.splitlines() if "--each" in line or "error[" in line] == [
+        "s.py:6:5: error[no-loop]: no loop begins in this line",
+        "--each t.py:1: the file cannot be read: No such file or directory",
+        "s.py:3:1: error[carried]: each turn of a `while` decides whether there is another one",
+    ]
 
 
 def test_a_comment_behind_no_loop_is_refused() -> None:
     Path("s.py").write_text("x = '# apxm: each'\nprint(x)  # apxm: each\nfor y in x:\n    pass\n")
-    with pytest.raises(UsageError, match="`# apxm: each` stands behind no loop") as refused:
-        Script("s.py")
     file = Path.cwd() / "s.py"
-    assert (refused.value.where, refused.value.hint) == (
-        f"{file}:2",
-        f"the loops of this file are\n  {file}:3  for y in x:",
+    assert refused() == (
+        f"{file}:2:11: error[no-loop]: `# apxm: each` stands behind no loop\n"
+        " 2 | print(x)  # apxm: each\n"
+        "   |           ^^^^^^^^^^^^\n"
+        f"   help: the nearest loop is {file}:3: `for y in x:`"
     )
 
 

@@ -16,6 +16,7 @@ from apxm.explaining.shape import Loop, Place, all_loops, asks
 from apxm.explaining.sources import Sources
 from apxm.explaining.verdicts import Judged, Note, Verdict, judged
 from apxm.rewriting.nodes import RefusedError
+from apxm.rewriting.promises import OF_ASYNC, OF_WHILE
 
 
 class Loops:
@@ -45,14 +46,12 @@ class Loops:
         """A loop that promises nothing: what would be, if it did."""
         key = (loop.place.line, loop.place.start)
         if loop.kind == "while":
-            why = "each turn of a `while` decides whether there is another one"
-            return self._told(loop, Verdict.CARRIED, why, None, (), can_promise=False)
+            return self._told(loop, Verdict.CARRIED, OF_WHILE, None, (), can_promise=False)
         if loop.kind not in ("for", "comprehension"):
             why = f"`{loop.kind}` calls it, one after the other or in threads of its own"
             return self._told(loop, Verdict.UNKNOWN, why, "write it as a loop", (), can_promise=False)
         if self._readings.is_run_by_others(function):
-            why = "an event loop runs this function, and lanes run none of its loops"
-            return self._told(loop, Verdict.UNKNOWN, why, None, (), can_promise=False)
+            return self._told(loop, Verdict.UNKNOWN, OF_ASYNC, None, (), can_promise=False)
         try:
             read = self._readings.promised(function, key)
         except RefusedError as error:

@@ -9,18 +9,20 @@ import os
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-from apxm.errors import UsageError
+from apxm.errors import Problems, SourceUsageError, UsageError
 from apxm.rewriting.nodes import PREFIX, at, load
+from apxm.source import Diagnostic, SourceFile, Span
 
 EACH = f"{PREFIX}each"
 """The name by which a promised loop calls `each`."""
 BEHIND = "__apxm_behind__"
 """The attribute of a function that stands in for one with such a loop: that one."""
 COMMENT = "# apxm: each"
-_MOST_LISTED = 20
+OF_WHILE = "each turn of a `while` decides whether there is another one"
+OF_ASYNC = "an event loop runs this function, and lanes run none of its loops"
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
@@ -41,16 +43,23 @@ class Loop(NamedTuple):
         return self.node.lineno  # type: ignore[attr-defined,no-any-return]  # all loops have one
 
     @property
-    def flaw(self) -> str | None:
-        """Why nobody can promise anything of it."""
+    def flaw(self) -> tuple[str, str] | None:
+        """Why nobody can promise anything of it: how `explain` judges it, and its words."""
         if isinstance(self.node, ast.While):
-            return "is a `while`, whose turns need each other: `each` is for what goes through items"
+            return "carried", OF_WHILE
         around = self.scopes[-1] if self.scopes else None
         if self.header is None or isinstance(around, ast.AsyncFunctionDef):
-            return "belongs to an `async` function, which an event loop runs, and not a lane"
+            return "unknown", OF_ASYNC
         if isinstance(around, ast.ClassDef):
-            return f"stands in the body of the class {around.name}, and not in a function"
+            return "unknown", f"it stands in the body of the class {around.name}, and not in a function"
+        if isinstance(around, ast.Lambda):
+            return "unknown", "it stands in a lambda, and not in a function under `def`"
         return None
+
+    def promisable(self, file: SourceFile) -> None:
+        """Raises `SourceUsageError` where nobody can promise anything of it."""
+        if self.flaw is not None:
+            raise _wrong(file, *self.flaw, self.line)
 
 
 def loops_in(tree: ast.Module) -> list[Loop]:
@@ -100,27 +109,31 @@ def _commented(file: str, text: str) -> frozenset[int]:
         around = [loop for loop in loops if loop.line <= line <= loop.last]
         statements = [loop for loop in around if not isinstance(loop.header, ast.comprehension)]
         loop = next(iter(statements or around), None)
+        source = SourceFile(file, text)
         if loop is None:
-            raise UsageError(f"`{COMMENT}` stands behind no loop", where=f"{file}:{line}", hint=_listed(file, text))
-        _refuse(loop, file, text, f"{file}:{loop.line}")
+            raise _wrong(source, "no-loop", f"`{COMMENT}` stands behind no loop", line, token.start[1])
+        loop.promisable(source)
         found.add(loop.line)
     return frozenset(found)
 
 
-def _refuse(loop: Loop, file: str, text: str, where: str) -> None:
-    if loop.flaw is not None:
-        raise UsageError(f"the loop here {loop.flaw}", where=where, hint=_listed(file, text))
+def _wrong(file: SourceFile, code: str, message: str, line: int, column: int | None = None) -> SourceUsageError:
+    """What is said of a promise of something that is none, in a line of a file, from its character `column` on."""
+    text = file.line(line)
+    start = file.line_starts[line - 1]
+    span = Span(
+        file, start + (len(text) - len(text.lstrip()) if column is None else column), start + len(text.rstrip())
+    )
+    return SourceUsageError((Diagnostic("error", code, message, span, _nearest(file, line)),))
 
 
-def _listed(file: str, text: str) -> str:
-    tree = _parsed(file, text)
+def _nearest(file: SourceFile, line: int) -> str:
+    tree = _parsed(file.path, file.text)
     loops = [loop for loop in loops_in(tree) if loop.flaw is None] if tree is not None else []
     if not loops:
-        return "there is no loop in this file of which it could be"
-    lines = text.splitlines()
-    shown = [f"{file}:{loop.line}  {lines[loop.line - 1].strip()}" for loop in loops[:_MOST_LISTED]]
-    more = [f"… and {len(loops) - _MOST_LISTED} more"] if len(loops) > _MOST_LISTED else []
-    return "\n".join(["the loops of this file are", *(f"  {line}" for line in (*shown, *more))])
+        return "there is no loop in this file that could be promised"
+    nearest = min(loops, key=lambda loop: abs(loop.line - line))
+    return f"the nearest loop is {file.path}:{nearest.line}: `{file.line(nearest.line).strip()}`"
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,10 @@ class Promises:
     @classmethod
     def of_script(cls, named: Sequence[str]) -> Promises:
         """Those of a script whose user names loops as ``FILE.py:LINE``. Raises `UsageError` for what is no loop."""
-        return cls(tuple(map(_named, named)), are_read=True)
+        problems = Problems()
+        places = [problems.of(partial(_named, place), None) for place in named]
+        problems.raise_all()
+        return cls(tuple(place for place in places if place is not None), are_read=True)
 
     def lines(self, file: str, text: str) -> frozenset[int]:
         """The lines of the loops in a file that are promised. Raises `UsageError`."""
@@ -174,11 +190,21 @@ def _named(place: str) -> tuple[str, int]:
     tree = _parsed(file, text)
     if tree is None:
         raise UsageError(f"--each {place}: the file is no Python")
-    loops = [loop for loop in loops_in(tree) if loop.line == int(line)]
-    if not loops:
-        raise UsageError(f"--each {place}: there is no loop in that line", hint=_listed(file, text))
-    _refuse(loops[0], file, text, f"--each {place}")
-    return os.path.realpath(file), loops[0].line
+    source, number = SourceFile(file, text), int(line)
+    loop = next((loop for loop in loops_in(tree) if loop.line == number), None)
+    if loop is None:
+        raise _no_loop(source, number)
+    loop.promisable(source)
+    return os.path.realpath(file), number
+
+
+def _no_loop(file: SourceFile, number: int) -> SourceUsageError:
+    count = file.text.count("\n") + (not file.text.endswith("\n"))
+    if not 0 < number <= count:
+        return _wrong(file, "no-loop", f"there is no line {number}: the file has {count}", max(1, count))
+    text = file.line(number).strip()
+    why = ": it is empty" if not text else ": it is a comment" if text.startswith("#") else ""
+    return _wrong(file, "no-loop", f"no loop begins in this line{why}", number)
 
 
 def promised(tree: ast.Module, lines: frozenset[int]) -> ast.Module:

@@ -22,7 +22,6 @@ from apxm.effects.roles import Unknowing
 from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
 from apxm.effects.users import is_users
-from apxm.errors import UsageError
 from apxm.flows.flow import TWINS, each
 from apxm.lanes.lane import LANE
 from apxm.rewriting.nodes import PREFIX, at, load
@@ -88,8 +87,6 @@ class _Module:
 
     def _mark(self, loop: Loop) -> None:
         function = loop.scopes[-1]
-        if isinstance(function, ast.Lambda):
-            raise UsageError("the loop here stands in a lambda", where=f"{self._file}:{loop.line}", hint="use a `def`")
         assert isinstance(function, ast.FunctionDef)
         if not any(isinstance(each, ast.Name) and each.id == _LANES for each in function.decorator_list):
             function.decorator_list.append(ast.copy_location(load(_LANES), function))
