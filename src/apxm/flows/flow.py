@@ -24,7 +24,7 @@ from apxm.flows.calling import answer, begin, is_call, operation_of
 from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
 from apxm.lanes.marks import PURE, Step, pure, step, thread
 from apxm.lanes.run import RUN, Asked
-from apxm.lanes.running import part, refuse_unknown, run_flow
+from apxm.lanes.running import part, refuse_own, refuse_unknown, run_flow
 from apxm.rewriting.nodes import PREFIX
 from apxm.rewriting.promises import HERE
 from apxm.rewriting.touching import Touching
@@ -253,8 +253,11 @@ class Flow(Generic[P, R]):
         return Flow(types.MethodType(self.function, instance), self._options)
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
-        """Runs it, and gives what it returns; inside of another flow it is part of that one's run."""
+        """Runs it, and gives what it returns; inside of another flow it is part of that one's run. Raises what `run`
+        does."""
         if LANE.get() is not None:
+            if self._options:
+                refuse_own(self.function.__qualname__, self._options)
             return self._in_lane(*arguments, **named)
         return self.run(*arguments, **named).value  # type: ignore[return-value]  # a run keeps it as it is
 

@@ -84,17 +84,23 @@ def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Resu
     hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for another backend."""
     lane, run = LANE.get(), RUN.get()
     assert lane is not None
-    refuse_unknown(said)
-    own = sorted(said.keys() & _BACKENDS)
-    if own and (own != ["backend"] or said["backend"] != run.backends[0].name):
-        raise UsageError(
-            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
-            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
-        )
+    refuse_own(name, said)
     begun = perf_counter()
     trace = run.part(lane, name, main)
     phases = LinkPhases(runtime_ms=milliseconds(perf_counter() - begun))
     return Result(trace, phases, replace(run.backends[0], description=""), run.run_id)
+
+
+def refuse_own(name: str, said: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where the flow `name`, which is part of the run here, is told what no run can be told, or
+    says another backend than that run has: to ignore it would be to pay somebody else."""
+    refuse_unknown(said)
+    own = sorted(said.keys() & _BACKENDS)
+    if own and (own != ["backend"] or said["backend"] != RUN.get().backends[0].name):
+        raise UsageError(
+            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
+            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
+        )
 
 
 _BACKENDS = {"backend", "backends", "config", "model"}
