@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from apxm.flows.asking import ask, plan, reason, reflect, think, verify
     from apxm.flows.batch import BatchFailed
     from apxm.flows.calling import file, image
-    from apxm.flows.flow import each, flow
+    from apxm.flows.each import each
+    from apxm.flows.flow import flow
     from apxm.journal.ids import new_run_id
     from apxm.lanes.marks import pure, step, thread, tool
     from apxm.program.program import Program
@@ -123,7 +124,8 @@ _HOMES = {
     "apxm.flows.asking": "ask plan reason reflect think verify",
     "apxm.flows.batch": "BatchFailed",
     "apxm.flows.calling": "file image",
-    "apxm.flows.flow": "each flow",
+    "apxm.flows.each": "each",
+    "apxm.flows.flow": "flow",
     "apxm.journal.ids": "new_run_id",
     "apxm.lanes.marks": "pure step thread tool",
     "apxm.program.program": "Program",

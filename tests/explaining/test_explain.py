@@ -10,7 +10,8 @@ import pytest
 
 from apxm.explaining.explanation import Explanation, Given, LoopExplained
 from apxm.explaining.files import explained_file
-from apxm.flows.flow import TWINS, marked
+from apxm.flows.flow import marked
+from apxm.flows.twins import TWINS
 
 HEAD = "from apxm import ask, each, flow, pure, step"
 

@@ -14,7 +14,8 @@ from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.explaining.explanation import Explanation, Given
 from apxm.explaining.files import explained_file, explained_flow
-from apxm.flows.flow import TWINS, Flow, flow, marked
+from apxm.flows.flow import Flow, flow, marked
+from apxm.flows.twins import TWINS
 from apxm.lanes.lane import Lane
 from tests.lanes import test_lanes
 from tests.lanes.comparing import ran

@@ -11,7 +11,8 @@ import pytest
 from apxm.errors import JournalError, UsageError
 from apxm.flows.asking import ask
 from apxm.flows.batch import BatchFailed, each_input
-from apxm.flows.flow import Flow, each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import Flow, flow
 from tests.lanes.comparing import ran
 from tests.lanes.talking import SECOND
 

@@ -14,7 +14,8 @@ from apxm.analysis.work_span import longest_path
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import ConfigurationError, JournalError, LinkError, OperationError, UsageError
 from apxm.flows.asking import ask
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.lanes.marks import thread, tool
 from tests.lanes.talking import SECOND, Talking, talk
 

@@ -15,7 +15,8 @@ import pytest
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import ConfigurationError, JournalError, OperationError, UsageError
 from apxm.flows.asking import ask
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.lanes.marks import tool
 from apxm.lanes.run import Grown, LaneRun
 from apxm.runtime.limits import BackendPool

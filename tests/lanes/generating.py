@@ -12,7 +12,8 @@ import dataclasses
 import io
 import json
 import random
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.flows.asking import ask
 
 seen = []

@@ -12,7 +12,8 @@ import pytest
 
 from apxm.errors import UsageError
 from apxm.flows.asking import ask
-from apxm.flows.flow import Flow, each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import Flow, flow
 from apxm.runtime.trace import Status
 from tests.lanes.comparing import Seen, ran
 

@@ -15,7 +15,8 @@ import apxm
 from apxm.api import RunFailed
 from apxm.errors import JournalError, UsageError
 from apxm.flows.asking import ask
-from apxm.flows.flow import Flow, each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import Flow, flow
 from apxm.lanes.marks import pure, step, thread
 
 FAILS = {"after": 10**6}
@@ -143,7 +144,8 @@ def test_what_a_step_asks_has_paths_behind_its_own(tmp_path: Path) -> None:
 SCRIPT = """
 import os, signal, sys
 from apxm.flows.asking import ask
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.lanes.marks import step
 
 @step(effect=True)

@@ -13,7 +13,8 @@ from apxm import api
 from apxm.api import RunFailed
 from apxm.flows.asking import ask
 from apxm.flows.batch import BatchFailed
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.reports.timeline import MOST_BARS, timeline
 from tests.lanes.comparing import ran
 from tests.lanes.talking import SECOND

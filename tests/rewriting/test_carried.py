@@ -18,7 +18,8 @@ import pytest
 
 from apxm.errors import UsageError
 from apxm.flows.asking import ask
-from apxm.flows.flow import each, flow
+from apxm.flows.flow import flow
+from apxm.flows.each import each
 from tests.lanes.comparing import compared
 
 

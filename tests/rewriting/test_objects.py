@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 
 from apxm.flows.asking import ask
-from apxm.flows.flow import each, flow
+from apxm.flows.flow import flow
+from apxm.flows.each import each
 from tests.lanes.comparing import compared
 
 

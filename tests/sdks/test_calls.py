@@ -10,7 +10,8 @@ import openai
 import pytest
 
 from apxm.api import RunFailed
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.lanes.marks import thread
 from tests.sdks.conftest import configured
 from tests.sdks.endpoint import DONE, WAIT_S, Asked, Endpoint, Reply, as_json, chunk, completion, echo, events, together

@@ -13,7 +13,8 @@ import pytest
 
 from apxm.backends.protocol import Price
 from apxm.errors import JournalError, UsageError
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from tests.sdks.conftest import configured
 from tests.sdks.endpoint import Asked, Endpoint, Reply, echo
 

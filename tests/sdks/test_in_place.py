@@ -12,7 +12,8 @@ from typing import Any
 import openai
 import pytest
 
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.sdks.in_place import sdks_in_place
 from tests.sdks.endpoint import Endpoint, as_json, echo, together
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.sdks.transport import transport
 from tests.sdks.endpoint import Asked, Endpoint, Reply, as_json, completion, echo, together
 

@@ -14,7 +14,8 @@ import pytest
 from apxm.api import RunFailed
 from apxm.errors import UsageError
 from apxm.flows.asking import ask
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.lanes.marks import pure
 from apxm.sdks.transport import transport
 from tests.sdks.endpoint import DONE, WAIT_S, Asked, Endpoint, Reply, as_json, chunk, echo, events, together

@@ -8,7 +8,8 @@ from typing import Any
 import openai
 import pytest
 
-from apxm.flows.flow import each, flow
+from apxm.flows.each import each
+from apxm.flows.flow import flow
 from apxm.runtime.loops import run_virtually
 from tests.sdks.endpoint import Endpoint
 

@@ -55,7 +55,8 @@ def explain(
     from apxm.explaining.explanation import Given
     from apxm.explaining.files import explained_file
     from apxm.explaining.text import explanation_text, summary
-    from apxm.flows.flow import TWINS, marked
+    from apxm.flows.flow import marked
+    from apxm.flows.twins import TWINS
     from apxm.reports.structs import as_json
 
     slots = tuple(counts(p, "--p"))

@@ -22,10 +22,6 @@ def is_users(file: str) -> bool:
     return not os.path.abspath(file).startswith(_OTHERS)
 
 
-_OTHERS = tuple(
-    {
-        os.path.dirname(os.path.abspath(os.__file__)) + os.sep,
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    }
-)
-"""Folders of Python itself and of this package."""
+OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+"""The folder of this package."""
+_OTHERS = (os.path.dirname(os.path.abspath(os.__file__)) + os.sep, OURS)

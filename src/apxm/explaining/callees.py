@@ -17,7 +17,9 @@ from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
 from apxm.explaining.modules import ReadModule, Unread, code_of, source_of_module, tree_of
 from apxm.lanes.marks import PURE, Step
-from apxm.rewriting.twins import MISSING, Roles, Twins, source_of
+from apxm.rewriting.resolver import MISSING, Resolver
+from apxm.rewriting.sources import source_of
+from apxm.rewriting.twins import Twins
 
 
 def is_ask(role: Role) -> bool:
@@ -93,7 +95,7 @@ class Callees:
 class Scope:
     """What names mean in one function, as far as its text and its module say."""
 
-    def __init__(self, function: types.FunctionType, roles: Roles) -> None:
+    def __init__(self, function: types.FunctionType, roles: Resolver) -> None:
         self.function = function
         self._roles = roles
         found = self.source()
@@ -213,7 +215,7 @@ class Scope:
 class ModuleScope(Scope):
     """That of the statements of a module; its names are its own."""
 
-    def __init__(self, function: types.FunctionType, roles: Roles, tree: ast.Module) -> None:
+    def __init__(self, function: types.FunctionType, roles: Resolver, tree: ast.Module) -> None:
         self._tree = tree
         super().__init__(function, roles)
 
@@ -231,7 +233,7 @@ def _empty(_: str) -> types.CellType:
 class AsyncScope(Scope):
     """That of a coroutine, which is read as if it waited for nothing."""
 
-    def __init__(self, function: types.FunctionType, roles: Roles, node: ast.AsyncFunctionDef) -> None:
+    def __init__(self, function: types.FunctionType, roles: Resolver, node: ast.AsyncFunctionDef) -> None:
         self._node = node
         super().__init__(function, roles)
 

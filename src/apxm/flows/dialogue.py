@@ -19,7 +19,7 @@ from apxm.backends.dialogue import OfferedTool
 from apxm.effects.libraries import Known, known
 from apxm.errors import ConfigurationError, UsageError
 from apxm.flows.calling import alone, prepared
-from apxm.flows.flow import TOUCHING
+from apxm.flows.twins import TOUCHING
 from apxm.lanes.lane import LANE, MOST_OPEN, EachRun, Lane
 from apxm.lanes.marks import PURE
 from apxm.lanes.places import site_of

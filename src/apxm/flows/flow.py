@@ -1,4 +1,4 @@
-"""`flow` and `each`: what makes a function of ordinary Python a program whose calls overlap."""
+"""`flow`: what makes a function of ordinary Python a program whose calls overlap."""
 
 from __future__ import annotations
 
@@ -8,213 +8,33 @@ import importlib
 import operator
 import os
 import pickle
-import sys
 import types
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction, signature
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
-from apxm.api import ProgramFlow, to_the_end
+from apxm.api import to_the_end
 from apxm.config.invocation import Invocation
-from apxm.effects.roles import UNKNOWN, Role, Summary
 from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.flows.batch import each_input, refuse
-from apxm.flows.calling import answer, begin, is_call, operation_of
-from apxm.lanes.lane import LANE, MOST_OPEN, Broke, EachRun, Returned, Rules
-from apxm.lanes.marks import PURE, Step, pure, step, thread
-from apxm.lanes.run import RUN, Asked
+from apxm.flows.twins import TWINS, FlowBase
+from apxm.lanes.lane import LANE, MOST_OPEN
+from apxm.lanes.marks import Step, pure, step
 from apxm.lanes.running import part, refuse_own, refuse_unknown, run_flow
-from apxm.rewriting.nodes import PREFIX
+from apxm.lanes.tracebacks import kept
 from apxm.rewriting.promises import HERE
-from apxm.rewriting.touching import Touching
-from apxm.rewriting.twins import Twins
 from apxm.session import Result
 
 if TYPE_CHECKING:
     from apxm.explaining.text import Explained
 
-T = TypeVar("T")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` does
-    """The items of a loop whose iterations are promised to be independent, but for what they commit in order.
-
-    In a flow an iteration that waits for a model lets the next ones begin; anywhere else it is plain iteration.
-    `lookahead` says how many iterations may run ahead of one that may leave the loop; their work is thrown away where
-    it does.
-    """
-
-    __slots__ = ("items", "lookahead")
-
-    def __init__(self, items: Iterable[T], lookahead: int | None = None) -> None:
-        self.items = items
-        self.lookahead = lookahead
-
-    def __iter__(self) -> Iterator[T]:
-        return HERE.iterate(self.items)
-
-
-def _run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
-    """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
-    lane = LANE.get()
-    if lane is None:
-        return _plainly(items, body)
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
-    place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
-    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
-
-
-def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
-    for item in items:
-        left = body(item)
-        if left is not None:
-            return left
-    return None
-
-
-def _gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: Rules) -> list[Any]:
-    """What `body` gives for all items, each a list, in their order."""
-    lane = LANE.get()
-    if lane is None:
-        return [part for item in items for part in body(item)]
-    found: dict[int, list[Any]] = {}
-
-    def kept(item: tuple[int, Any]) -> None:
-        found[item[0]] = body(item[1])
-
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
-    return [part for index in sorted(found) for part in found[index]]
-
-
-def _begin(function: Callable[..., Any], *arguments: Any, **options: Any) -> object:
-    """Begins a call whose answer is bound later. What is no call of a model is done at once; one with tools is made
-    when it is bound, as these may do anything."""
-    name = operation_of(function)
-    if name is None or LANE.get() is None:
-        return function(*arguments, **options)
-    if options.get("tools"):
-        return _Postponed(functools.partial(function, *arguments, **options))
-    options = {option: value for option, value in options.items() if option not in ("tools", "max_rounds")}
-    prompt, *context = arguments
-    return begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
-
-
-class _Postponed(NamedTuple):
-    """A call that is made when its answer is bound."""
-
-    make: Callable[[], Any]
-
-
-def _end(first: object, *others: object) -> Any:
-    """The answer of a call that was begun; where that failed, the `others` are not wanted any more."""
-    if not isinstance(first, Asked | _Postponed):
-        return first
-    try:
-        return first.make() if isinstance(first, _Postponed) else answer(first)
-    except BaseException:
-        for other in others:
-            if isinstance(other, Asked):
-                RUN.get().drop(other)
-        raise
-
-
-def _role_of(function: object) -> Role | None:
-    if function is each:
-        return Role(each=True)
-    if is_call(function):
-        return Role(asks=True)
-    if isinstance(function, ProgramFlow):
-        return Role(summary=Summary())
-    if _sees_to_itself(function):
-        return Role(summary=Summary())
-    return UNKNOWN if isinstance(function, Flow) else None
-
-
-def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    # A flow knows by itself whether it is called in a lane: in a thread or a forked process rewritten code is in none.
-    if isinstance(function, Flow) or _sees_to_itself(function):
-        return cast(Callable[..., Any], function)
-    return TWINS.of(function)
-
-
-def _sees_to_itself(function: object) -> bool:
-    """Whether a function needs no waits put in, or has them already."""
-    ours = is_call(function) or function is thread or isinstance(function, ProgramFlow)
-    return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
-
-
-TOUCHING = Touching(_twin)
-"""What code in lanes calls in place of functions, and what else it does where it may touch something."""
-TWINS = Twins(
-    {
-        f"{PREFIX}{name}": function
-        for name, function in {
-            "begin": _begin,
-            "each": each,
-            "Broke": Broke,
-            "call": TOUCHING.call,
-            "add_to_item": TOUCHING.add_to_item,
-            "adding": TOUCHING.adding,
-            "call_free": TOUCHING.call_free,
-            "call_of": TOUCHING.call_of,
-            "count": TOUCHING.count,
-            "end": _end,
-            "gather": _gather,
-            "isinstance": isinstance,
-            "iterate": TOUCHING.iterate,
-            "later": TOUCHING.later,
-            "later_call": TOUCHING.later_call,
-            "NameError": NameError,
-            "made_dict": dict,
-            "made_iter": iter,
-            "made_set": set,
-            "manage": TOUCHING.manage,
-            "own": TOUCHING.own,
-            "reading": TOUCHING.reading,
-            "reads": TOUCHING.reads,
-            "set_attribute": TOUCHING.set_attribute,
-            "set_item": TOUCHING.set_item,
-            "setting": TOUCHING.setting,
-            "Returned": Returned,
-            "run_each": _run_each,
-            "touch": TOUCHING.touch,
-            "turn": TOUCHING.turn,
-            "turn_of": TOUCHING.turn_of,
-            **{
-                f"{kind}{name}": getattr(operator, f"__{kind}{method}__")
-                for kind in ("", "i")
-                for name, method in {
-                    "add": "add", "sub": "sub", "mult": "mul", "div": "truediv", "floordiv": "floordiv", "mod": "mod",
-                    "pow": "pow", "lshift": "lshift", "rshift": "rshift", "bitor": "or", "bitand": "and",
-                    "bitxor": "xor", "matmult": "matmul",
-                }.items()
-            },
-        }.items()
-    },
-    _role_of,
-)  # fmt: skip
-
-
-def users(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """A traceback without what is ours, and what ran it: the user's own lines."""
-    entries: list[types.TracebackType] = []
-    while traceback is not None:
-        if is_users(traceback.tb_frame.f_code.co_filename):
-            entries.append(traceback)
-        traceback = traceback.tb_next
-    found: types.TracebackType | None = None
-    for entry in reversed(entries):
-        found = types.TracebackType(found, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-    return found
-
-
-class Flow(Generic[P, R]):
+class Flow(FlowBase, Generic[P, R]):
     """A function of ordinary Python whose calls of models overlap, as far as its loops promise that they may."""
 
     def __init__(self, function: Callable[P, R], options: dict[str, Any] | None = None) -> None:
@@ -365,7 +185,7 @@ class Flow(Generic[P, R]):
         refuse(inputs, self.function.__name__)
 
         def clean(error: Exception) -> Exception:
-            return error.with_traceback(users(error.__traceback__))
+            return error.with_traceback(kept(error.__traceback__, is_users))
 
         def main() -> list[Any]:
             most = MOST_OPEN if HERE.overlap else 1
@@ -382,13 +202,13 @@ class Flow(Generic[P, R]):
         try:
             return await run_flow(main, name, file, self._options, earlier, f"{own}.{again}", shows=shows)
         except BaseException as error:
-            raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # it is the same one
+            raise error.with_traceback(kept(error.__traceback__, is_users))  # noqa: B904  # it is the same one
 
     def _to_the_end(self, running: Coroutine[Any, Any, Result], method: str) -> Result:
         try:
             return to_the_end(running, f"{self.function.__name__}.{method}")
         except BaseException as error:
-            raise error.with_traceback(users(error.__traceback__))  # noqa: B904  # as in `_run`
+            raise error.with_traceback(kept(error.__traceback__, is_users))  # noqa: B904  # as in `_run`
 
 
 def marked(decorator: object, function: types.FunctionType, written: ast.expr) -> object | None:

@@ -23,7 +23,9 @@ from apxm.explaining.shape import Place
 from apxm.explaining.sources import Sources
 from apxm.explaining.text import loop_diagnostic, span_of
 from apxm.flows.calling import is_call, prepared
-from apxm.flows.flow import TWINS, Flow, each, flow, marked, no_flow
+from apxm.flows.each import each
+from apxm.flows.flow import Flow, flow, marked, no_flow
+from apxm.flows.twins import TWINS
 from apxm.lanes.running import refuse_unknown
 from apxm.operations.catalog import OPERATIONS
 from apxm.source import Diagnostic, SourceFile

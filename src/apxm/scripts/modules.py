@@ -22,7 +22,8 @@ from apxm.effects.roles import Unknowing
 from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
 from apxm.effects.users import is_users
-from apxm.flows.flow import TWINS, each
+from apxm.flows.each import each
+from apxm.flows.twins import TWINS
 from apxm.lanes.lane import LANE
 from apxm.rewriting.nodes import PREFIX, at, load
 from apxm.rewriting.promises import BEHIND, EACH, HERE, Loop, loops_in, promised

@@ -14,9 +14,11 @@ from hashlib import sha256
 from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, cast
 
+from apxm.effects.users import OURS
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.lane import Lane
 from apxm.lanes.run import LaneRun
+from apxm.lanes.tracebacks import kept
 from apxm.operations.types import Value
 from apxm.rewriting.promises import HERE, Promises
 from apxm.runtime.trace import Status, Trace
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 MAIN = "__main__"
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 @dataclass(frozen=True)
@@ -187,23 +188,11 @@ def tell(raised: BaseException) -> None:
         if error is None or id(error) in seen:
             continue
         seen.add(id(error))
-        error.__traceback__ = _without_ours(error.__traceback__)
+        error.__traceback__ = kept(error.__traceback__, lambda file: not file.startswith(OURS))
         left += [error.__cause__, error.__context__]
         if isinstance(error, BaseExceptionGroup):
             left += cast("BaseExceptionGroup[BaseException]", error).exceptions
     sys.excepthook(type(raised), raised, raised.__traceback__)
-
-
-def _without_ours(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    kept: list[types.TracebackType] = []
-    while traceback is not None:
-        if not traceback.tb_frame.f_code.co_filename.startswith(_OURS):
-            kept.append(traceback)
-        traceback = traceback.tb_next
-    found: types.TracebackType | None = None
-    for entry in reversed(kept):
-        found = types.TracebackType(found, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-    return found
 
 
 def _version() -> str:

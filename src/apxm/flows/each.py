@@ -1,0 +1,66 @@
+"""`each`: loops whose iterations are promised to be independent."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from apxm.lanes.lane import LANE, MOST_OPEN, EachRun, Rules
+from apxm.rewriting.promises import HERE
+
+T = TypeVar("T")
+
+
+class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` does
+    """The items of a loop whose iterations are promised to be independent, but for what they commit in order.
+
+    In a flow an iteration that waits for a model lets the next ones begin; anywhere else it is plain iteration.
+    `lookahead` says how many iterations may run ahead of one that may leave the loop; their work is thrown away where
+    it does.
+    """
+
+    __slots__ = ("items", "lookahead")
+
+    def __init__(self, items: Iterable[T], lookahead: int | None = None) -> None:
+        self.items = items
+        self.lookahead = lookahead
+
+    def __iter__(self) -> Iterator[T]:
+        return HERE.iterate(self.items)
+
+
+def run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:
+    """The loop over `items` in the function that calls this; `in_sequence` says that an iteration may leave it."""
+    lane = LANE.get()
+    if lane is None:
+        return _plainly(items, body)
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
+    place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+    most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
+    return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
+
+
+def _plainly(items: each[Any], body: Callable[[Any], object]) -> object:
+    for item in items:
+        left = body(item)
+        if left is not None:
+            return left
+    return None
+
+
+def gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: Rules) -> list[Any]:
+    """What `body` gives for all items, each a list, in their order."""
+    lane = LANE.get()
+    if lane is None:
+        return [part for item in items for part in body(item)]
+    found: dict[int, list[Any]] = {}
+
+    def kept(item: tuple[int, Any]) -> None:
+        found[item[0]] = body(item[1])
+
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
+    return [part for index in sorted(found) for part in found[index]]

@@ -1,0 +1,230 @@
+"""What the names in a function mean, as far as its globals, its closure and the classes that it can see say."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import cast
+
+from apxm.effects.libraries import CONTAINERS, TEXT_METHODS, Known, is_frozen, known, only_keeps
+from apxm.effects.methods import Classes, unwrapped
+from apxm.effects.patterns import root
+from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch
+from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
+from apxm.effects.summaries import merged
+from apxm.effects.users import is_users_class
+from apxm.lanes.standing_in import SLEEP
+from apxm.rewriting.promises import EACH
+from apxm.rewriting.sources import behind
+
+MISSING = object()
+
+
+class Resolver:
+    """What the names in a function mean, as far as its globals and its closure say."""
+
+    def __init__(
+        self,
+        function: types.FunctionType,
+        ours: Callable[[object], Role | None],
+        summary_of: Callable[[types.FunctionType], Summary | None],
+    ) -> None:
+        self._summary_of = summary_of
+        code = function.__code__
+        self._ours = ours
+        self._globals = function.__globals__
+        self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        self._local = {*code.co_varnames, *code.co_cellvars}
+        self._first = code.co_varnames[0] if code.co_argcount else None
+        self.around = _class_of(function)
+
+    def __call__(self, callee: ast.expr) -> Role:
+        if self._asks(callee):
+            return Role(known=Known.ASKS, found=True, makes=True)
+        if isinstance(callee, ast.Name) and callee.id == EACH:
+            return Role(each=True)
+        found = self.found(callee)
+        if found is MISSING and isinstance(callee, ast.Subscript):
+            return self._one_of(self.found(callee.value))
+        if found is MISSING:
+            return self._method(callee) if isinstance(callee, ast.Attribute) else UNKNOWN
+        ours = self._ours(found)
+        if ours is not None:
+            return ours
+        if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
+            return Role(summary=summary)
+        if isinstance(found, type) and is_users_class(found):
+            return self._class(found)
+        if found is SLEEP:
+            return Role(summary=Summary(waits=True))
+        return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
+
+    def _asks(self, callee: ast.expr) -> bool:
+        """Whether it is a method of an SDK that asks a model."""
+        if not isinstance(callee, ast.Attribute):
+            return False
+        if asks_by_path(callee):
+            first = root(callee)
+            found = MISSING if first is None else self.found(ast.Name(first))
+            return found is MISSING or is_of_sdk(found)
+        return asks_of(self.found(callee.value), callee.attr)
+
+    def asks(self, callee: ast.expr) -> bool:
+        """Whether what is called asks a model itself."""
+        ours = self._ours(self.found(callee))
+        return self._asks(callee) or (ours is not None and ours.asks)
+
+    def _class(self, made: type) -> Role:
+        initialize: object = made.__init__
+        summary = self._summary_of(initialize) if isinstance(initialize, types.FunctionType) else None
+        if summary is not None and summary.parameters:
+            own, *others = summary.parameters
+            touches = tuple(touch for touch in summary.touches if own not in (touch.name, touch.through))
+            gives = frozenset((*others, *(f":{name}" for name in summary.reads)))
+            made_of = Summary(touches, tuple(others), summary.plain, summary.draws, summary.waits, gives)
+            return Role(summary=made_of, makes=True)
+        return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
+
+    # --- methods, of which it is only known when they run whose they are
+
+    @cached_property
+    def _classes(self) -> Classes:
+        return Classes((self._globals, self._contents()))
+
+    def _contents(self) -> dict[str, object]:
+        return {name: found for name in self._cells if (found := self.found(ast.Name(name, ast.Load()))) is not MISSING}
+
+    def _method(self, callee: ast.Attribute) -> Role:
+        name = callee.attr
+        looks = Role(looks_only=True) if name in TEXT_METHODS else UNKNOWN
+        made = self._type_of(callee.value)
+        if made is not None and not is_users_class(made):
+            if is_frozen(made) and known(getattr(self.found(callee.value), name, None)) is Known.NOTHING:
+                return Role(known=Known.NOTHING, found=True)
+            return looks
+        found = self._classes.named(name) if made is None else self._classes.of(made, name)
+        read, written = self._read(name, found), self._written(found)
+        summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
+        if not summaries or len(summaries) < len(found):
+            return replace(looks, read=read, written=written)
+        return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
+
+    def methods(self, callee: ast.Attribute) -> list[object]:
+        """What a method that is called may be, by the classes that are known."""
+        made = self._type_of(callee.value)
+        if made is not None and not is_users_class(made):
+            return []
+        return self._classes.named(callee.attr) if made is None else self._classes.of(made, callee.attr)
+
+    def _one_of(self, table: object) -> Role:
+        """One of the functions in a table of the module's is called."""
+        values: list[object] = []
+        if isinstance(table, dict):
+            values = list(cast(dict[object, object], table).values())
+        elif isinstance(table, list | tuple):
+            values = list(cast(list[object], table))
+        summaries = [
+            summary
+            for each in values
+            if (summary := Summary() if known(each) is Known.NOTHING else self._of_method(each)) is not None
+        ]
+        if not summaries or len(summaries) < len(values):
+            return UNKNOWN
+        return Role(summary=merged(summaries))
+
+    def _type_of(self, expression: ast.expr) -> type | None:
+        """The class of what an expression stands for, or one that this is derived from; None where nobody knows."""
+        match expression:
+            case ast.Name(id=name) if name == self._first and isinstance(self.around, type):
+                return self.around
+            case ast.Name():
+                owner = self.found(expression)
+                return None if owner is MISSING else owner if isinstance(owner, type) else type(owner)
+            case _:
+                return None
+
+    def _of_method(self, method: object) -> Summary | None:
+        ours = self._ours(method)
+        if ours is not None:
+            return ours.summary
+        match method:
+            case types.FunctionType():
+                return self._summary_of(unwrapped(method))
+            case _:
+                inner: object = getattr(method, "__wrapped__", None)  # of a static or a class method
+                summary = self._of_method(inner) if isinstance(inner, types.FunctionType) else None
+                if summary is None or isinstance(method, classmethod):
+                    return summary
+                return summary._replace(parameters=("", *summary.parameters)) if _is_static(method) else None
+
+    def _read(self, name: str, found: Sequence[object]) -> Summary | None:
+        """What reading an attribute does, where it is a property."""
+        getters = [each.fget for each in found if isinstance(each, property)]
+        getters += [getattr(type(each), "__get__", None) for each in found if is_users_class(type(each))]
+        read = self._any_of(getters)
+        kept = self._any_of([each.func for each in found if isinstance(each, cached_property)])
+        if kept is None:
+            return read
+        # The first who reads it sets it, and others wait for that.
+        sets = Touch(f".{name}", Kind.CHANGE, kept.parameters[0], late=True)
+        kept = kept._replace(touches=(*kept.touches, sets))
+        return kept if read is None else merged([read, kept])
+
+    def _written(self, found: Sequence[object]) -> Summary | None:
+        """What setting it does."""
+        return self._any_of([each.fset for each in found if isinstance(each, property)])
+
+    def _any_of(self, functions: Sequence[object]) -> Summary | None:
+        summaries = [
+            summary
+            for function in functions
+            if isinstance(function, types.FunctionType) and (summary := self._summary_of(function)) is not None
+        ]
+        return merged(summaries) if summaries else None
+
+    def is_state(self, name: str) -> bool:
+        """Whether a name of the module stands for what can change."""
+        found = self._globals.get(name, MISSING)
+        return found is not MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
+
+    def found(self, expression: ast.expr) -> object:
+        """What a name or a path stands for; `MISSING` where only a run knows."""
+        match expression:
+            case ast.Name(id=name) if name in self._local:
+                return MISSING
+            case ast.Name(id=name) if name in self._cells:
+                try:
+                    return self._cells[name].cell_contents
+                except ValueError:  # nothing is in there yet
+                    return MISSING
+            case ast.Name(id=name):
+                return behind(self._globals.get(name, getattr(builtins, name, MISSING)))
+            case ast.Attribute(value=value, attr=attribute):
+                owner = self.found(value)
+                if isinstance(owner, types.ModuleType):
+                    return behind(getattr(owner, attribute, MISSING))
+                return self._promised(value, owner, attribute)
+            case _:
+                return MISSING
+
+    def _promised(self, value: ast.expr, owner: object, attribute: str) -> object:
+        """A method of which the user says something; what an object's other methods do is only known when it runs."""
+        made = self.around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
+        method = getattr(made, attribute, MISSING)
+        return method if self._ours(method) is not None else MISSING
+
+
+def _is_static(method: object) -> bool:
+    return isinstance(method, staticmethod)
+
+
+def _class_of(function: types.FunctionType) -> object:
+    """The class that a method stands in, as far as its module has it; else None."""
+    found: object = None
+    for name in function.__qualname__.split(".")[:-1]:
+        found = function.__globals__.get(name) if found is None else getattr(found, name, None)
+    return found if isinstance(found, type) else None

@@ -1,0 +1,65 @@
+"""The sources of functions of the user's, with the loops in them that are promised."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import types
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+from apxm.effects.users import is_users
+from apxm.rewriting.promises import BEHIND, HERE, promised
+
+_RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
+"""The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
+
+
+def behind(found: Any) -> Any:
+    """The user's own function, where another one stands in for it."""
+    return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
+
+
+def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
+    """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
+    or an event loop runs it."""
+    code = function.__code__
+    if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
+        return None
+    text = _text(code.co_filename, function.__globals__)
+    tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
+    return None if tree is None else _definition(tree, code)
+
+
+def _text(file: str, module: dict[str, Any]) -> str:
+    return "".join(linecache.getlines(file, module))
+
+
+@cache
+def _tree(file: str, text: str, lines: frozenset[int]) -> ast.Module | None:
+    try:
+        return promised(ast.parse(text, file), lines) if text else None
+    except SyntaxError:  # it was edited since it was imported
+        return None
+
+
+def _definition(tree: ast.Module, code: types.CodeType) -> tuple[ast.FunctionDef, str | None] | None:
+    """A fresh copy of the definition that became `code`, and the class around it."""
+    found = _definitions(tree).get((code.co_name, code.co_firstlineno))
+    return None if found is None else (deepcopy(found[0]), found[1])
+
+
+@cache
+def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDef, str | None]]:
+    """The functions of a module by their names and first lines, each with the class around it."""
+    found: dict[tuple[str, int], tuple[ast.FunctionDef, str | None]] = {}
+    left: list[tuple[ast.AST, str | None]] = [(tree, None)]
+    while left:
+        node, around = left.pop()
+        if isinstance(node, ast.FunctionDef):
+            first = min((each.lineno for each in node.decorator_list), default=node.lineno)
+            found[node.name, first] = node, around
+        inner = node.name if isinstance(node, ast.ClassDef) else around
+        left += ((child, inner) for child in ast.iter_child_nodes(node))
+    return found
