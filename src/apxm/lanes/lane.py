@@ -163,13 +163,6 @@ class Lane:
         finally:
             put_back(marks)
 
-    def resume(self, outcome: object = None) -> None:
-        """Lets it go on, until it parks again or is over. Only the hub calls it."""
-        if isinstance(outcome, BaseException):
-            self.greenlet.throw(outcome)
-        else:
-            self.greenlet.switch(outcome)
-
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
         turn is done."""
@@ -592,9 +585,13 @@ class Hub:
         try:
             while ready and not self._stopped():
                 lane, outcome = ready.popleft()
-                if not lane.over:
-                    self.resumed += 1
-                    lane.resume(outcome)
+                if lane.over:
+                    continue
+                self.resumed += 1
+                if isinstance(outcome, BaseException):
+                    lane.greenlet.throw(outcome)
+                else:
+                    lane.greenlet.switch(outcome)
         finally:
             put_back(marks)
 
