@@ -63,7 +63,7 @@ def put_back(marks: Marks | None) -> None:
         _swap_task(marks.loop, marks.task)
 
 
-def within(loop: Any, function: Callable[[Unpack[Ts]], R], *arguments: Unpack[Ts]) -> R:
+def within(loop: Any, function: Callable[[Unpack[Ts]], R], *arguments: *Ts) -> R:
     """Calls a function to which `loop` runs in this thread."""
     marks = lift()
     _set_running_loop(loop)
