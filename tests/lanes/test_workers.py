@@ -28,10 +28,12 @@ def _none_idle() -> None:
 
 
 def workers(found: list[object], fail: bool = False) -> apxm.Flow[[int], None]:
+    note = apxm.pure(lambda: found.append(getcurrent()))  # at once: not for its turn
+
     @apxm.flow
     def main(count: int) -> None:
         for k in apxm.each(range(count)):
-            found.append(getcurrent())
+            note()
             apxm.ask(f"{k}")
             print(1 / (k if fail else 1))
 

@@ -7,7 +7,6 @@ whichever run. It does in the main thread only: a greenlet that waits when its t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from threading import get_ident, main_thread
 
@@ -43,8 +42,7 @@ IDLE: list[Worker] = []
 
 def worker(parent: greenlet, task: Callable[[], bool]) -> Worker:
     """A greenlet that runs `task` when it is switched to, and switches to `parent` then."""
-    # In Python 3.11 whether a greenlet is traced is settled when it begins: a debugger would not stop in an older one.
-    if not IDLE or get_ident() != _MAIN or sys.gettrace() is not None:
+    if not IDLE or get_ident() != _MAIN:
         found = Worker(parent)
     else:
         found = IDLE.pop()
