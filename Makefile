@@ -38,8 +38,8 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev $(CLIENTS)/.installed $(OPENAI2)/.installed
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak --ignore tests/simulator/test_frameworks.py
 	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) -m soak tests/simulator/test_frameworks.py
-	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) tests/sdk
-	@$(OPENAI2)/bin/python -m pytest $(PYTEST_ARGS) tests/sdk
+	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) tests/sdks
+	@$(OPENAI2)/bin/python -m pytest $(PYTEST_ARGS) tests/sdks
 
 engine: $(VENV)/.installed-dev $(LLAMA)/.installed
 	@$(BIN)/python -m pytest -m soak tests/engines

@@ -41,18 +41,18 @@ if TYPE_CHECKING:
         UntrustedConfigurationError,
         UsageError,
     )
+    from apxm.flows.asking import ask, plan, reason, reflect, think, verify
+    from apxm.flows.batch import BatchFailed
+    from apxm.flows.calling import file, image
+    from apxm.flows.flow import each, flow
     from apxm.journal.ids import new_run_id
-    from apxm.lanes.asking import ask, plan, reason, reflect, think, verify
-    from apxm.lanes.batch import BatchFailed
-    from apxm.lanes.calling import file, image
-    from apxm.lanes.flow import each, flow
     from apxm.lanes.marks import pure, step, thread, tool
-    from apxm.lanes.transport import transport
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
     from apxm.runtime.stopped import Stopped
     from apxm.runtime.trace import Failure, Status, Trace
+    from apxm.sdks.transport import transport
     from apxm.session import Result
 
 __version__ = VERSION
@@ -120,18 +120,18 @@ _HOMES = {
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
     "UntrustedConfigurationError UsageError",
+    "apxm.flows.asking": "ask plan reason reflect think verify",
+    "apxm.flows.batch": "BatchFailed",
+    "apxm.flows.calling": "file image",
+    "apxm.flows.flow": "each flow",
     "apxm.journal.ids": "new_run_id",
-    "apxm.lanes.asking": "ask plan reason reflect think verify",
-    "apxm.lanes.batch": "BatchFailed",
-    "apxm.lanes.calling": "file image",
-    "apxm.lanes.flow": "each flow",
     "apxm.lanes.marks": "pure step thread tool",
-    "apxm.lanes.transport": "transport",
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",
     "apxm.runtime.stopped": "Stopped",
     "apxm.runtime.trace": "Failure Status Trace",
+    "apxm.sdks.transport": "transport",
     "apxm.session": "Result",
 }
 

@@ -127,6 +127,10 @@ class SourceError(ApxmError):
         return "\n".join(diagnostic.render() for diagnostic in self.diagnostics)
 
 
+class SourceUsageError(SourceError, UsageError):
+    """The caller asked for something that makes no sense at that place of the source."""
+
+
 class CompileError(ApxmError):
     """A program that is correct cannot be compiled within the stated limits."""
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from apxm.lanes.in_place import OWN_RETRIES
-from apxm.lanes.transport import transport
+from apxm.sdks.in_place import OWN_RETRIES
+from apxm.sdks.transport import transport
 
 try:
     import openai

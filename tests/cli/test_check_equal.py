@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from apxm.errors import ApxmError, UsageError
-from apxm.lanes import copies
-from apxm.lanes.copies import Copied, Folder
-from apxm.lanes.equality import Comparison, Equality
-from apxm.lanes.script import Script
+from apxm.scripts import copies
+from apxm.scripts.copies import Copied, Folder
+from apxm.scripts.equality import Comparison, Equality
+from apxm.scripts.script import Script
 from tests.cli.conftest import Apxm
 
 
@@ -261,9 +261,8 @@ def test_an_equal_script_is_evidence(apxm: Apxm) -> None:
     [
         (["--equal", "a.ais"], "error: a.ais: --equal compares the runs of a script of Python (.py)"),
         (["--seed", "1", "a.ais"], "error: --seed is for --equal, which compares the runs of a script"),
-        (["s.py"], "error: s.py: this is a script of Python, of which there are no errors to report before it runs"),
         (["--equal", "--timeout", "0", "s.py"], "error: the timeout"),
-        (["--equal", "--each", "s.py:1", "s.py"], "error: --each s.py:1: there is no loop in that line"),
+        (["--equal", "--each", "s.py:1", "s.py"], "s.py:1:1: error[no-loop]: no loop begins in this line"),
         (["--equal", "none.py"], "error: none.py: this is not there"),
     ],
 )

@@ -132,7 +132,12 @@ def test_a_flow_that_would_be_refused_is_status_1(apxm: Apxm) -> None:
     ("text", "options", "status", "said"),
     [
         ("def f(:\n", (), 1, "x.py:1:7: error[python-syntax]: invalid syntax"),
-        (LABEL, ("--with", "row=3"), 2, "error: --with row: nothing here goes through `row`\nhint: did you mean rows?"),
+        (
+            LABEL,
+            ("--with", "row=3"),
+            2,
+            "error: nothing here goes through `row`, whose length is given\nhint: did you mean rows?",
+        ),
         (LABEL, ("--with", "rows"), 2, "error: --with wants NAME=N, not 'rows'"),
         (LABEL, ("--with", "rows=many"), 2, "error: --with rows=many: expected a number of items or turns"),
     ],

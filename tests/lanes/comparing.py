@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
-from apxm.lanes.flow import Flow
+from apxm.flows.flow import Flow
 from apxm.lanes.run import Grown, LaneRun
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually

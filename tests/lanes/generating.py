@@ -12,8 +12,8 @@ import dataclasses
 import io
 import json
 import random
-from apxm.lanes.flow import each, flow
-from apxm.lanes.asking import ask
+from apxm.flows.flow import each, flow
+from apxm.flows.asking import ask
 
 seen = []
 tally = {}

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 from apxm.errors import UsageError
-from apxm.lanes.asking import ask
-from apxm.lanes.flow import Flow, each, flow
+from apxm.flows.asking import ask
+from apxm.flows.flow import Flow, each, flow
 from apxm.runtime.trace import Status
 from tests.lanes.comparing import Seen, ran
 

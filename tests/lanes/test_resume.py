@@ -14,8 +14,8 @@ import pytest
 import apxm
 from apxm.api import RunFailed
 from apxm.errors import JournalError, UsageError
-from apxm.lanes.asking import ask
-from apxm.lanes.flow import Flow, each, flow
+from apxm.flows.asking import ask
+from apxm.flows.flow import Flow, each, flow
 from apxm.lanes.marks import pure, step, thread
 
 FAILS = {"after": 10**6}
@@ -142,8 +142,8 @@ def test_what_a_step_asks_has_paths_behind_its_own(tmp_path: Path) -> None:
 
 SCRIPT = """
 import os, signal, sys
-from apxm.lanes.asking import ask
-from apxm.lanes.flow import each, flow
+from apxm.flows.asking import ask
+from apxm.flows.flow import each, flow
 from apxm.lanes.marks import step
 
 @step(effect=True)

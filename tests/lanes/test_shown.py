@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from apxm.flows.asking import ask
+from apxm.flows.flow import flow
 from apxm.lanes import shown
-from apxm.lanes.asking import ask
-from apxm.lanes.flow import flow
 from apxm.lanes.run import Grown, LaneRun
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually

@@ -23,8 +23,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from apxm.lanes.asking import ask
-from apxm.lanes.flow import Flow, each, flow
+from apxm.flows.asking import ask
+from apxm.flows.flow import Flow, each, flow
 from tests.lanes.comparing import ran
 
 SECOND = 1_000_000_000

@@ -11,9 +11,9 @@ import pytest
 
 from apxm import api
 from apxm.api import RunFailed
-from apxm.lanes.asking import ask
-from apxm.lanes.batch import BatchFailed
-from apxm.lanes.flow import each, flow
+from apxm.flows.asking import ask
+from apxm.flows.batch import BatchFailed
+from apxm.flows.flow import each, flow
 from apxm.reports.timeline import MOST_BARS, timeline
 from tests.lanes.comparing import ran
 from tests.lanes.talking import SECOND

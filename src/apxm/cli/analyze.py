@@ -74,9 +74,10 @@ class Drawn:
         from apxm import api
         from apxm.cli.values import read_known
         from apxm.config.profiles import known_profile
+        from apxm.config.selection import Selection
         from apxm.program.invocation import select_flow
 
-        profile = known_profile(asked.profile, self.config)
+        profile = known_profile(asked.profile, Selection(file=self.config))
         if is_artifact(asked.file) or asked.file.endswith(".apxmobj"):
             program = api.load(asked.file)
         else:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Annotated
 
 import typer
 
 from apxm.cli import exits
 from apxm.cli.inputs import is_script, refuse_artifact
-from apxm.cli.options import JSON, Each
+from apxm.cli.options import JSON, Config, Each
 from apxm.cli.output import write
-from apxm.cli.script_arguments import takes_scripts
+from apxm.cli.script_arguments import compares_scripts
 from apxm.cli.terminal import note, show_diagnostics, show_error
 from apxm.errors import SourceError, UsageError
 from apxm.reports.summary import count
 from apxm.source import Diagnostic
 
 
-@takes_scripts
+@compares_scripts
 def check(
     files: Annotated[
         list[str],
         typer.Argument(
             metavar="FILE…",
-            help="The sources to check; or, with --equal, a script of Python and what it is given.",
+            help="The sources, of AIS or of Python, to check; or, with --equal, a script and what it is given.",
             show_default=False,
         ),
     ],
@@ -44,9 +46,13 @@ def check(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="Of --equal: the most that a run may take; 120.")
     ] = None,
+    config: Config = None,
     json: JSON = False,
 ) -> None:
     """Report all errors and warnings of source files; nothing is compiled or run.
+
+    Of Python these are loops over `each` that no lane can run, or whose calls wait for each other, and calls of `ask`
+    and its family that a run would refuse.
 
     With --equal, say whether anybody could tell a script of Python from itself overlapped. What stands behind a script
     is given to it.
@@ -54,7 +60,7 @@ def check(
     \b
     Examples:
       apxm check workflow.ais
-      apxm check *.ais --json
+      apxm check *.ais label.py --json
       apxm check --equal --each label.py:12 label.py rows.jsonl
     """
     of_equal = {"--each": each, "--seed": seed, "--schedules": schedules, "--timeout": timeout_s}
@@ -64,22 +70,11 @@ def check(
         check_equal(files, each or (), seed or 0, schedules or 3, 120.0 if timeout_s is None else timeout_s, json)
     if given := [option for option, value in of_equal.items() if value is not None]:
         raise UsageError(f"{given[0]} is for --equal, which compares the runs of a script")
-    if is_script(files[0]):
-        raise UsageError(
-            "this is a script of Python, of which there are no errors to report before it runs",
-            where=files[0],
-            hint=f"`apxm explain {files[0]}` says what could overlap, and `apxm check --equal {files[0]}` compares "
-            "its runs line by line and overlapped",
-        )
-    from apxm.compiler.check import check_source
-    from apxm.language.parser import read_source
-
     found: list[Diagnostic] = []
     unreadable: list[UsageError] = []
     for path in files:
         try:
-            refuse_artifact(path)
-            found += check_source(read_source(path))
+            found += _python(path, config) if is_script(path) else _ais(path)
         except SourceError as error:
             found += error.diagnostics
         except UsageError as error:
@@ -95,3 +90,27 @@ def check(
         note(f"{count(len(files), 'file')}: {count(errors, 'error')}, {count(len(found) - errors, 'warning')}")
     if unreadable or errors:
         raise typer.Exit(exits.USAGE if unreadable else exits.FAILED)
+
+
+def _ais(path: str) -> Sequence[Diagnostic]:
+    from apxm.compiler.check import check_source
+    from apxm.language.parser import read_source
+
+    refuse_artifact(path)
+    return check_source(read_source(path))
+
+
+def _python(path: str, config: str | None) -> Sequence[Diagnostic]:
+    from apxm.cli.explain import python_text
+    from apxm.config.inventory import Inventory
+    from apxm.scripts.checking import Configured, checked_file
+
+    inventory = cache(Inventory)  # most files name nothing of it
+
+    def backend(name: str) -> None:
+        inventory(config).get(name)
+
+    def tool(name: str) -> None:
+        inventory(config).must_have_tool(name)
+
+    return checked_file(path, python_text(path), Configured(backend, tool))

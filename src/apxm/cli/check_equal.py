@@ -15,10 +15,10 @@ from apxm.cli.inputs import is_script
 from apxm.cli.output import write
 from apxm.cli.terminal import note
 from apxm.errors import UsageError
-from apxm.lanes.equality import Comparison, Difference, Equality
-from apxm.lanes.script import Script
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count, duration
+from apxm.scripts.equality import Comparison, Difference, Equality
+from apxm.scripts.script import Script
 from apxm.source import printable, printable_lines
 
 _MOST_INPUT = 64 * 1024 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import decode_source
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,12 +11,9 @@ from apxm.cli import exits
 from apxm.cli import options as o
 from apxm.cli.output import write
 from apxm.cli.terminal import note
-from apxm.errors import ConfigurationError, UsageError
+from apxm.errors import UsageError
 from apxm.reading import read_named
 from apxm.source import printable
-
-if TYPE_CHECKING:
-    from apxm.backends.protocol import Price
 
 SUFFIX = ".py"
 _LARGEST = 16 << 20
@@ -53,16 +50,18 @@ def explain(
     """
     from apxm.backends.numbers import counts
     from apxm.cli.values import read_turns
-    from apxm.config.profiles import known_profile
-    from apxm.lanes.explaining.explanation import Given
-    from apxm.lanes.explaining.files import explained_file
-    from apxm.lanes.explaining.text import explanation_text, summary
-    from apxm.lanes.flow import TWINS, marked
+    from apxm.config.profiles import known_price, known_profile
+    from apxm.config.selection import Selection
+    from apxm.explaining.explanation import Given
+    from apxm.explaining.files import explained_file
+    from apxm.explaining.text import explanation_text, summary
+    from apxm.flows.flow import TWINS, marked
     from apxm.reports.structs import as_json
 
     slots = tuple(counts(p, "--p"))
-    text = _text(file)
-    given = Given(read_turns(lengths or ()), slots, known_profile(profile, config), _price(config))
+    text = python_text(file)
+    told = Selection(file=config)
+    given = Given(read_turns(lengths or ()), slots, known_profile(profile, told), known_price(told))
     found = explained_file(file, text, TWINS, marked, given)
     write(as_json(found) if json else explanation_text(found, {file: text}), json)
     if not (quiet or json):
@@ -73,8 +72,8 @@ def explain(
         raise typer.Exit(exits.FAILED)
 
 
-def _text(path: str) -> str:
-    """Raises `UsageError`."""
+def python_text(path: str) -> str:
+    """The text of a file of Python. Raises `UsageError`."""
     if not path.endswith(SUFFIX):
         raise UsageError(
             f"{printable(path)} is no Python file",
@@ -87,17 +86,3 @@ def _text(path: str) -> str:
         return decode_source(content)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise UsageError(f"its text cannot be read: {error}", where=path, hint="save the file as UTF-8") from None
-
-
-def _price(config: str | None) -> Price | None:
-    """The price of the default backend's model; None where there is none, or it is not known."""
-    from apxm.config.inventory import Inventory
-
-    try:
-        inventory = Inventory(config)
-        known = None if inventory.chosen is None else inventory.get(inventory.chosen)
-    except ConfigurationError:
-        if config is not None:
-            raise
-        return None
-    return None if known is None else known.limits.prices.get(known.info.model)

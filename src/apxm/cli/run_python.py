@@ -24,11 +24,11 @@ from apxm.errors import JournalError, UsageError
 from apxm.files import OutputFile
 from apxm.journaling import JournaledRun
 from apxm.lanes.lane import LANE
-from apxm.lanes.script import Script, ScriptRun
-from apxm.lanes.script_session import ScriptSession
 from apxm.reports.summary import count
 from apxm.runtime.loops import real_loop
 from apxm.runtime.trace import Trace
+from apxm.scripts.script import Script, ScriptRun
+from apxm.scripts.session import ScriptSession
 from apxm.source import printable
 
 _NOT_OF_SCRIPTS = {

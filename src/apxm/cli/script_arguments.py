@@ -52,7 +52,21 @@ def _promised(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return promised, given
 
 
+class EqualCommand(ScriptCommand):
+    """A command that runs a script where ``--equal`` stands before it; else what stands behind a script is its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = self._file_at(args)
+        return super().parse_args(ctx, args) if "--equal" in args[:at] else TyperCommand.parse_args(self, ctx, args)
+
+
 def takes_scripts(command: Callable[..., None]) -> Callable[..., None]:
     """The command, as the command line is read for one whose file may be a script."""
     command.parsed_by = ScriptCommand  # pyright: ignore[reportFunctionMemberAccess]
+    return command
+
+
+def compares_scripts(command: Callable[..., None]) -> Callable[..., None]:
+    """As `takes_scripts`, for one that runs scripts only to compare them."""
+    command.parsed_by = EqualCommand  # pyright: ignore[reportFunctionMemberAccess]
     return command

@@ -223,6 +223,12 @@ class Inventory:
             hint = f"it exists where {env.KEY} is set"
         raise UsageError(f"there is no backend {name!r}", hint=hint)
 
+    def must_have_tool(self, name: str) -> None:
+        """Raises `UsageError` where there is no tool of that name. What a server has only that one can say."""
+        if name not in self.tools and name.partition(".")[0] not in self.servers:
+            listed = f"configured: {', '.join(sorted(self.tools))}" if self.tools else f"[tools.{name}] sets it up"
+            raise UsageError(f"there is no tool {name!r}", hint=hint_for(name, self.tools, listed))
+
     def default(self) -> str:
         """The name of the backend that answers unless something else is said. Raises `ConfigurationError`."""
         document = self._document

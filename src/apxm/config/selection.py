@@ -87,7 +87,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     for a selection that makes no sense.
     """
     inventory = Inventory(selection.file, selection.directory, selection.scope)
-    chosen = _changed(inventory.get(selection.backend or inventory.default()), selection)
+    chosen = _chosen(inventory, selection)
     chosen.must_be_trusted()
     default = _made(chosen)
     others = [known for known in inventory.backends.values() if known.name != chosen.name]
@@ -99,6 +99,19 @@ def resolve(selection: Selection) -> ResolvedBackends:
     notice = _notice(default.info, chosen, inventory, forced)
     tools = _tools(inventory, selection, default.info)
     return ResolvedBackends(backends, chosen.name, notice, warnings, forced, tools)
+
+
+def chosen_backend(selection: Selection) -> KnownBackend | None:
+    """The backend that answers by default in a run that is told so; None where there are several, and a run would
+    refuse to choose. Raises `ConfigurationError` and `UsageError`."""
+    inventory = Inventory(selection.file, selection.directory, selection.scope)
+    if selection.backend is None and inventory.chosen is None:
+        return None
+    return _chosen(inventory, selection)
+
+
+def _chosen(inventory: Inventory, selection: Selection) -> KnownBackend:
+    return _changed(inventory.get(selection.backend or inventory.default()), selection)
 
 
 def _tools(inventory: Inventory, selection: Selection, default: BackendInfo) -> Toolbox:

@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.errors import OperationError
-from apxm.lanes.called import CalledFlow, Guest
 from apxm.lanes.lane import Lane
+from apxm.lanes.program_flows import CalledFlow, Guest
 from apxm.operations.types import Value
 from apxm.program.nodes import Operate
 from apxm.program.program import AnyNode, Flow, Kind, Names, NodeName, Plan, PlanNames, Program

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple, NoReturn
 from greenlet import GreenletExit, getcurrent
 from msgspec import Struct
 
+from apxm.effects.libraries import CONTAINERS
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
 from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
-from apxm.lanes.known import CONTAINERS
 from apxm.lanes.workers import worker
 from apxm.runtime.inner_loops import lift, put_back
 

@@ -18,11 +18,11 @@ from apxm.api import INSIDE, ProgramFlow
 from apxm.backends.protocol import BackendInfo
 from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.blocking import watch_lanes
-from apxm.lanes.called import CalledFlow, FlowCall, Guest, called_of, prints
 from apxm.lanes.files import OwnFiles
 from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.places import site_of
+from apxm.lanes.program_flows import CalledFlow, FlowCall, Guest, called_of, prints
 from apxm.lanes.standing_in import standing_in
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value

@@ -10,7 +10,9 @@ from dataclasses import KW_ONLY, dataclass
 from inspect import Parameter, signature
 from time import perf_counter, time
 from typing import Any, cast
+from weakref import WeakSet
 
+from greenlet import getcurrent
 from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
@@ -18,8 +20,7 @@ from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watc
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
-from apxm.lanes.lane import LANE
-from apxm.lanes.passing_on import TRANSPORTS
+from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.lanes.shown import shown
 from apxm.runtime.handlers.table import LoadedProgram
@@ -27,6 +28,15 @@ from apxm.runtime.scheduler import Run
 from apxm.session import Result, Session, milliseconds
 
 logger = logging.getLogger("apxm")
+
+TRANSPORTS: WeakSet[Any] = WeakSet()
+"""Those for SDKs that there are in this process: while there are any, flows may ask whom no configuration names."""
+
+
+def lane_here() -> Lane | None:
+    """The lane that runs this; None in other threads, whatever context they have, and in greenlets of others."""
+    lane = LANE.get()
+    return lane if lane is not None and getcurrent() is lane.greenlet else None
 
 
 @dataclass(eq=False, repr=False)
@@ -74,17 +84,23 @@ def part(main: Callable[[], object], name: str, said: Mapping[str, Any]) -> Resu
     hold, and not what is `said`. Raises what the flow raises; `UsageError` where it asks for another backend."""
     lane, run = LANE.get(), RUN.get()
     assert lane is not None
-    refuse_unknown(said)
-    own = sorted(said.keys() & _BACKENDS)
-    if own and (own != ["backend"] or said["backend"] != run.backends[0].name):
-        raise UsageError(
-            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
-            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
-        )
+    refuse_own(name, said)
     begun = perf_counter()
     trace = run.part(lane, name, main)
     phases = LinkPhases(runtime_ms=milliseconds(perf_counter() - begun))
     return Result(trace, phases, replace(run.backends[0], description=""), run.run_id)
+
+
+def refuse_own(name: str, said: Mapping[str, Any]) -> None:
+    """Raises `UsageError` where the flow `name`, which is part of the run here, is told what no run can be told, or
+    says another backend than that run has: to ignore it would be to pay somebody else."""
+    refuse_unknown(said)
+    own = sorted(said.keys() & _BACKENDS)
+    if own and (own != ["backend"] or said["backend"] != RUN.get().backends[0].name):
+        raise UsageError(
+            f"the flow {name} runs as part of another run, and says `{own[0]}` of its own",
+            hint="say it of the run that this is part of: a command has `--backend`, `--model` and `--config`",
+        )
 
 
 _BACKENDS = {"backend", "backends", "config", "model"}

@@ -1,0 +1,167 @@
+"""What a call is, as far as the text and the names around it say, and what it does to what is there already."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from apxm.effects.libraries import Known
+
+
+class Kind(Enum):
+    LOAD = "reads"
+    BIND = "sets"
+    ADD = "adds to"
+    CHANGE = "changes"
+
+
+class Touch(NamedTuple):
+    """What a call of a function of the user's does to something that outlives it."""
+
+    name: str
+    """A name of its module, one of its parameters, or an attribute, as ``.stats``."""
+    kind: Kind
+    through: str | None = None
+    """The name that the path to an attribute begins with; None where it begins with something else."""
+    late: bool = False
+    """Whether a model may have been called before it, in that call."""
+    whole: bool = False
+    """Whether it reads whatever the name stands for, its attributes included."""
+
+
+class Summary(NamedTuple):
+    """What a call of a function of the user's can do, as far as its text says."""
+
+    touches: tuple[Touch, ...] = ()
+    """In the order in which they happen."""
+    parameters: tuple[str, ...] = ()
+    """The names of its parameters, in order."""
+    plain: frozenset[str] = frozenset()
+    """The parameters that stand for what nobody can change, where nothing is given for them."""
+    draws: bool = False
+    """Whether it draws random numbers."""
+    waits: bool = False
+    """Whether other iterations may go on while it is called."""
+    gives: frozenset[str] | None = frozenset()
+    """The parameters and names of its module that its result may be, or be a part of; None where that is not known."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of its module that it reads, of what can change."""
+        return self._names(Kind.LOAD)
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """Those whose values it sets or changes."""
+        return self._names(Kind.BIND, Kind.ADD, Kind.CHANGE)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The parameters that it may change."""
+        return frozenset(
+            touch.through if touch.through is not None else touch.name
+            for touch in self.touches
+            if touch.kind is not Kind.LOAD and self.parameters and (touch.through or touch.name) in self.parameters
+        )
+
+    def _names(self, *kinds: Kind) -> frozenset[str]:
+        names = {touch.name for touch in self.touches if touch.kind in kinds}
+        return frozenset(name for name in names if not name.startswith(".") and name not in self.parameters)
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a function that is called by a name or a path is."""
+
+    each: bool = False
+    asks: bool = False
+    """Whether it is `ask` or one of its family."""
+    known: Known | None = None
+    summary: Summary | None = None
+    """That of a function of the user's."""
+    found: bool = False
+    """Whether it is known which function that is, if not what it does."""
+    makes: bool = False
+    """Whether it makes something new."""
+    looks_only: bool = False
+    """Whether it is a method that by its name only looks."""
+    read: Summary | None = None
+    """What it does to read it, where it is a property of the user's."""
+    written: Summary | None = None
+    """What it does to set it, where it is a property of the user's."""
+    guessed: bool = False
+    """Whether it is only by its name that a method is taken for one of the user's classes."""
+    is_method: bool = False
+    """Whether the summary's first parameter is what the method is called on."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether random numbers are drawn in it."""
+        return self.known is Known.DRAWS or (self.summary is not None and self.summary.draws)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether other iterations may go on while it is called."""
+        if self.summary is not None:
+            return self.guessed or self.summary.waits
+        return not (
+            self.each or self.looks_only or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST)
+        )
+
+    @property
+    def is_unknown(self) -> bool:
+        return not (self.each or self.asks or self.looks_only or self.known or self.summary)
+
+
+UNKNOWN = Role()
+
+
+class RoleOf(Protocol):
+    """What the names in a function mean."""
+
+    def __call__(self, callee: ast.expr) -> Role:
+        """What an expression that is called means; `UNKNOWN` for what is only known when it runs. For an attribute, its
+        `Role.read` says what reading it does."""
+        ...
+
+    def is_state(self, name: str) -> bool:
+        """Whether a name of the module stands for what can change."""
+        ...
+
+
+MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
+"""Functions that give a new container each time."""
+
+
+def makes(role: Role, callee: ast.expr) -> bool:
+    """Whether a function that only computes gives a new container."""
+    name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
+    return role.makes or name in MAKERS
+
+
+class Unknowing:
+    """A `RoleOf` that knows nothing."""
+
+    def __call__(self, callee: ast.expr) -> Role:
+        del callee
+        return UNKNOWN
+
+    def is_state(self, name: str) -> bool:
+        del name
+        return True
+
+
+def argument_of(call: ast.Call, role: Role, parameter: str) -> ast.expr | None:
+    """What a call gives for a parameter of the function that `role` sums up; None where that is not evident."""
+    assert role.summary is not None
+    given = list(call.args)
+    if role.is_method and isinstance(call.func, ast.Attribute):
+        given.insert(0, call.func.value)
+    for name, argument in zip(role.summary.parameters, given, strict=False):
+        if isinstance(argument, ast.Starred):
+            return argument.value
+        if name == parameter:
+            return argument
+    return next((keyword.value for keyword in call.keywords if keyword.arg in (parameter, None)), None)

@@ -1,0 +1,159 @@
+"""What a body does to what outlives an iteration, in the order in which it happens."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from apxm.effects.closures import Around, Captured
+from apxm.effects.origins import Origins
+from apxm.effects.patterns import root
+from apxm.effects.roles import Kind, RoleOf
+from apxm.effects.scopes import bound_names
+
+
+@dataclass(eq=False)
+class Use:
+    """One place of a body at which a name from around it is used."""
+
+    name: str
+    """Or an attribute, as ``.stats``, of whatever object; or a name of the module of a function that is called, as
+    ``:total``."""
+    kind: Kind
+    node: ast.AST
+    """The name where it is read or bound; the statement that adds to it or changes it."""
+    after_call: bool
+    """Whether a model may have been called before it, in the same iteration."""
+    deferrable: bool = False
+    """Whether it can be done later, as nothing in the body needs it done."""
+    through: str | None = None
+    """The name that the path to an attribute begins with; None where it begins with something else."""
+    whole: bool = False
+    """Whether it reads whatever the name stands for, its attributes included."""
+
+
+class Uses:
+    """The uses of names in a body that were found until now; `StatementUses` finds them."""
+
+    def __init__(
+        self,
+        body: Sequence[ast.stmt],
+        target: ast.expr | None,
+        role_of: RoleOf,
+        around: Around,
+        waits: frozenset[str] = frozenset(),
+    ) -> None:
+        """`waits` are the names of which it is known that their uses wait for a turn. Without a `target` it is the body
+        of a function."""
+        self._role_of = role_of
+        self._around = around
+        self._following: set[str] = set()
+        """Functions of the one around that are being followed: they may call each other."""
+        self._waits = waits
+        self._is_function = target is None
+        self._items = bound_names([target]) if target is not None else set[str]()
+        self.origins = Origins(body, self._items, role_of)
+        self.called: bool = False
+        """Whether a model may have been called at this point, or other iterations may have gone on."""
+        self._in_try = 0
+        self.found: list[Use] = []
+        self.exits: list[ast.stmt] = []
+        """Each `break` and `return` that may come after a call."""
+        self.called_late: list[ast.Call] = []
+        """Each call of anything that may come after one of a model."""
+        self.draws: bool = False
+        """Whether random numbers are drawn."""
+        self.given: list[ast.expr] = []
+        """What is returned."""
+        self._loops = 0
+        self._bound: set[str] = self._items.copy()
+        """What is bound for certain at this point."""
+        self.exposed: set[str] = set()
+        """What is read where it is not bound for certain."""
+
+    @property
+    def bound(self) -> set[str]:
+        """The names that an iteration binds, its item's included."""
+        names = {use.name for use in self.found if use.kind in (Kind.BIND, Kind.ADD)}
+        return {name for name in names if not name.startswith((".", ":"))} | self._items
+
+    @property
+    def changed(self) -> set[str]:
+        """The names that it does more with than read them."""
+        return {use.name for use in self.found if use.kind is not Kind.LOAD}
+
+    def sees_others(self, going_through: set[str]) -> bool:
+        """Whether it changes its item, and looks at what the loop goes through, where other items are."""
+        kinds = {use.kind for use in self.found if use.name in self._items}
+        looks = any(use.name in going_through and use.kind is Kind.LOAD for use in self.found)
+        return Kind.CHANGE in kinds and looks
+
+    def is_mine(self, use: Use) -> bool:
+        """Whether it is of an attribute of what belongs to this iteration."""
+        return use.through is not None and self.origins.is_mine(use.through, self.exposed)
+
+    # --- for those who find them
+
+    def _bind(self, name: str, node: ast.AST) -> None:
+        self._use(name, Kind.BIND, node)
+        self._bound.add(name)
+
+    def _reads(self, names: Iterable[str], node: ast.AST, *, whole: bool = False) -> None:
+        for name in names:
+            if name not in self._bound:
+                self.exposed.add(name)
+            self._use(name, Kind.LOAD, node, whole=whole)
+            self._follow_named(name, node)
+
+    def _follow_named(self, name: str, node: ast.AST) -> None:
+        captured = self._around.captured.get(name)
+        if captured is not None and name not in self._following:
+            self._following.add(name)
+            self._follow(captured, node)
+            self._following.discard(name)
+
+    def _follow(self, captured: Captured, node: ast.AST) -> None:
+        """A function of the one around may be called here."""
+        self._reads(sorted(name for name in captured.reads if not name.startswith(".")), node)
+        for name in captured.binds:
+            self.exposed.add(name)
+            self._use(name, Kind.BIND, node)
+        for name in captured.changes:
+            self._use(name, Kind.CHANGE, node)
+        for name in captured.reads:
+            if name.startswith("."):
+                self._use(name, Kind.LOAD, node)
+
+    def _use(
+        self,
+        name: str,
+        kind: Kind,
+        node: ast.AST,
+        *,
+        deferrable: bool = False,
+        through: str | None = None,
+        whole: bool = False,
+        late: bool = False,
+    ) -> None:
+        """A use is found; `late` says that one of what is called there may have called a model before it."""
+        late, deferrable = self.called or late, deferrable and not self._in_try
+        self.found.append(Use(name, kind, node, late, deferrable, through, whole))
+        if name in self._waits and not deferrable:
+            self.called = True
+        if kind in (Kind.LOAD, Kind.CHANGE) and not name.startswith((".", ":")):
+            for other in {*self.origins.aliases(name), *self._around.same.get(name, ())} - {name}:
+                self.found.append(Use(other, kind, node, late, whole=whole))
+
+    def _through(self, base: ast.expr) -> str | None:
+        """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in
+        other items, too."""
+        name = root(base)
+        return None if name in self._items and not isinstance(base, ast.Name) else name
+
+    def _waiting(self, name: str) -> None:
+        """What belongs to whom nobody knows waits for its turn to be changed."""
+        if (self._is_function and name not in self.origins.fresh) or (
+            name in self._bound and name not in self.origins.fresh
+        ):
+            self.called = True

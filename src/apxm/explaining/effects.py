@@ -1,0 +1,404 @@
+"""What the calls of ours do that were put in where a function was rewritten, as far as the text says;
+`rewriting/touching.py` does it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import FunctionType
+from typing import Protocol
+
+from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
+from apxm.effects.patterns import EVIDENT, root
+from apxm.effects.roles import Kind, Role
+from apxm.effects.rules import Rule
+from apxm.effects.uses import Use
+from apxm.explaining import shape
+from apxm.explaining.callees import Scope, is_ask
+from apxm.explaining.names import Bindings, Made
+from apxm.explaining.rewritten import ours, plain
+from apxm.explaining.shape import Branch, Does, Later, Loop, Place, Placed, Step, Trusted, Wait, Within
+from apxm.lanes.marks import Step as MarkedStep
+from apxm.rewriting.names import Entered
+from apxm.rewriting.nodes import PREFIX
+
+_FUNCTION_FIRST = frozenset({"map", "filter", "reduce"})
+_FILES = frozenset({"open", "write_text", "write_bytes", "read_text", "mkdir", "unlink", "rename", "remove"})
+
+
+class Reading(Protocol):
+    """Where the reading of a function stands."""
+
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def bindings(self) -> Bindings: ...
+    @property
+    def loops(self) -> Sequence[Entered]:
+        """The loops over `each` around, the outermost first."""
+        ...
+
+    def place(self, node: ast.AST) -> Place: ...
+    def expression(self, node: ast.expr) -> Sequence[Step]: ...
+    def is_made(self, name: str) -> bool:
+        """Whether a name is that of a function that is made here, or around."""
+        ...
+
+    def called(self, callee: ast.expr) -> FunctionType | None:
+        """The function of the user's that is called, as far as the text says which."""
+        ...
+
+    def is_read(self, function: FunctionType) -> bool:
+        """Whether a function is read, too, or is being read."""
+        ...
+
+    def hides(self, function: FunctionType) -> bool:
+        """Whether a function does something that the text does not show."""
+        ...
+
+
+class Effects:
+    """Those of one function."""
+
+    def __init__(self, reader: Reading) -> None:
+        self._reader = reader
+
+    # --- names
+
+    def turn(self, call: ast.Call, thing: ast.expr | None) -> Iterator[Step]:
+        """``_apxm_turn``, in front of `thing`, and ``_apxm_turn_of``."""
+        levels = _levels(call)
+        if levels == 0:
+            return
+        line = call.lineno
+        given = None if thing is None else plain(thing)
+        name = given.id if isinstance(given, ast.Name) else None
+        for loop in reversed(self._reader.loops):
+            names = {name for name, rule in loop.loop.rules.items() if rule is Rule.TURN and name[0] not in ".:"}
+            uses = [use for use in loop.uses.found if _plain_name(use.name) in names]
+            here = [use for use in uses if _line(use) == line]
+            of_name = [use for use in uses if _plain_name(use.name) == name] or here
+            if of_name:
+                why, seen = self._why(of_name, line)
+                yield Wait(self._reader.place(call), why, levels, seen)
+                return
+        yield Wait(self._reader.place(call), *self._of_captured(name, levels))
+
+    def _of_captured(self, name: str | None, levels: int | None) -> tuple[str, int | None, bool]:
+        """A function that is made around the loop, and that uses names which wait."""
+        if name is None:
+            return "it sets a name that outlives the function", levels, True
+        return f"`{name}` uses names that iterations change in their order", levels, True
+
+    def _why(self, uses: Sequence[Use], line: int) -> tuple[str, bool]:
+        changes = [use for use in uses if use.kind is not Kind.LOAD]
+        name = _plain_name(uses[0].name)
+        unseen = [use for use in changes if not self._is_seen(use)]
+        here = [use for use in uses if _line(use) == line]
+        own = next((use for use in here if use.kind is not Kind.LOAD), None)
+        other = next((use for use in (*unseen, *changes) if _line(use) != line), None)
+        if own is not None:
+            reads = next((use for use in uses if use.kind is Kind.LOAD and _line(use) != line), None)
+            more = f", which line {_line(reads)} reads" if reads is not None else ""
+            return f"{self._subject(own)} {self._doing(own)} `{name}`{more}", not unseen
+        if other is None:
+            return f"it reads `{name}`, which iterations change", not unseen
+        return f"it reads `{name}`, which line {_line(other)} {self._doing(other)}", not unseen
+
+    def _subject(self, use: Use) -> str:
+        """What does it."""
+        return f"`{_shown(plain(use.node.func))}`" if isinstance(use.node, ast.Call) else "it"
+
+    def _doing(self, use: Use) -> str:
+        return use.kind.value if self._is_seen(use) else "may change"
+
+    def _is_seen(self, use: Use) -> bool:
+        """Whether the text says that it is changed, and how."""
+        node = use.node
+        if use.kind is not Kind.CHANGE or not isinstance(node, ast.Call):
+            return True
+        callee = plain(node.func)
+        role = self._reader.scope.role_of(callee)
+        function = self._reader.called(callee)
+        if function is None:
+            return not role.is_unknown
+        return self._reader.scope.is_run_as_written(callee) and not self._reader.hides(function)
+
+    def later(self, call: ast.Call) -> Iterator[Step]:
+        """``_apxm_later`` and its kin."""
+        place = self._reader.place(call)
+        match ours(call), call.args:
+            case "later", [_, ast.Name(id=setter), *_]:
+                name = setter.removeprefix(PREFIX).partition("_")[2].rpartition("_")[0]
+                is_last = setter.startswith(f"{PREFIX}set_")
+                why = "is read behind the loop, where the last iteration's counts" if is_last else "is added to"
+                yield Later(place, f"`{name}` {why}")
+            case "later_call", [_, method, *_]:
+                yield Later(place, f"`{ast.unparse(plain(method))}` only adds to it")
+            case _:
+                pass
+
+    def placed(self, call: ast.Call) -> Iterator[Step]:
+        """What is done to attributes, and to names of modules."""
+        match ours(call), call.args:
+            case "reading", [thing, *places]:
+                for place in places:
+                    yield from self._of_place(call, place, Does.READS, thing)
+            case "reads", [place]:
+                yield from self._of_place(call, place, Does.READS, None)
+            case "setting", [place, *_]:
+                yield from self._of_place(call, place, Does.SETS, None)
+            case "adding", [place, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, None)
+            case "set_attribute" | "set_item", [place, _, _, thing, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, thing)
+            case "add_to_item", [place, container, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, container)
+            case "count", [place, _, _, _, counts, *_]:
+                yield from self._of_place(call, place, Does.CHANGES, counts)
+            case "call_of", [place, ast.Attribute(value=thing, attr=method), *_]:
+                yield from self._of_place(call, place, Does.CHANGES, thing, adds=method in ONLY_ADDS)
+            case _:
+                pass
+
+    def _of_place(
+        self, call: ast.Call, place: ast.expr, does: Does, thing: ast.expr | None, *, adds: bool = True
+    ) -> Iterator[Step]:
+        assert isinstance(place, ast.Constant)
+        if not isinstance(place.value, str):  # so many loops around: it is only added to
+            shown = "it" if thing is None else f"`{_shown(plain(thing))}`"
+            yield Later(self._reader.place(call), f"{shown} is only added to")
+            return
+        name = place.value
+        found = Placed(self._reader.place(call), name, does, adds)
+        if thing is None or name.startswith(":"):
+            yield found
+            return
+        thing = plain(thing)
+        if self._is_own(thing):
+            return
+        if self._is_mine(thing):
+            if does is not Does.READS:
+                yield Trusted(found.place, self._promised(thing))
+            return
+        yield replace(found, about=self._parameter(thing))
+
+    def _promised(self, thing: ast.expr) -> str:
+        return f"it changes `{ast.unparse(thing)}`, of which others may have a part"
+
+    def _is_mine(self, thing: ast.expr) -> bool:
+        """Whether something is the item of the iteration, or a part of it."""
+        name, loops = root(thing), self._reader.loops
+        return name is not None and bool(loops) and loops[-1].uses.origins.is_mine(name, loops[-1].uses.exposed)
+
+    def _parameter(self, thing: ast.expr | None) -> str | None:
+        """The parameter of a function that something is, or is a part of: whose it is its caller knows."""
+        name = root(thing) if thing is not None else None
+        is_one = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
+        return name if is_one else None
+
+    def rules(self, entered: Entered) -> dict[str, shape.Rule]:
+        """What holds in a loop for attributes, and for names of modules."""
+        found: dict[str, shape.Rule] = {}
+        for name, rule in entered.loop.rules.items():
+            if name.startswith((".", ":")):
+                uses = [use for use in entered.uses.found if _plain_name(use.name) == _plain_name(name)]
+                through = {use.through for use in uses}
+                wholes = (use for use in entered.uses.found if use.name in through and use.kind is Kind.CHANGE)
+                changes = [*(use for use in uses if use.kind is not Kind.LOAD), *wholes]
+                found[name] = shape.Rule(
+                    rule.value,
+                    tuple(map(_line, changes)),
+                    tuple(_line(use) for use in uses if use.kind is Kind.LOAD),
+                    all(map(self._is_seen, changes)),
+                )
+        return found
+
+    # --- objects
+
+    def touch(self, call: ast.Call) -> Iterator[Step]:
+        thing = plain(call.args[0])
+        if self._is_mine(thing):
+            yield Trusted(self._reader.place(call), self._promised(thing))
+        elif not self._is_own(thing):
+            name = root(thing)
+            bindings = self._reader.bindings
+            if name is not None and not bindings.binds(name) and name not in bindings.parameters:
+                yield self._wait(call, f"it changes `{ast.unparse(thing)}`", None, True)
+                return
+            yield self._wait(call, self._promised(thing), thing, None)
+
+    def iterate(self, call: ast.Call) -> Iterator[Step]:
+        items = plain(call.args[0])
+        name = root(items)
+        if name is None or not isinstance(items, ast.Name):
+            return
+        made = self._reader.bindings.made(name)
+        if made is Made.ITERATOR and not self._is_iterations(name):
+            yield self._wait(call, f"`{name}` can be gone through only once, and all iterations share it", items, True)
+
+    def manage(self, call: ast.Call) -> Iterator[Step]:
+        manager = plain(call.args[0])
+        if not isinstance(manager, ast.Call) and not self._is_own(manager):
+            yield self._wait(call, f"what `with {ast.unparse(manager)}` does is not known", manager, None)
+
+    def _is_own(self, thing: ast.expr) -> bool:
+        """Whether something was made in the iteration itself."""
+        match thing:
+            case ast.Name(id=name):
+                made = self._reader.bindings.made(name)
+                return made in (Made.CONTAINER, Made.OBJECT, Made.VALUE) and self._is_iterations(name)
+            case _:
+                return root(thing) is None and not isinstance(thing, ast.Call)
+
+    def _is_iterations(self, name: str) -> bool:
+        loops = self._reader.loops
+        return name in loops[-1].loop.own if loops else self._reader.bindings.binds(name)
+
+    def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
+        """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
+        depends on nothing else."""
+        return Wait(self._reader.place(node), why, None, bool(seen), self._parameter(about))
+
+    # --- functions
+
+    def call(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
+        """A call of anything but a model."""
+        if ours(call.func) == "call":
+            yield from self._met(call, callee, role)
+        elif isinstance(callee, ast.Name) and callee.id == "print":
+            yield Later(self._reader.place(call), "it is printed")
+
+    def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
+        written = _shown(callee)
+        match role.known:
+            case Known.NOTHING | Known.ITS_OWN | Known.ASKS:
+                return
+            case Known.DRAWS:
+                draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
+                yield from self.seen_from([draws], {})
+                return
+            case Known.ITS_FIRST:
+                if call.args and not self._is_own(first := plain(call.args[0])):
+                    yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
+                return
+            case Known.CALLS_BACK:
+                yield from self._given(call, written)
+                return
+            case None:
+                pass
+        if role.summary is not None:
+            if isinstance(marked := self._reader.scope.found(callee), MarkedStep) and marked.effect:
+                yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)
+            return
+        if self._is_followed(callee) or self._is_harmless(callee):
+            return
+        about = callee.value if isinstance(callee, ast.Attribute) and callee.attr in EVIDENT else None
+        if about is not None and self._is_mine(about):
+            yield Trusted(self._reader.place(call), self._promised(about))
+            return
+        if about is not None:
+            why = f"`{written}` changes `{_shown(about)}`"
+        elif written.rpartition(".")[2] in _FILES:
+            why = f"`{written}` reads or writes a file"
+        else:
+            why = f"nothing is known of `{written}`"
+        name = root(about) if about is not None else None
+        seen = name is not None and not self._reader.bindings.binds(name)
+        yield self._wait(call, why, about, seen)
+
+    def _given(self, call: ast.Call, written: str) -> Iterator[Step]:
+        """What is called back by a function such as `sorted`."""
+        keys = [keyword.value for keyword in call.keywords if keyword.arg == "key"]
+        for argument in keys or (call.args[:1] if written.rpartition(".")[2] in _FUNCTION_FIRST else ()):
+            if isinstance(argument, ast.Lambda):
+                yield from self._reader.expression(argument.body)
+                continue
+            given = plain(argument)
+            role = self._reader.scope.role_of(given)
+            known = role.known is not None or role.summary is not None or role.looks_only or is_ask(role)
+            if not known and not self._is_followed(given):
+                yield self._wait(call, f"nothing is known of `{_shown(given)}`, which `{written}` calls", None, None)
+
+    def _is_followed(self, callee: ast.expr) -> bool:
+        """Whether what is called is read, too."""
+        reader = self._reader
+        if isinstance(callee, ast.Name) and reader.is_made(callee.id):
+            return True
+        function = reader.called(callee)
+        return function is not None and reader.scope.is_run_as_written(callee) and reader.is_read(function)
+
+    def _is_harmless(self, callee: ast.expr) -> bool:
+        """Whether a method looks only, or changes what the iteration itself made."""
+        if not isinstance(callee, ast.Attribute):
+            return False
+        if callee.attr in TEXT_METHODS and callee.attr not in EVIDENT:
+            return True
+        if not isinstance(callee.value, ast.Name):
+            return root(callee.value) is None and callee.attr in EVIDENT
+        name = callee.value.id
+        made = self._reader.bindings.made(name)
+        if made is Made.VALUE:
+            return True
+        if self._has_turn_already(name):
+            return True
+        return made is Made.CONTAINER and self._is_iterations(name)
+
+    def _has_turn_already(self, name: str) -> bool:
+        """Whether a name waits for its turn where it is read, so that what is done with it comes then."""
+        return any(loop.loop.rules.get(name) is Rule.TURN and name not in loop.loop.own for loop in self._reader.loops)
+
+    # --- for who calls the function
+
+    def seen_from(self, steps: Sequence[Step], bound: Mapping[str, ast.expr]) -> list[Step]:
+        """The steps of a function, for the one that calls it and gives it `bound`; without what does not concern it."""
+        found = (self._seen_from(step, bound) for step in steps)
+        return [step for step in found if step is not None]
+
+    def _seen_from(self, step: Step, bound: Mapping[str, ast.expr]) -> Step | None:
+        match step:
+            case Branch(ways=ways):
+                return Branch(tuple(self.seen_from(way, bound) for way in ways))
+            case Loop() | Within():
+                return replace(step, body=self.seen_from(step.body, bound))
+            case Wait(draws=True):
+                loops = self._reader.loops
+                late = any(loop.loop.draws_late for loop in loops)
+                return step if late or not loops else None
+            case Wait(about=str(about)) | Placed(about=str(about)) | Trusted(about=str(about)):
+                return self._about(step, bound.get(about))
+            case _:
+                return step
+
+    def _about(self, step: Wait | Placed | Trusted, given: ast.expr | None) -> Step | None:
+        if given is None:
+            return replace(step, about=None)
+        if self._is_own(given):
+            return None
+        name = root(given)
+        if name is not None and self._has_turn_already(name):
+            return None
+        if self._is_mine(given):
+            reads = isinstance(step, Placed) and step.does is Does.READS
+            return None if reads else Trusted(step.place, self._promised(given))
+        return replace(step, about=self._parameter(given))
+
+
+def _levels(call: ast.Call) -> int | None:
+    first = call.args[0]
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, int) else None
+
+
+def _plain_name(name: str) -> str:
+    """The name of which something is said, whether it is known as one of a function or of its module."""
+    return name.strip(":=")
+
+
+def _line(use: Use) -> int:
+    return getattr(use.node, "lineno", 0)
+
+
+def _shown(callee: ast.expr) -> str:
+    text = " ".join(ast.unparse(callee).split())
+    return text if len(text) <= 60 else f"…{text[-60:]}"

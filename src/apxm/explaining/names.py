@@ -1,0 +1,105 @@
+"""What the names of a function, or of an iteration, stand for: something that was made there, or anything."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from enum import Enum, auto
+
+from apxm.effects.libraries import Known
+from apxm.effects.roles import MAKERS
+from apxm.effects.scopes import own_nodes
+from apxm.explaining.callees import Scope, is_ask
+from apxm.explaining.rewritten import plain
+from apxm.rewriting.nodes import PREFIX
+
+_DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
+_ITERATORS = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "reader", "DictReader"})
+"""Functions that give what can be gone through only once."""
+
+
+def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    """What belongs to a function, the iterations of its loops included."""
+    for part in own_nodes(*body):
+        yield part
+        if isinstance(part, ast.FunctionDef) and part.name.startswith(f"{PREFIX}body_"):
+            yield from _nodes(part.body)
+
+
+class Made(Enum):
+    CONTAINER = auto()
+    OBJECT = auto()
+    """One of a class of the user's."""
+    VALUE = auto()
+    """Text or a number, which nobody can change."""
+    ITERATOR = auto()
+    UNKNOWN = auto()
+
+
+class Bindings:
+    """By what a function binds its names."""
+
+    def __init__(self, body: Sequence[ast.stmt], parameters: set[str], scope: Scope) -> None:
+        self.parameters = parameters
+        self._scope = scope
+        self._values: dict[str, list[ast.expr | None]] = {}
+        inside_assignments: set[int] = set()
+        for part in _nodes(body):
+            match part:
+                case ast.Assign(targets=targets, value=value):
+                    for target in targets:
+                        if isinstance(target, ast.Name):
+                            inside_assignments.add(id(target))
+                            self._values.setdefault(target.id, []).append(value)
+                case ast.AugAssign(target=ast.Name() as target):
+                    inside_assignments.add(id(target))
+                case ast.Name(id=name, ctx=ast.Store()) if id(part) not in inside_assignments:
+                    self._values.setdefault(name, []).append(None)
+                case _:
+                    pass
+
+    def binds(self, name: str) -> bool:
+        return name in self._values
+
+    def made(self, name: str) -> Made:
+        """What a name stands for, wherever it is bound."""
+        values = self._values.get(name)
+        if values is None or name in self.parameters:
+            return Made.UNKNOWN
+        kinds = {Made.UNKNOWN if value is None else self._kind(plain(value)) for value in values}
+        return kinds.pop() if len(kinds) == 1 else Made.UNKNOWN
+
+    def is_answer(self, name: str) -> bool:
+        """Whether a name is bound to what a model answered."""
+        return any(
+            isinstance(each, ast.Call) and is_ask(self._scope.role_of(each.func))
+            for each in (plain(value) for value in self._values.get(name, ()) if value is not None)
+        )
+
+    def _kind(self, value: ast.expr) -> Made:
+        match value:
+            case ast.GeneratorExp():
+                return Made.ITERATOR
+            case ast.Call(func=func):
+                return self._called(func, value)
+            case _ if isinstance(value, _DISPLAYS):
+                return Made.CONTAINER
+            case ast.Constant() | ast.JoinedStr() | ast.Compare() | ast.BinOp():
+                return Made.VALUE if isinstance(value, ast.Constant | ast.JoinedStr | ast.Compare) else Made.UNKNOWN
+            case _:
+                return Made.UNKNOWN
+
+    def _called(self, func: ast.expr, call: ast.Call) -> Made:
+        role = self._scope.role_of(func)
+        name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+        if role.asks:
+            return Made.UNKNOWN if any(keyword.arg == "schema" for keyword in call.keywords) else Made.VALUE
+        if role.known is Known.ASKS:
+            return Made.OBJECT
+        if self._scope.class_of(call) is not None:
+            return Made.OBJECT
+        if role.makes:
+            return Made.CONTAINER
+        if name in MAKERS and (role.looks_only or role.known is not None):
+            return Made.CONTAINER
+        return Made.ITERATOR if name in _ITERATORS and not role.summary else Made.UNKNOWN

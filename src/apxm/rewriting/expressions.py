@@ -1,0 +1,184 @@
+"""Expressions as lanes evaluate them: calls, names, and what makes something new."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any, cast
+
+from apxm.effects.closures import Captured
+from apxm.effects.libraries import Known
+from apxm.effects.patterns import root
+from apxm.effects.roles import makes
+from apxm.effects.rules import Rule
+from apxm.rewriting.names import Names
+from apxm.rewriting.nodes import PREFIX, RefusedError, at, load, one_argument
+
+
+class Expressions(Names):
+    """Rewrites expressions, and what is assigned to."""
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        role = self._role_of(node.func)
+        if self._loops and isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
+            first = self._functions[-1].first
+            if first is not None:
+                node.args = [load("__class__"), load(first)]
+                return at(node, node)
+        shared = root(node.args[0]) if node.args else None
+        if (
+            role.known is Known.ITS_FIRST
+            and shared is not None
+            and self._is_outer(shared)
+            and self._rule(shared) is Rule.FREE
+        ):
+            node.args = [self.visit(each) for each in node.args]
+            node.keywords = [self.visit(each) for each in node.keywords]
+            return node
+        node.args = [self.visit(each) for each in node.args]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        func = self._called(node.func)
+        if isinstance(node.func, ast.Name) and node.func.id == "print":
+            for keyword in node.keywords:
+                if keyword.arg == "file":
+                    keyword.value = at(self._ours("touch", keyword.value), keyword.value)
+        # A container that is made belongs to who made it: that is seen to where it is called.
+        plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
+        if not plain:
+            node.func = at(self._ours("call", func), node.func)
+        return node
+
+    def _called(self, func: ast.expr) -> ast.expr:
+        """What finds a function that is called: that an object has a method of that name does not change."""
+        if not isinstance(func, ast.Attribute):
+            return self.visit(func)
+        func.value = self.visit(func.value)
+        func.attr = self._name(func.attr)
+        return func
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        read = self._role_of(node).read
+        node = cast(ast.Attribute, self._called(node))
+        if isinstance(node.ctx, ast.Load):
+            others = {touch.name for touch in read.touches if touch.name.startswith((".", ":"))} if read else ()
+            places = [ast.Constant(place) for place in (f".{node.attr}", *sorted(others))]
+            node.value = at(self._ours("reading", node.value, *places), node.value)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        name = node.id
+        if name.startswith(PREFIX):
+            return node
+        node.id = self._name(name)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        rule = self._rule(name)
+        if rule is Rule.CARRIED:
+            self._refuse_carried(name, node)
+        if self._is_of_module(name) and self._role_of.is_state(name):
+            return at(ast.BoolOp(ast.Or(), [self._ours("reads", ast.Constant(f":{name}")), node]), node)
+        captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
+        if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
+            return self._behind_turn(ast.Constant(None), node)
+        return self._behind_turn(self._levels(name), node) if rule is Rule.TURN else node
+
+    def _behind_turn(self, levels: ast.expr, node: ast.expr) -> ast.expr:
+        """An expression that is evaluated once it is the turn, and not before."""
+        return at(ast.BoolOp(ast.Or(), [self._ours("turn", levels), node]), node)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
+        name = node.target.id
+        self._refuse_carried(name, node)
+        node.value = self.visit(node.value)
+        if self._rule(name) is Rule.TURN:
+            node.value = self._ours("turn_of", self._levels(name), node.value)
+        if self._loops and name in self._loops[-1].stored:
+            return at(self._ours("later", self._levels(name, stored=True), self._setter(name), node), node)
+        return at(node, node)
+
+    def visit_List(self, node: ast.List) -> Any:
+        return self._made(node) if isinstance(node.ctx, ast.Load) else self.generic_visit(node)
+
+    def visit_Set(self, node: ast.Set) -> Any:
+        return self._made(node)
+
+    def visit_Dict(self, node: ast.Dict) -> Any:
+        return self._made(node)
+
+    def _made(self, node: ast.expr) -> ast.expr:
+        self.generic_visit(node)
+        return at(self._ours("own", node), node)
+
+    def visit_ListComp(self, node: ast.ListComp) -> Any:
+        return self._comprehension(node, None)
+
+    def visit_SetComp(self, node: ast.SetComp) -> Any:
+        return self._comprehension(node, "set")
+
+    def visit_DictComp(self, node: ast.DictComp) -> Any:
+        return self._comprehension(node, "dict")
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> Any:
+        return self._comprehension(node, "iter")
+
+    def _comprehension(self, node: Any, made: str | None) -> Any:
+        first: ast.comprehension = node.generators[0]
+        promised = self._promised(first.iter) if isinstance(first.iter, ast.Call) else None
+        if promised is None:
+            self.generic_visit(node)
+            return node if made == "iter" else at(self._ours("own", node), node)
+        items = self.visit_Call(promised)
+        first.iter = at(ast.Tuple([load(f"{PREFIX}item")], ast.Load()), first.iter)
+        element = ast.Tuple([node.key, node.value], ast.Load()) if isinstance(node, ast.DictComp) else node.elt
+        inner = at(ast.ListComp(element, node.generators), node)
+        _, loop = self._enter(inner, [ast.Expr(inner)], first.target)
+        inner.elt = self.visit(inner.elt)
+        for generator in inner.generators:
+            generator.ifs = [self.visit(each) for each in generator.ifs]
+            if generator is not first:
+                generator.iter = self.visit(generator.iter)
+        self._loops.pop()
+        body = ast.Lambda(one_argument(), inner)
+        gathered = self._ours("gather", items, body, ast.Constant(loop.draws_late), loop.told)
+        if made is not None:
+            gathered = self._ours(f"made_{made}", gathered)
+        return at(gathered, node)
+
+    def visit_Yield(self, node: ast.Yield) -> Any:
+        if self._loops:
+            raise RefusedError(
+                "an iteration of an `each` yields for the function around it", node, "collect the items in a list"
+            )
+        return self.generic_visit(node)
+
+    def visit_YieldFrom(self, node: ast.YieldFrom) -> Any:
+        if self._loops:
+            raise RefusedError(
+                "an iteration of an `each` yields for the function around it", node, "collect the items in a list"
+            )
+        return self.generic_visit(node)
+
+    def _target(self, target: ast.expr) -> ast.expr:
+        """What is assigned to, once it may be."""
+        match target:
+            case ast.Name(id=name):
+                self._refuse_carried(name, target)
+                return at(ast.Name(self._name(name), target.ctx), target)
+            case ast.Attribute(value=value):
+                target.attr = self._name(target.attr)
+                target.value = self._changed(value)
+            case ast.Subscript(value=value):
+                target.value = self._changed(value)
+                target.slice = self.visit(target.slice)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                target.elts = [self._target(part) for part in parts]
+            case ast.Starred(value=value):
+                target.value = self._target(value)
+            case _:
+                pass
+        return target
+
+    def _changed(self, value: ast.expr) -> ast.expr:
+        name = root(value)
+        if name is not None and self._is_outer(name):
+            return self.visit(value)  # its name says when
+        return at(self._ours("touch", self.visit(value)), value)

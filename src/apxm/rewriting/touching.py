@@ -1,0 +1,343 @@
+"""What rewritten code calls, where it may do something to what outlives an iteration.
+
+Outside of a lane of an `each` all of it is what the user wrote: nothing waits for a turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any, TypeVar, cast
+
+from apxm.effects.libraries import CONTAINERS, ONLY_ADDS, Known, known, only_keeps
+from apxm.effects.methods import runs_in_lanes
+from apxm.effects.roles import MAKERS
+from apxm.effects.users import is_users_class
+from apxm.lanes.lane import LANE, Lane
+from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
+
+T = TypeVar("T")
+Function = Callable[..., Any]
+
+
+Where = str | int | None
+"""A place that a run has a rule for; or how many loops around belongs what is only added to, None if nobody knows."""
+
+
+class Touching:
+    """The functions, for code whose own functions are replaced by what `twin` gives for them."""
+
+    def __init__(self, twin: Callable[[Function], Function | None]) -> None:
+        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source."""
+        self._twin = twin
+
+    def call(self, function: Function) -> Function:
+        """What is called instead of a function: it, or what waits for its turn first."""
+        twin = self._twin(function)
+        if twin is not None:
+            return twin
+        if function is SLEEP:
+            return time.sleep  # what stands in for it, also where it was imported by its name
+        lane = LANE.get()
+        if lane is None or lane.loop is None:
+            return function
+        if isinstance(function, type) and is_users_class(function):
+            return self._constructing(lane, function)
+        match known(function):
+            case Known.NOTHING:
+                return _owning(lane, function)
+            case Known.ITS_OWN:
+                owner: object = getattr(function, "__self__", None)
+                return function if lane.owns(owner) else _at_turn(lane, function)
+            case Known.ITS_FIRST:
+                return _changing_first(lane, function)
+            case Known.DRAWS:
+                return function if lane.may_draw else _at_turn(lane, function)
+            case Known.ASKS:
+                return _owning(lane, function, whatever=True)
+            case Known.CALLS_BACK:
+                return self._calling_back(function)
+            case None:
+                return _at_turn(lane, function)
+
+    def _constructing(self, lane: Lane, made: type) -> Function:
+        """What makes an object of a class of the user's, which is the lane's own."""
+        initialize: Any = made.__init__
+        plain = type(made) is type and made.__new__ is object.__new__
+        twin = self._twin(initialize) if plain and isinstance(initialize, FunctionType) else None
+        if twin is None and not only_keeps(made):
+            return _at_turn(lane, made)
+
+        def constructing(*arguments: Any, **named: Any) -> Any:
+            found: Any
+            if twin is None:
+                found = made(*arguments, **named)
+                lane.own(found)
+            else:
+                found = cast(Any, made).__new__(made)
+                lane.own(found)
+                twin(found, *arguments, **named)
+            return found
+
+        return constructing
+
+    def manage(self, manager: Any) -> Any:
+        """A context manager whose methods are called as lanes call them."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None or runs_in_lanes(manager):
+            return manager
+        return _Managed(self, manager)
+
+    def call_free(self, function: Function) -> Function:
+        """As `call`, where nothing comes between a change of a container and that of the next iteration."""
+        return function if known(function) is Known.ITS_OWN else self.call(function)
+
+    def _calling_back(self, function: Function) -> Function:
+        def calling(*arguments: Any, **named: Any) -> Any:
+            given = [self._given(argument) for argument in arguments]
+            return function(*given, **{name: self._given(argument) for name, argument in named.items()})
+
+        return calling
+
+    def _given(self, argument: Any) -> Any:
+        return self.call(argument) if callable(argument) and not isinstance(argument, type) else argument
+
+    def touch(self, thing: T) -> T:
+        """`thing`, at a time when it may be changed."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None or isinstance(thing, LaneOutput | LaneErrors):
+            return thing  # both see to the order themselves
+        if not lane.owns(thing):
+            lane.take_turn(lane.owner_of(thing))
+        return thing
+
+    def iterate(self, items: T) -> T:
+        """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
+        return self.touch(items) if hasattr(items, "__next__") else items
+
+    def own(self, made: T) -> T:
+        """What has just been made."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            lane.own(made)
+        return made
+
+    def turn(self, levels: int | None) -> None:
+        """Waits until what belongs to the function around so many loops may be changed; None is everything."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            lane.take_turn(_around(lane, levels))
+
+    def turn_of(self, levels: int | None, thing: T) -> T:
+        """`thing`, at the turn for what is `levels` loops around."""
+        self.turn(levels)
+        return thing
+
+    def later(self, levels: int | None, function: Function, value: T) -> T:
+        """Calls `function` with `value` at the turn, and gives `value` at once."""
+        lane = LANE.get()
+        if lane is None:
+            function(value)
+        else:
+            lane.later(_around(lane, levels), function, value)
+        return value
+
+    def later_call(self, levels: int | None, function: Function, *arguments: Any, **named: Any) -> None:
+        """Calls a method that only adds to what it belongs to, at the turn."""
+        lane = LANE.get()
+        owner = getattr(function, "__self__", None)
+        if (
+            lane is not None
+            and lane.loop is not None
+            and known(function) is Known.ITS_OWN
+            and function.__name__ in ONLY_ADDS
+        ):
+            lane.later(
+                lane.owner_of(owner) or _around(lane, levels),
+                partial(function, **named) if named else function,
+                *arguments,
+            )
+        else:
+            self.call(function)(*arguments, **named)
+
+    # --- what a run has rules for: attributes, as ``.stats``, and names of modules, as ``:total`` --------------------
+
+    def reading(self, thing: T, *places: str) -> T:
+        """`thing`, of which an attribute is read, at a time when that is what it would be line by line."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None:
+            for place in places:
+                if lane.waits_to_read(place):
+                    owner = lane.owner_of(thing)
+                    if lane.waits_to_read(place, owner):
+                        lane.take_turn(owner)
+        return thing
+
+    def reads(self, place: str) -> None:
+        """As `reading`, for a name of the module."""
+        lane = LANE.get()
+        if lane is not None and lane.waits_to_read(place):
+            lane.take_turn()
+
+    def setting(self, place: str, value: T) -> T:
+        """`value`, once a name of the module may be set to it."""
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and lane.rule(place) != "free":
+            lane.take_turn()
+        return value
+
+    def adding(self, place: str, add: Function, value: Any) -> None:
+        """Adds to a name of the module."""
+        self._changing(place, None, partial(add, value))
+
+    def set_attribute(self, place: str, change: Function | None, value: Any, thing: Any, name: str) -> None:
+        """``thing.name = value``, or ``thing.name += value`` where there is a `change`."""
+
+        def done() -> None:
+            setattr(thing, name, value if change is None else change(getattr(thing, name), value))
+
+        self._changing(place, thing, done)
+
+    def set_item(self, where: Where, change: Function | None, value: Any, container: Any, *keys: Any) -> None:
+        """``container[key] = value``, or ``container[key] += value`` where there is a `change`; the keys before the
+        last one lead to what has that item."""
+
+        def done() -> None:
+            holder = _item(container, keys[:-1])
+            holder[keys[-1]] = value if change is None else change(holder[keys[-1]], value)
+
+        self._changing(where, container, done, known=type(container) in CONTAINERS)
+
+    def add_to_item(
+        self, where: Where, container: Any, keys: tuple[Any, ...], default: Any, name: str, *arguments: Any
+    ) -> None:
+        """``container[key].append(value)``, or with ``container.setdefault(key, default)``; without a default that is
+        the class `NameError`."""
+
+        def done() -> None:
+            holder = _item(container, keys[:-1])
+            item = holder[keys[-1]] if default is NameError else holder.setdefault(keys[-1], default)
+            self.call(getattr(item, name))(*arguments)
+
+        self._changing(where, container, done, known=type(container) in CONTAINERS)
+
+    def call_of(self, place: str, function: Function, *arguments: Any, **named: Any) -> None:
+        """Calls a method that by its name changes what it belongs to."""
+        if known(function) is not Known.ITS_OWN:
+            self.call(function)(*arguments, **named)
+            return
+        changed: object = getattr(function, "__self__", None)
+        adds = function.__name__ in ONLY_ADDS
+        self._changing(place, changed, partial(function, *arguments, **named), known=adds)
+
+    def _changing(self, where: Where, thing: object, change: Callable[[], object], *, known: bool = True) -> None:
+        """Makes a change: at once, where `thing` is the lane's own, or none of the others sees a difference; else at
+        the turn, for which it waits unless it is `known` that nobody needs it done."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None or (thing is not None and lane.owns(thing)):
+            change()
+            return
+        owner = None if thing is None else lane.owner_of(thing)
+        rule = lane.rule(where, owner) if isinstance(where, str) else "later"
+        if rule == "later" and known:
+            lane.later(owner or (None if isinstance(where, str) else _around(lane, where)), change)
+            return
+        if rule != "free":
+            lane.take_turn(owner)
+        change()
+
+    def count(self, where: Where, change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
+        """``counts[key] = counts.get(key, default) + value``, or by another operator."""
+
+        def done() -> None:
+            counts[key] = change(counts.get(key, default), value)
+
+        self._changing(where, counts, done, known=type(counts) in CONTAINERS)
+
+
+def _item(container: Any, keys: tuple[Any, ...]) -> Any:
+    for key in keys:
+        container = container[key]
+    return container
+
+
+class _Managed:
+    """A context manager in a lane."""
+
+    def __init__(self, touching: Touching, manager: Any) -> None:
+        self._touching = touching
+        self._manager = manager
+
+    def __enter__(self) -> Any:
+        return self._touching.call(_method(self._manager, "__enter__"))()
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self._touching.call(_method(self._manager, "__exit__"))(*raised)
+
+
+def _method(thing: object, name: str) -> Function:
+    """A special method of an object, as Python finds it: by its class."""
+    return MethodType(getattr(type(thing), name), thing)
+
+
+def _around(lane: Lane, levels: int | None) -> Lane | None:
+    """The lane so many loops around; None where it is not known how many."""
+    if levels is None:
+        return None
+    found: Lane = lane
+    for _ in range(levels):
+        if found.loop is None:
+            return None
+        found = found.loop.opener
+    return None if found.loop is None else found
+
+
+_OF_FRAMES = (globals, locals, vars, dir, eval, exec)
+"""Functions that look at who calls them."""
+
+
+def _at_turn(lane: Lane, function: Function) -> Function:
+    if any(function is each for each in _OF_FRAMES):
+        lane.take_turn()
+        return function
+    if lane.has_turn and not lane.effects:
+        return function
+
+    def at_turn(*arguments: Any, **named: Any) -> Any:
+        lane.take_turn(lane.owner_of(getattr(function, "__self__", None)))
+        return function(*arguments, **named)
+
+    return at_turn
+
+
+def _changing_first(lane: Lane, function: Function) -> Function:
+    def changing(first: Any, *arguments: Any, **named: Any) -> Any:
+        if not lane.owns(first):
+            lane.take_turn(lane.owner_of(first))
+        return function(first, *arguments, **named)
+
+    return changing
+
+
+def _owning(lane: Lane, function: Function, *, whatever: bool = False) -> Function:
+    """A function that only computes, of which a container that it gives, or `whatever` it does, is the lane's own."""
+    if not (whatever or _makes(function)):
+        return function
+
+    def owning(*arguments: Any, **named: Any) -> Any:
+        made = function(*arguments, **named)
+        if whatever:
+            lane.own(made)
+        else:
+            lane.own_container(made)
+        return made
+
+    return owning
+
+
+def _makes(function: object) -> bool:
+    if isinstance(function, type):
+        return function in CONTAINERS
+    return getattr(function, "__name__", "") in MAKERS

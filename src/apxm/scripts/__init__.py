@@ -1,0 +1,1 @@
+"""Scripts that nobody edited: run as one run, their promised loops overlapped, and compared with line by line."""

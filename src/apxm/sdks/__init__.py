@@ -1,0 +1,1 @@
+"""Calls that the SDKs of others make, as operations of a run."""

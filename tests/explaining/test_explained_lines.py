@@ -1,0 +1,131 @@
+"""What `explain` says of a line is what lanes do there: nothing waits or is put off of which it is silent."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from apxm.effects.users import is_users
+from apxm.errors import UsageError
+from apxm.explaining.explanation import Explanation, Given
+from apxm.explaining.files import explained_file, explained_flow
+from apxm.flows.flow import TWINS, Flow, flow, marked
+from apxm.lanes.lane import Lane
+from tests.lanes import test_lanes
+from tests.lanes.comparing import ran
+from tests.lanes.generating import Drawn
+from tests.rewriting import test_carried
+from tests.rewriting.test_same import loaded
+
+Line = tuple[str, int]
+SECOND = 1_000_000_000
+
+
+class Seen:
+    """The lines at which lanes did something."""
+
+    def __init__(self) -> None:
+        self.waited: set[Line] = set()
+        self.put_off: set[Line] = set()
+
+
+def _users_line() -> Line:
+    frame: types.FrameType | None = sys._getframe(2)
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    assert frame is not None
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+@contextmanager
+def watched() -> Iterator[Seen]:
+    seen = Seen()
+    take_turn, later = Lane.take_turn, Lane.later
+
+    def taking(lane: Lane, owner: Lane | None = None) -> None:
+        if any(each.loop and each.loop.first is not each for each in lane._within(owner)):  # else it has its turn
+            seen.waited.add(_users_line())
+        take_turn(lane, owner)
+
+    def putting_off(lane: Lane, owner: Lane | None, function: Callable[..., object], *arguments: Any) -> None:
+        if lane.loop is not None:  # else it is done at once
+            seen.put_off.add(_users_line())
+        later(lane, owner, function, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lane, "take_turn", taking)
+        patch.setattr(Lane, "later", putting_off)
+        yield seen
+
+
+def told(found: Explanation, does: str) -> set[Line]:
+    """The lines of which it says that."""
+    lines: set[Line] = set()
+    for function in found.functions:
+        for loop in function.loops:
+            for line in loop.lines:
+                if line.does == does:
+                    lines.add((line.at.file, line.at.line))
+                    if line.inside is not None:
+                        lines.add((line.inside.file, line.inside.line))
+    return lines
+
+
+def holds(function: Flow[..., Any], arguments: tuple[Any, ...]) -> None:
+    found = explained_flow(function.function, TWINS, Given())
+    waits, later = told(found, "waits"), told(found, "later")
+    with watched() as seen:
+        ran(lambda: function.lanes(*arguments), lambda: SECOND)
+    assert seen.waited <= waits
+    assert seen.put_off <= waits | later
+
+
+@pytest.mark.parametrize("loop", test_carried.LOOPS, ids=lambda loop: loop.__name__)
+def test_loops_that_carry_something(loop: Any) -> None:
+    if loop not in test_carried.REFUSED:
+        holds(flow(loop), (["x", "y", "z", "x"],))
+
+
+FLOWS = [
+    (test_lanes.chained, ([1, 2, 3],)),
+    (test_lanes.comprehended, (["a", "b", "c"],)),
+    (test_lanes.nested, (["a", "b"],)),
+    (test_lanes.printing, ([1, 2],)),
+    (test_lanes.counting, ([1, 2, 3],)),
+    (test_lanes.remembering, (["a", "b", "a"],)),
+    (test_lanes.drawn, ([{"q": 1}, {"q": 2}],)),
+    (test_lanes.named, (["a", "b"],)),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments"), FLOWS, ids=lambda each: getattr(each, "__name__", ""))
+def test_flows(function: Flow[..., Any], arguments: tuple[Any, ...]) -> None:
+    holds(function, arguments)
+
+
+def drawn(seed: int) -> None:
+    source, name = Drawn(seed).module(), f"drawn_{seed}"
+    try:
+        module = loaded(source, name)
+    except UsageError:
+        found = explained_file(f"/drawn/{name}.py", source, TWINS, marked, Given())
+        assert any(loop.is_error for each in found.functions for loop in each.loops)
+        return
+    holds(module["main"], (list(range(6)),))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_flows_drawn_at_random(seed: int) -> None:
+    drawn(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(1000, 3000, 500))
+def test_many_flows(first: int) -> None:
+    for seed in range(first, first + 500):
+        drawn(seed)

@@ -1,0 +1,323 @@
+"""Loops whose iterations are not independent, however that is hidden: they are refused, or run in sequence, or no one
+sees a difference."""
+
+# What these functions do is what is tested, so they are written as people write them.
+# ruff: noqa
+
+from __future__ import annotations
+
+import collections
+import functools
+import itertools
+import os
+import tempfile
+import types
+from typing import Any
+
+import pytest
+
+from apxm.errors import UsageError
+from apxm.flows.asking import ask
+from apxm.flows.flow import each, flow
+from tests.lanes.comparing import compared
+
+
+def closure(rows):
+    state = [""]
+
+    def remember(x):
+        state[0] = x
+
+    def recall():
+        return state[0]
+
+    out = []
+    for r in each(rows):
+        a = ask(r + recall())
+        remember(a)
+        out.append(a)
+    return out
+
+
+def nonl(rows):
+    last = ""
+
+    def setl(x):
+        nonlocal last
+        last = x
+
+    out = []
+    for r in each(rows):
+        a = ask(r + last)
+        setl(a)
+        out.append(a)
+    return out
+
+
+def nonl_at_once(rows):
+    last = ""
+
+    def setl(x):
+        nonlocal last
+        last = x
+
+    for r in each(rows):
+        setl(ask(r + last))
+    return last
+
+
+class S:
+    last = ""
+
+
+def attr(rows):
+    s = S()
+    for r in each(rows):
+        a = ask(r + s.last)
+        s.last = a
+    return s.last
+
+
+def gen(rows):
+    g = (str(i) for i in range(100))
+    out = []
+    for r in each(rows):
+        x = next(g)
+        a = ask(r + x)
+        y = next(g)
+        out.append((a, x, y))
+    return out
+
+
+def gen2(rows):
+    it = iter(rows)
+    out = []
+    for r in each(it):
+        a = ask(r)
+        n = next(it, None)
+        out.append((a, n))
+    return out
+
+
+def star(rows):
+    out = []
+    rest = []
+    for r in each(rows):
+        first, *rest = ask(r + str(rest)).split()
+        out.append(first)
+    return out, rest
+
+
+def growing(rows):
+    idx = {}
+    for r in each(rows):
+        near = sorted(idx)[:2]
+        a = ask(r + str(near))
+        idx[a] = r
+    return idx
+
+
+def alias(rows):
+    log = []
+    l2 = log
+    out = []
+    for r in each(rows):
+        a = ask(r + str(len(l2)))
+        log.append(a)
+    return log
+
+
+def param(rows, memo={}):
+    out = []
+    for r in each(rows):
+        if r in memo:
+            out.append(memo[r])
+            continue
+        memo[r] = ask(r)
+        out.append(memo[r])
+    memo2 = dict(memo)
+    memo.clear()
+    return out, memo2
+
+
+def filecarry(rows):
+    p = tempfile.mktemp()
+    with open(p, "w"):
+        pass
+    for r in each(rows):
+        with open(p) as f:
+            prev = f.read()
+        a = ask(r + prev[-5:])
+        with open(p, "a") as f:
+            f.write(a)
+    with open(p) as f:
+        t = f.read()
+    os.remove(p)
+    return t
+
+
+def envcarry(rows):
+    os.environ.pop("XX", None)
+    for r in each(rows):
+        a = ask(r + os.environ.get("XX", ""))
+        os.environ["XX"] = a[:3]
+    return os.environ["XX"]
+
+
+class Agent:
+    def __init__(self):
+        self.hist = []
+
+    def chat(self, m):
+        self.hist.append(m)
+        a = ask(" ".join(self.hist))
+        self.hist.append(a)
+        return a
+
+
+def agentshared(rows):
+    a = Agent()
+    out = []
+    for r in each(rows):
+        out.append(a.chat(r))
+    return out, a.hist
+
+
+def agentown(rows):
+    out = []
+    for r in each(rows):
+        a = Agent()
+        a.chat(r)
+        out.append(a.chat("more"))
+    return out
+
+
+CACHE = {}
+
+
+def cached(q):
+    if q not in CACHE:
+        CACHE[q] = ask(q)
+    return CACHE[q]
+
+
+def gcache(rows):
+    CACHE.clear()
+    return [cached(r) for r in each(rows)]
+
+
+@functools.lru_cache
+def lru(q):
+    return ask(q)
+
+
+def lrucached(rows):
+    lru.cache_clear()
+    return [lru(r) for r in each(rows)]
+
+
+def lam(rows):
+    out = []
+    f = lambda a: out.append(a) or len(out)
+    res = []
+    for r in each(rows):
+        n = f(ask(r))
+        res.append(ask(r + str(n)))
+    return res
+
+
+def dflt(rows):
+    d = collections.defaultdict(list)
+    for r in each(rows):
+        d[r].append(ask(r + str(len(d))))
+    return dict(d)
+
+
+def inplace(rows):
+    acc = []
+    for r in each(rows):
+        a = ask(r)
+        acc += [a]
+        acc = acc + [str(len(acc))]
+    return acc
+
+
+def zipped(rows):
+    out = []
+    it = zip(rows, itertools.count())
+    for r, i in each(it):
+        out.append(ask(f"{r}{i}"))
+    return out, next(it, None)
+
+
+def mapping(rows):
+    seen = []
+
+    def tag(x):
+        seen.append(x)
+        return ask(x + str(len(seen)))
+
+    return [list(map(tag, [r, r])) for r in each(rows)], seen
+
+
+def unpackstate(rows):
+    a, b = 0, 1
+    out = []
+    for r in each(rows):
+        x = ask(r + str(a))
+        a, b = b, a + b
+        out.append(x)
+    return out
+
+
+def excstate(rows):
+    errors = 0
+    out = []
+    for r in each(rows):
+        try:
+            x = ask(r)
+            if errors > 1:
+                raise ValueError
+            int(x)
+        except ValueError:
+            errors += 1
+        out.append(errors)
+    return out
+
+
+def longest(rows):
+    best = 0
+    for r in each(rows):
+        a = ask(r)
+        if len(a) + len(r) > best:
+            best = len(a) + len(r)
+            print(best)
+    return best
+
+
+def ranked(rows):
+    score, out = {}, []
+    for r in each(rows):
+        score[r] = score.get(r, 0) + len(ask(r))
+        out.append(max(score, key=lambda x: (score[x], x)))
+        out.append(ask(r + out[-1]))
+    return score, out
+
+
+REFUSED = {nonl, nonl_at_once, star, unpackstate}
+LOOPS = [
+    found
+    for found in list(globals().values())
+    if isinstance(found, types.FunctionType) and found.__module__ == __name__ and found not in (cached, lru)
+]
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_one_sees_a_difference(loop: Any, seed: int) -> None:
+    if loop in REFUSED:
+        with pytest.raises(UsageError, match="each iteration needs what the one before it left"):
+            flow(loop)
+        return
+    made = flow(loop)
+    compared(lambda: (made, (["xxxx", "y", "zz", "xxxx"],)), seed)
