@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from apxm.effects.libraries import is_users
+from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.explaining.explanation import Explanation, Given
 from apxm.explaining.files import explained_file, explained_flow

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from apxm.effects.libraries import Known
-from apxm.effects.roles import Kind, RoleOf, root
+from apxm.effects.patterns import root
+from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes
 
 

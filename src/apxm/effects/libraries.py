@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import collections
 import functools
-import os
 import random
-import sys
 import types
 from enum import Enum, auto
 from typing import Any, cast
@@ -51,20 +49,10 @@ _LOOKING = frozenset(
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
 HARMLESS = _LOOKING | frozenset(
     {
-        "builtins",
-        "contextlib",
-        "functools",
-        "io",
-        "logging",
-        "os",
-        "os.path",
-        "pathlib",
-        "random",
-        "sys",
-        "tempfile",
-        "urllib",
+        "builtins", "contextlib", "functools", "io", "logging", "os", "os.path", "pathlib", "random", "sys",
+        "tempfile", "urllib",
     }
-)
+)  # fmt: skip
 """Modules that may be loaded only to see what is in them: nothing happens by it."""
 _FIRST = frozenset(
     {
@@ -90,19 +78,10 @@ comes."""
 _CALLS_BACK = (map, filter, sorted, min, max, functools.reduce)
 _LOOKING_OF_OS = frozenset(
     {
-        "getcwd",
-        "getenv",
-        "getpid",
-        "listdir",
-        "scandir",
-        "stat",
-        "walk",
-        "cpu_count",
-        "fspath",
-        "access",
+        "getcwd", "getenv", "getpid", "listdir", "scandir", "stat", "walk", "cpu_count", "fspath", "access",
         "get_terminal_size",
     }
-)
+)  # fmt: skip
 
 _IMMUTABLE = (str, bytes, int, float, complex, bool, tuple, frozenset, range, type(None))
 _READERS: dict[type, frozenset[str]] = {
@@ -202,21 +181,10 @@ _LOOKING_OF_PATH = frozenset(
 )  # fmt: skip
 _FROZEN_TYPES = frozenset(
     {
-        "Pattern",
-        "Match",
-        "datetime",
-        "date",
-        "time",
-        "timedelta",
-        "Decimal",
-        "Fraction",
-        "UUID",
-        "Encoder",
-        "Decoder",
-        "JSONDecoder",
-        "JSONEncoder",
+        "Pattern", "Match", "datetime", "date", "time", "timedelta", "Decimal", "Fraction", "UUID", "Encoder",
+        "Decoder", "JSONDecoder", "JSONEncoder",
     }
-)
+)  # fmt: skip
 
 
 def is_frozen(kind: type) -> bool:
@@ -226,15 +194,6 @@ def is_frozen(kind: type) -> bool:
 
 def _is_aside(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in _ASIDE
-
-
-def is_users_class(made: type) -> bool:
-    """Whether a class is the user's own."""
-    module = sys.modules.get(made.__module__)
-    file = getattr(module, "__file__", None)
-    if made.__module__ in ("builtins", "__main__") or file is None:
-        return made.__module__ != "builtins" and made.__module__ not in sys.builtin_module_names
-    return is_users(file)
 
 
 def only_keeps(made: type[object]) -> bool:
@@ -248,19 +207,3 @@ def only_keeps(made: type[object]) -> bool:
 def _methods(made: type[object]) -> set[str]:
     """The names that a class and those that it is derived from define."""
     return {name for each in made.__mro__ if each is not object for name in vars(each)}
-
-
-def is_users(file: str) -> bool:
-    """Whether code in a file is the user's own, and not that of Python or of an installed package."""
-    if file.startswith("<frozen") or file.endswith(".pyx") or "site-packages" in file or "dist-packages" in file:
-        return False
-    return not os.path.abspath(file).startswith(_OTHERS)
-
-
-_OTHERS = tuple(
-    {
-        os.path.dirname(os.path.abspath(os.__file__)) + os.sep,
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    }
-)
-"""Folders of Python itself and of this package."""

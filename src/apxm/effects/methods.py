@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from apxm.effects.libraries import is_users, is_users_class
+from apxm.effects.users import is_users, is_users_class
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from apxm.effects.roles import RoleOf, argument_of, root
+from apxm.effects.patterns import root
+from apxm.effects.roles import RoleOf, argument_of
 from apxm.effects.scopes import bound_names, own_nodes
 
 _NEW = (ast.Constant, ast.JoinedStr, ast.Compare, ast.UnaryOp)

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
-from apxm.effects.libraries import Known, is_users, is_users_class
+from apxm.effects.libraries import Known
 from apxm.effects.methods import unwrapped
 from apxm.effects.roles import Role
 from apxm.effects.scopes import own_nodes
+from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
 from apxm.explaining.modules import ReadModule, Unread, code_of, source_of_module, tree_of
 from apxm.lanes.marks import PURE, Step

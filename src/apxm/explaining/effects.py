@@ -10,8 +10,10 @@ from types import FunctionType
 from typing import Protocol
 
 from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
-from apxm.effects.roles import EVIDENT, Kind, Role, root
-from apxm.effects.uses import Rule, Use
+from apxm.effects.patterns import EVIDENT, root
+from apxm.effects.roles import Kind, Role
+from apxm.effects.rules import Rule
+from apxm.effects.uses import Use
 from apxm.explaining import shape
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made

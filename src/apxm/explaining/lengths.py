@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 
-from apxm.effects.roles import EVIDENT
+from apxm.effects.patterns import EVIDENT
 from apxm.explaining.formulas import NONE, Amount, Formula, total
 
 _SAME = frozenset(

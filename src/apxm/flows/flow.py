@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, 
 
 from apxm.api import ProgramFlow, to_the_end
 from apxm.config.invocation import Invocation
-from apxm.effects.libraries import is_users
 from apxm.effects.roles import UNKNOWN, Role, Summary
+from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.flows.batch import each_input, refuse
 from apxm.flows.calling import answer, begin, is_call, operation_of

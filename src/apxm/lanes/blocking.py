@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from types import FrameType
 
-from apxm.effects.libraries import is_users
+from apxm.effects.users import is_users
 from apxm.lanes.lane import Lane
 from apxm.runtime.watch import CALLERS, Step
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
-from apxm.effects.libraries import CONTAINERS, is_users_class
+from apxm.effects.libraries import CONTAINERS
+from apxm.effects.users import is_users_class
 
 Undo = Callable[[], object]
 

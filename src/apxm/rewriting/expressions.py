@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
-from apxm.effects.roles import makes, root
-from apxm.effects.uses import Rule
+from apxm.effects.patterns import root
+from apxm.effects.roles import makes
+from apxm.effects.rules import Rule
 from apxm.rewriting.names import Names
 from apxm.rewriting.nodes import PREFIX, RefusedError, at, load, one_argument
 

@@ -6,8 +6,8 @@ import ast
 from typing import Any
 
 from apxm.effects.closures import Around, around
+from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
-from apxm.effects.uses import Rule
 from apxm.rewriting.names import FunctionAround
 from apxm.rewriting.nodes import RefusedError, at
 from apxm.rewriting.statements import PlainStatements

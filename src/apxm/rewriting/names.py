@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from apxm.effects.closures import Around
 from apxm.effects.roles import Kind, RoleOf
-from apxm.effects.uses import RANK, Rule, Uses, uses_in
+from apxm.effects.rules import RANK, Rule, uses_in
+from apxm.effects.uses import Uses
 from apxm.rewriting.nodes import PREFIX, Statements, at, carried, load, one_argument, store
 
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Sequence
 from typing import Any, cast
 
-from apxm.effects.roles import adding, counting, is_call_statement, is_plain, root, without_items
+from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, root, without_items
+from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
-from apxm.effects.uses import Rule
 from apxm.rewriting.nodes import (
     PREFIX,
     RefusedError,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from apxm.effects.libraries import Known
-from apxm.effects.uses import Rule
+from apxm.effects.rules import Rule
 from apxm.rewriting.expressions import Expressions
 from apxm.rewriting.nodes import PREFIX, Statements, at, load, store
 

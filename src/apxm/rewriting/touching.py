@@ -11,9 +11,10 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
-from apxm.effects.libraries import CONTAINERS, ONLY_ADDS, Known, is_users_class, known, only_keeps
+from apxm.effects.libraries import CONTAINERS, ONLY_ADDS, Known, known, only_keeps
 from apxm.effects.methods import runs_in_lanes
 from apxm.effects.roles import MAKERS
+from apxm.effects.users import is_users_class
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
 

@@ -14,20 +14,13 @@ from functools import cache, cached_property
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from apxm.effects.libraries import (
-    CONTAINERS,
-    TEXT_METHODS,
-    Known,
-    is_frozen,
-    is_users,
-    is_users_class,
-    known,
-    only_keeps,
-)
+from apxm.effects.libraries import CONTAINERS, TEXT_METHODS, Known, is_frozen, known, only_keeps
 from apxm.effects.methods import Classes, is_context, unwrapped
-from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, root
+from apxm.effects.patterns import root
+from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
 from apxm.effects.summaries import merged, summary_of
+from apxm.effects.users import is_users, is_users_class
 from apxm.errors import UsageError
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.functions import Rewriter

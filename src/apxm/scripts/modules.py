@@ -18,10 +18,10 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
 
 from apxm.effects.closures import Around
-from apxm.effects.libraries import is_users
 from apxm.effects.roles import Unknowing
+from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
-from apxm.effects.uses import uses_in
+from apxm.effects.users import is_users
 from apxm.flows.flow import TWINS, each
 from apxm.lanes.lane import LANE
 from apxm.rewriting.nodes import PREFIX, at, load

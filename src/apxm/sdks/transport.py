@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, may_be_call, model_call
-from apxm.effects.libraries import is_users
+from apxm.effects.users import is_users
 from apxm.errors import ApxmError, OperationError, UsageError
 from apxm.lanes.lane import Lane
 from apxm.lanes.places import site_of

@@ -1,0 +1,118 @@
+"""Statements and calls that change something, as they are written."""
+
+from __future__ import annotations
+
+import ast
+from typing import NamedTuple
+
+from apxm.effects.libraries import ONLY_ADDS
+
+EVIDENT = frozenset(
+    {
+        "add", "append", "appendleft", "extend", "insert", "update", "write", "writelines", "discard", "remove",
+        "clear", "pop", "popleft", "popitem", "setdefault", "sort", "reverse",
+    }
+)  # fmt: skip
+"""Methods that change what they are called on, if that is a container or a file."""
+
+
+def is_plain(path: ast.expr) -> bool:
+    """Whether to follow a path changes nothing: an item may be made when it is asked for."""
+    return not any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(path))
+
+
+def is_call_statement(statement: ast.Expr) -> bool:
+    """Whether a statement is nothing but the call of a method that changes what a name stands for."""
+    match statement.value:
+        case ast.Call(func=ast.Attribute(value=receiver, attr=method)):
+            return method in EVIDENT and root(receiver) is not None
+        case _:
+            return False
+
+
+class Adding(NamedTuple):
+    """``groups[key].append(value)``, or ``groups.setdefault(key, []).append(value)``."""
+
+    container: ast.expr
+    keys: list[ast.expr]
+    default: ast.expr | None
+    method: str
+    arguments: list[ast.expr]
+
+
+def adding(statement: ast.stmt) -> Adding | None:
+    """A statement that only adds to an item of a container."""
+    match statement:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method), args=arguments, keywords=[])) if (
+            method in ONLY_ADDS
+        ):
+            default = None
+            match receiver:
+                case ast.Call(func=ast.Attribute(value=inner, attr="setdefault"), args=[key, default], keywords=[]):
+                    container, keys = without_items(inner)
+                    keys.append(key)
+                case _:
+                    container, keys = without_items(receiver)
+            if keys and is_plain(container) and root(container) is not None:
+                return Adding(container, keys, default, method, arguments)
+        case _:
+            pass
+    return None
+
+
+def without_items(path: ast.expr) -> tuple[ast.expr, list[ast.expr]]:
+    """A path up to the items at its end, and the keys of these."""
+    keys: list[ast.expr] = []
+    while isinstance(path, ast.Subscript):
+        keys.insert(0, path.slice)
+        path = path.value
+    return path, keys
+
+
+class Counting(NamedTuple):
+    """``counts[key] = counts.get(key, default) + value``."""
+
+    counts: ast.expr
+    key: ast.expr
+    default: ast.expr
+    op: ast.operator
+    value: ast.expr
+
+
+def counting(statement: ast.stmt) -> Counting | None:
+    """An assignment that only counts in a dict."""
+    match statement:
+        case ast.Assign(
+            targets=[ast.Subscript(value=counts, slice=key)],
+            value=ast.BinOp(
+                left=ast.Call(func=ast.Attribute(value=read, attr="get"), args=[of, ast.Constant() as default]),
+                op=op,
+                right=value,
+            ),
+        ) if is_plain(counts) and root(counts) is not None and _same(counts, read) and _same(key, of):
+            names = {part.id for part in ast.walk(value) if isinstance(part, ast.Name)}
+            return None if root(counts) in names else Counting(counts, key, default, op, value)
+        case _:
+            return None
+
+
+def _same(one: ast.expr, other: ast.expr) -> bool:
+    return ast.unparse(one) == ast.unparse(other)
+
+
+def root(expression: ast.expr) -> str | None:
+    """The name that a path of attributes and items begins with."""
+    while isinstance(expression, ast.Attribute | ast.Subscript):
+        expression = expression.value
+    return expression.id if isinstance(expression, ast.Name) else None
+
+
+def changes_first(call: ast.Call) -> bool:
+    """Whether a call, as it is written, changes its first argument."""
+    match call.func:
+        case ast.Name(id=name):
+            return name in {"next", "setattr", "delattr", "heappush", "heappop", "insort", "shuffle"}
+        case ast.Attribute(value=ast.Name(id="heapq" | "bisect" | "random"), attr=name):
+            return name in {"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "shuffle"}
+        case _:
+            return False

@@ -1,0 +1,216 @@
+"""What statements do to what outlives an iteration, and which of it comes behind a call of a model."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Sequence
+
+from apxm.effects.expression_uses import ExpressionUses
+from apxm.effects.libraries import ONLY_ADDS
+from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, without_items
+from apxm.effects.roles import Kind
+from apxm.effects.scopes import bound_names
+
+
+class StatementUses(ExpressionUses):
+    """Finds the uses of names in a body, in the order in which they happen."""
+
+    def statements(self, statements: Iterable[ast.stmt]) -> None:
+        for statement in statements:
+            self._statement(statement)
+
+    def _statement(self, statement: ast.stmt) -> None:
+        match statement:
+            case ast.Assign() if (found := counting(statement)) is not None:
+                self._evaluate(found.value)
+                self._evaluate(found.key)
+                self._change(found.counts, statement, deferrable=True)
+            case ast.Assign(targets=targets, value=value):
+                self._evaluate(value)
+                for target in targets:
+                    self._store(target, statement)
+            case ast.AnnAssign(target=target, value=value):
+                if value is not None:
+                    self._evaluate(value)
+                    self._store(target, statement)
+            case ast.AugAssign(target=target, value=value):
+                self._augment(statement, target, value)
+            case ast.Expr() if (item := adding(statement)) is not None:
+                for part in (*item.keys, *item.arguments, *([] if item.default is None else [item.default])):
+                    self._evaluate(part)
+                self._change(item.container, statement, deferrable=True)
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if is_call_statement(
+                statement
+            ):
+                for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+                    self._evaluate(argument)
+                alone = method in ONLY_ADDS and is_plain(receiver)
+                self._change(receiver, statement, deferrable=alone)
+                role = self._role_of(call.func)
+                if role.summary is not None:
+                    self._touch(call, role)
+                    self.called |= role.may_wait
+            case ast.If(test=test, body=body, orelse=orelse):
+                self._evaluate(test)
+                self._branches([body, orelse])
+            case ast.For(target=target, iter=items, body=body, orelse=orelse):
+                self._evaluate(items)
+                self._loop(body, lambda: self._store(target, statement), orelse)
+            case ast.While(test=test, body=body, orelse=orelse):
+                self._loop([ast.Expr(test), *body], None, orelse)
+            case ast.Try() | ast.TryStar():
+                self._try(statement)
+            case ast.With(items=items, body=body):
+                for item in items:
+                    self._evaluate(item.context_expr)
+                    self._managed(item.context_expr, "__enter__")
+                    if item.optional_vars is not None:
+                        self._store(item.optional_vars, statement)
+                self.statements(body)
+                for item in items:
+                    self._managed(item.context_expr, "__exit__")
+            case ast.Match(subject=subject, cases=cases):
+                self._evaluate(subject)
+                self._branches([[*_captures(case.pattern), *_guard(case), *case.body] for case in cases] + [[]])
+            case ast.Delete(targets=targets):
+                for target in targets:
+                    if isinstance(target, ast.Name) and target.id not in self._bound:
+                        self.exposed.add(target.id)
+                    self._store(target, statement)
+            case ast.Return(value=value):
+                if value is not None:
+                    self._evaluate(value)
+                    self.given.append(value)
+                self._exit(statement)
+            case ast.Break() if not self._loops:
+                self._exit(statement)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                self._inside(statement)
+                self._bind(name, statement)
+            case ast.Import() | ast.ImportFrom():
+                for name in bound_names([statement]):
+                    self._bind(name, statement)
+            case _:
+                for child in ast.iter_child_nodes(statement):
+                    if isinstance(child, ast.expr):
+                        self._evaluate(child)
+
+    def _managed(self, manager: ast.expr, method: str) -> None:
+        """A method of a context manager that has a name is called; one that is made there is nobody else's."""
+        if isinstance(manager, ast.Call):
+            return
+        call = ast.Call(ast.copy_location(ast.Attribute(manager, method, ast.Load()), manager), [], [])
+        self._call(ast.copy_location(call, manager))
+
+    def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
+        """Of several ways one is taken."""
+        before, called = self._bound, self.called
+        ends: list[set[str]] = []
+        any_called = called
+        for branch in branches:
+            self._bound, self.called = before.copy(), called
+            self.statements(branch)
+            if not _leaves(branch):
+                ends.append(self._bound)
+            any_called |= self.called
+        self._bound, self.called = _common(ends) if ends else before, any_called
+
+    def _loop(self, body: Sequence[ast.stmt], bind: Callable[[], None] | None, orelse: Sequence[ast.stmt]) -> None:
+        before = self._bound.copy()
+        # Its second turn comes behind the calls of its first one.
+        self.called |= any(self._waits_in(part) for part in body)
+        self._loops += 1
+        if bind is not None:
+            bind()
+        self.statements(body)
+        self._loops -= 1
+        self._bound = before
+        self.statements(orelse)
+        self._bound = before
+
+    def _try(self, statement: ast.Try | ast.TryStar) -> None:
+        before, called = self._bound.copy(), self.called
+        self._in_try += 1
+        self.statements(statement.body)
+        if not statement.finalbody:  # which comes behind what is done later there
+            self._in_try -= 1
+        self.statements(statement.orelse)
+        ends, self.called = [self._bound], called or self.called
+        for handler in statement.handlers:
+            self._bound = before.copy()
+            if handler.type is not None:
+                self._evaluate(handler.type)
+            if handler.name is not None:
+                self._bind(handler.name, handler)
+            self.statements(handler.body)
+            if not _leaves(handler.body):
+                ends.append(self._bound)
+        if statement.finalbody:
+            self._in_try -= 1
+        self._bound = _common(ends)
+        after = self._bound
+        self._bound = before.copy()
+        self.statements(statement.finalbody)
+        self._bound |= after
+
+    def _exit(self, statement: ast.stmt) -> None:
+        if self.called:
+            self.exits.append(statement)
+
+    # --- what is assigned to
+
+    def _augment(self, statement: ast.AugAssign, target: ast.expr, value: ast.expr) -> None:
+        self._evaluate(value)
+        if isinstance(target, ast.Name):
+            if target.id not in self._bound:
+                self.exposed.add(target.id)
+            self._use(target.id, Kind.ADD, statement, deferrable=True)
+        else:
+            self._store(target, statement)
+
+    def _store(self, target: ast.expr, statement: ast.AST) -> None:
+        match target:
+            case ast.Name(id=name):
+                self._bind(name, statement)
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                for part in parts:
+                    self._store(part, statement)
+            case ast.Starred(value=part):
+                self._store(part, statement)
+            case ast.Attribute():
+                self._change(target, statement, deferrable=_is_alone(target, statement))
+            case ast.Subscript(value=inner):
+                self._evaluate(target.slice)
+                alone = _is_alone(target, statement) and is_plain(without_items(inner)[0])
+                self._change(inner, statement, deferrable=alone)
+            case _:
+                self._evaluate(target)
+
+
+def _common(sets: Sequence[set[str]]) -> set[str]:
+    return sets[0].intersection(*sets[1:])
+
+
+def _leaves(branch: Sequence[ast.stmt]) -> bool:
+    """Whether what comes behind some statements is not reached from them."""
+    return bool(branch) and isinstance(branch[-1], ast.Return | ast.Continue | ast.Break | ast.Raise)
+
+
+def _is_alone(target: ast.expr, statement: ast.AST) -> bool:
+    """Whether a statement does nothing but assign to a target."""
+    match statement:
+        case ast.Assign(targets=[one]):
+            return one is target
+        case ast.AugAssign(target=one):
+            return one is target
+        case _:
+            return False
+
+
+def _captures(pattern: ast.pattern) -> list[ast.stmt]:
+    """What a pattern binds, as statements."""
+    return [ast.Import([ast.alias(name)]) for name in sorted(bound_names([pattern]))]
+
+
+def _guard(case: ast.match_case) -> list[ast.stmt]:
+    return [] if case.guard is None else [ast.Expr(case.guard)]
