@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from apxm.rewriting.promises import Loop
 
 
 class Reached:
@@ -16,13 +12,13 @@ class Reached:
     def __init__(self, directory: str = "") -> None:
         """`directory` is where the script began: files are shown as they are seen from there."""
         self._directory = directory
-        self._loops: dict[str, Sequence[Loop]] = {}
-        """By file, as its code names it."""
+        self._loops: dict[str, Sequence[tuple[int, int]]] = {}
+        """The first and last line of the head of each promised loop, by file, as its code names it."""
         self._begun: dict[str, dict[int, bool]] = {}
         """By file and line, whether in lanes."""
 
-    def loaded(self, file: str, loops: Sequence[Loop]) -> None:
-        """A file is run that has these promised loops."""
+    def loaded(self, file: str, loops: Sequence[tuple[int, int]]) -> None:
+        """A file is run that has promised loops, with their heads in these lines."""
         self._loops[file] = loops
 
     def begins(self, file: str, line: int, *, in_lanes: bool) -> None:
@@ -35,10 +31,10 @@ class Reached:
         """The promised loops that no lane ran, those that are `named` by real paths and lines included, and why."""
         for file, loops in self._loops.items():
             begun = self._begun.get(file, {})
-            for loop in loops:
-                ran = [in_lanes for line, in_lanes in begun.items() if loop.line <= line <= loop.last]
+            for first, last in loops:
+                ran = [in_lanes for line, in_lanes in begun.items() if first <= line <= last]
                 if not any(ran):
-                    yield f"{self._shown(file)}:{loop.line} ({'it ran outside of lanes' if ran else 'not reached'})"
+                    yield f"{self._shown(file)}:{first} ({'it ran outside of lanes' if ran else 'not reached'})"
         real = {os.path.realpath(file) for file in self._loops}
         for file, line in named:
             if file not in real:

@@ -40,8 +40,8 @@ def run_module(text: str, file: str, names: Names) -> None:
         exec(compile(text, file, "exec", dont_inherit=True), names)
         return
     tree = promised(ast.parse(text, file), lines)
-    first = {loop.line: loop for loop in reversed(loops_in(tree)) if loop.line in lines and loop.header is not None}
-    HERE.reached.loaded(file, [first[line] for line in sorted(first)])
+    heads = {loop.line: loop.last for loop in reversed(loops_in(tree)) if loop.line in lines}
+    HERE.reached.loaded(file, sorted(heads.items()))
     names[EACH] = _Promised
     if HERE.overlap:
         _Module(tree, file, lines, names).run()
