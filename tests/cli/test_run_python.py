@@ -72,6 +72,72 @@ def test_loops_are_named_on_either_side_of_the_script(apxm: Apxm) -> None:
     assert (ended.status, ended.out) == (0, "['a', '--each', 'x', '--', '--each=s.py:2']\n")
 
 
+IDLE = """\
+import sys, threading
+import lib
+from apxm import ask
+
+def label(rows):
+    for row in (  # apxm: each
+        rows
+    ):
+        print(ask(row)[:0], end="")
+
+def never(rows):
+    return [ask(row) for row in rows]
+
+threading.Thread(target=lib.outside).start()
+if len(sys.argv) > 1:
+    label(["a", "b"])
+    [never(rows) for rows in [["a"]]]
+for row in []:
+    print(row)
+sys.exit(3)
+"""
+LIB = """\
+def outside():
+    for row in [1]:  # apxm: each
+        pass
+
+def unused(rows):
+    return [row for row in rows]  # apxm: each
+"""
+
+
+def test_promises_that_changed_nothing_are_told_at_the_end(apxm: Apxm) -> None:
+    script(LIB, "lib.py")
+    script("for x in []:\n    pass\n", "other.py")
+    promises = ("--each", "s.py:12", "--each", "s.py:18", "--each", "other.py:1")
+    ended = ran(apxm, IDLE, options=(*FAST, *promises))
+    assert (ended.status, ended.out) == (3, "")
+    [said] = [line for line in ended.err.splitlines() if "promised" in line]
+    assert said == (
+        "promised, and never run in lanes: s.py:6 (not reached), s.py:12 (not reached), "
+        "lib.py:2 (it ran outside of lanes), lib.py:6 (not reached), other.py:1 (the file was not loaded)"
+    )
+
+
+def test_promises_that_were_kept_are_not_told_of(apxm: Apxm) -> None:
+    script(LIB.replace("# apxm: each", ""), "lib.py")
+    promises = ("--each", "s.py:12", "--each", "s.py:18")
+    ended = ran(apxm, IDLE, "more", options=(*FAST, *promises))
+    assert ended.status == 3
+    assert "promised" not in ended.err
+
+
+@pytest.mark.parametrize("ends", ["raise ValueError", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"])
+def test_a_script_that_ended_early_did_not_come_to_all_its_loops(start: Start, ends: str) -> None:
+    process = start("run", *FAST, script(f"{ends}\nfor x in []:  # apxm: each\n    pass\n"))
+    _, err = process.communicate()
+    assert process.returncode in (1, 130)
+    assert "promised" not in err
+
+
+def test_the_quiet_are_told_nothing_of_idle_promises(apxm: Apxm) -> None:
+    ended = ran(apxm, "if 0:\n    for x in []:  # apxm: each\n        pass\n", options=(*FAST, "-q"))
+    assert (ended.status, ended.err) == (0, "")
+
+
 # --- how it ends -----------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import ConfigurationError, JournalError, OperationError, UsageError
 from apxm.flows.asking import ask, think, verify
-from apxm.flows.calling import file, image
+from apxm.flows.calling import Content, file, image
 from apxm.flows.flow import flow
 from tests.lanes.talking import Talking, talk
 
@@ -133,6 +134,68 @@ def test_a_run_goes_on_only_with_the_same_image(picture: Path, tmp_path: Path) -
     picture.write_bytes(PNG + b"1")
     with pytest.raises(JournalError, match="took another way"):
         program.resume(result.run_id, picture)
+
+
+def test_what_is_held_in_memory_is_sent_as_a_file_without_a_name(picture: Path) -> None:
+    backend = Talking(echo)
+
+    def main() -> str:
+        here = "data:image/png;base64," + b64encode(PNG).decode()
+        return ask("Look.", image(PNG), file(b"bees \xc3\xa9"), file(b"%PDF-1.7"), image(here), image(picture))
+
+    run, _ = talk(main, backend)
+    assert run.value == (
+        "Look.\n\nContext 1: image\n\nContext 2: file\nbees é\n\nContext 3: file\n\nContext 4: image\n\n"
+        "Context 5: image chart.png"
+    )
+    sent = backend.asked[0].attachments
+    assert [(each.name, each.media_type) for each in sent] == [
+        ("", "image/png"), ("", ""), ("", "application/pdf"), ("", "image/png"), ("chart.png", "image/png"),
+    ]  # fmt: skip
+    assert sent[0].digest == sent[3].digest == sent[4].digest
+    assert sent[2].source == "data:application/pdf;base64,JVBERi0xLjc="
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (image(b"text"), "is no image: expected PNG, JPEG, GIF or WebP"),
+        (file(b"\xff"), "is no text in UTF-8 (byte 0), and no PDF"),
+        (file(b"x" * (20 * 1024 * 1024 + 1)), "is larger than 20 MiB"),
+        (image("data:image/png,x"), "is no URL that holds a file: it has no `;base64,`"),
+        (image("data:image/png;base64,a*b"), "is no URL that holds a file: "),
+    ],
+)
+def test_bytes_that_are_nothing_to_send_are_refused(content: Content, said: str) -> None:
+    backend = Talking(echo)
+    with pytest.raises(OperationError) as refused:
+        talk(lambda: ask("?", content), backend)
+    assert said in refused.value.message
+    assert len(refused.value.message) < 200
+    assert backend.asked == []
+
+
+def test_bytes_in_place_of_the_prompt_are_not_printed_whole() -> None:
+    with pytest.raises(UsageError, match="is given an image") as refused:
+        talk(lambda: ask(image(PNG * 1000)), Talking(echo))
+    assert len(str(refused.value)) < 400
+
+
+@flow
+def seeing(data: bytes) -> str:
+    return ask("?", image(data))
+
+
+def test_a_run_goes_on_only_with_the_same_bytes_and_keeps_their_digest(tmp_path: Path) -> None:
+    program = seeing.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    data = PNG + b"secret" * 100
+    result = program.run(data)
+    assert program.resume(result.run_id, data).trace.reused == 1
+    with pytest.raises(JournalError, match="took another way"):
+        program.resume(result.run_id, data + b"1")
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"secret" not in kept
+    assert b64encode(data)[200:260] not in kept
 
 
 # --- outside of flows --------------------------------------------------------------------------------------------

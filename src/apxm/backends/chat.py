@@ -115,7 +115,7 @@ def _content(request: ModelRequest) -> str | list[dict[str, object]]:
         if held.is_image:
             part: dict[str, object] = {"type": "image_url", "image_url": {"url": held.source}}
         elif held.is_pdf:
-            part = {"type": "file", "file": {"filename": held.name, "file_data": held.source}}
+            part = {"type": "file", "file": {"filename": held.name or "file.pdf", "file_data": held.source}}
         else:
             continue  # its text is part of the prompt
         parts.append({"type": "text", "text": request.prompt[done : held.at]})

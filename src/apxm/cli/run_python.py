@@ -25,6 +25,7 @@ from apxm.files import OutputFile
 from apxm.journaling import JournaledRun
 from apxm.lanes.lane import LANE
 from apxm.reports.summary import count
+from apxm.rewriting.promises import HERE
 from apxm.runtime.loops import real_loop
 from apxm.runtime.trace import Trace
 from apxm.scripts.script import Script, ScriptRun
@@ -41,6 +42,9 @@ _NOT_OF_SCRIPTS = {
     "flow": ("--flow", "a script runs from its first line to its last"),
 }
 """Options of `apxm run` that mean nothing to a script: how they are written, and why."""
+
+
+_MOST_NAMED = 5
 
 
 def run_script(path: str, inputs: Inputs, new: NewRun, shown: AnyRun, each: Sequence[str]) -> NoReturn:
@@ -113,7 +117,17 @@ def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBacke
     run = cast(ScriptRun, session.run)
     if run.refusal is not None:
         raise run.refusal
+    if not terminal.shown.quiet and run.ended_by_itself:
+        _tell_idle(session.script)
     return status if status > 1 else run.exit_status or status
+
+
+def _tell_idle(script: Script) -> None:
+    """Says which promises changed nothing."""
+    idle = list(HERE.reached.idle(script.promises.named))
+    more = f", and {len(idle) - _MOST_NAMED} more" if len(idle) > _MOST_NAMED else ""
+    if idle:
+        note(printable(f"promised, and never run in lanes: {', '.join(idle[:_MOST_NAMED])}{more}"))
 
 
 class _Interruption(Interruption):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import FrameType, FunctionType
@@ -22,8 +23,10 @@ from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Expression, Literal, Operand
 from apxm.program.nodes import Operate
+from apxm.runtime.content import HELD
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.offer import Offer
+from apxm.source import shortened
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,14 +61,22 @@ class Content(NamedTuple):
     path: str
 
 
-def image(path: str | os.PathLike[str]) -> Content:
-    """An image among the context of a call: the file of a PNG, JPEG, GIF or WebP, or a URL that the endpoint reads."""
-    return Content("image", os.fspath(path))
+def image(path: str | os.PathLike[str] | bytes) -> Content:
+    """An image among the context of a call: the file of a PNG, JPEG, GIF or WebP, or its bytes, or a URL that the
+    endpoint reads."""
+    return Content("image", _path(path))
 
 
-def file(path: str | os.PathLike[str]) -> Content:
-    """A file of text, or a PDF, among the context of a call."""
-    return Content("file", os.fspath(path))
+def file(path: str | os.PathLike[str] | bytes) -> Content:
+    """A file of text, or a PDF, among the context of a call, or its bytes."""
+    return Content("file", _path(path))
+
+
+def _path(content: str | os.PathLike[str] | bytes) -> str:
+    """Bytes are a URL that holds them, so that whatever a call is given is text."""
+    if isinstance(content, bytes):
+        return f"{HELD};base64,{b64encode(content).decode()}"
+    return os.fspath(content)
 
 
 class PythonCall(ModelCall):
@@ -171,28 +182,30 @@ def prepared(
 ) -> tuple[PythonCall, list[Value]]:
     """The operation of a call, and the values that it is of. Raises `UsageError`."""
     wanted = options.pop("schema", None)
-    if context and any(type(value) is Content for value in context):
+    if context and Content in map(type, context):
         options[CONTENT_KINDS] = [value.kind if isinstance(value, Content) else "" for value in context]
         context = [value.path if isinstance(value, Content) else value for value in context]
-    told = [(option, _frozen(value)) for option, value in options.items() if value is not None]
-    given = tuple(sorted(told)) if told else ()  # most calls are told nothing
+    given: tuple[tuple[str, Any], ...] = ()
+    if options:  # most calls are told nothing
+        given = tuple(sorted((option, _frozen(value)) for option, value in options.items() if value is not None))
     try:
         operation = _operation(name, len(context), given, None if wanted is str else wanted, offer, most_rounds)
     except TypeError as unfit:  # something in it has no hash
         raise UsageError(f"`{name}` is told something that is no plain value: {unfit}") from None
-    return operation, [_value(value, name) for value in (prompt, *context)]
+    values: list[Value] = [prompt if type(prompt) is str else _value(prompt, name)]
+    for value in context:
+        values.append(value if type(value) is str else _value(value, name))
+    return operation, values
 
 
 def _value(value: object, name: str) -> Value:
     """What a call is given, as a backend can be told it."""
-    if type(value) is str:
-        return value
     if isinstance(value, Content):
         raise UsageError(
             f"`{name}` is given an {value.kind}(…) in place of its prompt"
             if value.kind == "image"
             else f"`{name}` is given a {value.kind}(…) in place of its prompt",
-            hint=f"what to do with it comes first: {name}(PROMPT, {value.kind}({value.path!r}))",
+            hint=f"what to do with it comes first: {name}(PROMPT, {value.kind}({shortened(value.path, 150)!r}))",
         )
     try:
         return plain(value, JSON, f"what `{name}` is given")

@@ -37,6 +37,7 @@ def run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draw
     if lane is None:
         return _plainly(items, body)
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
+    HERE.reached.begins(frame.f_code.co_filename, frame.f_lineno, in_lanes=True)
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
     return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
@@ -61,6 +62,7 @@ def gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: 
         found[item[0]] = body(item[1])
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    HERE.reached.begins(frame.f_code.co_filename, frame.f_lineno, in_lanes=True)
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 
 from apxm.operations.attachments import Attachment
 from apxm.operations.types import Value
 from apxm.program.program import Program
-from apxm.runtime.content import ContentFiles
+from apxm.runtime.content import HELD, ContentFiles, not_too_large, refused
 
 
 class OwnFiles(ContentFiles):
@@ -23,11 +24,26 @@ class OwnFiles(ContentFiles):
         return super().image(path, at, written=True)
 
     def _content(self, path: str) -> bytes:
-        self._read.pop(path, None)
-        return super()._content(path)
+        if path.startswith(HELD):
+            return _held(path)
+        try:
+            return super()._content(path)
+        finally:
+            self._read.pop(path, None)
 
     def _allowed(self, path: str) -> Path:
         return Path(path) if path else super()._allowed(path)
+
+
+def _held(url: str) -> bytes:
+    """What a URL holds. Raises `OperationError`."""
+    kind, _, text = url.partition(",")
+    try:
+        if not kind.endswith(";base64"):
+            raise ValueError("it has no `;base64,`")
+        return not_too_large(url, b64decode(text, validate=True))
+    except ValueError as error:
+        raise refused(url, f"is no URL that holds a file: {error}", "give the bytes themselves") from None
 
 
 class GuestFiles(ContentFiles):

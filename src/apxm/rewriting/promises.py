@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from apxm.errors import Problems, SourceUsageError, UsageError
 from apxm.rewriting.nodes import PREFIX, at, load
+from apxm.rewriting.reached import Reached
 from apxm.source import Diagnostic, SourceFile, Span
 
 EACH = f"{PREFIX}each"
@@ -165,6 +166,7 @@ class _Process:
     """What holds in this process."""
 
     promises = Promises()
+    reached = Reached()
     overlap = True
     """Whether flows and promised loops overlap."""
     iterate: Callable[[Iterable[Any]], Iterator[Any]] = iter

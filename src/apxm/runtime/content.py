@@ -23,6 +23,8 @@ LARGEST = 20 * 1024 * 1024
 """Bytes of a file that is sent."""
 IMAGE = "image"
 _URLS = ("http://", "https://")
+HELD = "data:"
+"""What a URL begins with that holds what it names."""
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
 
@@ -77,7 +79,7 @@ class ContentFiles:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             hint = "`image(…)` takes images" if _media_type(data) else "anything else is to be made one of these first"
-            raise _refused(path, f"is no text in UTF-8 (byte {error.start}), and no PDF", hint) from None
+            raise refused(path, f"is no text in UTF-8 (byte {error.start}), and no PDF", hint) from None
         return text, Attachment.of(name_of(path), data)
 
     def image(self, path: str, at: int, *, written: bool) -> Attachment:
@@ -85,7 +87,7 @@ class ContentFiles:
         `OperationError`."""
         if path.startswith(_URLS):
             if not written and path not in self._named:
-                raise _refused(
+                raise refused(
                     path, "is a URL that the program makes up",
                     "it may be written out, or given as an argument: else it could carry anything to anywhere",
                 )  # fmt: skip
@@ -93,7 +95,7 @@ class ContentFiles:
         data = self._content(path)
         media_type = _media_type(data)
         if media_type is None:
-            raise _refused(path, "is no image: expected PNG, JPEG, GIF or WebP", "`file(…)` takes text and PDF")
+            raise refused(path, "is no image: expected PNG, JPEG, GIF or WebP", "`file(…)` takes text and PDF")
         return Attachment.of(name_of(path), data, media_type, at)
 
     def _content(self, path: str) -> bytes:
@@ -102,20 +104,18 @@ class ContentFiles:
                 data = read_regular(self._allowed(path), LARGEST + 1)
             except (OSError, ValueError) as error:  # ValueError: a NUL in the path
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                raise _refused(path, f"cannot be read: {reason}") from None
-            if len(data) > LARGEST:
-                raise _refused(path, f"is larger than {LARGEST // 1024 // 1024} MiB")
-            self._read[path] = data
+                raise refused(path, f"cannot be read: {reason}") from None
+            self._read[path] = not_too_large(path, data)
         return self._read[path]
 
     def _allowed(self, path: str) -> Path:
         if not path:
-            raise _refused(path, "is empty, expected the path of a file")
+            raise refused(path, "is empty, expected the path of a file")
         if path in self._named:
             return Path(self._directory, path)
         found = os.path.realpath(os.path.join(self._folder, path))
         if not Path(found).is_relative_to(os.path.realpath(self._folder)):
-            raise _refused(
+            raise refused(
                 path, f"lies outside of the program's folder, {printable(str(self._folder))}",
                 "a program reads other files only where they are given to it as arguments",
             )  # fmt: skip
@@ -143,7 +143,7 @@ NO_FILES = UnreadFiles()
 
 def name_of(path: str) -> str:
     """What a file is called where it is sent; empty for a URL."""
-    return "" if path.startswith(_URLS) else os.path.basename(path)
+    return "" if path.startswith((*_URLS, HELD)) else os.path.basename(path)
 
 
 def _media_type(data: bytes) -> str | None:
@@ -153,5 +153,13 @@ def _media_type(data: bytes) -> str | None:
     return next((media_type for signature, media_type in _SIGNATURES if data.startswith(signature)), None)
 
 
-def _refused(path: str, why: str, hint: str | None = None) -> OperationError:
+def not_too_large(path: str, data: bytes) -> bytes:
+    """What a file holds. Raises `OperationError`."""
+    if len(data) > LARGEST:
+        raise refused(path, f"is larger than {LARGEST // 1024 // 1024} MiB")
+    return data
+
+
+def refused(path: str, why: str, hint: str | None = None) -> OperationError:
+    """Why something cannot be sent."""
     return OperationError("content", f"{printable(shortened(path, 100))!r} {why}", hint=hint)

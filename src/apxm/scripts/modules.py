@@ -41,11 +41,22 @@ def run_module(text: str, file: str, names: Names) -> None:
         exec(compile(text, file, "exec", dont_inherit=True), names)
         return
     tree = promised(ast.parse(text, file), lines)
-    names[EACH] = each
+    heads = {loop.line: loop.last for loop in reversed(loops_in(tree)) if loop.line in lines}
+    HERE.reached.loaded(file, sorted(heads.items()))
+    names[EACH] = _Promised
     if HERE.overlap:
         _Module(tree, file, lines, names).run()
     else:
         exec(compile(tree, file, "exec", dont_inherit=True), names)
+
+
+class _Promised(each[Any]):
+    """A promised loop's `each`, which tells of it where no lane runs the loop."""
+
+    def __iter__(self) -> Iterator[Any]:
+        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - whose loop it is
+        HERE.reached.begins(frame.f_code.co_filename, frame.f_lineno, in_lanes=False)
+        return super().__iter__()
 
 
 def in_lanes(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from apxm.lanes.run import LaneRun
 from apxm.lanes.tracebacks import kept
 from apxm.operations.types import Value
 from apxm.rewriting.promises import HERE, Promises
+from apxm.rewriting.reached import Reached
 from apxm.runtime.trace import Status, Trace
 from apxm.scripts.modules import Finder, run_module
 from apxm.sdks.in_place import sdks_in_place
@@ -116,6 +117,7 @@ class Script:
         linecache.checkcache(self.file)
         linecache.getlines(self.file)  # it may change its directory
         HERE.promises, HERE.overlap = self.promises, self.overlapped
+        HERE.reached = Reached(os.getcwd())
         Finder().install()
         run_module(self.text, self.file, names)
 
@@ -162,6 +164,11 @@ class ScriptRun(LaneRun):
 
     def _how_it_ends(self) -> type[BaseException]:
         return KeyboardInterrupt if self._ending is Status.INTERRUPTED else super()._how_it_ends()
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether neither an exception nor a signal or a limit ended it."""
+        return self._ending is None and (self.raised is None or isinstance(self.raised, SystemExit))
 
     @property
     def exit_status(self) -> int:
