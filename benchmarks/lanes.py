@@ -84,9 +84,9 @@ async def done(run: Run) -> Trace:
 
 @apxm.flow
 def one_lane(calls: int) -> str:
-    answer = ""
+    answer = "task"
     for _ in range(calls):
-        answer = apxm.ask("task", answer)
+        answer = apxm.ask(answer)
     return answer
 
 

@@ -80,7 +80,11 @@ def ask(
     `file(…)`. The model may call `tools` before it answers, in at most `max_rounds` rounds. Outside of a flow it is a
     run of its own. Raises `OperationError`, and what the tools raise.
     """
-    told = {**options, "schema": schema, "choices": choices}
+    told: dict[str, Any] = {**options}
+    if schema is not None:
+        told["schema"] = schema
+    if choices is not None:
+        told["choices"] = choices
     if tools:
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - who asks
         return converse(prompt, context, told, tools, max_rounds, frame)

@@ -182,22 +182,24 @@ def prepared(
 ) -> tuple[PythonCall, list[Value]]:
     """The operation of a call, and the values that it is of. Raises `UsageError`."""
     wanted = options.pop("schema", None)
-    if context and any(type(value) is Content for value in context):
+    if context and Content in map(type, context):
         options[CONTENT_KINDS] = [value.kind if isinstance(value, Content) else "" for value in context]
         context = [value.path if isinstance(value, Content) else value for value in context]
-    told = [(option, _frozen(value)) for option, value in options.items() if value is not None]
-    given = tuple(sorted(told)) if told else ()  # most calls are told nothing
+    given: tuple[tuple[str, Any], ...] = ()
+    if options:  # most calls are told nothing
+        given = tuple(sorted((option, _frozen(value)) for option, value in options.items() if value is not None))
     try:
         operation = _operation(name, len(context), given, None if wanted is str else wanted, offer, most_rounds)
     except TypeError as unfit:  # something in it has no hash
         raise UsageError(f"`{name}` is told something that is no plain value: {unfit}") from None
-    return operation, [_value(value, name) for value in (prompt, *context)]
+    values: list[Value] = [prompt if type(prompt) is str else _value(prompt, name)]
+    for value in context:
+        values.append(value if type(value) is str else _value(value, name))
+    return operation, values
 
 
 def _value(value: object, name: str) -> Value:
     """What a call is given, as a backend can be told it."""
-    if type(value) is str:
-        return value
     if isinstance(value, Content):
         raise UsageError(
             f"`{name}` is given an {value.kind}(…) in place of its prompt"

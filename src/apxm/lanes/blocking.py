@@ -25,4 +25,4 @@ def _of_lane(caller: FrameType, _called: FrameType | None, innermost: FrameType)
 
 def watch_lanes() -> None:
     """Lets the watch of event loops know code in lanes."""
-    CALLERS[Lane.begin.__code__] = _of_lane
+    CALLERS[Lane.run.__code__] = _of_lane

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.errors import OperationError
@@ -73,33 +74,30 @@ class Grown:
         return len(self.nodes) - 1
 
 
-class Site(NamedTuple):
-    """Where a call stands."""
+class Site(Struct, frozen=True, gc=False):
+    """Where a call stands. A `Struct`, as making one costs a fifth of a tuple with names."""
 
     path: str
     """That of its lane, and its place, such as ``label:9[17]``."""
     line: int
 
 
-class Asked:
+class Asked(Struct, eq=False):
     """A call that a lane has made, and what came of it."""
 
-    __slots__ = ("awaited", "call", "error", "flow", "lane", "made", "node", "over", "then", "value")
-
-    def __init__(self, lane: Lane, node: int) -> None:
-        self.lane = lane
-        self.node = node
-        self.call: Call | None = None
-        """None where an earlier process made it, or it is a flow of AIS."""
-        self.flow: CalledFlow | None = None
-        self.made: Callable[[Value], Any] | None = None
-        """Makes of the answer what the code wants; None where that is the answer."""
-        self.awaited = False
-        self.then: Callable[[], object] | None = None
-        """Called when it is over, where its lane does something else meanwhile."""
-        self.over = False
-        self.value: Value = None
-        self.error: OperationError | None = None
+    lane: Lane
+    node: int
+    call: Call | None = None
+    """None where an earlier process made it, or it is a flow of AIS."""
+    flow: CalledFlow | None = None
+    made: Callable[[Value], Any] | None = None
+    """Makes of the answer what the code wants; None where that is the answer."""
+    awaited: bool = False
+    then: Callable[[], object] | None = None
+    """Called when it is over, where its lane does something else meanwhile."""
+    over: bool = False
+    value: Value = None
+    error: OperationError | None = None
 
 
 class AnsweredOperations(State):

@@ -15,24 +15,25 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, copy_context
-from functools import partial
 from traceback import print_exception
 from types import CodeType
 from typing import Any, NamedTuple, NoReturn
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent
+from msgspec import Struct
 
 from apxm.effects.libraries import CONTAINERS
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
 from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
+from apxm.lanes.workers import worker
 from apxm.runtime.inner_loops import lift, put_back
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
 
 
-class Effect(NamedTuple):
+class Effect(Struct, frozen=True):
     """Something that a lane does to what outlives it, kept until its turn."""
 
     owner: Lane | None
@@ -56,6 +57,7 @@ class Lane:
         "in_line",
         "index",
         "loop",
+        "main",
         "over",
         "owned",
         "parts",
@@ -102,14 +104,16 @@ class Lane:
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
-        self.greenlet = greenlet(partial(self.begin, main), hub.greenlet)
+        self.main = main
+        self.greenlet = worker(hub.greenlet, self.run)
         context = copy_context()
         context.run(LANE.set, self)
         self.greenlet.gr_context = context
 
-    def begin(self, main: Callable[[Lane], object], _outcome: object) -> object:
-        """The first function in its greenlet."""
-        return main(self)
+    def run(self) -> bool:
+        """All that its greenlet does for it. Gives whether that may run another lane."""
+        self.main(self)
+        return not self.cancelled
 
     @property
     def opener(self) -> Lane | None:
@@ -146,8 +150,9 @@ class Lane:
 
     # --- waiting ---------------------------------------------------------------------------------------------------
 
-    def park(self) -> Any:
-        """Lets others go on until this lane is resumed, and gives what it is resumed with, or raises it."""
+    def park(self, to: Callable[[], Any] | None = None) -> Any:
+        """Lets others go on until this lane is resumed, and gives what it is resumed with, or raises it. `to` switches
+        to whoever goes on; without it that is the hub."""
         if self.cancelled:
             raise GreenletExit
         if getcurrent() is not self.greenlet:
@@ -155,20 +160,14 @@ class Lane:
                 "a lane was asked to wait by a greenlet that is not its own",
                 hint="call models from the flow itself, not from a greenlet that a library made",
             )
+        switch = to or self.hub.switch
         marks = lift(self.hub.hooks)  # of an event loop of its own
         if marks is None:
-            return self.hub.switch()
+            return switch()
         try:
-            return self.hub.switch()
+            return switch()
         finally:
             put_back(marks)
-
-    def resume(self, outcome: object = None) -> None:
-        """Lets it go on, until it parks again or is over. Only the hub calls it."""
-        if isinstance(outcome, BaseException):
-            self.greenlet.throw(outcome)
-        else:
-            self.greenlet.switch(outcome)
 
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
@@ -592,9 +591,13 @@ class Hub:
         try:
             while ready and not self._stopped():
                 lane, outcome = ready.popleft()
-                if not lane.over:
-                    self.resumed += 1
-                    lane.resume(outcome)
+                if lane.over:
+                    continue
+                self.resumed += 1
+                if isinstance(outcome, BaseException):
+                    lane.greenlet.throw(outcome)
+                else:
+                    lane.greenlet.switch(outcome)
         finally:
             put_back(marks)
 
@@ -603,8 +606,12 @@ class Hub:
         opener = lane.opener
         assert opener is not None
         self.ready.appendleft((opener, None))
-        self.ready.appendleft((lane, None))
-        opener.park()
+        if self._stopped() or self.forked_in is not None:
+            self.ready.appendleft((lane, None))
+            opener.park()
+        else:
+            self.resumed += 1
+            opener.park(lane.greenlet.switch)  # as the hub would, which saves going there
 
     def wait_for(self, loop: EachRun) -> None:
         """Parks the opener of a loop until that has something to tell."""

@@ -29,13 +29,14 @@ from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Compute, Exit, Operate
 from apxm.program.program import Flow
+from apxm.runtime.attempts import Attempts
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.inner_loops import within
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.loops import VirtualLoop, clock_of, enter
+from apxm.runtime.loops import RankedClock, VirtualLoop, clock_of, enter
 from apxm.runtime.options import RunOptions
 from apxm.runtime.progress import refuse_unknown_prices
 from apxm.runtime.scheduler import Run
@@ -106,7 +107,6 @@ class LaneRun(Run):
         """The programs of AIS of which it calls flows, by `id`."""
         told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
-        self._streams = True  # nobody knows yet whether a call limits the time for its first part
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         with standing_in(sleep, select) as self._write_out:
@@ -115,8 +115,19 @@ class LaneRun(Run):
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
         return AnsweredOperations(program, self._answered)
 
-    def _by_operation(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
-        return self._named(begin)  # nobody knows yet whom it will ask
+    def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
+        plain, special = attempts.begin, self._named(self._streamed(clock, attempts.begin))
+        if self._tail is not None:
+            return special
+
+        def begin(call: Call) -> None:  # nobody knows yet whom the run will ask, and how
+            provider = call.provider
+            if provider.by_operation or provider.first_timeout_ns or call.operation.first_timeout_ns:
+                special(call)
+            else:
+                plain(call)
+
+        return begin
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()

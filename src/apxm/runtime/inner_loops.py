@@ -19,10 +19,10 @@ from asyncio.events import (
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from selectors import DefaultSelector
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 
-P = ParamSpec("P")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 _AS_ONE = sys.version_info >= (3, 14)
 """Whether Python knows one running task in a thread, whichever loop it is of."""
@@ -63,15 +63,16 @@ def put_back(marks: Marks | None) -> None:
         _swap_task(marks.loop, marks.task)
 
 
-def within(loop: Any, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+def within(loop: Any, function: Callable[[Unpack[Ts]], R], *arguments: *Ts) -> R:
     """Calls a function to which `loop` runs in this thread."""
     marks = lift()
     _set_running_loop(loop)
     try:
-        return function(*arguments, **named)
+        return function(*arguments)
     finally:
         _set_running_loop(None)
-        put_back(marks)
+        if marks is not None:
+            put_back(marks)
 
 
 @contextmanager

@@ -184,7 +184,6 @@ class Run:
         limited = options.max_concurrency is not None or budget is not None
         # Decided here, once: calls that nobody watches do not look for who might.
         kind = Calls if options.observer is None else partial(ObservedCalls, options.observer)
-        begin = Streams(clock, attempts.begin, self._tail, self._text).begin if self._streams else attempts.begin
         return kind(
             clock,
             self._state,
@@ -193,19 +192,24 @@ class Run:
             max_concurrency=options.max_concurrency,
             budget=budget,
             recorder=recorder,
-            begin=self._by_operation(begin),
+            begin=self._how_begun(clock, attempts),
             take=self._take_all,
             rest=self._rest,
             abort=self._abort,
         )
 
-    def _by_operation(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
-        """`begin`, which where somebody wants to know says before which operation asks. A journal does not know."""
-        if not any(provider.by_operation for provider in self._providers.values()):
-            return begin
-        return self._named(begin)
+    def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
+        """Begins an attempt, by as few steps as those of this run need."""
+        begin = self._streamed(clock, attempts.begin) if self._streams else attempts.begin
+        return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
+
+    def _streamed(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+        """`begin`, whose answers come in parts where somebody has a use for them."""
+        return Streams(clock, begin, self._tail, self._text).begin
 
     def _named(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+        """`begin`, which where a provider wants to know says before which operation asks. A journal does not know."""
+
         def begin_named(call: Call) -> None:
             if call.provider.by_operation:
                 path = self.trace.path_of(call.frame.index, call.node)

@@ -26,8 +26,9 @@ from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import Asked, Site
 from apxm.operations.types import Value
 from apxm.rewriting.promises import HERE
+from apxm.runtime.attempts import Attempts
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.loops import run_virtually
+from apxm.runtime.loops import RankedClock, run_virtually
 from apxm.runtime.waiting import Call, WaitingOperation
 from apxm.scripts.script import Script, ScriptRun
 from apxm.scripts.session import ScriptSession
@@ -125,12 +126,14 @@ class ObservedRun(ScriptRun):
         self._asked.append((lane, iteration, place, {"operation": name, **_written(request)}))
         return super().ask(lane, operation, values, name, site)
 
-    def _by_operation(self, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+    def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
+        begin = super()._how_begun(clock, attempts)
+
         def begun(call: Call) -> None:
             self.backend.occurrence = self._occurrences.get(call.node, 0)
             begin(call)
 
-        return super()._by_operation(begun)
+        return begun
 
     def thread(self, lane: Lane, function: Callable[[], T]) -> T:
         del lane  # a thread takes real time

@@ -16,6 +16,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from apxm.backends.exchange import HttpAnswer, HttpRequest, Parts, RefusedCall, may_be_call, model_call
 from apxm.effects.users import is_users
@@ -119,7 +120,7 @@ def _asked(run: LaneRun, lane: Lane, request: HttpRequest, *, concurrent: bool =
     if concurrent:
         # Which of them comes first may be another one each time: so what is asked is part of where it is.
         digest = blake2b(msgspec.msgpack.encode(request), digest_size=_DIGEST).hexdigest()
-        site = site._replace(path=f"{site.path}~{digest}")
+        site = replace(site, path=f"{site.path}~{digest}")
     try:
         return run.ask(lane, call, [], call.name, site)
     except OperationError:
