@@ -34,6 +34,7 @@ from apxm.runtime.handlers.offer import Fit, Offer
 from apxm.runtime.handlers.tool import ToolCall
 from apxm.runtime.waiting import WaitingOperation
 from apxm.tools.functions import Signature, mark_of, signature_of
+from apxm.tools.models import written
 from apxm.tools.simulated import SimulatedTool
 from apxm.tools.tool import CallTool
 
@@ -71,7 +72,7 @@ class FunctionTool(NamedTuple):
         else:
             found = TOUCHING.call(self.function)(**given)
         try:
-            return plain(msgspec.to_builtins(found), JSON, "it")
+            return plain(msgspec.to_builtins(found, enc_hook=written), JSON, "it")
         except (TypeError, ValueError) as unfit:
             raise UsageError(
                 f"what the tool {self.signature.name!r} gave is nothing that a model can be told: {unfit}",

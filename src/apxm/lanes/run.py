@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from traceback import walk_tb
@@ -94,6 +95,8 @@ class LaneRun(Run):
         """The places of which it was told that they block."""
         self.simulates = False
         """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
+        self._is_passed_by = False
+        """Whether its user was told that other threads call models."""
         self._paused: set[Lane] = set()
         """The lanes that wait until they are stirred."""
         self.toolbox = tools
@@ -148,6 +151,24 @@ class LaneRun(Run):
             f"{place} let nothing else go on for at least {duration // 1_000_000} ms (at {where}); "
             "apxm.thread(function, …) is the place for code that blocks"
         )
+
+    def passed_by(self, where: str) -> None:
+        """A thread that is no lane of this run, though of its program, calls a model at `where`. Raises `UsageError`
+        where all calls of the run are simulated: this one would be paid."""
+        if self.simulates:
+            raise UsageError(
+                "a thread of the program's own calls a model, which cannot be simulated there",
+                where=where,
+                hint="what lanes ask can: let `apxm.each` overlap the calls, instead of threads",
+            )
+        if not self._is_passed_by:
+            self._is_passed_by = True
+            text = (
+                f"{where}: a thread of the program's own calls a model past the run: its limits, journal and numbers "
+                "know nothing of that; apxm.each overlaps calls in the run"
+            )
+            with suppress(RuntimeError):  # the run's loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._warn, text)
 
     def _run_main(self, lane: Lane) -> None:
         RUN.set(self)

@@ -128,7 +128,7 @@ class ScriptRun(LaneRun):
     _is_interrupted = False
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
-        with sdks_in_place():
+        with sdks_in_place(self):
             return await super().execute(recorder)
 
     def _run_main(self, lane: Lane) -> None:

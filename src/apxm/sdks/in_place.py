@@ -14,7 +14,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-from apxm.sdks.transport import Transport, is_asked_here
+from apxm.lanes.run import LaneRun
+from apxm.sdks.transport import Transport, is_asked_here, pass_by
 
 _HOMES = ("httpx._transports.default", "httpx2._transports.default")
 """The modules that hold their transports."""
@@ -45,6 +46,8 @@ class _InPlace:
         self._needed = 0
         self._before: list[tuple[Any, str, Any]] = []
         self._transport: Transport | None = None
+        self.script: LaneRun | None = None
+        """The run of a script, whose program all threads of this process belong to."""
         self._finder = _Finder(self._put)
 
     def begin(self) -> None:
@@ -88,7 +91,10 @@ class _InPlace:
 
 def _blocking(transport: Transport, before: Callable[..., Any]) -> Callable[..., Any]:
     def handle_request(theirs: Any, request: Any) -> Any:
-        return transport.handle_request(request) if is_asked_here(request) else before(theirs, request)
+        if is_asked_here(request):
+            return transport.handle_request(request)
+        pass_by(request, _IN_PLACE.script)
+        return before(theirs, request)
 
     return handle_request
 
@@ -97,6 +103,7 @@ def _in_a_loop(transport: Transport, before: Callable[..., Any]) -> Callable[...
     async def handle_async_request(theirs: Any, request: Any) -> Any:
         if is_asked_here(request):
             return await transport.handle_async_request(request)
+        pass_by(request, _IN_PLACE.script)
         return await before(theirs, request)
 
     return handle_async_request
@@ -131,11 +138,13 @@ _IN_PLACE = _InPlace()
 
 
 @contextmanager
-def sdks_in_place() -> Generator[None]:
+def sdks_in_place(script: LaneRun | None = None) -> Generator[None]:
     """Within it, every call of a model that an SDK on httpx or httpx2 makes in a lane is one of the lane's run, and
-    that SDK makes no retries of its own there."""
+    that SDK makes no retries of its own there. `script` is the run of a script, which has this process to itself."""
     _IN_PLACE.begin()
+    around, _IN_PLACE.script = _IN_PLACE.script, script or _IN_PLACE.script
     try:
         yield
     finally:
+        _IN_PLACE.script = around
         _IN_PLACE.end()

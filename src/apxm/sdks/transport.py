@@ -58,6 +58,7 @@ class Transport:
         library, content = library_of(request), request.read()
         lane = lane_here()
         if lane is None:
+            pass_by(request)
             return self._plain.send_blocking(library, request, content)
         call, run = _call(request, content), RUN.get()
         if call is None:
@@ -73,6 +74,7 @@ class Transport:
         lane = lane_here()
         call = None if lane is None else _call(request, content)
         if lane is None or call is None:
+            pass_by(request)
             return await self._plain.send(library, request, content)
         run = RUN.get()
         asked, parts = _asked(run, lane, call, concurrent=True), call.sent.parts
@@ -106,6 +108,16 @@ def is_asked_here(request: Any = None) -> bool:
     return request is None or may_be_call(request.method, str(request.url))
 
 
+def pass_by(request: Any, script: LaneRun | None = None) -> None:
+    """Tells the run of which a request is no part of it, if it is a call of a model that the run's program makes in
+    another thread; in a process that runs a `script`, all threads are of that. Raises `UsageError` where the run is a
+    simulated one."""
+    run = RUN.get(script)
+    if run is not None and lane_here() is None and may_be_call(request.method, str(request.url)):
+        frame = _user_frame()
+        run.passed_by("" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")
+
+
 # --- asking --------------------------------------------------------------------------------------------------------
 
 
@@ -134,10 +146,15 @@ def _asked(run: LaneRun, lane: Lane, request: HttpRequest, *, concurrent: bool =
 
 def _site(lane: Lane) -> Site:
     """The line of the user's that asks."""
-    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    frame = _user_frame()
+    return Site(f"{lane.path_prefix}sdk", 0) if frame is None else site_of(lane, frame)
+
+
+def _user_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - who asks
     while frame is not None and not _is_users(frame.f_code.co_filename):
         frame = frame.f_back
-    return Site(f"{lane.path_prefix}sdk", 0) if frame is None else site_of(lane, frame)
+    return frame
 
 
 _is_users = cache(is_users)

@@ -13,6 +13,7 @@ import msgspec
 
 from apxm.errors import UsageError
 from apxm.operations.types import Value
+from apxm.tools.models import Models, ModelSchemas, is_model
 
 _MARK = "__apxm_tool__"
 """The attribute of functions that the user calls tools."""
@@ -60,22 +61,23 @@ class Signature(NamedTuple):
 
     def fitting(self, given: Value) -> Value:
         """The arguments that a model gives, as a value with all defaults. Raises `ValueError`."""
-        return msgspec.to_builtins(self._made(given))
+        models = Models()
+        return msgspec.to_builtins(self._made(given, models), enc_hook=models.given)
 
     def own(self, fitting: Value) -> dict[str, Any]:
         """Arguments as the function itself gets them."""
-        made = self._made(fitting)
+        made = self._made(fitting, Models())
         return {name: getattr(made, name) for name in made.__struct_fields__}
 
-    def _made(self, given: Value) -> msgspec.Struct:
+    def _made(self, given: Value, models: Models) -> msgspec.Struct:
         try:
-            return msgspec.convert(given, self.arguments, strict=False)
+            return msgspec.convert(given, self.arguments, strict=False, dec_hook=models.made)
         except msgspec.ValidationError as unfit:
             told = cast("dict[str, Value]", given)
             without = {name: value for name, value in told.items() if value is not None}
             if without != told:  # by null a model leaves out what has a default
                 try:
-                    return msgspec.convert(without, self.arguments, strict=False)
+                    return msgspec.convert(without, self.arguments, strict=False, dec_hook=models.made)
                 except msgspec.ValidationError:
                     pass
             raise ValueError(f"{unfit}") from None
@@ -87,16 +89,17 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     mark, name = mark_of(function), name_of(function)
     _refuse_name(name)
     fields = [_field(function, name, parameter) for parameter in _parameters(function, name)]
+    models = ModelSchemas()
     try:
         arguments = msgspec.defstruct("Arguments", fields, forbid_unknown_fields=True, kw_only=True)
-        schema = msgspec.json.schema(arguments)
+        schema = msgspec.json.schema(arguments, schema_hook=models.schema)
     except (TypeError, ValueError, RuntimeError) as unfit:
         raise UsageError(
             f"the tool {name!r} takes what no model can give: {unfit}",
-            hint="parameters are of types of JSON, dataclasses, TypedDicts or msgspec.Structs",
+            hint="parameters are of types of JSON, dataclasses, TypedDicts, msgspec.Structs or pydantic models",
         ) from None
     description = mark.description if mark is not None and mark.description else inspect.getdoc(function) or ""
-    return Signature(name, description, _written(schema), arguments)
+    return Signature(name, description, _written(schema, models.definitions), arguments)
 
 
 def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
@@ -123,7 +126,7 @@ def _field(function: Callable[..., Any], name: str, parameter: inspect.Parameter
         raise UsageError(f"the types of the tool {name!r} cannot be read: {unknown}") from None
     kind = _described(hints.get(parameter.name, Any))
     default = msgspec.NODEFAULT if parameter.default is parameter.empty else parameter.default
-    if isinstance(default, list | dict | set):
+    if isinstance(default, list | dict | set) or is_model(type(default)):
         shared = cast("Any", default)
         return parameter.name, kind, msgspec.field(default_factory=lambda: shared)
     return parameter.name, kind, default
@@ -141,9 +144,9 @@ def _described(annotation: Any) -> Any:
     return inner
 
 
-def _written(schema: dict[str, Any]) -> str:
-    """The schema of an object, whose fields are at its top."""
-    definitions = dict(schema.pop("$defs", {}))
+def _written(schema: dict[str, Any], more: dict[str, Any]) -> str:
+    """The schema of an object, whose fields are at its top; it has `more` definitions."""
+    definitions = schema.pop("$defs", {}) | more
     whole = definitions.pop(schema["$ref"].rpartition("/")[2])
     whole.pop("title", None)
     if definitions:
