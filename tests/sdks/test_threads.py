@@ -45,7 +45,7 @@ def test_a_simulated_run_refuses_it(client: Any, endpoint: Endpoint) -> None:
     assert not endpoint.asked
 
 
-def test_threads_of_others_are_none_of_a_run_s_business(client: Any, endpoint: Endpoint, told: dict[str, Any]) -> None:
+def test_threads_of_others_are_none_of_a_run_s_business(client: Any, endpoint: Endpoint) -> None:
     with ThreadPoolExecutor(1) as pool, sdks_in_place():
         pool.submit(int).result()  # its thread is there before any run
 
