@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
-from apxm.effects.roles import Kind, RoleOf
-from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes
+from apxm.effects.roles import RoleOf
+from apxm.effects.scopes import bound_names, own_nodes
 
 
 class Captured(NamedTuple):
@@ -19,6 +18,8 @@ class Captured(NamedTuple):
     reads: frozenset[str] = frozenset()
     binds: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
+    late: frozenset[str] = frozenset()
+    """Those of them that it may use behind a call of a model, or when other iterations have gone on."""
     only_looks: bool = False
     """Whether it changes nothing that it is given, and waits for nothing."""
 
@@ -28,8 +29,20 @@ class Captured(NamedTuple):
             self.reads | other.reads,
             self.binds | other.binds,
             self.changes | other.changes,
+            self.late | other.late,
             self.only_looks and other.only_looks,
         )
+
+
+class Made(NamedTuple):
+    """A function that is made in the function around a loop, or a class with functions."""
+
+    node: ast.AST
+    names: frozenset[str]
+    """What it is called; nothing for one that is only handed on."""
+    does: Captured
+    leaks: bool
+    """Whether it may be called by other names than these."""
 
 
 class Around(NamedTuple):
@@ -41,75 +54,13 @@ class Around(NamedTuple):
     """For a name, those that may stand for the same, or for a part of it."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
+    made: Sequence[Made] = ()
+    """All functions that it makes."""
+    leaked: Captured = Captured()
+    """What may be done wherever something is called of which nothing is known."""
 
 
-def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
-    """What the body of a function says, whose own names are `bound`."""
-    return Around(_captured_in(body, role_of), _same_in(body, role_of), frozenset(bound))
-
-
-def _captured_in(body: Sequence[ast.stmt], role_of: RoleOf) -> dict[str, Captured]:
-    found: dict[str, Captured] = {}
-    for part in own_nodes(*body):
-        match part:
-            case ast.FunctionDef(name=name):
-                names, made = {name}, part
-            case ast.Assign(targets=targets, value=ast.Lambda() as made):
-                names = bound_names(targets)
-            case _:
-                continue
-        captured = _captured_by(made, role_of)
-        for name in names:
-            found[name] = captured if name not in found else captured.also(found[name])
-    return found
-
-
-def _captured_by(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> Captured:
-    free = free_loads(node)
-    body = node.body if isinstance(node, ast.FunctionDef) else [node.body]
-    binds = {name for part in body for name in declared([part])} & bound_names(body)
-    changes: set[str | None] = set()
-    for part in (part for statement in body for part in ast.walk(statement)):
-        match part:
-            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-                changes.add(root(part))
-            case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.For(iter=value):
-                changes.add(root(value))  # by another name it may be changed
-            case ast.Call(func=func, args=arguments, keywords=keywords):
-                role = role_of(func)
-                if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
-                    changes.add(root(func.value))
-                if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
-                    changes |= {root(given) for given in (*arguments, *(keyword.value for keyword in keywords))}
-            case _:
-                pass
-    return Captured(
-        frozenset(free),
-        frozenset(binds),
-        frozenset(name for name in changes if name in free),
-        _only_looks(node, role_of),
-    )
-
-
-def _only_looks(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> bool:
-    for part in ast.walk(node):
-        match part:
-            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
-                return False
-            case ast.Call(func=ast.Name(id=name)) if isinstance(node, ast.FunctionDef) and name == node.name:
-                continue
-            case ast.Call(func=func):
-                role = role_of(func)
-                summary = role.summary
-                changes = summary is not None and any(touch.kind is not Kind.LOAD for touch in summary.touches)
-                if role.is_unknown or role.may_wait or changes or role.known is Known.ITS_FIRST:
-                    return False
-            case _:
-                pass
-    return True
-
-
-def _same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset[str]]:
+def same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset[str]]:
     groups: dict[str, set[str]] = {}
     for part in own_nodes(*body):
         match part:

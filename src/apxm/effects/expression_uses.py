@@ -116,6 +116,8 @@ class ExpressionUses(Uses):
         given = (*call.args, *(keyword.value for keyword in call.keywords))
         if isinstance(call.func, ast.Name) and self._around.captured.get(call.func.id, Captured()).only_looks:
             return
+        if self._around.leaked.reads and (role.is_unknown or (role.summary is not None and role.summary.waits)):
+            self._follow(self._around.leaked, call)
         if role.summary is not None:
             self._touch(call, role)
             if role.guessed and isinstance(call.func, ast.Attribute) and call.func.attr in EVIDENT:
@@ -189,7 +191,7 @@ class ExpressionUses(Uses):
         elif name is not None:
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
-            self._waiting(name)
+            self._waiting(name, placed=deferrable)
 
 
 def _own_names(node: ast.AST) -> set[str]:

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from apxm.effects.closures import Around
+from apxm.effects.escapes import left_behind
 from apxm.effects.roles import Kind, RoleOf
+from apxm.effects.scopes import bound_names, own_nodes
 from apxm.effects.statement_uses import StatementUses
 from apxm.effects.uses import Use, Uses
 
@@ -37,15 +39,47 @@ def uses_in(
     says that iterations may run which turn out not to begin, as one before them leaves the loop.
     """
     waits: frozenset[str] = frozenset()
+    read, unseen = _read_by_others(body, around)
+    inner = _bound_in_loops(body, role_of)
     while True:
         uses = StatementUses(body, target, role_of, around, waits)
         uses.statements(body)
-        own = {name for name in uses.bound if name not in uses.exposed and name not in said}
+        uses.begins(target)
+        first = {name for name in uses.bound if name not in uses.exposed}
+        uses.shared = first & (unseen | left_behind(body, uses) | ((read | said) & inner))
+        own = first - uses.shared
+        uses.published = own & (read | said)
         rules = _rules(uses, own, around, ahead and bool(uses.exits))
+        rules |= dict.fromkeys(uses.shared, Rule.FREE) | {f":{name}": Rule.FREE for name in uses.shared & said}
+        rules |= {f":{name}": Rule.TURN for name in own & said}
         found = frozenset(name for name, rule in rules.items() if rule is Rule.TURN)
+        found |= {f"@{name}" for name in uses.published}
         if found <= waits:
             return uses, own, rules
         waits |= found
+
+
+def _read_by_others(body: Sequence[ast.stmt], around: Around) -> tuple[set[str], set[str]]:
+    """The names that are read by functions from around the body which it may call; and by what is made around it, and
+    waits for nothing: there, nobody puts waits in."""
+    inside = {id(part) for statement in body for part in ast.walk(statement)}
+    named = {part.id for statement in body for part in ast.walk(statement) if isinstance(part, ast.Name)}
+    read, unseen = set[str](), set[str]()
+    for made in around.made:
+        if id(made.node) not in inside and (made.leaks or not made.names.isdisjoint(named)):
+            (read if isinstance(made.node, ast.FunctionDef | ast.Lambda) else unseen).update(made.does.reads)
+    return read, unseen
+
+
+def _bound_in_loops(body: Sequence[ast.stmt], role_of: RoleOf) -> set[str]:
+    """The names that are bound in loops over `each` in the body: they reach others when such a loop is over."""
+    found: set[str] = set()
+    for part in own_nodes(*body):
+        if isinstance(part, ast.For):
+            calls = (each for each in ast.walk(part.iter) if isinstance(each, ast.Call))
+            if any(role_of(call.func).each for call in calls):
+                found |= bound_names([part])
+    return found
 
 
 def _rules(uses: Uses, own: set[str], around: Around, ahead: bool) -> dict[str, Rule]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from apxm.effects.closures import around
+from apxm.effects.captures import around
 from apxm.effects.roles import Kind, RoleOf, Summary, Touch
 from apxm.effects.scopes import bound_names, declared, parameters
 from apxm.effects.statement_uses import StatementUses

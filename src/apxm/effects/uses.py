@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from apxm.effects.closures import Around, Captured
@@ -52,6 +52,8 @@ class Uses:
         """Functions of the one around that are being followed: they may call each other."""
         self._waits = waits
         self._is_function = target is None
+        self.placed: frozenset[str] = frozenset()
+        """Names of a function around that one, of which a run knows the rules."""
         self._items = bound_names([target]) if target is not None else set[str]()
         self.origins = Origins(body, self._items, role_of)
         self.called: bool = False
@@ -71,6 +73,11 @@ class Uses:
         """What is bound for certain at this point."""
         self.exposed: set[str] = set()
         """What is read where it is not bound for certain."""
+        self.shared: set[str] = set()
+        """Names that each iteration binds, and that functions see which wait for nothing: iterations run one after the
+        other. `uses_in` finds them."""
+        self.published: set[str] = set()
+        """Names that each iteration has for itself, and leaves at its turn to functions, which wait for that."""
 
     @property
     def bound(self) -> set[str]:
@@ -93,17 +100,22 @@ class Uses:
         """Whether it is of an attribute of what belongs to this iteration."""
         return use.through is not None and self.origins.is_mine(use.through, self.exposed)
 
+    def begins(self, target: ast.expr) -> None:
+        """An iteration begins by binding its items: where something else does, too, that is a use like others."""
+        items = sorted(self._items & self.exposed)
+        self.found[:0] = [Use(name, Kind.BIND, target, after_call=False) for name in items]
+
     # --- for those who find them
 
     def _bind(self, name: str, node: ast.AST) -> None:
         self._use(name, Kind.BIND, node)
         self._bound.add(name)
 
-    def _reads(self, names: Iterable[str], node: ast.AST, *, whole: bool = False) -> None:
+    def _reads(self, names: Iterable[str], node: ast.AST, *, whole: bool = False, late: Container[str] = ()) -> None:
         for name in names:
             if name not in self._bound:
                 self.exposed.add(name)
-            self._use(name, Kind.LOAD, node, whole=whole)
+            self._use(name, Kind.LOAD, node, whole=whole, late=name in late)
             self._follow_named(name, node)
 
     def _follow_named(self, name: str, node: ast.AST) -> None:
@@ -115,15 +127,17 @@ class Uses:
 
     def _follow(self, captured: Captured, node: ast.AST) -> None:
         """A function of the one around may be called here."""
-        self._reads(sorted(name for name in captured.reads if not name.startswith(".")), node)
+        late = captured.late
+        self._reads(sorted(name for name in captured.reads if not name.startswith(".")), node, late=late)
         for name in captured.binds:
             self.exposed.add(name)
-            self._use(name, Kind.BIND, node)
+            self._use(name, Kind.BIND, node, late=name in late)
         for name in captured.changes:
-            self._use(name, Kind.CHANGE, node)
+            self._use(name, Kind.CHANGE, node, late=name in late)
         for name in captured.reads:
             if name.startswith("."):
                 self._use(name, Kind.LOAD, node)
+            self.called |= f"@{name}" in self._waits
 
     def _use(
         self,
@@ -151,8 +165,10 @@ class Uses:
         name = root(base)
         return None if name in self._items and not isinstance(base, ast.Name) else name
 
-    def _waiting(self, name: str) -> None:
-        """What belongs to whom nobody knows waits for its turn to be changed."""
+    def _waiting(self, name: str, *, placed: bool = False) -> None:
+        """What belongs to whom nobody knows waits for its turn to be changed; `placed` says that a run is asked."""
+        if placed and name in self.placed:
+            return
         if (self._is_function and name not in self.origins.fresh) or (
             name in self._bound and name not in self.origins.fresh
         ):

@@ -125,6 +125,12 @@ class Effects:
             return not role.is_unknown
         return self._reader.scope.is_run_as_written(callee) and not self._reader.hides(function)
 
+    def shared(self, entered: Entered) -> Iterator[Step]:
+        """Names for which a loop runs its iterations one after the other."""
+        for name in sorted(entered.uses.shared):
+            why = f"functions that outlive an iteration see what it leaves in `{name}`"
+            yield Wait(self._reader.place(entered.node), why, None, True)
+
     def later(self, call: ast.Call) -> Iterator[Step]:
         """``_apxm_later`` and its kin."""
         place = self._reader.place(call)
@@ -201,7 +207,7 @@ class Effects:
     def rules(self, entered: Entered) -> dict[str, shape.Rule]:
         """What holds in a loop for attributes, and for names of modules."""
         found: dict[str, shape.Rule] = {}
-        for name, rule in entered.loop.rules.items():
+        for name, rule in (entered.loop.rules | entered.loop.places).items():
             if name.startswith((".", ":")):
                 uses = [use for use in entered.uses.found if _plain_name(use.name) == _plain_name(name)]
                 through = {use.through for use in uses}
@@ -392,7 +398,7 @@ def _levels(call: ast.Call) -> int | None:
 
 def _plain_name(name: str) -> str:
     """The name of which something is said, whether it is known as one of a function or of its module."""
-    return name.strip(":=")
+    return name.partition("@")[0].strip(":=")
 
 
 def _line(use: Use) -> int:

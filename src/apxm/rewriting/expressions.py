@@ -74,12 +74,18 @@ class Expressions(Names):
         rule = self._rule(name)
         if rule is Rule.CARRIED:
             self._refuse_carried(name, node)
+        if (place := self._place_around(name)) is not None:
+            return self._reading(place, node)
         if self._is_of_module(name) and self._role_of.is_state(name):
-            return at(ast.BoolOp(ast.Or(), [self._ours("reads", ast.Constant(f":{name}")), node]), node)
+            return self._reading(f":{name}", node)
         captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
         if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
             return self._behind_turn(ast.Constant(None), node)
         return self._behind_turn(self._levels(name), node) if rule is Rule.TURN else node
+
+    def _reading(self, place: str, node: ast.expr) -> ast.expr:
+        """A name that is read when a run says that it may be."""
+        return at(ast.BoolOp(ast.Or(), [self._ours("reads", ast.Constant(place)), node]), node)
 
     def _behind_turn(self, levels: ast.expr, node: ast.expr) -> ast.expr:
         """An expression that is evaluated once it is the turn, and not before."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from apxm.effects.closures import Around, around
+from apxm.effects.captures import around
+from apxm.effects.closures import Around
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
 from apxm.rewriting.names import FunctionAround

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import NamedTuple
 
 from apxm.effects.closures import Around
+from apxm.effects.escapes import kept_in
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.rules import RANK, Rule, uses_in
+from apxm.effects.scopes import bound_names, own_nodes
 from apxm.effects.uses import Uses
-from apxm.rewriting.nodes import PREFIX, Statements, at, carried, load, one_argument, store
+from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, carried, load, one_argument, store
 
 
 @dataclass
@@ -26,6 +29,8 @@ class LoopAround:
     """Those of the names from around it."""
     draws_late: bool
     """Whether an iteration may draw random numbers behind a call: then those in front of it wait for their turn."""
+    places: dict[str, Rule] = field(default_factory=dict[str, Rule])
+    """What holds for names of the functions around where functions in these use them, by their places."""
     setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])
     """The functions that it needs, which set names around it, by their names."""
     has_return: bool = False
@@ -34,7 +39,8 @@ class LoopAround:
     @property
     def told(self) -> ast.expr:
         """What a run is told: the rules of attributes, and of names of modules."""
-        told = sorted((name, rule.value) for name, rule in self.rules.items() if name.startswith((".", ":")))
+        rules = self.rules | self.places
+        told = sorted((name, rule.value) for name, rule in rules.items() if name.startswith((".", ":")))
         return ast.Tuple([ast.Tuple([*map(ast.Constant, pair)], ast.Load()) for pair in told], ast.Load())
 
 
@@ -62,6 +68,8 @@ class FunctionAround:
     around: Around
     setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])
     """As those of a loop, for what it does outside of its loops."""
+    number: int = field(default_factory=count().__next__)
+    """That of no other function."""
 
 
 class Names(ast.NodeTransformer):
@@ -85,10 +93,16 @@ class Names(ast.NodeTransformer):
     ) -> tuple[Uses, LoopAround]:
         """Goes into the `each` at `node`; `ahead` says that it has a `lookahead`."""
         function = self._functions[-1]
-        outliving = self._read_elsewhere(body, node) if isinstance(node, ast.For) else set[str]()
+        outliving = self._used_elsewhere(body, node.target) if isinstance(node, ast.For) else set[str]()
         uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around, ahead)
         draws_late = any(self._role_of(call.func).draws for call in uses.called_late) or (ahead and bool(uses.exits))
-        loop = LoopAround(own, own & outliving, rules, draws_late)
+        if isinstance(node, ast.For):
+            stored = own & (outliving | function.outer | uses.published)
+            rules_around = rules | dict.fromkeys(uses.published, Rule.TURN)
+        else:
+            self._refuse_bound_outside(node, target, uses)
+            stored, rules_around = set[str](), rules
+        loop = LoopAround(own, stored, rules, draws_late, self._places(rules_around))
         self.entered.append(Entered(node, uses, loop))
         for name, rule in rules.items():
             if rule is Rule.CARRIED:
@@ -97,16 +111,39 @@ class Names(ast.NodeTransformer):
         self._loops.append(loop)
         return uses, loop
 
-    def _read_elsewhere(self, body: Sequence[ast.AST], node: ast.For) -> set[str]:
-        """The names that the function around reads outside of `body`, or in a function that it makes."""
-        inside = {id(each) for part in (*body, node.target) for each in ast.walk(part)}
-        scope = self._functions[-1].body
-        return {
+    def _refuse_bound_outside(self, node: ast.ListComp, target: ast.expr, uses: Uses) -> None:
+        """Each iteration of a comprehension is a function: what it sets is set for nobody else."""
+        items = bound_names([generator.target for generator in node.generators])
+        bound = {part.target.id: part for part in own_nodes(node) if isinstance(part, ast.NamedExpr)}
+        shared = self._used_elsewhere([node], target) | (uses.exposed & self._used_elsewhere([node], target, ast.Store))
+        shared |= self._functions[-1].outer | uses.published | uses.shared
+        for name in sorted(bound.keys() & shared):
+            raise RefusedError(
+                f"an iteration of this comprehension sets `{name}` for the function around it",
+                bound[name],
+                "write the loop as a statement: `for` over `each`",
+            )
+        for name in sorted(kept_in(node.elt) & items):
+            raise RefusedError(
+                f"a function that outlives its iteration sees what the last one has in `{name}`",
+                node.elt,
+                f"give it its own: `lambda {name}={name}: …`",
+            )
+
+    def _used_elsewhere(
+        self, body: Sequence[ast.AST], target: ast.expr, how: type[ast.expr_context] = ast.Load
+    ) -> set[str]:
+        """The names that the function around reads outside of `body`, or in a function that it makes; or that it
+        stores there, or is given."""
+        inside = {id(each) for part in (*body, target) for each in ast.walk(part)}
+        function = self._functions[-1]
+        found = {
             each.id
-            for statement in scope
+            for statement in function.body
             for each in ast.walk(statement)
-            if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and id(each) not in inside
+            if isinstance(each, ast.Name) and isinstance(each.ctx, how) and id(each) not in inside
         }
+        return found if how is ast.Load else found | (function.bound - bound_names(function.body))
 
     def _promised(self, items: ast.Call) -> ast.Call | None:
         """The `each` that a loop goes through; None where it is a plain loop. What goes around it goes inside:
@@ -140,14 +177,39 @@ class Names(ast.NodeTransformer):
         match path:
             case ast.Attribute(attr=attribute):
                 return f".{attribute}"
+            case ast.Name(id=name) if (place := self._place_around(name)) is not None:
+                return place
             case ast.Name(id=name) if self._is_of_module(name):
                 return f":{name}"
             case _:
                 return None
 
+    def _place_around(self, name: str) -> str | None:
+        """The place of a name that the function has from one around it; None for others."""
+        if not self._functions or name in self._functions[-1].bound or name in self._functions[-1].globals:
+            return None
+        if self._rule(name) is not Rule.FREE or any(name in loop.own for loop in self._loops):
+            return None
+        owner = next((each for each in reversed(self._functions[:-1]) if name in each.bound), None)
+        return None if owner is None else f":{name}@{owner.number}"
+
+    def _places(self, rules: Mapping[str, Rule]) -> dict[str, Rule]:
+        """What a run is told of names that functions around have, for functions which these make. What would be done
+        later is not told: nobody knows who reads it."""
+        leaked = self._functions[-1].around.leaked
+        found: dict[str, Rule] = {}
+        for name, rule in rules.items():
+            owner = next((each for each in reversed(self._functions) if name in each.bound), None)
+            is_safe = rule is Rule.FREE and name not in leaked.binds | leaked.changes
+            if owner is not None and (is_safe or rule is Rule.TURN):
+                found[f":{name}@{owner.number}"] = rule
+        return found
+
     def _is_of_module(self, name: str) -> bool:
         """Whether a name is none of the functions around: its module has it, and others can change it."""
         if not self._functions or name.startswith(PREFIX) or self._rule(name) is not Rule.FREE:
+            return False
+        if any(name in loop.own for loop in self._loops):
             return False
         if name in self._functions[-1].outer:
             return True
@@ -195,7 +257,8 @@ class Names(ast.NodeTransformer):
         depth = len(self._loops)  # the loops around may need one of their own
         called = f"{PREFIX}{'set' if op is None else type(op).__name__.lower()}_{name}_{depth}"
         if called not in setters:
-            said = ast.Global if name in function.globals else ast.Nonlocal
+            of_module = name in function.globals and not any(name in loop.own for loop in self._loops[:-1])
+            said = ast.Global if of_module else ast.Nonlocal
             value, target = load(f"{PREFIX}value"), store(self._name(name))
             change: ast.stmt = ast.Assign([target], value) if op is None else ast.AugAssign(target, op, value)
             body: Statements = [said([self._name(name)]), change]
@@ -226,8 +289,9 @@ class Names(ast.NodeTransformer):
         """What the function of an iteration says of names that it binds, and that are not its own."""
         function = self._functions[-1]
         shared = sorted(name for name in uses.bound - loop.own if self._rule(name) is not Rule.LATER)
-        of_module = [name for name in shared if name in function.globals]
-        others = [name for name in shared if name not in function.globals]
+        inner = set[str]().union(*(around.own for around in self._loops))
+        of_module = [name for name in shared if name in function.globals - inner]
+        others = [name for name in shared if name not in function.globals - inner]
         return [
             *([ast.Global([self._name(name) for name in of_module])] if of_module else []),
             *([ast.Nonlocal([self._name(name) for name in others])] if others else []),

@@ -34,7 +34,7 @@ class Resolver:
         summary_of: Callable[[types.FunctionType], Summary | None],
     ) -> None:
         self._summary_of = summary_of
-        code = function.__code__
+        self._code = code = function.__code__
         self._ours = ours
         self._globals = function.__globals__
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
@@ -189,7 +189,19 @@ class Resolver:
     def is_state(self, name: str) -> bool:
         """Whether a name of the module stands for what can change."""
         found = self._globals.get(name, MISSING)
-        return found is not MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
+        if found is MISSING:
+            return name in self._to_come
+        return not isinstance(found, types.ModuleType | types.FunctionType | type)
+
+    @cached_property
+    def _to_come(self) -> set[str]:
+        """The names of the module that it does not have yet."""
+        found, left = set[str](), [self._code]
+        while left:
+            code = left.pop()
+            found |= {*code.co_names}
+            left += [each for each in code.co_consts if isinstance(each, types.CodeType)]
+        return found - self._globals.keys() - vars(builtins).keys()
 
     def found(self, expression: ast.expr) -> object:
         """What a name or a path stands for; `MISSING` where only a run knows."""

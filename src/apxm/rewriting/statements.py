@@ -58,8 +58,8 @@ class PlainStatements(StraightLines):
         for name in sorted(bound_names(node.targets)):
             if self._rule(name) is Rule.TURN:
                 node.value = self._ours("turn_of", self._levels(name), node.value)
-            elif name in self._functions[-1].outer:
-                node.value = self._ours("setting", ast.Constant(f":{name}"), node.value)
+            elif name in self._functions[-1].outer and (place := self._place(load(name))) is not None:
+                node.value = self._ours("setting", ast.Constant(place), node.value)
         node.targets = [self._target(target) for target in node.targets]
         return [node, *self._bound_later(node, *sorted(bound_names(node.targets)))]
 
@@ -299,6 +299,7 @@ class PlainStatements(StraightLines):
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
         in_sequence = bool(uses.exits) or bool(going_through & uses.changed) or uses.sees_others(going_through)
+        in_sequence |= bool(uses.shared)
         left = self._name_for(node)
         run = self._ours(
             "run_each", items, load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late), loop.told

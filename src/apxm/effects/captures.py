@@ -1,0 +1,159 @@
+"""What the functions do that another one makes, and which of them may be called by others."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+
+from apxm.effects.closures import Around, Captured, Made, same_in
+from apxm.effects.libraries import Known
+from apxm.effects.patterns import root
+from apxm.effects.roles import Kind, RoleOf
+from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
+from apxm.effects.statement_uses import StatementUses
+
+_USED_UP = frozenset(
+    {
+        "Counter", "all", "any", "deque", "dict", "frozenset", "join", "len", "list", "max", "min", "reduce", "set",
+        "sort", "sorted", "sum", "tuple",
+    }
+)  # fmt: skip
+"""Functions that have drawn a generator expression, and called what they are given as `key`, when they are over."""
+_KEEPING = frozenset({"dict", "defaultdict"})
+"""Those of them that may keep a function."""
+
+
+def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
+    """What the body of a function says, whose own names are `bound`."""
+    made = _closed([*_made_in(bound, body, role_of)])
+    captured: dict[str, Captured] = {}
+    leaked = Captured()
+    for each in made:
+        if not isinstance(each.node, ast.ClassDef):
+            captured |= {name: each.does.also(captured[name]) if name in captured else each.does for name in each.names}
+        if each.leaks:
+            leaked = leaked.also(each.does)
+    return Around(captured, same_in(body, role_of), frozenset(bound), made, leaked)
+
+
+def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
+    parents = {
+        child: part for statement in body for part in ast.walk(statement) for child in ast.iter_child_nodes(part)
+    }
+    handed_on = {
+        part.id
+        for part in parents
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and _is_handed_on(part, parents.get(part))
+    }
+    for part in own_nodes(*body):
+        names: set[str]
+        leaks = False
+        match part:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names, leaks = {name}, bool(part.decorator_list)
+            case ast.Lambda() | ast.GeneratorExp():
+                parent = parents.get(part)
+                is_named = isinstance(parent, ast.Assign) and all(isinstance(to, ast.Name) for to in parent.targets)
+                names = bound_names(parent.targets) if is_named and isinstance(parent, ast.Assign) else set()
+                leaks = not is_named and _is_handed_on(part, parent)
+            case _:
+                continue
+        yield Made(part, frozenset(names), _captured_by(part, bound, role_of), leaks or not names.isdisjoint(handed_on))
+
+
+def _is_handed_on(part: ast.expr, parent: ast.AST | None) -> bool:
+    """Whether a function that stands there may be called later, by another name."""
+    if isinstance(parent, ast.keyword):
+        return not (parent.arg in ("key", "default") and isinstance(part, ast.Name | ast.Lambda))
+    if not isinstance(parent, ast.Call):
+        return not isinstance(parent, ast.Expr | ast.For | ast.comprehension)
+    if parent.func is part:
+        return False
+    name = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
+    return name not in _USED_UP or (name in _KEEPING and not isinstance(part, ast.GeneratorExp))
+
+
+def _closed(made: list[Made]) -> list[Made]:
+    """Each with what the others do that it may call."""
+    while True:
+        found = [each._replace(does=_with_called(each, made)) for each in made]
+        if found == made:
+            return made
+        made = found
+
+
+def _with_called(one: Made, made: Iterable[Made]) -> Captured:
+    does = one.does
+    for other in made:
+        called = other.names & does.reads
+        if called and other is not one:
+            inner = other.does
+            late = inner.late if called.isdisjoint(does.late) else inner.reads | inner.binds | inner.changes
+            does = does.also(inner._replace(late=late, only_looks=does.only_looks))
+    return does
+
+
+def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
+    free = free_loads(node)
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            body: Sequence[ast.stmt] = node.body
+        case ast.Lambda(body=inner):
+            body = [ast.copy_location(ast.Expr(inner), inner)]
+        case _:
+            return Captured(frozenset(free), late=frozenset(free))
+    binds = {name for part in body for name in declared([part])} & bound_names(body)
+    changes: set[str | None] = set()
+    for part in (part for statement in body for part in ast.walk(statement)):
+        match part:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+                changes.add(root(part))
+            case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.For(iter=value):
+                changes.add(root(value))  # by another name it may be changed
+            case ast.Call(func=func, args=arguments, keywords=keywords):
+                role = role_of(func)
+                if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
+                    changes.add(root(func.value))
+                if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
+                    changes |= {root(given) for given in (*arguments, *(keyword.value for keyword in keywords))}
+            case _:
+                pass
+    used = frozenset({*free, *binds})
+    return Captured(
+        frozenset(free),
+        frozenset(binds),
+        frozenset(name for name in changes if name in free),
+        used & _late_in(node, body, bound, role_of),
+        isinstance(node, ast.FunctionDef | ast.Lambda) and _only_looks(node, role_of),
+    )
+
+
+def _late_in(node: ast.AST, body: Sequence[ast.stmt], bound: set[str], role_of: RoleOf) -> set[str]:
+    """The names that it may use behind a call."""
+    uses = StatementUses(body, None, role_of, Around())
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        own = parameters(node) | (bound_names(body) - declared(body))
+        uses.placed = frozenset(bound - own)
+    uses.statements(body)
+    goes_on = not isinstance(node, ast.FunctionDef | ast.Lambda) or any(
+        isinstance(part, ast.Yield | ast.YieldFrom) for statement in body for part in ast.walk(statement)
+    )
+    return {use.name for use in uses.found if use.after_call or goes_on}
+
+
+def _only_looks(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> bool:
+    for part in ast.walk(node):
+        match part:
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
+                return False
+            case ast.Call(func=ast.Name(id=name)) if isinstance(node, ast.FunctionDef) and name == node.name:
+                continue
+            case ast.Call(func=func):
+                role = role_of(func)
+                summary = role.summary
+                changes = summary is not None and any(touch.kind is not Kind.LOAD for touch in summary.touches)
+                if role.is_unknown or role.may_wait or changes or role.known is Known.ITS_FIRST:
+                    return False
+            case _:
+                pass
+    return True

@@ -1,0 +1,83 @@
+"""Functions that an iteration makes, and leaves behind: they see names as they are when they are called."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+
+from apxm.effects.patterns import EVIDENT, root
+from apxm.effects.scopes import bound_names, free_loads, own_nodes
+from apxm.effects.uses import Uses
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.GeneratorExp
+
+
+def left_behind(body: Sequence[ast.stmt], uses: Uses) -> set[str]:
+    """The names that are read by functions which a body puts into what outlives it."""
+    named = _named(body)
+    found: set[str] = set()
+    for part in own_nodes(*body):
+        for holder, value in _kept(part):
+            name = root(holder)
+            if name is not None and (name in uses.exposed or name not in uses.origins.fresh):
+                found |= _read_by(value, named)
+    return found
+
+
+def kept_in(value: ast.expr) -> set[str]:
+    """The names that are read by functions in what a value is, or holds."""
+    return _read_by(value, {})
+
+
+def _kept(part: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What a node puts into something else, and into what."""
+    match part:
+        case ast.Call(func=ast.Attribute(value=holder, attr=method), args=arguments) if method in EVIDENT:
+            yield from ((holder, argument) for argument in arguments)
+        case ast.Assign(targets=targets, value=value):
+            yield from ((to, value) for to in targets if isinstance(to, ast.Attribute | ast.Subscript))
+        case ast.AugAssign(target=target, value=value):
+            yield target, value
+        case _:
+            pass
+
+
+def _named(body: Sequence[ast.stmt]) -> Mapping[str, set[str]]:
+    """What is read by the functions that names of a body stand for."""
+    found: dict[str, set[str]] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.setdefault(name, set()).update(free_loads(part))
+            case ast.Assign(targets=targets, value=value):
+                for name in bound_names(targets):
+                    found.setdefault(name, set()).update(_read_by(value, found))
+            case _:
+                pass
+    return found
+
+
+def _read_by(value: ast.expr, named: Mapping[str, set[str]]) -> set[str]:
+    match value:
+        case ast.Lambda() | ast.GeneratorExp():
+            return free_loads(value)
+        case ast.Name(id=name):
+            return named.get(name, set())
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts) | ast.Dict(values=parts):
+            return set[str]().union(*(_read_by(part, named) for part in parts))
+        case ast.IfExp(body=one, orelse=other):
+            return _read_by(one, named) | _read_by(other, named)
+        case ast.Starred(value=inner) | ast.NamedExpr(value=inner) | ast.Await(value=inner):
+            return _read_by(inner, named)
+        case ast.Call(args=arguments, keywords=keywords) if _keeps(value):
+            given = (*arguments, *(keyword.value for keyword in keywords))
+            lazy = (each for each in given if not isinstance(each, ast.GeneratorExp))
+            return set[str]().union(*(_read_by(each, named) for each in lazy))
+        case _:
+            return set()
+
+
+def _keeps(call: ast.Call) -> bool:
+    """Whether what a call gives may hold what it is given: an object of a class does, by the way that it is written."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return name[:1].isupper() or name in ("dict", "list", "partial", "tuple", "map", "filter", "defaultdict")
