@@ -83,7 +83,7 @@ _LOOKING_OF_OS = frozenset(
     }
 )  # fmt: skip
 
-_IMMUTABLE = (str, bytes, int, float, complex, bool, tuple, frozenset, range, type(None))
+IMMUTABLE = (str, bytes, int, float, complex, bool, tuple, frozenset, range, type(None))
 _READERS: dict[type, frozenset[str]] = {
     list: frozenset({"copy", "count", "index"}),
     dict: frozenset({"copy", "get", "items", "keys", "values"}),
@@ -147,7 +147,7 @@ def _known_method(owner: object, name: str) -> Known | None:
     if isinstance(owner, random.Random):
         return Known.DRAWS
     kind = type(owner)
-    if kind in _IMMUTABLE or _is_aside(kind):
+    if kind in IMMUTABLE or _is_aside(kind):
         return Known.NOTHING
     if kind in _READERS:
         return Known.NOTHING if name in _READERS[kind] else Known.ITS_OWN
@@ -189,7 +189,7 @@ _FROZEN_TYPES = frozenset(
 
 def is_frozen(kind: type) -> bool:
     """Whether objects of a class that is not the user's never change."""
-    return kind in _IMMUTABLE or kind.__name__ in _FROZEN_TYPES or _is_aside(kind)
+    return kind in IMMUTABLE or kind.__name__ in _FROZEN_TYPES or _is_aside(kind)
 
 
 def _is_aside(kind: type) -> bool:

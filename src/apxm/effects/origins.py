@@ -71,6 +71,27 @@ class Origins:
             case _:
                 return set()
 
+    def binds(self, name: str) -> bool:
+        return name in self._sources
+
+    def given_to(self, name: str) -> list[ast.expr]:
+        """The expressions for whose value, if that is there already, a name may be another one."""
+        found: list[ast.expr] = []
+        left = [value for value in self._sources.get(name, ()) if value is not None]
+        while left:
+            match left.pop():
+                case ast.IfExp(body=one, orelse=other):
+                    left += [one, other]
+                case ast.BoolOp(values=values):
+                    left += values
+                case ast.NamedExpr(value=inner):
+                    left.append(inner)
+                case (ast.Attribute() | ast.Subscript() | ast.Name() | ast.Call()) as value if self._aliased(value):
+                    found.append(value)
+                case _:
+                    pass
+        return found
+
     def is_mine(self, name: str, exposed: set[str]) -> bool:
         """Whether what a name stands for belongs to the iteration: it was made there, or is its item, or in these;
         `exposed` are the names of which an iteration sees what was there before it."""

@@ -141,6 +141,30 @@ def makes(role: Role, callee: ast.expr) -> bool:
     return role.makes or name in MAKERS
 
 
+_TEXTS_AND_NUMBERS = frozenset({"ask", "float", "int", "len", "repr", "round", "str", "sum"})
+_OF_TEXTS = frozenset({"format", "join", "lower", "lstrip", "replace", "rstrip", "strip", "title", "upper"})
+
+
+def is_text_or_number(value: ast.expr, role_of: RoleOf) -> bool:
+    """Whether a value is evidently a text or a number: what it is added to by ``+=`` is one, too."""
+    match value:
+        case ast.Constant() | ast.JoinedStr() | ast.Compare():
+            return True
+        case ast.BinOp(left=left, right=right):
+            return is_text_or_number(left, role_of) or is_text_or_number(right, role_of)
+        case ast.UnaryOp(operand=inner):
+            return is_text_or_number(inner, role_of)
+        case ast.IfExp(body=one, orelse=other):
+            return is_text_or_number(one, role_of) and is_text_or_number(other, role_of)
+        case ast.Call(func=ast.Attribute(attr=name)):
+            return name in _OF_TEXTS
+        case ast.Call(func=ast.Name(id=name) as func, keywords=keywords):
+            plain = all(keyword.arg not in ("schema", "choices") for keyword in keywords)
+            return (name in _TEXTS_AND_NUMBERS or role_of(func).asks) and plain
+        case _:
+            return False
+
+
 class Unknowing:
     """A `RoleOf` that knows nothing."""
 

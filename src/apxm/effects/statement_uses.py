@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from apxm.effects.expression_uses import ExpressionUses
 from apxm.effects.libraries import ONLY_ADDS
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, without_items
-from apxm.effects.roles import Kind
+from apxm.effects.roles import Kind, is_text_or_number
 from apxm.effects.scopes import bound_names
 
 
@@ -165,8 +165,19 @@ class StatementUses(ExpressionUses):
             if target.id not in self._bound:
                 self.exposed.add(target.id)
             self._use(target.id, Kind.ADD, statement, deferrable=True)
+            self._change_in_place(target.id, statement)
         else:
             self._store(target, statement)
+
+    def _change_in_place(self, name: str, statement: ast.AugAssign) -> None:
+        """A list that a name of the body's own stands for is changed, whoever else has it."""
+        if is_text_or_number(statement.value, self._role_of):
+            return
+        sources = self.origins.given_to(name)
+        if sources or (self._is_function and not self.origins.binds(name)):
+            self._waiting(name, placed=True)
+        for source in sources if name in self._bound else ():
+            self._change(source, statement)
 
     def _store(self, target: ast.expr, statement: ast.AST) -> None:
         match target:

@@ -315,6 +315,9 @@ class Reader:
             case "later" | "later_call":
                 inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
                 return [*inside, *self._effects.later(call)]
+            case "augment":
+                is_plain = isinstance(call.args[1], ast.Constant) and bool(call.args[1].value)
+                return [] if is_plain else list(self._effects.touch(call))
             case "touch":
                 return [*self.children(call), *self._effects.touch(call)]
             case "iterate":

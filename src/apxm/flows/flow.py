@@ -42,6 +42,7 @@ class Flow(FlowBase, Generic[P, R]):
         self.function = function
         self._options = options or {}
         TWINS.of(function)  # what has no meaning in lanes is told of now
+        TWINS.refuse_generators(function)
 
     def __repr__(self) -> str:
         return f"<flow {self.function.__qualname__}>"

@@ -81,7 +81,13 @@ class Expressions(Names):
         captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
         if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
             return self._behind_turn(ast.Constant(None), node)
-        return self._behind_turn(self._levels(name), node) if rule is Rule.TURN else node
+        found = self._local(node) if self._may_be_unbound(name) else node
+        return self._behind_turn(self._levels(name), found) if rule is Rule.TURN else found
+
+    def _local(self, node: ast.Name) -> ast.expr:
+        """A local variable, of which an error says that it is one."""
+        no_arguments = ast.arguments([], [], None, [], [], None, [])
+        return at(self._ours("local", ast.Lambda(no_arguments, node), ast.Constant(node.id)), node)
 
     def _reading(self, place: str, node: ast.expr) -> ast.expr:
         """A name that is read when a run says that it may be."""

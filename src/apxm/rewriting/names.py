@@ -114,15 +114,21 @@ class Names(ast.NodeTransformer):
     def _refuse_bound_outside(self, node: ast.ListComp, target: ast.expr, uses: Uses) -> None:
         """Each iteration of a comprehension is a function: what it sets is set for nobody else."""
         items = bound_names([generator.target for generator in node.generators])
-        bound = {part.target.id: part for part in own_nodes(node) if isinstance(part, ast.NamedExpr)}
-        shared = self._used_elsewhere([node], target) | (uses.exposed & self._used_elsewhere([node], target, ast.Store))
-        shared |= self._functions[-1].outer | uses.published | uses.shared
-        for name in sorted(bound.keys() & shared):
-            raise RefusedError(
-                f"an iteration of this comprehension sets `{name}` for the function around it",
-                bound[name],
-                "write the loop as a statement: `for` over `each`",
-            )
+        others = [part for statement in self._functions[-1].body for part in ast.walk(statement)]
+        for part in own_nodes(node):
+            if not isinstance(part, ast.NamedExpr):
+                continue
+            name = part.target.id
+            alike = [node, *(other for other in others if _sets(other, name))]
+            read = self._used_elsewhere(alike, target)
+            if name in uses.exposed:
+                read |= self._used_elsewhere(alike, target, ast.Store)
+            if name in read | self._functions[-1].outer | uses.published | uses.shared:
+                raise RefusedError(
+                    f"an iteration of this comprehension sets `{name}` for the function around it",
+                    part,
+                    "write the loop as a statement: `for` over `each`",
+                )
         for name in sorted(kept_in(node.elt) & items):
             raise RefusedError(
                 f"a function that outlives its iteration sees what the last one has in `{name}`",
@@ -225,6 +231,17 @@ class Names(ast.NodeTransformer):
             levels += 1
         return ast.Constant(levels if name in self._functions[-1].bound else None)
 
+    def _may_be_unbound(self, name: str) -> bool:
+        """Whether a name of the function around may have no value in an iteration, where Python says so of a local
+        variable, and not of one of a function around."""
+        if not self._is_outer(name):
+            return False
+        function = self._functions[-1]
+        if name not in function.bound or name not in bound_names(function.body):
+            return False  # it is the module's, or given
+        plain = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+        return not any(isinstance(each, plain) and name in bound_names([each]) for each in function.body)
+
     def _refuse_carried(self, name: str, node: ast.AST) -> None:
         if self._rule(name) is Rule.CARRIED:
             raise carried(name, node, [])
@@ -301,3 +318,10 @@ class Names(ast.NodeTransformer):
         """Whether the scope around the loop has to be shown to bind a name."""
         function = self._functions[-1]
         return name not in function.outer and (not self._loops or name in self._loops[-1].own)
+
+
+def _sets(part: ast.AST, name: str) -> bool:
+    """Whether it is a comprehension that sets a name around it."""
+    return isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) and any(
+        isinstance(each, ast.NamedExpr) and each.target.id == name for each in ast.walk(part)
+    )

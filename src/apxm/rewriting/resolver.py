@@ -19,7 +19,7 @@ from apxm.effects.summaries import merged
 from apxm.effects.users import is_users_class
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import behind
+from apxm.rewriting.sources import behind, names_in
 
 MISSING = object()
 
@@ -196,12 +196,7 @@ class Resolver:
     @cached_property
     def _to_come(self) -> set[str]:
         """The names of the module that it does not have yet."""
-        found, left = set[str](), [self._code]
-        while left:
-            code = left.pop()
-            found |= {*code.co_names}
-            left += [each for each in code.co_consts if isinstance(each, types.CodeType)]
-        return found - self._globals.keys() - vars(builtins).keys()
+        return names_in(self._code) - self._globals.keys() - vars(builtins).keys()
 
     def found(self, expression: ast.expr) -> object:
         """What a name or a path stands for; `MISSING` where only a run knows."""

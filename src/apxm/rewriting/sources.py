@@ -63,3 +63,13 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
         inner = node.name if isinstance(node, ast.ClassDef) else around
         left += ((child, inner) for child in ast.iter_child_nodes(node))
     return found
+
+
+def names_in(code: types.CodeType) -> set[str]:
+    """The names of its module that code uses, and code in it; and those of attributes."""
+    found, left = set[str](), [code]
+    while left:
+        each = left.pop()
+        found |= {*each.co_names}
+        left += [inner for inner in each.co_consts if isinstance(inner, types.CodeType)]
+    return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, root, without_items
+from apxm.effects.roles import is_text_or_number
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
 from apxm.rewriting.nodes import (
@@ -115,9 +116,12 @@ class PlainStatements(StraightLines):
         name = root(target)
         rule = Rule.FREE if name is None else self._rule(name)
         before: Statements = []
+        if isinstance(target, ast.Name) and self._may_be_unbound(target.id):
+            before.append(at(ast.Expr(self._local(load(self._name(target.id)))), node))
+        is_plain_value = is_text_or_number(node.value, self._role_of)
         if rule is Rule.LATER and isinstance(target, ast.Name):
             levels, value = self._levels(target.id), self.visit(node.value)
-            return at(ast.Expr(self._ours("later", levels, self._setter(target.id, node.op), value)), node)
+            return [*before, at(ast.Expr(self._ours("later", levels, self._setter(target.id, node.op), value)), node)]
         if isinstance(target, ast.Name):
             if target.id in self._functions[-1].outer and (place := self._place(target)) is not None:
                 value = self.visit(node.value)
@@ -138,6 +142,9 @@ class PlainStatements(StraightLines):
             self._refuse_carried(target.id, node)
             if rule is Rule.TURN:
                 before.append(self._turn(target.id, node))
+            elif not self._is_outer(target.id):
+                changed = self._ours("augment", load(self._name(target.id)), ast.Constant(is_plain_value))
+                before.append(at(ast.Expr(changed), node))
             node.target = at(ast.Name(self._name(target.id), ast.Store()), target)
             return [*before, node, *self._bound_later(node, target.id)]
         node.target = cast("ast.Attribute | ast.Subscript", self._target(target))

@@ -11,7 +11,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, TypeVar, cast
 
-from apxm.effects.libraries import CONTAINERS, ONLY_ADDS, Known, known, only_keeps
+from apxm.effects.libraries import CONTAINERS, IMMUTABLE, ONLY_ADDS, Known, known, only_keeps
 from apxm.effects.methods import runs_in_lanes
 from apxm.effects.roles import MAKERS
 from apxm.effects.users import is_users_class
@@ -86,7 +86,7 @@ class Touching:
     def manage(self, manager: Any) -> Any:
         """A context manager whose methods are called as lanes call them."""
         lane = LANE.get()
-        if lane is None or lane.loop is None or runs_in_lanes(manager):
+        if lane is None or lane.loop is None or runs_in_lanes(manager) or not _is_manager(manager):
             return manager
         return _Managed(self, manager)
 
@@ -112,6 +112,21 @@ class Touching:
         if not lane.owns(thing):
             lane.take_turn(lane.owner_of(thing))
         return thing
+
+    def local(self, read: Callable[[], T], name: str) -> T:
+        """A local variable of the function around an iteration."""
+        try:
+            return read()
+        except NameError:
+            message = f"cannot access local variable '{name}' where it is not associated with a value"
+            raise UnboundLocalError(message, name=name) from None
+
+    def augment(self, thing: object, is_plain: bool) -> None:
+        """Waits until `thing` may be changed in place, as ``+=`` changes a list; `is_plain` says that by the text it is
+        a number, or another value that nobody can change."""
+        del is_plain  # which `explain` reads
+        if not isinstance(thing, IMMUTABLE):
+            self.touch(thing)
 
     def iterate(self, items: T) -> T:
         """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
@@ -261,6 +276,11 @@ def _item(container: Any, keys: tuple[Any, ...]) -> Any:
     for key in keys:
         container = container[key]
     return container
+
+
+def _is_manager(thing: object) -> bool:
+    """Whether `with` takes it: of what it does not, Python says so itself."""
+    return hasattr(type(thing), "__enter__") and hasattr(type(thing), "__exit__")
 
 
 class _Managed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from weakref import WeakKeyDictionary
 from apxm.effects.methods import is_context, unwrapped
 from apxm.effects.roles import Role, Summary
 from apxm.effects.summaries import summary_of
+from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
 from apxm.rewriting.nodes import PREFIX, RefusedError
 from apxm.rewriting.resolver import Resolver
-from apxm.rewriting.sources import behind, source_of
+from apxm.rewriting.sources import behind, names_in, source_of
 
 Function = Callable[..., Any]
 
@@ -62,6 +64,20 @@ class Twins:
                 return None
             twin = self._twins[function] = made
         return twin
+
+    def refuse_generators(self, function: Function) -> None:
+        """Raises `UsageError` for a generator of the user's that a function names, or one that this names, and that no
+        lane can run: it would raise that when it is gone through."""
+        seen: set[types.FunctionType] = set()
+        left = [function.__func__ if isinstance(function, types.MethodType) else function]
+        while left:
+            each = left.pop()
+            if not isinstance(each, types.FunctionType) or each in seen or not is_users(each.__code__.co_filename):
+                continue
+            seen.add(each)
+            if each.__code__.co_flags & inspect.CO_GENERATOR:
+                self.of(each)
+            left += [each.__globals__[name] for name in names_in(each.__code__) if name in each.__globals__]
 
     def made_of(self, function: types.FunctionType, node: ast.FunctionDef) -> Function:
         """A function as lanes run it whose definition is in no source. Raises `UsageError`."""
