@@ -170,6 +170,12 @@ class Drawn:
             "    found[text] = total",
             "    return total",
             "rng = iter(range(1000))",
+            "row = None",
+            "current = None",
+            "held = {'a': [], 'b': set()}",
+            "left = []",
+            "def told(text):",
+            "    return f'{row} {current} {text}'",
         ]
         if self._chance(0.3):
             lines += ["p = ask('p')", "q = ask('q')", "results.append(p + q)"]
@@ -177,10 +183,11 @@ class Drawn:
             lines += self._loop(self._random.choice(("rows", "rows", "items")), [], outer=True)
         lines += [
             "print(total, last)",
-            "told = [(s.name, s.state, s.log, sorted(s.kinds.items())) for s in stages]",
+            "of_stages = [(s.name, s.state, s.log, sorted(s.kinds.items())) for s in stages]",
             "of_items = [(i.number, i.text, i.tags) for i in items]",
             "state = results, found, total, last, shared.got, list(seen), dict(tally), hits, next(rng)",
-            "return state, told, best, counts, book.getvalue(), of_items",
+            "state = *state, row, current, held['a'], sorted(held['b']), [f() for f in left]",
+            "return state, of_stages, best, counts, book.getvalue(), of_items",
         ]
         return (
             PRELUDE
@@ -197,7 +204,7 @@ class Drawn:
         return f"v{self._fresh}"
 
     def _loop(self, items: str, texts: list[str], *, outer: bool) -> list[str]:
-        item = self._name()
+        item = "row" if self._chance(0.2) else self._name()
         lookahead = self._random.choice(("", "", "", ", lookahead=2"))
         body = self._head(item)
         names = [f"str({item})", *texts]
@@ -369,6 +376,13 @@ class Drawn:
                 [f"{name} = [ask('k ' + {text} + x) for x in each(['x', 'y']) if x < {text}[-1:]]"],
                 [f"{name} = max(stages, key=lambda s: s.done).name"],
                 ["del results[:0]"],
+                [f"{name} = told({text})"],
+                [f"print(told({text}))"],
+                [f"current = {text}"],
+                [f"{name} = held['a']", f"{name} += [{text}]"],
+                [f"held['b'] |= {{{text}}}", f"{name} = held['b']", f"{name} |= {{{text}}}"],
+                ["print(len(held['a']))"],
+                [f"left.append(lambda: {text})"],
             )
         )
         if f"{name} = " in found[0] or f" as {name}:" in found[0]:
