@@ -15,6 +15,7 @@ from apxm.effects.roles import Kind, Role
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
 from apxm.explaining import shape
+from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made
 from apxm.explaining.rewritten import ours, plain
@@ -38,6 +39,9 @@ class Reading(Protocol):
     def loops(self) -> Sequence[Entered]:
         """The loops over `each` around, the outermost first."""
         ...
+
+    @property
+    def attributes(self) -> Attributes: ...
 
     def place(self, node: ast.AST) -> Place: ...
     def expression(self, node: ast.expr) -> Sequence[Step]: ...
@@ -182,7 +186,7 @@ class Effects:
             if does is not Does.READS:
                 yield Trusted(found.place, self._promised(thing))
             return
-        yield replace(found, about=self._parameter(thing))
+        yield replace(found, about=self._parameter(thing), part=self._part(thing))
 
     def _promised(self, thing: ast.expr) -> str:
         return f"it changes `{ast.unparse(thing)}`, of which others may have a part"
@@ -197,6 +201,31 @@ class Effects:
         name = root(thing) if thing is not None else None
         is_one = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
         return name if is_one else None
+
+    def _part(self, thing: ast.expr | None) -> str | None:
+        """As that of `Wait`: nothing of what the class makes for each object."""
+        if thing is None or self._parameter(thing) is None:
+            return None
+        name, part = _first_part(thing)
+        around = self._reader.scope.class_of_first(name)
+        is_each_its_own = around is not None and part and self._reader.attributes.given(around, part) == frozenset()
+        return None if is_each_its_own else part
+
+    def _has_own(self, name: str, part: str) -> bool:
+        """Whether a part of what the iteration made, and has by that name, was made for it, too."""
+        scope, attributes = self._reader.scope, self._reader.attributes
+        if not part or any(_stores(node, part) for node in scope.body()):
+            return False
+        for value in self._reader.bindings.values(name):
+            if isinstance(value, ast.Call) and is_ask(scope.role_of(value.func)):
+                continue  # nobody else has what a library answers
+            made = scope.class_of(value) if isinstance(value, ast.Call) else None
+            given = (
+                attributes.arguments(value, made, part) if made is not None and isinstance(value, ast.Call) else None
+            )
+            if given is None or not all(isinstance(each, ast.Constant) or self._is_own(each) for each in given):
+                return False
+        return True
 
     def rules(self, entered: Entered) -> dict[str, shape.Rule]:
         """What holds in a loop for attributes, and for names of modules."""
@@ -249,6 +278,8 @@ class Effects:
             case ast.Name(id=name):
                 made = self._reader.bindings.made(name)
                 return made in (Made.CONTAINER, Made.OBJECT, Made.VALUE) and self._is_iterations(name)
+            case ast.Attribute(value=ast.Name(id=name) as owner, attr=part):
+                return self._is_own(owner) and self._has_own(name, part)
             case _:
                 return root(thing) is None and not isinstance(thing, ast.Call)
 
@@ -259,7 +290,7 @@ class Effects:
     def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
         """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
         depends on nothing else."""
-        return Wait(self._reader.place(node), why, None, bool(seen), self._parameter(about))
+        return Wait(self._reader.place(node), why, None, bool(seen), self._parameter(about), self._part(about))
 
     # --- functions
 
@@ -375,7 +406,13 @@ class Effects:
         if given is None:
             return replace(step, about=None)
         if self._is_own(given):
-            return None
+            if step.part is None or (isinstance(given, ast.Name) and self._has_own(given.id, step.part)):
+                return None
+            if isinstance(step, Placed) and step.does is Does.READS:
+                return replace(step, about=None)
+            if not step.part:
+                return Trusted(step.place, self._promised(given))
+            return replace(step, about=None)
         name = root(given)
         if name is not None and self._has_turn_already(name):
             return None
@@ -383,6 +420,26 @@ class Effects:
             reads = isinstance(step, Placed) and step.does is Does.READS
             return None if reads else Trusted(step.place, self._promised(given))
         return replace(step, about=self._parameter(given))
+
+
+def _first_part(thing: ast.expr) -> tuple[str, str | None]:
+    """The name that a path begins with, and the first attribute behind it; empty where it is an item."""
+    part: str | None = None
+    while not isinstance(thing, ast.Name):
+        part = thing.attr if isinstance(thing, ast.Attribute) else ""
+        inner = next((child for child in ast.iter_child_nodes(thing) if isinstance(child, ast.expr)), None)
+        if inner is None:
+            return "", ""
+        thing = inner
+    return thing.id, part
+
+
+def _stores(node: ast.AST, name: str) -> bool:
+    """Whether an attribute of that name is set there."""
+    return any(
+        isinstance(each, ast.Attribute) and each.attr == name and isinstance(each.ctx, ast.Store)
+        for each in ast.walk(node)
+    )
 
 
 def _levels(call: ast.Call) -> int | None:

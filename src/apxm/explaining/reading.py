@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from apxm.effects.scopes import parameters
+from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import AsyncScope, Callees, Scope, is_ask
 from apxm.explaining.effects import Effects
 from apxm.explaining.formulas import Amount, Formula
@@ -57,6 +58,7 @@ class Readings:
 
     def __init__(self, callees: Callees) -> None:
         self.callees = callees
+        self.attributes = Attributes(callees)
         self._read: dict[types.FunctionType, Read | None] = {}
         self._reading: list[types.FunctionType] = []
 
@@ -115,6 +117,10 @@ class Reader:
     def is_made(self, name: str) -> bool:
         """Whether a name is that of a function that is made here, or around."""
         return name in self._made_names
+
+    @property
+    def attributes(self) -> Attributes:
+        return self.readings.attributes
 
     def function(self) -> list[Step]:
         return self.statements(self._node.body)
