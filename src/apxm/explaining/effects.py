@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FunctionType
 from typing import Protocol
@@ -18,8 +18,9 @@ from apxm.explaining import shape
 from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made
+from apxm.explaining.ownership import Ownership
 from apxm.explaining.rewritten import ours, plain
-from apxm.explaining.shape import Branch, Does, Later, Loop, Place, Placed, Step, Trusted, Wait, Within
+from apxm.explaining.shape import Does, Later, Place, Placed, Step, Trusted, Wait
 from apxm.lanes.marks import Step as MarkedStep
 from apxm.rewriting.names import Entered
 from apxm.rewriting.nodes import PREFIX
@@ -67,6 +68,7 @@ class Effects:
 
     def __init__(self, reader: Reading) -> None:
         self._reader = reader
+        self.whose = Ownership(reader.bindings, reader.loops, reader.scope, reader.attributes)
 
     # --- names
 
@@ -87,13 +89,10 @@ class Effects:
                 why, seen = self._why(of_name, line)
                 yield Wait(self._reader.place(call), why, levels, seen)
                 return
-        yield Wait(self._reader.place(call), *self._of_captured(name, levels))
-
-    def _of_captured(self, name: str | None, levels: int | None) -> tuple[str, int | None, bool]:
-        """A function that is made around the loop, and that uses names which wait."""
-        if name is None:
-            return "it sets a name that outlives the function", levels, True
-        return f"`{name}` uses names that iterations change in their order", levels, True
+        why = "it sets a name that outlives the function"
+        if name is not None:  # a function that is made around the loop
+            why = f"`{name}` uses names that iterations change in their order"
+        yield Wait(self._reader.place(call), why, levels, True)
 
     def _why(self, uses: Sequence[Use], line: int) -> tuple[str, bool]:
         changes = [use for use in uses if use.kind is not Kind.LOAD]
@@ -105,14 +104,11 @@ class Effects:
         if own is not None:
             reads = next((use for use in uses if use.kind is Kind.LOAD and _line(use) != line), None)
             more = f", which line {_line(reads)} reads" if reads is not None else ""
-            return f"{self._subject(own)} {self._doing(own)} `{name}`{more}", not unseen
+            subject = f"`{_shown(plain(own.node.func))}`" if isinstance(own.node, ast.Call) else "it"
+            return f"{subject} {self._doing(own)} `{name}`{more}", not unseen
         if other is None:
             return f"it reads `{name}`, which iterations change", not unseen
         return f"it reads `{name}`, which line {_line(other)} {self._doing(other)}", not unseen
-
-    def _subject(self, use: Use) -> str:
-        """What does it."""
-        return f"`{_shown(plain(use.node.func))}`" if isinstance(use.node, ast.Call) else "it"
 
     def _doing(self, use: Use) -> str:
         return use.kind.value if self._is_seen(use) else "may change"
@@ -180,52 +176,13 @@ class Effects:
             yield found
             return
         thing = plain(thing)
-        if self._is_own(thing):
+        if self.whose.is_own(thing):
             return
-        if self._is_mine(thing):
+        if self.whose.is_mine(thing):
             if does is not Does.READS:
-                yield Trusted(found.place, self._promised(thing))
+                yield Trusted(found.place, self.whose.promised(thing))
             return
-        yield replace(found, about=self._parameter(thing), part=self._part(thing))
-
-    def _promised(self, thing: ast.expr) -> str:
-        return f"it changes `{ast.unparse(thing)}`, of which others may have a part"
-
-    def _is_mine(self, thing: ast.expr) -> bool:
-        """Whether something is the item of the iteration, or a part of it."""
-        name, loops = root(thing), self._reader.loops
-        return name is not None and bool(loops) and loops[-1].uses.origins.is_mine(name, loops[-1].uses.exposed)
-
-    def _parameter(self, thing: ast.expr | None) -> str | None:
-        """The parameter of a function that something is, or is a part of: whose it is its caller knows."""
-        name = root(thing) if thing is not None else None
-        is_one = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
-        return name if is_one else None
-
-    def _part(self, thing: ast.expr | None) -> str | None:
-        """As that of `Wait`: nothing of what the class makes for each object."""
-        if thing is None or self._parameter(thing) is None:
-            return None
-        name, part = _first_part(thing)
-        around = self._reader.scope.class_of_first(name)
-        is_each_its_own = around is not None and part and self._reader.attributes.given(around, part) == frozenset()
-        return None if is_each_its_own else part
-
-    def _has_own(self, name: str, part: str) -> bool:
-        """Whether a part of what the iteration made, and has by that name, was made for it, too."""
-        scope, attributes = self._reader.scope, self._reader.attributes
-        if not part or any(_stores(node, part) for node in scope.body()):
-            return False
-        for value in self._reader.bindings.values(name):
-            if isinstance(value, ast.Call) and is_ask(scope.role_of(value.func)):
-                continue  # nobody else has what a library answers
-            made = scope.class_of(value) if isinstance(value, ast.Call) else None
-            given = (
-                attributes.arguments(value, made, part) if made is not None and isinstance(value, ast.Call) else None
-            )
-            if given is None or not all(isinstance(each, ast.Constant) or self._is_own(each) for each in given):
-                return False
-        return True
+        yield replace(found, about=self.whose.parameter(thing), part=self.whose.part(thing))
 
     def rules(self, entered: Entered) -> dict[str, shape.Rule]:
         """What holds in a loop for attributes, and for names of modules."""
@@ -248,15 +205,15 @@ class Effects:
 
     def touch(self, call: ast.Call) -> Iterator[Step]:
         thing = plain(call.args[0])
-        if self._is_mine(thing):
-            yield Trusted(self._reader.place(call), self._promised(thing))
-        elif not self._is_own(thing):
+        if self.whose.is_mine(thing):
+            yield Trusted(self._reader.place(call), self.whose.promised(thing))
+        elif not self.whose.is_own(thing):
             name = root(thing)
             bindings = self._reader.bindings
             if name is not None and not bindings.binds(name) and name not in bindings.parameters:
                 yield self._wait(call, f"it changes `{ast.unparse(thing)}`", None, True)
                 return
-            yield self._wait(call, self._promised(thing), thing, None)
+            yield self._wait(call, self.whose.promised(thing), thing, None)
 
     def iterate(self, call: ast.Call) -> Iterator[Step]:
         items = plain(call.args[0])
@@ -264,33 +221,19 @@ class Effects:
         if name is None or not isinstance(items, ast.Name):
             return
         made = self._reader.bindings.made(name)
-        if made is Made.ITERATOR and not self._is_iterations(name):
+        if made is Made.ITERATOR and not self.whose.is_iterations(name):
             yield self._wait(call, f"`{name}` can be gone through only once, and all iterations share it", items, True)
 
     def manage(self, call: ast.Call) -> Iterator[Step]:
         manager = plain(call.args[0])
-        if not isinstance(manager, ast.Call) and not self._is_own(manager):
+        if not isinstance(manager, ast.Call) and not self.whose.is_own(manager):
             yield self._wait(call, f"what `with {ast.unparse(manager)}` does is not known", manager, None)
-
-    def _is_own(self, thing: ast.expr) -> bool:
-        """Whether something was made in the iteration itself."""
-        match thing:
-            case ast.Name(id=name):
-                made = self._reader.bindings.made(name)
-                return made in (Made.CONTAINER, Made.OBJECT, Made.VALUE) and self._is_iterations(name)
-            case ast.Attribute(value=ast.Name(id=name) as owner, attr=part):
-                return self._is_own(owner) and self._has_own(name, part)
-            case _:
-                return root(thing) is None and not isinstance(thing, ast.Call)
-
-    def _is_iterations(self, name: str) -> bool:
-        loops = self._reader.loops
-        return name in loops[-1].loop.own if loops else self._reader.bindings.binds(name)
 
     def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
         """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
         depends on nothing else."""
-        return Wait(self._reader.place(node), why, None, bool(seen), self._parameter(about), self._part(about))
+        whose = self.whose
+        return Wait(self._reader.place(node), why, None, bool(seen), whose.parameter(about), whose.part(about))
 
     # --- functions
 
@@ -308,10 +251,10 @@ class Effects:
                 return
             case Known.DRAWS:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
-                yield from self.seen_from([draws], {})
+                yield from self.whose.seen_from([draws], {})
                 return
             case Known.ITS_FIRST:
-                if call.args and not self._is_own(first := plain(call.args[0])):
+                if call.args and not self.whose.is_own(first := plain(call.args[0])):
                     yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
                 return
             case Known.CALLS_BACK:
@@ -326,8 +269,8 @@ class Effects:
         if self._is_followed(callee) or self._is_harmless(callee):
             return
         about = callee.value if isinstance(callee, ast.Attribute) and callee.attr in EVIDENT else None
-        if about is not None and self._is_mine(about):
-            yield Trusted(self._reader.place(call), self._promised(about))
+        if about is not None and self.whose.is_mine(about):
+            yield Trusted(self._reader.place(call), self.whose.promised(about))
             return
         if about is not None:
             why = f"`{written}` changes `{_shown(about)}`"
@@ -372,74 +315,9 @@ class Effects:
         made = self._reader.bindings.made(name)
         if made is Made.VALUE:
             return True
-        if self._has_turn_already(name):
+        if self.whose.has_turn_already(name):
             return True
-        return made is Made.CONTAINER and self._is_iterations(name)
-
-    def _has_turn_already(self, name: str) -> bool:
-        """Whether a name waits for its turn where it is read, so that what is done with it comes then."""
-        return any(loop.loop.rules.get(name) is Rule.TURN and name not in loop.loop.own for loop in self._reader.loops)
-
-    # --- for who calls the function
-
-    def seen_from(self, steps: Sequence[Step], bound: Mapping[str, ast.expr]) -> list[Step]:
-        """The steps of a function, for the one that calls it and gives it `bound`; without what does not concern it."""
-        found = (self._seen_from(step, bound) for step in steps)
-        return [step for step in found if step is not None]
-
-    def _seen_from(self, step: Step, bound: Mapping[str, ast.expr]) -> Step | None:
-        match step:
-            case Branch(ways=ways):
-                return Branch(tuple(self.seen_from(way, bound) for way in ways))
-            case Loop() | Within():
-                return replace(step, body=self.seen_from(step.body, bound))
-            case Wait(draws=True):
-                loops = self._reader.loops
-                late = any(loop.loop.draws_late for loop in loops)
-                return step if late or not loops else None
-            case Wait(about=str(about)) | Placed(about=str(about)) | Trusted(about=str(about)):
-                return self._about(step, bound.get(about))
-            case _:
-                return step
-
-    def _about(self, step: Wait | Placed | Trusted, given: ast.expr | None) -> Step | None:
-        if given is None:
-            return replace(step, about=None)
-        if self._is_own(given):
-            if step.part is None or (isinstance(given, ast.Name) and self._has_own(given.id, step.part)):
-                return None
-            if isinstance(step, Placed) and step.does is Does.READS:
-                return replace(step, about=None)
-            if not step.part:
-                return Trusted(step.place, self._promised(given))
-            return replace(step, about=None)
-        name = root(given)
-        if name is not None and self._has_turn_already(name):
-            return None
-        if self._is_mine(given):
-            reads = isinstance(step, Placed) and step.does is Does.READS
-            return None if reads else Trusted(step.place, self._promised(given))
-        return replace(step, about=self._parameter(given))
-
-
-def _first_part(thing: ast.expr) -> tuple[str, str | None]:
-    """The name that a path begins with, and the first attribute behind it; empty where it is an item."""
-    part: str | None = None
-    while not isinstance(thing, ast.Name):
-        part = thing.attr if isinstance(thing, ast.Attribute) else ""
-        inner = next((child for child in ast.iter_child_nodes(thing) if isinstance(child, ast.expr)), None)
-        if inner is None:
-            return "", ""
-        thing = inner
-    return thing.id, part
-
-
-def _stores(node: ast.AST, name: str) -> bool:
-    """Whether an attribute of that name is set there."""
-    return any(
-        isinstance(each, ast.Attribute) and each.attr == name and isinstance(each.ctx, ast.Store)
-        for each in ast.walk(node)
-    )
+        return made is Made.CONTAINER and self.whose.is_iterations(name)
 
 
 def _levels(call: ast.Call) -> int | None:
