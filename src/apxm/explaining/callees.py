@@ -15,7 +15,7 @@ from apxm.effects.roles import Role
 from apxm.effects.scopes import own_nodes
 from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
-from apxm.explaining.modules import ReadModule, Unread, code_of, source_of_module, tree_of
+from apxm.explaining.read_modules import ReadModule, Unread, code_of, source_of_module, tree_of
 from apxm.lanes.marks import PURE, Step
 from apxm.rewriting.resolver import MISSING, Resolver
 from apxm.rewriting.sources import source_of
@@ -66,13 +66,9 @@ class Callees:
         if function not in self._asks:
             self._asks[function] = False  # while it is looked at: it may call itself
             found = self.scope(function).source()
-            self._asks[function] = found is not None and self.asks_in(found[0], function)
+            calls = [] if found is None else [part for part in ast.walk(found[0]) if isinstance(part, ast.Call)]
+            self._asks[function] = any(self._asks_at(call, self.scope(function)) for call in calls)
         return self._asks[function]
-
-    def asks_in(self, node: ast.AST, function: types.FunctionType) -> bool:
-        """Whether a model may be called in a piece of `function`."""
-        scope = self.scope(function)
-        return any(isinstance(part, ast.Call) and self._asks_at(part, scope) for part in ast.walk(node))
 
     def _asks_at(self, call: ast.Call, scope: Scope) -> bool:
         if scope.asks(call.func):

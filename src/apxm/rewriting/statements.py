@@ -9,16 +9,7 @@ from typing import Any, cast
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, root, without_items
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
-from apxm.rewriting.nodes import (
-    PREFIX,
-    RefusedError,
-    Statements,
-    at,
-    load,
-    one_argument,
-    shown_binding,
-    store,
-)
+from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, load, one_argument, shown_binding, store
 from apxm.rewriting.straight import StraightLines
 
 
@@ -129,7 +120,7 @@ class PlainStatements(StraightLines):
         if rule is Rule.TURN or (
             any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)
         ):
-            held = self._name_for(node)
+            held = self._fresh_name()
             before.append(at(ast.Assign([store(held)], self.visit(node.value)), node))
             node.value = at(load(held), node)
         else:
@@ -188,7 +179,7 @@ class PlainStatements(StraightLines):
         before: Statements = []
         for k, argument in enumerate(call.args):
             if not isinstance(argument, ast.Starred) and any(isinstance(part, ast.Call) for part in ast.walk(argument)):
-                held = self._name_for(argument)
+                held = self._fresh_name()
                 before.append(at(ast.Assign([store(held)], self.visit(argument)), argument))
                 call.args[k] = at(load(held), argument)
         node.value = self.visit(call)
@@ -290,7 +281,7 @@ class PlainStatements(StraightLines):
         items = self.visit_Call(node.iter)
         uses, loop = self._enter(node, node.body, node.target, ahead)
         inner, self._inner = self._inner, 0
-        name = f"{PREFIX}body_{self._next()}"
+        name = self._fresh_name("body_")
         target = at(ast.Assign([self._target(node.target)], load(f"{PREFIX}item")), node.target)
         body: Statements = [*self._declarations(uses, loop), target]
         body += self._bound_later(node.target, *sorted(bound_names([node.target])))
@@ -299,7 +290,7 @@ class PlainStatements(StraightLines):
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
         in_sequence = bool(uses.exits) or bool(going_through & uses.changed) or uses.sees_others(going_through)
-        left = self._name_for(node)
+        left = self._fresh_name()
         run = self._ours(
             "run_each", items, load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late), loop.told
         )
