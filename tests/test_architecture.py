@@ -62,7 +62,7 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2016,  # the files of the package itself
+    "apxm": 2030,  # the files of the package itself
     "backends": 5491,
     "cli": 4065,
     "compiler": 949,
@@ -71,7 +71,7 @@ BUDGETS = {
     "explaining": 3834,
     "flows": 1295,
     "ir": 1977,
-    "journal": 1379,
+    "journal": 1406,
     "lanes": 2498,
     "language": 5128,
     "operations": 2218,
