@@ -62,7 +62,7 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2016,  # the files of the package itself
+    "apxm": 2030,  # the files of the package itself
     "backends": 5491,
     "cli": 4065,
     "compiler": 949,
@@ -71,8 +71,8 @@ BUDGETS = {
     "explaining": 3603,
     "flows": 1295,
     "ir": 1977,
-    "journal": 1379,
-    "lanes": 2496,
+    "journal": 1406,
+    "lanes": 2491,
     "language": 5128,
     "operations": 2218,
     "passes": 932,
@@ -80,7 +80,7 @@ BUDGETS = {
     "reports": 1531,
     "rewriting": 1994,
     "runtime": 6628,
-    "scripts": 1356,
+    "scripts": 1354,
     "sdks": 731,
     "simulator": 2652,
     "testing": 964,

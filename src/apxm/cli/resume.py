@@ -51,7 +51,8 @@ def resume(
         bool,
         typer.Option(
             "--as-changed",
-            help="Of a script of Python: run it as it is now, with new calls where it asks something else.",
+            help="Run a script of Python as it is now, though it was edited. Every answer to a request that is still "
+            "the same is kept, wherever it is made.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -99,7 +100,8 @@ def resume(
         stack.enter_context(signals_as_ctrl_c())
         earlier = reopen(
             run, journaling,
-            config=shown.config, as_recorded=as_recorded, edited=edited, redo=redo or (), assume=assumed,
+            config=shown.config, as_recorded=as_recorded, edited=edited, as_changed=as_changed,
+            redo=redo or (), assume=assumed,
             kinds=("source", "artifact", "script"),
         )  # fmt: skip
         recorder = earlier.recorder

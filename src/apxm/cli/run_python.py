@@ -91,9 +91,7 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
         pool = configured.pool()
         earlier.refuse_another_backend(pool.default)
         told = terminal.listening(told).but({"output": None})
-        session = ScriptSession.of(
-            script, told, pool, configured.tools, begun=begun, recorder=recorder, as_changed=as_changed
-        )
+        session = ScriptSession.of(script, told, pool, configured.tools, begun=begun, recorder=recorder)
         if not shown.quiet and directory is not None:
             note(printable(f"in {directory}, where it began"))
         status = _shown(session, terminal, configured, stack)
@@ -111,7 +109,7 @@ def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBacke
     if not terminal.shown.quiet:
         announce(configured, session, ())
         if session.recorder is not None:
-            finished = f"goes on: {count(session.recorder.finished, 'call')} finished"
+            finished = f"goes on: {count(len(session.recorder.answered), 'call')} finished"
             note(f"run {session.run_id} {finished if resumed else 'is journaled'}")
     status = show(session, terminal, runner, _Interruption)
     run = cast(ScriptRun, session.run)
