@@ -68,7 +68,7 @@ BUDGETS = {
     "compiler": 949,
     "config": 1223,
     "effects": 1951,
-    "explaining": 3613,
+    "explaining": 3834,
     "flows": 1295,
     "ir": 1977,
     "journal": 1416,

@@ -168,6 +168,12 @@ class Scope:
             case _:
                 return None
 
+    def class_of_first(self, name: str) -> type | None:
+        """The class around a method whose first parameter has that name."""
+        around, code = self._roles.around, self.function.__code__
+        is_first = code.co_argcount > 0 and code.co_varnames[0] == name
+        return around if is_first and isinstance(around, type) else None
+
     def methods(self, callee: ast.Attribute) -> list[types.FunctionType]:
         """The methods of the user's classes that may be meant."""
         found = map(function_behind, self._roles.methods(callee))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
 
 from apxm.effects.libraries import Known
@@ -26,6 +26,20 @@ def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
             yield from _nodes(part.body)
 
 
+def _pairs(targets: Sequence[ast.expr], value: ast.expr) -> Iterator[tuple[ast.Name, ast.expr]]:
+    """The names that are assigned to, each with its own part of the value."""
+    for target in targets:
+        match target, value:
+            case ast.Name(), _:
+                yield target, value
+            case ast.Tuple(elts=names), ast.Tuple(elts=values) if len(names) == len(values):
+                if not any(isinstance(each, ast.Starred) for each in (*names, *values)):
+                    for name, of in zip(names, values, strict=True):
+                        yield from _pairs([name], of)
+            case _:
+                pass
+
+
 class Made(Enum):
     CONTAINER = auto()
     OBJECT = auto()
@@ -34,6 +48,12 @@ class Made(Enum):
     """Text or a number, which nobody can change."""
     ITERATOR = auto()
     UNKNOWN = auto()
+
+
+def one_kind(kinds: Iterable[Made]) -> Made:
+    """What several are that are all of one kind."""
+    found = set(kinds)
+    return found.pop() if len(found) == 1 else Made.UNKNOWN
 
 
 class Bindings:
@@ -47,10 +67,9 @@ class Bindings:
         for part in _nodes(body):
             match part:
                 case ast.Assign(targets=targets, value=value):
-                    for target in targets:
-                        if isinstance(target, ast.Name):
-                            inside_assignments.add(id(target))
-                            self._values.setdefault(target.id, []).append(value)
+                    for name, of in _pairs(targets, value):
+                        inside_assignments.add(id(name))
+                        self._values.setdefault(name.id, []).append(of)
                 case ast.AugAssign(target=ast.Name() as target):
                     inside_assignments.add(id(target))
                 case ast.Name(id=name, ctx=ast.Store()) if id(part) not in inside_assignments:
@@ -61,13 +80,17 @@ class Bindings:
     def binds(self, name: str) -> bool:
         return name in self._values
 
+    def values(self, name: str) -> list[ast.expr | None]:
+        """What a name is bound to, as the user wrote it; None for what is not seen."""
+        return [None if value is None else plain(value) for value in self._values.get(name, [])]
+
     def made(self, name: str) -> Made:
         """What a name stands for, wherever it is bound."""
         values = self._values.get(name)
         if values is None or name in self.parameters:
             return Made.UNKNOWN
-        kinds = {Made.UNKNOWN if value is None else self._kind(plain(value)) for value in values}
-        return kinds.pop() if len(kinds) == 1 else Made.UNKNOWN
+        kinds = {Made.UNKNOWN if value is None else self.kind(plain(value)) for value in values}
+        return one_kind(kinds)
 
     def is_answer(self, name: str) -> bool:
         """Whether a name is bound to what a model answered."""
@@ -76,10 +99,13 @@ class Bindings:
             for each in (plain(value) for value in self._values.get(name, ()) if value is not None)
         )
 
-    def _kind(self, value: ast.expr) -> Made:
+    def kind(self, value: ast.expr) -> Made:
+        """What an expression gives."""
         match value:
             case ast.GeneratorExp():
                 return Made.ITERATOR
+            case ast.IfExp(body=one, orelse=other):
+                return one_kind((self.kind(one), self.kind(other)))
             case ast.Call(func=func):
                 return self._called(func, value)
             case _ if isinstance(value, _DISPLAYS):
