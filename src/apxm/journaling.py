@@ -112,7 +112,6 @@ def reopen(
     config: str | os.PathLike[str] | None = None,
     as_recorded: bool = False,
     edited: bool | Program = False,
-    as_changed: bool = False,
     redo: Sequence[str] = (),
     assume: Mapping[str, Value] | None = None,
     kinds: Sequence[Kind] = ("source", "artifact"),
@@ -129,8 +128,7 @@ def reopen(
     looks for what did.
 
     Where the program has changed since, it can run `as_recorded`, or `edited`: as its file is now, or as another
-    `Program`. The answers that the run has count for whatever makes the same request in it; so they do `as_changed`,
-    which is said of runs of Python.
+    `Program`. The answers that the run has count for whatever makes the same request in it.
 
     Raises `UsageError` where there is no such run, `JournalError`, also where the program has changed since and nothing
     is said of it, and `SourceError` where the edited one has errors.
@@ -155,15 +153,6 @@ def reopen(
         if edited:
             program, warnings = (edited, ()) if isinstance(edited, Program) else _program_now(history.header)
             change = edited_row(program, _inputs_now(history.header, recorded, program))
-            history.add(TimedRow(time.time(), change))
-        elif is_python and as_changed:
-            was = history.header
-            change = Edited(
-                program=was.program,
-                program_digest=was.program_digest,
-                inputs=was.inputs,
-                inputs_digest=was.inputs_digest,
-            )
             history.add(TimedRow(time.time(), change))
         elif not (as_recorded or is_python):
             _refuse_another_program(history.header, recorded)

@@ -381,6 +381,18 @@ def test_an_edited_script_keeps_every_answer_to_a_request_that_is_the_same(
         assert json.loads(Path("m.json").read_text())["llm"]["total_requests"] == calls
 
 
+def test_comments_and_layout_are_no_edit(apxm: Apxm) -> None:
+    ran(apxm, LABELS, options=JOURNALED)
+    moved = LABELS.replace("@flow", "\n# It labels.\n@flow").replace("print(x, ask", "print(  # one by one\n  x, ask")
+    script(moved.replace("\n", "\r\n"))
+    ended = apxm("resume", "last", "--journal-dir", "runs", "--emit-metrics", "m.json")
+    assert ended.status == 3, ended.err
+    assert json.loads(Path("m.json").read_text())["llm"]["total_requests"] == 0
+    script(moved.replace("each(xs):", "xs:  # apxm: each"))
+    promised = apxm("resume", "last", "--journal-dir", "runs")
+    assert "the script was edited" in promised.err
+
+
 def test_a_script_that_asks_something_else_is_told_of_where(apxm: Apxm, tmp_path: Path) -> None:
     text = "import os\nfrom apxm import ask\nprint(ask(os.environ['ASKED']))\n"
     os.environ["ASKED"] = "one"

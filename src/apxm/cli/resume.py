@@ -100,8 +100,7 @@ def resume(
         stack.enter_context(signals_as_ctrl_c())
         earlier = reopen(
             run, journaling,
-            config=shown.config, as_recorded=as_recorded, edited=edited, as_changed=as_changed,
-            redo=redo or (), assume=assumed,
+            config=shown.config, as_recorded=as_recorded, edited=edited, redo=redo or (), assume=assumed,
             kinds=("source", "artifact", "script"),
         )  # fmt: skip
         recorder = earlier.recorder

@@ -79,7 +79,10 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
         script = Script(
             earlier.path, cast("tuple[str, ...]", earlier.inputs), each, cast("str | None", noted.get("named"))
         )
-        if script.digest != noted.get("digest") and not as_changed:
+        meaning = cast("str | None", noted.get("meaning"))
+        if as_changed or (script.digest != noted.get("digest") and script.meaning == meaning):
+            recorder.as_changed()  # where comments alone have changed, lines have moved
+        elif script.digest != noted.get("digest"):
             raise JournalError(
                 f"the script was edited since run {recorder.run_id} began",
                 where=printable(earlier.path),

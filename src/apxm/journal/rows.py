@@ -293,6 +293,16 @@ def edited(program: Program, inputs: Sequence[Value]) -> Edited:
     )
 
 
+def same_program(header: Header) -> Edited:
+    """What a run of Python goes on with, of which the journal has no program, where its code may be another one."""
+    return Edited(
+        program=header.program,
+        program_digest=header.program_digest,
+        inputs=header.inputs,
+        inputs_digest=header.inputs_digest,
+    )
+
+
 def header_of(
     program: Program,
     *,

@@ -143,10 +143,9 @@ async def run_flow(
             from apxm.journaling import reopen  # loads SQLite, which only a journaled run needs
 
             redo, assume = said.get("redo", ()), said.get("assume")
-            as_changed = bool(said.get("as_changed"))
-            found = reopen(
-                earlier, told.journaling, as_changed=as_changed, redo=redo, assume=assume, kinds=("flow",)
-            )  # fmt: skip
+            found = reopen(earlier, told.journaling, redo=redo, assume=assume, kinds=("flow",))
+            if said.get("as_changed"):
+                found.recorder.as_changed()
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
             if found.flow.name != name:
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
