@@ -15,6 +15,7 @@ from apxm.effects.roles import Kind, Role, Summary
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
 from apxm.explaining import shape
+from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made
 from apxm.explaining.ownership import Ownership
@@ -40,6 +41,9 @@ class Reading(Protocol):
         """The loops over `each` around, the outermost first."""
         ...
 
+    @property
+    def attributes(self) -> Attributes: ...
+
     def place(self, node: ast.AST) -> Place: ...
     def expression(self, node: ast.expr) -> Sequence[Step]: ...
     def is_made(self, name: str) -> bool:
@@ -64,7 +68,7 @@ class Effects:
 
     def __init__(self, reader: Reading) -> None:
         self._reader = reader
-        self.whose = Ownership(reader.bindings, reader.loops)
+        self.whose = Ownership(reader.bindings, reader.loops, reader.scope, reader.attributes)
 
     # --- names
 
@@ -178,7 +182,7 @@ class Effects:
             if does is not Does.READS:
                 yield Trusted(found.place, self.whose.promised(thing))
             return
-        yield replace(found, about=self.whose.parameter(thing))
+        yield replace(found, about=self.whose.parameter(thing), part=self.whose.part(thing))
 
     def rules(self, entered: Entered) -> dict[str, shape.Rule]:
         """What holds in a loop for attributes, and for names of modules."""
@@ -228,7 +232,8 @@ class Effects:
     def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
         """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
         depends on nothing else."""
-        return Wait(self._reader.place(node), why, None, bool(seen), self.whose.parameter(about))
+        whose = self.whose
+        return Wait(self._reader.place(node), why, None, bool(seen), whose.parameter(about), whose.part(about))
 
     # --- functions
 

@@ -75,7 +75,7 @@ class _Maker:
     def make(self) -> None:
         tree = tree_of(self._module)
         declared = {name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names}
-        for name in declared | bound_names(tree.body):
+        for name in sorted(declared | bound_names(tree.body)):
             self._names.setdefault(name, self._unread(name))
         for part in own_nodes(*tree.body):
             self._bind(part)

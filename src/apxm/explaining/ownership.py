@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from apxm.effects.patterns import root
 from apxm.effects.rules import Rule
+from apxm.explaining.attributes import Attributes
+from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made
 from apxm.explaining.shape import Branch, Does, Loop, Placed, Step, Trusted, Wait, Within
 from apxm.rewriting.names import Entered
@@ -16,8 +18,10 @@ from apxm.rewriting.names import Entered
 class Ownership:
     """That of what stands in one function, at the place where it is read."""
 
-    def __init__(self, bindings: Bindings, loops: Sequence[Entered]) -> None:
+    def __init__(self, bindings: Bindings, loops: Sequence[Entered], scope: Scope, attributes: Attributes) -> None:
         """`loops` are those over `each` around, the outermost first, as they are gone into."""
+        self._scope = scope
+        self._attributes = attributes
         self._bindings = bindings
         self._loops = loops
 
@@ -27,6 +31,8 @@ class Ownership:
             case ast.Name(id=name):
                 made = self._bindings.made(name)
                 return made in (Made.CONTAINER, Made.OBJECT, Made.VALUE) and self.is_iterations(name)
+            case ast.Attribute(value=ast.Name(id=name) as owner, attr=part):
+                return self.is_own(owner) and self._has_own(name, part)
             case _:
                 return root(thing) is None and not isinstance(thing, ast.Call)
 
@@ -40,6 +46,29 @@ class Ownership:
         name = root(thing) if thing is not None else None
         is_one = name is not None and name in self._bindings.parameters and not self._loops
         return name if is_one else None
+
+    def part(self, thing: ast.expr | None) -> str | None:
+        """As that of `Wait`: nothing of what the class makes for each object."""
+        if thing is None or self.parameter(thing) is None:
+            return None
+        name, part = _first_part(thing)
+        around = self._scope.class_of_first(name)
+        is_each_its_own = around is not None and part and self._attributes.given(around, part) == frozenset()
+        return None if is_each_its_own else part
+
+    def _has_own(self, name: str, part: str) -> bool:
+        """Whether a part of what the iteration made, and has by that name, was made for it, too."""
+        if not part or any(_stores(node, part) for node in self._scope.body()):
+            return False
+        return all(isinstance(value, ast.Call) and self._gives(value, part) for value in self._bindings.values(name))
+
+    def _gives(self, call: ast.Call, part: str) -> bool:
+        """Whether a call makes an object of which that part is its own; nobody else has what a library answers."""
+        made = self._scope.class_of(call)
+        if made is None:
+            return is_ask(self._scope.role_of(call.func))
+        given = self._attributes.arguments(call, made, part)
+        return given is not None and all(isinstance(each, ast.Constant) or self.is_own(each) for each in given)
 
     def is_iterations(self, name: str) -> bool:
         loops = self._loops
@@ -78,7 +107,11 @@ class Ownership:
         if given is None:
             return replace(step, about=None)
         if self.is_own(given):
-            return None
+            if step.part is None or (isinstance(given, ast.Name) and self._has_own(given.id, step.part)):
+                return None
+            reads = isinstance(step, Placed) and step.does is Does.READS
+            is_item = not step.part and not reads
+            return Trusted(step.place, self.promised(given)) if is_item else replace(step, about=None)
         name = root(given)
         if name is not None and self.has_turn_already(name):
             return None
@@ -86,3 +119,23 @@ class Ownership:
             reads = isinstance(step, Placed) and step.does is Does.READS
             return None if reads else Trusted(step.place, self.promised(given))
         return replace(step, about=self.parameter(given))
+
+
+def _first_part(thing: ast.expr) -> tuple[str, str | None]:
+    """The name that a path begins with, and the first attribute behind it; empty where it is an item."""
+    part: str | None = None
+    while not isinstance(thing, ast.Name):
+        part = thing.attr if isinstance(thing, ast.Attribute) else ""
+        inner = next((child for child in ast.iter_child_nodes(thing) if isinstance(child, ast.expr)), None)
+        if inner is None:
+            return "", ""
+        thing = inner
+    return thing.id, part
+
+
+def _stores(node: ast.AST, name: str) -> bool:
+    """Whether an attribute of that name is set there."""
+    return any(
+        isinstance(each, ast.Attribute) and each.attr == name and isinstance(each.ctx, ast.Store)
+        for each in ast.walk(node)
+    )

@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import AsyncScope, Callees, Scope
 from apxm.explaining.effects import Effects
 from apxm.explaining.expression_reader import ExpressionReader, branch, is_ours, left_early, text_of, values
@@ -34,6 +35,7 @@ class Readings:
 
     def __init__(self, callees: Callees) -> None:
         self.callees = callees
+        self.attributes = Attributes(callees)
         self._read: dict[types.FunctionType, Read | None] = {}
         self._reading: list[types.FunctionType] = []
 
@@ -86,6 +88,10 @@ class Reader(ExpressionReader):
     def is_made(self, name: str) -> bool:
         """Whether a name is that of a function that is made here, or around."""
         return name in self._made_names
+
+    @property
+    def attributes(self) -> Attributes:
+        return self.readings.attributes
 
     def function(self) -> list[Step]:
         return self.statements(self._node.body)
