@@ -79,14 +79,15 @@ def told(found: Explanation, does: str, *, unseen: bool = False) -> set[Line]:
     return lines
 
 
-def holds(function: Flow[..., Any], arguments: tuple[Any, ...]) -> None:
+def holds(function: Flow[..., Any], arguments: tuple[Any, ...]) -> Explanation:
+    """What is said of a flow, once it was seen that lanes do nothing else there."""
     found = explained_flow(function.function, TWINS, Given())
-    waits, later = told(found, "waits"), told(found, "later")
+    waits, later, unseen = told(found, "waits"), told(found, "later"), told(found, "waits", unseen=True)
     with watched() as seen:
         ran(lambda: function.lanes(*arguments), lambda: SECOND)
-    unseen = told(found, "waits", unseen=True)
     assert [lines for lines in seen.waited if lines[-1] not in waits and unseen.isdisjoint(lines)] == []
     assert [lines for lines in seen.put_off if lines[-1] not in waits | later and unseen.isdisjoint(lines)] == []
+    return found
 
 
 @pytest.mark.parametrize("loop", test_carried.LOOPS, ids=lambda loop: loop.__name__)
