@@ -58,6 +58,35 @@ class Later(Says):
     def share(self):
         self.log = SHARED
 
+def made(row):
+    return [row]
+
+def built(row):
+    log = []
+    log.append(row)
+    return log
+
+def of_built(row):
+    return built(row)
+
+class Whole:
+    def __init__(self, row):
+        self.log = [row]
+    def tell(self):
+        answer = ask(str(self.log))
+        self.log.append(answer)
+        return answer
+
+def object_of(row):
+    found = Whole(row)
+    return found
+
+def part_of(row):
+    return SHARED
+
+def either(row):
+    return [1] if row else SHARED
+
 @dataclass
 class Data(Says):
     log: list
@@ -108,6 +137,10 @@ OWN = {
     "one that the constructor is given": "c = Given([row])\nc.say()\nprint(c.say())",
     "one that a dataclass is given": "c = Data(log=[row])\nc.say()\nprint(c.say())",
     "one that is given or made": "c = Either([])\nc.say()\nprint(c.say())",
+    "what a function makes": "log = made(row)\nlog.append(ask('?'))\nprint(ask(str(log)))",
+    "what a function builds": "log = built(row)\nlog.append(ask('?'))\nprint(ask(str(log)))",
+    "what one gives that another builds": "log = of_built(row)\nlog.append(ask('?'))\nprint(ask(str(log)))",
+    "an object that a function makes": "c = object_of(row)\nc.tell()\nprint(c.tell())",
     "a part of a tuple": "log, count = [], 0\nlog.append(ask('?'))\nprint(ask(str(log)), count)",
     "one of two": "log = [1] if row else [2]\nlog.append(ask('?'))\nprint(ask(str(log)))",
 }
@@ -130,6 +163,9 @@ OTHERS = {
     "one that a factory makes": "c = Factory()\nc.say()\nprint(c.say())",
     "one that is changed from outside": "c = OfModule(row)\nc.log.append(ask('?'))\nprint(c.say())",
     "one of two": "log = [1] if row else SHARED\nlog.append(ask('?'))\nprint(ask(str(log)))",
+    "what a function gives of the module": "log = part_of(row)\nlog.append(ask('?'))\nprint(ask(str(log)))",
+    "what a function makes, or else gives": "log = either(row)\nlog.append(ask('?'))\nprint(ask(str(log)))",
+    "a sorted list": "log = sorted(row)\nlog.append(ask('?'))\nprint(ask(str(log)))",
     "a part of a tuple": "log, count = SHARED, 0\nlog.append(ask('?'))\nprint(ask(str(log)), count)",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ class Callees:
         """What names mean in a function."""
         if function not in self._scopes:
             self._scopes[function] = Scope(function, self._twins.roles_of(function))
+            self._scopes[function].scope_of = self.scope
         return self._scopes[function]
 
     def add_body(self, module: ReadModule) -> types.FunctionType:
@@ -97,6 +98,9 @@ class Scope:
         found = self.source()
         self.classes: Mapping[str, type] = {} if found is None else dict(self._classes(found[0]))
         """Names of the function, and the classes of the user's of which they stand for objects."""
+
+    scope_of: Callable[[types.FunctionType], Scope] | None = None
+    """That of other functions of the program; None where nobody asks for it."""
 
     def source(self) -> tuple[ast.FunctionDef, str | None] | None:
         """A fresh copy of its definition, and the class around it; None where there is none."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
+from types import FunctionType
 
 from apxm.effects.libraries import Known
 from apxm.effects.roles import MAKERS
-from apxm.effects.scopes import own_nodes
+from apxm.effects.scopes import own_nodes, parameters
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.rewritten import plain
 from apxm.rewriting.nodes import PREFIX
 
+_DEEPEST = 4
+"""Functions in functions that are looked at for what they give."""
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _ITERATORS = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "reader", "DictReader"})
 """Functions that give what can be gone through only once."""
@@ -59,8 +62,10 @@ def one_kind(kinds: Iterable[Made]) -> Made:
 class Bindings:
     """By what a function binds its names."""
 
-    def __init__(self, body: Sequence[ast.stmt], parameters: set[str], scope: Scope) -> None:
+    def __init__(self, body: Sequence[ast.stmt], parameters: set[str], scope: Scope, depth: int = 0) -> None:
+        """`depth` is in how many functions it is that are only looked at for what they give."""
         self.parameters = parameters
+        self._depth = depth
         self._scope = scope
         self._values: dict[str, list[ast.expr | None]] = {}
         inside_assignments: set[int] = set()
@@ -126,6 +131,32 @@ class Bindings:
             return Made.OBJECT
         if role.makes:
             return Made.CONTAINER
-        if name in MAKERS and (role.looks_only or role.known is not None):
+        if name in MAKERS and (role.looks_only or role.known not in (None, Known.CALLS_BACK)):
             return Made.CONTAINER
+        if role.summary is not None and isinstance(function := self._scope.found(func), FunctionType):
+            return self._given_by(function) if self._scope.has_turns(func) else Made.UNKNOWN
         return Made.ITERATOR if name in _ITERATORS and not role.summary else Made.UNKNOWN
+
+    def _given_by(self, function: FunctionType) -> Made:
+        """What a function of the user's gives, where that is something that each call of it visibly makes."""
+        scope = self._scope.scope_of(function) if self._scope.scope_of is not None else None
+        source = None if scope is None else scope.source()
+        if scope is None or source is None or self._depth == _DEEPEST:
+            return Made.UNKNOWN
+        node = source[0]
+        inside = [*own_nodes(*node.body)]
+        said = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
+        if any(isinstance(part, ast.Yield | ast.YieldFrom) for part in inside):
+            return Made.UNKNOWN
+        bindings = Bindings(node.body, parameters(node), scope, self._depth + 1)
+        kinds: list[Made] = []
+        for part in inside:
+            match part:
+                case ast.Return(value=ast.Name(id=name)) if name not in said:
+                    kinds.append(bindings.made(name))
+                case ast.Return(value=value):
+                    kinds.append(Made.UNKNOWN if value is None else bindings.kind(value))
+                case _:
+                    pass
+        found = one_kind(kinds)
+        return found if found in (Made.CONTAINER, Made.OBJECT) else Made.UNKNOWN

@@ -245,11 +245,10 @@ class PlainStatements(StraightLines):
         node.body = [*self._bound_later(node, *names), *self._statements(node.body)]
         return [*before, at(node, node)]
 
-    def visit_Import(self, node: ast.Import) -> Any:
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> Any:
         return [node, *self._bound_later(node, *sorted(bound_names([node])))]
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
-        return [node, *self._bound_later(node, *sorted(bound_names([node])))]
+    visit_ImportFrom = visit_Import
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Any:
         if node.type is not None:
@@ -257,15 +256,11 @@ class PlainStatements(StraightLines):
         node.body = self._statements(node.body)
         return node
 
-    def visit_Global(self, node: ast.Global) -> Any:
-        return self._declaring(node)
-
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> Any:
-        return self._declaring(node)
-
-    def _declaring(self, node: ast.Global | ast.Nonlocal) -> ast.stmt:
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> Any:
         # The function that an iteration becomes says so itself.
         return at(ast.Pass(), node) if self._loops else node
+
+    visit_Nonlocal = visit_Global
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> Any:
         raise RefusedError("`async for` in a function that lanes run", node)
