@@ -12,7 +12,8 @@ from typing import Any, cast
 from apxm.explaining.callees import Callees, function_behind
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Explanation, Given
-from apxm.explaining.modules import Decorated, Modules, ReadModule, source_of_module, tree_of
+from apxm.explaining.modules import Decorated, Modules
+from apxm.explaining.read_modules import ReadModule, source_of_module, tree_of
 from apxm.explaining.sources import Sources
 from apxm.rewriting.promises import HERE, Promises
 from apxm.rewriting.twins import Twins
@@ -44,8 +45,9 @@ class ReadFile:
 
     @property
     def asking(self) -> list[tuple[FunctionType, bool]]:
-        """Those that may call a model."""
-        return [found for found in (*self.functions, (self.body, False)) if self.callees.may_ask(found[0])]
+        """Those that may call a model, and all flows."""
+        every = (*self.functions, (self.body, False))
+        return [(function, is_flow) for function, is_flow in every if is_flow or self.callees.may_ask(function)]
 
 
 @comments_promise()
