@@ -154,7 +154,7 @@ for row in ["a", "b", "c"]:  # apxm: each
     answer = ask(row)
     print(ask("more"), seen())
 """
-    assert same(text) == 4.0  # the second calls wait for each other
+    assert same(text) == 2.0  # only `seen` waits
 
 
 def test_a_loop_in_a_block_of_the_module_overlaps() -> None:

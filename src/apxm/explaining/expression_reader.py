@@ -140,7 +140,7 @@ class ExpressionReader:
                 return [*inside, *self.effects.later(call)]
             case "augment":
                 is_plain = isinstance(call.args[1], ast.Constant) and bool(call.args[1].value)
-                return [] if is_plain else list(self._effects.touch(call))
+                return [] if is_plain else list(self.effects.touch(call))
             case "touch":
                 return [*self.children(call), *self.effects.touch(call)]
             case "iterate":
