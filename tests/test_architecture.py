@@ -67,7 +67,7 @@ BUDGETS = {
     "cli": 4070,
     "compiler": 949,
     "config": 1223,
-    "effects": 2260,
+    "effects": 2270,
     "explaining": 3910,
     "flows": 1300,
     "ir": 1977,

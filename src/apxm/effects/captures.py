@@ -50,7 +50,8 @@ def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iter
         leaks = False
         match part:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                names, leaks = {name}, bool(part.decorator_list)
+                names = {name}
+                leaks = bool(part.decorator_list) or not isinstance(part, ast.FunctionDef)
             case ast.Lambda() | ast.GeneratorExp():
                 parent = parents.get(part)
                 is_named = isinstance(parent, ast.Assign) and all(isinstance(to, ast.Name) for to in parent.targets)
@@ -89,7 +90,7 @@ def _with_called(one: Made, made: Iterable[Made]) -> Captured:
         if called and other is not one:
             inner = other.does
             late = inner.late if called.isdisjoint(does.late) else inner.reads | inner.binds | inner.changes
-            does = does.also(inner._replace(late=late, only_looks=does.only_looks))
+            does = does.also(inner._replace(late=late, waits=does.waits, only_looks=does.only_looks))
     return does
 
 
@@ -118,18 +119,19 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
                     changes |= {root(given) for given in (*arguments, *(keyword.value for keyword in keywords))}
             case _:
                 pass
-    used = frozenset({*free, *binds})
+    late, waits = _late_in(node, body, bound, role_of)
     return Captured(
         frozenset(free),
         frozenset(binds),
         frozenset(name for name in changes if name in free),
-        used & _late_in(node, body, bound, role_of),
+        frozenset({*free, *binds} & late),
+        waits or bool(getattr(node, "decorator_list", ())),
         isinstance(node, ast.FunctionDef | ast.Lambda) and _only_looks(node, role_of),
     )
 
 
-def _late_in(node: ast.AST, body: Sequence[ast.stmt], bound: set[str], role_of: RoleOf) -> set[str]:
-    """The names that it may use behind a call."""
+def _late_in(node: ast.AST, body: Sequence[ast.stmt], bound: set[str], role_of: RoleOf) -> tuple[set[str], bool]:
+    """The names that it may use behind a call, and whether other iterations may go on in it."""
     uses = StatementUses(body, None, role_of, Around())
     if isinstance(node, ast.FunctionDef | ast.Lambda):
         own = parameters(node) | (bound_names(body) - declared(body))
@@ -138,7 +140,7 @@ def _late_in(node: ast.AST, body: Sequence[ast.stmt], bound: set[str], role_of: 
     goes_on = not isinstance(node, ast.FunctionDef | ast.Lambda) or any(
         isinstance(part, ast.Yield | ast.YieldFrom) for statement in body for part in ast.walk(statement)
     )
-    return {use.name for use in uses.found if use.after_call or goes_on}
+    return {use.name for use in uses.found if use.after_call or goes_on}, uses.called or goes_on
 
 
 def _only_looks(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> bool:

@@ -20,6 +20,8 @@ class Captured(NamedTuple):
     changes: frozenset[str] = frozenset()
     late: frozenset[str] = frozenset()
     """Those of them that it may use behind a call of a model, or when other iterations have gone on."""
+    waits: bool = True
+    """Whether other iterations may go on while it is called."""
     only_looks: bool = False
     """Whether it changes nothing that it is given, and waits for nothing."""
 
@@ -30,6 +32,7 @@ class Captured(NamedTuple):
             self.binds | other.binds,
             self.changes | other.changes,
             self.late | other.late,
+            self.waits or other.waits,
             self.only_looks and other.only_looks,
         )
 

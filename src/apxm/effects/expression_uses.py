@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import EVIDENT, changes_first, root
 from apxm.effects.roles import Kind, Role, Touch, argument_of
@@ -114,7 +113,8 @@ class ExpressionUses(Uses):
             self.called_late.append(call)
         self.draws |= role.draws
         given = (*call.args, *(keyword.value for keyword in call.keywords))
-        if isinstance(call.func, ast.Name) and self._around.captured.get(call.func.id, Captured()).only_looks:
+        made = self._around.captured.get(call.func.id) if isinstance(call.func, ast.Name) else None
+        if made is not None and (made.only_looks or not made.waits):
             return
         if self._around.leaked.reads and (role.is_unknown or (role.summary is not None and role.summary.waits)):
             self._follow(self._around.leaked, call)

@@ -113,7 +113,8 @@ class Names(ast.NodeTransformer):
 
     def _refuse_bound_outside(self, node: ast.ListComp, target: ast.expr, uses: Uses) -> None:
         """Each iteration of a comprehension is a function: what it sets is set for nobody else."""
-        items = bound_names([generator.target for generator in node.generators])
+        targets = [part for generator in node.generators for part in ast.walk(generator.target)]
+        items = {part.id for part in targets if isinstance(part, ast.Name)}
         others = [part for statement in self._functions[-1].body for part in ast.walk(statement)]
         for part in own_nodes(node):
             if not isinstance(part, ast.NamedExpr):

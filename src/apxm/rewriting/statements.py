@@ -291,8 +291,11 @@ class PlainStatements(StraightLines):
         self._loops.pop()
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
-        in_sequence = bool(uses.exits) or bool(going_through & uses.changed) or uses.sees_others(going_through)
-        in_sequence |= bool(uses.shared)
+        one_by_one = bool(uses.shared or going_through & uses.changed) or uses.sees_others(going_through)
+        in_sequence = bool(uses.exits) or one_by_one
+        if one_by_one:
+            items.args = items.args[:1]  # without its `lookahead`
+            items.keywords = [keyword for keyword in items.keywords if keyword.arg == "items"]
         left = self._fresh_name()
         run = self._ours(
             "run_each", items, load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late), loop.told
