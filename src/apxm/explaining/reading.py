@@ -311,10 +311,10 @@ class Reader:
                 return [*self.children(call), *self._effects.placed(call)]
             case "adding" | "set_attribute" | "set_item" | "add_to_item" | "count" | "call_of":
                 inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
-                return [*inside, *self._effects.placed(call), *self._placed_method(call)]
-            case "later" | "later_call":
+                return [*inside, *self._effects.given(call), *self._effects.placed(call), *self._placed_method(call)]
+            case "later" | "later_call" | "later_change":
                 inside = [step for part in (*call.args[1:], *_values(call)) for step in self.expression(part)]
-                return [*inside, *self._effects.later(call)]
+                return [*inside, *self._effects.given(call), *self._effects.later(call)]
             case "touch":
                 return [*self.children(call), *self._effects.touch(call)]
             case "iterate":
