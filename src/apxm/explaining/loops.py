@@ -29,10 +29,11 @@ class Loops:
         self._known = known
 
     def of(self, function: FunctionType, read: Read) -> list[LoopExplained]:
-        """The loops of a function that promise something, or call a model."""
+        """The loops of a function that promise something, refused ones included, or call a model."""
         found: dict[object, LoopExplained] = {}
         for loop in all_loops(read.steps):
-            if loop.place.key not in found and (loop.promised or asks(loop.body)):
+            refused = (loop.place.line, loop.place.start) in read.text.refused
+            if loop.place.key not in found and (loop.promised or refused or asks(loop.body)):
                 found[loop.place.key] = self._loop(function, loop, read)
         return sorted(found.values(), key=lambda loop: (loop.at.line, loop.at.column))
 

@@ -197,7 +197,7 @@ class Reader:
                 return self.children(statement)
 
     def _loop(self, node: ast.AST, kind: str, items: ast.expr, turns: Amount, body: Sequence[Step]) -> list[Step]:
-        if not body:
+        if not body and position(node) not in self._text.refused:
             return []
         leaves = isinstance(node, ast.For | ast.While) and _may_leave(node.body)
         if leaves:
