@@ -144,7 +144,8 @@ def reopen(
         if is_python and (edited or as_recorded):
             raise UsageError(
                 f"run {history.header.run_id} is one of Python, which goes on as its code is now",
-                hint="where that asks something else than it did, --as-changed goes on with new calls from there",
+                hint="where that asks something else than it did, --as-changed goes on, and keeps every answer to a "
+                "request that is the same",
             )
         _decide(history, redo, assume or {})
         change: Edited | None = None

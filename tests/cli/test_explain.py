@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +173,13 @@ def test_a_file_with_another_encoding_and_wide_characters(apxm: Apxm) -> None:
         )
     )
     assert "x.py:4:19: note[independent]" in apxm("explain", "x.py").out
+
+
+def test_it_says_the_same_in_every_process() -> None:
+    script = str(ROOT / "tests" / "scripts" / "unedited" / "pipeline.py")
+    command = [sys.executable, "-m", "apxm", "explain", script]
+    said = {
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
+        for seed in "012"
+    }
+    assert len(said) == 1

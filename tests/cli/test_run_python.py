@@ -342,6 +342,57 @@ def test_an_edited_script_goes_on_when_told_to(apxm: Apxm) -> None:
     assert (changed.status, changed.out.count("Simulated")) == (0, 2)
 
 
+LABELS = """\
+from apxm import ask, each, flow
+
+def label(x):
+    return ask(f"Label {x}")
+
+@flow
+def main(xs):
+    for x in each(xs):
+        print(x, ask(f"Label {x}"))
+    raise SystemExit(3)
+
+main(["a", "b", "b", "c"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [
+        ("from apxm", "from os import path\n\n# more is said here\nfrom apxm", 0),
+        ('["a"', '["new", "a"', 1),
+        ('["a", "b"', '["b", "b", "a"', 1),
+        ("main", "renamed", 0),
+        ("each(xs)", "xs", 0),
+        ('print(x, ask(f"Label {x}"))', "print(x, label(x))", 0),
+        ('print(x, ask(f"Label', 'print(x, ask(f"Name', 4),
+    ],
+)
+def test_an_edited_script_keeps_every_answer_to_a_request_that_is_the_same(
+    apxm: Apxm, before: str, after: str, asked: int
+) -> None:
+    ran(apxm, LABELS, options=JOURNALED)
+    script(LABELS.replace(before, after))
+    for calls in (asked, 0):  # what it asked is there the second time
+        ended = apxm("resume", "last", "--journal-dir", "runs", "--as-changed", "--emit-metrics", "m.json")
+        assert ended.status == 3, ended.err
+        assert json.loads(Path("m.json").read_text())["llm"]["total_requests"] == calls
+
+
+def test_comments_and_layout_are_no_edit(apxm: Apxm) -> None:
+    ran(apxm, LABELS, options=JOURNALED)
+    moved = LABELS.replace("@flow", "\n# It labels.\n@flow").replace("print(x, ask", "print(  # one by one\n  x, ask")
+    script(moved.replace("\n", "\r\n"))
+    ended = apxm("resume", "last", "--journal-dir", "runs", "--emit-metrics", "m.json")
+    assert ended.status == 3, ended.err
+    assert json.loads(Path("m.json").read_text())["llm"]["total_requests"] == 0
+    script(moved.replace("each(xs):", "xs:  # apxm: each"))
+    promised = apxm("resume", "last", "--journal-dir", "runs")
+    assert "the script was edited" in promised.err
+
+
 def test_a_script_that_asks_something_else_is_told_of_where(apxm: Apxm, tmp_path: Path) -> None:
     text = "import os\nfrom apxm import ask\nprint(ask(os.environ['ASKED']))\n"
     os.environ["ASKED"] = "one"

@@ -64,6 +64,14 @@ def test_a_program_that_takes_another_way_is_told_of_where_it_does(journaled: Fl
     assert (changed.trace.reused, changed.trace.executed) == (6, 8)
 
 
+def test_with_changed_arguments_each_answer_goes_to_its_request(journaled: Flow[..., list[str]]) -> None:
+    first = journaled.run([1, 2, 2, 3])
+    changed = journaled.using(as_changed=True).resume(first.run_id, [0, 3, 2, 1])
+    assert (changed.trace.reused, changed.trace.executed) == (6, 8)
+    again = journaled.resume(first.run_id, [0, 3, 2, 1])
+    assert (again.value, again.trace.reused) == (changed.value, 8)
+
+
 @flow
 def in_rounds(rounds: int) -> list[str]:
     found: list[str] = []

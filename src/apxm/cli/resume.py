@@ -51,7 +51,8 @@ def resume(
         bool,
         typer.Option(
             "--as-changed",
-            help="Of a script of Python: run it as it is now, with new calls where it asks something else.",
+            help="Run a script of Python as it is now, though it was edited. Every answer to a request that is still "
+            "the same is kept, wherever it is made.",
         ),
     ] = False,
     dry_run: Annotated[

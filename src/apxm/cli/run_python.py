@@ -79,7 +79,10 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
         script = Script(
             earlier.path, cast("tuple[str, ...]", earlier.inputs), each, cast("str | None", noted.get("named"))
         )
-        if script.digest != noted.get("digest") and not as_changed:
+        meaning = cast("str | None", noted.get("meaning"))
+        if as_changed or (script.digest != noted.get("digest") and script.meaning == meaning):
+            recorder.as_changed()  # where comments alone have changed, lines have moved
+        elif script.digest != noted.get("digest"):
             raise JournalError(
                 f"the script was edited since run {recorder.run_id} began",
                 where=printable(earlier.path),
@@ -91,9 +94,7 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
         pool = configured.pool()
         earlier.refuse_another_backend(pool.default)
         told = terminal.listening(told).but({"output": None})
-        session = ScriptSession.of(
-            script, told, pool, configured.tools, begun=begun, recorder=recorder, as_changed=as_changed
-        )
+        session = ScriptSession.of(script, told, pool, configured.tools, begun=begun, recorder=recorder)
         if not shown.quiet and directory is not None:
             note(printable(f"in {directory}, where it began"))
         status = _shown(session, terminal, configured, stack)
@@ -111,7 +112,7 @@ def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBacke
     if not terminal.shown.quiet:
         announce(configured, session, ())
         if session.recorder is not None:
-            finished = f"goes on: {count(session.recorder.finished, 'call')} finished"
+            finished = f"goes on: {count(len(session.recorder.answered), 'call')} finished"
             note(f"run {session.run_id} {finished if resumed else 'is journaled'}")
     status = show(session, terminal, runner, _Interruption)
     run = cast(ScriptRun, session.run)

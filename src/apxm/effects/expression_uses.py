@@ -11,7 +11,7 @@ from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import EVIDENT, changes_first, root
 from apxm.effects.roles import Kind, Role, Touch, argument_of
-from apxm.effects.scopes import bound_names, declared, free_loads, parameters
+from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.uses import Uses
 
 
@@ -96,7 +96,7 @@ class ExpressionUses(Uses):
                     self._call(part)
                 case _:
                     pass
-        own = _own_names(node)
+        own = own_names(node)
         inside, self.found[before:] = self.found[before:], []
         for use in inside:
             if use.name not in own:
@@ -190,14 +190,3 @@ class ExpressionUses(Uses):
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
             self._waiting(name)
-
-
-def _own_names(node: ast.AST) -> set[str]:
-    """The names that a function, a lambda or a class has for itself."""
-    match node:
-        case ast.Lambda():
-            return parameters(node)
-        case ast.FunctionDef() | ast.AsyncFunctionDef():
-            return (parameters(node) | bound_names(node.body)) - declared(node.body)
-        case _:
-            return set()

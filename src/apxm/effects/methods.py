@@ -44,8 +44,9 @@ class Classes:
         self._scopes = scopes
 
     @cached_property
-    def _all(self) -> set[type]:
-        return {made for scope in self._scopes for made in _classes_in(scope, set())}
+    def _all(self) -> list[type]:
+        """In the order of the text, as what is said of them should not change from process to process."""
+        return list(dict.fromkeys(made for scope in self._scopes for made in _classes_in(scope, set())))
 
     def named(self, name: str) -> list[object]:
         """What the classes have by that name."""
@@ -64,12 +65,10 @@ def _inherited(made: type, name: str) -> object:
     return next((vars(each)[name] for each in made.__mro__ if name in vars(each)), None)
 
 
-def _derived(made: type) -> set[type]:
-    found, left = {made}, [made]
-    while left:
-        new = set(type.__subclasses__(left.pop())) - found
-        found |= new
-        left += new
+def _derived(made: type) -> list[type]:
+    found = [made]
+    for each in found:
+        found += [derived for derived in type.__subclasses__(each) if derived not in found]
     return found
 
 

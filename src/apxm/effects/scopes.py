@@ -77,13 +77,23 @@ def parameters(scope: Scope) -> set[str]:
     return {argument.arg for argument in every if argument is not None}
 
 
+def own_names(node: ast.AST) -> set[str]:
+    """The names that a function or a lambda has for itself."""
+    match node:
+        case ast.Lambda():
+            return parameters(node)
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return (parameters(node) | bound_names(node.body)) - declared(node.body)
+        case _:
+            return set()
+
+
 def free_loads(node: ast.AST) -> set[str]:
     """The names that an expression or a definition reads from around it."""
     if isinstance(node, ast.Lambda):
         return (_loads(node.body) - parameters(node)) | _outer_loads(node)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        own = (parameters(node) | bound_names(node.body)) - declared(node.body)
-        return (_all_loads(node.body) - own) | _outer_loads(node)
+        return (_all_loads(node.body) - own_names(node)) | _outer_loads(node)
     if isinstance(node, ast.ClassDef):
         return _all_loads(node.body) | _outer_loads(node)
     return _loads(node)

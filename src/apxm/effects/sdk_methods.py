@@ -11,21 +11,16 @@ import ast
 import types
 from typing import Any, cast
 
-_PATHS = (
-    ("completions", "create"),
-    ("completions", "parse"),
-    ("completions", "stream"),
-    ("completions", "create_with_completion"),
-    ("completions", "create_partial"),
-    ("completions", "create_iterable"),
-    ("responses", "create"),
-    ("responses", "parse"),
-    ("responses", "stream"),
-    ("embeddings", "create"),
-    ("messages", "create"),
-    ("messages", "stream"),
-    ("messages", "create_with_completion"),
-)
+_PATHS = frozenset(
+    {
+        *(("completions", method) for method in (
+            "create", "parse", "stream", "create_with_completion", "create_partial", "create_iterable",
+        )),
+        *(("responses", method) for method in ("create", "parse", "stream")),
+        *(("messages", method) for method in ("create", "stream", "create_with_completion")),
+        ("embeddings", "create"),
+    }
+)  # fmt: skip
 """How the paths of methods end that ask a model."""
 _BETWEEN = frozenset({"with_raw_response", "with_streaming_response"})
 """What may stand before their last part."""

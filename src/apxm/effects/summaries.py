@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from apxm.effects.closures import around
 from apxm.effects.roles import Kind, RoleOf, Summary, Touch
-from apxm.effects.scopes import bound_names, declared, parameters
+from apxm.effects.scopes import own_names, parameters
 from apxm.effects.statement_uses import StatementUses
 from apxm.effects.uses import Use, Uses
 
@@ -15,7 +15,7 @@ from apxm.effects.uses import Use, Uses
 def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
     """Sums up one function."""
     given = parameters(node)
-    own = (bound_names(node.body) - declared(node.body)) | given
+    own = own_names(node)
     uses = StatementUses(node.body, None, role_of, around(own, node.body, role_of))
     uses.statements(node.body)
     found = _Summing(uses, given, own - given, role_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from apxm.effects.roles import Role
 from apxm.effects.scopes import own_nodes
 from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
-from apxm.explaining.modules import ReadModule, Unread, code_of, source_of_module, tree_of
+from apxm.explaining.read_modules import ReadModule, Unread, code_of, source_of_module, tree_of
 from apxm.lanes.marks import PURE, Step
 from apxm.rewriting.resolver import MISSING, Resolver
 from apxm.rewriting.sources import source_of
@@ -39,6 +39,7 @@ class Callees:
         """What names mean in a function."""
         if function not in self._scopes:
             self._scopes[function] = Scope(function, self._twins.roles_of(function))
+            self._scopes[function].scope_of = self.scope
         return self._scopes[function]
 
     def add_body(self, module: ReadModule) -> types.FunctionType:
@@ -66,13 +67,9 @@ class Callees:
         if function not in self._asks:
             self._asks[function] = False  # while it is looked at: it may call itself
             found = self.scope(function).source()
-            self._asks[function] = found is not None and self.asks_in(found[0], function)
+            calls = [] if found is None else [part for part in ast.walk(found[0]) if isinstance(part, ast.Call)]
+            self._asks[function] = any(self._asks_at(call, self.scope(function)) for call in calls)
         return self._asks[function]
-
-    def asks_in(self, node: ast.AST, function: types.FunctionType) -> bool:
-        """Whether a model may be called in a piece of `function`."""
-        scope = self.scope(function)
-        return any(isinstance(part, ast.Call) and self._asks_at(part, scope) for part in ast.walk(node))
 
     def _asks_at(self, call: ast.Call, scope: Scope) -> bool:
         if scope.asks(call.func):
@@ -101,6 +98,9 @@ class Scope:
         found = self.source()
         self.classes: Mapping[str, type] = {} if found is None else dict(self._classes(found[0]))
         """Names of the function, and the classes of the user's of which they stand for objects."""
+
+    scope_of: Callable[[types.FunctionType], Scope] | None = None
+    """That of other functions of the program; None where nobody asks for it."""
 
     def source(self) -> tuple[ast.FunctionDef, str | None] | None:
         """A fresh copy of its definition, and the class around it; None where there is none."""
@@ -171,6 +171,12 @@ class Scope:
                 return made if made is not Unread and _is_users_own(made) else None
             case _:
                 return None
+
+    def class_of_first(self, name: str) -> type | None:
+        """The class around a method whose first parameter has that name."""
+        around, code = self._roles.around, self.function.__code__
+        is_first = code.co_argcount > 0 and code.co_varnames[0] == name
+        return around if is_first and isinstance(around, type) else None
 
     def methods(self, callee: ast.Attribute) -> list[types.FunctionType]:
         """The methods of the user's classes that may be meant."""

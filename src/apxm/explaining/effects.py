@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FunctionType
 from typing import Protocol
@@ -15,10 +15,12 @@ from apxm.effects.roles import Kind, Role
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
 from apxm.explaining import shape
+from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made
+from apxm.explaining.ownership import Ownership
 from apxm.explaining.rewritten import ours, plain
-from apxm.explaining.shape import Branch, Does, Later, Loop, Place, Placed, Step, Trusted, Wait, Within
+from apxm.explaining.shape import Does, Later, Place, Placed, Step, Trusted, Wait
 from apxm.lanes.marks import Step as MarkedStep
 from apxm.rewriting.given import READING
 from apxm.rewriting.names import Entered
@@ -39,6 +41,9 @@ class Reading(Protocol):
     def loops(self) -> Sequence[Entered]:
         """The loops over `each` around, the outermost first."""
         ...
+
+    @property
+    def attributes(self) -> Attributes: ...
 
     def place(self, node: ast.AST) -> Place: ...
     def expression(self, node: ast.expr) -> Sequence[Step]: ...
@@ -64,6 +69,7 @@ class Effects:
 
     def __init__(self, reader: Reading) -> None:
         self._reader = reader
+        self.whose = Ownership(reader.bindings, reader.loops, reader.scope, reader.attributes)
 
     # --- names
 
@@ -84,13 +90,10 @@ class Effects:
                 why, seen = self._why(of_name, line)
                 yield Wait(self._reader.place(call), why, levels, seen)
                 return
-        yield Wait(self._reader.place(call), *self._of_captured(name, levels))
-
-    def _of_captured(self, name: str | None, levels: int | None) -> tuple[str, int | None, bool]:
-        """A function that is made around the loop, and that uses names which wait."""
-        if name is None:
-            return "it sets a name that outlives the function", levels, True
-        return f"`{name}` uses names that iterations change in their order", levels, True
+        why = "it sets a name that outlives the function"
+        if name is not None:  # a function that is made around the loop
+            why = f"`{name}` uses names that iterations change in their order"
+        yield Wait(self._reader.place(call), why, levels, True)
 
     def _why(self, uses: Sequence[Use], line: int) -> tuple[str, bool]:
         changes = [use for use in uses if use.kind is not Kind.LOAD]
@@ -102,14 +105,11 @@ class Effects:
         if own is not None:
             reads = next((use for use in uses if use.kind is Kind.LOAD and _line(use) != line), None)
             more = f", which line {_line(reads)} reads" if reads is not None else ""
-            return f"{self._subject(own)} {self._doing(own)} `{name}`{more}", not unseen
+            subject = f"`{_shown(plain(own.node.func))}`" if isinstance(own.node, ast.Call) else "it"
+            return f"{subject} {self._doing(own)} `{name}`{more}", not unseen
         if other is None:
             return f"it reads `{name}`, which iterations change", not unseen
         return f"it reads `{name}`, which line {_line(other)} {self._doing(other)}", not unseen
-
-    def _subject(self, use: Use) -> str:
-        """What does it."""
-        return f"`{_shown(plain(use.node.func))}`" if isinstance(use.node, ast.Call) else "it"
 
     def _doing(self, use: Use) -> str:
         return use.kind.value if self._is_seen(use) else "may change"
@@ -199,27 +199,13 @@ class Effects:
             yield found
             return
         thing = plain(thing)
-        if self._is_own(thing):
+        if self.whose.is_own(thing):
             return
-        if self._is_mine(thing):
+        if self.whose.is_mine(thing):
             if does is not Does.READS:
-                yield Trusted(found.place, self._promised(thing))
+                yield Trusted(found.place, self.whose.promised(thing))
             return
-        yield replace(found, about=self._parameter(thing))
-
-    def _promised(self, thing: ast.expr) -> str:
-        return f"it changes `{ast.unparse(thing)}`, of which others may have a part"
-
-    def _is_mine(self, thing: ast.expr) -> bool:
-        """Whether something is the item of the iteration, or a part of it."""
-        name, loops = root(thing), self._reader.loops
-        return name is not None and bool(loops) and loops[-1].uses.origins.is_mine(name, loops[-1].uses.exposed)
-
-    def _parameter(self, thing: ast.expr | None) -> str | None:
-        """The parameter of a function that something is, or is a part of: whose it is its caller knows."""
-        name = root(thing) if thing is not None else None
-        is_one = name is not None and name in self._reader.bindings.parameters and not self._reader.loops
-        return name if is_one else None
+        yield replace(found, about=self.whose.parameter(thing), part=self.whose.part(thing))
 
     def rules(self, entered: Entered) -> dict[str, shape.Rule]:
         """What holds in a loop for attributes, and for names of modules."""
@@ -242,15 +228,15 @@ class Effects:
 
     def touch(self, call: ast.Call) -> Iterator[Step]:
         thing = plain(call.args[0])
-        if self._is_mine(thing):
-            yield Trusted(self._reader.place(call), self._promised(thing))
-        elif not self._is_own(thing):
+        if self.whose.is_mine(thing):
+            yield Trusted(self._reader.place(call), self.whose.promised(thing))
+        elif not self.whose.is_own(thing):
             name = root(thing)
             bindings = self._reader.bindings
             if name is not None and not bindings.binds(name) and name not in bindings.parameters:
                 yield self._wait(call, f"it changes `{ast.unparse(thing)}`", None, True)
                 return
-            yield self._wait(call, self._promised(thing), thing, None)
+            yield self._wait(call, self.whose.promised(thing), thing, None)
 
     def iterate(self, call: ast.Call) -> Iterator[Step]:
         items = plain(call.args[0])
@@ -258,31 +244,19 @@ class Effects:
         if name is None or not isinstance(items, ast.Name):
             return
         made = self._reader.bindings.made(name)
-        if made is Made.ITERATOR and not self._is_iterations(name):
+        if made is Made.ITERATOR and not self.whose.is_iterations(name):
             yield self._wait(call, f"`{name}` can be gone through only once, and all iterations share it", items, True)
 
     def manage(self, call: ast.Call) -> Iterator[Step]:
         manager = plain(call.args[0])
-        if not isinstance(manager, ast.Call) and not self._is_own(manager):
+        if not isinstance(manager, ast.Call) and not self.whose.is_own(manager):
             yield self._wait(call, f"what `with {ast.unparse(manager)}` does is not known", manager, None)
-
-    def _is_own(self, thing: ast.expr) -> bool:
-        """Whether something was made in the iteration itself."""
-        match thing:
-            case ast.Name(id=name):
-                made = self._reader.bindings.made(name)
-                return made in (Made.CONTAINER, Made.OBJECT, Made.VALUE) and self._is_iterations(name)
-            case _:
-                return root(thing) is None and not isinstance(thing, ast.Call)
-
-    def _is_iterations(self, name: str) -> bool:
-        loops = self._reader.loops
-        return name in loops[-1].loop.own if loops else self._reader.bindings.binds(name)
 
     def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
         """`about` is the object; where that is a parameter, its caller knows whose it is. `seen` is None where that
         depends on nothing else."""
-        return Wait(self._reader.place(node), why, None, bool(seen), self._parameter(about))
+        whose = self.whose
+        return Wait(self._reader.place(node), why, None, bool(seen), whose.parameter(about), whose.part(about))
 
     # --- functions
 
@@ -300,10 +274,10 @@ class Effects:
                 return
             case Known.DRAWS:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
-                yield from self.seen_from([draws], {})
+                yield from self.whose.seen_from([draws], {})
                 return
             case Known.ITS_FIRST:
-                if call.args and not self._is_own(first := plain(call.args[0])):
+                if call.args and not self.whose.is_own(first := plain(call.args[0])):
                     yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
                 return
             case Known.CALLS_BACK:
@@ -318,8 +292,8 @@ class Effects:
         if self._is_followed(callee) or self._is_harmless(callee):
             return
         about = callee.value if isinstance(callee, ast.Attribute) and callee.attr in EVIDENT else None
-        if about is not None and self._is_mine(about):
-            yield Trusted(self._reader.place(call), self._promised(about))
+        if about is not None and self.whose.is_mine(about):
+            yield Trusted(self._reader.place(call), self.whose.promised(about))
             return
         if about is not None:
             why = f"`{written}` changes `{_shown(about)}`"
@@ -364,48 +338,9 @@ class Effects:
         made = self._reader.bindings.made(name)
         if made is Made.VALUE:
             return True
-        if self._has_turn_already(name):
+        if self.whose.has_turn_already(name):
             return True
-        return made is Made.CONTAINER and self._is_iterations(name)
-
-    def _has_turn_already(self, name: str) -> bool:
-        """Whether a name waits for its turn where it is read, so that what is done with it comes then."""
-        return any(loop.loop.rules.get(name) is Rule.TURN and name not in loop.loop.own for loop in self._reader.loops)
-
-    # --- for who calls the function
-
-    def seen_from(self, steps: Sequence[Step], bound: Mapping[str, ast.expr]) -> list[Step]:
-        """The steps of a function, for the one that calls it and gives it `bound`; without what does not concern it."""
-        found = (self._seen_from(step, bound) for step in steps)
-        return [step for step in found if step is not None]
-
-    def _seen_from(self, step: Step, bound: Mapping[str, ast.expr]) -> Step | None:
-        match step:
-            case Branch(ways=ways):
-                return Branch(tuple(self.seen_from(way, bound) for way in ways))
-            case Loop() | Within():
-                return replace(step, body=self.seen_from(step.body, bound))
-            case Wait(draws=True):
-                loops = self._reader.loops
-                late = any(loop.loop.draws_late for loop in loops)
-                return step if late or not loops else None
-            case Wait(about=str(about)) | Placed(about=str(about)) | Trusted(about=str(about)):
-                return self._about(step, bound.get(about))
-            case _:
-                return step
-
-    def _about(self, step: Wait | Placed | Trusted, given: ast.expr | None) -> Step | None:
-        if given is None:
-            return replace(step, about=None)
-        if self._is_own(given):
-            return None
-        name = root(given)
-        if name is not None and self._has_turn_already(name):
-            return None
-        if self._is_mine(given):
-            reads = isinstance(step, Placed) and step.does is Does.READS
-            return None if reads else Trusted(step.place, self._promised(given))
-        return replace(step, about=self._parameter(given))
+        return made is Made.CONTAINER and self.whose.is_iterations(name)
 
 
 def _levels(call: ast.Call) -> int | None:

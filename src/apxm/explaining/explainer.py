@@ -59,9 +59,8 @@ class Explainer:
             scope = self._callees.scope(each)
             source = scope.source()
             for part in ast.walk(source[0]) if source is not None else ():
-                called = self._callees.called(part.func, scope) if isinstance(part, ast.Call) else None
-                if called is not None and called not in found and self._callees.may_ask(called):
-                    found.append(called)
+                every = self._callees.all_called(part.func, scope) if isinstance(part, ast.Call) else ()
+                found += [called for called in every if called not in found and self._callees.may_ask(called)]
         return found
 
     def _function(self, function: FunctionType, *, is_flow: bool, is_entry: bool) -> FunctionExplained:

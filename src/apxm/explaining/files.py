@@ -12,7 +12,8 @@ from typing import Any, cast
 from apxm.explaining.callees import Callees, function_behind
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Explanation, Given
-from apxm.explaining.modules import Decorated, Modules, ReadModule, source_of_module, tree_of
+from apxm.explaining.modules import Decorated, Modules
+from apxm.explaining.read_modules import ReadModule, source_of_module, tree_of
 from apxm.explaining.sources import Sources
 from apxm.rewriting.promises import HERE, Promises
 from apxm.rewriting.twins import Twins

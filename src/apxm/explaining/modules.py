@@ -16,68 +16,19 @@ import logging
 import random
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from apxm.effects.libraries import HARMLESS
 from apxm.effects.scopes import bound_names, own_nodes
-from apxm.errors import SourceError, UsageError
-from apxm.source import Diagnostic, SourceFile, Span
+from apxm.errors import SourceError
+from apxm.explaining.read_modules import ReadModule, Unread, UnreadModule, code_of, codes_of, source_of_module, tree_of
+from apxm.source import SourceFile
 
 Decorated = Callable[[object, types.FunctionType, ast.expr], object | None]
 """What a decorator of this package makes of a function, as it is written; None for any other decorator."""
-
-
-class Unread:
-    """What stands in for something of a module that is not loaded; it may be anything, and may be called."""
-
-    def __init__(self, module: str, name: str, function: types.FunctionType | None = None) -> None:
-        self.__module__ = module
-        self.__name__ = name
-        self.__qualname__ = name
-        self.function = function
-        """The function of the user's that it was made of, by a decorator of which nothing is known."""
-
-    def __call__(self, *_: object, **__: object) -> Any:
-        raise AssertionError("nothing of a module that is only read is called")
-
-
-class UnreadModule(types.ModuleType):
-    """A module that is not loaded."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Unread(self.__name__, name)
-
-
-class ReadModule(types.ModuleType):
-    """A module of the user's, as far as its text says. Its attributes are the module's own names, so what else is known
-    of it has names that are none of Python's."""
-
-    def __init__(self, name: str, source: SourceFile) -> None:
-        super().__init__(name)
-        tree, code = _compiled(source)
-        self.__dict__["module text"] = source, tree, code
-
-
-def source_of_module(module: ReadModule) -> SourceFile:
-    return cast(SourceFile, module.__dict__["module text"][0])
-
-
-def tree_of(module: ReadModule) -> ast.Module:
-    return cast(ast.Module, module.__dict__["module text"][1])
-
-
-def code_of(module: ReadModule) -> types.CodeType:
-    return cast(types.CodeType, module.__dict__["module text"][2])
-
-
-def codes_in(module: ReadModule) -> Iterator[types.CodeType]:
-    """All code of its functions and classes."""
-    return _codes(code_of(module))
 
 
 class Modules:
@@ -109,20 +60,6 @@ class Modules:
         return None
 
 
-def _compiled(source: SourceFile) -> tuple[ast.Module, types.CodeType]:
-    try:
-        tree = ast.parse(source.text, source.path)
-        return tree, compile(source.text, source.path, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        line = min(error.lineno or 1, len(source.line_starts))
-        start = source.line_starts[line - 1] + max(0, (error.offset or 1) - 1)
-        start = min(start, len(source.text))
-        span = Span(source, start, start + 1)
-        raise SourceError((Diagnostic("error", "python-syntax", error.msg, span),)) from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a null byte, or nesting without end
-        raise UsageError(f"this is no Python that can be read: {error}", where=source.path) from None
-
-
 class _Maker:
     """Makes the names of one module."""
 
@@ -133,12 +70,12 @@ class _Maker:
         self._decorated = decorated
         self._names = module.__dict__
         self._names |= {"__file__": source_of_module(module).path, "__builtins__": builtins}
-        self._codes = {(code.co_name, code.co_firstlineno): code for code in codes_in(module)}
+        self._codes = {(code.co_name, code.co_firstlineno): code for code in codes_of(code_of(module))}
 
     def make(self) -> None:
         tree = tree_of(self._module)
         declared = {name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names}
-        for name in declared | bound_names(tree.body):
+        for name in sorted(declared | bound_names(tree.body)):
             self._names.setdefault(name, self._unread(name))
         for part in own_nodes(*tree.body):
             self._bind(part)
@@ -219,7 +156,7 @@ class _Maker:
         wanted = (node.name, min((each.lineno for each in node.decorator_list), default=node.lineno))
         if wanted not in self._codes:  # it stands behind what ends the module, where Python leaves it out
             alone = compile(ast.Module([node], []), source_of_module(self._module).path, "exec", dont_inherit=True)
-            self._codes |= {(code.co_name, code.co_firstlineno): code for code in _codes(alone)}
+            self._codes |= {(code.co_name, code.co_firstlineno): code for code in codes_of(alone)}
         return self._codes.get(wanted)
 
     def _decorate(self, decorator: ast.expr, function: types.FunctionType, found: Any) -> Any:
@@ -342,10 +279,3 @@ def _is_known_base(base: object) -> bool:
 _KEEPING = frozenset(
     {"NamedTuple", "TypedDict", "Struct", "BaseModel", "Enum", "IntEnum", "StrEnum", "Protocol", "ABC", "Generic"}
 )
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield constant
-            yield from _codes(constant)

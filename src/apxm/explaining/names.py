@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum, auto
+from types import FunctionType
 
 from apxm.effects.libraries import Known
 from apxm.effects.roles import MAKERS
-from apxm.effects.scopes import own_nodes
+from apxm.effects.scopes import own_nodes, parameters
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.rewritten import plain
 from apxm.rewriting.nodes import PREFIX
 
+_DEEPEST = 4
+"""Functions in functions that are looked at for what they give."""
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
 _ITERATORS = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "reader", "DictReader"})
 """Functions that give what can be gone through only once."""
@@ -26,6 +29,20 @@ def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
             yield from _nodes(part.body)
 
 
+def _pairs(targets: Sequence[ast.expr], value: ast.expr) -> Iterator[tuple[ast.Name, ast.expr]]:
+    """The names that are assigned to, each with its own part of the value."""
+    for target in targets:
+        match target, value:
+            case ast.Name(), _:
+                yield target, value
+            case ast.Tuple(elts=names), ast.Tuple(elts=values) if len(names) == len(values):
+                if not any(isinstance(each, ast.Starred) for each in (*names, *values)):
+                    for name, of in zip(names, values, strict=True):
+                        yield from _pairs([name], of)
+            case _:
+                pass
+
+
 class Made(Enum):
     CONTAINER = auto()
     OBJECT = auto()
@@ -36,21 +53,28 @@ class Made(Enum):
     UNKNOWN = auto()
 
 
+def one_kind(kinds: Iterable[Made]) -> Made:
+    """What several are that are all of one kind."""
+    found = set(kinds)
+    return found.pop() if len(found) == 1 else Made.UNKNOWN
+
+
 class Bindings:
     """By what a function binds its names."""
 
-    def __init__(self, body: Sequence[ast.stmt], parameters: set[str], scope: Scope) -> None:
+    def __init__(self, body: Sequence[ast.stmt], parameters: set[str], scope: Scope, depth: int = 0) -> None:
+        """`depth` is in how many functions it is that are only looked at for what they give."""
         self.parameters = parameters
+        self._depth = depth
         self._scope = scope
         self._values: dict[str, list[ast.expr | None]] = {}
         inside_assignments: set[int] = set()
         for part in _nodes(body):
             match part:
                 case ast.Assign(targets=targets, value=value):
-                    for target in targets:
-                        if isinstance(target, ast.Name):
-                            inside_assignments.add(id(target))
-                            self._values.setdefault(target.id, []).append(value)
+                    for name, of in _pairs(targets, value):
+                        inside_assignments.add(id(name))
+                        self._values.setdefault(name.id, []).append(of)
                 case ast.AugAssign(target=ast.Name() as target):
                     inside_assignments.add(id(target))
                 case ast.Name(id=name, ctx=ast.Store()) if id(part) not in inside_assignments:
@@ -61,13 +85,17 @@ class Bindings:
     def binds(self, name: str) -> bool:
         return name in self._values
 
+    def values(self, name: str) -> list[ast.expr | None]:
+        """What a name is bound to, as the user wrote it; None for what is not seen."""
+        return [None if value is None else plain(value) for value in self._values.get(name, [])]
+
     def made(self, name: str) -> Made:
         """What a name stands for, wherever it is bound."""
         values = self._values.get(name)
         if values is None or name in self.parameters:
             return Made.UNKNOWN
-        kinds = {Made.UNKNOWN if value is None else self._kind(plain(value)) for value in values}
-        return kinds.pop() if len(kinds) == 1 else Made.UNKNOWN
+        kinds = {Made.UNKNOWN if value is None else self.kind(plain(value)) for value in values}
+        return one_kind(kinds)
 
     def is_answer(self, name: str) -> bool:
         """Whether a name is bound to what a model answered."""
@@ -76,10 +104,13 @@ class Bindings:
             for each in (plain(value) for value in self._values.get(name, ()) if value is not None)
         )
 
-    def _kind(self, value: ast.expr) -> Made:
+    def kind(self, value: ast.expr) -> Made:
+        """What an expression gives."""
         match value:
             case ast.GeneratorExp():
                 return Made.ITERATOR
+            case ast.IfExp(body=one, orelse=other):
+                return one_kind((self.kind(one), self.kind(other)))
             case ast.Call(func=func):
                 return self._called(func, value)
             case _ if isinstance(value, _DISPLAYS):
@@ -100,6 +131,32 @@ class Bindings:
             return Made.OBJECT
         if role.makes:
             return Made.CONTAINER
-        if name in MAKERS and (role.looks_only or role.known is not None):
+        if name in MAKERS and (role.looks_only or role.known not in (None, Known.CALLS_BACK)):
             return Made.CONTAINER
+        if role.summary is not None and isinstance(function := self._scope.found(func), FunctionType):
+            return self._given_by(function) if self._scope.has_turns(func) else Made.UNKNOWN
         return Made.ITERATOR if name in _ITERATORS and not role.summary else Made.UNKNOWN
+
+    def _given_by(self, function: FunctionType) -> Made:
+        """What a function of the user's gives, where that is something that each call of it visibly makes."""
+        scope = self._scope.scope_of(function) if self._scope.scope_of is not None else None
+        source = None if scope is None else scope.source()
+        if scope is None or source is None or self._depth == _DEEPEST:
+            return Made.UNKNOWN
+        node = source[0]
+        inside = [*own_nodes(*node.body)]
+        said = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
+        if any(isinstance(part, ast.Yield | ast.YieldFrom) for part in inside):
+            return Made.UNKNOWN
+        bindings = Bindings(node.body, parameters(node), scope, self._depth + 1)
+        kinds: list[Made] = []
+        for part in inside:
+            match part:
+                case ast.Return(value=ast.Name(id=name)) if name not in said:
+                    kinds.append(bindings.made(name))
+                case ast.Return(value=value):
+                    kinds.append(Made.UNKNOWN if value is None else bindings.kind(value))
+                case _:
+                    pass
+        found = one_kind(kinds)
+        return found if found in (Made.CONTAINER, Made.OBJECT) else Made.UNKNOWN

@@ -80,8 +80,16 @@ def predicted(
     profile: Profile | None,
 ) -> tuple[Times | None, str | None]:
     """How long it takes; where that cannot be said, why."""
+
+    def analyzed(*, most: bool) -> _Found:
+        grown = Unfolding(name, file, known, most=most).unfold(steps)
+        if not any(isinstance(node, Operate) for node in grown.nodes):
+            return _NOTHING
+        found = analyze(grown.program, grown.flow, slots, profile)
+        return _Found(found.t1_ms.expected, found.t_inf_ms.expected, tuple(each.predicted_ms for each in found.at))
+
     try:
-        least, most = (_analyzed(name, file, steps, known, slots, profile, most=most) for most in (False, True))
+        least, most = analyzed(most=False), analyzed(most=True)
     except UnknownLengthError as unknown:
         return None, f"how long it takes depends on {unknown}"
     except TooManyCallsError:
@@ -93,24 +101,6 @@ def predicted(
         Between(least.t_inf, most.t_inf),
         tuple(TimeAt(p, Between(low, high)) for p, low, high in times),
     ), None
-
-
-def _analyzed(
-    name: str,
-    file: str,
-    steps: Sequence[Step],
-    known: Mapping[str, Amount],
-    slots: Sequence[int],
-    profile: Profile | None,
-    *,
-    most: bool,
-) -> _Found:
-    grown = Unfolding(name, file, known, most=most).unfold(steps)
-    if not any(isinstance(node, Operate) for node in grown.nodes):
-        return _NOTHING
-    found = analyze(grown.program, grown.flow, slots, profile)
-    at = tuple(each.predicted_ms for each in found.at)
-    return _Found(found.t1_ms.expected, found.t_inf_ms.expected, at)
 
 
 class _Found(NamedTuple):

@@ -57,6 +57,9 @@ class Wait:
     """Whether the text says what is done then; else nobody knows."""
     about: str | None = None
     """The parameter of the function that it is about: it waits where that is not the iteration's own."""
+    part: str | None = None
+    """The attribute of that parameter which it is about, where others may have that one, too; None for the parameter
+    itself. Empty for an item of it."""
     draws: bool = False
     """Whether it takes from a sequence that all share: it waits where an iteration does so behind a call."""
 
@@ -76,7 +79,8 @@ class Trusted:
     place: Place
     why: str
     about: str | None = None
-    """As that of `Wait`."""
+    part: str | None = None
+    """Both as those of `Wait`."""
 
 
 class Does(Enum):
@@ -95,7 +99,8 @@ class Placed:
     does: Does
     can_be_later: bool = True
     about: str | None = None
-    """As that of `Wait`, of the object that has the attribute."""
+    part: str | None = None
+    """Both as those of `Wait`, of the object that has the attribute."""
 
 
 @dataclass(frozen=True)

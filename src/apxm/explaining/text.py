@@ -6,14 +6,7 @@ import linecache
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from apxm.explaining.explanation import (
-    Explanation,
-    FunctionExplained,
-    LineExplained,
-    LoopExplained,
-    Number,
-    Spot,
-)
+from apxm.explaining.explanation import Explanation, FunctionExplained, LineExplained, LoopExplained, Number, Spot
 from apxm.explaining.predicting import Between, Times
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned

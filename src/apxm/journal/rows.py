@@ -5,9 +5,12 @@ All are MessagePack arrays in the order of their fields, so a later version may 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from hashlib import sha256
+from itertools import zip_longest
 from typing import Annotated
 
 import msgspec
@@ -130,7 +133,8 @@ class Resumed(Struct, frozen=True, array_like=True, tag="resumed"):
 
 
 class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
-    """The run goes on with another program. The answers so far count for whatever makes the same request in it."""
+    """The run goes on with another program, or with Python that may be another. The answers so far count for whatever
+    makes the same request in it."""
 
     program: bytes
     """The new program; like the three below, it stands in place of the header's from here on."""
@@ -179,14 +183,37 @@ class Answers:
         self._by_digest.setdefault(result.digest, {})[result.path] = result
 
     def take(self, path: str, digest: bytes) -> Answered | None:
-        """An answer to this request: that of the operation at `path` if it made it, else the one that came first."""
+        """An answer to this request: that of the operation at `path` if it made it, else the nearest one; of several
+        that are as near, the one that came first."""
         results = self._by_digest.get(digest)
         if results is None:
             return None
-        taken = results.pop(path if path in results else next(iter(results)))
+        taken = results.pop(path if path in results else min(results, key=partial(_distance, path)))
         if not results:
             del self._by_digest[digest]
         return taken
+
+
+def _distance(wanted: str, path: str) -> tuple[bool, int, int]:
+    """How far a path is from the one that is wanted: whether another operation, how many turns, how many lines."""
+    (shape, turns, lines), (other, its_turns, its_lines) = _parts(wanted), _parts(path)
+    return shape != other, _apart(turns, its_turns), _apart(lines, its_lines)
+
+
+@lru_cache(maxsize=4096)
+def _parts(path: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """A path without numbers; those of its turns, and those of its lines."""
+    found = _NUMBERS.findall(path)
+    turns, lines = (tuple(int(number) for mark, number in found if (mark == ":") is line) for line in (False, True))
+    return _NUMBERS.sub(lambda found: found[1].replace("#", ""), path), turns, lines
+
+
+_NUMBERS = re.compile(r"([:\[#])([0-9]{1,18})(?![0-9])")
+
+
+def _apart(some: Sequence[int], others: Sequence[int]) -> int:
+    from_inside = zip_longest(reversed(some), reversed(others), fillvalue=0)
+    return sum(abs(one - other) for one, other in from_inside)
 
 
 @dataclass
@@ -263,6 +290,16 @@ def edited(program: Program, inputs: Sequence[Value]) -> Edited:
         program_digest=sha256(artifact).hexdigest(),
         inputs=tuple(inputs),
         inputs_digest=digest_of(inputs),
+    )
+
+
+def same_program(header: Header) -> Edited:
+    """What a run of Python goes on with, of which the journal has no program, where its code may be another one."""
+    return Edited(
+        program=header.program,
+        program_digest=header.program_digest,
+        inputs=header.inputs,
+        inputs_digest=header.inputs_digest,
     )
 
 

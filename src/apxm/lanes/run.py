@@ -72,13 +72,9 @@ class LaneRun(Run):
         pool: BackendPool,
         options: RunOptions | None = None,
         tools: Toolbox = NO_TOOLS,
-        *,
-        as_changed: bool = False,
     ) -> None:
-        """`main` is the flow with its arguments; where an earlier process asked something else than it does, it goes on
-        with calls of its own if `as_changed`."""
+        """`main` is the flow with its arguments."""
         self._grown = grown
-        self._as_changed = as_changed
         self._pool = pool
         self._main = main
         self._operations: list[WaitingOperation | None] = []
@@ -302,12 +298,11 @@ class LaneRun(Run):
         try:
             return find()
         except JournalError as other:
-            if self._as_changed:
-                return None
             raise JournalError(
                 f"the program took another way at {path}: the journal has an answer to another request",
                 where=f"{self._grown.program.names.file}:{site.line}",
-                hint="run it with the arguments that it had, or go on with new calls from there: as_changed=True",
+                hint="run it with the arguments that it had, or as it is now: as_changed=True, for a script "
+                "--as-changed, keeps every answer to a request that is the same",
             ) from other
 
     def _wait(self, lane: Lane) -> None:

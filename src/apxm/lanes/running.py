@@ -46,13 +46,10 @@ class LaneSession(Session):
     _: KW_ONLY
     grown: Grown
     main: Callable[[], object]
-    as_changed: bool = False
     kind: type[LaneRun] = LaneRun
 
     def new_run(self) -> Run:
-        run = self.kind(
-            self.grown, self.main, self.pool, self.told.options, self.tools, as_changed=self.as_changed
-        )  # fmt: skip
+        run = self.kind(self.grown, self.main, self.pool, self.told.options, self.tools)
         run.run_id = self.run_id
         run.simulates = self.told.selection.backend is not None and self.pool.info.simulated
         return run
@@ -147,6 +144,8 @@ async def run_flow(
 
             redo, assume = said.get("redo", ()), said.get("assume")
             found = reopen(earlier, told.journaling, redo=redo, assume=assume, kinds=("flow",))
+            if said.get("as_changed"):
+                found.recorder.as_changed()
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
             if found.flow.name != name:
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
@@ -156,7 +155,7 @@ async def run_flow(
         pool, toolbox = await stack.enter_async_context(opening)
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
-            begun=begun, grown=grown, main=main, as_changed=bool(said.get("as_changed")),
+            begun=begun, grown=grown, main=main,
         )  # fmt: skip
         await session.link()
         if recorder is None:

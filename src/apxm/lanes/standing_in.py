@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from logging import LogRecord
@@ -22,11 +23,25 @@ Select = Callable[[int, float | None], bool]
 """Waits until a file can be read, or so many seconds are over; gives false where that is not for it to do."""
 
 
-class LaneOutput:
-    """Standard output: what a lane writes comes at its turn. Everything else is that of the stream behind it."""
+class LaneStream:
+    """A standard stream while flows run. What is not said here is as the stream behind it has it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+
+    @abstractmethod
+    def write(self, text: str) -> int: ...
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class LaneOutput(LaneStream):
+    """Standard output: what a lane writes comes at its turn."""
 
     def write(self, text: str) -> int:
         lane = LANE.get()
@@ -35,24 +50,14 @@ class LaneOutput:
         lane.write(text)
         return len(text)
 
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
     def flush(self) -> None:
         lane = LANE.get()
         if lane is None or lane.has_turn:
             self.stream.flush()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
 
-
-class LaneErrors:
+class LaneErrors(LaneStream):
     """Standard error: what a lane writes comes at once, each line behind the name of its iteration."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
 
     def write(self, text: str) -> int:
         lane = LANE.get()
@@ -63,13 +68,6 @@ class LaneErrors:
             self.stream.write(f"[{name}] ")
         lane.in_line = not text.endswith("\n")
         return self.stream.write(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
 
 
 def _naming(make: Callable[..., LogRecord]) -> Callable[..., LogRecord]:

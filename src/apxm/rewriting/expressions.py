@@ -143,19 +143,14 @@ class Expressions(Names):
             gathered = self._ours(f"made_{made}", gathered)
         return at(gathered, node)
 
-    def visit_Yield(self, node: ast.Yield) -> Any:
+    def visit_Yield(self, node: ast.Yield | ast.YieldFrom) -> Any:
         if self._loops:
             raise RefusedError(
                 "an iteration of an `each` yields for the function around it", node, "collect the items in a list"
             )
         return self.generic_visit(node)
 
-    def visit_YieldFrom(self, node: ast.YieldFrom) -> Any:
-        if self._loops:
-            raise RefusedError(
-                "an iteration of an `each` yields for the function around it", node, "collect the items in a list"
-            )
-        return self.generic_visit(node)
+    visit_YieldFrom = visit_Yield
 
     def _target(self, target: ast.expr) -> ast.expr:
         """What is assigned to, once it may be."""

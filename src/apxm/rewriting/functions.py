@@ -7,7 +7,7 @@ from typing import Any
 
 from apxm.effects.closures import Around, around
 from apxm.effects.rules import Rule
-from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
+from apxm.effects.scopes import declared, free_loads, own_names, own_nodes, parameters
 from apxm.rewriting.names import FunctionAround
 from apxm.rewriting.nodes import RefusedError, at
 from apxm.rewriting.statements import PlainStatements
@@ -36,7 +36,7 @@ class Rewriter(PlainStatements):
         said = declared(node.body)
         every = [*node.args.posonlyargs, *node.args.args]
         outer_globals = {name for each in own_nodes(*node.body) if isinstance(each, ast.Global) for name in each.names}
-        bound = (parameters(node) | bound_names(node.body)) - said
+        bound = own_names(node)
         function = FunctionAround(
             bound,
             said,

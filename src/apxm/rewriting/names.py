@@ -214,13 +214,9 @@ class Names(ast.NodeTransformer):
     def _ours(self, name: str, *arguments: ast.expr) -> ast.Call:
         return ast.Call(load(PREFIX + name), list(arguments), [])
 
-    def _next(self) -> int:
+    def _fresh_name(self, kind: str = "") -> str:
         self._fresh += 1
-        return self._fresh
-
-    def _name_for(self, node: ast.AST) -> str:
-        del node
-        return f"{PREFIX}{self._next()}"
+        return f"{PREFIX}{kind}{self._fresh}"
 
     def _declarations(self, uses: Uses, loop: LoopAround) -> Statements:
         """What the function of an iteration says of names that it binds, and that are not its own."""

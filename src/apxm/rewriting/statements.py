@@ -9,16 +9,7 @@ from typing import Any, cast
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, root, without_items
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
-from apxm.rewriting.nodes import (
-    PREFIX,
-    RefusedError,
-    Statements,
-    at,
-    load,
-    one_argument,
-    shown_binding,
-    store,
-)
+from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, load, one_argument, shown_binding, store
 from apxm.rewriting.straight import StraightLines
 
 
@@ -129,7 +120,7 @@ class PlainStatements(StraightLines):
         if rule is Rule.TURN or (
             any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)
         ):
-            held = self._name_for(node)
+            held = self._fresh_name()
             before.append(at(ast.Assign([store(held)], self.visit(node.value)), node))
             node.value = at(load(held), node)
         else:
@@ -188,7 +179,7 @@ class PlainStatements(StraightLines):
         before: Statements = []
         for k, argument in enumerate(call.args):
             if not isinstance(argument, ast.Starred) and any(isinstance(part, ast.Call) for part in ast.walk(argument)):
-                held = self._name_for(argument)
+                held = self._fresh_name()
                 before.append(at(ast.Assign([store(held)], self.visit(argument)), argument))
                 call.args[k] = at(load(held), argument)
         node.value = self.visit(call)
@@ -254,11 +245,10 @@ class PlainStatements(StraightLines):
         node.body = [*self._bound_later(node, *names), *self._statements(node.body)]
         return [*before, at(node, node)]
 
-    def visit_Import(self, node: ast.Import) -> Any:
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> Any:
         return [node, *self._bound_later(node, *sorted(bound_names([node])))]
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
-        return [node, *self._bound_later(node, *sorted(bound_names([node])))]
+    visit_ImportFrom = visit_Import
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Any:
         if node.type is not None:
@@ -266,15 +256,11 @@ class PlainStatements(StraightLines):
         node.body = self._statements(node.body)
         return node
 
-    def visit_Global(self, node: ast.Global) -> Any:
-        return self._declaring(node)
-
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> Any:
-        return self._declaring(node)
-
-    def _declaring(self, node: ast.Global | ast.Nonlocal) -> ast.stmt:
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> Any:
         # The function that an iteration becomes says so itself.
         return at(ast.Pass(), node) if self._loops else node
+
+    visit_Nonlocal = visit_Global
 
     def visit_AsyncFor(self, node: ast.AsyncFor) -> Any:
         raise RefusedError("`async for` in a function that lanes run", node)
@@ -290,7 +276,7 @@ class PlainStatements(StraightLines):
         items = self.visit_Call(node.iter)
         uses, loop = self._enter(node, node.body, node.target, ahead)
         inner, self._inner = self._inner, 0
-        name = f"{PREFIX}body_{self._next()}"
+        name = self._fresh_name("body_")
         target = at(ast.Assign([self._target(node.target)], load(f"{PREFIX}item")), node.target)
         body: Statements = [*self._declarations(uses, loop), target]
         body += self._bound_later(node.target, *sorted(bound_names([node.target])))
@@ -299,7 +285,7 @@ class PlainStatements(StraightLines):
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
         in_sequence = bool(uses.exits) or bool(going_through & uses.changed) or uses.sees_others(going_through)
-        left = self._name_for(node)
+        left = self._fresh_name()
         run = self._ours(
             "run_each", items, load(name), ast.Constant(in_sequence), ast.Constant(loop.draws_late), loop.told
         )

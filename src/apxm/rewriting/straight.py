@@ -55,7 +55,7 @@ class StraightLines(Expressions):
         held: list[str] = []
         for statement in group:
             call = cast(ast.Call, statement.value)
-            held.append(self._name_for(statement))
+            held.append(self._fresh_name())
             call.args = [call.func, *(self.visit(each) for each in call.args)]
             call.keywords = [self.visit(each) for each in call.keywords]
             call.func = load(f"{PREFIX}begin")

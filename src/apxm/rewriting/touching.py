@@ -16,7 +16,7 @@ from apxm.effects.methods import runs_in_lanes
 from apxm.effects.roles import MAKERS
 from apxm.effects.users import is_users_class
 from apxm.lanes.lane import LANE, Lane
-from apxm.lanes.standing_in import SLEEP, LaneErrors, LaneOutput
+from apxm.lanes.standing_in import SLEEP, LaneStream
 from apxm.rewriting import given as as_given
 from apxm.rewriting.given import READING
 
@@ -109,7 +109,7 @@ class Touching:
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
         lane = LANE.get()
-        if lane is None or lane.loop is None or isinstance(thing, LaneOutput | LaneErrors):
+        if lane is None or lane.loop is None or isinstance(thing, LaneStream):
             return thing  # both see to the order themselves
         if not lane.owns(thing):
             lane.take_turn(lane.owner_of(thing))

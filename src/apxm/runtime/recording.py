@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from time import time
 
 import msgspec
 from msgspec.structs import replace
@@ -26,6 +27,8 @@ from apxm.journal.rows import (
     Row,
     Settled,
     Started,
+    TimedRow,
+    same_program,
 )
 from apxm.operations.attachments import Attachment
 from apxm.operations.types import Value
@@ -105,6 +108,14 @@ class Recorder:
             return Cost()
         rows = [*self._history.settled, *self._history.unsettled]
         return Cost(sum(row.tokens for row in rows), sum(money(row.cost or 0.0) for row in rows))
+
+    def as_changed(self) -> None:
+        """The code that goes on may be another one: the answers so far count for whatever makes the same request.
+        Called before `start`."""
+        history = self._history
+        if history is not None and self._edited is None:
+            self._edited = same_program(history.header)
+            history.add(TimedRow(time(), self._edited))
 
     def start(self, failed: Callable[[], object], abort: FailureHandler) -> None:
         """Called on the loop of the run. `failed` is called there when the journal cannot be written any more, `abort`

@@ -18,7 +18,7 @@ from apxm.explaining.callees import Scope
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Given
 from apxm.explaining.files import ReadFile, comments_promise
-from apxm.explaining.modules import Unread, tree_of
+from apxm.explaining.read_modules import Unread, tree_of
 from apxm.explaining.shape import Place
 from apxm.explaining.sources import Sources
 from apxm.explaining.text import loop_diagnostic, span_of

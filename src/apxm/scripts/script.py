@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import linecache
 import os
@@ -20,7 +21,7 @@ from apxm.lanes.lane import Lane
 from apxm.lanes.run import LaneRun
 from apxm.lanes.tracebacks import kept
 from apxm.operations.types import Value
-from apxm.rewriting.promises import HERE, Promises
+from apxm.rewriting.promises import HERE, Promises, promised
 from apxm.rewriting.reached import Reached
 from apxm.runtime.trace import Status, Trace
 from apxm.scripts.modules import Finder, run_module
@@ -87,7 +88,7 @@ class Script:
     @property
     def noted(self) -> dict[str, Value]:
         """What the journal keeps of it, beside its path and its arguments."""
-        return {"digest": self.digest, "named": self.named, "each": [*self.each]}
+        return {"digest": self.digest, "meaning": self.meaning, "named": self.named, "each": [*self.each]}
 
     @property
     def named(self) -> str:
@@ -98,6 +99,15 @@ class Script:
     def digest(self) -> str:
         """That of its file, in hexadecimal."""
         return sha256(self._data).hexdigest()
+
+    @cached_property
+    def meaning(self) -> str:
+        """A digest of what Python and we read in it: not of its layout, nor of comments that promise nothing."""
+        try:
+            tree = promised(ast.parse(self.text, self.file), self.promises.lines(self.file, self.text))
+            return sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
+        except RecursionError:  # it nests deeper than a tree can be gone through
+            return self.digest
 
     def run(self) -> None:
         """Runs it as Python does. Raises what it raises."""

@@ -41,7 +41,6 @@ class ScriptSession(LaneSession):
         *,
         begun: float,
         recorder: Recorder | None = None,
-        as_changed: bool = False,
         kind: type[ScriptRun] = ScriptRun,
     ) -> ScriptSession:
         """The run of a script; `recorder` is the journal of a run that goes on."""
@@ -49,6 +48,5 @@ class ScriptSession(LaneSession):
         return cls(
             LoadedProgram(grown.program), grown.flow, list(script.arguments), told, pool,
             tools=tools, run_id=new_run_id(time()) if recorder is None else recorder.run_id, recorder=recorder,
-            begun=begun, grown=grown, main=script.run, as_changed=as_changed, noted={"script": script.noted},
-            script=script, kind=kind,
+            begun=begun, grown=grown, main=script.run, noted={"script": script.noted}, script=script, kind=kind,
         )  # fmt: skip
