@@ -533,3 +533,17 @@ def test_ctrl_c_is_raised_in_a_script_that_computes(start: Start) -> None:
     process.send_signal(signal.SIGINT)
     assert process.communicate()[0] == "saved\n"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "said"),
+    [("", 0, "saved\nbehind\n"), ("    sys.exit(7)\n", 7, "saved\n"), ("    main([3])\n", 130, "saved\n")],
+)
+def test_a_script_that_catches_ctrl_c_says_how_it_ends(start: Start, last: str, status: int, said: str) -> None:
+    text = WAITS.replace('print("interrupted")\n    raise\n', f'print("saved")\n{last}print("behind")\n')
+    process = start("run", *WAITING, script(text))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (status, said)

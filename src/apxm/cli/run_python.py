@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
@@ -120,6 +121,8 @@ def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBacke
         raise run.refusal
     if not terminal.shown.quiet and run.ended_by_itself:
         _tell_idle(session.script)
+    if status == 128 + signal.SIGINT and run.ended_in_order:  # it caught what Ctrl-C raised
+        return run.exit_status
     return status if status > 1 else run.exit_status or status
 
 

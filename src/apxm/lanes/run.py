@@ -21,6 +21,7 @@ from apxm.errors import InternalError, JournalError, OperationError, UsageError
 from apxm.lanes.blocking import watch_lanes
 from apxm.lanes.files import OwnFiles
 from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
+from apxm.lanes.interrupts import interrupts
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.places import site_of
 from apxm.lanes.program_flows import CalledFlow, FlowCall, Guest, called_of, prints
@@ -85,6 +86,9 @@ class LaneRun(Run):
         """What the flow returned."""
         self.raised: BaseException | None = None
         """What the flow raised by itself."""
+        self.ended_in_order = False
+        """Whether it came to its own end, though perhaps it heard of an interrupt on its way."""
+        self._is_interrupted = False
         self._root: Lane | None = None
         """The flow's own lane, once it has begun."""
         self._told: set[str] = set()
@@ -108,8 +112,24 @@ class LaneRun(Run):
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
-        with standing_in(sleep, select) as self._write_out:
+        with standing_in(sleep, select) as self._write_out, interrupts(self._hear_interrupt):
             return await super().execute(recorder)
+
+    def _hear_interrupt(self) -> None:
+        self._is_interrupted = True
+
+    async def _until_finished(self) -> None:
+        try:
+            await super()._until_finished()
+        except asyncio.CancelledError:
+            if not self._is_interrupted:
+                raise
+            self._end()
+            if not self.ended_in_order:
+                raise
+            task = asyncio.current_task()  # it has heard of Ctrl-C, and came to an end of its own
+            assert task is not None
+            task.uncancel()
 
     def _new_state(self, program: LoadedProgram) -> AnsweredOperations:
         return AnsweredOperations(program, self._answered)
@@ -171,9 +191,11 @@ class LaneRun(Run):
         INSIDE.set(call_flow)
         try:
             self.value = self._main()
+            self.ended_in_order = True
         except BaseException as error:
-            if not lane.cancelled:  # else it is what ended it
-                self.raised = error
+            self.ended_in_order = not isinstance(error, GreenletExit | KeyboardInterrupt)
+            if not lane.cancelled or (self.ended_in_order and self._how_it_ends() is KeyboardInterrupt):
+                self.raised = error  # else it is what ended it
         lane.left(self.raised)
         lane.over = True
 
@@ -344,7 +366,7 @@ class LaneRun(Run):
 
     def _how_it_ends(self) -> type[BaseException]:
         """What is raised where a run that ends early stands."""
-        return GreenletExit
+        return KeyboardInterrupt if self._is_interrupted else GreenletExit
 
     @property
     def backends(self) -> list[BackendInfo]:

@@ -145,7 +145,7 @@ class Run:
             if self._ending is None:
                 self._begin()
                 enter(calls.proceed, self._abort)
-                await self._finished
+                await self._until_finished()
         finally:
             self._end()
             if overall is not None:
@@ -165,6 +165,9 @@ class Run:
             if self._error is not None:
                 raise self._error
         return trace
+
+    async def _until_finished(self) -> None:
+        await self._finished
 
     def _new_state(self, program: LoadedProgram) -> State:
         return State(program.program, program.plans, self._emit, CLOCKED_INLINE)

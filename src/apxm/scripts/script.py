@@ -135,8 +135,6 @@ class Script:
 class ScriptRun(LaneRun):
     """The run of a script."""
 
-    _is_interrupted = False
-
     async def execute(self, recorder: Recorder | None = None) -> Trace:
         with sdks_in_place(self):
             return await super().execute(recorder)
