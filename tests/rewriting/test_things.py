@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import os
+import pathlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +18,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
+from apxm.runtime.trace import Trace
 from tests.lanes.comparing import compared
 
 
@@ -169,6 +174,72 @@ def objects_of_classes(rows):
     return total.held, out
 
 
+# Files are outside of every iteration.
+
+
+def path_in_the_item(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "log")
+        for out, row in each([(path, row) for row in rows]):
+            answer = ask(row)
+            old = out.read_text() if out.exists() else ""
+            out.write_text(old + row + answer + "\n")
+        return path.read_text()
+
+
+@dataclasses.dataclass
+class Job:
+    row: str
+    out: pathlib.Path
+
+
+def path_of_the_item(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "log")
+        for job in each([Job(row, path) for row in rows]):
+            answer = ask(job.row)
+            old = job.out.read_text() if job.out.exists() else ""
+            job.out.write_text(old + answer)
+        return path.read_text()
+
+
+def size_of_a_file(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "log")
+        sizes = []
+        for row in each(rows):
+            answer = ask(row)
+            size = os.path.getsize(name) if os.path.exists(name) else 0
+            with open(name, "a") as file:
+                file.write(answer)
+            sizes.append((row, size))
+        return sizes
+
+
+def read_in_the_head(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        for row in rows:
+            pathlib.Path(folder, row).write_text(row)
+        answers = []
+        for path in each(sorted(pathlib.Path(folder).iterdir())):
+            answers.append(ask(path.read_text()))
+        return answers
+
+
+FILES = [path_in_the_item, path_of_the_item, size_of_a_file, read_in_the_head]
+
+
+@pytest.mark.parametrize("loop", FILES, ids=lambda loop: loop.__name__)
+def test_files(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+
+
+def test_a_file_that_is_read_before_the_call_needs_no_turn() -> None:
+    alone, lanes = the_same(read_in_the_head)
+    assert lanes.duration < alone.duration * 0.75
+    assert any("os.path.getsize" in why for why in waits(size_of_a_file))
+
+
 KEPT = [
     refilled, added_up, added_up_in_attribute, updated, united, counted_words, grouped, generated,
     generated_until_it_fails, sliced, views, same_object_is_kept, objects_of_classes,
@@ -180,9 +251,12 @@ def test_what_is_kept(loop: Callable[..., Any]) -> None:
     the_same(loop)
 
 
-def the_same(loop: Callable[..., Any]) -> None:
+def the_same(loop: Callable[..., Any]) -> tuple[Trace, Trace]:
     for seed in range(4):
-        compared(lambda: (flow(loop), (["a", "b", "c", "a"],)), seed, may_ask_more=loop is generated_until_it_fails)
+        traces = compared(
+            lambda: (flow(loop), (["a", "b", "c", "a"],)), seed, may_ask_more=loop is generated_until_it_fails
+        )
+    return traces
 
 
 def waits(loop: Callable[..., Any]) -> set[str]:

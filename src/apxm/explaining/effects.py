@@ -276,6 +276,11 @@ class Effects:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
                 yield from self.whose.seen_from([draws], {})
                 return
+            case Known.LOOKS_OUTSIDE:
+                loops = self._reader.loops
+                if not loops or _is_among(call, loops[-1].uses.called_late):
+                    yield self._wait(call, f"`{written}` looks at files behind a call", None, True)
+                return
             case Known.ITS_FIRST:
                 if call.args and not self.whose.is_own(first := plain(call.args[0])):
                     yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
@@ -350,6 +355,11 @@ class Effects:
 def _levels(call: ast.Call) -> int | None:
     first = call.args[0]
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, int) else None
+
+
+def _is_among(call: ast.Call, calls: Sequence[ast.Call]) -> bool:
+    """Whether a call stands at the place of one of several."""
+    return any((each.lineno, each.col_offset) == (call.lineno, call.col_offset) for each in calls)
 
 
 def _plain_name(name: str) -> str:

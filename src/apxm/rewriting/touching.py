@@ -57,6 +57,8 @@ class Touching:
                 return _changing_first(lane, function)
             case Known.DRAWS:
                 return function if lane.may_draw else _at_turn(lane, function)
+            case Known.LOOKS_OUTSIDE:
+                return function if lane.all_in_head else _at_turn(lane, function)
             case Known.ASKS:
                 return _owning(lane, function, whatever=True)
             case Known.CALLS_BACK:
