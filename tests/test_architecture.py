@@ -62,13 +62,13 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2030,  # the files of the package itself
+    "apxm": 2017,  # the files of the package itself
     "backends": 5491,
     "cli": 4070,
     "compiler": 949,
     "config": 1223,
     "effects": 1944,
-    "explaining": 3859,
+    "explaining": 3874,
     "flows": 1295,
     "ir": 1977,
     "journal": 1416,

@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from apxm.explaining.explanation import Explanation, Given
-from apxm.explaining.files import explained_file, explained_flow
+from apxm.explaining.files import explained_file
 from apxm.flows.flow import marked
 from apxm.flows.twins import TWINS
-from tests.explaining.test_explained_lines import SECOND, told, watched
-from tests.lanes.comparing import ran
+from tests.explaining.test_explained_lines import holds
 
 HEAD = """\
 from dataclasses import dataclass, field
@@ -115,12 +114,9 @@ def judged(body: str, name: str, tmp_path: Path) -> tuple[str, list[int]]:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     try:
-        found = explained_flow(module.main.function, TWINS, Given())
-        with watched() as seen:
-            ran(lambda: module.main.lanes([["a"], ["b"], ["c"]]), lambda: SECOND)
+        found = holds(module.main, ([["a"], ["b"], ["c"]],))
     finally:
         del sys.modules[name]
-    assert seen.waited <= told(found, "waits")
     verdict = only(found).verdict
     assert only(explained_file(str(path), text, TWINS, marked, Given())).verdict == verdict
     return verdict, [line.at.line - HEAD.count("\n") for line in only(found).lines if line.does == "waits"]

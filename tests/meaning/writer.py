@@ -586,7 +586,7 @@ class Writer:
             left, right, operators = self.value("str", 0), self.value("list[str]", depth), ("in",)
         else:
             left, right = self.value(type_, depth, exact=True), self.value(type_, depth, exact=True)
-        if type_ == "str" and operators != ("in",):  # a text beside a choice that is none of them is refused
+        if type_ == "str" or operators == ("in",):  # a text beside a choice that is none of them is refused
             left = replace(left, text=f'"" + {left.text}')
         text = f"(({left.text}) {self.pick(operators)} ({right.text}))"
         return Written(text, left.sure and right.sure, left.fixed and right.fixed)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
 from apxm.effects.patterns import EVIDENT, root
-from apxm.effects.roles import Kind, Role
+from apxm.effects.roles import Kind, Role, Summary
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
 from apxm.explaining import shape
@@ -265,6 +265,10 @@ class Effects:
         if role.summary is not None:
             if isinstance(marked := self._reader.scope.found(callee), MarkedStep) and marked.effect:
                 yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)
+            if isinstance(callee, ast.Subscript) and role.summary.touches:
+                # Which of them it is is known when it runs, and so are the lines of its own that wait.
+                why = f"`{_shown(callee.value)}` holds functions, of which some {_said(role.summary)}"
+                yield self._wait(call, why, None, None)
             return
         if self._is_followed(callee) or self._is_harmless(callee):
             return
@@ -337,3 +341,10 @@ def _line(use: Use) -> int:
 def _shown(callee: ast.expr) -> str:
     text = " ".join(ast.unparse(callee).split())
     return text if len(text) <= 60 else f"…{text[-60:]}"
+
+
+def _said(summary: Summary) -> str:
+    """What a function does to names of the module, and to what it is given."""
+    changed = sorted({touch.name.lstrip(":") for touch in summary.touches if touch.kind is not Kind.LOAD})
+    read = sorted({touch.name.lstrip(":") for touch in summary.touches})
+    return f"change `{'`, `'.join(changed)}`" if changed else f"read `{'`, `'.join(read)}`"

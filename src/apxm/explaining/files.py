@@ -45,8 +45,9 @@ class ReadFile:
 
     @property
     def asking(self) -> list[tuple[FunctionType, bool]]:
-        """Those that may call a model."""
-        return [found for found in (*self.functions, (self.body, False)) if self.callees.may_ask(found[0])]
+        """Those that may call a model, and all flows."""
+        every = (*self.functions, (self.body, False))
+        return [(function, is_flow) for function, is_flow in every if is_flow or self.callees.may_ask(function)]
 
 
 @comments_promise()

@@ -32,7 +32,8 @@ class Loops:
         """The loops of a function that promise something, or call a model."""
         found: dict[object, LoopExplained] = {}
         for loop in all_loops(read.steps):
-            if loop.place.key not in found and (loop.promised or asks(loop.body)):
+            promises = loop.promised or (loop.place.line, loop.place.start) in read.text.refused
+            if loop.place.key not in found and (promises or asks(loop.body)):
                 found[loop.place.key] = self._loop(function, loop, read)
         return sorted(found.values(), key=lambda loop: (loop.at.line, loop.at.column))
 

@@ -118,6 +118,8 @@ class Reader(ExpressionReader):
             match statement:
                 case ast.If(test=test, body=body, orelse=orelse):
                     if is_ours(test):
+                        if isinstance(test, ast.Compare):  # the `else` of a loop that may be left
+                            found += branch([], self.statements(body))
                         continue
                     found += self.expression(test)
                     one, two = self.statements(body), self.statements(orelse)
