@@ -322,6 +322,20 @@ def test_code_that_lets_nothing_else_go_on_is_named(caplog: pytest.LogCaptureFix
     assert told.endswith("apxm.thread(function, …) is the place for code that blocks")
 
 
+def test_code_before_the_first_calls_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    @flow
+    def main(rows: list[str]) -> None:
+        end = time.perf_counter() + 0.2
+        while time.perf_counter() < end:
+            pass
+        for row in each(rows):
+            ask(row)  # in the same step
+
+    with caplog.at_level(logging.WARNING, "apxm"):
+        main.using(**SIMULATED).run(["a", "b"])
+    assert not caplog.records
+
+
 def test_output_that_is_caught_in_a_flow_is_the_flow_s() -> None:
     @flow
     def main(rows: list[str]) -> str:
