@@ -22,6 +22,7 @@ from apxm.explaining.ownership import Ownership
 from apxm.explaining.rewritten import ours, plain
 from apxm.explaining.shape import Does, Later, Place, Placed, Step, Trusted, Wait
 from apxm.lanes.marks import Step as MarkedStep
+from apxm.rewriting.given import READING
 from apxm.rewriting.names import Entered
 from apxm.rewriting.nodes import PREFIX
 
@@ -127,11 +128,33 @@ class Effects:
             return not role.is_unknown
         return self._reader.scope.is_run_as_written(callee) and not self._reader.hides(function)
 
+    def given(self, call: ast.Call) -> Iterator[Step]:
+        """What is read at the turn, and may be changed until then: an object of the user's, which nobody copies."""
+        match ours(call), call.args:
+            case "later_change", [_, _, *given]:
+                pass
+            case "later_call" | "call_of", [_, ast.Attribute(attr=method), *given] if method in READING:
+                pass
+            case "add_to_item", [_, _, _, _, ast.Constant(value=str(method)), *given] if method in READING:
+                pass
+            case "set_attribute" | "set_item", [_, ast.Name(), *given] | [_, ast.Constant(None), *given]:
+                given = given[:1] if isinstance(call.args[1], ast.Name) else []
+            case "adding", [_, _, *given]:
+                pass
+            case "count", [_, _, _, *given]:
+                given = given[:1]
+            case _:
+                given = []
+        for each in map(plain, given):
+            made = self._reader.bindings.made(each.id) if isinstance(each, ast.Name) else None
+            if made is Made.OBJECT or (isinstance(each, ast.Call) and self._reader.scope.class_of(each) is not None):
+                yield self._wait(call, f"it reads `{_shown(each)}`, which may be changed until then", None, True)
+
     def later(self, call: ast.Call) -> Iterator[Step]:
         """``_apxm_later`` and its kin."""
         place = self._reader.place(call)
         match ours(call), call.args:
-            case "later", [_, ast.Name(id=setter), *_]:
+            case "later" | "later_change", [_, ast.Name(id=setter), *_]:
                 name = setter.removeprefix(PREFIX).partition("_")[2].rpartition("_")[0]
                 is_last = setter.startswith(f"{PREFIX}set_")
                 why = "is read behind the loop, where the last iteration's counts" if is_last else "is added to"
@@ -265,6 +288,11 @@ class Effects:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
                 yield from self.whose.seen_from([draws], {})
                 return
+            case Known.LOOKS_OUTSIDE:
+                loops = self._reader.loops
+                if not loops or _is_among(call, loops[-1].uses.called_late):
+                    yield self._wait(call, f"`{written}` looks at files behind a call", None, True)
+                return
             case Known.ITS_FIRST:
                 if call.args and not self.whose.is_own(first := plain(call.args[0])):
                     yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
@@ -339,6 +367,11 @@ class Effects:
 def _levels(call: ast.Call) -> int | None:
     first = call.args[0]
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, int) else None
+
+
+def _is_among(call: ast.Call, calls: Sequence[ast.Call]) -> bool:
+    """Whether a call stands at the place of one of several."""
+    return any((each.lineno, each.col_offset) == (call.lineno, call.col_offset) for each in calls)
 
 
 def _plain_name(name: str) -> str:
