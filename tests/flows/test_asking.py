@@ -231,3 +231,30 @@ def test_in_a_running_loop_it_says_what_to_do() -> None:
     with pytest.raises(UsageError, match=r"apxm\.ask cannot be called inside a running event loop") as refused:
         asyncio.run(go())
     assert refused.value.hint == "call it in a function under @apxm.flow, and await its run_async(…)"
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_half_of_a_surrogate_pair_is_sent_as_the_mark_of_what_is_no_character(tmp_path: Path, journal: bool) -> None:
+    @flow
+    def asking() -> list[str]:
+        return [ask("a \udc80"), ask("b", "c \udc80")]
+
+    told = asking.using(backend="simulated", latency="constant:1", journal=journal, journal_dir=tmp_path)
+    assert [text.partition(": ")[2] for text in told.run().value or ()] == ["a \ufffd", "b Context 1: c \ufffd"]
+
+
+def test_a_tuple_is_given_as_a_list() -> None:
+    assert ask(("a", {"b": (1, 2)})).endswith(': ["a",{"b":[1,2]}]')
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": ""}, "model= is a name"),
+        ({"backend": ""}, "backend= is a name"),
+        ({"max_rounds": 0}, "max_rounds= goes from 1 to 1000, and this is 0"),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        ask("a", **options)

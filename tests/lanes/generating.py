@@ -383,6 +383,10 @@ class Drawn:
                 [f"held['b'] |= {{{text}}}", f"{name} = held['b']", f"{name} |= {{{text}}}"],
                 ["print(len(held['a']))"],
                 [f"left.append(lambda: {text})"],
+                [f"{name} = [{text}]", f"results.extend({name})", f"{name}.clear()"],
+                [f"{name} = [{text}]", f"results += {name}", f"{name}[0] = 'late'"],
+                [f"{name} = {{{text}: 1}}", f"found.update({name})", f"{name}[{text}] = 2"],
+                [f"{name} = {text}", f"results.extend(x + {name} for x in {text}[:2])", f"{name} = 'late'"],
             )
         )
         if f"{name} = " in found[0] or f" as {name}:" in found[0]:

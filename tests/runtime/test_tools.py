@@ -168,7 +168,7 @@ def test_what_it_gives_is_of_the_declared_type(declared: str, gave: object, valu
     [
         ("str", 5, "what tool 't' gave must be a str, not 5"),
         ("int", "5", "what tool 't' gave must be an int, not a str"),
-        ("list[str]", ["a", None], "what tool 't' gave must be a list[str], and what tool 't' gave[1] is None"),
+        ("list[str]", ["a", None], "what tool 't' gave must be a list[str], and in it [1] is None"),
         ("int", ToolAnswer(text="five"), "tool 't' gave 'five', expected the JSON of a int"),
         ("list[str]", ToolAnswer(text=""), "tool 't' gave no text, expected the JSON of a list[str]"),
         ("str", ToolAnswer(), "what tool 't' gave must be a str, not None"),

@@ -33,13 +33,19 @@ def _kept(part: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     """What a node puts into something else, and into what."""
     match part:
         case ast.Call(func=ast.Attribute(value=holder, attr=method), args=arguments) if method in EVIDENT:
-            yield from ((holder, argument) for argument in arguments)
+            yield from ((holder, argument) for argument in arguments if not _is_drawn(argument, method))
         case ast.Assign(targets=targets, value=value):
             yield from ((to, value) for to in targets if isinstance(to, ast.Attribute | ast.Subscript))
         case ast.AugAssign(target=target, value=value):
-            yield target, value
+            if not isinstance(value, ast.GeneratorExp):
+                yield target, value
         case _:
             pass
+
+
+def _is_drawn(argument: ast.expr, method: str) -> bool:
+    """Whether a method goes through a generator expression at once."""
+    return isinstance(argument, ast.GeneratorExp) and method in ("extend", "update", "writelines")
 
 
 def _named(body: Sequence[ast.stmt]) -> Mapping[str, set[str]]:

@@ -10,7 +10,7 @@ from typing import Literal as OneOf
 import msgspec
 
 from apxm.flows.calling import Options, asks, call
-from apxm.flows.dialogue import converse
+from apxm.flows.dialogue import converse, refuse_tools
 from apxm.operations.catalog import MOST_ROUNDS
 
 T = TypeVar("T")
@@ -85,6 +85,8 @@ def ask(
         told["schema"] = schema
     if choices is not None:
         told["choices"] = choices
+    if tools or max_rounds != MOST_ROUNDS:
+        refuse_tools(tools, max_rounds)
     if tools:
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - who asks
         return converse(prompt, context, told, tools, max_rounds, frame)

@@ -26,7 +26,7 @@ from apxm.program.nodes import Operate
 from apxm.runtime.content import HELD
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.offer import Offer
-from apxm.source import shortened
+from apxm.source import as_utf8, shortened
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -192,9 +192,9 @@ def prepared(
         operation = _operation(name, len(context), given, None if wanted is str else wanted, offer, most_rounds)
     except TypeError as unfit:  # something in it has no hash
         raise UsageError(f"`{name}` is told something that is no plain value: {unfit}") from None
-    values: list[Value] = [prompt if type(prompt) is str else _value(prompt, name)]
+    values: list[Value] = [as_utf8(prompt) if type(prompt) is str else _value(prompt, name)]
     for value in context:
-        values.append(value if type(value) is str else _value(value, name))
+        values.append(as_utf8(value) if type(value) is str else _value(value, name))
     return operation, values
 
 
@@ -208,7 +208,7 @@ def _value(value: object, name: str) -> Value:
             hint=f"what to do with it comes first: {name}(PROMPT, {value.kind}({shortened(value.path, 150)!r}))",
         )
     try:
-        return plain(value, JSON, f"what `{name}` is given")
+        return plain(value, JSON, f"what `{name}` is given", tuples=True)
     except ValueError as unfit:
         content = "Content" in str(unfit)
         hint = (

@@ -110,7 +110,6 @@ def converse(
     lane = LANE.get()
     if lane is None:
         return alone("ask", frame, lambda: converse(prompt, context, options, tools, max_rounds, frame))
-    _refuse(tools, max_rounds)
     run, site = RUN.get(), site_of(lane, frame)
     found = tuple(_configured(run, lane, each) if isinstance(each, str) else function_tool(each) for each in tools)
     offer = _offer(found)
@@ -174,7 +173,7 @@ def _offer(tools: tuple[Tool, ...]) -> Offer:
     return Offer([tool.offered for tool in tools], {tool.offered.name: tool.fit for tool in tools})
 
 
-def _refuse(tools: object, max_rounds: object) -> None:
+def refuse_tools(tools: object, max_rounds: object) -> None:
     if not isinstance(tools, list | tuple):
         raise UsageError(f"`ask`: tools= is a list of functions and names, not a {type(tools).__name__}")
     for each in cast("Sequence[object]", tools):

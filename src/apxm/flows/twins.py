@@ -67,7 +67,8 @@ TWINS = Twins(
                 name: getattr(TOUCHING, name)
                 for name in (
                     "add_to_item", "adding", "augment", "call", "call_free", "call_of", "count", "iterate", "later",
-                    "later_call", "local", "manage", "own", "reading", "reads", "set_attribute", "set_item", "setting",
+                    "later_call", "later_change", "local", "manage", "own", "reading", "reads", "set_attribute",
+                    "set_item", "setting",
                     "touch", "turn", "turn_of",
                 )
             },

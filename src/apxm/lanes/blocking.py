@@ -16,8 +16,8 @@ def _of_lane(caller: FrameType, _called: FrameType | None, innermost: FrameType)
     while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     lane = caller.f_locals.get("self")
-    if frame is None or not isinstance(lane, Lane):
-        return None
+    if frame is None or not isinstance(lane, Lane) or not lane.hub.in_flight():
+        return None  # where nobody waits, it does not matter
     code = frame.f_code
     held_up = partial(lane.hub.held_up, lane.path(f"{code.co_qualname}:{frame.f_lineno}", code))
     return Step(held_up, (lane, lane.hub.resumed), f"{code.co_filename}:{frame.f_lineno}")

@@ -229,6 +229,11 @@ class Lane:
         return all(lane.in_head and lane.loop and not lane.loop.draws_late for lane in self._within(None))
 
     @property
+    def all_in_head(self) -> bool:
+        """Whether all around it are in front of their first calls: what they do happens in the order of the program."""
+        return all(lane.in_head for lane in self._within(None))
+
+    @property
     def has_turn(self) -> bool:
         """Whether it may do anything at once."""
         return all(lane.loop and lane.loop.first is lane for lane in self._within(None))
@@ -555,10 +560,12 @@ class Hub:
         abort: Callable[[BaseException], None],
         stopped: Callable[[], bool],
         held_up: Callable[[str, int, str], None],
+        in_flight: Callable[[], bool],
     ) -> None:
         """`write` writes to the run's standard output; `join` makes one operation of several that come before it;
         `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end;
-        `held_up` is told of a place, such as ``label:9[17]``, that let nobody else go on for so many ns, at a line."""
+        `held_up` is told of a place, such as ``label:9[17]``, that let nobody else go on for so many ns, at a line;
+        `in_flight` says whether there are calls, so that somebody might."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
         self.hooks = sys.get_asyncgen_hooks()
@@ -570,6 +577,7 @@ class Hub:
         """The lanes that can go on, with what they are resumed with."""
         self._stopped = stopped
         self.held_up = held_up
+        self.in_flight = in_flight
         self.resumed = 0
         """How often lanes were resumed."""
         self.outside = 0

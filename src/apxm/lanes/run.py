@@ -152,15 +152,25 @@ class LaneRun(Run):
         self._loop = asyncio.get_running_loop()
         self._clock = clock_of(self._loop, self._abort)
         self._frame = self._state.start(0, ())
-        self.hub = Hub(self._write, self._join, self._give_up, self._abort, lambda: self._state.stopped, self._held_up)
+        self.hub = Hub(
+            self._write,
+            self._join,
+            self._give_up,
+            self._abort,
+            lambda: self._state.stopped,
+            self._held_up,
+            self._in_flight,
+        )
         self._root = Lane(self.hub, self._run_main)
         self.hub.ready.append((self._root, None))
         enter(self._take_all, self._abort)
 
+    def _in_flight(self) -> bool:
+        return self._calls is not None and self._calls.unfinished > 0
+
     def _held_up(self, place: str, duration: int, where: str) -> None:
-        """Code of a lane has let nobody else go on for so many ns. Where nobody waited, that does not matter."""
-        calls = self._calls
-        if calls is None or not calls.unfinished or place in self._told or len(self._told) == _MOST_TOLD:
+        """Code of a lane has let nobody else go on for so many ns."""
+        if place in self._told or len(self._told) == _MOST_TOLD:
             return
         self._told.add(place)
         self._warn(

@@ -52,6 +52,8 @@ class Parameter(NamedTuple):
     def limit_passed_by(self, value: Any) -> str | None:
         """What `value`, a literal of the parameter's type, should have been; None where it may be given."""
         low, high, above = self.minimum, self.maximum, self.above
+        if not value and self.name in ("backend", "model"):
+            return "is a name"
         if self.choices and value not in self.choices:
             return "is one of " + ", ".join(f'"{choice}"' for choice in self.choices)
         if low is not None and high is not None and not low <= value <= high:

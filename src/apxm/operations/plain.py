@@ -18,7 +18,7 @@ _entries: Callable[[object], Iterable[tuple[object, object]]] = cast(Any, dict).
 """The iterators of `list` and `dict` themselves: a subclass may have others."""
 
 
-def plain(value: object, expected: Type, name: str, *, leaves_out: bool = False) -> Value:
+def plain(value: object, expected: Type, name: str, *, leaves_out: bool = False, tuples: bool = False) -> Value:
     """`value` as one of type `expected`, for what `name` names.
 
     Whatever is of a subclass, such as an `IntEnum`, numpy.float64 or an `OrderedDict`, becomes what it is a subclass
@@ -26,15 +26,20 @@ def plain(value: object, expected: Type, name: str, *, leaves_out: bool = False)
     share are so once, and are shared still.
 
     A record gets its fields in their order, those that are missing with their defaults. What it has no field for is
-    refused, unless `leaves_out` says to leave it out.
+    refused, unless `leaves_out` says to leave it out. A tuple is refused, as it would come back as a list, unless
+    `tuples` says that it is one.
 
     Raises `ValueError`, saying where, for anything else: also for floats that are not finite, text that UTF-8 cannot
     hold, json that nests too deeply, and what contains itself. Else it would have no text form.
     """
     try:
-        return _Copy(leaves_out=leaves_out).copy(value, expected, DEEPEST_VALUE)[0]
+        return _Copy(leaves_out=leaves_out, tuples=tuples).copy(value, expected, DEEPEST_VALUE)[0]
     except _Misfit as unfit:
-        found = f", and {unfit.place(name)} is {unfit.found}" if unfit.steps else f", not {unfit.found}"
+        found = (
+            f", and {unfit.place(name if name.isidentifier() else 'in it ')} is {unfit.found}"
+            if unfit.steps
+            else f", not {unfit.found}"
+        )
         raise ValueError(f"{name} must be {_wanted(expected)}{found}") from None
 
 
@@ -74,9 +79,11 @@ class _Misfit(Exception):  # noqa: N818  # it never leaves this file
 class _Copy:
     """One value's."""
 
-    def __init__(self, *, leaves_out: bool = False) -> None:
+    def __init__(self, *, leaves_out: bool = False, tuples: bool = False) -> None:
         self._leaves_out = leaves_out
         """Whether what a record has no field for is left out, and not refused."""
+        self._tuples = tuples
+        """Whether a tuple is a list."""
         self._made: dict[tuple[int, int], tuple[Value, int]] = {}
         """Lists and objects that are done, with the levels of json that they nest; by their own identities and those of
         their types, which are long to compare."""
@@ -85,6 +92,8 @@ class _Copy:
 
     def copy(self, value: object, expected: Type, levels: int) -> tuple[Value, int]:
         """The copy, and how many levels of json it nests, of at most `levels`."""
+        if self._tuples and isinstance(value, tuple):
+            value = list(cast("tuple[object, ...]", value))
         if expected.is_optional:
             return (None, 0) if value is None else self.copy(value, expected.present, levels)
         if (isinstance(value, list) and expected.is_list) or (isinstance(value, dict) and expected.fields is not None):

@@ -112,7 +112,8 @@ class PlainStatements(StraightLines):
         is_plain_value = is_text_or_number(node.value, self._role_of)
         if rule is Rule.LATER and isinstance(target, ast.Name):
             levels, value = self._levels(target.id), self.visit(node.value)
-            return [*before, at(ast.Expr(self._ours("later", levels, self._setter(target.id, node.op), value)), node)]
+            change = self._ours("later_change", levels, self._setter(target.id, node.op), value)
+            return [*before, at(ast.Expr(change), node)]
         if isinstance(target, ast.Name):
             if target.id in self._functions[-1].outer and (place := self._place(target)) is not None:
                 value = self.visit(node.value)
