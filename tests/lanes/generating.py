@@ -369,6 +369,10 @@ class Drawn:
                 [f"{name} = [ask('k ' + {text} + x) for x in each(['x', 'y']) if x < {text}[-1:]]"],
                 [f"{name} = max(stages, key=lambda s: s.done).name"],
                 ["del results[:0]"],
+                [f"{name} = [{text}]", f"results.extend({name})", f"{name}.clear()"],
+                [f"{name} = [{text}]", f"results += {name}", f"{name}[0] = 'late'"],
+                [f"{name} = {{{text}: 1}}", f"found.update({name})", f"{name}[{text}] = 2"],
+                [f"{name} = {text}", f"results.extend(x + {name} for x in {text}[:2])", f"{name} = 'late'"],
             )
         )
         if f"{name} = " in found[0] or f" as {name}:" in found[0]:

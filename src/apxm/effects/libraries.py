@@ -26,6 +26,8 @@ class Known(Enum):
     """It is a method that changes what it belongs to, and nothing else."""
     DRAWS = auto()
     """It takes from a sequence that all share, such as random numbers: who comes first gets the first."""
+    LOOKS_OUTSIDE = auto()
+    """It looks at files: behind a call that is at the turn, as an iteration before may have written them."""
     ASKS = auto()
     """It asks a model, by an SDK of others: what it gives is new, and nothing else changes."""
     CALLS_BACK = auto()
@@ -76,12 +78,16 @@ _ASIDE = frozenset({"_contextvars", "contextvars", "logging", "opentelemetry"})
 """Packages whose objects have no order between iterations: contexts are a lane's own, and logs and traces are as it
 comes."""
 _CALLS_BACK = (map, filter, sorted, min, max, functools.reduce)
-_LOOKING_OF_OS = frozenset(
+_LOOKING_OF_OS = frozenset({"getcwd", "getenv", "getpid", "cpu_count", "fspath", "get_terminal_size"})
+_AT_FILES = frozenset(
     {
-        "getcwd", "getenv", "getpid", "listdir", "scandir", "stat", "walk", "cpu_count", "fspath", "access",
-        "get_terminal_size",
+        "access", "exists", "getatime", "getctime", "getmtime", "getsize", "glob", "glob0", "glob1", "iglob", "isdir",
+        "isfile", "islink", "ismount", "lexists", "listdir", "lstat", "readlink", "realpath", "samefile", "scandir",
+        "stat", "walk",
     }
 )  # fmt: skip
+"""Functions of modules about files that look at what is there; others of them compute with names."""
+_OF_FILES = frozenset({"genericpath", "glob", "nt", "ntpath", "os", "posix", "posixpath"})
 
 _IMMUTABLE = (str, bytes, int, float, complex, bool, tuple, frozenset, range, type(None))
 _READERS: dict[type, frozenset[str]] = {
@@ -127,6 +133,8 @@ def known(function: Any) -> Known | None:
     if full in _CHANGING:
         return None
     package = module.partition(".")[0]
+    if module in _OF_FILES and name in _AT_FILES:
+        return Known.LOOKS_OUTSIDE
     if (
         module == "builtins"
         or module in _LOOKING
@@ -168,15 +176,22 @@ def _known_python_method(function: types.MethodType) -> Known | None:
     if kind.__module__ in _LOOKING:
         return Known.NOTHING if isinstance(owner, type) or is_frozen(kind) else Known.ITS_OWN
     if kind.__module__ in ("pathlib", "pathlib._local"):
+        if function.__name__ in _LOOKING_AT_FILES:
+            return Known.LOOKS_OUTSIDE
         return Known.NOTHING if function.__name__ in _LOOKING_OF_PATH else None
     return None
 
 
 _LOOKING_OF_PATH = frozenset(
     {
-        "absolute", "as_posix", "as_uri", "exists", "expanduser", "glob", "is_absolute", "is_dir", "is_file",
-        "is_relative_to", "is_symlink", "iterdir", "joinpath", "match", "read_bytes", "read_text", "relative_to",
-        "resolve", "rglob", "samefile", "stat", "with_name", "with_stem", "with_suffix", "cwd", "home",
+        "as_posix", "as_uri", "is_absolute", "is_relative_to", "joinpath", "match", "relative_to", "with_name",
+        "with_stem", "with_suffix",
+    }
+)  # fmt: skip
+_LOOKING_AT_FILES = frozenset(
+    {
+        "absolute", "cwd", "exists", "expanduser", "glob", "home", "is_dir", "is_file", "is_symlink", "iterdir",
+        "read_bytes", "read_text", "resolve", "rglob", "samefile", "stat",
     }
 )  # fmt: skip
 _FROZEN_TYPES = frozenset(

@@ -107,7 +107,9 @@ class Role:
         if self.summary is not None:
             return self.guessed or self.summary.waits
         return not (
-            self.each or self.looks_only or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST)
+            self.each
+            or self.looks_only
+            or self.known in (Known.NOTHING, Known.ITS_OWN, Known.DRAWS, Known.ITS_FIRST, Known.LOOKS_OUTSIDE)
         )
 
     @property

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Protocol
 
 from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
-from apxm.effects.patterns import EVIDENT, root
+from apxm.effects.patterns import EVIDENT, is_standard_stream, root
 from apxm.effects.roles import Kind, Role, Summary
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
@@ -22,11 +22,14 @@ from apxm.explaining.ownership import Ownership
 from apxm.explaining.rewritten import ours, plain
 from apxm.explaining.shape import Does, Later, Place, Placed, Step, Trusted, Wait
 from apxm.lanes.marks import Step as MarkedStep
+from apxm.rewriting.given import READING
 from apxm.rewriting.names import Entered
 from apxm.rewriting.nodes import PREFIX
 
 _FUNCTION_FIRST = frozenset({"map", "filter", "reduce"})
 _FILES = frozenset({"open", "write_text", "write_bytes", "read_text", "mkdir", "unlink", "rename", "remove"})
+_STREAM_METHODS = ("flush", "write", "writelines")
+"""Those of standard streams that stand in for them while flows run; others are the real stream's."""
 
 
 class Reading(Protocol):
@@ -125,11 +128,33 @@ class Effects:
             return not role.is_unknown
         return self._reader.scope.is_run_as_written(callee) and not self._reader.hides(function)
 
+    def given(self, call: ast.Call) -> Iterator[Step]:
+        """What is read at the turn, and may be changed until then: an object of the user's, which nobody copies."""
+        match ours(call), call.args:
+            case "later_change", [_, _, *given]:
+                pass
+            case "later_call" | "call_of", [_, ast.Attribute(attr=method), *given] if method in READING:
+                pass
+            case "add_to_item", [_, _, _, _, ast.Constant(value=str(method)), *given] if method in READING:
+                pass
+            case "set_attribute" | "set_item", [_, ast.Name(), *given] | [_, ast.Constant(None), *given]:
+                given = given[:1] if isinstance(call.args[1], ast.Name) else []
+            case "adding", [_, _, *given]:
+                pass
+            case "count", [_, _, _, *given]:
+                given = given[:1]
+            case _:
+                given = []
+        for each in map(plain, given):
+            made = self._reader.bindings.made(each.id) if isinstance(each, ast.Name) else None
+            if made is Made.OBJECT or (isinstance(each, ast.Call) and self._reader.scope.class_of(each) is not None):
+                yield self._wait(call, f"it reads `{_shown(each)}`, which may be changed until then", None, True)
+
     def later(self, call: ast.Call) -> Iterator[Step]:
         """``_apxm_later`` and its kin."""
         place = self._reader.place(call)
         match ours(call), call.args:
-            case "later", [_, ast.Name(id=setter), *_]:
+            case "later" | "later_change", [_, ast.Name(id=setter), *_]:
                 name = setter.removeprefix(PREFIX).partition("_")[2].rpartition("_")[0]
                 is_last = setter.startswith(f"{PREFIX}set_")
                 why = "is read behind the loop, where the last iteration's counts" if is_last else "is added to"
@@ -205,7 +230,9 @@ class Effects:
 
     def touch(self, call: ast.Call) -> Iterator[Step]:
         thing = plain(call.args[0])
-        if self.whose.is_mine(thing):
+        if is_standard_stream(thing):
+            yield from self._written(call, thing)
+        elif self.whose.is_mine(thing):
             yield Trusted(self._reader.place(call), self.whose.promised(thing))
         elif not self.whose.is_own(thing):
             name = root(thing)
@@ -241,17 +268,30 @@ class Effects:
         """A call of anything but a model."""
         if ours(call.func) == "call":
             yield from self._met(call, callee, role)
-        elif isinstance(callee, ast.Name) and callee.id == "print":
+        elif isinstance(callee, ast.Name) and callee.id == "print" and not any(k.arg == "file" for k in call.keywords):
+            yield Later(self._reader.place(call), "it is printed")
+
+    def _written(self, call: ast.Call, stream: ast.expr) -> Iterator[Step]:
+        """What is written to a standard stream; standard error has it at once."""
+        if isinstance(stream, ast.Attribute) and stream.attr == "stdout":
             yield Later(self._reader.place(call), "it is printed")
 
     def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
         written = _shown(callee)
+        if isinstance(callee, ast.Attribute) and is_standard_stream(callee.value) and callee.attr in _STREAM_METHODS:
+            yield from self._written(call, callee.value)
+            return
         match role.known:
             case Known.NOTHING | Known.ITS_OWN | Known.ASKS:
                 return
             case Known.DRAWS:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
                 yield from self.whose.seen_from([draws], {})
+                return
+            case Known.LOOKS_OUTSIDE:
+                loops = self._reader.loops
+                if not loops or _is_among(call, loops[-1].uses.called_late):
+                    yield self._wait(call, f"`{written}` looks at files behind a call", None, True)
                 return
             case Known.ITS_FIRST:
                 if call.args and not self.whose.is_own(first := plain(call.args[0])):
@@ -327,6 +367,11 @@ class Effects:
 def _levels(call: ast.Call) -> int | None:
     first = call.args[0]
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, int) else None
+
+
+def _is_among(call: ast.Call, calls: Sequence[ast.Call]) -> bool:
+    """Whether a call stands at the place of one of several."""
+    return any((each.lineno, each.col_offset) == (call.lineno, call.col_offset) for each in calls)
 
 
 def _plain_name(name: str) -> str:

@@ -34,6 +34,7 @@ class ExpressionReader:
         self.lengths = Lengths(scope.body(), scope.names)
         self.loops: list[Entered] = []
         """The loops over `each` around what is read, the outermost first."""
+        self._refused = text.refused
         self._entered = {position(each.node): each for each in text.entered}
 
     @abstractmethod
@@ -91,7 +92,7 @@ class ExpressionReader:
         return [*before, *self._loop(node, "comprehension", generator.iter, turns, body)]
 
     def _loop(self, node: ast.AST, kind: str, items: ast.expr, turns: Amount, body: Sequence[Step]) -> list[Step]:
-        if not body:
+        if not body and position(node) not in self._refused:
             return []
         leaves = isinstance(node, ast.For | ast.While) and _may_leave(node.body)
         if leaves:
@@ -134,10 +135,10 @@ class ExpressionReader:
                 return [*self.children(call), *self.effects.placed(call)]
             case "adding" | "set_attribute" | "set_item" | "add_to_item" | "count" | "call_of":
                 inside = [step for part in (*call.args[1:], *values(call)) for step in self.expression(part)]
-                return [*inside, *self.effects.placed(call), *self._placed_method(call)]
-            case "later" | "later_call":
+                return [*inside, *self.effects.given(call), *self.effects.placed(call), *self._placed_method(call)]
+            case "later" | "later_call" | "later_change":
                 inside = [step for part in (*call.args[1:], *values(call)) for step in self.expression(part)]
-                return [*inside, *self.effects.later(call)]
+                return [*inside, *self.effects.given(call), *self.effects.later(call)]
             case "touch":
                 return [*self.children(call), *self.effects.touch(call)]
             case "iterate":

@@ -29,7 +29,7 @@ class Loops:
         self._known = known
 
     def of(self, function: FunctionType, read: Read) -> list[LoopExplained]:
-        """The loops of a function that promise something, or call a model."""
+        """The loops of a function that promise something, refused ones included, or call a model."""
         found: dict[object, LoopExplained] = {}
         for loop in all_loops(read.steps):
             promises = loop.promised or (loop.place.line, loop.place.start) in read.text.refused

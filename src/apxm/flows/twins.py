@@ -67,8 +67,8 @@ TWINS = Twins(
                 name: getattr(TOUCHING, name)
                 for name in (
                     "add_to_item", "adding", "call", "call_free", "call_of", "count", "iterate", "later", "later_call",
-                    "manage", "own", "reading", "reads", "set_attribute", "set_item", "setting", "touch", "turn",
-                    "turn_of",
+                    "later_change", "manage", "own", "reading", "reads", "set_attribute", "set_item", "setting",
+                    "touch", "turn", "turn_of",
                 )
             },
             **{

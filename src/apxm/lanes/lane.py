@@ -229,6 +229,11 @@ class Lane:
         return all(lane.in_head and lane.loop and not lane.loop.draws_late for lane in self._within(None))
 
     @property
+    def all_in_head(self) -> bool:
+        """Whether all around it are in front of their first calls: what they do happens in the order of the program."""
+        return all(lane.in_head for lane in self._within(None))
+
+    @property
     def has_turn(self) -> bool:
         """Whether it may do anything at once."""
         return all(lane.loop and lane.loop.first is lane for lane in self._within(None))

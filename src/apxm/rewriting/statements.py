@@ -108,7 +108,7 @@ class PlainStatements(StraightLines):
         before: Statements = []
         if rule is Rule.LATER and isinstance(target, ast.Name):
             levels, value = self._levels(target.id), self.visit(node.value)
-            return at(ast.Expr(self._ours("later", levels, self._setter(target.id, node.op), value)), node)
+            return at(ast.Expr(self._ours("later_change", levels, self._setter(target.id, node.op), value)), node)
         if isinstance(target, ast.Name):
             if target.id in self._functions[-1].outer and (place := self._place(target)) is not None:
                 value = self.visit(node.value)

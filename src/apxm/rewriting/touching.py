@@ -17,6 +17,8 @@ from apxm.effects.roles import MAKERS
 from apxm.effects.users import is_users_class
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.standing_in import SLEEP, LaneStream
+from apxm.rewriting import given as as_given
+from apxm.rewriting.given import READING
 
 T = TypeVar("T")
 Function = Callable[..., Any]
@@ -55,12 +57,15 @@ class Touching:
                 return _changing_first(lane, function)
             case Known.DRAWS:
                 return function if lane.may_draw else _at_turn(lane, function)
+            case Known.LOOKS_OUTSIDE:
+                return function if lane.all_in_head else _at_turn(lane, function)
             case Known.ASKS:
                 return _owning(lane, function, whatever=True)
             case Known.CALLS_BACK:
                 return self._calling_back(function)
             case None:
-                return _at_turn(lane, function)
+                of_stream = isinstance(getattr(function, "__self__", None), LaneStream)  # as in `touch`
+                return function if of_stream else _at_turn(lane, function)
 
     def _constructing(self, lane: Lane, made: type) -> Function:
         """What makes an object of a class of the user's, which is the lane's own."""
@@ -144,6 +149,14 @@ class Touching:
             lane.later(_around(lane, levels), function, value)
         return value
 
+    def later_change(self, levels: int | None, change: Function, value: object) -> None:
+        """As `later`, for a change that reads `value`."""
+        lane = LANE.get()
+        if lane is None:
+            change(value)
+        else:
+            as_given.later(lane, _around(lane, levels), change, (value,))
+
     def later_call(self, levels: int | None, function: Function, *arguments: Any, **named: Any) -> None:
         """Calls a method that only adds to what it belongs to, at the turn."""
         lane = LANE.get()
@@ -154,11 +167,9 @@ class Touching:
             and known(function) is Known.ITS_OWN
             and function.__name__ in ONLY_ADDS
         ):
-            lane.later(
-                lane.owner_of(owner) or _around(lane, levels),
-                partial(function, **named) if named else function,
-                *arguments,
-            )
+            keep = as_given.later if function.__name__ in READING else _kept_alone
+            found = partial(function, **named) if named else function
+            keep(lane, lane.owner_of(owner) or _around(lane, levels), found, arguments)
         else:
             self.call(function)(*arguments, **named)
 
@@ -190,25 +201,31 @@ class Touching:
 
     def adding(self, place: str, add: Function, value: Any) -> None:
         """Adds to a name of the module."""
-        self._changing(place, None, partial(add, value))
+        self._changing(place, None, add, value)
 
     def set_attribute(self, place: str, change: Function | None, value: Any, thing: Any, name: str) -> None:
         """``thing.name = value``, or ``thing.name += value`` where there is a `change`."""
 
-        def done() -> None:
-            setattr(thing, name, value if change is None else change(getattr(thing, name), value))
+        if change is None:
+            self._changing(place, thing, partial(setattr, thing, name, value))
+            return
 
-        self._changing(place, thing, done)
+        def done(given: Any) -> None:
+            setattr(thing, name, change(getattr(thing, name), given))
+
+        self._changing(place, thing, done, value)
 
     def set_item(self, where: Where, change: Function | None, value: Any, container: Any, *keys: Any) -> None:
         """``container[key] = value``, or ``container[key] += value`` where there is a `change`; the keys before the
         last one lead to what has that item."""
 
-        def done() -> None:
+        def done(*given: Any) -> None:
             holder = _item(container, keys[:-1])
-            holder[keys[-1]] = value if change is None else change(holder[keys[-1]], value)
+            (new,) = given or (value,)
+            holder[keys[-1]] = new if change is None else change(holder[keys[-1]], new)
 
-        self._changing(where, container, done, known=type(container) in CONTAINERS)
+        reads = change is not None or isinstance(keys[-1], slice)
+        self._changing(where, container, done, *([value] if reads else []), known=type(container) in CONTAINERS)
 
     def add_to_item(
         self, where: Where, container: Any, keys: tuple[Any, ...], default: Any, name: str, *arguments: Any
@@ -216,12 +233,13 @@ class Touching:
         """``container[key].append(value)``, or with ``container.setdefault(key, default)``; without a default that is
         the class `NameError`."""
 
-        def done() -> None:
+        def done(*given: Any) -> None:
             holder = _item(container, keys[:-1])
             item = holder[keys[-1]] if default is NameError else holder.setdefault(keys[-1], default)
-            self.call(getattr(item, name))(*arguments)
+            self.call(getattr(item, name))(*(given or arguments))
 
-        self._changing(where, container, done, known=type(container) in CONTAINERS)
+        read = arguments if name in READING else ()
+        self._changing(where, container, done, *read, known=type(container) in CONTAINERS)
 
     def call_of(self, place: str, function: Function, *arguments: Any, **named: Any) -> None:
         """Calls a method that by its name changes what it belongs to."""
@@ -229,32 +247,40 @@ class Touching:
             self.call(function)(*arguments, **named)
             return
         changed: object = getattr(function, "__self__", None)
-        adds = function.__name__ in ONLY_ADDS
-        self._changing(place, changed, partial(function, *arguments, **named), known=adds)
+        adds, reads = function.__name__ in ONLY_ADDS, function.__name__ in READING
+        change = partial(function, *(() if reads else arguments), **named)
+        self._changing(place, changed, change, *(arguments if reads else ()), known=adds)
 
-    def _changing(self, where: Where, thing: object, change: Callable[[], object], *, known: bool = True) -> None:
+    def _changing(
+        self, where: Where, thing: object, change: Callable[..., object], *given: Any, known: bool = True
+    ) -> None:
         """Makes a change: at once, where `thing` is the lane's own, or none of the others sees a difference; else at
-        the turn, for which it waits unless it is `known` that nobody needs it done."""
+        the turn, for which it waits unless it is `known` that nobody needs it done. It reads what it is `given`."""
         lane = LANE.get()
         if lane is None or lane.loop is None or (thing is not None and lane.owns(thing)):
-            change()
+            change(*given)
             return
         owner = None if thing is None else lane.owner_of(thing)
         rule = lane.rule(where, owner) if isinstance(where, str) else "later"
         if rule == "later" and known:
-            lane.later(owner or (None if isinstance(where, str) else _around(lane, where)), change)
+            as_given.later(lane, owner or (None if isinstance(where, str) else _around(lane, where)), change, given)
             return
         if rule != "free":
             lane.take_turn(owner)
-        change()
+        change(*given)
 
     def count(self, where: Where, change: Function, default: Any, value: Any, counts: Any, key: Any) -> None:
         """``counts[key] = counts.get(key, default) + value``, or by another operator."""
 
-        def done() -> None:
-            counts[key] = change(counts.get(key, default), value)
+        def done(given: Any) -> None:
+            counts[key] = change(counts.get(key, default), given)
 
-        self._changing(where, counts, done, known=type(counts) in CONTAINERS)
+        self._changing(where, counts, done, value, known=type(counts) in CONTAINERS)
+
+
+def _kept_alone(lane: Lane, owner: Lane | None, function: Function, given: tuple[Any, ...]) -> None:
+    """For a function that keeps what it is given, as it is."""
+    lane.later(owner, function, *given)
 
 
 def _item(container: Any, keys: tuple[Any, ...]) -> Any:

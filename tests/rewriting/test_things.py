@@ -1,0 +1,271 @@
+"""Things that iterations meet in, and who changes them: nobody sees a difference, whatever is kept for a turn."""
+
+# What these functions do is what is tested, so they are written as people write them.
+# ruff: noqa
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from apxm.flows.asking import ask
+from apxm.flows.each import each
+from apxm.flows.flow import flow
+from apxm.runtime.trace import Trace
+from tests.lanes.comparing import compared
+
+
+# What is kept for the turn reads what it is given when it was given.
+
+
+def refilled(rows):
+    out = []
+    for row in each(rows):
+        batch = []
+        for word in ask(f"Words of {row}").split():
+            batch.append(word)
+            if len(batch) == 1:
+                out.extend(batch)
+                batch.clear()
+        out.extend(batch)
+    return out
+
+
+def added_up(rows):
+    out = []
+    for row in each(rows):
+        buffer = [ask(row)]
+        out += buffer
+        buffer.clear()
+    return out
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+        self.counts = collections.Counter()
+        self.groups = {}
+
+
+def added_up_in_attribute(rows):
+    log = Log()
+    for row in each(rows):
+        buffer = [ask(row)]
+        log.lines += buffer
+        log.counts.update(buffer)
+        log.groups[row] = log.groups.get(row, []) + buffer
+        buffer.append("late")
+    return log.lines, log.counts, log.groups
+
+
+def updated(rows):
+    found = {}
+    for row in each(rows):
+        one = {row: ask(row)}
+        found.update(one)
+        one[row] = "changed"
+    return found
+
+
+def united(rows):
+    seen = set()
+    for row in each(rows):
+        found = {ask(row)}
+        seen |= found
+        found.add("z")
+    return sorted(seen)
+
+
+def counted_words(rows):
+    counts = collections.Counter()
+    for row in each(rows):
+        words = ask(row).split()
+        counts.update(words)
+        words.append("late")
+    return counts
+
+
+def grouped(rows):
+    groups = collections.defaultdict(list)
+    for row in each(rows):
+        words = ask(row).split()
+        groups["w"].extend(words)
+        words.reverse()
+        words.pop()
+    return groups
+
+
+def generated(rows):
+    out = []
+    for row in each(rows):
+        k = ask(row)
+        out.extend((w, k) for w in k.split())
+        k = "late"
+        out.append(k)
+    return out
+
+
+def generated_until_it_fails(rows):
+    out = []
+    try:
+        for row in each(rows):
+            words = ask(row).split()
+            out.extend(int(word) for word in words)
+    except ValueError as error:
+        out.append(str(error))
+    return out
+
+
+def sliced(rows):
+    out = []
+    for row in each(rows):
+        buffer = [ask(row)]
+        out[len(rows) :] = buffer
+        buffer.clear()
+    return out
+
+
+def views(rows):
+    seen, out = set(), []
+    for row in each(rows):
+        found = {ask(row): row}
+        seen |= found.keys()
+        out += found.values()
+        found["late"] = "late"
+    return sorted(seen), out
+
+
+def same_object_is_kept(rows):
+    out = []
+    for row in each(rows):
+        entry = {"row": row}
+        out.append(entry)
+        entry["answer"] = ask(row)
+    return out
+
+
+class Numbers:
+    def __init__(self, start=()):
+        self.held = list(start)
+
+    def __iadd__(self, other):
+        self.held += other.held
+        return self
+
+    def __iter__(self):
+        return iter(self.held)
+
+
+def objects_of_classes(rows):
+    total, out = Numbers(), []
+    for row in each(rows):
+        own = Numbers([ask(row)])
+        total += own
+        out.extend(own)
+        own.held.append("late")
+        own.held[0] = "late"
+    return total.held, out
+
+
+# Files are outside of every iteration.
+
+
+def path_in_the_item(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "log")
+        for out, row in each([(path, row) for row in rows]):
+            answer = ask(row)
+            old = out.read_text() if out.exists() else ""
+            out.write_text(old + row + answer + "\n")
+        return path.read_text()
+
+
+@dataclasses.dataclass
+class Job:
+    row: str
+    out: pathlib.Path
+
+
+def path_of_the_item(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "log")
+        for job in each([Job(row, path) for row in rows]):
+            answer = ask(job.row)
+            old = job.out.read_text() if job.out.exists() else ""
+            job.out.write_text(old + answer)
+        return path.read_text()
+
+
+def size_of_a_file(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "log")
+        sizes = []
+        for row in each(rows):
+            answer = ask(row)
+            size = os.path.getsize(name) if os.path.exists(name) else 0
+            with open(name, "a") as file:
+                file.write(answer)
+            sizes.append((row, size))
+        return sizes
+
+
+def read_in_the_head(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        for row in rows:
+            pathlib.Path(folder, row).write_text(row)
+        answers = []
+        for path in each(sorted(pathlib.Path(folder).iterdir())):
+            answers.append(ask(path.read_text()))
+        return answers
+
+
+FILES = [path_in_the_item, path_of_the_item, size_of_a_file, read_in_the_head]
+
+
+@pytest.mark.parametrize("loop", FILES, ids=lambda loop: loop.__name__)
+def test_files(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+
+
+def test_a_file_that_is_read_before_the_call_needs_no_turn() -> None:
+    alone, lanes = the_same(read_in_the_head)
+    assert lanes.duration < alone.duration * 0.75
+    assert any("os.path.getsize" in why for why in waits(size_of_a_file))
+
+
+KEPT = [
+    refilled, added_up, added_up_in_attribute, updated, united, counted_words, grouped, generated,
+    generated_until_it_fails, sliced, views, same_object_is_kept, objects_of_classes,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", KEPT, ids=lambda loop: loop.__name__)
+def test_what_is_kept(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+
+
+def the_same(loop: Callable[..., Any]) -> tuple[Trace, Trace]:
+    for seed in range(4):
+        traces = compared(
+            lambda: (flow(loop), (["a", "b", "c", "a"],)), seed, may_ask_more=loop is generated_until_it_fails
+        )
+    return traces
+
+
+def waits(loop: Callable[..., Any]) -> set[str]:
+    """Why lines of a loop wait, as `explain` says it."""
+    found = flow(loop).explain().found
+    lines = (line for function in found.functions for each in function.loops for line in each.lines)
+    return {line.why for line in lines if line.does == "waits"}
+
+
+def test_a_line_that_cannot_be_kept_is_told_of() -> None:
+    assert any("it reads `own`" in why for why in waits(objects_of_classes))
+    assert not waits(added_up)
