@@ -23,9 +23,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from apxm.explaining.explanation import Given
+from apxm.explaining.files import explained_flow
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
+from apxm.flows.twins import TWINS
 from tests.lanes.comparing import ran
 
 SECOND = 1_000_000_000
@@ -320,6 +323,29 @@ def test_code_that_lets_nothing_else_go_on_is_named(caplog: pytest.LogCaptureFix
     assert "let nothing else go on for at least" in told
     assert any(f"(at {__file__}:{line + k})" in told for k in (1, 2, 3))
     assert told.endswith("apxm.thread(function, …) is the place for code that blocks")
+
+
+def test_what_is_written_to_standard_streams_holds_no_iteration_back(capsys: pytest.CaptureFixture[str]) -> None:
+    @flow
+    def main(rows: list[str]) -> None:
+        for row in each(rows):
+            answer = ask(row)
+            sys.stdout.write(f"out {row}\n")
+            sys.stderr.write(f"err {row}\n")
+            print("more", file=sys.stderr)
+            print("and more", file=sys.stdout)
+            ask(answer)
+
+    left = iter([3 * SECOND, 2 * SECOND, SECOND, SECOND, SECOND, SECOND])
+    _, trace = ran(lambda: main.lanes(["a", "b", "c"]), lambda: next(left))
+    assert trace.duration == 4 * SECOND
+    caught = capsys.readouterr()
+    assert [line for line in caught.err.splitlines() if "err" in line] == [
+        f"[{main.function.__qualname__}:{main.function.__code__.co_firstlineno + 2}[{k}]] err {row}"
+        for k, row in ((2, "c"), (1, "b"), (0, "a"))
+    ]
+    (explained,) = explained_flow(main.function, TWINS, Given()).functions
+    assert explained.loops[0].verdict == "independent"
 
 
 def test_code_before_the_first_calls_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import EVIDENT, changes_first, root
+from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, root
 from apxm.effects.roles import Kind, Role, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.uses import Uses
@@ -189,6 +189,8 @@ class ExpressionUses(Uses):
 
     def _change(self, path: ast.expr, node: ast.AST, *, deferrable: bool = False, late: bool = False) -> None:
         """What stands at the end of a path is changed."""
+        if is_standard_stream(path):
+            return
         inner = path
         while isinstance(inner, ast.Subscript):
             self._evaluate(inner.slice)

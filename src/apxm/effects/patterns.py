@@ -116,3 +116,8 @@ def changes_first(call: ast.Call) -> bool:
             return name in {"heappush", "heappop", "heapify", "heapreplace", "heappushpop", "insort", "shuffle"}
         case _:
             return False
+
+
+def is_standard_stream(path: ast.expr) -> bool:
+    """Whether it is ``sys.stdout`` or ``sys.stderr``, which see to the order of what lanes write by themselves."""
+    return isinstance(path, ast.Attribute) and path.attr in ("stdout", "stderr") and root(path.value) == "sys"

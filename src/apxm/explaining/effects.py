@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Protocol
 
 from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
-from apxm.effects.patterns import EVIDENT, root
+from apxm.effects.patterns import EVIDENT, is_standard_stream, root
 from apxm.effects.roles import Kind, Role, Summary
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
@@ -28,6 +28,8 @@ from apxm.rewriting.nodes import PREFIX
 
 _FUNCTION_FIRST = frozenset({"map", "filter", "reduce"})
 _FILES = frozenset({"open", "write_text", "write_bytes", "read_text", "mkdir", "unlink", "rename", "remove"})
+_STREAM_METHODS = ("flush", "write", "writelines")
+"""Those of standard streams that stand in for them while flows run; others are the real stream's."""
 
 
 class Reading(Protocol):
@@ -228,7 +230,9 @@ class Effects:
 
     def touch(self, call: ast.Call) -> Iterator[Step]:
         thing = plain(call.args[0])
-        if self.whose.is_mine(thing):
+        if is_standard_stream(thing):
+            yield from self._written(call, thing)
+        elif self.whose.is_mine(thing):
             yield Trusted(self._reader.place(call), self.whose.promised(thing))
         elif not self.whose.is_own(thing):
             name = root(thing)
@@ -264,11 +268,19 @@ class Effects:
         """A call of anything but a model."""
         if ours(call.func) == "call":
             yield from self._met(call, callee, role)
-        elif isinstance(callee, ast.Name) and callee.id == "print":
+        elif isinstance(callee, ast.Name) and callee.id == "print" and not any(k.arg == "file" for k in call.keywords):
+            yield Later(self._reader.place(call), "it is printed")
+
+    def _written(self, call: ast.Call, stream: ast.expr) -> Iterator[Step]:
+        """What is written to a standard stream; standard error has it at once."""
+        if isinstance(stream, ast.Attribute) and stream.attr == "stdout":
             yield Later(self._reader.place(call), "it is printed")
 
     def _met(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
         written = _shown(callee)
+        if isinstance(callee, ast.Attribute) and is_standard_stream(callee.value) and callee.attr in _STREAM_METHODS:
+            yield from self._written(call, callee.value)
+            return
         match role.known:
             case Known.NOTHING | Known.ITS_OWN | Known.ASKS:
                 return

@@ -64,7 +64,8 @@ class Touching:
             case Known.CALLS_BACK:
                 return self._calling_back(function)
             case None:
-                return _at_turn(lane, function)
+                of_stream = isinstance(getattr(function, "__self__", None), LaneStream)  # as in `touch`
+                return function if of_stream else _at_turn(lane, function)
 
     def _constructing(self, lane: Lane, made: type) -> Function:
         """What makes an object of a class of the user's, which is the lane's own."""
