@@ -69,7 +69,7 @@ BUDGETS = {
     "config": 1223,
     "effects": 2300,
     "explaining": 4050,
-    "flows": 1296,
+    "flows": 1299,
     "ir": 1977,
     "journal": 1416,
     "lanes": 2620,
