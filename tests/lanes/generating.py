@@ -39,6 +39,11 @@ def noting(text):
     return len(seen)
 
 
+def kept(text: str) -> str:
+    seen.append("kept " + text)
+    return str(len(seen))
+
+
 def drawing(text):
     return text + str(random.randrange(10))
 
@@ -369,6 +374,7 @@ class Drawn:
                 [f"{name} = [ask('k ' + {text} + x) for x in each(['x', 'y']) if x < {text}[-1:]]"],
                 [f"{name} = max(stages, key=lambda s: s.done).name"],
                 ["del results[:0]"],
+                [f"{name} = ask({text}, tools=[kept])"],
                 [f"{name} = [{text}]", f"results.extend({name})", f"{name}.clear()"],
                 [f"{name} = [{text}]", f"results += {name}", f"{name}[0] = 'late'"],
                 [f"{name} = {{{text}: 1}}", f"found.update({name})", f"{name}[{text}] = 2"],

@@ -39,13 +39,27 @@ class Around(NamedTuple):
     """By the names of functions that it makes."""
     same: Mapping[str, frozenset[str]] = MappingProxyType({})
     """For a name, those that may stand for the same, or for a part of it."""
+    tables: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
+    """The lists and dicts that are written down there, by the names that they are assigned to."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
 
 
 def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
     """What the body of a function says, whose own names are `bound`."""
-    return Around(_captured_in(body, role_of), _same_in(body, role_of), frozenset(bound))
+    return Around(_captured_in(body, role_of), _same_in(body, role_of), _tables_in(body), frozenset(bound))
+
+
+def _tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=targets, value=ast.List() | ast.Tuple() | ast.Dict() as value):
+                for name in bound_names(targets):
+                    found.setdefault(name, []).append(value)
+            case _:
+                pass
+    return found
 
 
 def _captured_in(body: Sequence[ast.stmt], role_of: RoleOf) -> dict[str, Captured]:

@@ -77,6 +77,8 @@ class Names(ast.NodeTransformer):
         self._inner = 0
         """How many plain loops stand around, within the innermost `each`."""
         self._fresh = 0
+        self._taken_whole: list[ast.expr] = []
+        """What somebody goes through to its end."""
         self.entered: list[Entered] = []
         """Each loop over `each` of the function, and what its iterations do."""
 
