@@ -271,3 +271,39 @@ def test_what_cannot_be_compared_is_refused(apxm: Apxm, arguments: list[str], sa
     ended = apxm("check", *arguments)
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(said)
+
+
+def test_an_each_that_runs_as_it_stands_has_the_same_iterations() -> None:
+    text = """\
+from apxm import ask, each, flow
+
+@flow
+def label(rows):
+    return [ask("label", row) for row in each(iter(each(rows)))]
+
+def twice(rows):
+    for row in each(rows):
+        yield ask("one", row), ask("two", row)
+
+for rows in each(["ab", "cd"]):
+    print(ask("before", rows), label(rows), list(twice(rows)))
+"""
+    found = compared(text)
+    assert (found.equal, found.calls, found.differences) == (True, 14, [])
+    assert found.overlapped_seconds < found.seconds
+
+
+@pytest.mark.usefixtures("no_input")
+@pytest.mark.parametrize(
+    ("ends", "status", "said"),
+    [
+        ("int(ask(row))", 1, "equal as far as it comes, and no more was compared: 1 call; "),
+        ("sys.exit(ask(row))", 0, "equal in 3 schedules of latencies: 1 call; "),
+    ],
+)
+def test_what_an_exception_ends_was_not_compared_to_its_end(apxm: Apxm, ends: str, status: int, said: str) -> None:
+    Path("s.py").write_text(f"import sys\nfrom apxm import ask\nfor row in 'abc':\n    {ends}\n")
+    ended = apxm("check", "--equal", "s.py")
+    assert ended.status == status
+    assert ended.out.startswith(said)
+    assert ("`answers` of the backend" in ended.out) == bool(status)

@@ -52,7 +52,7 @@ def watched() -> Iterator[Seen]:
 
     def taking(lane: Lane, owner: Lane | None = None) -> None:
         if any(each.loop and each.loop.first is not each for each in lane._within(owner)):  # else it has its turn
-            seen.waited.add(_users_lines())
+            seen.waited.update(filter(None, [_users_lines()]))  # a tool waits before its first line
         take_turn(lane, owner)
 
     def putting_off(lane: Lane, owner: Lane | None, function: Callable[..., object], *arguments: Any) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from apxm.backends.dialogue import RequestedCall
 from apxm.backends.protocol import BackendInfo, Clock, Handle, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.flows.flow import Flow
 from apxm.lanes.run import Grown, LaneRun
@@ -19,7 +21,8 @@ from apxm.runtime.trace import Trace
 
 
 class Echoing:
-    """Answers that depend on the request alone, after random times."""
+    """Answers that depend on the request alone, after random times. Of the tools that it is offered it calls the first
+    one, once, with the prompt."""
 
     limits = Limits()
     can_reason = False
@@ -33,7 +36,11 @@ class Echoing:
         self.asked.append(request.prompt)
         digest = hashlib.sha256(request.prompt.encode()).hexdigest()
         text = f"{int(digest[:2], 16)} {digest[2:6]}"
-        return clock.call_at(clock.now() + self._latency(), lambda: done(ModelAnswer(text, Usage(1, 1))))
+        calls: tuple[RequestedCall, ...] = ()
+        if request.tools and not request.rounds:
+            calls = (RequestedCall("c", request.tools[0].name, json.dumps({"text": request.prompt})),)
+        answer = ModelAnswer("" if calls else text, Usage(1, 1), calls=calls)
+        return clock.call_at(clock.now() + self._latency(), lambda: done(answer))
 
     async def close(self) -> None: ...
 

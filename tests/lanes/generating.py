@@ -39,6 +39,11 @@ def noting(text):
     return len(seen)
 
 
+def kept(text: str) -> str:
+    seen.append("kept " + text)
+    return str(len(seen))
+
+
 def drawing(text):
     return text + str(random.randrange(10))
 
@@ -383,6 +388,7 @@ class Drawn:
                 [f"held['b'] |= {{{text}}}", f"{name} = held['b']", f"{name} |= {{{text}}}"],
                 ["print(len(held['a']))"],
                 [f"left.append(lambda: {text})"],
+                [f"{name} = ask({text}, tools=[kept])"],
                 [f"{name} = [{text}]", f"results.extend({name})", f"{name}.clear()"],
                 [f"{name} = [{text}]", f"results += {name}", f"{name}[0] = 'late'"],
                 [f"{name} = {{{text}: 1}}", f"found.update({name})", f"{name}[{text}] = 2"],

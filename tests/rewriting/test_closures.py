@@ -146,6 +146,25 @@ def left_behind_generators(rows):
     return [list(each_of) for each_of in words]
 
 
+class Task:
+    def __init__(self, done):
+        self.done = done
+
+
+def task(done):
+    return Task(done)
+
+
+def left_behind_in_objects(rows):
+    tasks = {}
+    for row in each(rows):
+        answer = ask(row)
+        made = task(lambda: row + answer)
+        made.named = lambda: row
+        tasks.setdefault("all", []).append(made)
+    return [(made.done(), made.named()) for made in tasks["all"]]
+
+
 def other_name_for_a_list(rows):
     state = {"seen": []}
     for row in each(rows):
@@ -249,6 +268,7 @@ LOOPS = [
     left_behind,
     left_behind_ahead,
     left_behind_generators,
+    left_behind_in_objects,
     other_name_for_a_list,
     other_name_for_an_attribute,
     other_name_from_a_choice,
@@ -306,7 +326,17 @@ def counter_of_a_nested_function(rows):
     return return_value
 
 
-@pytest.mark.parametrize("loop", [called_at_once, helper_behind_the_calls, counter_of_a_nested_function])
+def left_behind_with_its_own(rows):
+    checks = []
+    for row in each(rows):
+        answer = ask(row)
+        checks.append(lambda row=row, answer=answer: f"{row}: {answer}")
+    return [check() for check in checks]
+
+
+@pytest.mark.parametrize(
+    "loop", [called_at_once, left_behind_with_its_own, helper_behind_the_calls, counter_of_a_nested_function]
+)
 def test_calls_beside_such_functions_overlap(loop: Callable[..., Any]) -> None:
     made = flow(loop)
     line_by_line, lanes = compared(lambda: (made, (ROWS,)), 0)

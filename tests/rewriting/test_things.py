@@ -174,6 +174,89 @@ def objects_of_classes(rows):
     return total.held, out
 
 
+# What a tool changes is changed by the iteration whose model calls it.
+
+
+CART: list[str] = []
+
+
+def add(text: str) -> str:
+    """Adds something."""
+    CART.append(text)
+    return "added"
+
+
+TOOLS = [add]
+
+
+def tools_that_change(rows):
+    CART.clear()
+    for row in each(rows):
+        first = len(CART)
+        answer = ask(f"Fill {row}", tools=[add])
+        print(row, CART[first:], answer)
+
+
+def tools_in_a_list_of_the_module(rows):
+    CART.clear()
+    for row in each(rows):
+        if row == "b":
+            ask(row)
+        else:
+            ask(f"Fill {row}", tools=TOOLS)
+        print(row, len(CART))
+
+
+def tools_in_a_list(rows):
+    CART.clear()
+    tools = [add]
+    for row in each(rows):
+        first = len(CART)
+        ask(f"Fill {row}", tools=tools)
+        print(row, CART[first:])
+
+
+def tools_of_the_function(rows):
+    cart = []
+
+    def put(text: str) -> str:
+        """Puts something."""
+        cart.append(text)
+        return "put"
+
+    for row in each(rows):
+        first = len(cart)
+        ask(f"Fill {row}", tools=[put])
+        print(row, cart[first:])
+
+
+def buying(row):
+    first = len(CART)
+    ask(f"Fill {row}", tools=[add])
+    return CART[first:]
+
+
+def tools_in_a_function_that_is_called(rows):
+    CART.clear()
+    for row in each(rows):
+        print(row, buying(row))
+
+
+CHANGING_TOOLS = [
+    tools_that_change, tools_in_a_list_of_the_module, tools_in_a_list, tools_of_the_function,
+    tools_in_a_function_that_is_called,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", CHANGING_TOOLS, ids=lambda loop: loop.__name__)
+def test_tools(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+
+
+def test_a_tool_that_waits_is_told_of() -> None:
+    assert any("`add`, which the model may call" in why for why in waits(tools_that_change))
+
+
 # Files are outside of every iteration.
 
 

@@ -41,7 +41,7 @@ def check_equal(
             write(line)
         for line in _left_out(found):
             note(line)
-    raise typer.Exit(0 if found.equal and found.calls else exits.FAILED)
+    raise typer.Exit(0 if found.equal and found.calls and found.whole else exits.FAILED)
 
 
 def _standard_input() -> bytes:
@@ -66,6 +66,9 @@ def _lines(found: Comparison) -> Iterator[str]:
     said = f"{count(found.calls, 'call')}{ahead}; {times}; line by line it ends with {found.ending}"
     if not found.calls and found.equal:
         yield printable(f"nothing to compare: {said}")
+    elif found.equal and not found.whole:
+        yield printable(f"equal as far as it comes, and no more was compared: {said}")
+        yield "`answers` of the backend `simulated` in .apxm/config.toml can give such answers that it goes on"
     elif found.equal:
         yield printable(f"equal in {count(found.schedules, 'schedule')} of latencies: {said}")
         yield "that is evidence, and no proof: other answers may lead elsewhere"

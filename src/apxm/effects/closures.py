@@ -55,12 +55,26 @@ class Around(NamedTuple):
     """By the names of functions that it makes."""
     same: Mapping[str, frozenset[str]] = MappingProxyType({})
     """For a name, those that may stand for the same, or for a part of it."""
+    tables: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
+    """The lists and dicts that are written down there, by the names that they are assigned to."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
     made: Sequence[Made] = ()
     """All functions that it makes."""
     leaked: Captured = Captured()
     """What may be done wherever something is called of which nothing is known."""
+
+
+def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=targets, value=ast.List() | ast.Tuple() | ast.Dict() as value):
+                for name in bound_names(targets):
+                    found.setdefault(name, []).append(value)
+            case _:
+                pass
+    return found
 
 
 def same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset[str]]:

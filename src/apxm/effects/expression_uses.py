@@ -131,10 +131,34 @@ class ExpressionUses(Uses):
                     self._use(name, Kind.CHANGE, call, late=True)  # and whatever can be reached from there
         elif call.args and (role.known is Known.ITS_FIRST or changes_first(call)):
             self._change(call.args[0], call)
-        for argument in given:  # functions of the user's, which may be called
-            if isinstance(argument, ast.Name | ast.Attribute) and (of := self._role_of(argument)).summary is not None:
-                self._touches(of.summary.touches, call, lambda _: None)
+        self.called |= role.asks  # a model calls tools when it has been asked
+        for function in (each for argument in given for each in self._functions_in(argument)):
+            if (summary := self._role_of(function).summary) is not None:
+                self._touches(summary.touches, call, lambda _: None)
+            elif role.asks and isinstance(function, ast.Name):
+                self._follow_named(function.id, call)
         self.called |= role.may_wait
+
+    def _functions_in(self, given: ast.expr) -> Iterable[ast.expr]:
+        """What is given of which it may be that it is called: a function of the user's, or those in a list, or dict."""
+        left, seen = [given], set[str]()
+        while left:
+            match left.pop():
+                case ast.Name(id=name) as found if name not in seen:
+                    seen.add(name)
+                    yield found
+                    yield ast.copy_location(ast.Subscript(found, ast.Constant(0), ast.Load()), found)
+                    left += self._around.tables.get(name, ())
+                case ast.Attribute() as found:
+                    yield found
+                case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Dict(values=parts):
+                    left += parts
+                case ast.Starred(value=part):
+                    left.append(part)
+                case ast.BinOp(left=one, right=other):
+                    left += [one, other]
+                case _:
+                    pass
 
     def _touch(self, call: ast.Call, role: Role) -> None:
         assert role.summary is not None

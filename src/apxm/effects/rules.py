@@ -46,7 +46,7 @@ def uses_in(
         uses.statements(body)
         uses.begins(target)
         first = {name for name in uses.bound if name not in uses.exposed}
-        uses.shared = first & (unseen | left_behind(body, uses) | ((read | said) & inner))
+        uses.shared = first & (unseen | left_behind(body, uses, role_of) | ((read | said) & inner))
         own = first - uses.shared
         uses.published = own & (read | said)
         rules = _rules(uses, own, around, ahead and bool(uses.exits))
@@ -125,6 +125,8 @@ def _rule(uses: Sequence[Use], ahead: bool) -> Rule:
         return Rule.TURN
     rebinds = any(use.kind in (Kind.BIND, Kind.ADD) and not isinstance(use.node, ast.Call) for use in changes)
     is_name = not uses[0].name.startswith((".", ":"))
-    if rebinds and is_name and not all(use.after_call for use in uses):
+    # That another name's object is read says nothing of which one this name stands for.
+    only_binds = all(use.kind is Kind.BIND for use in changes)
+    if rebinds and is_name and not all(use.after_call or (only_binds and use.is_alias) for use in uses):
         return Rule.CARRIED
     return Rule.TURN

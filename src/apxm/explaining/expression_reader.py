@@ -15,7 +15,7 @@ from apxm.explaining.lengths import Lengths
 from apxm.explaining.model_calls import model_call
 from apxm.explaining.names import Bindings
 from apxm.explaining.rewritten import COMPREHENSIONS, Rewritten, behind_turn, ours, plain, position
-from apxm.explaining.shape import Ask, Branch, Leave, Loop, Place, Step, asks
+from apxm.explaining.shape import Ask, Branch, Leave, Loop, Place, Step, Wait, asks
 from apxm.rewriting.names import Entered
 from apxm.rewriting.nodes import PREFIX
 
@@ -168,9 +168,21 @@ class ExpressionReader:
         role = self.scope.role_of(callee)
         inside = [step for part in (call.func, *call.args, *values(call)) for step in self.expression(part)]
         if is_ask(role):
-            return [*inside, self._ask(callee, call.args, call)]
+            return [*inside, self._ask(callee, call.args, call), *self._tools(call)]
         waits = self.effects.call(call, callee, role)
         return [*inside, *waits, *self._follow(call, callee)]
+
+    def _tools(self, call: ast.Call) -> list[Step]:
+        """What the tools do that a model may call: none that changes something is called before its turn."""
+        given = next((plain(keyword.value) for keyword in call.keywords if keyword.arg == "tools"), None)
+        tools = given.elts if isinstance(given, ast.List | ast.Tuple) else [] if given is None else [given]
+        found: list[Step] = []
+        for tool in tools:
+            if self.scope.has_turns(tool):
+                why = f"`{text_of(tool)}`, which the model may call, waits for its turn"
+                found.append(Wait(self.place(call), why, None, True))
+            found += self._follow(ast.copy_location(ast.Call(tool, [], []), call), tool)
+        return found
 
     def _ask(self, callee: ast.expr, arguments: Sequence[ast.expr], call: ast.Call, *, begun: bool = False) -> Ask:
         options = {keyword.arg: plain(keyword.value) for keyword in call.keywords}

@@ -430,7 +430,7 @@ class EachRun:
         what one of them raised."""
         opener = self.opener
         try:
-            self._open_all(items)
+            self.open_all(items)
             self._opening = False
             while self._lanes and self._outcome is None:
                 opener.hub.wait_for(self)
@@ -443,7 +443,8 @@ class EachRun:
             raise self._outcome
         return self._outcome
 
-    def _open_all(self, items: Iterator[Any]) -> None:
+    def open_all(self, items: Iterator[Any]) -> None:
+        """Opens a lane for each item."""
         hub = self.opener.hub
         while not self._closing:
             if len(self._lanes) >= self._most:

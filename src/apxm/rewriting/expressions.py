@@ -19,6 +19,8 @@ class Expressions(Names):
 
     def visit_Call(self, node: ast.Call) -> Any:
         role = self._role_of(node.func)
+        if role.each or (_takes_all(node.func) and role.summary is None):
+            self._taken_whole += node.args
         if self._loops and isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
             first = self._functions[-1].first
             if first is not None:
@@ -135,7 +137,16 @@ class Expressions(Names):
     def _comprehension(self, node: Any, made: str | None) -> Any:
         first: ast.comprehension = node.generators[0]
         promised = self._promised(first.iter) if isinstance(first.iter, ast.Call) else None
+        if promised is not None and made == "iter" and node not in self._taken_whole:
+            raise RefusedError(
+                "a generator over `each` calls for all items, and what goes through it may stop early",
+                node,
+                "a list, `[…]`, calls for all items; a `for` over `each` may end by `break`, and a generator without "
+                "`each` calls as it is gone through",
+            )
         if promised is None:
+            if made != "iter" or node in self._taken_whole:
+                self._taken_whole.append(first.iter)
             self.generic_visit(node)
             return node if made == "iter" else at(self._ours("own", node), node)
         items = self.visit_Call(promised)
@@ -154,6 +165,10 @@ class Expressions(Names):
         if made is not None:
             gathered = self._ours(f"made_{made}", gathered)
         return at(gathered, node)
+
+    def visit_Starred(self, node: ast.Starred) -> Any:
+        self._taken_whole.append(node.value)
+        return self.generic_visit(node)
 
     def visit_Yield(self, node: ast.Yield | ast.YieldFrom) -> Any:
         if self._loops:
@@ -189,3 +204,16 @@ class Expressions(Names):
         if name is not None and self._is_outer(name):
             return self.visit(value)  # its name says when
         return at(self._ours("touch", self.visit(value)), value)
+
+
+_TAKE_ALL = frozenset(
+    (
+        "Counter", "OrderedDict", "deque", "dict", "extend", "frozenset", "fsum", "join", "list", "max", "mean",
+        "median", "min", "set", "sorted", "sum", "tuple", "update", "writelines",
+    )
+)  # fmt: skip
+
+
+def _takes_all(func: ast.expr) -> bool:
+    """Whether what is called goes through all that it is given, by its name."""
+    return (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")) in _TAKE_ALL

@@ -85,6 +85,8 @@ class Names(ast.NodeTransformer):
         self._inner = 0
         """How many plain loops stand around, within the innermost `each`."""
         self._fresh = 0
+        self._taken_whole: list[ast.expr] = []
+        """What somebody goes through to its end."""
         self.entered: list[Entered] = []
         """Each loop over `each` of the function, and what its iterations do."""
 
@@ -130,7 +132,7 @@ class Names(ast.NodeTransformer):
                     part,
                     "write the loop as a statement: `for` over `each`",
                 )
-        for name in sorted(kept_in(node.elt) & items):
+        for name in sorted(kept_in(node.elt, self._role_of) & items):
             raise RefusedError(
                 f"a function that outlives its iteration sees what the last one has in `{name}`",
                 node.elt,

@@ -127,6 +127,8 @@ class Resolver:
             values = list(cast(dict[object, object], table).values())
         elif isinstance(table, list | tuple):
             values = list(cast(list[object], table))
+        if not all(map(callable, values)):
+            return UNKNOWN
         summaries = [
             summary
             for each in values

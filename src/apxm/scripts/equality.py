@@ -58,6 +58,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     overlapped_seconds: float
     ending: str
     """What it raised, or its exit status, line by line."""
+    whole: bool
+    """False where an exception ends it line by line: nothing behind that was compared."""
     differences: list[Difference]
     unstable: list[Difference]
     """By what two runs line by line can be told apart: of that nothing can be said."""
@@ -118,6 +120,7 @@ class Equality:
             seconds=alone.observed.seconds,
             overlapped_seconds=lanes.observed.seconds,
             ending=alone.ending,
+            whole=not alone.observed.raised or alone.observed.raised.startswith(f"{SystemExit.__name__}:"),
             differences=differences,
             unstable=unstable,
             not_copied=self._folder.left_out,

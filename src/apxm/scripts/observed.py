@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ from apxm.backends.simulated import SimulatedBackend
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
 from apxm.errors import ApxmError
-from apxm.lanes.lane import LANE, Lane
+from apxm.lanes.lane import LANE, EachRun, Lane
 from apxm.lanes.run import Asked, Site
 from apxm.operations.types import Value
 from apxm.rewriting.promises import HERE
@@ -103,7 +104,8 @@ class ObservedRun(ScriptRun):
     """Keeps each request with the iteration that made it."""
 
     backend: Seeded
-    _plain: list[tuple[str, int]]
+    _plain: dict[Lane | None, list[tuple[str, int]]]
+    """The loops over `each` that run as they stand, by the lane that does, with their iterations."""
 
     def begin_observing(self, backend: Seeded) -> None:
         self.backend = backend
@@ -112,9 +114,8 @@ class ObservedRun(ScriptRun):
         HERE.returned = self._keep
         self._made: Counter[tuple[str, bytes]] = Counter()
         self._occurrences: dict[int, int] = {}
-        self._plain = []
-        if not HERE.overlap:
-            HERE.iterate = self._iterated
+        self._plain = {}
+        HERE.iterate = self._iterated
 
     def ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
         request = operation.request(values, self._provider_of(operation).form)
@@ -153,25 +154,29 @@ class ObservedRun(ScriptRun):
             timer.cancel()
 
     def _iteration(self, lane: Lane) -> str:
-        if not HERE.overlap:
-            return "/".join(f"{name}[{index}]" for name, index in self._plain)
-        found: list[str] = []
+        found: list[tuple[str, int]] = []
         around: Lane | None = lane
-        while around is not None and around.loop is not None:
-            found.append(f"{_function(around.loop.place.rpartition(':')[0])}[{around.index}]")
+        while around is not None:
+            found += reversed(self._plain.get(around, ()))
+            if around.loop is not None:
+                found.append((_function(around.loop.place.rpartition(":")[0]), around.index))
             around = around.opener
-        return "/".join(reversed(found))
+        return "/".join(f"{name}[{index}]" for name, index in reversed(found))
 
     def _iterated(self, items: Iterable[T]) -> Generator[T]:
         """The items of an `each` that is plain iteration; while one is gone on with, calls are of its iteration."""
         frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - whoever goes through them
-        name, depth = _function(frame.f_code.co_qualname), len(self._plain)
+        if _feeds_lanes(frame):
+            yield from items
+            return
+        around = self._plain.setdefault(LANE.get(), [])
+        name, depth = _function(frame.f_code.co_qualname), len(around)
         try:
             for index, item in enumerate(items):
-                self._plain[depth:] = [(name, index)]
+                around[depth:] = [(name, index)]
                 yield item
         finally:
-            del self._plain[depth:]
+            del around[depth:]
 
     def observed(self, seconds: float) -> Observed:
         requests = [Request(iteration, place, asked, _counts(lane)) for lane, iteration, place, asked in self._asked]
@@ -192,6 +197,13 @@ def _counts(lane: Lane) -> bool:
             return False
         around = around.opener
     return True
+
+
+def _feeds_lanes(frame: FrameType | None) -> bool:
+    """Whether what a frame takes becomes iterations in lanes, which say themselves what they are."""
+    while frame is not None and frame.f_code is not EachRun.open_all.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _function(qualified: str) -> str:
