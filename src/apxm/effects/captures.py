@@ -14,12 +14,12 @@ from apxm.effects.statement_uses import StatementUses
 
 _USED_UP = frozenset(
     {
-        "Counter", "all", "any", "deque", "dict", "frozenset", "join", "len", "list", "max", "min", "reduce", "set",
-        "sort", "sorted", "sum", "tuple",
+        "Counter", "all", "any", "deque", "dict", "extend", "frozenset", "join", "len", "list", "max", "min", "reduce",
+        "set", "sort", "sorted", "sum", "tuple", "update", "writelines",
     }
 )  # fmt: skip
 """Functions that have drawn a generator expression, and called what they are given as `key`, when they are over."""
-_KEEPING = frozenset({"dict", "defaultdict"})
+_KEEPING = frozenset({"Counter", "deque", "dict", "extend", "frozenset", "list", "set", "tuple", "update"})
 """Those of them that may keep a function."""
 
 

@@ -286,8 +286,10 @@ class PlainStatements(StraightLines):
         inner, self._inner = self._inner, 0
         name = self._fresh_name("body_")
         target = at(ast.Assign([self._target(node.target)], load(f"{PREFIX}item")), node.target)
-        body: Statements = [*self._declarations(uses, loop), target]
-        body += self._bound_later(node.target, *sorted(bound_names([node.target])))
+        names = sorted(bound_names([node.target]))
+        turns = [self._turn(name, node.target) for name in names if self._rule(name) is Rule.TURN]
+        body: Statements = [*self._declarations(uses, loop), *turns, target]
+        body += self._bound_later(node.target, *names)
         body += self._statements(node.body)
         self._loops.pop()
         self._inner = inner
