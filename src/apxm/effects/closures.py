@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import root
+from apxm.effects.patterns import makes_iterator, root
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes
 
@@ -41,13 +41,41 @@ class Around(NamedTuple):
     """For a name, those that may stand for the same, or for a part of it."""
     tables: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
     """The lists and dicts that are written down there, by the names that they are assigned to."""
+    iterators: frozenset[str] = frozenset()
+    """The names that stand for what can be gone through only once, as far as that is seen."""
+    made_iterators: frozenset[str] = frozenset()
+    """Those of them that stand for nothing but what was made where they are bound."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
 
 
 def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
     """What the body of a function says, whose own names are `bound`."""
-    return Around(_captured_in(body, role_of), _same_in(body, role_of), _tables_in(body), frozenset(bound))
+    iterators, made = _iterators_in(body)
+    captured, same = _captured_in(body, role_of), _same_in(body, role_of)
+    return Around(captured, same, _tables_in(body), iterators, made, frozenset(bound))
+
+
+def _iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
+    made: set[str] = set()
+    used: set[str] = set()
+    others: set[str] = set()
+    seen: set[int] = set()
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=[ast.Name(id=name) as target], value=value) if makes_iterator(value):
+                made.add(name)
+                seen.add(id(target))
+            case ast.withitem(context_expr=value, optional_vars=ast.Name(id=name) as target) if makes_iterator(value):
+                made.add(name)
+                seen.add(id(target))
+            case ast.Call(func=ast.Name(id="next"), args=[ast.Name(id=name), *_]):
+                used.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) if id(part) not in seen:
+                others.add(name)
+            case _:
+                pass
+    return frozenset(made | used), frozenset(made - others)
 
 
 def _tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:

@@ -193,6 +193,10 @@ class Resolver:
         found = self._globals.get(name, MISSING)
         return found is not MISSING and not isinstance(found, types.ModuleType | types.FunctionType | type)
 
+    def is_iterator(self, name: str) -> bool:
+        """Whether a name from around the function stands for what can be gone through only once."""
+        return hasattr(type(self.found(ast.Name(name, ast.Load()))), "__next__")
+
     def found(self, expression: ast.expr) -> object:
         """What a name or a path stands for; `MISSING` where only a run knows."""
         match expression:
