@@ -196,7 +196,7 @@ def found_again(place: str, head: str, alike: Sequence[str]) -> str:
     if len(now) != len(alike) or then not in alike:
         raise UsageError(
             f"the loop that --each promised is not found again: `{head}`",
-            where=place,
+            where=then,
             hint=f"promise it where it stands, by `{COMMENT}` behind its head, and begin a new run",
         )
     return now[alike.index(then)]
