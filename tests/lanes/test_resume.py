@@ -284,3 +284,42 @@ def test_a_run_may_be_given_its_id_before_it_begins(tmp_path: Path) -> None:
         named.resume(run_id)
     with pytest.raises(UsageError, match=r"'\.\./x' is no id of a run"):
         slow.using(run_id="../x").run()
+
+
+@flow
+def through(rows: set[object]) -> int:
+    found: list[str] = []
+    for row in each(rows):
+        found.append(ask(f"one {row}"))
+    return len(found) + len([ask(f"two {row}") for row in each(rows)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "seed", "journal", "told"),
+    [
+        ({"a", "b"}, "random", True, 2),
+        ({1, 2.5}, "random", True, 0),
+        ({"a"}, "7", True, 0),
+        ({"a"}, "random", False, 0),
+    ],
+)
+def test_a_set_is_told_of_where_a_run_may_go_on(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: set[object],
+    seed: str,
+    journal: bool,
+    told: int,
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", seed)
+    through.using(backend="simulated", latency="constant:1", journal=journal, journal_dir=tmp_path).run(rows)
+    assert caplog.text.count("goes through a set, whose order is another one in each process") == told
+
+
+def test_a_run_in_another_order_goes_on_as_changed(tmp_path: Path) -> None:
+    told = looking_up.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    DONE[:] = ["", ""]
+    run = told.run(["a", "b", "c"]).run_id
+    again = told.using(as_changed=True).resume(run, ["c", "a", "b"])
+    assert (again.trace.reused, again.metrics.llm.total_requests, DONE[2:]) == (3, 0, ["a", "b", "c"])

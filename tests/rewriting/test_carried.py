@@ -305,7 +305,29 @@ def ranked(rows):
     return score, out
 
 
-REFUSED = {nonl, nonl_at_once, star, unpackstate}
+def first_found(rows):
+    first, before = None, ""
+    for r in each(rows):
+        a = ask(r)
+        if first is None and len(r) > 1:
+            first = r
+        print(before, first)
+        before = r
+        ask(a)
+    return first, before
+
+
+def first_that_grows(rows):
+    first = None
+    for r in each([[r] for r in rows]):
+        a = ask(str(r))
+        if first is None:
+            first = r
+        first.append(a)
+    return first
+
+
+REFUSED = {first_that_grows, nonl, nonl_at_once, star, unpackstate}
 LOOPS = [
     found
     for found in list(globals().values())

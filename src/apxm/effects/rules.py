@@ -91,6 +91,8 @@ def _rule(uses: Sequence[Use], ahead: bool) -> Rule:
         return Rule.TURN
     rebinds = any(use.kind in (Kind.BIND, Kind.ADD) and not isinstance(use.node, ast.Call) for use in changes)
     is_name = not uses[0].name.startswith((".", ":"))
-    if rebinds and is_name and not all(use.after_call for use in uses):
+    # That another name's object is read says nothing of which one this name stands for.
+    only_binds = all(use.kind is Kind.BIND for use in changes)
+    if rebinds and is_name and not all(use.after_call or (only_binds and use.is_alias) for use in uses):
         return Rule.CARRIED
     return Rule.TURN

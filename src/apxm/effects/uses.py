@@ -31,6 +31,8 @@ class Use:
     """The name that the path to an attribute begins with; None where it begins with something else."""
     whole: bool = False
     """Whether it reads whatever the name stands for, its attributes included."""
+    is_alias: bool = False
+    """Whether another name is used, which may stand for the same object."""
 
 
 class Uses:
@@ -143,7 +145,7 @@ class Uses:
             self.called = True
         if kind in (Kind.LOAD, Kind.CHANGE) and not name.startswith((".", ":")):
             for other in {*self.origins.aliases(name), *self._around.same.get(name, ())} - {name}:
-                self.found.append(Use(other, kind, node, late, whole=whole))
+                self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True))
 
     def _through(self, base: ast.expr) -> str | None:
         """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in

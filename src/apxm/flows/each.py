@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from apxm.lanes.lane import LANE, MOST_OPEN, EachRun, Rules
+from apxm.lanes.run import RUN
 from apxm.rewriting.promises import HERE
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ def run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draw
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - its code says where the loop stands
     HERE.reached.begins(frame.f_code.co_filename, frame.f_lineno, in_lanes=True)
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+    RUN.get().goes_through(items.items, place)
     most = MOST_OPEN if not in_sequence else 1 + (items.lookahead or 0)
     return EachRun(lane, frame.f_code, place, body, body.__code__, most, draws_late, rules).run(iter(items))
 
@@ -64,5 +66,6 @@ def gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     HERE.reached.begins(frame.f_code.co_filename, frame.f_lineno, in_lanes=True)
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+    RUN.get().goes_through(items.items, place)
     EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
     return [part for index in sorted(found) for part in found[index]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Number
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -75,3 +77,11 @@ def _restoring(holding: dict[Any, Any]) -> Undo:
         holding.update(held)
 
     return restore
+
+
+def has_order_of_process(items: object) -> bool:
+    """Whether something is a set that another process goes through in another order: numbers have their hash for good,
+    and what else there is has it by a seed, or by where it lies in memory."""
+    if os.environ.get("PYTHONHASHSEED", "random") != "random" or not isinstance(items, set | frozenset):
+        return False
+    return any(not isinstance(item, Number) for item in cast("set[object]", items))

@@ -22,6 +22,7 @@ from apxm.lanes.blocking import watch_lanes
 from apxm.lanes.files import OwnFiles
 from apxm.lanes.grown import AnsweredOperations, Asked, Grown, Site
 from apxm.lanes.interrupts import interrupts
+from apxm.lanes.items import has_order_of_process
 from apxm.lanes.lane import LANE, Hub, Lane
 from apxm.lanes.places import site_of
 from apxm.lanes.program_flows import CalledFlow, FlowCall, Guest, called_of, prints
@@ -93,6 +94,8 @@ class LaneRun(Run):
         """The flow's own lane, once it has begun."""
         self._told: set[str] = set()
         """The places of which it was told that they block."""
+        self._unordered: set[str] = set()
+        """The places of which it was told that they go through a set."""
         self.simulates = False
         """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._is_passed_by = False
@@ -176,6 +179,16 @@ class LaneRun(Run):
         self._warn(
             f"{place} let nothing else go on for at least {duration // 1_000_000} ms (at {where}); "
             "apxm.thread(function, …) is the place for code that blocks"
+        )
+
+    def goes_through(self, items: object, place: str) -> None:
+        """Warns where an `each` goes through what has another order in the process that would go on with this run."""
+        if self._recorder is None or place in self._unordered or not has_order_of_process(items):
+            return
+        self._unordered.add(place)
+        self._warn(
+            f"{place} goes through a set, whose order is another one in each process: going on, the run takes another "
+            "way; each(sorted(…)) has one order"
         )
 
     def passed_by(self, where: str) -> None:
