@@ -393,6 +393,29 @@ def test_comments_and_layout_are_no_edit(apxm: Apxm) -> None:
     assert "the script was edited" in promised.err
 
 
+TWICE = """\
+from apxm import ask
+
+rows = ["a", "b"]
+for row in rows:
+    print(ask(f"one {row}"))
+for row in rows:
+    print(ask(f"two {row}"))
+raise SystemExit(3)
+"""
+
+
+def test_a_loop_that_the_command_line_promised_is_found_again(apxm: Apxm) -> None:
+    ran(apxm, TWICE, options=(*JOURNALED, "--each", "s.py:06"))
+    script("# It asks.\n\n" + TWICE)
+    ended = apxm("resume", "last", "--journal-dir", "runs", "--emit-metrics", "m.json")
+    assert (ended.status, json.loads(Path("m.json").read_text())["llm"]["total_requests"]) == (3, 0), ended.err
+    assert "never run in lanes" not in ended.err
+    script(TWICE.replace("for", "for row in rows:\n    pass\nfor", 1))
+    ended = apxm("resume", "last", "--journal-dir", "runs", "--as-changed")
+    assert "s.py:6: the loop that --each promised is not found again: `for row in rows`" in ended.err
+
+
 def test_a_script_that_asks_something_else_is_told_of_where(apxm: Apxm, tmp_path: Path) -> None:
     text = "import os\nfrom apxm import ask\nprint(ask(os.environ['ASKED']))\n"
     os.environ["ASKED"] = "one"

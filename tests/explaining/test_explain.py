@@ -602,3 +602,29 @@ def test_names_of_a_module_may_be_any() -> None:
         """
     ).functions
     assert function.calls.low == "len(rows)"
+
+
+@pytest.mark.parametrize(
+    ("body", "items", "is_told"),
+    [
+        ("    print(row)", "loading(rows)", True),
+        ("    seen.append(row)", "enumerate(loading(rows))", True),
+        ("    found = []; found.append(row)", "loading(rows)", False),
+        ("    print(row)", "list(rows)", False),
+    ],
+)
+def test_a_generator_is_gone_through_ahead(body: str, items: str, is_told: bool) -> None:
+    text = f"""
+        seen = []
+
+        def loading(rows):
+            for row in rows:
+            {body}
+                yield row
+
+        @flow
+        def main(rows):
+            return [ask(f"{{row}}") for row in each({items})]
+    """
+    (loop,) = [loop for loop in loops(text) if loop.promised]
+    assert ("`loading` is gone through ahead of the iterations" in loop.why) is is_told

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import os
 import pathlib
 import tempfile
@@ -255,6 +256,119 @@ def test_tools(loop: Callable[..., Any]) -> None:
 
 def test_a_tool_that_waits_is_told_of() -> None:
     assert any("`add`, which the model may call" in why for why in waits(tools_that_change))
+
+
+# An iterator is shared by all who go through it, by whatever function.
+
+
+def zipped(rows):
+    ids = iter(range(100))
+    for row in each(rows):
+        words = ask(f"Words {row}").split()[:2]
+        print(row, dict(zip(words, ids)))
+
+
+def sliced_off(rows):
+    pool = iter(range(100))
+    for row in each(rows):
+        answer = ask(row)
+        print(row, answer, list(itertools.islice(pool, 2)))
+
+
+def summed(rows):
+    it = iter(range(100))
+    for row in each(rows):
+        answer = ask(row)
+        print(row, answer, sum(1 for _ in zip(it, "ab")), next(it))
+
+
+def looked_for(rows):
+    ids = iter(range(100))
+    for row in each(rows):
+        answer = ask(row)
+        print(row, int(answer.split()[0]) % 3 + next(ids) in ids, next(ids))
+
+
+def any_of(rows):
+    pool = iter(range(100))
+    for row in each(rows):
+        answer = ask(row)
+        print(row, any(p % 5 > len(answer) % 3 for p in pool), next(pool))
+
+
+POOL: Any = None
+
+
+def taking(count):
+    return list(itertools.islice(POOL, count))
+
+
+def in_a_function(rows):
+    global POOL
+    POOL = iter(range(100))
+    for row in each(rows):
+        print(row, len(ask(row)), taking(2))
+
+
+def given_to_a_function(rows):
+    pool = iter(range(100))
+    for row in each(rows):
+        print(row, len(ask(row)), first_of(pool))
+
+
+def first_of(items):
+    return [*itertools.islice(items, 2)], ",".join(map(str, itertools.islice(items, 1)))
+
+
+class Holder:
+    def __init__(self):
+        self.pool = iter("abcdefghijklmnop")
+
+
+def of_an_attribute(rows):
+    holder = Holder()
+    for row in each(rows):
+        answer = ask(row)
+        print(row, answer, tuple(zip("xy", holder.pool)))
+
+
+def extended_by(rows):
+    pool, out = iter(range(8)), []
+    for row in each(rows):
+        if len(ask(row)) % 2:
+            out.extend(pool)
+        out.append(row)
+    return out
+
+
+def in_front(rows):
+    pool, out = iter(range(100)), []
+    for row in each(rows):
+        two = list(itertools.islice(pool, 2))
+        out.append((ask(row), two))
+    return out
+
+
+def of_its_own(rows):
+    out = []
+    for row in each(rows):
+        words = iter(ask(row).split())
+        first = next(words)
+        out.append((first, list(words), ask(first)))
+    return out
+
+
+ITERATORS = [
+    zipped, sliced_off, summed, looked_for, any_of, in_a_function, given_to_a_function, of_an_attribute, extended_by,
+    in_front, of_its_own,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", ITERATORS, ids=lambda loop: loop.__name__)
+def test_iterators(loop: Callable[..., Any]) -> None:
+    _, lanes = the_same(loop)
+    if loop in (in_front, of_its_own):
+        assert lanes.duration < 4_500_000_000
 
 
 # Files are outside of every iteration.

@@ -26,7 +26,7 @@ from apxm.files import OutputFile
 from apxm.journaling import JournaledRun
 from apxm.lanes.lane import LANE
 from apxm.reports.summary import count
-from apxm.rewriting.promises import HERE
+from apxm.rewriting.promises import HERE, found_again
 from apxm.runtime.loops import real_loop
 from apxm.runtime.trace import Trace
 from apxm.scripts.script import Script, ScriptRun
@@ -77,6 +77,10 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
         directory = _go_where_it_began(earlier)
         noted = msgspec.convert(earlier.noted.get("script"), dict[str, object])
         each = msgspec.convert(noted.get("each", []), tuple[str, ...])
+        heads = msgspec.convert(noted.get("heads", []), list[list[str]])
+        each = (
+            tuple(found_again(place, head, alike) for place, (head, *alike) in zip(each, heads, strict=False)) or each
+        )
         script = Script(
             earlier.path, cast("tuple[str, ...]", earlier.inputs), each, cast("str | None", noted.get("named"))
         )

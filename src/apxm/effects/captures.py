@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from apxm.effects.closures import Around, Captured, Made, same_in, tables_in
+from apxm.effects.closures import Around, Captured, Made, iterators_in, same_in, tables_in
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf
@@ -33,7 +33,9 @@ def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around
             captured |= {name: each.does.also(captured[name]) if name in captured else each.does for name in each.names}
         if each.leaks:
             leaked = leaked.also(each.does)
-    return Around(captured, same_in(body, role_of), tables_in(body), frozenset(bound), made, leaked)
+    iterators, own = iterators_in(body)
+    same, tables = same_in(body, role_of), tables_in(body)
+    return Around(captured, same, tables, iterators, own, frozenset(bound), made, leaked)
 
 
 def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:

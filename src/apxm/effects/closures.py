@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from apxm.effects.patterns import root
+from apxm.effects.patterns import makes_iterator, root
 from apxm.effects.roles import RoleOf
 from apxm.effects.scopes import bound_names, own_nodes
 
@@ -57,12 +57,38 @@ class Around(NamedTuple):
     """For a name, those that may stand for the same, or for a part of it."""
     tables: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
     """The lists and dicts that are written down there, by the names that they are assigned to."""
+    iterators: frozenset[str] = frozenset()
+    """The names that stand for what can be gone through only once, as far as that is seen."""
+    made_iterators: frozenset[str] = frozenset()
+    """Those of them that stand for nothing but what was made where they are bound."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
     made: Sequence[Made] = ()
     """All functions that it makes."""
     leaked: Captured = Captured()
     """What may be done wherever something is called of which nothing is known."""
+
+
+def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
+    made: set[str] = set()
+    used: set[str] = set()
+    others: set[str] = set()
+    seen: set[int] = set()
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=[ast.Name(id=name) as target], value=value) if makes_iterator(value):
+                made.add(name)
+                seen.add(id(target))
+            case ast.withitem(context_expr=value, optional_vars=ast.Name(id=name) as target) if makes_iterator(value):
+                made.add(name)
+                seen.add(id(target))
+            case ast.Call(func=ast.Name(id="next"), args=[ast.Name(id=name), *_]):
+                used.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) if id(part) not in seen:
+                others.add(name)
+            case _:
+                pass
+    return frozenset(made | used), frozenset(made - others)
 
 
 def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, root
+from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, root
 from apxm.effects.roles import Kind, Role, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.uses import Uses
@@ -37,10 +37,18 @@ class ExpressionUses(Uses):
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
                 self._evaluate(node.generators[0].iter)
                 self.called |= self._waits_in(node)
+                for generator in node.generators:
+                    self._goes_through(generator.iter, node)
                 self._inside(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 self._evaluate(test)
                 self._branches([[ast.Expr(body)], [ast.Expr(orelse)]])
+            case ast.Compare(ops=ops, comparators=others):
+                for part in (node.left, *others):
+                    self._evaluate(part)
+                for op, other in zip(ops, others, strict=True):
+                    if isinstance(op, ast.In | ast.NotIn):
+                        self._goes_through(other, node)
             case ast.Call(func=func, args=arguments, keywords=keywords):
                 role = self._role_of(func)
                 self._called_by(func, role)
@@ -57,6 +65,17 @@ class ExpressionUses(Uses):
                 for child in ast.iter_child_nodes(node):
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
+
+    def _goes_through(self, items: ast.expr, node: ast.AST) -> None:
+        """An iterator has less in it afterwards."""
+        if isinstance(items, ast.Starred):
+            items = items.value
+        if isinstance(items, ast.Name) and self._is_iterator(items.id):
+            self._use(items.id, Kind.CHANGE, node)
+
+    def _is_iterator(self, name: str) -> bool:
+        around = self._around
+        return name in around.iterators or (name not in around.bound and self._role_of.is_iterator(name))
 
     def _attribute(self, node: ast.Attribute) -> None:
         """What is read of an object."""
@@ -131,6 +150,9 @@ class ExpressionUses(Uses):
                     self._use(name, Kind.CHANGE, call, late=True)  # and whatever can be reached from there
         elif call.args and (role.known is Known.ITS_FIRST or changes_first(call)):
             self._change(call.args[0], call)
+        if role.summary is not None or may_go_through(call, role.known is not None):
+            for argument in given:
+                self._goes_through(argument, call)
         self.called |= role.asks  # a model calls tools when it has been asked
         for function in (each for argument in given for each in self._functions_in(argument)):
             if (summary := self._role_of(function).summary) is not None:

@@ -107,6 +107,50 @@ def root(expression: ast.expr) -> str | None:
     return expression.id if isinstance(expression, ast.Name) else None
 
 
+ITERATORS = frozenset(
+    {
+        "accumulate", "batched", "chain", "count", "cycle", "enumerate", "filter", "from_iterable", "groupby", "islice",
+        "iter", "iterdir", "map", "open", "pairwise", "reader", "DictReader", "repeat", "reversed", "starmap",
+        "takewhile", "zip",
+    }
+)  # fmt: skip
+"""Functions that give what can be gone through only once."""
+_ONLY_NAMED = frozenset(
+    {"bool", "callable", "delattr", "dir", "format", "getattr", "hasattr", "hash", "id", "isinstance", "issubclass",
+     "len", "next", "print", "repr", "setattr", "str", "type"}
+)  # fmt: skip
+_GOING_THROUGH = frozenset(
+    {
+        "difference", "difference_update", "extend", "extendleft", "from_iterable", "fromkeys", "intersection",
+        "isdisjoint", "issubset", "issuperset", "join", "symmetric_difference", "union", "update", "writelines",
+        "writerows",
+    }
+)  # fmt: skip
+"""Methods that go through what they are given."""
+
+
+def makes_iterator(value: ast.expr | None) -> bool:
+    """Whether a value, as it is written, can be gone through only once."""
+    match value:
+        case ast.GeneratorExp():
+            return True
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name in ITERATORS
+        case _:
+            return False
+
+
+def may_go_through(call: ast.Call, only_looks: bool) -> bool:
+    """Whether a call may go through what it is given; `only_looks` says that the function is known to compute."""
+    match call.func:
+        case ast.Name(id=name):
+            return only_looks and name not in _ONLY_NAMED
+        case ast.Attribute(attr=name):
+            return name in _GOING_THROUGH or (only_looks and name not in _ONLY_NAMED)
+        case _:
+            return False
+
+
 def changes_first(call: ast.Call) -> bool:
     """Whether a call, as it is written, changes its first argument."""
     match call.func:

@@ -132,6 +132,10 @@ class RoleOf(Protocol):
         """Whether a name of the module stands for what can change."""
         ...
 
+    def is_iterator(self, name: str) -> bool:
+        """Whether a name from around a function stands for what can be gone through only once."""
+        ...
+
 
 MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
 """Functions that give a new container each time."""
@@ -177,6 +181,10 @@ class Unknowing:
     def is_state(self, name: str) -> bool:
         del name
         return True
+
+    def is_iterator(self, name: str) -> bool:
+        del name
+        return False
 
 
 def argument_of(call: ast.Call, role: Role, parameter: str) -> ast.expr | None:

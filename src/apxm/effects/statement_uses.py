@@ -38,12 +38,15 @@ class StatementUses(ExpressionUses):
             case ast.Expr() if (item := adding(statement)) is not None:
                 for part in (*item.keys, *item.arguments, *([] if item.default is None else [item.default])):
                     self._evaluate(part)
+                for part in item.arguments:
+                    self._goes_through(part, statement)
                 self._change(item.container, statement, deferrable=True)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if is_call_statement(
                 statement
             ):
                 for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
                     self._evaluate(argument)
+                    self._goes_through(argument, call)
                 alone = method in ONLY_ADDS and is_plain(receiver)
                 self._change(receiver, statement, deferrable=alone)
                 role = self._role_of(call.func)
@@ -161,6 +164,7 @@ class StatementUses(ExpressionUses):
 
     def _augment(self, statement: ast.AugAssign, target: ast.expr, value: ast.expr) -> None:
         self._evaluate(value)
+        self._goes_through(value, statement)
         if isinstance(target, ast.Name):
             if target.id not in self._bound:
                 self.exposed.add(target.id)

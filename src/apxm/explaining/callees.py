@@ -127,6 +127,10 @@ class Scope:
         """Whether a name of the module stands for what can change."""
         return self._roles.is_state(name)
 
+    def is_iterator(self, name: str) -> bool:
+        """Whether a name from around the function stands for what can be gone through only once."""
+        return self._roles.is_iterator(name)
+
     def role_of(self, callee: ast.expr) -> Role:
         role = self._roles(callee)
         if (role.is_unknown or role.looks_only) and model_call(callee) is not None:

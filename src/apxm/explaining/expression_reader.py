@@ -41,6 +41,10 @@ class ExpressionReader:
     def _follow(self, call: ast.Call, callee: ast.expr) -> list[Step]:
         """What a function of the user's does that is called."""
 
+    @abstractmethod
+    def ahead(self, items: ast.expr) -> list[Step]:
+        """What tells of generators among what an `each` goes through, which run ahead of its iterations."""
+
     def place(self, node: ast.AST) -> Place:
         return Place(self.file, node)
 
@@ -111,7 +115,8 @@ class ExpressionReader:
         goes_through = plain(items.args[0]) if items.args else items
         turns = self.lengths.of(goes_through)
         place, rules = self.place(body.body), self.effects.rules(entered)
-        return [*before, Loop(place, "comprehension", text_of(goes_through), turns, True, inside, rules=rules)]
+        body_steps = [*self.ahead(goes_through), *inside]
+        return [*before, Loop(place, "comprehension", text_of(goes_through), turns, True, body_steps, rules=rules)]
 
     # --- calls
 

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from types import FunctionType
 
 from apxm.effects.libraries import Known
+from apxm.effects.patterns import ITERATORS
 from apxm.effects.roles import MAKERS
 from apxm.effects.scopes import own_nodes, parameters
 from apxm.explaining.callees import Scope, is_ask
@@ -17,8 +18,6 @@ from apxm.rewriting.nodes import PREFIX
 _DEEPEST = 4
 """Functions in functions that are looked at for what they give."""
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp)
-_ITERATORS = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "reader", "DictReader"})
-"""Functions that give what can be gone through only once."""
 
 
 def _nodes(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
@@ -135,7 +134,7 @@ class Bindings:
             return Made.CONTAINER
         if role.summary is not None and isinstance(function := self._scope.found(func), FunctionType):
             return self._given_by(function) if self._scope.has_turns(func) else Made.UNKNOWN
-        return Made.ITERATOR if name in _ITERATORS and not role.summary else Made.UNKNOWN
+        return Made.ITERATOR if name in ITERATORS and not role.summary else Made.UNKNOWN
 
     def _given_by(self, function: FunctionType) -> Made:
         """What a function of the user's gives, where that is something that each call of it visibly makes."""

@@ -6,6 +6,7 @@ import ast
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isgeneratorfunction
 
 from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import AsyncScope, Callees, Scope
@@ -13,7 +14,19 @@ from apxm.explaining.effects import Effects
 from apxm.explaining.expression_reader import ExpressionReader, branch, is_ours, left_early, text_of, values
 from apxm.explaining.formulas import Amount, Formula
 from apxm.explaining.rewritten import Position, Rewritten, ours, plain, position, rewritten
-from apxm.explaining.shape import Leave, Loop, Step, Wait, Within, all_steps, without_turns
+from apxm.explaining.shape import (
+    Does,
+    Later,
+    Leave,
+    Loop,
+    Placed,
+    Step,
+    Trusted,
+    Wait,
+    Within,
+    all_steps,
+    without_turns,
+)
 from apxm.rewriting.nodes import PREFIX, RefusedError
 
 _LEAVING = (ast.Return, ast.Continue, ast.Break, ast.Raise)
@@ -183,6 +196,7 @@ class Reader(ExpressionReader):
         body = [*self.effects.shared(entered), *self.statements(self._bodies[name.id].body)]
         self.loops.pop()
         goes_through = plain(items.args[0]) if items.args else items
+        body = [*self.ahead(goes_through), *body]
         turns = self.lengths.of(goes_through)
         leaves = any(isinstance(part, ast.Call) and ours(part) in _LEFT for part in ast.walk(self._bodies[name.id]))
         if leaves:
@@ -195,6 +209,18 @@ class Reader(ExpressionReader):
                 rules=self.effects.rules(entered),
             ),
         ]  # fmt: skip
+
+    def ahead(self, items: ast.expr) -> list[Step]:
+        return [step for call in ast.walk(items) if isinstance(call, ast.Call) for step in self._ahead(call)]
+
+    def _ahead(self, call: ast.Call) -> Iterator[Step]:
+        function = self.called(call.func)
+        read = None if function is None or not isgeneratorfunction(function) else self.readings.of(function)
+        if read is not None and any(map(_shows, all_steps(read.steps))):
+            why = (
+                f"`{text_of(call.func)}` is gone through ahead of the iterations: what it prints or changes comes early"
+            )
+            yield Trusted(self.place(call), why)
 
     # --- functions of the user's
 
@@ -270,3 +296,16 @@ def _leaves(body: Sequence[ast.stmt]) -> bool:
 def _lookahead(items: ast.Call) -> int:
     given = [keyword.value for keyword in items.keywords if keyword.arg == "lookahead"] or items.args[1:2]
     return given[0].value if given and isinstance(given[0], ast.Constant) and isinstance(given[0].value, int) else 0
+
+
+def _shows(step: Step) -> bool:
+    """Whether a step is evidently one that others could see."""
+    match step:
+        case Later():
+            return True
+        case Placed(does=does):
+            return does is not Does.READS
+        case Wait(seen=seen):
+            return seen
+        case _:
+            return False

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import root
-from apxm.effects.roles import makes
+from apxm.effects.patterns import may_go_through, root
+from apxm.effects.roles import Role, makes
 from apxm.effects.rules import Rule
 from apxm.rewriting.names import Names
 from apxm.rewriting.nodes import PREFIX, RefusedError, at, load, one_argument
@@ -30,13 +30,12 @@ class Expressions(Names):
         if (
             role.known is Known.ITS_FIRST
             and shared is not None
-            and self._is_outer(shared)
-            and self._rule(shared) is Rule.FREE
+            and ((self._is_outer(shared) and self._rule(shared) is Rule.FREE) or self._is_made_iterator(node.args[0]))
         ):
             node.args = [self.visit(each) for each in node.args]
             node.keywords = [self.visit(each) for each in node.keywords]
             return node
-        node.args = [self.visit(each) for each in node.args]
+        node.args = [self._gone_through(node, role, each) for each in node.args]
         node.keywords = [self.visit(each) for each in node.keywords]
         func = self._called(node.func)
         if isinstance(node.func, ast.Name) and node.func.id == "print":
@@ -47,6 +46,47 @@ class Expressions(Names):
         plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
             node.func = at(self._ours("call", func), node.func)
+        return node
+
+    def _gone_through(self, call: ast.Call, role: Role, given: ast.expr) -> ast.expr:
+        """What a call is given, once it may be gone through: an iterator is shared by all who have it."""
+        computes = role.known in (Known.NOTHING, Known.CALLS_BACK, Known.LOOKS_OUTSIDE)
+        return self._iterated(given) if may_go_through(call, computes) else self.visit(given)
+
+    def _iterated(self, items: ast.expr) -> ast.expr:
+        is_path = isinstance(items, ast.Name | ast.Attribute | ast.Subscript)
+        own = isinstance(items, ast.Name) and self._needs_no_turn(items.id)
+        found = self.visit(items)
+        return at(self._ours("iterate", found), items) if is_path and not own else found
+
+    def _is_made_iterator(self, items: ast.expr) -> bool:
+        """Whether it is an iterator that the iteration itself made."""
+        return isinstance(items, ast.Name) and not self._is_outer(items.id) and self._needs_no_turn(items.id)
+
+    def _needs_no_turn(self, name: str) -> bool:
+        """Whether an iterator was made by who goes through it, or nobody does so behind a call."""
+        if not self._functions:
+            return False
+        function, around = self._functions[-1], self._functions[-1].around
+        if not self._loops:
+            return name in around.made_iterators and name in function.bound and name not in function.given
+        loop = self._loops[-1]
+        if name in loop.own:
+            return name in around.made_iterators
+        seen = name in around.iterators or (name not in function.bound and self._role_of.is_iterator(name))
+        return seen and self._rule(name) is Rule.FREE
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        node.left = self.visit(node.left)
+        node.comparators = [
+            self._iterated(each) if isinstance(op, ast.In | ast.NotIn) else self.visit(each)
+            for op, each in zip(node.ops, node.comparators, strict=True)
+        ]
+        return node
+
+    def visit_comprehension(self, node: ast.comprehension) -> Any:
+        node.iter = self._iterated(node.iter)
+        node.ifs = [self.visit(each) for each in node.ifs]
         return node
 
     def _called(self, func: ast.expr) -> ast.expr:
@@ -168,7 +208,8 @@ class Expressions(Names):
 
     def visit_Starred(self, node: ast.Starred) -> Any:
         self._taken_whole.append(node.value)
-        return self.generic_visit(node)
+        node.value = self._iterated(node.value) if isinstance(node.ctx, ast.Load) else self.visit(node.value)
+        return node
 
     def visit_Yield(self, node: ast.Yield | ast.YieldFrom) -> Any:
         if self._loops:

@@ -42,6 +42,7 @@ class Rewriter(PlainStatements):
             bound,
             said,
             outer_globals,
+            parameters(node),
             every[0].arg if every else None,
             node.body,
             around(bound, node.body, self._role_of),
@@ -65,7 +66,7 @@ class Rewriter(PlainStatements):
     def visit_Lambda(self, node: ast.Lambda) -> Any:
         late = [name for name in sorted(free_loads(node)) if self._rule(name) is Rule.TURN]
         around = self._loops, self._inner
-        self._functions.append(FunctionAround(parameters(node), set(), set(), None, [], Around()))
+        self._functions.append(FunctionAround(parameters(node), set(), set(), parameters(node), None, [], Around()))
         self._loops = []
         node.body = self.visit(node.body)
         self._functions.pop()

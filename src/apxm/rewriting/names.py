@@ -62,8 +62,10 @@ class FunctionAround:
     outer: set[str]
     """Those that it declares as `global` or `nonlocal`."""
     globals: set[str]
+    given: set[str]
+    """Its parameters."""
     first: str | None
-    """Its first parameter."""
+    """The first of them."""
     body: Sequence[ast.stmt]
     around: Around
     setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])

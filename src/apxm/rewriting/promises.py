@@ -178,6 +178,53 @@ class _Process:
 HERE = _Process()
 
 
+def heads_of(places: Sequence[str]) -> list[list[str]]:
+    """How the loops at ``FILE.py:LINE`` are written, and all that are written so in their files by their places: they
+    are known by that where lines have moved. Raises `UsageError`."""
+    found: list[list[str]] = []
+    for place in places:
+        file, line = _named(place)
+        same = _written_alike(place.rpartition(":")[0], _head_at(file, line))
+        found.append([_head_at(file, line), *same])
+    return found
+
+
+def found_again(place: str, head: str, alike: Sequence[str]) -> str:
+    """Where the loop is now that was at a place, `alike` with others. Raises `UsageError` where that is not evident."""
+    file, _, line = place.rpartition(":")
+    now, then = _written_alike(file, head), f"{file}:{int(line)}"
+    if len(now) != len(alike) or then not in alike:
+        raise UsageError(
+            f"the loop that --each promised is not found again: `{head}`",
+            where=then,
+            hint=f"promise it where it stands, by `{COMMENT}` behind its head, and begin a new run",
+        )
+    return now[alike.index(then)]
+
+
+def _head_at(file: str, line: int) -> str:
+    return next(_written(loop) for loop in _loops_of(file) if loop.line == line)
+
+
+def _written_alike(file: str, head: str) -> list[str]:
+    lines = dict.fromkeys(loop.line for loop in _loops_of(file) if _written(loop) == head)
+    return [f"{file}:{line}" for line in lines]
+
+
+def _written(loop: Loop) -> str:
+    header = loop.header
+    return "" if header is None else f"for {ast.unparse(header.target)} in {ast.unparse(header.iter)}"
+
+
+def _loops_of(file: str) -> list[Loop]:
+    try:
+        with open(file, "rb") as opened:
+            tree = _parsed(file, importlib.util.decode_source(opened.read()))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        tree = None
+    return [] if tree is None else loops_in(tree)
+
+
 def _named(place: str) -> tuple[str, int]:
     file, _, line = place.rpartition(":")
     if not file or not (line.isascii() and line.isdigit()):

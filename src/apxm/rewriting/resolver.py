@@ -200,6 +200,10 @@ class Resolver:
         """The names of the module that it does not have yet."""
         return names_in(self._code) - self._globals.keys() - vars(builtins).keys()
 
+    def is_iterator(self, name: str) -> bool:
+        """Whether a name from around the function stands for what can be gone through only once."""
+        return hasattr(type(self.found(ast.Name(name, ast.Load()))), "__next__")
+
     def found(self, expression: ast.expr) -> object:
         """What a name or a path stands for; `MISSING` where only a run knows."""
         match expression:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, root, without_items
-from apxm.effects.roles import is_text_or_number
+from apxm.effects.roles import UNKNOWN, is_text_or_number
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
 from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, load, one_argument, shown_binding, store
@@ -81,17 +81,18 @@ class PlainStatements(StraightLines):
     def _placed(self, target: ast.expr, value: ast.expr, op: ast.operator | None = None) -> ast.expr | None:
         """Sets, or changes by an operator, what a run has a rule for; None for anything else."""
         change = ast.Constant(None) if op is None else load(f"{PREFIX}i{type(op).__name__.lower()}")
+        evaluated = self.visit if op is None else self._iterated
         match target:
             case ast.Attribute(value=inner, attr=attribute):
                 name = self._name(attribute)
-                parts = [ast.Constant(f".{name}"), change, self.visit(value), self.visit(inner), ast.Constant(name)]
+                parts = [ast.Constant(f".{name}"), change, evaluated(value), self.visit(inner), ast.Constant(name)]
                 return self._ours("set_attribute", *parts)
             case ast.Subscript():
                 container, keys = without_items(target)
                 where = self._where(container)
                 if where is None:
                     return None
-                parts = [where, change, *map(self.visit, (value, container, *keys))]
+                parts = [where, change, evaluated(value), *map(self.visit, (container, *keys))]
                 return self._ours("set_item", *parts)
             case _:
                 return None
@@ -111,12 +112,12 @@ class PlainStatements(StraightLines):
             before.append(at(ast.Expr(self._local(load(self._name(target.id)))), node))
         is_plain_value = is_text_or_number(node.value, self._role_of)
         if rule is Rule.LATER and isinstance(target, ast.Name):
-            levels, value = self._levels(target.id), self.visit(node.value)
+            levels, value = self._levels(target.id), self._iterated(node.value)
             change = self._ours("later_change", levels, self._setter(target.id, node.op), value)
             return [*before, at(ast.Expr(change), node)]
         if isinstance(target, ast.Name):
             if target.id in self._functions[-1].outer and (place := self._place(target)) is not None:
-                value = self.visit(node.value)
+                value = self._iterated(node.value)
                 return at(
                     ast.Expr(self._ours("adding", ast.Constant(place), self._setter(target.id, node.op), value)), node
                 )
@@ -126,10 +127,10 @@ class PlainStatements(StraightLines):
             any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)
         ):
             held = self._fresh_name()
-            before.append(at(ast.Assign([store(held)], self.visit(node.value)), node))
+            before.append(at(ast.Assign([store(held)], self._iterated(node.value)), node))
             node.value = at(load(held), node)
         else:
-            node.value = self.visit(node.value)
+            node.value = self._iterated(node.value)
         if isinstance(target, ast.Name):
             self._refuse_carried(target.id, node)
             if rule is Rule.TURN:
@@ -156,31 +157,37 @@ class PlainStatements(StraightLines):
             default = load(f"{PREFIX}NameError") if item.default is None else self.visit(item.default)
             keys = ast.Tuple([*map(self.visit, item.keys)], ast.Load())
             parts = [where, self.visit(item.container), keys, default, ast.Constant(item.method)]
-            return at(ast.Expr(self._ours("add_to_item", *parts, *map(self.visit, item.arguments))), node)
+            arguments = [self._gone_through(cast(ast.Call, call), UNKNOWN, each) for each in item.arguments]
+            return at(ast.Expr(self._ours("add_to_item", *parts, *arguments)), node)
         if isinstance(call, ast.Call) and is_call_statement(node):
             assert isinstance(call.func, ast.Attribute)
             name = cast(str, root(call.func.value))
             rule = self._rule(name) if self._is_outer(name) else None
             if is_plain(call.func.value) and (place := self._place(call.func.value)) is not None:
-                made = self._ours("call_of", ast.Constant(place), self._called(call.func), *map(self.visit, call.args))
+                made = self._ours(
+                    "call_of", ast.Constant(place), self._called(call.func), *self._all_gone_through(call)
+                )
                 made.keywords = [self.visit(each) for each in call.keywords]
                 return at(ast.Expr(made), node)
             if rule is Rule.LATER:
                 method = self._called(call.func)
-                arguments = [self.visit(each) for each in call.args]
+                arguments = self._all_gone_through(call)
                 keywords = [self.visit(each) for each in call.keywords]
                 made = self._ours("later_call", self._levels(name), method, *arguments)
                 made.keywords = keywords
                 return at(ast.Expr(made), node)
             if rule is Rule.FREE:
+                call.args = self._all_gone_through(call)
                 call.func = self._ours("call_free", self._called(call.func))
-                call.args = [self.visit(each) for each in call.args]
                 call.keywords = [self.visit(each) for each in call.keywords]
                 return at(node, node)
             if rule is Rule.TURN and is_plain(call.func.value):
                 return self._hoisted(node, call)
         node.value = self.visit(call)
         return node
+
+    def _all_gone_through(self, call: ast.Call) -> list[ast.expr]:
+        return [self._gone_through(call, UNKNOWN, each) for each in call.args]
 
     def _hoisted(self, node: ast.Expr, call: ast.Call) -> Statements:
         """A call whose arguments are evaluated before it waits for its turn."""

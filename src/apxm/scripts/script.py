@@ -21,7 +21,7 @@ from apxm.lanes.lane import Lane
 from apxm.lanes.run import LaneRun
 from apxm.lanes.tracebacks import kept
 from apxm.operations.types import Value
-from apxm.rewriting.promises import HERE, Promises, promised
+from apxm.rewriting.promises import HERE, Promises, heads_of, promised
 from apxm.rewriting.reached import Reached
 from apxm.runtime.trace import Status, Trace
 from apxm.scripts.modules import Finder, run_module
@@ -88,7 +88,9 @@ class Script:
     @property
     def noted(self) -> dict[str, Value]:
         """What the journal keeps of it, beside its path and its arguments."""
-        return {"digest": self.digest, "meaning": self.meaning, "named": self.named, "each": [*self.each]}
+        return {"digest": self.digest, "meaning": self.meaning, "named": self.named, "each": [*self.each]} | {
+            "heads": list[Value](heads_of(self.each))
+        }
 
     @property
     def named(self) -> str:
