@@ -69,7 +69,7 @@ BUDGETS = {
     "config": 1223,
     "effects": 2470,
     "explaining": 4050,
-    "flows": 1303,
+    "flows": 1350,
     "ir": 1977,
     "journal": 1416,
     "lanes": 2620,

@@ -19,6 +19,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
+from apxm.lanes.marks import step
 from apxm.runtime.trace import Trace
 from tests.lanes.comparing import compared
 
@@ -435,6 +436,56 @@ def test_a_file_that_is_read_before_the_call_needs_no_turn() -> None:
     alone, lanes = the_same(read_in_the_head)
     assert lanes.duration < alone.duration * 0.75
     assert any("os.path.getsize" in why for why in waits(size_of_a_file))
+
+
+# A step is a function of the user's as any other one.
+
+
+def stepped(rows):
+    register.function.__globals__["REGISTERED"] = []
+    out = []
+    for row in each(rows):
+        answer = ask(row)
+        out.append((register(answer), noted(row), len(REGISTERED)))
+    return out
+
+
+REGISTERED = []
+
+
+@step
+def register(text):
+    REGISTERED.append(text)
+    return len(REGISTERED)
+
+
+@step(effect=True)
+def noted(text):
+    REGISTERED.append(text)
+    return len(REGISTERED)
+
+
+@step
+def computed(text):
+    return len(text)
+
+
+def stepped_aside(rows):
+    out = []
+    for row in each(rows):
+        out.append(ask(f"{row} {computed(ask(row))}"))
+    return out
+
+
+def test_steps() -> None:
+    the_same(stepped)
+    assert any("REGISTERED" in why for why in waits(stepped))
+
+
+def test_a_step_that_only_computes_holds_nobody_back() -> None:
+    alone, lanes = the_same(stepped_aside)
+    assert lanes.duration < alone.duration / 2
+    assert not waits(stepped_aside)
 
 
 KEPT = [

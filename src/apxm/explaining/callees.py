@@ -151,9 +151,8 @@ class Scope:
         return isinstance(found, _AS_WRITTEN) or "lanes" in vars(type(found)) or found is MISSING
 
     def has_turns(self, callee: ast.expr) -> bool:
-        """Whether waits are put into the function that is called; not into a step, or one that the user calls pure."""
-        found = self._meant(callee)
-        return not (isinstance(found, Step) or getattr(found, PURE, False))
+        """Whether waits are put into the function that is called; not into one that the user calls pure."""
+        return not getattr(self._meant(callee), PURE, False)
 
     def _meant(self, callee: ast.expr) -> object:
         found = self.found(callee)

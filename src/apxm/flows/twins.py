@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from apxm.api import ProgramFlow
@@ -30,19 +31,25 @@ def _role_of(function: object) -> Role | None:
         return Role(asks=True)
     if _sees_to_itself(function):
         return Role(summary=Summary())
+    if isinstance(function, Step):
+        summary = TWINS.summary_of(function.function)
+        return UNKNOWN if summary is None else Role(summary=summary)
     return UNKNOWN if isinstance(function, FlowBase) else None
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
     if isinstance(function, FlowBase) or _sees_to_itself(function):
         return cast(Callable[..., Any], function)
+    if isinstance(function, Step):
+        made = cast("Step[..., Any]", function)
+        return partial(made.run, TOUCHING.call(made.function))
     return TWINS.of(function)
 
 
 def _sees_to_itself(function: object) -> bool:
     """Whether a function needs no waits put in, or has them already."""
     ours = is_call(function) or function is thread or isinstance(function, ProgramFlow)
-    return ours or isinstance(function, Step) or bool(getattr(function, PURE, False))
+    return ours or bool(getattr(function, PURE, False))
 
 
 TOUCHING = Touching(_twin)

@@ -58,15 +58,19 @@ class Step(Generic[P, R]):
         return self.function.__qualname__  # as functions are pickled: by the name that it has in its module
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        return self.run(self.function, *arguments, **named)
+
+    def run(self, function: Callable[P, R], /, *arguments: P.args, **named: P.kwargs) -> R:
+        """Does the step by `function`, which is its own as lanes run it."""
         lane = LANE.get()
         if lane is None:
-            return self.function(*arguments, **named)
+            return function(*arguments, **named)
         name = self.function.__qualname__
         if self.effect:
             lane.take_turn()
         given = plain([list(arguments), dict(named)], JSON, f"what {name} is given")
         site = site_of(lane, sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - who calls it
-        return RUN.get().step(lane, name, lambda: self.function(*arguments, **named), given, site, self.effect)
+        return RUN.get().step(lane, name, lambda: function(*arguments, **named), given, site, self.effect)
 
 
 @overload

@@ -123,6 +123,11 @@ class Twins:
             raise UsageError(refused.message, where=place, hint=refused.hint) from None
         return self._code(body, code)
 
+    def summary_of(self, function: Function) -> Summary | None:
+        """What a function of the user's does, whatever a decorator that names it by ``__wrapped__`` made of it; None
+        where nobody knows."""
+        return self._summary(unwrapped(function)) if isinstance(function, types.FunctionType) else None
+
     def _summary(self, function: types.FunctionType) -> Summary | None:
         """What a function of the user's does; None for one that has no source here."""
         for found in (self._summaries, self._rough):
