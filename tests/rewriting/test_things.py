@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import io
 import itertools
 import os
 import pathlib
@@ -517,3 +518,37 @@ def waits(loop: Callable[..., Any]) -> set[str]:
 def test_a_line_that_cannot_be_kept_is_told_of() -> None:
     assert any("it reads `own`" in why for why in waits(objects_of_classes))
     assert not waits(added_up)
+
+
+def printed_in_the_head(rows):
+    book = io.StringIO()
+    for row in each(rows):
+        book.write(row)
+        print(row, file=book)
+        ask(row)
+    return book.getvalue()
+
+
+def printed_behind(rows):
+    book = io.StringIO()
+    for row in each(rows):
+        book.write(row)
+        print(ask(row), file=book)
+        book.write("!")
+    return book.getvalue()
+
+
+def printed_and_looked_at(rows):
+    book, lengths = io.StringIO(), []
+    for row in each(rows):
+        print(ask(row), file=book)
+        lengths.append(len(book.getvalue()))
+    return lengths
+
+
+PRINTED = [printed_in_the_head, printed_behind, printed_and_looked_at]
+
+
+@pytest.mark.parametrize("loop", PRINTED, ids=lambda loop: loop.__name__)
+def test_what_is_printed_to(loop: Callable[..., Any]) -> None:
+    the_same(loop)

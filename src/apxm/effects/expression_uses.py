@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, root
+from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, printed_to, root
 from apxm.effects.roles import Kind, Role, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.uses import Uses
@@ -150,6 +150,8 @@ class ExpressionUses(Uses):
                     self._use(name, Kind.CHANGE, call, late=True)  # and whatever can be reached from there
         elif call.args and (role.known is Known.ITS_FIRST or changes_first(call)):
             self._change(call.args[0], call)
+        if (file := printed_to(call)) is not None:
+            self._change(file.value, call)
         if role.summary is not None or may_go_through(call, role.known is not None):
             for argument in given:
                 self._goes_through(argument, call)

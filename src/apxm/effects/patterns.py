@@ -162,6 +162,13 @@ def changes_first(call: ast.Call) -> bool:
             return False
 
 
+def printed_to(call: ast.Call) -> ast.keyword | None:
+    """What a call of `print` is given for ``file``."""
+    if not (isinstance(call.func, ast.Name) and call.func.id == "print"):
+        return None
+    return next((keyword for keyword in call.keywords if keyword.arg == "file"), None)
+
+
 def is_standard_stream(path: ast.expr) -> bool:
     """Whether it is ``sys.stdout`` or ``sys.stderr``, which see to the order of what lanes write by themselves."""
     return isinstance(path, ast.Attribute) and path.attr in ("stdout", "stderr") and root(path.value) == "sys"

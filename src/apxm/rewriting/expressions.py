@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import may_go_through, root
+from apxm.effects.patterns import may_go_through, printed_to, root
 from apxm.effects.roles import Role, makes
 from apxm.effects.rules import Rule
 from apxm.rewriting.names import Names
@@ -30,18 +30,19 @@ class Expressions(Names):
         if (
             role.known is Known.ITS_FIRST
             and shared is not None
-            and ((self._is_outer(shared) and self._rule(shared) is Rule.FREE) or self._is_made_iterator(node.args[0]))
+            and (self._is_free(shared) or self._is_made_iterator(node.args[0]))
         ):
             node.args = [self.visit(each) for each in node.args]
             node.keywords = [self.visit(each) for each in node.keywords]
             return node
+        file = printed_to(node)
+        # As above: what is only used in front of the first calls is used in their order.
+        is_free = file is not None and isinstance(file.value, ast.Name) and self._is_free(file.value.id)
         node.args = [self._gone_through(node, role, each) for each in node.args]
         node.keywords = [self.visit(each) for each in node.keywords]
         func = self._called(node.func)
-        if isinstance(node.func, ast.Name) and node.func.id == "print":
-            for keyword in node.keywords:
-                if keyword.arg == "file":
-                    keyword.value = at(self._ours("touch", keyword.value), keyword.value)
+        if file is not None and not is_free:
+            file.value = at(self._ours("touch", file.value), file.value)
         # A container that is made belongs to who made it: that is seen to where it is called.
         plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:

@@ -174,6 +174,10 @@ class Names(ast.NodeTransformer):
         """Whether a name comes from around the innermost `each`."""
         return bool(self._loops) and name not in self._loops[-1].own
 
+    def _is_free(self, name: str) -> bool:
+        """Whether a name comes from around the innermost `each`, and all that is done to it is done at once."""
+        return self._is_outer(name) and self._rule(name) is Rule.FREE
+
     def _rule(self, name: str) -> Rule:
         """What holds for a name here, of all loops that it comes from around of."""
         found = Rule.FREE
