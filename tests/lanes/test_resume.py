@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from apxm.errors import JournalError, UsageError
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
+from apxm.lanes.edits import noted
 from apxm.lanes.marks import pure, step, thread
 
 FAILS = {"after": 10**6}
@@ -323,3 +326,37 @@ def test_a_run_in_another_order_goes_on_as_changed(tmp_path: Path) -> None:
     run = told.run(["a", "b", "c"]).run_id
     again = told.using(as_changed=True).resume(run, ["c", "a", "b"])
     assert (again.trace.reused, again.metrics.llm.total_requests, DONE[2:]) == (3, 0, ["a", "b", "c"])
+
+
+EDITED = """
+import apxm
+
+{above}@apxm.flow
+def main(rows):
+    found = []
+    for row in apxm.each(rows):
+        found.append(apxm.ask(f"{what} {{row}}"))
+    return found
+"""
+
+
+def loaded(path: Path, **parts: str) -> Flow[..., list[str]]:
+    path.write_text(EDITED.format(**{"above": "", "what": "label"} | parts))
+    linecache.clearcache()
+    noted.cache_clear()  # as in another process
+    names: dict[str, Any] = {"__name__": "edited"}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    return names["main"].using(backend="simulated", latency="constant:1", journal=True, journal_dir=path.parent)
+
+
+def test_an_edited_flow_goes_on_only_as_changed(tmp_path: Path) -> None:
+    path = tmp_path / "edited.py"
+    first = loaded(path).run(range(3))
+    moved = loaded(path, above="# a comment\n\n").resume(first.run_id, range(3))
+    assert (moved.value, moved.trace.reused, moved.trace.executed) == (first.value, 3, 3)
+    another = loaded(path, above="MORE = 1\n\n")
+    with pytest.raises(JournalError, match="the file of the flow was edited since its run began") as refused:
+        another.resume(first.run_id, range(3))
+    assert refused.value.where == str(path)
+    changed = another.using(as_changed=True).resume(first.run_id, range(4))
+    assert (changed.trace.reused, changed.trace.executed) == (3, 4)

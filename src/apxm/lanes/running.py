@@ -20,6 +20,7 @@ from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watc
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
+from apxm.lanes.edits import has_moved, noted
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.lanes.shown import shown
@@ -64,6 +65,8 @@ class LaneSession(Session):
         if self.told.journaling.journal is None and self.may_ask_anybody and not cast(LaneRun, self.run).simulates:
             journaling = dataclasses.replace(self.told.journaling, journal=True)
             self.told = dataclasses.replace(self.told, journaling=journaling)
+        if not self.noted and self.told.journaling.journal is not False:
+            self.noted = {"source": dict(noted(self.grown.program.names.file))}
         super().open_journal(warn)
 
     @property
@@ -144,11 +147,11 @@ async def run_flow(
 
             redo, assume = said.get("redo", ()), said.get("assume")
             found = reopen(earlier, told.journaling, redo=redo, assume=assume, kinds=("flow",))
-            if said.get("as_changed"):
-                found.recorder.as_changed()
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
             if found.flow.name != name:
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
+            if said.get("as_changed") or has_moved(found.noted.get("source"), file):
+                recorder.as_changed()
             told = found.told.but(said)
         told = watched(told, run_id)
         opening = opened(said.get("backends"), told.selection, by_name(said.get("tools")), Problems())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from apxm.effects.users import OURS
 from apxm.errors import ApxmError, OperationError, UsageError
+from apxm.lanes.edits import meaning_of
 from apxm.lanes.lane import Lane
 from apxm.lanes.run import LaneRun
 from apxm.lanes.tracebacks import kept
@@ -107,7 +108,7 @@ class Script:
         """A digest of what Python and we read in it: not of its layout, nor of comments that promise nothing."""
         try:
             tree = promised(ast.parse(self.text, self.file), self.promises.lines(self.file, self.text))
-            return sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
+            return meaning_of(tree)
         except RecursionError:  # it nests deeper than a tree can be gone through
             return self.digest
 
