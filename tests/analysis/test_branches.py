@@ -128,9 +128,23 @@ def test_a_list_is_given_or_only_counted() -> None:
         analyzed("return xs", {"xs": 2}, xs=["a"])
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), level=st.sampled_from([0, 1]), is_given=st.booleans())
+TURNING = given(seed=st.integers(0, 2**32), level=st.sampled_from([0, 1]), is_given=st.booleans())
+
+
+@settings(max_examples=20, deadline=None)
+@TURNING
 def test_every_run_lies_within_the_bounds_and_can_be_predicted(seed: int, level: int, is_given: bool) -> None:
+    lies_within(seed, level, is_given)
+
+
+@pytest.mark.soak
+@settings(max_examples=500, deadline=None)
+@TURNING
+def test_many_runs_do(seed: int, level: int, is_given: bool) -> None:
+    lies_within(seed, level, is_given)
+
+
+def lies_within(seed: int, level: int, is_given: bool) -> None:
     random = Random(seed)
     p = compile_source(SourceFile("test.ais", turning_source(random)), level=level).program
     assert p.entry is not None

@@ -97,12 +97,17 @@ def test_a_value_that_cannot_be_shown_is_named() -> None:
 
 
 def test_failures_are_told() -> None:
-    program = api.compile_text('agent A { @entry flow main() -> str { ask("?") -> a return a } }')
+    program = api.compile_text('agent A { @entry flow main() -> str { ask("?", retries: 0) -> a return a } }')
     with pytest.raises(RunFailed) as failed:
         api.run(program, backend="simulated", latency="constant:1", faults="500:1")
     assert "failed" in words(failed.value.result._repr_html_())
+
+    @flow
+    def asked(row: str) -> str:
+        return ask(row, retries=0)
+
     with pytest.raises(BatchFailed):
-        label.using(**SIMULATED, faults="500:1").batch([["a"]])
+        asked.using(**SIMULATED, faults="500:1").batch(["a"])
 
 
 def test_the_cost_is_that_of_priced_answers(tmp_path: Path) -> None:
