@@ -147,7 +147,7 @@ def test_the_number_of_turns_may_be_given(apxm: Apxm) -> None:
     simulated = apxm("simulate", *told, "--json", "-q")
     assert json.loads(simulated.out)["samples_ms"]
     assert "open at once" not in "".join(lines)
-    assert "with 4,096 a run" in " ".join(apxm("analyze", "loops.ais", "--with", "topics=5000").out.split())
+    assert "with 4,096 a run" in " ".join(apxm("analyze", "loops.ais", "--with", "topics=5000", "--p", "4").out.split())
     refused = apxm("simulate", "loops.ais", "--with", "notes=2", "--with", "finally=3")
     assert (refused.status, refused.out) == (2, "")
     assert refused.err == "error: A.main has no list and no loop called 'finally'\nhint: did you mean final?\n"

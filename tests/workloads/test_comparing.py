@@ -20,7 +20,7 @@ WIDTH = 16
 LATENCY = "lognormal:300,0.4"
 
 
-@pytest.mark.parametrize("slowdown", ["none", "usl:0.05,0.0001"])
+@pytest.mark.parametrize("slowdown", ["none", pytest.param("usl:0.05,0.0001", marks=pytest.mark.soak)])
 def test_random_calls_are_predicted_at_twice_the_calibrated_width(slowdown: str) -> None:
     program = asks([f"Task {i}" for i in range(WIDTH)])
     flow = program.flows[0]
