@@ -552,3 +552,53 @@ PRINTED = [printed_in_the_head, printed_behind, printed_and_looked_at]
 @pytest.mark.parametrize("loop", PRINTED, ids=lambda loop: loop.__name__)
 def test_what_is_printed_to(loop: Callable[..., Any]) -> None:
     the_same(loop)
+
+
+# Items that hold each other.
+
+
+@dataclasses.dataclass
+class Chapter:
+    title: str
+    before: Any = None
+    words: int = 0
+    start: int = 0
+
+
+def linked_back(rows):
+    chapters, before = [], None
+    for row in rows:
+        before = Chapter(row, before)
+        chapters.append(before)
+    for chapter in each(chapters):
+        chapter.words = len(ask(f"Write {chapter.title}"))
+        if chapter.before:
+            chapter.start = chapter.before.start + chapter.before.words
+    return [chapter.start for chapter in chapters]
+
+
+def linked_to_one(rows):
+    whole = Chapter("whole")
+    parts = [Chapter(row, whole) for row in rows]
+    for part in each([*parts, whole]):
+        part.words += len(ask(f"Write {part.title}"))
+        if part.before:
+            part.before.words += part.words
+    return whole.words, [part.words for part in parts]
+
+
+def held_alone(rows):
+    chapters = [Chapter(row, Chapter("inner")) for row in rows]
+    for chapter in each(chapters):
+        chapter.words = len(ask(chapter.before.title)) + len(ask(chapter.title))
+    return [chapter.words for chapter in chapters]
+
+
+@pytest.mark.parametrize("loop", [linked_back, linked_to_one, held_alone], ids=lambda loop: loop.__name__)
+def test_items_that_hold_each_other(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+
+
+def test_items_that_hold_others_overlap() -> None:
+    alone, lanes = the_same(held_alone)
+    assert lanes.duration < alone.duration / 2

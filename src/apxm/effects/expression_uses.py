@@ -79,7 +79,7 @@ class ExpressionUses(Uses):
 
     def _attribute(self, node: ast.Attribute) -> None:
         """What is read of an object."""
-        self._use(f".{node.attr}", Kind.LOAD, node, through=self._through(node.value))
+        self._use(f".{node.attr}", Kind.LOAD, node, through=self._through(node.value, node.attr))
         if (read := self._role_of(node).read) is not None:
             self._touches(read.touches, node, lambda _: node.value)
             self.called |= read.waits
@@ -226,7 +226,12 @@ class ExpressionUses(Uses):
         if isinstance(inner, ast.Attribute):
             self._base(inner.value)
             self._use(
-                f".{inner.attr}", kind, node, deferrable=deferrable, through=self._through(inner.value), late=late
+                f".{inner.attr}",
+                kind,
+                node,
+                deferrable=deferrable,
+                through=self._through(inner.value, inner.attr),
+                late=late,
             )
             if (written := self._role_of(inner).written) is not None:
                 given = inner.value

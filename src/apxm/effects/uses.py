@@ -75,6 +75,8 @@ class Uses:
         """What is bound for certain at this point."""
         self.exposed: set[str] = set()
         """What is read where it is not bound for certain."""
+        self._reached: set[str] = set()
+        """The attributes of objects that its item holds."""
         self.shared: set[str] = set()
         """Names that each iteration binds, and that functions see which wait for nothing: iterations run one after the
         other. `uses_in` finds them."""
@@ -97,6 +99,13 @@ class Uses:
         kinds = {use.kind for use in self.found if use.name in self._items}
         looks = any(use.name in going_through and use.kind is Kind.LOAD for use in self.found)
         return Kind.CHANGE in kinds and looks
+
+    @property
+    def links_items(self) -> bool:
+        """Whether it changes an attribute that it uses of its item and of what that holds, which may be another one:
+        ``chapter.start = chapter.before.start + 1``."""
+        of_item = {use.name for use in self.found if use.through in self._items}
+        return not (of_item & self._reached).isdisjoint(self.changed)
 
     def is_mine(self, use: Use) -> bool:
         """Whether it is of an attribute of what belongs to this iteration."""
@@ -161,11 +170,14 @@ class Uses:
             for other in {*self.origins.aliases(name), *self._around.same.get(name, ())} - {name}:
                 self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True))
 
-    def _through(self, base: ast.expr) -> str | None:
+    def _through(self, base: ast.expr, attribute: str) -> str | None:
         """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in
         other items, too."""
         name = root(base)
-        return None if name in self._items and not isinstance(base, ast.Name) else name
+        if name not in self._items or isinstance(base, ast.Name):
+            return name
+        self._reached.add(f".{attribute}")
+        return None
 
     def _waiting(self, name: str, *, placed: bool = False) -> None:
         """What belongs to whom nobody knows waits for its turn to be changed; `placed` says that a run is asked."""

@@ -301,7 +301,8 @@ class PlainStatements(StraightLines):
         self._loops.pop()
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
-        one_by_one = bool(uses.shared or going_through & uses.changed) or uses.sees_others(going_through)
+        changes = bool(going_through & uses.changed) or uses.sees_others(going_through) or uses.links_items
+        one_by_one = bool(uses.shared) or changes
         in_sequence = bool(uses.exits) or one_by_one
         if one_by_one:
             items.args = items.args[:1]  # without its `lookahead`
