@@ -343,7 +343,7 @@ def test_what_an_item_holds_may_be_part_of_another_one() -> None:
             for node in nodes:
                 node.value = ask(node.parent.value)
         """
-    ) == ("unknown", "line 4: it changes `node`, of which others may have a part")
+    ) == ("carried", "it changes what it goes through")
 
 
 # --- what is independent ----------------------------------------------------------------------------------------------

@@ -1088,7 +1088,7 @@ LOOPS = [
     and found.__module__ == __name__
     and found.__code__.co_varnames[:1] == ("rows",)
 ]
-OVERLAPPING = {"sharedchild2", "nestedobj", "defread", "iadd", "wrapped", "redir", "statsend"}
+OVERLAPPING = {"nestedobj", "defread", "iadd", "wrapped", "redir", "statsend"}
 """Those of which each iteration is as good as one call."""
 
 
