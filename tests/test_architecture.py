@@ -67,7 +67,7 @@ BUDGETS = {
     "cli": 4077,
     "compiler": 949,
     "config": 1223,
-    "effects": 2500,
+    "effects": 2550,
     "explaining": 4050,
     "flows": 1350,
     "ir": 1977,

@@ -602,3 +602,74 @@ def test_items_that_hold_each_other(loop: Callable[..., Any]) -> None:
 def test_items_that_hold_others_overlap() -> None:
     alone, lanes = the_same(held_alone)
     assert lanes.duration < alone.duration / 2
+
+
+# What is made when an object is.
+
+NUMBERS = itertools.count()
+
+
+@dataclasses.dataclass
+class Numbered:
+    name: str
+    number: int = dataclasses.field(default_factory=lambda: next(NUMBERS))
+
+
+@dataclasses.dataclass
+class Noted:
+    name: str
+    notes: list = dataclasses.field(default_factory=lambda: [0] * len("ab"))
+
+
+class Counted(Exception):
+    count = 0
+
+    def __init__(self, name):
+        Counted.count += 1
+        super().__init__(f"{name} {Counted.count}")
+
+
+class Named(Exception):
+    pass
+
+
+def numbered_by_a_factory(rows):
+    globals()["NUMBERS"] = itertools.count()
+    made = []
+    for row in each(rows):
+        ask(row)
+        made.append(Numbered(row))
+    return [each.number for each in made]
+
+
+def counted_by_an_exception(rows):
+    Counted.count = 0
+    said = []
+    for row in each(rows):
+        try:
+            ask(row)
+            raise Counted(row)
+        except Counted as error:
+            said.append(str(error))
+    return said
+
+
+def made_of_nothing_else(rows):
+    made = []
+    for row in each(rows):
+        noted = Noted(ask(row))
+        try:
+            raise Named(ask(noted.name))
+        except Named as error:
+            made.append((noted, str(error)))
+    return [(each.notes, said) for each, said in made]
+
+
+@pytest.mark.parametrize("loop", [numbered_by_a_factory, counted_by_an_exception], ids=lambda loop: loop.__name__)
+def test_what_making_an_object_does(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+
+
+def test_objects_that_only_keep_hold_nobody_back() -> None:
+    alone, lanes = the_same(made_of_nothing_else)
+    assert lanes.duration < alone.duration / 2

@@ -5,14 +5,18 @@ Whatever is not known here may do anything, and waits for its turn.
 
 from __future__ import annotations
 
+import builtins
 import collections
+import dataclasses
 import functools
 import random
 import types
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, cast
 
 from apxm.effects.sdk_methods import asks, is_client, only_looks
+from apxm.effects.users import is_users_class
 
 
 class Known(Enum):
@@ -211,12 +215,36 @@ def _is_aside(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in _ASIDE
 
 
+@functools.lru_cache(maxsize=1024)
 def only_keeps(made: type[object]) -> bool:
     """Whether making an object of a class does nothing but keep what it is given."""
     if hasattr(made, "__post_init__") or "model_post_init" in vars(made):
         return False
     kept = any(hasattr(made, name) for name in ("__dataclass_fields__", "__struct_fields__", "model_fields", "_fields"))
-    return kept or issubclass(made, Enum | BaseException) or "__init__" not in _methods(made)
+    if kept:
+        return all(map(_only_makes, _factories(made)))
+    if issubclass(made, BaseException):  # each of which has an `__init__`
+        return not any("__init__" in vars(each) for each in made.__mro__ if each.__module__ != "builtins")
+    return issubclass(made, Enum) or "__init__" not in _methods(made)
+
+
+def _factories(made: Any) -> Iterator[object]:
+    """What makes the defaults of the fields of a dataclass, a `Struct` of msgspec or a model of pydantic."""
+    fields = (*getattr(made, "__dataclass_fields__", {}).values(), *getattr(made, "model_fields", {}).values())
+    yield from (field.default_factory for field in fields)
+    yield from (getattr(default, "factory", None) for default in getattr(made, "__struct_defaults__", ()))
+
+
+def _only_makes(factory: Any) -> bool:
+    """Whether what makes a default, if anything does, makes something new from nothing else: ``lambda: [0]``."""
+    if factory is None or factory is dataclasses.MISSING or known(factory) is Known.NOTHING:
+        return True
+    if isinstance(factory, type):
+        return factory in CONTAINERS or (is_users_class(factory) and only_keeps(factory))
+    if not isinstance(factory, types.FunctionType) or factory.__code__.co_freevars:
+        return False
+    names, inbuilt = factory.__globals__, vars(builtins)
+    return all(_only_makes(names.get(name, inbuilt.get(name, name))) for name in factory.__code__.co_names)
 
 
 def _methods(made: type[object]) -> set[str]:
