@@ -20,7 +20,7 @@ from apxm.lanes.lane import Lane
 from tests.lanes import test_lanes
 from tests.lanes.comparing import ran
 from tests.lanes.generating import Drawn
-from tests.rewriting import test_carried
+from tests.rewriting import test_carried, test_things
 from tests.rewriting.test_same import loaded
 
 Line = tuple[str, int]
@@ -105,6 +105,8 @@ FLOWS = [
     (test_lanes.remembering, (["a", "b", "a"],)),
     (test_lanes.drawn, ([{"q": 1}, {"q": 2}],)),
     (test_lanes.named, (["a", "b"],)),
+    (flow(test_things.indented), (["a", "b", "c"],)),
+    (flow(test_things.managed_alone), (["a", "b", "c"],)),
 ]
 
 

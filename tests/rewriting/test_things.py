@@ -673,3 +673,58 @@ def test_what_making_an_object_does(loop: Callable[..., Any]) -> None:
 def test_objects_that_only_keep_hold_nobody_back() -> None:
     alone, lanes = the_same(made_of_nothing_else)
     assert lanes.duration < alone.duration / 2
+
+
+# Context managers of the user's.
+
+
+class Section:
+    depth = 0
+
+    def __init__(self, title):
+        self.title = title
+        self.seen = []
+
+    def __enter__(self):
+        self.seen.append(self.title)
+        print("  " * Section.depth + self.title)
+        Section.depth += 1
+        return self
+
+    def __exit__(self, *raised):
+        Section.depth -= 1
+
+
+class Quiet:
+    def __enter__(self):
+        self.seen = []
+        return self
+
+    def __exit__(self, *raised):
+        self.seen.append(raised)
+
+
+def indented(rows):
+    for row in each(rows):
+        with Section(row):
+            answer = ask(row)
+            print("  " * Section.depth + answer)
+
+
+def managed_alone(rows):
+    said = []
+    for row in each(rows):
+        with Quiet() as quiet:
+            quiet.seen.append(ask(row))
+            said.append((ask(quiet.seen[-1]), len(quiet.seen)))
+    return said
+
+
+def test_what_context_managers_change() -> None:
+    the_same(indented)
+    assert any("Section" in why for why in waits(indented))
+
+
+def test_context_managers_of_an_iteration_hold_nobody_back() -> None:
+    alone, lanes = the_same(managed_alone)
+    assert lanes.duration < alone.duration / 2

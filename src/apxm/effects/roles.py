@@ -137,6 +137,14 @@ class RoleOf(Protocol):
         ...
 
 
+def touches_beside_own(role: Role) -> list[Touch]:
+    """What a method of the user's does to other things than the object that it is called on."""
+    if role.summary is None or role.guessed:
+        return []
+    own = role.summary.parameters[:1]
+    return [touch for touch in role.summary.touches if touch.name not in own and touch.through not in own]
+
+
 MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})
 """Functions that give a new container each time."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from apxm.effects.expression_uses import ExpressionUses
 from apxm.effects.libraries import ONLY_ADDS
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, without_items
-from apxm.effects.roles import Kind, is_text_or_number
+from apxm.effects.roles import Kind, is_text_or_number, touches_beside_own
 from apxm.effects.scopes import bound_names
 
 
@@ -99,11 +99,16 @@ class StatementUses(ExpressionUses):
                         self._evaluate(child)
 
     def _managed(self, manager: ast.expr, method: str) -> None:
-        """A method of a context manager that has a name is called; one that is made there is nobody else's."""
-        if isinstance(manager, ast.Call):
+        """A method of a context manager is called. One that is made there is nobody else's: what counts is what the
+        method does beside that."""
+        func = ast.copy_location(ast.Attribute(manager, method, ast.Load()), manager)
+        call = ast.copy_location(ast.Call(func, [], []), manager)
+        if not isinstance(manager, ast.Call):
+            self._call(call)
             return
-        call = ast.Call(ast.copy_location(ast.Attribute(manager, method, ast.Load()), manager), [], [])
-        self._call(ast.copy_location(call, manager))
+        role = self._role_of(func)
+        self._touches(touches_beside_own(role), call, lambda _: None)
+        self.called |= role.summary is not None and not role.guessed and role.summary.waits
 
     def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
         """Of several ways one is taken."""

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import FunctionType
 from typing import Protocol
 
 from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
 from apxm.effects.patterns import EVIDENT, is_standard_stream, root
-from apxm.effects.roles import Kind, Role, Summary
+from apxm.effects.roles import Kind, Role, Touch, touches_beside_own
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
 from apxm.explaining import shape
@@ -259,7 +259,13 @@ class Effects:
 
     def manage(self, call: ast.Call) -> Iterator[Step]:
         manager = plain(call.args[0])
-        if not isinstance(manager, ast.Call) and not self.whose.is_own(manager):
+        if isinstance(manager, ast.Call):
+            for method in ("__enter__", "__exit__"):
+                role = self._reader.scope.role_of(ast.Attribute(manager, method, ast.Load()))
+                if touches := touches_beside_own(role):
+                    why = f"`{method}` of `{_shown(manager.func)}` may {_said(touches)}"
+                    yield self._wait(call, why, None, None)
+        elif not self.whose.is_own(manager):
             yield self._wait(call, f"what `with {ast.unparse(manager)}` does is not known", manager, None)
 
     def _wait(self, node: ast.AST, why: str, about: ast.expr | None, seen: bool | None) -> Wait:
@@ -313,7 +319,7 @@ class Effects:
                 yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)
             if isinstance(callee, ast.Subscript) and role.summary.touches:
                 # Which of them it is is known when it runs, and so are the lines of its own that wait.
-                why = f"`{_shown(callee.value)}` holds functions, of which some {_said(role.summary)}"
+                why = f"`{_shown(callee.value)}` holds functions, of which some {_said(role.summary.touches)}"
                 yield self._wait(call, why, None, None)
             return
         if self._is_followed(callee) or self._is_harmless(callee):
@@ -394,8 +400,8 @@ def _shown(callee: ast.expr) -> str:
     return text if len(text) <= 60 else f"…{text[-60:]}"
 
 
-def _said(summary: Summary) -> str:
+def _said(touches: Iterable[Touch]) -> str:
     """What a function does to names of the module, and to what it is given."""
-    changed = sorted({touch.name.lstrip(":") for touch in summary.touches if touch.kind is not Kind.LOAD})
-    read = sorted({touch.name.lstrip(":") for touch in summary.touches})
+    changed = sorted({touch.name.lstrip(":") for touch in touches if touch.kind is not Kind.LOAD})
+    read = sorted({touch.name.lstrip(":") for touch in touches})
     return f"change `{'`, `'.join(changed)}`" if changed else f"read `{'`, `'.join(read)}`"

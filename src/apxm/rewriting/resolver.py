@@ -146,6 +146,8 @@ class Resolver:
             case ast.Name():
                 owner = self.found(expression)
                 return None if owner is MISSING else owner if isinstance(owner, type) else type(owner)
+            case ast.Call(func=func) if isinstance(made := self.found(func), type) and is_users_class(made):
+                return made
             case _:
                 return None
 
