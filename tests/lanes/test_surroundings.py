@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bdb
 import contextlib
+import gc
 import io
 import logging
 import subprocess
@@ -16,19 +17,21 @@ from collections.abc import Generator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from apxm.errors import OperationError
 from apxm.explaining.explanation import Given
 from apxm.explaining.files import explained_flow
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
 from apxm.flows.twins import TWINS
+from apxm.lanes.run import LaneRun
 from tests.lanes.comparing import ran
 
 SECOND = 1_000_000_000
@@ -371,3 +374,25 @@ def test_output_that_is_caught_in_a_flow_is_the_flow_s() -> None:
         return caught.getvalue()
 
     assert main.using(**SIMULATED)(["a", "b"]) == "a True\nb True\n"
+
+
+def test_nothing_of_a_run_whose_calls_failed_outlives_it() -> None:
+    def runs() -> int:
+        gc.collect()
+        return sum(isinstance(found, LaneRun) for found in gc.get_objects())
+
+    @flow
+    def caught(rows: list[str]) -> list[str]:
+        kinds: list[str] = []
+        for row in each(rows):
+            try:
+                ask(row, schema=int, retries=0)  # text, and a repair that is text again
+            except OperationError as error:
+                kinds.append(error.kind)
+        return kinds
+
+    before = runs()
+    for _ in range(10):
+        seen, _ = ran(lambda: caught.lanes(["a", "b"]), lambda: SECOND)
+        assert len(cast("list[str]", seen.value)) == 2
+    assert runs() <= before

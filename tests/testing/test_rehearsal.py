@@ -160,3 +160,28 @@ def test_nothing_of_a_run_outlives_it() -> None:
         rehearse(program, topic="bees")
         execute_virtually(program, ScriptedBackend(), ScriptedBackend(name="nowhere"), arguments=["bees", 1])
     assert runs() <= before
+
+
+FAILING = """agent A {
+    @entry flow main(d: json) -> str {
+        ask("number", schema: int) -> n
+        print(f"{n}", d.missing)
+        try { ask("caught", schema: int) -> m } catch e { print(e.kind) }
+        return ask(d.other)
+    }
+}"""
+
+
+def test_nothing_of_a_run_that_failed_does_either() -> None:
+    def runs() -> int:
+        gc.collect()
+        return sum(isinstance(found, Run) for found in gc.get_objects())
+
+    program = apxm.compile_text(FAILING)
+    kept: list[object] = []
+    before = runs()
+    for _ in range(10):
+        trace = execute_virtually(program, ScriptedBackend(), arguments=[{}])
+        assert len(trace.failures) >= 2
+        kept += trace.failures  # and nobody who has them has the run
+    assert runs() <= before

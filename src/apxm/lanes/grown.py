@@ -139,6 +139,7 @@ class AnsweredOperations(State):
             super().broke(frame, node, error)
             return
         self.failed += self.asked[node].flow is None
+        error.__traceback__ = None  # as in `FailureToken`
         self.asked[node].error = error
         self.ready.append((frame, node))
 

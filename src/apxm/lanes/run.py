@@ -238,6 +238,7 @@ class LaneRun(Run):
         """One of Python's own operations is over."""
         asked = self._state.asked.pop(node)
         asked.over = True
+        asked.call = None  # what the lane raises has frames that lead here, and the collector looks at no calls
         del asked.lane.pending[node]
         if asked.awaited:
             self.hub.ready.append((asked.lane, None))

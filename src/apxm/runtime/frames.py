@@ -47,6 +47,11 @@ class FailureToken(Failed):
     error: OperationError
     is_value: bool = False
 
+    def __post_init__(self) -> None:
+        # The frames of a traceback lead to all that called them, and so to calls, which the collector does not look at:
+        # whoever has the run's failures would keep the run for good.
+        self.error.__traceback__ = None
+
 
 class Begun(NamedTuple):
     """How a frame begins."""
