@@ -728,3 +728,69 @@ def test_what_context_managers_change() -> None:
 def test_context_managers_of_an_iteration_hold_nobody_back() -> None:
     alone, lanes = the_same(managed_alone)
     assert lanes.duration < alone.duration / 2
+
+
+# Setters.
+
+SET = []
+
+
+class Kept:
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, new):
+        SET.append(new)
+        self._value = (new, len(SET))
+
+
+class Plain:
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, new):
+        self._value = new
+
+
+def set_on_what_is_new(rows):
+    SET.clear()
+    said = []
+    for row in each(rows):
+        kept = Kept()
+        kept.value = ask(row)
+        said.append(ask(f"{row} {kept.value[1]}"))
+    return said, SET
+
+
+def set_on_what_is_shared(rows):
+    SET.clear()
+    kept, said = Kept(), []
+    for row in each(rows):
+        kept.value = ask(row)
+        said.append(kept.value[1])
+    return said, SET
+
+
+def set_aside(rows):
+    said = []
+    for row in each(rows):
+        plain = Plain()
+        plain.value = ask(row)
+        plain.value += "!"
+        said.append(ask(plain.value))
+    return said
+
+
+@pytest.mark.parametrize("loop", [set_on_what_is_new, set_on_what_is_shared], ids=lambda loop: loop.__name__)
+def test_what_setters_do(loop: Callable[..., Any]) -> None:
+    the_same(loop)
+    assert waits(loop)
+
+
+def test_setters_of_what_is_new_hold_nobody_back() -> None:
+    alone, lanes = the_same(set_aside)
+    assert lanes.duration < alone.duration / 2

@@ -137,12 +137,12 @@ class RoleOf(Protocol):
         ...
 
 
-def touches_beside_own(role: Role) -> list[Touch]:
+def touches_beside_own(summary: Summary | None) -> list[Touch]:
     """What a method of the user's does to other things than the object that it is called on."""
-    if role.summary is None or role.guessed:
+    if summary is None:
         return []
-    own = role.summary.parameters[:1]
-    return [touch for touch in role.summary.touches if touch.name not in own and touch.through not in own]
+    own = summary.parameters[:1]
+    return [touch for touch in summary.touches if touch.name not in own and touch.through not in own]
 
 
 MAKERS = frozenset({"copy", "deepcopy", "findall", "loads", "parse_qs", "rsplit", "sorted", "split", "splitlines"})

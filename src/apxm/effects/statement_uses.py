@@ -107,8 +107,9 @@ class StatementUses(ExpressionUses):
             self._call(call)
             return
         role = self._role_of(func)
-        self._touches(touches_beside_own(role), call, lambda _: None)
-        self.called |= role.summary is not None and not role.guessed and role.summary.waits
+        if role.summary is not None and not role.guessed:
+            self._touches(touches_beside_own(role.summary), call, lambda _: None)
+            self.called |= role.summary.waits
 
     def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
         """Of several ways one is taken."""

@@ -182,7 +182,12 @@ class Effects:
                 yield from self._of_place(call, place, Does.SETS, None)
             case "adding", [place, *_]:
                 yield from self._of_place(call, place, Does.CHANGES, None)
-            case "set_attribute" | "set_item", [place, _, _, thing, *_]:
+            case "set_attribute", [place, _, _, thing, ast.Constant(value=name)]:
+                written = self._reader.scope.role_of(ast.Attribute(plain(thing), str(name), ast.Load())).written
+                if touches := touches_beside_own(written):
+                    yield self._wait(call, f"what sets `.{name}` may {_said(touches)}", None, None)
+                yield from self._of_place(call, place, Does.CHANGES, thing)
+            case "set_item", [place, _, _, thing, *_]:
                 yield from self._of_place(call, place, Does.CHANGES, thing)
             case "add_to_item", [place, container, *_]:
                 yield from self._of_place(call, place, Does.CHANGES, container)
@@ -262,7 +267,7 @@ class Effects:
         if isinstance(manager, ast.Call):
             for method in ("__enter__", "__exit__"):
                 role = self._reader.scope.role_of(ast.Attribute(manager, method, ast.Load()))
-                if touches := touches_beside_own(role):
+                if touches := [] if role.guessed else touches_beside_own(role.summary):
                     why = f"`{method}` of `{_shown(manager.func)}` may {_said(touches)}"
                     yield self._wait(call, why, None, None)
         elif not self.whose.is_own(manager):
