@@ -215,7 +215,7 @@ def test_checker_levels_and_artifacts_agree_with_the_interpreter(
 
 
 @pytest.mark.soak
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(programs())
 def test_they_agree_on_many(case: tuple[ais.Program, dict[str, ais.Value]]) -> None:
     agrees(*case)
