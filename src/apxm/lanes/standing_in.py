@@ -16,6 +16,8 @@ from logging import LogRecord
 from selectors import DefaultSelector
 from typing import Any, TextIO
 
+from greenlet import getcurrent
+
 from apxm.forks import ProcessLock, tell_of_forks
 from apxm.lanes.lane import LANE
 
@@ -140,7 +142,9 @@ _STAND_INS = _StandIns()
 
 def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:
     def asleep(seconds: Any) -> None:
-        (SLEEP if LANE.get() is None else sleep)(seconds)
+        lane = LANE.get()
+        # A thread may have been given the lane's context.
+        (SLEEP if lane is None or getcurrent() is not lane.greenlet else sleep)(seconds)
 
     return asleep
 
