@@ -355,7 +355,7 @@ def test_an_edited_flow_goes_on_only_as_changed(tmp_path: Path) -> None:
     moved = loaded(path, above="# a comment\n\n").resume(first.run_id, range(3))
     assert (moved.value, moved.trace.reused, moved.trace.executed) == (first.value, 3, 3)
     another = loaded(path, above="MORE = 1\n\n")
-    with pytest.raises(JournalError, match="the file of the flow was edited since its run began") as refused:
+    with pytest.raises(JournalError, match=f"was edited since run {first.run_id} began") as refused:
         another.resume(first.run_id, range(3))
     assert refused.value.where == str(path)
     changed = another.using(as_changed=True).resume(first.run_id, range(4))

@@ -145,3 +145,19 @@ def test_one_that_is_ended_while_it_waits_ends() -> None:
     worker = IDLE.pop()
     worker.throw(GreenletExit)
     assert worker.dead
+
+
+def test_a_run_that_an_iteration_interrupted_leaves_no_dead_ones_behind() -> None:
+    @apxm.flow
+    def interrupted() -> None:
+        for k in apxm.each(range(4)):
+            apxm.ask(f"{k}")
+            if k == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.using(**SIMULATED).run()
+    assert not any(worker.dead for worker in IDLE)
+    found: list[object] = []
+    workers(found).using(**SIMULATED).run(6)
+    assert len(found) == 6

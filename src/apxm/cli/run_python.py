@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from time import perf_counter
 from types import FrameType
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import JournalError, UsageError
 from apxm.files import OutputFile
 from apxm.journaling import JournaledRun
+from apxm.lanes.edits import GOES_ON, EditedError, has_moved
 from apxm.lanes.lane import LANE
 from apxm.reports.summary import count
 from apxm.rewriting.promises import HERE, found_again
@@ -75,7 +76,7 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
     recorder = earlier.recorder
     with ExitStack() as stack:
         directory = _go_where_it_began(earlier)
-        noted = msgspec.convert(earlier.noted.get("script"), dict[str, object])
+        noted = msgspec.convert(earlier.noted.get("script"), dict[str, Any])
         each = msgspec.convert(noted.get("each", []), tuple[str, ...])
         heads = msgspec.convert(noted.get("heads", []), list[list[str]])
         each = (
@@ -84,15 +85,15 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
         script = Script(
             earlier.path, cast("tuple[str, ...]", earlier.inputs), each, cast("str | None", noted.get("named"))
         )
-        meaning = cast("str | None", noted.get("meaning"))
-        if as_changed or (script.digest != noted.get("digest") and script.meaning == meaning):
-            recorder.as_changed()  # where comments alone have changed, lines have moved
-        elif script.digest != noted.get("digest"):
+        try:
+            if as_changed or has_moved(noted, script.noted):
+                recorder.as_changed()
+        except EditedError:
             raise JournalError(
                 f"the script was edited since run {recorder.run_id} began",
                 where=printable(earlier.path),
-                hint="--as-changed goes on with it as it is now, and keeps every answer to a request that is the same",
-            )
+                hint=f"--as-changed {GOES_ON}",
+            ) from None
         metrics = stack.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
         terminal = Terminal(shown, metrics, _nothing)
         configured = resolve(told.selection)

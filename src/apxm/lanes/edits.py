@@ -7,11 +7,16 @@ import linecache
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
-import msgspec
-
-from apxm.errors import JournalError
 from apxm.operations.types import Value
+
+GOES_ON = "goes on with it as it is now, and keeps every answer to a request that is the same"
+"""What the option does that says that an edit is meant."""
+
+
+class EditedError(Exception):
+    """The code means something else than it did."""
 
 
 def meaning_of(tree: ast.Module) -> str:
@@ -34,19 +39,11 @@ def noted(file: str) -> Mapping[str, Value]:
         return {"digest": digest, "meaning": digest}
 
 
-def has_moved(before: Value, file: str) -> bool:
-    """Whether a file is another one than that of which `before` is noted, and means the same: lines have moved.
-
-    Raises `JournalError` where it means something else.
-    """
-    now = noted(file)
-    known = msgspec.convert(before or {}, dict[str, str])
-    if not known or not now or known == now:
+def has_moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a file is another one than it was, and means the same: lines have moved. Both have its ``digest`` and its
+    ``meaning``; where one of them has none, nobody knows. Raises `EditedError` where it means something else."""
+    if not before or not now or before["digest"] == now["digest"]:
         return False
-    if known["meaning"] == now["meaning"]:
-        return True
-    raise JournalError(
-        "the file of the flow was edited since its run began",
-        where=file,
-        hint="as_changed=True goes on with it as it is now, and keeps every answer to a request that is the same",
-    )
+    if before.get("meaning") != now["meaning"]:
+        raise EditedError
+    return True

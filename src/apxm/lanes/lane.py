@@ -113,6 +113,7 @@ class Lane:
     def run(self) -> bool:
         """All that its greenlet does for it. Gives whether that may run another lane."""
         self.main(self)
+        self.over = True  # however it ended: from here on the greenlet is another lane's
         return not self.cancelled
 
     @property

@@ -12,6 +12,7 @@ from time import perf_counter, time
 from typing import Any, cast
 from weakref import WeakSet
 
+import msgspec
 from greenlet import getcurrent
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watc
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import is_run_id, new_run_id
-from apxm.lanes.edits import has_moved, noted
+from apxm.lanes.edits import GOES_ON, EditedError, has_moved, noted
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.lanes.shown import shown
@@ -65,8 +66,6 @@ class LaneSession(Session):
         if self.told.journaling.journal is None and self.may_ask_anybody and not cast(LaneRun, self.run).simulates:
             journaling = dataclasses.replace(self.told.journaling, journal=True)
             self.told = dataclasses.replace(self.told, journaling=journaling)
-        if not self.noted and self.told.journaling.journal is not False:
-            self.noted = {"source": dict(noted(self.grown.program.names.file))}
         super().open_journal(warn)
 
     @property
@@ -150,8 +149,16 @@ async def run_flow(
             recorder, run_id = stack.enter_context(closing(found.recorder)), found.recorder.run_id
             if found.flow.name != name:
                 raise JournalError(f"run {run_id} is one of the flow {found.flow.name}, not of {name}")
-            if said.get("as_changed") or has_moved(found.noted.get("source"), file):
-                recorder.as_changed()
+            before = msgspec.convert(found.noted.get("source", {}), dict[str, Any])
+            try:
+                if said.get("as_changed") or has_moved(before, noted(file)):
+                    recorder.as_changed()
+            except EditedError:
+                raise JournalError(
+                    f"the file of the flow was edited since run {run_id} began",
+                    where=file,
+                    hint=f"as_changed=True {GOES_ON}",
+                ) from None
             told = found.told.but(said)
         told = watched(told, run_id)
         opening = opened(said.get("backends"), told.selection, by_name(said.get("tools")), Problems())
@@ -159,6 +166,7 @@ async def run_flow(
         session = LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, pool, tools=toolbox, run_id=run_id, recorder=recorder,
             begun=begun, grown=grown, main=main,
+            noted={} if told.journaling.journal is False else {"source": dict(noted(file))},
         )  # fmt: skip
         await session.link()
         if recorder is None:

@@ -220,10 +220,12 @@ class Touching:
 
     def set_attribute(self, place: str, change: Function | None, value: Any, thing: Any, name: str) -> None:
         """``thing.name = value``, or ``thing.name += value`` where there is a `change`."""
-        setter = getattr(getattr(cast(type, thing.__class__), name, None), "fset", None)
-        if setter is not None:  # a function of the user's as any other one
+        made = cast(type, thing.__class__)
+        found = getattr(made, name, None)
+        if isinstance(found, property) and found.fset is not None and is_users_class(made):
+            # A function of the user's as any other one.
             self.touch(thing)
-            self.call(setter)(thing, value if change is None else change(getattr(thing, name), value))
+            self.call(found.fset)(thing, value if change is None else change(getattr(thing, name), value))
             return
         if change is None:
             self._changing(place, thing, partial(setattr, thing, name, value))
