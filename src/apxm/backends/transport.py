@@ -123,10 +123,10 @@ def forget_transports() -> None:
 
 
 def let_go() -> None:
-    """Waits until the client's threads have given back the objects of the calls that have just ended, which takes them
-    a millisecond, or as long as a loaded machine leaves them none: an interpreter before 3.14 that is finalized meanwhile
-    aborts. A thread that has nothing left to do sleeps, and Linux says so; elsewhere a wait that is mostly long enough
-    has to do."""
+    """Waits until the client's threads have given back the objects of the calls that have just ended. It takes them a
+    millisecond, or as long as a loaded machine leaves them none, and an interpreter before 3.14 that is finalized
+    meanwhile aborts. A thread that has nothing left to do sleeps, and Linux says so; elsewhere a wait that is mostly
+    long enough has to do."""
     for _ in range(_MOST_LOOKS):
         time.sleep(_LET_GO_S)  # whoever waits for the interpreter has it now, or can run at least
         try:
