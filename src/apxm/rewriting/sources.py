@@ -23,13 +23,16 @@ def behind(found: Any) -> Any:
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
     """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
-    or an event loop runs it."""
+    an event loop runs it, or it nests deeper than it can be gone through."""
     code = function.__code__
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
     text = _text(code.co_filename, function.__globals__)
-    tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
-    return None if tree is None else _definition(tree, code)
+    try:
+        tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
+        return None if tree is None else _definition(tree, code)
+    except RecursionError:
+        return None
 
 
 def _text(file: str, module: dict[str, Any]) -> str:

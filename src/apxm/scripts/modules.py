@@ -38,7 +38,8 @@ def run_module(text: str, file: str, names: Names) -> None:
     overlap its promised loops are loops over `each`, and that is all. Raises what it raises."""
     lines = HERE.promises.lines(file, text)
     if not lines:
-        exec(compile(text, file, "exec", dont_inherit=True), names)
+        module = _prepared(ast.parse(text, file)) if _is_prepared(text) else text
+        exec(compile(module, file, "exec", dont_inherit=True), names)
         return
     tree = promised(ast.parse(text, file), lines)
     heads = {loop.line: loop.last for loop in reversed(loops_in(tree)) if loop.line in lines}
@@ -47,7 +48,15 @@ def run_module(text: str, file: str, names: Names) -> None:
     if HERE.overlap:
         _Module(tree, file, lines, names).run()
     else:
-        exec(compile(tree, file, "exec", dont_inherit=True), names)
+        exec(compile(_prepared(tree), file, "exec", dont_inherit=True), names)
+
+
+def _is_prepared(text: str) -> bool:
+    return HERE.prepared is not None and each.__name__ in text
+
+
+def _prepared(tree: ast.Module) -> ast.Module:
+    return tree if HERE.prepared is None else HERE.prepared(tree)
 
 
 class _Promised(each[Any]):
@@ -109,7 +118,7 @@ class _Module:
         first = statements[0]
         if first is not self._tree.body[0]:  # a text at the beginning would become what documents the module
             statements = [ast.copy_location(ast.Pass(), first), *statements]
-        whole = ast.fix_missing_locations(ast.Module([*statements], []))
+        whole = _prepared(ast.fix_missing_locations(ast.Module([*statements], [])))
         exec(compile(whole, self._file, "exec", self._flags, dont_inherit=True), self._names)
 
     def _overlap(self, statement: ast.stmt, loops: Sequence[Loop]) -> None:
@@ -178,7 +187,7 @@ class _Loader(SourceFileLoader):
 
 
 class Finder(MetaPathFinder):
-    """Finds the modules with promised loops; all others are found as ever."""
+    """Finds the modules with promised loops, and those that are prepared; all others are found as ever."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -187,7 +196,7 @@ class Finder(MetaPathFinder):
         if spec is None or type(spec.loader) is not SourceFileLoader or not is_users(spec.origin or "<frozen"):
             return spec
         text = spec.loader.get_source(fullname)
-        if text is not None and HERE.promises.lines(spec.loader.path, text):
+        if text is not None and (HERE.promises.lines(spec.loader.path, text) or _is_prepared(text)):
             spec.loader = _Loader(fullname, spec.loader.path)
         return spec
 
