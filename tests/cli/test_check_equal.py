@@ -410,3 +410,8 @@ def test_a_flow_that_is_refused_is_refused_with_its_own_place(apxm: Apxm) -> Non
 def test_where_a_script_is_may_be_told_to_a_model() -> None:
     found = compared("import os\nfrom apxm import ask\nprint(ask(os.getcwd()))\nraise ValueError(os.getcwd())\n")
     assert (found.equal, found.ending) == (True, f"ValueError: {os.path.realpath(os.getcwd())}")
+
+
+def test_what_python_reads_and_no_tree_holds_is_compared() -> None:
+    found = compared(f"from apxm import ask, each\nx = {'+'.join(['1'] * 2500)}\nprint(x, ask('a'))\n")
+    assert (found.equal, found.calls, found.ending) == (True, 1, "exit status 0")

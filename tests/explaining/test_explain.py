@@ -592,6 +592,20 @@ def test_a_comment_promises_as_it_does_where_the_script_runs() -> None:
     assert (loop.promised, loop.verdict, loop.each) == (True, "independent", None)
 
 
+def test_a_comment_promises_a_loop_of_the_module() -> None:
+    first, second = loops(
+        """
+        for row in "abc":  # apxm: each
+            answer = ask(row)
+            print(answer)
+        if __name__ == "__main__":
+            print([ask(row) for row in "abc"])  # apxm: each
+        """
+    )
+    assert (first.promised, first.verdict, first.each) == (True, "independent", None)
+    assert (second.promised, second.verdict) == (True, "independent")
+
+
 def test_names_of_a_module_may_be_any() -> None:
     (function,) = explained(
         """

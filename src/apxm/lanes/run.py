@@ -94,8 +94,8 @@ class LaneRun(Run):
         """The flow's own lane, once it has begun."""
         self._told: set[str] = set()
         """The places of which it was told that they block."""
-        self._unordered: set[str] = set()
-        """The places of which it was told that they go through a set."""
+        self._warned: set[str] = set()
+        """What was said of loops over `each`."""
         self.simulates = False
         """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._is_passed_by = False
@@ -183,13 +183,23 @@ class LaneRun(Run):
 
     def goes_through(self, items: object, place: str) -> None:
         """Warns where an `each` goes through what has another order in the process that would go on with this run."""
-        if self._recorder is None or place in self._unordered or not has_order_of_process(items):
-            return
-        self._unordered.add(place)
-        self._warn(
-            f"{place} goes through a set, whose order is another one in each process: going on, the run takes another "
-            "way; each(sorted(…)) has one order"
+        if self._recorder is not None and has_order_of_process(items):
+            self._warn_once(
+                f"{place} goes through a set, whose order is another one in each process: going on, the run takes "
+                "another way; each(sorted(…)) has one order"
+            )
+
+    def goes_plainly(self, place: str) -> None:
+        """Warns of an `each` in code that lanes cannot run."""
+        self._warn_once(
+            f"{place} goes through its items one after the other: lanes run functions under `def` whose source is in a "
+            "file, or in a cell of a notebook"
         )
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
 
     def passed_by(self, where: str) -> None:
         """A thread that is no lane of this run, though of its program, calls a model at `where`. Raises `UsageError`

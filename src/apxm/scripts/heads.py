@@ -26,7 +26,8 @@ def tell_heads(iterated: Callable[[Iterable[Any]], Iterator[Any]]) -> Callable[[
         """`called` are the functions in its head that may be `each`, the outermost one first."""
         return iterated(items) if any(map(_is_each, called[1:])) and not _is_each(called[0]) else items
 
-    vars(builtins).update({_LOOP: loop, _INSIDE: lambda called: _Inside if _is_each(called) else called})
+    setattr(builtins, _LOOP, loop)
+    setattr(builtins, _INSIDE, _inside)
     return _told
 
 
@@ -35,6 +36,10 @@ class _Inside(each[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.items)
+
+
+def _inside(called: object) -> object:
+    return _Inside if _is_each(called) else called
 
 
 def _is_each(called: object) -> bool:

@@ -13,6 +13,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
@@ -38,8 +39,7 @@ def run_module(text: str, file: str, names: Names) -> None:
     overlap its promised loops are loops over `each`, and that is all. Raises what it raises."""
     lines = HERE.promises.lines(file, text)
     if not lines:
-        module = _prepared(ast.parse(text, file)) if _is_prepared(text) else text
-        exec(compile(module, file, "exec", dont_inherit=True), names)
+        exec(_code(text, file), names)
         return
     tree = promised(ast.parse(text, file), lines)
     heads = {loop.line: loop.last for loop in reversed(loops_in(tree)) if loop.line in lines}
@@ -49,6 +49,13 @@ def run_module(text: str, file: str, names: Names) -> None:
         _Module(tree, file, lines, names).run()
     else:
         exec(compile(_prepared(tree), file, "exec", dont_inherit=True), names)
+
+
+def _code(text: str, file: str) -> types.CodeType:
+    if _is_prepared(text):
+        with suppress(RecursionError):  # Python reads texts that nest deeper than it reads trees
+            return compile(_prepared(ast.parse(text, file)), file, "exec", dont_inherit=True)
+    return compile(text, file, "exec", dont_inherit=True)
 
 
 def _is_prepared(text: str) -> bool:
