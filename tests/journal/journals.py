@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answered, Header, Row, header_of
+from apxm.journal.rows import Answered, Header, Row, TimedRow, header_of
+from apxm.journal.segment import Item, Segment
 from tests.plans import ask, give, plan, program
 
 RUN_ID = "20260131-235959-k3vd"
@@ -70,11 +71,12 @@ class Watched:
         self._told.set()
 
 
-def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID) -> Path:
-    """A whole run, from its begin to its close."""
+def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID, at: float = STARTED) -> Path:
+    """A whole run, from its begin to its close; the log that it is in."""
 
     async def run() -> Path:
-        with closing(Journal.create(folder, header(run_id), sync="normal", clock=lambda: STARTED)) as journal:
+        head = replace(header(run_id), started=at)
+        with closing(Journal.create(folder, head, sync="normal", clock=lambda: at)) as journal:
             watched = Watched(journal)
             watched.append(*rows)
             await watched.all_told()
@@ -90,6 +92,19 @@ def names(folder: Path) -> set[str]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, which: Callable[[list[Row]], bool]) -> None:
+    """From now on a commit of `which` rows fails as on a full disk. Those of headers, and without rows, do not."""
+    append = Segment.append
+
+    def full(self: Segment, items: Sequence[Item], *, durable: bool) -> None:
+        rows = [item.row.row for item in items if isinstance(item.row, TimedRow)]
+        if rows and which(rows):
+            raise OSError(28, "No space left on device")
+        append(self, items, durable=durable)
+
+    monkeypatch.setattr(Segment, "append", full)
 
 
 def unexpected(error: JournalError | None) -> None:

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apxm.errors import JournalDamagedError, JournalError, JournalVersionError
+from apxm.journal.catalog import read
 from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, encode
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.rows import Printed, TimedRow
 from apxm.journal.runs import list_runs
 from tests.journal.journals import HEADER, RUN_ID, Watched, contents, names, result, write
@@ -56,7 +56,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def right_or_refused(folder: Path) -> None:
     before = contents(folder)
     try:
-        history = read(folder / f"{RUN_ID}.journal")
+        history = read(folder, RUN_ID)
     except JournalError:
         pass
     else:
@@ -149,7 +149,7 @@ def test_random_bytes_are_no_journal(data: bytes) -> None:
 def test_what_a_killed_process_leaves_is_all_there(left: Path, tmp_path: Path) -> None:
     for name in names(left):
         shutil.copy(left / name, tmp_path)
-    assert [record.row for record in read(tmp_path / f"{RUN_ID}.journal").records] == ROWS
+    assert [record.row for record in read(tmp_path, RUN_ID).records] == ROWS
     journal, history = Journal.reopen(tmp_path, RUN_ID)
     journal.close()
     assert len(history.records) == len(ROWS)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from apxm.errors import InternalError, JournalBusyError, JournalError, UsageError
-from apxm.journal import writer
+from apxm.journal import store
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.rows import Ended, Printed, Resumed, TimedRow
 from apxm.journal.store import Store, Sync
 from tests.journal.journals import HEADER, RUN_ID, STARTED, Watched, header, names, result, unexpected, write
@@ -119,8 +119,8 @@ def test_all_that_waits_is_committed_at_once_and_told_with_one_call(
 def test_a_commit_close_behind_another_waits_for_more_rows_until_one_is_urgent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_GATHER_S", threading.TIMEOUT_MAX)
-    monkeypatch.setattr(writer, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(store, "_GATHER_S", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(store, "perf_counter", lambda: 0.0)
     batches: list[int] = []
     actual = Store.write
 
@@ -171,7 +171,7 @@ def test_closing_writes_what_is_queued_and_leaves_one_file_and_a_free_lock(tmp_p
 
     asyncio.run(run())
     assert names(tmp_path) == {f"{RUN_ID}.journal", f"{RUN_ID}.lock"}
-    history = read(tmp_path / f"{RUN_ID}.journal")
+    history = read(tmp_path, RUN_ID)
     assert len(history.results) == 100
     assert history.ended == Ended("succeeded")
     assert {record.time for record in history.records} == {STARTED + 1}
@@ -251,7 +251,7 @@ def test_a_run_is_taken_over_with_all_that_it_had(tmp_path: Path) -> None:
             await watched.all_told()
 
     asyncio.run(run())
-    assert [type(record.row).__name__ for record in read(tmp_path / f"{RUN_ID}.journal").records] == [
+    assert [type(record.row).__name__ for record in read(tmp_path, RUN_ID).records] == [
         "Answered",
         "Printed",
         "Resumed",
@@ -326,7 +326,7 @@ def test_after_a_failed_commit_nothing_is_written_and_nothing_hangs(
             await failing.check("database or disk is full")
 
     asyncio.run(run())
-    rows = [record.row for record in read(tmp_path / f"{RUN_ID}.journal").records]
+    rows = [record.row for record in read(tmp_path, RUN_ID).records]
     assert rows == [result(number) for number in range(len(rows))]
     assert len(rows) < 2000
 
@@ -351,7 +351,7 @@ def test_a_row_that_cannot_be_stored_is_a_failure(tmp_path: Path) -> None:
             await failing.check("half of a surrogate pair")
 
     asyncio.run(run())
-    assert read(tmp_path / f"{RUN_ID}.journal").records == []
+    assert read(tmp_path, RUN_ID).records == []
 
 
 def test_the_failure_is_told_before_the_callbacks_of_what_was_lost(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from apxm.errors import JournalError
 from apxm.journal import folder as folders
+from apxm.journal.catalog import read
 from apxm.journal.folder import file_system
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from tests.journal.journals import HEADER, RUN_ID, contents, names, result, write
 
 MOUNTS = b"""\

@@ -12,8 +12,8 @@ from random import Random
 import pytest
 
 from apxm.errors import JournalBusyError
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.runs import list_runs, prune
 from tests.journal.journals import RUN_ID, names, result
 from tests.journal.owner import WAITING
@@ -73,7 +73,7 @@ def test_on_a_full_disk_the_run_is_told_once_and_goes_on_without_a_journal(tmp_p
     assert "disk" in failure
     committed = shown.index(failure)
     assert [line for line in shown if line != failure] == [str(number) for number in range(1000)]
-    rows = [record.row for record in read(tmp_path / f"{RUN_ID}.journal").records]
+    rows = [record.row for record in read(tmp_path, RUN_ID).records]
     assert rows == [result(number) for number in range(len(rows))]
     assert committed <= len(rows) < 1000
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from apxm.errors import JournalError
+from apxm.journal.catalog import read
 from apxm.journal.format import APPLICATION_ID, SCHEMA, decode_header, encode
-from apxm.journal.reading import read
 from apxm.journal.rows import (
     Answered,
     Ended,
