@@ -62,16 +62,16 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2017,  # the files of the package itself
+    "apxm": 2050,  # the files of the package itself
     "backends": 5491,
     "cli": 4100,
     "compiler": 949,
-    "config": 1223,
+    "config": 1250,
     "effects": 2550,
     "explaining": 4050,
     "flows": 1350,
     "ir": 1977,
-    "journal": 1416,
+    "journal": 2900,
     "lanes": 2700,
     "language": 5128,
     "operations": 2229,
@@ -79,7 +79,7 @@ BUDGETS = {
     "program": 2003,
     "reports": 1531,
     "rewriting": 2410,
-    "runtime": 6650,
+    "runtime": 6700,
     "scripts": 1400,
     "sdks": 731,
     "simulator": 2652,

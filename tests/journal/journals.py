@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from apxm.errors import JournalError
 from apxm.journal.journal import Journal
 from apxm.journal.rows import Answered, Header, Row, TimedRow, header_of
 from apxm.journal.segment import Item, Segment
+from apxm.journal.store import store_of
 from tests.plans import ask, give, plan, program
 
 RUN_ID = "20260131-235959-k3vd"
@@ -84,6 +86,29 @@ def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID, at: float = S
             return journal.path
 
     return asyncio.run(run())
+
+
+def together(folder: Path, runs: Mapping[str, Sequence[Row]], *, one_by_one: bool = False) -> None:
+    """Runs that go on at the same time. Each commit has a row of each, or, where they are appended `one_by_one`, one of
+    one of them."""
+
+    async def run() -> None:
+        with ExitStack() as stack:
+            watched = {
+                run_id: Watched(stack.enter_context(closing(Journal.create(folder, header(run_id), sync="normal"))))
+                for run_id in runs
+            }
+            for rows in zip_longest(*runs.values()):
+                for run_id, row in zip(runs, rows, strict=True):
+                    if row is not None:
+                        watched[run_id].append(row)
+                    if one_by_one:
+                        await watched[run_id].all_told()
+                for each in watched.values():
+                    await each.all_told()
+
+    asyncio.run(run())
+    store_of(folder).rest()
 
 
 def names(folder: Path) -> set[str]:

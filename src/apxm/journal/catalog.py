@@ -319,7 +319,7 @@ class _Programs:
                     self._found |= search(each)
         if digest not in self._found:
             raise _damaged(
-                self._run_id, self._where, f"its program is missing, which has the SHA-256 {printable(digest)}"
+                self._run_id, self._where, f"its program is missing, of SHA-256 {printable(digest)}"
             )
         return self._found[digest]
 
@@ -344,9 +344,9 @@ def _with_program(record: TimedRow, programs: _Programs) -> TimedRow:
 
 def _refuse_lost_end(run_id: str, run: Run, last: int) -> None:
     """A place that is damaged may have had rows behind all those that are left. An index would say so, and so would
-    the run, had it ended."""
+    whoever let go of the run."""
     each, piece = next(found for found in reversed(run.pieces) if found[1].last == last)
-    if piece.status is None and piece is each.tail.pieces.get(run_id):
+    if not piece.released and piece is each.tail.pieces.get(run_id):
         for gap in each.tail.gaps:
             if gap.start >= piece.end:
                 raise _damaged(run_id, each.path, "its last rows may have been where the log is damaged")

@@ -54,7 +54,7 @@ class Piece(Message, array_like=True):
     first: int
     """The number of its first row here."""
     last: int
-    """That of its last one; one less than `first` where there is none."""
+    """That of its last one, as far as anything here says; one less than `first` where there is none."""
     checksum: int
     """Of its last row, here or before."""
     size: int = 0
@@ -62,11 +62,13 @@ class Piece(Message, array_like=True):
     """How many have a result here, or since the program was edited here."""
     edited: bool = False
     open: bool = True
-    """Whether who wrote this had not let go of the run."""
+    """Whether who wrote this has the run, if it is there still."""
     written: float = 0.0
     """When its last row was appended, in unix time."""
     status: str | None = None
     """How the run ended; None where nothing behind it says so."""
+    released: bool = False
+    """Whether who wrote this let go of the run behind it."""
     rows: bool = False
     """Whether there is any row, and not only a claim."""
     heading: Heading | None = None
@@ -98,12 +100,15 @@ def note(
 ) -> Piece:
     """The piece that an entry belongs to, which then has it."""
     piece = pieces.get(run_id)
+    last = number - 1 if kind == CLAIM else number
     if piece is None:
-        before = number if kind in (ROW, CLAIM) else number + 1
-        piece = pieces[run_id] = Piece(run_id, begin, end, before, before - 1, checksum)
-    piece.end, piece.open = end, kind != RELEASE
+        first = last if kind == ROW else last + 1
+        piece = pieces[run_id] = Piece(run_id, begin, end, first, last, checksum)
+    piece.end, piece.released = end, kind == RELEASE
+    piece.open = not piece.released
+    piece.last, piece.checksum = max(last, piece.last), checksum
     if kind == ROW:
-        piece.last, piece.checksum, piece.rows = number, checksum, True
+        piece.rows = True
         piece.size += size
     return piece
 

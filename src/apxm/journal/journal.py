@@ -56,8 +56,10 @@ class Journal:
     ) -> Journal:
         """The journal of a new run. Raises `JournalError`, and then leaves nothing of it in the folder."""
         run_id = checked_id(header.run_id)
-        if not is_new(run_id) and is_known(folder, run_id):
-            raise JournalError("there is a run of this id already", where=printable(str(folder)))
+        if not is_new(run_id):
+            check_folder(folder)
+            if is_known(folder, run_id):
+                raise JournalError("there is a run of this id already", where=printable(str(folder)))
         item = _item(run_id, End(-1, 0), header)
         owner = Owner(run_id, sync, _end(item))
         store = store_of(folder)
@@ -77,6 +79,7 @@ class Journal:
         """
         checked_id(run_id)
         check_folder(folder)
+        store_of(folder).flush()  # it may be a run of this process
         find(folder, run_id)  # who is refused leaves nothing in the folder
         # Of all who would take a run over, one at a time looks whether another one has.
         lock = FileLock(folder / LOCK)
@@ -140,6 +143,10 @@ class Journal:
         """Why it lacks something that was appended to it, once it is closed. `on_failure` may come too late to say so:
         of what the loop has no turn for any more, nothing is told."""
         return self._owner.failure if self._closed else None
+
+    def flush(self) -> None:
+        """Waits until all that was appended is written."""
+        self._store.flush()
 
     def close(self) -> None:
         """Waits until all that was appended is written, and lets go of the run."""

@@ -43,6 +43,7 @@ def prunable(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_byt
     """The runs that were last written to more than `keep_days` ago and, the oldest first, as many more as have to go
     before the rest fits into `keep_bytes`. Never one that is running, nor what is no file of ours. Raises
     `JournalError`."""
+    store_of(folder).rest()
     return _prunable(logs_in(folder), per_run.runs_in(folder), now, keep_days, keep_bytes)
 
 
@@ -50,7 +51,7 @@ def prune(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes:
     """Removes what is `prunable`, and tells what it removed. Raises `JournalError`."""
     store_of(folder).rest()
     logs = logs_in(folder)
-    if not _prunable(logs, per_run.runs_in(folder), now, keep_days, keep_bytes) and not _leftovers(logs):
+    if not _prunable(logs, per_run.runs_in(folder), now, keep_days, keep_bytes) and not _leftovers(folder, logs):
         return []
     # Nobody takes a run over meanwhile.
     lock = FileLock(folder / LOCK)
@@ -173,9 +174,10 @@ def _kept(data: bytes, salt: int, left: set[str]) -> Iterator[list[log.Entry] | 
     yield entries
 
 
-def _leftovers(logs: Iterable[Log]) -> bool:
-    """Whether there is a log without any run."""
-    return any(each.error is None and not each.is_held and not any(p.rows for p in each.pieces) for each in logs)
+def _leftovers(folder: Path, logs: Iterable[Log]) -> bool:
+    """Whether there is a log without any run, or one in whose place there is another."""
+    empty = any(each.error is None and not each.is_held and not any(p.rows for p in each.pieces) for each in logs)
+    return empty or bool(replaced_in(folder))
 
 
 def _unlink(path: Path) -> None:

@@ -44,6 +44,8 @@ class Segment:
         self._descriptor = descriptor
         self._index: int | None = index_descriptor
         """None where it cannot be written: then it ends earlier than the log."""
+        self.is_sound = True
+        """Whether more may be appended, also after something could not be."""
         self._salt = salt
         self._size = self._indexed = end
         self._session = end
@@ -192,19 +194,28 @@ class Segment:
             raise
 
     def _write(self, data: bytes, durable: bool) -> None:
+        sound = self.is_sound
+        self.is_sound = False
         try:
             left = memoryview(data)
             while left:
                 left = left[os.write(self._descriptor, left) :]
-            if durable:
-                _synced(self._descriptor)
         except BaseException:
-            with suppress(OSError):  # else it is what no process appends to
-                os.ftruncate(self._descriptor, self._size)
+            os.ftruncate(self._descriptor, self._size)
+            self.is_sound = sound
             raise
+        if durable:
+            try:
+                _synced(self._descriptor)
+            except BaseException:
+                # What the system has of it now, and what it will have, nobody knows.
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, self._size)
+                raise
         # The system goes on writing to a file that was deleted, which nobody can ever open again.
         if not self.is_there:
             raise TakenAwayError(printable(str(self.path)))
+        self.is_sound = sound
 
     def _write_chunk(self) -> None:
         if self._index is None:

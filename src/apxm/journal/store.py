@@ -240,9 +240,10 @@ class Store:
 
     def _lose(self, owners: Iterable[Owner], error: Exception) -> list[Owner]:
         """What could not be written is lost: who is to be told."""
-        with self._lock:
-            segment, self._segment = self._segment, None
-        if segment is not None:
+        segment = self._segment
+        if segment is not None and not segment.is_sound:
+            with self._lock:
+                self._segment = None
             # Kept until it is said elsewhere that the other runs go on.
             self._behind.append(segment)
         lost = [*owners, *self._written()] if isinstance(error, TakenAwayError) else [*owners]
