@@ -188,6 +188,8 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
 def test_a_commit_waits_for_the_disk_as_chosen(
     tmp_path: Path, sync: Sync, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for thread in writers():  # of other tests
+        thread.join(timeout=60)
     synced: list[int] = []
     monkeypatch.setattr(segment, "_synced", synced.append)
 

@@ -318,9 +318,7 @@ class _Programs:
                 if digest not in self._found and each.error is None:
                     self._found |= search(each)
         if digest not in self._found:
-            raise _damaged(
-                self._run_id, self._where, f"its program is missing, of SHA-256 {printable(digest)}"
-            )
+            raise _damaged(self._run_id, self._where, f"its program is missing, of SHA-256 {printable(digest)}")
         return self._found[digest]
 
 

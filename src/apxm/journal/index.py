@@ -1,9 +1,9 @@
 """What each run has in a log, so that nobody need read the log to list the runs or to find one.
 
 Beside a log lies its index: chunks, each about the part of the log behind the one before. A chunk is written for each
-256 KiB of the log, and when its writer lets go of it. Nothing depends on an index: where it ends, or is damaged, the log
-itself is scanned. It holds the programs a second time, since of what many runs share, damage to one place must not cost
-them all.
+256 KiB of the log, and when its writer lets go of it. Nothing depends on an index: where it ends, or is damaged, the
+log itself is scanned. It holds the programs a second time, since of what many runs share, damage to one place must not
+cost them all.
 """
 
 from __future__ import annotations

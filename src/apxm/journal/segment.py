@@ -97,6 +97,12 @@ class Segment:
         if end - self._indexed >= _INDEXED_EACH:
             self._write_chunk()
 
+    def sync(self) -> None:
+        """Waits until all that was written outlives a power cut."""
+        sound, self.is_sound = self.is_sound, False
+        _synced(self._descriptor)
+        self.is_sound = sound
+
     def close(self) -> None:
         """Lets go of the log."""
         if self._size > self._indexed:
@@ -214,7 +220,7 @@ class Segment:
                 raise
         # The system goes on writing to a file that was deleted, which nobody can ever open again.
         if not self.is_there:
-            raise TakenAwayError(printable(str(self.path)))
+            raise JournalError("its files were taken away", where=printable(str(self.path)))
         self.is_sound = sound
 
     def _write_chunk(self) -> None:
@@ -227,13 +233,6 @@ class Segment:
             os.close(self._index)
             self._index = None
         self._indexed, self._pieces, self._new_programs = self._size, {}, {}
-
-
-class TakenAwayError(JournalError):
-    """A log was deleted or moved while it was written."""
-
-    def __init__(self, where: str) -> None:
-        super().__init__("its files were taken away", where=where)
 
 
 def sync_folder(folder: Path) -> None:

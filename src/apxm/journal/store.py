@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import perf_counter
@@ -24,7 +25,7 @@ from apxm.forks import ProcessLock, tell_of_forks
 from apxm.journal.folder import check_folder
 from apxm.journal.format import End, reason_of
 from apxm.journal.log import CLAIM, RELEASE, Entry
-from apxm.journal.segment import Item, Segment, TakenAwayError
+from apxm.journal.segment import Item, Segment
 from apxm.source import printable
 
 Sync = Literal["full", "normal"]
@@ -37,6 +38,8 @@ _GATHER_S = 0.002
 unless somebody knows that there will be none."""
 _LAZY_S = 0.005
 """How long what is of no use alone waits, among many runs, for something that it can be committed with."""
+_SYNCED_S = 0.05
+"""How long what nobody waits for may be written, and not on the disk yet."""
 _FEW = 4
 """Runs that may go on at once for one of them to know that, and that are not many."""
 _IDLE_S = 1.0
@@ -99,7 +102,9 @@ class Store:
         self._urgent = threading.Event()
         """Whether the thread need not wait for more rows."""
         self._committed = 0.0
-        """The instant of the last commit, by `perf_counter`."""
+        """The instant of the last commit of more than headers, by `perf_counter`."""
+        self._unsynced = inf
+        """The instant at which something was written that is not on the disk yet, and is to be."""
         self._behind: list[Segment] = []
         """Logs that runs go on in, until it is written elsewhere that they do."""
         self._kept: list[Item] = []
@@ -161,7 +166,8 @@ class Store:
             if batch is None:
                 return
             self._handle(batch)
-            self._committed = perf_counter()
+            if any(queued.waits for queued in batch):
+                self._committed = perf_counter()
 
     def _next_batch(self) -> list[Queued] | None:
         """All that waits; None where nobody needs the thread any more."""
@@ -169,13 +175,15 @@ class Store:
         batch: list[Queued] = []
         while True:
             try:
-                first = queue.get(timeout=_LAZY_S if batch else None if self._open else _IDLE_S)
+                first = queue.get(timeout=_LAZY_S if batch else self._patience)
                 batch.append(first)
                 if first.waits or len(self._open) <= _FEW:
                     break
             except Empty:
                 if batch:
                     return batch
+                if self._sync():
+                    continue
                 with self._lock:
                     if not self._open and queue.empty():
                         if self._segment is not None:
@@ -219,9 +227,11 @@ class Store:
         with self._lock:
             for owner in leaving:
                 self._open.pop(owner.run_id, None)
-        if not self._open:
-            self._kept.clear()  # they say no more than a log that nobody has
-            self._close(self._behind)
+            if not self._open:
+                if self._kept:  # what could not be written is said by a log that nobody has
+                    self._kept.clear()
+                    self._close_segment()
+                self._close(self._behind)
         _tell(batch, failed)
 
     def _commit(self, wanted: list[Queued], released: list[Item]) -> None:
@@ -231,12 +241,37 @@ class Store:
             before, self._segment = self._segment, Segment.take(self.folder)
             if before is not None:
                 self._behind.append(before)
+                if self._unsynced < inf:  # else what comes now may outlive what was before it
+                    before.sync()
         if self._behind:
             # First, that nobody takes these for runs of a process that is gone.
             items = [*map(_claim, self._written()), *items]
-        durable = any(queued.owner.sync == "full" and queued.waits for queued in wanted)
+        full = [queued for queued in wanted if queued.owner.sync == "full"]
+        durable = any(queued.committed for queued in full) or perf_counter() - self._unsynced > _SYNCED_S
         self._segment.append([*items, *released], durable=durable)
+        if durable:
+            self._unsynced = inf
+        elif full:
+            self._unsynced = min(self._unsynced, perf_counter())
         self._close(self._behind)
+
+    @property
+    def _patience(self) -> float | None:
+        """How long to wait for rows before there is something else to do."""
+        if self._unsynced < inf:
+            return _SYNCED_S
+        return None if self._open else _IDLE_S
+
+    def _sync(self) -> bool:
+        """Waits until what is written is on the disk; False where it is, or is not to be."""
+        if self._unsynced == inf:
+            return False
+        self._unsynced = inf
+        segment = self._segment
+        with suppress(OSError):  # nobody waits for it; who comes next is told
+            if segment is not None:
+                segment.sync()
+        return True
 
     def _lose(self, owners: Iterable[Owner], error: Exception) -> list[Owner]:
         """What could not be written is lost: who is to be told."""
@@ -246,7 +281,7 @@ class Store:
                 self._segment = None
             # Kept until it is said elsewhere that the other runs go on.
             self._behind.append(segment)
-        lost = [*owners, *self._written()] if isinstance(error, TakenAwayError) else [*owners]
+        lost = [*owners] if segment is None or segment.is_sound else [*owners, *self._written()]
         return _fail(lost, error, self.folder if segment is None else segment.path)
 
     def _written(self) -> list[Owner]:
@@ -256,6 +291,7 @@ class Store:
 
     def _close_segment(self) -> None:
         """With the lock held."""
+        self._sync()
         segment, self._segment = self._segment, None
         if segment is not None:
             self._close([segment])
@@ -336,7 +372,7 @@ def store_of(folder: Path) -> Store:
     with _lock:
         store = _stores.get(key)
         if store is None:
-            store = _stores[key] = Store(folder.absolute())
+            store = _stores[key] = Store(Path(key))
         return store
 
 
