@@ -63,6 +63,8 @@ class Around(NamedTuple):
     """Those of them that stand for nothing but what was made where they are bound."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
+    constructed: Mapping[str, ast.expr] = MappingProxyType({})
+    """The calls whose values names stand for that are bound nowhere else."""
     made: Sequence[Made] = ()
     """All functions that it makes."""
     leaked: Captured = Captured()
@@ -89,6 +91,20 @@ def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[st
             case _:
                 pass
     return frozenset(made | used), frozenset(made - others)
+
+
+def constructed_in(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
+    stored: list[str] = []
+    found: dict[str, ast.expr] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as value):
+                found[name] = value
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                stored.append(name)
+            case _:
+                pass
+    return {name: value for name, value in found.items() if stored.count(name) == 1}
 
 
 def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:

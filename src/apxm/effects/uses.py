@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from apxm.effects.closures import Around, Captured
 from apxm.effects.origins import Origins
 from apxm.effects.patterns import root
-from apxm.effects.roles import Kind, RoleOf
+from apxm.effects.roles import Kind, RoleOf, Special
 from apxm.effects.scopes import bound_names
 
 
@@ -68,6 +68,8 @@ class Uses:
         """Each call of anything that may come after one of a model."""
         self.draws: bool = False
         """Whether random numbers are drawn."""
+        self.specials: list[Special] = []
+        """The special methods that a function calls."""
         self.given: list[ast.expr] = []
         """What is returned."""
         self._loops = 0

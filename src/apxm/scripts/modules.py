@@ -23,10 +23,11 @@ from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
 from apxm.effects.users import is_users
 from apxm.flows.each import each
+from apxm.effects.methods import BEHIND
 from apxm.flows.twins import TWINS
 from apxm.lanes.lane import LANE
 from apxm.rewriting.nodes import PREFIX, at, load
-from apxm.rewriting.promises import BEHIND, EACH, HERE, Loop, loops_in, promised
+from apxm.rewriting.promises import EACH, HERE, Loop, loops_in, promised
 
 _LANES = f"{PREFIX}lanes"
 _LEFT = f"{PREFIX}left"
