@@ -158,7 +158,7 @@ def gone_through(rows):
         a = ask(f"{row} {len(LOG)}")
         for part in thing:
             out.append(part + a)
-        first, = thing
+        (first,) = thing
         out.append([*thing, list(thing), first, [x for x in thing], sorted(thing)])
     return out, LOG[:]
 
@@ -489,6 +489,8 @@ LOOPS = [
     and found.__module__ == __name__
     and found.__code__.co_varnames[:1] == ("rows",)
 ]
+
+
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
 @pytest.mark.parametrize("seed", range(3))
 def test_no_one_sees_a_difference(loop: Any, seed: int) -> None:

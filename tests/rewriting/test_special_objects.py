@@ -15,6 +15,7 @@ from apxm.flows.each import each
 from apxm.flows.flow import flow
 from tests.lanes.comparing import compared
 
+
 class Lazy(dict):
     def __missing__(self, key):
         self[key] = ask(key)

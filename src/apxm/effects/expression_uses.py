@@ -205,9 +205,7 @@ class ExpressionUses(Uses):
         return any(
             (isinstance(part, ast.Call) and self._role_of(part.func).may_wait)
             or any(
-                self._role_of.may_wait(function)
-                for each in self._implied_by(part)
-                for function in self._methods(each)
+                self._role_of.may_wait(function) for each in self._implied_by(part) for function in self._methods(each)
             )
             for part in ast.walk(node)
         )

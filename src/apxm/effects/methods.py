@@ -6,7 +6,7 @@ import types
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from apxm.effects.specials import SPECIAL
 from apxm.effects.users import is_users, is_users_class
@@ -18,7 +18,6 @@ BEHIND = "__apxm_behind__"
 def behind(found: Any) -> Any:
     """The user's own function, where another one stands in for it."""
     return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
-
 
 
 @contextmanager
@@ -82,11 +81,16 @@ class Classes:
         return found
 
 
+def function_in(found: object) -> object:
+    """The function of a class method; anything else as it is."""
+    return getattr(cast(object, found), "__func__", None) if isinstance(found, classmethod) else found
+
+
 def specials_of(made: type) -> Iterator[tuple[str, types.FunctionType]]:
     """The special methods of a class that the user wrote."""
     for name in SPECIAL & vars(made).keys():
         found = vars(made)[name]
-        function = behind(found.__func__ if isinstance(found, classmethod) else found)
+        function = behind(function_in(found))
         if isinstance(function, types.FunctionType) and is_users(function.__code__.co_filename):
             yield name, function
 

@@ -14,15 +14,20 @@ _TESTED = ("__bool__", "__len__")
 _GONE_THROUGH = ("__iter__", "__next__", "__getitem__", "__len__", "__length_hint__", "__reversed__")
 _ALIKE = ("__eq__", "__hash__")
 _GOT = ("__getitem__", "__missing__", "__class_getitem__")
-READ = ("__getattr__", "__getattribute__")
-SET = ("__setattr__", "__set__")
+_READ = ("__getattr__", "__getattribute__")
+_SET = ("__setattr__", "__set__")
 _DELETED = ("__delattr__", "__delete__")
-_OPERATORS = {
+_OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv", ast.FloorDiv: "floordiv", ast.Mod: "mod",
     ast.Pow: "pow", ast.LShift: "lshift", ast.RShift: "rshift", ast.BitOr: "or", ast.BitAnd: "and",
     ast.BitXor: "xor", ast.MatMult: "matmul",
 }  # fmt: skip
-_UNARY = {ast.USub: ("__neg__",), ast.UAdd: ("__pos__",), ast.Invert: ("__invert__",), ast.Not: _TESTED}
+_UNARY: dict[type[ast.unaryop], tuple[str, ...]] = {
+    ast.USub: ("__neg__",),
+    ast.UAdd: ("__pos__",),
+    ast.Invert: ("__invert__",),
+    ast.Not: _TESTED,
+}
 _COMPARED: dict[type[ast.cmpop], tuple[tuple[str, ...], tuple[str, ...]]] = {
     ast.Eq: (("__eq__",), ("__eq__",)),
     ast.NotEq: (("__ne__", "__eq__"), ("__ne__", "__eq__")),
@@ -44,14 +49,14 @@ _COMPUTED = (
 )  # fmt: skip
 """Those that a function may call which computes with what it is given."""
 SPECIAL = frozenset(
-    (*_COMPUTED, *READ, *SET, *_DELETED, "__setitem__", "__delitem__", "__get__", "__init_subclass__", "__set_name__")
+    (*_COMPUTED, *_READ, *_SET, *_DELETED, "__setitem__", "__delitem__", "__get__", "__init_subclass__", "__set_name__")
 )
 """Those that are looked into where nobody calls them by their names. Of others, `__init__`, `__enter__` and `__exit__`
 are seen where they are called, and when `__del__` is called nobody knows."""
 _BY_NAME: dict[str, tuple[str, ...]] = {
     "callable": (), "id": (), "isinstance": (), "issubclass": (), "type": (),
     "bool": _TESTED, "format": _SHOWN, "hash": ("__hash__",), "len": ("__len__",), "repr": ("__repr__",),
-    "print": _SHOWN, "str": _SHOWN, "hasattr": READ, "getattr": READ, "setattr": SET, "delattr": _DELETED,
+    "print": _SHOWN, "str": _SHOWN, "hasattr": _READ, "getattr": _READ, "setattr": _SET, "delattr": _DELETED,
 }  # fmt: skip
 """Those that functions of Python's own call on what they are given."""
 
@@ -69,11 +74,10 @@ def implied(node: ast.AST) -> Iterator[Implied]:
     """The special methods that a node itself calls, where its parts are there."""
     match node:
         case ast.Subscript(value=value, slice=key, ctx=context):
-            names = {ast.Load: _GOT, ast.Store: ("__setitem__",)}.get(type(context), ("__delitem__",))
-            yield Implied(value, names)
+            yield Implied(value, _of(context, _GOT, ("__setitem__",), ("__delitem__",)))
             yield Implied(key, (*_ALIKE, "__index__"), deep=True)
         case ast.Attribute(value=value, ctx=context):
-            yield Implied(value, {ast.Load: READ, ast.Store: SET}.get(type(context), _DELETED))
+            yield Implied(value, _of(context, _READ, _SET, _DELETED))
         case ast.BinOp(left=left, op=op, right=right):
             name = _OPERATORS[type(op)]
             yield Implied(left, (f"__{name}__", *(_SHOWN if name == "mod" else ())), deep=True)
@@ -110,7 +114,7 @@ def implied(node: ast.AST) -> Iterator[Implied]:
             if any(isinstance(each, ast.Tuple | ast.List) for each in targets):
                 yield Implied(value, _GONE_THROUGH)
         case ast.Match(subject=subject):
-            yield Implied(subject, (*_COMPUTED, *READ), deep=True)
+            yield Implied(subject, (*_COMPUTED, *_READ), deep=True)
         case ast.Call():
             yield from _of_call(node)
         case ast.ClassDef(bases=bases, body=body):
@@ -119,6 +123,11 @@ def implied(node: ast.AST) -> Iterator[Implied]:
             yield from (Implied(value, ("__set_name__",)) for value in values)
         case _:
             pass
+
+
+def _of(context: ast.expr_context, *names: tuple[str, ...]) -> tuple[str, ...]:
+    load, store, delete = names
+    return load if isinstance(context, ast.Load) else store if isinstance(context, ast.Store) else delete
 
 
 def _of_call(call: ast.Call) -> Iterator[Implied]:

@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any, cast
 
 from apxm.effects.libraries import Known
-from apxm.effects.methods import unwrapped
+from apxm.effects.methods import behind, function_in, unwrapped
 from apxm.effects.roles import Role, Summary
 from apxm.effects.scopes import own_nodes
 from apxm.effects.specials import Implied
@@ -130,7 +130,13 @@ class Scope:
 
     def special_methods(self, of: Implied) -> Sequence[types.FunctionType]:
         """The special methods of the user's that may be called there."""
-        return self._roles.special_methods(of)
+        found = self._roles.special_methods(of)
+        made = self.class_of(of.operand)
+        if made is None:
+            return found
+        classes = [*made.__mro__, *made.__subclasses__()]
+        methods = [behind(function_in(each)) for one in classes for each in vars(one).values()]
+        return [each for each in found if each in methods]
 
     def summary_of(self, function: types.FunctionType) -> Summary | None:
         return self._roles.summary_of(function)

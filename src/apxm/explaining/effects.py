@@ -237,6 +237,13 @@ class Effects:
                 )
         return found
 
+    def property_read(self, node: ast.Attribute) -> Iterator[Step]:
+        """What a property of the user's changes where it is read."""
+        read = self._reader.scope.role_of(plain(node)).read if isinstance(node.ctx, ast.Load) else None
+        touches = [] if read is None else [touch for touch in read.touches if touch.kind is not Kind.LOAD]
+        if touches:
+            yield self._wait(node, f"what gives `.{node.attr}` may {_said(touches)}", None, None)
+
     # --- objects
 
     def touch(self, call: ast.Call) -> Iterator[Step]:

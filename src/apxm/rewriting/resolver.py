@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import cast
 
 from apxm.effects.libraries import CONTAINERS, TEXT_METHODS, Known, is_frozen, known, only_keeps
-from apxm.effects.methods import Classes, behind, unwrapped
+from apxm.effects.methods import Classes, behind, function_in, unwrapped
 from apxm.effects.patterns import root
 from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
@@ -135,9 +135,7 @@ class Resolver:
         names = [name for name in of.names if name in specials]
         if not names or is_text_or_number(of.operand, self):
             return []
-        made = self._type_of(of.operand)
-        if made is None and isinstance(of.operand, ast.Call) and (of_call := self.found(of.operand.func)) in CONTAINERS:
-            made = cast(type, of_call)
+        made = self._type_of(of.operand) or self._container(of.operand)
         if made is not None and not is_users_class(made):
             if made in _PLAIN or not of.deep:
                 return []
@@ -145,12 +143,23 @@ class Resolver:
         found: list[object] = []
         for name in names:
             found += specials[name] if made is None else self._classes.of(made, name)
-        functions = (each.__func__ if isinstance(each, classmethod) else each for each in found)
-        return [
-            function
-            for each in functions
-            if isinstance(function := behind(each), types.FunctionType) and self._ours(function) is None
-        ]
+        functions = dict.fromkeys(behind(function_in(each)) for each in found)
+        return [each for each in functions if isinstance(each, types.FunctionType) and self._ours(each) is None]
+
+    def _container(self, value: ast.expr) -> type | None:
+        """The class of Python's own of which something is evidently a container."""
+        match value:
+            case ast.List() | ast.ListComp():
+                return list
+            case ast.Dict() | ast.DictComp():
+                return dict
+            case ast.Set() | ast.SetComp():
+                return set
+            case ast.Call(func=func):
+                made = self.found(func)
+                return made if isinstance(made, type) and made in CONTAINERS else None
+            case _:
+                return None
 
     def methods(self, callee: ast.Attribute) -> list[object]:
         """What a method that is called may be, by the classes that are known."""

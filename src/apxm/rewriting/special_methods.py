@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from greenlet import getcurrent
 
-from apxm.effects.methods import BEHIND, behind, specials_of
+from apxm.effects.methods import BEHIND, behind, function_in, specials_of
 from apxm.effects.roles import Kind, Summary
 from apxm.effects.users import is_users
 from apxm.lanes.lane import LANE
@@ -49,16 +49,13 @@ class SpecialMethods:
         self._seen.clear()
 
     def _stand_in(self, made: type, name: str) -> None:
-        found = vars(made)[name]
+        found: Any = vars(made)[name]
         match found:
             case classmethod():
-                inner = self._of(found.__func__)
+                inner = self._of(function_in(vars(made)[name]))
                 other = None if inner is None else classmethod(inner)
             case property():
-                functions = found.fget, found.fset, found.fdel
-                others = [function and self._of(function) for function in functions]
-                given = [other or function for other, function in zip(others, functions, strict=True)]
-                other = type(found)(*given, found.__doc__) if any(others) and type(found) is property else None
+                other = self._property(found)
             case functools.cached_property():
                 inner = self._of(found.func)
                 other = None if inner is None else _kept_property(found, inner)
@@ -66,6 +63,12 @@ class SpecialMethods:
                 other = self._of(found)
         if other is not None:
             stand_in(made, name, other)
+
+    def _property(self, found: property) -> property | None:
+        read, write, delete = (each and self._of(each) for each in (found.fget, found.fset, found.fdel))
+        if type(found) is not property or not (read or write or delete):
+            return None
+        return property(read or found.fget, write or found.fset, delete or found.fdel, found.__doc__)
 
     def _of(self, function: object) -> Function | None:
         """What stands in for a function; None where it does nothing that anybody would see."""
@@ -76,7 +79,8 @@ class SpecialMethods:
         summary = self._summary_of(behind(function))
         if summary is None or not summary.does_something:
             return None
-        only_reads = not summary.waits and not summary.draws and all(touch.kind is Kind.LOAD for touch in summary.touches)
+        changes = any(touch.kind is not Kind.LOAD for touch in summary.touches)
+        only_reads = not (changes or summary.waits or summary.draws)
         places = tuple({touch.name for touch in summary.touches if touch.name.startswith((".", ":"))})
         twin_of = self._twin
 

@@ -18,12 +18,12 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
 
 from apxm.effects.closures import Around
+from apxm.effects.methods import BEHIND
 from apxm.effects.roles import Unknowing
 from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
 from apxm.effects.users import is_users
 from apxm.flows.each import each
-from apxm.effects.methods import BEHIND
 from apxm.flows.twins import TWINS
 from apxm.lanes.lane import LANE
 from apxm.rewriting.nodes import PREFIX, at, load
