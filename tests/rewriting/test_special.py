@@ -496,3 +496,9 @@ LOOPS = [
 def test_no_one_sees_a_difference(loop: Any, seed: int) -> None:
     made = flow(loop)
     compared(lambda: (made, (["xxxx", "y", "zz", "xxxx"],)), seed)
+
+
+def test_classes_have_their_own_methods_when_no_flow_runs() -> None:
+    before = dict(vars(Logged)), dict(vars(Has))
+    flow(got).using(backend="simulated", latency="constant:0").run(["a", "b"])
+    assert (dict(vars(Logged)), dict(vars(Has))) == before

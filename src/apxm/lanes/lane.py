@@ -224,6 +224,11 @@ class Lane:
         return found[::-1]
 
     @property
+    def runs_here(self) -> bool:
+        """Whether this code is its own: a thread may have been given its context."""
+        return getcurrent() is self.greenlet
+
+    @property
     def may_draw(self) -> bool:
         """Whether it may take from a sequence that all share, such as random numbers, without waiting for its turn: all
         around it are in front of their first calls, behind which nobody takes from it."""
@@ -266,6 +271,8 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
+            opener.effects += self.effects  # what that itself has put off
+            self.effects = []
 
     def leave(self) -> None:
         """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
-from greenlet import getcurrent
-
 from apxm.effects.methods import BEHIND, behind, function_in, specials_of
 from apxm.effects.roles import Kind, Summary
 from apxm.effects.users import is_users
@@ -87,8 +85,7 @@ class SpecialMethods:
         @functools.wraps(function)
         def special(*given: Any, **named: Any) -> Any:
             lane = LANE.get()
-            # A thread may have been given the lane's context.
-            if lane is None or lane.loop is None or getcurrent() is not lane.greenlet:
+            if lane is None or lane.loop is None or not lane.runs_here:
                 return function(*given, **named)
             if only_reads and not any(map(lane.waits_to_read, places)):
                 return function(*given, **named)

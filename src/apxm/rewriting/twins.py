@@ -63,13 +63,17 @@ class Twins:
             return function
         twin = self._twins.get(function)
         if twin is None:
-            if is_users(function.__code__.co_filename):
-                self._specials.stand_in_for(self.roles_of(function).reached)
             made = self._make(function)
             if made is None:
                 return None
             twin = self._twins[function] = made
         return twin
+
+    def forget(self) -> None:
+        """Makes them afresh: the module of a function has names by now that it had not when that was looked at."""
+        for found in (self._twins, self._summaries, self._rough, self._waiting):
+            found.clear()
+        self._specials.forget()
 
     def refuse_generators(self, function: Function) -> None:
         """Raises `UsageError` for a generator of the user's that a function names, or one that this names, and that no
@@ -111,6 +115,7 @@ class Twins:
         code, compiled = function.__code__, self._compile(function, definition)
         if compiled is None:
             return None
+        self._specials.stand_in_for(self.roles_of(function).reached)
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         cells |= {name: types.CellType(given) for name, given in self._given.items()}
         twin = types.FunctionType(
