@@ -72,7 +72,7 @@ BUDGETS = {
     "flows": 1350,
     "ir": 1977,
     "journal": 1416,
-    "lanes": 2700,
+    "lanes": 2750,
     "language": 5128,
     "operations": 2229,
     "passes": 932,
