@@ -234,6 +234,8 @@ class ExpressionUses(Uses):
                 self._change(argument, call)
                 if isinstance(argument, ast.Attribute) and (name := root(argument)) is not None:
                     self._use(name, Kind.CHANGE, call, late=True)  # and whatever can be reached from there
+        elif call.args and role.known is Known.REDIRECTS:
+            self._change(call.args[0], call, late=True)  # by what is printed from there on
         elif call.args and (role.known is Known.ITS_FIRST or changes_first(call)):
             self._change(call.args[0], call)
         if (file := printed_to(call)) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from apxm.effects.expression_uses import ExpressionUses
 from apxm.effects.libraries import ONLY_ADDS
-from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, without_items
+from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, is_standard_stream, without_items
 from apxm.effects.roles import Kind, is_text_or_number, touches_beside_own
 from apxm.effects.scopes import bound_names
 
@@ -208,6 +208,9 @@ class StatementUses(ExpressionUses):
                     self._store(part, statement)
             case ast.Starred(value=part):
                 self._store(part, statement)
+            case ast.Attribute() if is_standard_stream(target):
+                self._use(f".{target.attr}", Kind.CHANGE, statement, through="sys")
+                self.puts_streams = True
             case ast.Attribute():
                 self._change(target, statement, deferrable=_is_alone(target, statement))
             case ast.Subscript(value=inner):

@@ -9,38 +9,21 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from logging import LogRecord
 from selectors import DefaultSelector
-from typing import Any, TextIO
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent
 
 from apxm.forks import ProcessLock, tell_of_forks
 from apxm.lanes.lane import LANE
+from apxm.lanes.streams import LaneStream
 
 Select = Callable[[int, float | None], bool]
 """Waits until a file can be read, or so many seconds are over; gives false where that is not for it to do."""
-
-
-class LaneStream:
-    """A standard stream while flows run. What is not said here is as the stream behind it has it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    @abstractmethod
-    def write(self, text: str) -> int: ...
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
 
 
 class LaneOutput(LaneStream):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
-from apxm.effects.libraries import CONTAINERS, TEXT_METHODS, Known, is_frozen, known, only_keeps
+from apxm.effects.libraries import CONTAINERS, MADE_NEW, TEXT_METHODS, Known, is_frozen, known, only_keeps
 from apxm.effects.methods import Classes, behind, function_in, unwrapped
 from apxm.effects.patterns import root
 from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
@@ -66,7 +66,7 @@ class Resolver:
             return self._class(found)
         if found is SLEEP:
             return Role(summary=Summary(waits=True))
-        return Role(known=known(found), found=True, makes=found in CONTAINERS) if callable(found) else UNKNOWN
+        return Role(known=known(found), found=True, makes=found in MADE_NEW) if callable(found) else UNKNOWN
 
     def _asks(self, callee: ast.expr) -> bool:
         """Whether it is a method of an SDK that asks a model."""

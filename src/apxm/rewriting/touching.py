@@ -11,12 +11,13 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
 from typing import Any, TypeVar, cast
 
-from apxm.effects.libraries import CONTAINERS, IMMUTABLE, ONLY_ADDS, Known, known, only_keeps
+from apxm.effects.libraries import CONTAINERS, IMMUTABLE, MADE_NEW, ONLY_ADDS, Known, known, only_keeps
 from apxm.effects.methods import runs_in_lanes
 from apxm.effects.roles import MAKERS
 from apxm.effects.users import is_users_class
 from apxm.lanes.lane import LANE, Lane
-from apxm.lanes.standing_in import SLEEP, LaneStream
+from apxm.lanes.standing_in import SLEEP
+from apxm.lanes.streams import LaneStream
 from apxm.rewriting import given as as_given
 from apxm.rewriting.given import READING
 
@@ -55,7 +56,7 @@ class Touching:
             case Known.ITS_OWN:
                 owner: object = getattr(function, "__self__", None)
                 return function if lane.owns(owner) else _at_turn(lane, function)
-            case Known.ITS_FIRST:
+            case Known.ITS_FIRST | Known.REDIRECTS:
                 return _changing_first(lane, function)
             case Known.DRAWS:
                 return function if lane.may_draw else _at_turn(lane, function)
@@ -402,5 +403,5 @@ def _owning(lane: Lane, function: Function, *, whatever: bool = False) -> Functi
 
 def _makes(function: object) -> bool:
     if isinstance(function, type):
-        return function in CONTAINERS
+        return function in MADE_NEW
     return getattr(function, "__name__", "") in MAKERS
