@@ -229,7 +229,9 @@ def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
     if isinstance(function, type) or iscoroutinefunction(function) or isasyncgenfunction(function):
         raise no_flow(function.__qualname__, is_class=isinstance(function, type))
-    return Flow(function)
+    made = Flow(function)
+    TWINS.forget()  # as what stands below it in its module was not there yet
+    return made
 
 
 def no_flow(name: str, *, is_class: bool) -> UsageError:

@@ -10,15 +10,10 @@ from functools import cache
 from typing import Any
 
 from apxm.effects.users import is_users
-from apxm.rewriting.promises import BEHIND, HERE, promised
+from apxm.rewriting.promises import HERE, promised
 
 _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 """The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
-
-
-def behind(found: Any) -> Any:
-    """The user's own function, where another one stands in for it."""
-    return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
 
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
