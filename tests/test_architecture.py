@@ -79,7 +79,7 @@ BUDGETS = {
     "program": 2003,
     "reports": 1531,
     "rewriting": 2700,
-    "runtime": 6650,
+    "runtime": 6850,
     "scripts": 1400,
     "sdks": 731,
     "simulator": 2652,
