@@ -29,7 +29,6 @@ NAMES = (
     "compiling",
     "scale",
     "journal",
-    "waiting",
     "starting",
     "simulator",
 )
