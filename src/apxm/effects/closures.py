@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def constructed_in(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
             case _:
                 pass
     names = [part.id for part in stored if isinstance(part, ast.Name) and part not in added]
-    return {name: value for name, value in found.items() if names.count(name) == 1}
+    return {name: deepcopy(value) for name, value in found.items() if names.count(name) == 1}  # as it is written
 
 
 def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:

@@ -27,6 +27,8 @@ class ExpressionUses(Uses):
         """What an expression does, in the order in which it does it."""
         self._parts(node)
         self._implied(node)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            self._item(node)
 
     def _implied(self, node: ast.AST) -> None:
         """What the special methods do that a node calls."""
@@ -86,6 +88,20 @@ class ExpressionUses(Uses):
         """The name that the path to an object begins with; None for one in an item, which may be in others, too."""
         name = root(operand)
         return None if name in self._items and not isinstance(operand, ast.Name) else name
+
+    def _item(self, node: ast.Subscript) -> None:
+        """To read an item of a `defaultdict` makes it, where there is none."""
+        container = node.value
+        made = self._around.constructed.get(container.id) if isinstance(container, ast.Name) else None
+        functions = self._role_of.factories(container if made is None else made)
+        if functions is None:
+            return
+        self._change(container, node)
+        for factory in made.args if isinstance(made, ast.Call) else ():
+            if isinstance(factory, ast.Lambda):
+                self._inside(factory)
+        if functions:
+            self._special(Special(tuple(functions), None, is_part=True, late=False), node)
 
     def _implied_by(self, node: ast.AST) -> Iterable[Implied]:
         if not isinstance(node, ast.Call):
@@ -194,6 +210,8 @@ class ExpressionUses(Uses):
                 case _:
                     pass
             self._implied(part)
+            if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Load):
+                self._item(part)
         own = own_names(node)
         inside, self.found[before:] = self.found[before:], []
         for use in inside:

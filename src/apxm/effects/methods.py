@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from apxm.effects.specials import SPECIAL
@@ -79,6 +79,15 @@ class Classes:
             for name, function in specials_of(made):
                 found.setdefault(name, []).append(function)
         return found
+
+
+def cached_in(found: object) -> types.FunctionType | None:
+    """The user's function under `lru_cache` or `cache`; None for anything else."""
+    inner: object = getattr(found, "__wrapped__", None) if type(found) is _CACHED else None
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+_CACHED = type(lru_cache(len))
 
 
 def function_in(found: object) -> object:

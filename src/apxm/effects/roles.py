@@ -115,6 +115,8 @@ class Role:
     """What it does to set it, where it is a property of the user's."""
     guessed: bool = False
     """Whether it is only by its name that a method is taken for one of the user's classes."""
+    is_cached: bool = False
+    """Whether it gives what it gave before, whoever asked: lanes call it at their turn."""
     is_method: bool = False
     """Whether the summary's first parameter is what the method is called on."""
 
@@ -127,7 +129,7 @@ class Role:
     def may_wait(self) -> bool:
         """Whether other iterations may go on while it is called."""
         if self.summary is not None:
-            return self.guessed or self.summary.waits
+            return self.guessed or self.is_cached or self.summary.waits
         return not (
             self.each
             or self.looks_only
@@ -160,6 +162,15 @@ class RoleOf(Protocol):
 
     def summary_of(self, function: FunctionType) -> Summary | None:
         """What one of these does."""
+        ...
+
+    @property
+    def knows_defaults(self) -> bool:
+        """Whether there may be a `defaultdict` here."""
+        ...
+
+    def factories(self, container: ast.expr) -> Sequence[FunctionType] | None:
+        """The functions of the user's that make the items of a `defaultdict`; None for what is not evidently one."""
         ...
 
     def may_wait(self, function: FunctionType) -> bool:
@@ -235,6 +246,14 @@ class Unknowing:
     def may_wait(self, function: FunctionType) -> bool:
         del function
         return True
+
+    @property
+    def knows_defaults(self) -> bool:
+        return False
+
+    def factories(self, container: ast.expr) -> Sequence[FunctionType] | None:
+        del container
+        return None
 
     def is_iterator(self, name: str) -> bool:
         del name

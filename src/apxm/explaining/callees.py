@@ -141,6 +141,14 @@ class Scope:
     def summary_of(self, function: types.FunctionType) -> Summary | None:
         return self._roles.summary_of(function)
 
+    def factories(self, container: ast.expr) -> Sequence[types.FunctionType] | None:
+        """The functions of the user's that make the items of a `defaultdict`; None for what is not evidently one."""
+        return self._roles.factories(container)
+
+    @property
+    def knows_defaults(self) -> bool:
+        return self._roles.knows_defaults
+
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._roles.may_wait(function)
 

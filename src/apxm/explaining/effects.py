@@ -262,6 +262,15 @@ class Effects:
                 return
             yield self._wait(call, self.whose.promised(thing), thing, None)
 
+    def item(self, call: ast.Call) -> Iterator[Step]:
+        container = plain(call.args[0])
+        made = self._reader.bindings.values(container.id) if isinstance(container, ast.Name) else []
+        is_default = any(
+            self._reader.scope.factories(each) is not None for each in (container, *made) if each is not None
+        )
+        if is_default and not self.whose.is_own(container):
+            yield self._wait(call, f"to read an item of `{_shown(container)}` may make it", container, True)
+
     def iterate(self, call: ast.Call) -> Iterator[Step]:
         items = plain(call.args[0])
         name = root(items)
@@ -328,6 +337,8 @@ class Effects:
                 return
             case None:
                 pass
+        if role.is_cached:
+            yield self._wait(call, f"`{written}` gives what it gave before, whoever asked", None, True)
         if role.summary is not None:
             if isinstance(marked := self._reader.scope.found(callee), MarkedStep) and marked.effect:
                 yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)

@@ -173,6 +173,8 @@ class ExpressionReader:
             case "later" | "later_call" | "later_change":
                 inside = [step for part in (*call.args[1:], *values(call)) for step in self.expression(part)]
                 return [*inside, *self.effects.given(call), *self.effects.later(call)]
+            case "item_of":
+                return [*self.children(call), *self.effects.item(call), *self.specials(plain(call))]
             case "augment":
                 is_plain = isinstance(call.args[1], ast.Constant) and bool(call.args[1].value)
                 return [] if is_plain else list(self.effects.touch(call))

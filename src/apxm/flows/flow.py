@@ -52,6 +52,11 @@ class Flow(FlowBase, Generic[P, R]):
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
         return (TWINS.of(self.function) if HERE.overlap else None) or self.function
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options of its runs, as `using` was told them."""
+        return dict(self._options)
+
     def using(self, **options: Any) -> Flow[P, R]:
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
         return Flow(self.function, {**self._options, **options})

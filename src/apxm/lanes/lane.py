@@ -29,6 +29,7 @@ from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
 from apxm.lanes.streams import OwnStreams
 from apxm.lanes.workers import worker
 from apxm.runtime.inner_loops import lift, put_back
+from apxm.runtime.watch import WATCH
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -620,6 +621,8 @@ class Hub:
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
+        if WATCH.asleep:
+            WATCH.wake()
         ready, marks = self.ready, lift()
         try:
             while ready and not self._stopped():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import types
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
 from apxm.effects.libraries import CONTAINERS, MADE_NEW, TEXT_METHODS, Known, is_frozen, known, only_keeps
-from apxm.effects.methods import Classes, behind, function_in, unwrapped
+from apxm.effects.methods import Classes, behind, cached_in, function_in, unwrapped
 from apxm.effects.patterns import root
 from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
@@ -20,7 +22,7 @@ from apxm.effects.summaries import merged
 from apxm.effects.users import is_users_class
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import names_in
+from apxm.rewriting.sources import default_attributes, names_in
 
 MISSING = object()
 _PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
@@ -37,6 +39,7 @@ class Resolver:
         summary_of: Callable[[types.FunctionType], Summary | None],
         may_wait: Callable[[types.FunctionType], bool],
     ) -> None:
+        self._function = function
         self._summary_of = summary_of
         self._may_wait = may_wait
         self._code = code = function.__code__
@@ -62,6 +65,8 @@ class Resolver:
             return ours
         if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
             return Role(summary=summary)
+        if (inner := cached_in(found)) is not None and (summary := self._summary_of(inner)) is not None:
+            return Role(summary=summary, is_cached=True)
         if isinstance(found, type) and is_users_class(found):
             return self._class(found)
         if found is SLEEP:
@@ -120,14 +125,42 @@ class Resolver:
         read, written = self._read(name, found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
         if not summaries or len(summaries) < len(found):
-            return replace(looks, read=read, written=written)
-        return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
+            return replace(UNKNOWN if found else looks, read=read, written=written)
+        is_cached = any(cached_in(each) is not None for each in found)
+        return Role(summary=merged(summaries), guessed=made is None, is_cached=is_cached, is_method=True, read=read)
 
     def summary_of(self, function: types.FunctionType) -> Summary | None:
         return self._summary_of(function)
 
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._may_wait(function)
+
+    def factories(self, container: ast.expr) -> list[types.FunctionType] | None:
+        if not self.knows_defaults:
+            return None
+        factory: object
+        match container:
+            case ast.Call(func=func, args=[given, *_]) if self.found(func) is defaultdict:
+                factory = self.found(given)
+            case ast.Attribute(attr=name) if name in self._default_attributes:
+                factory = None
+            case ast.Name() if isinstance(found := self.found(container), defaultdict):
+                factory = cast("defaultdict[object, object]", found).default_factory
+            case _:
+                return None
+        return [factory] if isinstance(factory, types.FunctionType) else []
+
+    @property
+    def knows_defaults(self) -> bool:
+        """Whether its module knows of `defaultdict`."""
+        return any(found is defaultdict or found is collections for found in self._globals.values())
+
+    @cached_property
+    def _default_attributes(self) -> frozenset[str]:
+        methods = (each for made in self.reached for each in vars(made).values())
+        functions = [self._function, *(each for each in methods if isinstance(each, types.FunctionType))]
+        by_file = {each.__code__.co_filename: each for each in functions}
+        return frozenset[str]().union(*map(default_attributes, by_file.values()))
 
     def special_methods(self, of: Implied) -> list[types.FunctionType]:
         """The special methods of the user's that may be called there."""
@@ -207,6 +240,8 @@ class Resolver:
             case types.FunctionType():
                 return self._summary_of(unwrapped(behind(method)))
             case _:
+                if (inner_of_cache := cached_in(method)) is not None:
+                    return self._summary_of(inner_of_cache)
                 inner: object = getattr(method, "__wrapped__", None)  # of a static or a class method
                 summary = self._of_method(inner) if isinstance(inner, types.FunctionType) else None
                 if summary is None or isinstance(method, classmethod):

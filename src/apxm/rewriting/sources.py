@@ -60,6 +60,25 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
     return found
 
 
+def default_attributes(function: types.FunctionType) -> frozenset[str]:
+    """The attributes that are set to a `defaultdict` somewhere in the file of a function."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return frozenset() if tree is None else _default_attributes(tree)
+
+
+@cache
+def _default_attributes(tree: ast.Module) -> frozenset[str]:
+    found: set[str] = set()
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Assign | ast.AnnAssign) and part.value is not None:
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            if "defaultdict" in ast.unparse(part.value):
+                found |= {each.attr for each in targets if isinstance(each, ast.Attribute)}
+                found |= {each.id for each in targets if isinstance(each, ast.Name)}  # of a class
+    return frozenset(found)
+
+
 def names_in(code: types.CodeType) -> set[str]:
     """The names of its module that code uses, and code in it; and those of attributes."""
     found, left = set[str](), [code]

@@ -6,6 +6,7 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
@@ -137,6 +138,21 @@ class Touching:
         if not isinstance(thing, IMMUTABLE):
             self.touch(thing)
 
+    def item_of(self, container: Any, key: Any) -> Any:
+        """``container[key]``: that of a `defaultdict` is made where there is none."""
+        found = cast("defaultdict[Any, Any]", container)
+        if type(container) is not defaultdict or key in found:
+            return found[key]
+        lane = LANE.get()
+        if lane is None or lane.loop is None or found.default_factory is None:
+            return found[key]
+        if not lane.owns(found):
+            lane.take_turn(lane.owner_of(found))
+        if key not in found:
+            made = self.call(found.default_factory)()
+            found[key] = made
+        return found[key]
+
     def iterate(self, items: T) -> T:
         """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
         return self.touch(items) if hasattr(type(items), "__next__") else items
@@ -247,7 +263,7 @@ class Touching:
         def done(*given: Any) -> None:
             holder = _item(container, keys[:-1])
             (new,) = given or (value,)
-            holder[keys[-1]] = new if change is None else change(holder[keys[-1]], new)
+            holder[keys[-1]] = new if change is None else change(self.item_of(holder, keys[-1]), new)
 
         reads = change is not None or isinstance(keys[-1], slice)
         self._changing(where, container, done, *([value] if reads else []), known=type(container) in CONTAINERS)
@@ -260,7 +276,7 @@ class Touching:
 
         def done(*given: Any) -> None:
             holder = _item(container, keys[:-1])
-            item = holder[keys[-1]] if default is NameError else holder.setdefault(keys[-1], default)
+            item = self.item_of(holder, keys[-1]) if default is NameError else holder.setdefault(keys[-1], default)
             self.call(getattr(item, name))(*(given or arguments))
 
         read = arguments if name in READING else ()
