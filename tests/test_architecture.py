@@ -62,8 +62,8 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2017,  # the files of the package itself
-    "backends": 5491,
+    "apxm": 2050,  # the files of the package itself
+    "backends": 5550,
     "cli": 4100,
     "compiler": 949,
     "config": 1223,
@@ -79,7 +79,7 @@ BUDGETS = {
     "program": 2003,
     "reports": 1531,
     "rewriting": 2410,
-    "runtime": 6650,
+    "runtime": 7100,
     "scripts": 1400,
     "sdks": 731,
     "simulator": 2652,
