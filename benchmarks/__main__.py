@@ -30,6 +30,7 @@ NAMES = (
     "compiling",
     "scale",
     "journal",
+    "waiting",
     "starting",
     "simulator",
 )

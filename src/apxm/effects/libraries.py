@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextlib
 import dataclasses
 import functools
+import io
 import random
 import types
 from collections.abc import Iterator
@@ -36,6 +38,8 @@ class Known(Enum):
     """It asks a model, by an SDK of others: what it gives is new, and nothing else changes."""
     CALLS_BACK = auto()
     """It does nothing but call functions that it is given."""
+    REDIRECTS = auto()
+    """It puts its first argument in the place of a standard stream, for the length of a `with`."""
 
 
 _LOOKING = frozenset(
@@ -106,6 +110,9 @@ _READERS: dict[type, frozenset[str]] = {
     collections.OrderedDict: frozenset({"copy", "get", "items", "keys", "values"}),
 }
 CONTAINERS = tuple(_READERS)
+MADE_NEW = (*CONTAINERS, io.BytesIO, io.StringIO)
+"""Classes whose objects are new each time that they are called, and hold nothing that others could change."""
+_REDIRECTS = (contextlib.redirect_stderr, contextlib.redirect_stdout)
 ONLY_ADDS = frozenset({"add", "append", "appendleft", "extend", "insert", "update", "write", "writelines"})
 """Methods of containers and files that add to them, and of which nobody needs the result."""
 TEXT_METHODS = frozenset(dir(str)) | frozenset(
@@ -130,6 +137,10 @@ def known(function: Any) -> Known | None:
         return Known.NOTHING if only_looks(function) else _known_python_method(function)
     if any(function is each for each in _CALLS_BACK):
         return Known.CALLS_BACK
+    if any(function is each for each in _REDIRECTS):
+        return Known.REDIRECTS
+    if function is io.StringIO or function is io.BytesIO:
+        return Known.NOTHING
     module = getattr(function, "__module__", None) or ""
     full = f"{module}.{name}"
     if full in _FIRST:
@@ -175,6 +186,8 @@ def _known_python_method(function: types.MethodType) -> Known | None:
     kind = owner if isinstance(owner, type) else type(owner)
     if _is_aside(kind):
         return Known.NOTHING
+    if kind in _REDIRECTS:
+        return Known.NOTHING  # which its lane alone sees
     if kind in _READERS:
         return Known.NOTHING if function.__name__ in _READERS[kind] else Known.ITS_OWN
     if kind.__module__ in _LOOKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from apxm.effects.closures import Around, Captured
 from apxm.effects.origins import Origins
 from apxm.effects.patterns import root
-from apxm.effects.roles import Kind, RoleOf
+from apxm.effects.roles import Kind, RoleOf, Special
 from apxm.effects.scopes import bound_names
 
 
@@ -68,6 +68,10 @@ class Uses:
         """Each call of anything that may come after one of a model."""
         self.draws: bool = False
         """Whether random numbers are drawn."""
+        self.specials: list[Special] = []
+        """The special methods that a function calls."""
+        self.puts_streams: bool = False
+        """Whether something is put in the place of `sys.stdout` or `sys.stderr`."""
         self.given: list[ast.expr] = []
         """What is returned."""
         self._loops = 0
@@ -163,6 +167,7 @@ class Uses:
     ) -> None:
         """A use is found; `late` says that one of what is called there may have called a model before it."""
         late, deferrable = self.called or late, deferrable and not self._in_try
+        self.puts_streams |= name in (".stdout", ".stderr") and through in ("sys", ":sys") and kind is not Kind.LOAD
         self.found.append(Use(name, kind, node, late, deferrable, through, whole))
         if name in self._waits and not deferrable:
             self.called = True

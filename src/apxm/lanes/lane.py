@@ -22,12 +22,14 @@ from typing import Any, NamedTuple, NoReturn
 from greenlet import GreenletExit, getcurrent
 from msgspec import Struct
 
-from apxm.effects.libraries import CONTAINERS
+from apxm.effects.libraries import MADE_NEW
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
 from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
+from apxm.lanes.streams import OwnStreams
 from apxm.lanes.workers import worker
 from apxm.runtime.inner_loops import lift, put_back
+from apxm.runtime.watch import WATCH
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -63,6 +65,7 @@ class Lane:
         "parts",
         "pending",
         "step",
+        "streams",
         "undo",
     )
 
@@ -104,6 +107,7 @@ class Lane:
         self.pending: dict[int, object] = {}
         """What it asked and has not got yet, by the operation's number."""
 
+        self.streams = OwnStreams(None if loop is None else loop.opener.streams, LANE.get)
         self.main = main
         self.greenlet = worker(hub.greenlet, self.run)
         context = copy_context()
@@ -112,7 +116,13 @@ class Lane:
 
     def run(self) -> bool:
         """All that its greenlet does for it. Gives whether that may run another lane."""
+        self.streams.put()
         self.main(self)
+        opener = self.opener
+        if opener is not None and not self.cancelled:
+            self.streams.leave(opener.streams)
+        elif opener is not None:
+            self.streams.set_aside()
         self.over = True  # however it ended: from here on the greenlet is another lane's
         return not self.cancelled
 
@@ -162,13 +172,13 @@ class Lane:
                 hint="call models from the flow itself, not from a greenlet that a library made",
             )
         switch = to or self.hub.switch
+        self.streams.set_aside()
         marks = lift(self.hub.hooks)  # of an event loop of its own
-        if marks is None:
-            return switch()
         try:
             return switch()
         finally:
             put_back(marks)
+            self.streams.put()
 
     def cancel(self, how: type[BaseException] = GreenletExit) -> None:
         """Ends it where it stands, by raising `how` there: its `finally` blocks run, and none of what it kept for its
@@ -178,11 +188,16 @@ class Lane:
         self.hub.give_up(self)
         if not self.over and not self.greenlet.dead:
             self.greenlet.parent = getcurrent()  # whoever ends it goes on then
+            ending = LANE.get()
+            if ending is not None:
+                ending.streams.set_aside()
             marks = lift(self.hub.hooks)
             try:
                 self.greenlet.throw(how)
             finally:
                 put_back(marks)
+                if ending is not None:
+                    ending.streams.put()
         self.over = True
         for undo in reversed(self.undo.values()):
             undo()
@@ -222,6 +237,11 @@ class Lane:
             found.append(lane)
             lane = lane.loop.opener
         return found[::-1]
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this code is its own: a thread may have been given its context."""
+        return getcurrent() is self.greenlet
 
     @property
     def may_draw(self) -> bool:
@@ -266,6 +286,8 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
+            opener.effects += self.effects  # what that itself has put off
+            self.effects = []
 
     def leave(self) -> None:
         """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around
@@ -277,10 +299,12 @@ class Lane:
 
     def _catch_up(self) -> None:
         """Does what it and the lanes around it have kept: it is the turn of all of them."""
+        kept: list[Effect] = []
         for lane in self._within(None):
-            effects, lane.effects = lane.effects, []
-            for effect in effects:
-                effect.function(*effect.arguments)
+            kept += lane.effects
+            lane.effects = []
+        for effect in kept:  # what one of them does in turn comes before the next one
+            effect.function(*effect.arguments)
 
     # --- what belongs to it ----------------------------------------------------------------------------------------
 
@@ -290,7 +314,7 @@ class Lane:
 
     def own_container(self, thing: object) -> None:
         """As `own`, for what may be a container, which others could change, or anything else."""
-        if isinstance(thing, CONTAINERS):
+        if isinstance(thing, MADE_NEW):
             self.owned[id(thing)] = thing  # pyright: ignore[reportUnknownArgumentType] - of whatever it holds
 
     def owner_of(self, thing: object) -> Lane | None:
@@ -597,6 +621,8 @@ class Hub:
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
+        if WATCH.asleep:
+            WATCH.wake()
         ready, marks = self.ready, lift()
         try:
             while ready and not self._stopped():

@@ -302,7 +302,7 @@ class PlainStatements(StraightLines):
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
         changes = bool(going_through & uses.changed) or uses.sees_others(going_through) or uses.links_items
-        one_by_one = bool(uses.shared) or changes
+        one_by_one = bool(uses.shared) or changes or uses.puts_streams
         in_sequence = bool(uses.exits) or one_by_one
         if one_by_one:
             items.args = items.args[:1]  # without its `lookahead`

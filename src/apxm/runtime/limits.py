@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from inspect import iscoroutinefunction
 from typing import cast
 
@@ -64,6 +65,13 @@ class BackendPool:
     def __repr__(self) -> str:
         names = shortened(", ".join(sorted(self.backends)), 60)
         return f"BackendPool(default={self.default!r}, backends={names!r})"
+
+    def wrapped(self, wrap: Callable[[AnyBackend], AnyBackend]) -> BackendPool:
+        """The same pool, with other backends in the place of its own, which ask them: their gates are the same."""
+        pool = copy(self)
+        made = {id(backend): wrap(backend) for backend in self.backends.values()}
+        pool.backends = {name: made[id(backend)] for name, backend in self.backends.items()}
+        return pool
 
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
