@@ -82,7 +82,7 @@ BUDGETS = {
     "program": 2050,
     "reports": 1650,
     "rewriting": 2750,
-    "runtime": 6850,
+    "runtime": 7300,
     "scripts": 1400,
     "sdks": 731,
     "simulator": 2652,
