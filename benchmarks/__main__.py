@@ -25,6 +25,7 @@ NAMES = (
     "fan_out",
     "skew",
     "slots",
+    "concurrency",
     "rates",
     "compiling",
     "scale",

@@ -13,6 +13,7 @@ from msgspec import Struct
 from apxm.backends.protocol import Limits
 from apxm.errors import BackendError
 from apxm.forks import tell_of_forks
+from apxm.runtime.adaptive import AdaptiveLimit
 from apxm.runtime.breaker import Breaker
 from apxm.runtime.congestion import Congestion
 from apxm.runtime.windows import MINUTE_NS, Expense, Window
@@ -29,17 +30,22 @@ class Ticket(Struct, eq=False):
     request: Expense | None
     tokens: Expense | None
     probe: bool
+    granted: int
+    refused: bool = False
+    """Whether the endpoint said that the attempt was one too many."""
 
 
 class Gate:
     """One backend, for all runs of the process, in whichever event loops and threads they are. Those that wait take
     turns."""
 
-    def __init__(self, name: str, limits: Limits, window_ns: int = MINUTE_NS) -> None:
+    def __init__(self, name: str, limits: Limits, window_ns: int = MINUTE_NS, *, adaptive: bool = False) -> None:
+        """`adaptive` is for an endpoint of which nobody has said how many calls in flight it bears."""
         self.limit = limits.max_concurrency
         self.counts_tokens = bool(limits.tokens_per_minute)
-        self.limited = self.limit is not None or bool(limits.requests_per_minute) or self.counts_tokens
-        self._name = name
+        self.limited = adaptive or self.limit is not None or bool(limits.requests_per_minute) or self.counts_tokens
+        self.name = name
+        self._is_adaptive = adaptive
         self._limits = limits
         self._window_ns = window_ns
         self.forked()
@@ -62,15 +68,18 @@ class Gate:
         self._paused_until = 0
         self._breaker = Breaker()
         self._congestion = Congestion()
+        self.adaptive = AdaptiveLimit() if self._is_adaptive else None
         self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
         self._held = False
         """Whether all others wait for the first of them, whose call is too large for what is free: else smaller calls
         would always be quicker."""
 
-    def take(self, tokens: int, now: int, wake: Callable[[], None] | None = None) -> Ticket | int:
+    def take(self, tokens: int, now: int, wake: Callable[[], None] | None = None, wanted: int = 1) -> Ticket | int:
         """Asks for one attempt that costs up to `tokens`: gives its ticket, or `NOT_YET`, `REFUSED`, or the instant at
-        which it is worth asking again. `wake` tells who asks, as in `wait`."""
+        which it is worth asking again. `wake` tells who asks, as in `wait`, and `wanted` how many calls that has."""
         with self._lock:
+            if self.adaptive is not None:
+                self.adaptive.wanted(wanted)
             if self._held and self._waiting and self._waiting[0][1] != wake:
                 return NOT_YET
             free_at = self._free_at(tokens, now)
@@ -81,15 +90,17 @@ class Gate:
             self._in_use += 1
             self._taken += 1
             self._held = False
+            if self.adaptive is not None:
+                self.adaptive.began(now)
             request = self._requests.spend(1, now) if self._requests else None
-            return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe)
+            return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe, now)
 
     def _free_at(self, tokens: int, now: int) -> int:
         """`now` where an attempt may go."""
         closed_until = max(self._paused_until, self._breaker.closed_until)
         if now < closed_until:
             return REFUSED if self._breaker.hopeless else closed_until
-        borne = self._congestion.limit
+        borne = (self.adaptive or self._congestion).limit
         if (
             self._breaker.probing
             or (self.limit is not None and self._in_use >= self.limit)
@@ -104,7 +115,7 @@ class Gate:
         why = self._breaker.why
         return BackendError(
             "circuit_open",
-            f"{self._name} did not answer {self._breaker.in_a_row} times in a row and is left alone for a while"
+            f"{self.name} did not answer {self._breaker.in_a_row} times in a row and is left alone for a while"
             + (f"; the last time: {why.message}" if why else ""),
             retryable=False,
             hint=why.hint if why else None,
@@ -112,10 +123,17 @@ class Gate:
 
     # --- what became of an attempt ---------------------------------------------------------------------------------
 
-    def give_back(self, ticket: Ticket, tokens: int | None, now: int) -> None:
+    def give_back(self, ticket: Ticket, tokens: int | None, now: int, *, answered: bool = False) -> None:
         """The attempt is over and cost `tokens`; None where nobody knows: then it cost what was asked for."""
         with self._lock:
             self._in_use -= 1
+            if self.adaptive is not None:
+                if answered:
+                    self.adaptive.answered(now - ticket.granted, now, waiting=bool(self._waiting))
+                elif ticket.refused:
+                    self.adaptive.refused(ticket.granted, now)
+                else:
+                    self.adaptive.ended(now)
             if ticket.probe:
                 self._breaker.probing = False
             if self._tokens and ticket.tokens and tokens is not None:
@@ -137,6 +155,8 @@ class Gate:
 
     def refused(self, granted: int, now: int) -> None:
         """An attempt that was granted at `granted` was one too many."""
+        if self.adaptive is not None:
+            return  # which hears of it with the ticket
         with self._lock:
             self._congestion.refused(granted, now, self._in_use)
             self.troubled = True
@@ -150,8 +170,11 @@ class Gate:
             self.troubled |= self._breaker.down
 
     def pause(self, until: int) -> None:
-        """The endpoint asks to be left alone."""
+        """The endpoint asks to be left alone. One that takes other calls meanwhile asks that of one call, which waits
+        by itself."""
         with self._lock:
+            if self.adaptive is not None and not self.adaptive.refuses_all:
+                return
             self._paused_until = max(self._paused_until, until)
             self.troubled = True
 
