@@ -415,6 +415,37 @@ def test_what_an_input_was_answered_before_a_kill_is_not_asked_again(file: str, 
     assert not Path("out.jsonl.runs").exists()
 
 
+def test_a_run_that_cannot_go_on_is_a_failure_and_begun_anew_where_that_is_said(start: Start) -> None:
+    Path("label.ais").write_text(
+        "agent A { capability send(to: str) -> str; @entry flow main(text: str) -> str {"
+        " send(text) -> sent return sent } }"
+    )
+    Path("held.py").write_text(
+        "import time\ndef send(to):\n    open('sent', 'a').write(to)\n    time.sleep(WAIT)\n    return to\n"
+    )
+    held = Path("held.py").read_text()
+    Path("c.toml").write_text('[backends.s]\nkind = "simulated"\n[tools.send]\npython = "held:send"\n')
+    write("in.jsonl", [{"text": "a"}])
+    command = ("label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--config", "c.toml", "--real-tools")
+    Path("held.py").write_text(held.replace("WAIT", "60"))
+    process = start("batch", *command)
+    until = monotonic() + 60
+    while not Path("sent").exists() and monotonic() < until:
+        sleep(0.002)
+    process.kill()
+    process.communicate()
+    Path("held.py").write_text(held.replace("WAIT", "0"))
+    for more, status, sent in (((), 1, "a"), ((), 1, "a"), (("--retry-failed",), 0, "aa")):
+        process = start("batch", *command, *more)
+        err = process.communicate(timeout=60)[1]
+        assert (process.returncode, Path("sent").read_text()) == (status, sent), err
+        if status:
+            (line,) = lines()
+            assert line["error"]["kind"] == "journal"
+            assert "--retry-failed begins it anew" in line["error"]["message"]
+    assert [line["value"] for line in lines()] == ["a"]
+
+
 def test_runs_of_another_batch_count_for_nothing(start: Start) -> None:
     write("in.jsonl", rows(4))
     with Asked(holds="Sure?") as server:
