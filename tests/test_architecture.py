@@ -74,7 +74,7 @@ BUDGETS = {
     "explaining": 4150,
     "flows": 1600,
     "ir": 1977,
-    "journal": 1416,
+    "journal": 2950,
     "lanes": 2900,
     "language": 5128,
     "operations": 2300,

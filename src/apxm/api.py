@@ -448,7 +448,7 @@ async def executed(session: Session) -> Result:
     try:
         trace = await session.execute()
     finally:
-        if session.recorder is not None and (lost := await asyncio.to_thread(session.close)):
+        if session.recorder is not None and (lost := await session.closed()):
             warn(str(lost))
     if session.lost and trace.stopped is None:
         # Lost with its very last rows. What the run has given is kept, and so is its value.

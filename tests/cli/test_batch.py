@@ -259,6 +259,22 @@ def test_what_a_flow_of_python_will_take(batch: Apxm) -> None:
     assert (found["calls"]["expected"], found["seconds"]["expected"]) == (14, 0.001)
 
 
+def test_how_far_it_is_is_said_now_and_then() -> None:
+    write("in.jsonl", rows(2))
+    code = "import apxm.cli.run_batch as shown; shown._PLAIN_INTERVAL_S = 0.05; from apxm.cli.main import main; main()"
+    command = ("label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--latency", "constant:200")
+    for more, said in (((), True), (("--quiet", "--overwrite"), False)):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, "batch", *command, *more],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ("0 done, 0 failed, 2 running; 0/s; 0:00\n" in ended.stderr) is said
+        assert ended.stderr.count("\r") == 0
+
+
 def test_json_sums_up(batch: Apxm) -> None:
     write("in.jsonl", [*rows(3), {"text": 5}])
     found = json.loads(batch("--json", "--quiet").out)
@@ -329,9 +345,35 @@ def test_answers_are_kept_for_later_runs_where_the_backend_says_so(start: Start,
     assert (tmp_path / "cache" / "apxm" / "answers.sqlite").exists()
 
 
-def start_batch(start: Start, server: Asked, *options: str) -> Any:
+def test_an_endpoint_that_is_down_does_not_fail_the_whole_input(batch: Apxm) -> None:
+    write("in.jsonl", rows(1000))
+    ended = batch("--faults", "503:1.0", "--timeout", "0.01", "--max-concurrency", "10")
+    assert ended.status == 1
+    assert "the last runs all failed, so no more were begun" in ended.err
+    assert "the same command goes on from here, with --retry-failed also with what failed" in ended.err
+    assert 100 <= len(lines()) < 120
+    assert "1,000 done; " in batch("--retry-failed").err
+
+
+def test_ctrl_c_while_nothing_comes_from_a_pipe(start: Start) -> None:
+    with Asked() as server:
+        process = start_batch(start, server, input="-", stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        process.stdin.write('{"text": "<row 0>"}\n')
+        process.stdin.flush()
+        wait_for(server, 2)
+        until = monotonic() + 60
+        while not (Path("out.jsonl").exists() and Path("out.jsonl").read_text()) and monotonic() < until:
+            sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert len(lines()) == 1
+
+
+def start_batch(start: Start, server: Asked, *options: str, input: str = "in.jsonl", **streams: Any) -> Any:
     environment = {**os.environ, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": server.endpoint, "OPENAI_MODEL": "tiny"}
-    return start("batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", *options, env=environment)
+    command = ("label.ais", "--input", input, "--output", "out.jsonl", *options)
+    return start("batch", *command, env=environment, **streams)
 
 
 def wait_for(server: Asked, calls: int) -> None:

@@ -31,6 +31,10 @@ _MOST_BESIDE = 1 << 20
 _ANEW = "give another --output, or begin anew with --overwrite, which loses what is there"
 
 
+UNFIT = "input"
+"""The kind of a failure whose reason is the row alone."""
+
+
 class NotWrittenError(ApxmError):
     """The output takes no more lines."""
 

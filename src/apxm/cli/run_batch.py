@@ -317,8 +317,11 @@ class _Shown:
         if gone:
             lines = "a line is" if gone == 1 else f"{gone:,} lines are"
             note(printable(f"{lines} in {self._asked.output} of inputs that are not there any more"))
+        if batch.hopeless:
+            note(printable(f"the last runs all failed, so no more were begun: {batch.hopeless}"), "error")
         if batch.ended is not None:
+            again = ", with --retry-failed also with what failed" if tally.failed + tally.kept_failed else ""
             what = "interrupted" if batch.ended is Status.INTERRUPTED else "ended early"
-            note(f"{what}: the same command goes on from here")
+            note(f"{what}: the same command goes on from here{again}")
         elif failed := tally.failed + tally.kept_failed:
             note(f"{count(failed, 'input')} failed: the same command with --retry-failed does them again")

@@ -61,7 +61,8 @@ def show(
     from apxm.journal import runs
     from apxm.reports.journaled_runs import run_json, run_text
 
-    found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
+    folder = _folder(journal_dir)
+    found, history = runs.show_run(folder, runs.find_run(folder, run))
     if prompts and history.header.kind in ("flow", "script"):
         raise UsageError(
             f"run {found.id} is one of Python, whose prompts its code makes: the journal has their answers only",
@@ -102,12 +103,12 @@ def prune(
     import time
     from math import isnan
 
-    from apxm.journal import runs
+    from apxm.journal import pruning
     from apxm.reports.journaled_runs import pruned_json, pruned_text, size
 
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")
-    remove = runs.prunable if dry_run else runs.prune
+    remove = pruning.prunable if dry_run else pruning.prune
     gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for text in [pruned_json(gone)] if json else pruned_text(gone):
         write(text, json)
