@@ -59,6 +59,16 @@ def test_it_doubles_while_calls_take_no_longer() -> None:
     assert waves(Endpoint(AdaptiveLimit()), 7) == [64, 128, 256, 512, 1024, 2048, 4096]
 
 
+def test_neither_the_clocks_origin_nor_time_in_which_nobody_asks_counts() -> None:
+    endpoint = Endpoint(AdaptiveLimit())
+    endpoint.now = 10**18
+    found: list[int] = []
+    for _ in range(7):
+        found.append(endpoint.wave(1))
+        endpoint.now += 3600 * SECOND
+    assert found == [64, 128, 256, 512, 1024, 2048, 4096]
+
+
 def test_it_falls_when_latency_grows_faster_than_the_calls_in_flight() -> None:
     endpoint = Endpoint(AdaptiveLimit())
     # Twice the calls take four times as long.

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from apxm.analysis.static import Range
 from apxm.batches.estimate import Estimate
 from apxm.batches.tally import Tally
 from apxm.reports.analysis import amounts_text, times_text
-from apxm.reports.progress import elapsed_text
+from apxm.reports.progress import elapsed_text, found_text
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned
 from apxm.source import printable
 
 
-def batch_progress(tally: Tally, left: float | None, shared: int, width: int) -> str:
+def batch_progress(tally: Tally, left: float | None, shared: int, found: Sequence[int], width: int) -> str:
     """``1,204 done, 3 failed, 64 running; 21.4/s; 0:56, about 7:01 left; …``, in less than `width` characters."""
     parts = [f"{tally.done:,} done, {tally.failed:,} failed, {tally.open:,} running", f"{tally.rate:.3g}/s"]
     time = elapsed_text(round(tally.seconds))
     if left is not None and tally.rate:
         time += f", about {elapsed_text(round(left / tally.rate))} left"
     parts.append(time)
+    parts += found_text(found)
     if tally.is_priced and tally.cost:
         expected = "" if left is None or not tally.done else f" of about {tally.cost * (1 + left / tally.done):.4g}"
         parts.append(f"cost {tally.cost:.4g}{expected}")

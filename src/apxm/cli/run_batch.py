@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import time
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
 from apxm.batches.work import ProgramWork, Work
 from apxm.cli import exits
+from apxm.cli.control import reachable
 from apxm.cli.inputs import is_artifact
 from apxm.cli.interruption import Interruption
 from apxm.cli.output import write
@@ -37,10 +39,12 @@ from apxm.config.invocation import Invocation
 from apxm.config.profiles import known_price, known_profile
 from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import ApxmError, UsageError
+from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program.invocation import select_flow
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
+from apxm.runtime.gates import Gate, found_limits
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
@@ -186,8 +190,10 @@ async def _run(
             journals = Journals(output, index, anew)
             work.keep(journals)
         saving = Saving(output, index if asked.ordered else None, tally)
-        with shown.drawing(tally), Interruption(batch) as interrupted:
-            await saving.run(batch)
+        shown.gates = list(pool.gates.values())
+        async with reachable(new_run_id(time()), asked.file, shown.gates):
+            with shown.drawing(tally), Interruption(batch) as interrupted:
+                await saving.run(batch)
         if asked.ordered and batch.ended is None:
             output.arrange(index)
     except ApxmError:
@@ -261,6 +267,8 @@ class _Shown:
         self._line = warnings.line
         self._found = found
         self._once = once
+        self.gates: Sequence[Gate] = ()
+        """Those that its calls may have to pass."""
 
     def begin(self, session: Session, work: Work, source: Source) -> None:
         if self._asked.quiet:
@@ -278,7 +286,7 @@ class _Shown:
         def draw() -> None:
             nonlocal timer
             width = terminal_width() if self._line.active else sys.maxsize
-            text = batch_progress(tally, self._left(tally), self._once.shared, width)
+            text = batch_progress(tally, self._left(tally), self._once.shared, found_limits(self.gates), width)
             if self._line.active:
                 self._line.say(text)
             else:

@@ -262,6 +262,8 @@ class AdaptiveLimit:
     # --- throughput ------------------------------------------------------------------------------------------------
 
     def _pass(self, now: int) -> None:
+        if not self._in_flight:
+            self._begun += now - self._seen  # time in which nobody asked for anything is no part of a round
         self._area += self._in_flight * (now - self._seen)
         self._seen = now
 

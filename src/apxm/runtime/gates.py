@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from asyncio import AbstractEventLoop, get_running_loop
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 
 from msgspec import Struct
 
@@ -69,6 +70,8 @@ class Gate:
         self._breaker = Breaker()
         self._congestion = Congestion()
         self.adaptive = AdaptiveLimit() if self._is_adaptive else None
+        self._told: int | None = None
+        """The most calls in flight that somebody wants while it goes on, whatever was configured or found."""
         self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
         self._held = False
         """Whether all others wait for the first of them, whose call is too large for what is free: else smaller calls
@@ -86,7 +89,7 @@ class Gate:
             if free_at != now:
                 return free_at
             probe = self._breaker.probing = self._breaker.down
-            self.troubled = probe or self._congestion.limit is not None
+            self.troubled = probe or self._congestion.limit is not None or self._told is not None
             self._in_use += 1
             self._taken += 1
             self._held = False
@@ -95,17 +98,38 @@ class Gate:
             request = self._requests.spend(1, now) if self._requests else None
             return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe, now)
 
+    @property
+    def most(self) -> float:
+        """The most calls in flight that are allowed at present."""
+        if self._told is not None:
+            return self._told
+        borne = (self.adaptive or self._congestion).limit
+        return min(inf if self.limit is None else self.limit, inf if borne is None else borne)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody has said, while it goes on, how many calls may be in flight."""
+        return self._told is not None
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that it has let go, and that are not over."""
+        return self._in_use
+
+    def tell(self, most: int | None, now: int) -> None:
+        """From now on so many calls are in flight at most; None for what was configured, or is found. In the event loop
+        of one that waits."""
+        with self._lock:
+            self._told = most
+            self.troubled |= most is not None
+        self.offer(now)
+
     def _free_at(self, tokens: int, now: int) -> int:
         """`now` where an attempt may go."""
         closed_until = max(self._paused_until, self._breaker.closed_until)
         if now < closed_until:
             return REFUSED if self._breaker.hopeless else closed_until
-        borne = (self.adaptive or self._congestion).limit
-        if (
-            self._breaker.probing
-            or (self.limit is not None and self._in_use >= self.limit)
-            or (borne is not None and self._in_use >= borne)
-        ):
+        if self._breaker.probing or self._in_use >= self.most:
             return NOT_YET
         requests = self._requests.free_at(1, now) if self._requests else now
         return max(requests, self._tokens.free_at(tokens, now) if self._tokens else now)
@@ -215,3 +239,9 @@ class Gate:
                     self._waiting.rotate(1)
                     self._held = True
                     return
+
+
+def found_limits(gates: Iterable[Gate]) -> tuple[int, ...]:
+    """The most calls in flight at each of the gates that was asked, where that is found, or was told meanwhile."""
+    asked = (gate for gate in gates if gate.in_flight or gate.answered)
+    return tuple(int(gate.most) for gate in asked if gate.is_told or gate.adaptive is not None)
