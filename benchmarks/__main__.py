@@ -30,6 +30,7 @@ NAMES = (
     "compiling",
     "scale",
     "journal",
+    "runs",
     "waiting",
     "starting",
     "simulator",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Sequence
@@ -580,3 +581,24 @@ def test_what_is_appended_behind_a_claim_goes_on_from_what_there_was(tmp_path: P
     assert [record.row for record in read(tmp_path, RUN_ID).records] == [result(0), result(1)]
     (listed,) = list_runs(tmp_path)
     assert (listed.status, listed.operations) == ("interrupted", 2)
+
+
+@pytest.mark.parametrize("moment", ["fsync", "rename"])
+def test_a_log_whose_maker_is_killed_is_none_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        shutil.copytree(folder, copy)
+        raise Killed
+
+    folder, copy = tmp_path / "runs", tmp_path / "copy"
+    folder.mkdir()
+    monkeypatch.setattr(os, moment, kill)
+    with pytest.raises(Killed):
+        Journal.create(folder, HEADER)
+    monkeypatch.undo()
+    assert [path.suffix for path in copy.iterdir()] == [".new"]
+    assert list_runs(copy) == []
+    write(copy, [result(0)])
+    assert [run.id for run in list_runs(copy)] == [RUN_ID]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from pathlib import Path
+from time import time
 
 import pytest
 from msgspec.structs import replace
@@ -247,6 +248,7 @@ def test_who_is_killed_while_a_log_is_written_anew_loses_nothing(
     assert left == ([SECOND, FIRST] if moment == "rename" else [SECOND])
     prune(tmp_path, now=STARTED)
     assert [run.id for run in list_runs(tmp_path)] == [SECOND]
+    prune(tmp_path, now=time() + 4000, keep_days=1e6)
     assert {path.suffix for path in tmp_path.iterdir()} == {".apxmlog", ".index"}
     assert len(names(tmp_path)) == 2
     assert read(tmp_path, SECOND).records == kept

@@ -32,13 +32,16 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
       apxm runs list
       apxm runs list --json --journal-dir ./runs
     """
+    from apxm.garbage import without_collector
     from apxm.journal import runs
     from apxm.reports.journaled_runs import runs_text
     from apxm.reports.structs import as_json
 
-    found = runs.list_runs(_folder(journal_dir))
-    for text in [as_json(found)] if json else runs_text(found):
-        write(text, json)
+    with without_collector():  # of a hundred thousand, none is garbage
+        found = runs.list_runs(_folder(journal_dir))
+        text = as_json(found) if json else "\n".join(runs_text(found))
+        if text:
+            write(text, json)
 
 
 @runs_app.command("show")

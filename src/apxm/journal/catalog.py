@@ -171,6 +171,9 @@ class Run:
     @property
     def owned(self) -> bool:
         """Whether a process has it."""
+        if len(self.pieces) == 1:
+            ((each, piece),) = self.pieces
+            return each.is_held and piece.open
         last: dict[Path, tuple[Log, Piece]] = {found.path: (found, piece) for found, piece in self.pieces}
         return any(found.is_held and piece.open for found, piece in last.values())
 

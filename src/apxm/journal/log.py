@@ -21,6 +21,8 @@ MAGIC = b"\xffAPXMLOG"
 FORMAT_VERSION = 4
 """1 to 3 are those of the files that each had one run (`per_run`)."""
 SUFFIX = ".apxmlog"
+DRAFT = ".new"
+"""Of the name of a log until it is whole."""
 HEAD = Struct("<8sII")
 """Magic, format version, salt."""
 

@@ -21,6 +21,8 @@ from apxm.regular import open_regular
 KEEP_DAYS = 30.0
 KEEP_BYTES = 1024**3
 _DAY_S = 86_400.0
+_DRAFT_S = 3600.0
+"""After which nobody is at work on a draft any more."""
 _BATCH = 1024 * 1024
 """Bytes of contents that are put into one batch where a log is written anew."""
 
@@ -50,6 +52,10 @@ def prunable(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_byt
 def prune(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[KeptRun]:
     """Removes what is `prunable`, and tells what it removed. Raises `JournalError`."""
     store_of(folder).rest()
+    for path in folder.glob(f"*{log.DRAFT}"):
+        with suppress(OSError):
+            if now - path.stat().st_mtime > _DRAFT_S:
+                path.unlink()
     logs = logs_in(folder)
     if not _prunable(logs, per_run.runs_in(folder), now, keep_days, keep_bytes) and not _leftovers(folder, logs):
         return []
@@ -128,7 +134,7 @@ def _write_anew(folder: Path, old: Log, left: set[str]) -> None:
     of runs that may have lost their ends nothing else would tell."""
     data = old.path.read_bytes()
     name, generation = generation_of(old.path)
-    path, part = old.path.with_name(f"{name}.{generation + 1}{log.SUFFIX}"), old.path.with_suffix(".part")
+    path, part = old.path.with_name(f"{name}.{generation + 1}{log.SUFFIX}"), old.path.with_suffix(log.DRAFT)
     written = log.HEAD.pack(log.MAGIC, log.FORMAT_VERSION, old.salt)
     for entries in _kept(data, old.salt, left):
         if entries is None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from msgspec import Struct
 
 from apxm.errors import JournalError, JournalVersionError, UsageError
-from apxm.garbage import without_collector
 from apxm.journal import per_run
 from apxm.journal.catalog import Log, Run, find, history_of, logs_in, runs_of
 from apxm.journal.ids import is_run_id, start_of
@@ -109,16 +108,16 @@ def _is_there(folder: Path, run_id: str) -> bool:
 
 
 def _listed(folder: Path) -> list[Listed]:
-    with without_collector():  # of a hundred thousand, none is garbage
-        logs = logs_in(folder)
-        runs = runs_of(logs)
-        listed = [_of_logs(run_id, run) for run_id, run in runs.items() if any(piece.rows for _, piece in run.pieces)]
-        listed += [_broken(each) for each in logs if each.error is not None]
-        old = [run for run in per_run.runs_in(folder).values() if run.has_journal and run.run_id not in runs]
-        return listed + [found for run in old if (found := _of_files(run))]
+    logs = logs_in(folder)
+    runs = runs_of(logs)
+    listed = [found for run_id, run in runs.items() if (found := _of_logs(run_id, run))]
+    listed += [_broken(each) for each in logs if each.error is not None]
+    old = [run for run in per_run.runs_in(folder).values() if run.has_journal and run.run_id not in runs]
+    return listed + [found for run in old if (found := _of_files(run))]
 
 
-def _of_logs(run_id: str, run: Run) -> Listed:
+def _of_logs(run_id: str, run: Run) -> Listed | None:
+    """The entry of a run that logs have; None where they have no row of it."""
     heading: Heading | None = None
     operations, status, last = 0, "interrupted", -1
     whole = True
@@ -130,6 +129,8 @@ def _of_logs(run_id: str, run: Run) -> Listed:
         last = piece.last
         operations = piece.operations if piece.edited else operations + piece.operations
         status = piece.status or "interrupted"
+    if last < 0:
+        return None
     second = start_of(run_id)
     if heading is None or not whole:
         return Listed((second, 0.0, run_id), RunSummary(run_id, None, None, second, "damaged", None, _size(run)))

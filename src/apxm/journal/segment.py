@@ -170,22 +170,24 @@ class Segment:
 
     @classmethod
     def _create(cls, folder: Path) -> Segment:
+        """A new log appears with its head in it, or not at all."""
         salt = SystemRandom().getrandbits(32)
         path = folder / f"{new_run_id()}{log.SUFFIX}"
+        draft, known = path.with_suffix(log.DRAFT), index.index_of(path)
         made: list[int] = []
         try:
-            for each in (path, index.index_of(path)):
-                made.append(os.open(each, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600))
+            made.append(_made(draft, log.HEAD.pack(log.MAGIC, log.FORMAT_VERSION, salt)))
             lock_file(made[0])
-            os.write(made[0], log.HEAD.pack(log.MAGIC, log.FORMAT_VERSION, salt))
-            os.write(made[1], index.head(salt))
             os.fsync(made[0])
+            os.rename(draft, path)
             sync_folder(folder)
+            made.append(_made(known, index.head(salt)))
             return cls(path, made[0], made[1], salt, log.HEAD.size)
         except BaseException:
-            for descriptor, each in zip(made, (path, index.index_of(path)), strict=False):
-                os.close(descriptor)
+            for each in (draft, path, known):
                 each.unlink(missing_ok=True)
+            for descriptor in made:
+                os.close(descriptor)
             raise
 
     def _begun(self) -> Segment:
@@ -233,6 +235,13 @@ class Segment:
             os.close(self._index)
             self._index = None
         self._indexed, self._pieces, self._new_programs = self._size, {}, {}
+
+
+def _made(path: Path, head: bytes) -> int:
+    """A new file that is appended to."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.write(descriptor, head)
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:
