@@ -25,10 +25,13 @@ NAMES = (
     "fan_out",
     "skew",
     "slots",
+    "concurrency",
     "rates",
     "compiling",
     "scale",
     "journal",
+    "runs",
+    "waiting",
     "starting",
     "simulator",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -145,15 +146,19 @@ class Session:
         """Raises what `Run.link` raises, before anything is paid."""
         await self.run.link()
 
+    @property
+    def wants_journal(self) -> bool:
+        """Whether it is told to have a journal or, where nothing is said, does what should not be done twice."""
+        journaling = self.told.journaling
+        if journaling.journal is not None:
+            return journaling.journal
+        real = bool(self.run.tools) and not self.tools.simulated
+        return journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
+
     def open_journal(self, warn: Callable[[str], None]) -> None:
         """Begins the journal of a new run, where it has one. `warn` is told where there should be one and cannot be.
         Raises `JournalError`, and `ConfigurationError`, where the run must not go on without."""
-        journaling = self.told.journaling
-        wanted = journaling.journal
-        if wanted is None:
-            real = bool(self.run.tools) and not self.tools.simulated
-            wanted = journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
-        if not wanted:
+        if not self.wants_journal:
             return
         from apxm.journaling import begin
 
@@ -162,7 +167,7 @@ class Session:
                 self.run_id, self.program.program, self.flow, self.inputs, self.told, self.pool.default, self.noted
             )
         except (JournalError, ConfigurationError) as error:
-            if journaling.require_journal:
+            if self.told.journaling.require_journal:
                 raise
             warn(f"this run has no journal, so nothing of it can be resumed: {error}")
 
@@ -199,9 +204,22 @@ class Session:
         nobody has been told."""
         if self.recorder is None:
             return None
-        from apxm.journaling import finish
+        from apxm.journaling import tidy
 
-        return finish(self.recorder, self.told.journaling)
+        lost = self.recorder.close()
+        tidy(self.told.journaling)
+        return lost
+
+    async def closed(self) -> JournalError | None:
+        """As `close`, for a loop that has other runs to carry on meanwhile."""
+        if self.recorder is None:
+            return None
+        from apxm.journaling import is_due, tidy
+
+        lost = await self.recorder.closed()
+        if is_due(self.told.journaling):
+            await asyncio.to_thread(tidy, self.told.journaling)
+        return lost
 
     @property
     def lost(self) -> JournalError | None:

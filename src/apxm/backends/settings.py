@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -29,12 +30,22 @@ class _Settings(Struct, frozen=True, kw_only=True):
     retries: Retries | None = None
     """The most retries; None is as many as `Limits` has, and fewer where nobody listens on this machine."""
 
+    model: str
+
+    @property
+    def answers_by(self) -> dict[str, object]:
+        """All that answers depend on beside the request and the weather, by name; nothing that is secret."""
+        return {"model": self.model}
+
     @property
     def limits(self) -> Limits:
         said = {name: getattr(self, name) for name in Limits.__struct_fields__ if hasattr(self, name)}
         if self.retries is None:
             del said["retries"]
         return Limits(**said)
+
+
+_ANSWERING = ("model", "system", "temperature", "max_tokens", "reasoning", "structured")
 
 
 class SimulatedSettings(
@@ -77,6 +88,8 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     """Sent with each request; a value may be ``env:NAME``."""
     body: dict[str, object] = {}
     """Further fields of each request's body; what the call itself says wins."""
+    cache: bool = False
+    """Whether answers at temperature 0 are kept for later runs, and taken from there."""
     any_model: bool = False
     """Whether it may be asked for models that the endpoint does not list."""
     max_answer_mib: Mebibytes = 64.0
@@ -85,6 +98,12 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def can_reason(self) -> bool:
         return self.reasoning == "effort"
+
+    @property
+    def answers_by(self) -> dict[str, object]:
+        body = sha256(msgspec.json.encode(self.body, order="sorted")).hexdigest()[:16] if self.body else None
+        said = {name: getattr(self, name) for name in _ANSWERING}
+        return {name: value for name, value in {**said, "body": body}.items() if value is not None}
 
     @property
     def own_input(self) -> int:
@@ -101,6 +120,10 @@ class ReplaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the answers are; from the folder of the configuration."""
     of: str | None = None
     """The backend whose answers are recorded there, with its limits."""
+
+    @property
+    def answers_by(self) -> dict[str, object]:
+        return {"file": self.file}
 
     @property
     def limits(self) -> Limits:

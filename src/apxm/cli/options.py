@@ -140,8 +140,8 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewRun:
-    """What only a run that begins is told, but for its limits."""
+class Answering:
+    """Who answers, and how what is simulated behaves."""
 
     backend: BackendName = None
     model: Model = None
@@ -149,7 +149,9 @@ class NewRun:
     slowdown: Slowdown = None
     faults: Annotated[
         str | None,
-        typer.Option("--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,…,seed:N"),
+        typer.Option(
+            "--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,KIND:>N,…,seed:N"
+        ),
     ] = None
     seed: Seed = None
     simulate_tools: Annotated[
@@ -161,6 +163,12 @@ class NewRun:
         ),
     ] = None
     tool_latency: ToolLatency = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun(Answering):
+    """What only a run that begins is told, but for its limits."""
+
     max_concurrency: MaxConcurrency = None
     max_open_turns: MaxOpenTurns = 4096
     timeout_s: Timeout = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -63,6 +64,10 @@ class Around(NamedTuple):
     """Those of them that stand for nothing but what was made where they are bound."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
+    constructed: Mapping[str, ast.expr] = MappingProxyType({})
+    """The calls, and the containers that are written down, for whose values names stand that are bound nowhere else."""
+    held: Mapping[str, frozenset[str]] = MappingProxyType({})
+    """For a name, the attributes whose objects it may hold, and for an attribute such names."""
     made: Sequence[Made] = ()
     """All functions that it makes."""
     leaked: Captured = Captured()
@@ -89,6 +94,27 @@ def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[st
             case _:
                 pass
     return frozenset(made | used), frozenset(made - others)
+
+
+_MADE = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+
+
+def constructed_in(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
+    stored: list[ast.AST] = []
+    added: list[ast.AST] = []  # to what it was
+    found: dict[str, ast.expr] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if isinstance(value, _MADE):
+                found[name] = value
+            case ast.AugAssign(target=target):
+                added.append(target)
+            case ast.Name(ctx=ast.Store() | ast.Del()):
+                stored.append(part)
+            case _:
+                pass
+    names = [part.id for part in stored if isinstance(part, ast.Name) and part not in added]
+    return {name: deepcopy(value) for name, value in found.items() if names.count(name) == 1}  # as it is written
 
 
 def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
@@ -118,6 +144,34 @@ def same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset
             group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, *sources)))
             groups.update(dict.fromkeys(group, group))
     return {name: frozenset(group - {name}) for name, group in groups.items()}
+
+
+def held_in(body: Sequence[ast.stmt]) -> dict[str, frozenset[str]]:
+    """The names, and the attributes, that are bound to objects of attributes: ``box = {"l": state.log}``."""
+    found: dict[str, frozenset[str]] = {}
+    for part in own_nodes(*body):
+        if not isinstance(part, ast.Assign):
+            continue
+        names = {f".{to.attr}" if isinstance(to, ast.Attribute) else root(to) for to in part.targets} - {None}
+        for held in _attributes_in(part.value):
+            for name in names - {held}:
+                assert name is not None
+                found[name] = found.get(name, frozenset()) | {held}
+                found[held] = found.get(held, frozenset()) | {name}
+    return found
+
+
+def _attributes_in(value: ast.expr) -> Iterator[str]:
+    match value:
+        case ast.Attribute(attr=name):
+            yield f".{name}"
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Dict(values=parts):
+            for part in parts:
+                yield from _attributes_in(part)
+        case ast.IfExp(body=one, orelse=other):
+            yield from (*_attributes_in(one), *_attributes_in(other))
+        case _:
+            pass
 
 
 def _held_by(value: ast.expr, role_of: RoleOf) -> Iterator[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import linecache
 import types
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from typing import Any
 
+from apxm.effects.closures import held_in
 from apxm.effects.users import is_users
-from apxm.rewriting.promises import BEHIND, HERE, promised
+from apxm.rewriting.promises import HERE, promised
 
 _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 """The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
@@ -20,11 +22,6 @@ REWRITTEN: dict[int, types.CodeType] = {}
 
 def is_rewritten(code: types.CodeType) -> bool:
     return id(code) in REWRITTEN
-
-
-def behind(found: Any) -> Any:
-    """The user's own function, where another one stands in for it."""
-    return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
 
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
@@ -76,6 +73,39 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
         inner = node.name if isinstance(node, ast.ClassDef) else around
         left += ((child, inner) for child in ast.iter_child_nodes(node))
     return found
+
+
+def default_attributes(function: types.FunctionType) -> frozenset[str]:
+    """The attributes that are set to a `defaultdict` somewhere in the file of a function."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return frozenset() if tree is None else _default_attributes(tree)
+
+
+@cache
+def _default_attributes(tree: ast.Module) -> frozenset[str]:
+    found: set[str] = set()
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Assign | ast.AnnAssign) and part.value is not None:
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            if "defaultdict" in ast.unparse(part.value):
+                found |= {each.attr for each in targets if isinstance(each, ast.Attribute)}
+                found |= {each.id for each in targets if isinstance(each, ast.Name)}  # of a class
+    return frozenset(found)
+
+
+def held_attributes(function: types.FunctionType) -> Mapping[str, frozenset[str]]:
+    """The attributes that are set, somewhere in the file of a function, to what holds the object of another one."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return {} if tree is None else _held_attributes(tree)
+
+
+@cache
+def _held_attributes(tree: ast.Module) -> Mapping[str, frozenset[str]]:
+    statements = [part for part in ast.walk(tree) if isinstance(part, ast.Assign)]
+    found = {name: {each for each in held if each[0] == "."} for name, held in held_in(statements).items()}
+    return {name: frozenset(held) for name, held in found.items() if name[0] == "." and held}
 
 
 def names_in(code: types.CodeType) -> set[str]:

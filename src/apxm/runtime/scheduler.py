@@ -21,6 +21,7 @@ from apxm.runtime.calls import Calls
 from apxm.runtime.content import NO_FILES, ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.frames import Frame
+from apxm.runtime.gates import Gate, found_limits
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -34,7 +35,7 @@ from apxm.runtime.stopped import StopKind, Stopped
 from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
-from apxm.runtime.watch import WATCH
+from apxm.runtime.watch import WATCH, is_ours
 from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Run:
         self._finished: asyncio.Future[None] = loop.create_future()
         trace.frames = self._state.frames
         trace.started = clock.now()
-        attempts = Attempts(clock, self._warn_of, self._abort)
+        attempts = Attempts(clock, self._warn_of, self._abort, foreign=self._runs_foreign_code)
         calls = self._calls = self._new_calls(clock, attempts)
         attempts.received = calls.received
         self._attempt_ended = attempts.ended
@@ -203,8 +204,14 @@ class Run:
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
         """Begins an attempt, by as few steps as those of this run need."""
-        begin = self._streamed(clock, attempts.begin) if self._streams else attempts.begin
+        begin = attempts.begin_watched if self._runs_foreign_code else attempts.begin
+        begin = self._streamed(clock, begin) if self._streams else begin
         return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
+
+    @property
+    def _runs_foreign_code(self) -> bool:
+        """Whether the code that calls run in the event loop may be somebody else's, which may hold that up."""
+        return not all(is_ours(getattr(p.begin or p.call, "__module__", None)) for p in self._providers.values())
 
     def _streamed(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
         """`begin`, whose answers come in parts where somebody has a use for them."""
@@ -290,6 +297,11 @@ class Run:
         return [provider.info for provider in self._providers.values() if provider.info is not None]
 
     @property
+    def gates(self) -> list[Gate]:
+        """Those that its calls so far, or those of its program, may have to pass."""
+        return [gate for gate in dict.fromkeys(each.gate for each in self._providers.values()) if gate is not None]
+
+    @property
     def tools(self) -> list[str]:
         """The tools that it may call, in the order in which the program names them."""
         return [provider.name for provider in self._providers.values() if provider.kind == "tool"]
@@ -310,7 +322,8 @@ class Run:
         running = calls.in_flight if calls else 0
         waiting = calls.unfinished - running if calls else 0
         elapsed = self._now() - self.trace.started if calls else 0
-        return Progress(self._executed + self._state.skipped, running, waiting, elapsed, *self._spending.look())
+        done, found = self._executed + self._state.skipped, found_limits(self.gates)
+        return Progress(done, running, waiting, elapsed, *self._spending.look(), found)
 
     @property
     def _executed(self) -> int:

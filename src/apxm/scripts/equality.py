@@ -153,8 +153,8 @@ class Equality:
                 where=script.named,
                 hint=shortened(said.strip().rpartition("\n")[2].replace(copy, self._root), _LONGEST) or None,
             )
-        found = record.read_text().replace(*(json.dumps(path, ensure_ascii=False)[1:-1] for path in (copy, self._root)))
-        observed = msgspec.json.decode(found, type=Observed)
+        there, here = (json.dumps(path, ensure_ascii=False)[1:-1] for path in (copy, self._root))
+        observed = msgspec.json.decode(record.read_text().replace(there, here), type=Observed)
         if (refusal := observed.refusal) is not None:
             kind = UsageError if refusal.is_usage else ApxmError
             raise kind(refusal.message, where=refusal.where, hint=refusal.hint)
