@@ -9,7 +9,7 @@ from apxm.effects.closures import Around, Captured, Made, iterators_in, same_in,
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf
-from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
+from apxm.effects.scopes import bound_names, changeable_defaults, declared, free_loads, own_nodes, parameters
 from apxm.effects.statement_uses import StatementUses
 
 _USED_UP = frozenset(
@@ -122,10 +122,18 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
             case _:
                 pass
     late, waits = _late_in(node, body, bound, role_of)
+    changed = {name for name in changes if name in free}
+    for name, default in changeable_defaults(node.args).items() if not isinstance(node, ast.ClassDef) else ():
+        if name in changes:  # which is what earlier calls have left
+            given = root(default)
+            kept = f":{name}=" if given is None else given
+            free.add(kept)
+            changed.add(kept)
+            late |= {kept} if name in late else set()
     return Captured(
         frozenset(free),
         frozenset(binds),
-        frozenset(name for name in changes if name in free),
+        frozenset(changed),
         frozenset({*free, *binds} & late),
         waits or bool(getattr(node, "decorator_list", ())),
         isinstance(node, ast.FunctionDef | ast.Lambda) and _only_looks(node, role_of),

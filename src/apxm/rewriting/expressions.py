@@ -121,6 +121,8 @@ class Expressions(Names):
             return self._reading(place, node)
         if self._is_of_module(name) and self._role_of.is_state(name):
             return self._reading(f":{name}", node)
+        if self._functions and not self._loops and name in self._functions[-1].defaults:
+            return self._reading(f":{name}=", node)
         captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
         if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
             return self._behind_turn(ast.Constant(None), node)

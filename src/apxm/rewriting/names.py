@@ -68,6 +68,8 @@ class FunctionAround:
     """The first of them."""
     body: Sequence[ast.stmt]
     around: Around
+    defaults: frozenset[str] = frozenset()
+    """The parameters for which, where nothing is given, something is there that calls may change."""
     setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])
     """As those of a loop, for what it does outside of its loops."""
     number: int = field(default_factory=count().__next__)

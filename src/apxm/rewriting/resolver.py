@@ -191,9 +191,11 @@ class Resolver:
         return merged(summaries) if summaries else None
 
     def is_state(self, name: str) -> bool:
-        """Whether a name of the module stands for what can change."""
+        """Whether a name of the module, or of a function around, stands for what can change."""
         found = self._globals.get(name, MISSING)
-        if found is MISSING:
+        if name in self._cells:
+            found = self.found(ast.Name(name, ast.Load()))
+        elif found is MISSING:
             return name in self._to_come
         return not isinstance(found, types.ModuleType | types.FunctionType | type)
 
