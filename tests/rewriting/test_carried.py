@@ -12,6 +12,7 @@ import itertools
 import os
 import tempfile
 import types
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -344,3 +345,50 @@ def test_no_one_sees_a_difference(loop: Any, seed: int) -> None:
         return
     made = flow(loop)
     compared(lambda: (made, (["xxxx", "y", "zz", "xxxx"],)), seed)
+
+
+COUNT: ContextVar[int] = ContextVar("count", default=0)
+
+
+def numbered():
+    COUNT.set(COUNT.get() + 1)
+    return COUNT.get()
+
+
+def counted_in_a_context(rows):
+    for row in each(rows):
+        COUNT.set(COUNT.get() + 1)
+        ask(f"{COUNT.get()} {row}")
+
+
+def counted_in_a_function(rows):
+    return [ask(f"{numbered()} {row}") for row in each(rows)]
+
+
+def nested(rows):
+    out = []
+    for row in each(rows):
+        token = COUNT.set(COUNT.get() + 1)
+        out.append(ask(f"{COUNT.get()} {row}"))
+        COUNT.reset(token)
+    return out
+
+
+def set_alone(rows):
+    out = []
+    for row in each(rows):
+        COUNT.set(len(row))
+        out.append(ask(f"{COUNT.get()} {row}"))
+    return out
+
+
+@pytest.mark.parametrize("function", [counted_in_a_context, counted_in_a_function])
+def test_a_context_variable_that_counts_iterations_is_refused(function):
+    with pytest.raises(UsageError, match="needs what the one before it left in `COUNT`"):
+        flow(function)
+
+
+@pytest.mark.parametrize("function", [nested, set_alone])
+def test_a_context_variable_that_is_reset_or_set_first_is_each_iteration_s_own(function):
+    sequential, lanes = compared(lambda: (flow(function), (["a", "bb", "c"],)), 1)
+    assert lanes.duration < sequential.duration

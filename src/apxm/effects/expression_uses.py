@@ -11,7 +11,7 @@ from apxm.effects.libraries import Known
 from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, printed_to, root
 from apxm.effects.roles import Kind, Role, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
-from apxm.effects.uses import Uses
+from apxm.effects.uses import ContextUse, Uses
 
 
 class ExpressionUses(Uses):
@@ -131,6 +131,10 @@ class ExpressionUses(Uses):
         if self.called:
             self.called_late.append(call)
         self.draws |= role.draws
+        if role.context is not None and isinstance(call.func, ast.Attribute):
+            self.contexts.append(ContextUse(role.context, call.func.attr, call))
+        elif role.summary is not None:
+            self.contexts += [ContextUse(name, method, call) for name, method in role.summary.contexts]
         given = (*call.args, *(keyword.value for keyword in call.keywords))
         made = self._around.captured.get(call.func.id) if isinstance(call.func, ast.Name) else None
         if made is not None and (made.only_looks or not made.waits):

@@ -59,7 +59,7 @@ _LOOKING = frozenset(
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
 HARMLESS = _LOOKING | frozenset(
     {
-        "builtins", "contextlib", "functools", "io", "logging", "os", "os.path", "pathlib", "random", "sys",
+        "builtins", "contextlib", "contextvars", "functools", "io", "logging", "os", "os.path", "pathlib", "random", "sys",
         "tempfile", "urllib",
     }
 )  # fmt: skip

@@ -46,6 +46,8 @@ class Summary(NamedTuple):
     """Whether other iterations may go on while it is called."""
     gives: frozenset[str] | None = frozenset()
     """The parameters and names of its module that its result may be, or be a part of; None where that is not known."""
+    contexts: tuple[tuple[str, str], ...] = ()
+    """The context variables that it uses, each with the method, in the order in which it does."""
 
     @property
     def reads(self) -> frozenset[str]:
@@ -95,6 +97,8 @@ class Role:
     """Whether it is only by its name that a method is taken for one of the user's classes."""
     is_method: bool = False
     """Whether the summary's first parameter is what the method is called on."""
+    context: str | None = None
+    """The context variable of which it is a method."""
 
     @property
     def draws(self) -> bool:

@@ -129,7 +129,7 @@ def _does(step: Wait | Later | Trusted) -> str:
 
 
 def _is_seen(step: Wait | Later | Trusted) -> bool:
-    return step.seen if isinstance(step, Wait) else isinstance(step, Later)
+    return isinstance(step, Later) or step.seen
 
 
 def _events(steps: Sequence[Step], around: _Around, after: _After) -> tuple[list[_Event], bool]:

@@ -6,6 +6,7 @@ import ast
 import builtins
 import types
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from typing import cast
@@ -100,6 +101,8 @@ class Resolver:
 
     def _method(self, callee: ast.Attribute) -> Role:
         name = callee.attr
+        if isinstance(self.found(callee.value), ContextVar):
+            return Role(known=Known.NOTHING, found=True, context=ast.unparse(callee.value))
         looks = Role(looks_only=True) if name in TEXT_METHODS else UNKNOWN
         made = self._type_of(callee.value)
         if made is not None and not is_users_class(made):
