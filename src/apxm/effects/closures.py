@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from apxm.effects.patterns import makes_iterator, root
+from apxm.effects.patterns import EVIDENT, makes_iterator, root
 from apxm.effects.roles import RoleOf
 from apxm.effects.scopes import bound_names, own_nodes
 
@@ -57,6 +57,8 @@ class Around(NamedTuple):
     """For a name, those that may stand for the same, or for a part of it."""
     tables: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
     """The lists and dicts that are written down there, by the names that they are assigned to."""
+    methods: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
+    """By the names that are assigned a method which changes what it belongs to (``add = log.append``), that."""
     iterators: frozenset[str] = frozenset()
     """The names that stand for what can be gone through only once, as far as that is seen."""
     made_iterators: frozenset[str] = frozenset()
@@ -98,6 +100,18 @@ def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
             case ast.Assign(targets=targets, value=ast.List() | ast.Tuple() | ast.Dict() as value):
                 for name in bound_names(targets):
                     found.setdefault(name, []).append(value)
+            case _:
+                pass
+    return found
+
+
+def methods_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=targets, value=ast.Attribute(value=owner, attr=method)) if method in EVIDENT:
+                for name in bound_names(targets):
+                    found.setdefault(name, []).append(owner)
             case _:
                 pass
     return found

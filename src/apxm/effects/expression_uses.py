@@ -162,12 +162,28 @@ class ExpressionUses(Uses):
             for argument in given:
                 self._goes_through(argument, call)
         self.called |= role.asks  # a model calls tools when it has been asked
+        if role.is_unknown:
+            self._change_by(call.func, call)
         for function in (each for argument in given for each in self._functions_in(argument)):
+            self._change_by(function, call)
             if (summary := self._role_of(function).summary) is not None:
                 self._touches(summary.touches, call, lambda _: None)
             elif role.asks and isinstance(function, ast.Name):
                 self._follow_named(function.id, call)
         self.called |= role.may_wait
+
+    def _change_by(self, function: ast.expr, call: ast.Call) -> None:
+        """A method may be called by another name, or by who gets it, and changes what it belongs to."""
+        owners: Sequence[ast.expr] = ()
+        match function:
+            case ast.Name(id=name):
+                owners = self._around.methods.get(name, ())
+            case ast.Attribute(value=owner, attr=method) if method in EVIDENT and function is not call.func:
+                owners = [owner]
+            case _:
+                pass
+        for owner in owners:
+            self._change(owner, call, late=True)
 
     def _functions_in(self, given: ast.expr) -> Iterable[ast.expr]:
         """What is given of which it may be that it is called: a function of the user's, or those in a list, or dict."""
