@@ -392,3 +392,115 @@ def test_a_context_variable_that_counts_iterations_is_refused(function):
 def test_a_context_variable_that_is_reset_or_set_first_is_each_iteration_s_own(function):
     sequential, lanes = compared(lambda: (flow(function), (["a", "bb", "c"],)), 1)
     assert lanes.duration < sequential.duration
+
+
+# A loop whose iterations go through what it goes through itself, whatever they call that; or add to what a generator
+# reads on the way.
+
+
+def by_its_method(rows):
+    items, out = iter(rows), []
+    step = items.__next__
+    for row in each(items):
+        out.append(ask(f"{row} {step()}"))
+    return out
+
+
+def by_getattr(rows):
+    items, out = iter(rows), []
+    step = getattr(items, "__next__")
+    for row in each(items):
+        out.append(ask(f"{row} {step()}"))
+    return out
+
+
+def by_getattr_inside(rows):
+    items, out = iter(rows), []
+    for row in each(items):
+        out.append(ask(f"{row} {getattr(items, '__next__')()}"))
+    return out
+
+
+def by_partial(rows):
+    items, out = iter(rows), []
+    step = functools.partial(next, items, None)
+    for row in each(items):
+        out.append((ask(row), step()))
+    return out
+
+
+def worklist(rows):
+    todo, out = collections.deque(rows), []
+
+    def pending():
+        while todo:
+            yield todo.popleft()
+
+    for row in each(pending()):
+        out.append(ask(row))
+        if len(row) < 2:
+            todo.append(row + "2")
+    return out
+
+
+TODO: list[str] = []
+
+
+def pending():
+    while TODO:
+        yield TODO.pop(0)
+
+
+def worklist_of_the_module(rows):
+    TODO[:] = rows
+    out = []
+    for row in each(pending()):
+        out.append(ask(row))
+        if len(row) < 2:
+            TODO.append(row + "2")
+    return out
+
+
+class Work:
+    def __init__(self, rows):
+        self.todo = list(rows)
+
+    def pending(self):
+        while self.todo:
+            yield self.todo.pop(0)
+
+    def done(self, row):
+        answer = ask(row)
+        if len(row) < 2:
+            self.todo.append(row + "2")
+        return answer
+
+
+def worklist_of_an_object(rows):
+    work = Work(rows)
+    out = []
+    for row in each(work.pending()):
+        out.append(work.done(row))
+    return out
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        by_its_method, by_getattr, by_getattr_inside, by_partial, worklist, worklist_of_the_module,
+        worklist_of_an_object,
+    ],
+)  # fmt: skip
+def test_what_a_loop_goes_through_and_its_iterations_change_is_gone_through_line_by_line(function):
+    compared(lambda: (flow(function), (["a", "b", "c", "d"],)), 1)
+
+
+def test_a_generator_that_reads_what_nobody_changes_holds_up_no_iteration():
+    def main(rows):
+        def given():
+            yield from rows
+
+        return [ask(row) for row in each(given())]
+
+    sequential, lanes = compared(lambda: (flow(main), (["a", "b", "c", "d"],)), 1)
+    assert lanes.duration < sequential.duration

@@ -184,6 +184,10 @@ class ExpressionUses(Uses):
                 pass
         for owner in owners:
             self._change(owner, call, late=True)
+        if function is call.func:  # what it is a part of may be gone through by it, as by ``iterator.__next__``
+            named = {*self.origins.aliased(function), *self._around.same.get(getattr(function, "id", ""), ())}
+            for name in sorted(filter(self._is_iterator, named)):
+                self._use(name, Kind.CHANGE, call, late=True)
 
     def _functions_in(self, given: ast.expr) -> Iterable[ast.expr]:
         """What is given of which it may be that it is called: a function of the user's, or those in a list, or dict."""

@@ -59,8 +59,8 @@ _LOOKING = frozenset(
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
 HARMLESS = _LOOKING | frozenset(
     {
-        "builtins", "contextlib", "contextvars", "functools", "io", "logging", "os", "os.path", "pathlib", "random", "sys",
-        "tempfile", "urllib",
+        "builtins", "contextlib", "contextvars", "functools", "io", "logging", "os", "os.path", "pathlib", "random",
+        "sys", "tempfile", "urllib",
     }
 )  # fmt: skip
 """Modules that may be loaded only to see what is in them: nothing happens by it."""

@@ -193,7 +193,11 @@ class Reader(ExpressionReader):
         entered = self._entered[position(node)]
         before = [*self.children(items)]
         self.loops.append(entered)
-        body = [*self.effects.shared(entered), *self.effects.contexts(entered), *self.statements(self._bodies[name.id].body)]
+        body = [
+            *self.effects.shared(entered),
+            *self.effects.contexts(entered),
+            *self.statements(self._bodies[name.id].body),
+        ]
         self.loops.pop()
         goes_through = plain(items.args[0]) if items.args else items
         body = [*self.ahead(goes_through), *body]
