@@ -102,6 +102,12 @@ def _ais(path: str) -> Sequence[Diagnostic]:
 
 def _python(path: str, config: str | None) -> Sequence[Diagnostic]:
     from apxm.cli.explain import python_text
+
+    return checked(path, python_text(path), config)
+
+
+def checked(path: str, text: str, config: str | None) -> Sequence[Diagnostic]:
+    """What there is to say of a file of Python."""
     from apxm.config.inventory import Inventory
     from apxm.scripts.checking import Configured, checked_file
 
@@ -113,4 +119,4 @@ def _python(path: str, config: str | None) -> Sequence[Diagnostic]:
     def tool(name: str) -> None:
         inventory(config).must_have_tool(name)
 
-    return checked_file(path, python_text(path), Configured(backend, tool))
+    return checked_file(path, text, Configured(backend, tool))

@@ -10,12 +10,14 @@ import typer
 from apxm.cli import exits
 from apxm.cli import options as o
 from apxm.cli.output import write
-from apxm.cli.terminal import note
+from apxm.cli.terminal import note, show_diagnostics
 from apxm.errors import UsageError
 from apxm.reading import read_named
 from apxm.source import printable
 
 SUFFIX = ".py"
+BACKEND = "unknown-backend"
+"""What tells of a backend that is configured nowhere."""
 _LARGEST = 16 << 20
 
 
@@ -49,6 +51,7 @@ def explain(
       apxm explain label.py --with rows=500 --profile local --json
     """
     from apxm.backends.numbers import counts
+    from apxm.cli.check import checked
     from apxm.cli.values import read_turns
     from apxm.config.profiles import known_price, known_profile
     from apxm.config.selection import Selection
@@ -67,8 +70,12 @@ def explain(
     write(as_json(found) if json else explanation_text(found, {file: text}), json)
     if not (quiet or json):
         note(summary(found))
-    if any(loop.is_error for function in found.functions for loop in function.loops) or any(
-        function.is_flow and function.refused for function in found.functions
+    unknown = [each for each in checked(file, text, config) if each.code == BACKEND] if "backend" in text else []
+    show_diagnostics(unknown)
+    if (
+        unknown
+        or any(loop.is_error for function in found.functions for loop in function.loops)
+        or any(function.is_flow and function.refused for function in found.functions)
     ):
         raise typer.Exit(exits.FAILED)
 
