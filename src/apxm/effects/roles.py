@@ -97,6 +97,8 @@ class Role:
     """Whether it is only by its name that a method is taken for one of the user's classes."""
     is_method: bool = False
     """Whether the summary's first parameter is what the method is called on."""
+    receiver: ast.expr | None = None
+    """What that is, where it is not what stands in front of the method."""
     context: str | None = None
     """The context variable of which it is a method."""
 
@@ -204,7 +206,7 @@ def argument_of(call: ast.Call, role: Role, parameter: str) -> ast.expr | None:
     assert role.summary is not None
     given = list(call.args)
     if role.is_method and isinstance(call.func, ast.Attribute):
-        given.insert(0, call.func.value)
+        given.insert(0, role.receiver or call.func.value)
     for name, argument in zip(role.summary.parameters, given, strict=False):
         if isinstance(argument, ast.Starred):
             return argument.value

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isgeneratorfunction
 
+from apxm.effects.patterns import is_super
 from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import AsyncScope, Callees, Scope
 from apxm.explaining.effects import Effects
@@ -283,7 +284,8 @@ class Reader(ExpressionReader):
         if isinstance(self.scope.found(callee), type):
             values.insert(0, ast.List([], ast.Load()))  # the object is made here
         elif isinstance(callee, ast.Attribute) and names[:1] in (["self"], ["cls"]):
-            values.insert(0, callee.value)
+            first = next((each.arg for each in self._node.args.args), "self")
+            values.insert(0, ast.Name(first, ast.Load()) if is_super(callee.value) else callee.value)
         bound = dict(zip(names, values, strict=False))
         return {**bound, **{keyword.arg: plain(keyword.value) for keyword in call.keywords if keyword.arg}}
 
