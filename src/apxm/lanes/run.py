@@ -417,7 +417,7 @@ class LaneRun(Run):
         request = operation.request(values, provider.form)
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
-        lane.in_head = False
+        lane.leave_head()
         node = self._grown.add(Operate(operation=name, after=lane.before), self._path(lane, site), site.line)
         self._operations.append(operation)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
@@ -531,7 +531,7 @@ class LaneRun(Run):
             raise GreenletExit
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
-        lane.in_head = False
+        lane.leave_head()
         guest.files.give(arguments)
         plan = guest.first + flow.plan
         node = self._grown.add(FlowCall(plan=plan, after=lane.before), self._path(lane, site), site.line)

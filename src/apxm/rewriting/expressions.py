@@ -46,7 +46,8 @@ class Expressions(Names):
         # A container that is made belongs to who made it: that is seen to where it is called.
         plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
-            node.func = at(self._ours("call", func), node.func)
+            looks = [] if role.may_wait else [ast.Constant(True)]
+            node.func = at(self._ours("call", func, *looks), node.func)
         return node
 
     def _gone_through(self, call: ast.Call, role: Role, given: ast.expr) -> ast.expr:
