@@ -29,6 +29,7 @@ NAMES = (
     "compiling",
     "scale",
     "journal",
+    "waiting",
     "starting",
     "simulator",
 )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         run_async,
         save,
     )
+    from apxm.batches.iterating import BatchResult
     from apxm.errors import (
         ApxmError,
         ArtifactError,
@@ -64,6 +65,7 @@ __all__ = [
     "BackendError",
     "BackendPool",
     "BatchFailed",
+    "BatchResult",
     "CompileError",
     "ConfigurationError",
     "Failure",
@@ -117,6 +119,7 @@ __all__ = [
 _HOMES = {
     "apxm.analysis.metrics": "Metrics",
     "apxm.analysis.preview": "Preview",
+    "apxm.batches.iterating": "BatchResult",
     "apxm.api": "RunFailed compile compile_text load preview_resume resume resume_async run run_async save",
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "

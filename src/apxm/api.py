@@ -13,17 +13,19 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from contextvars import ContextVar
 from functools import wraps
+from inspect import signature
 from time import perf_counter, time
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from apxm.backends.numbers import count
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError, ConfigurationError, Problems, UsageError
+from apxm.errors import ApxmError, ConfigurationError, Problems, UsageError, hint_for
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
@@ -43,6 +45,8 @@ from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
+    from apxm.batches.batch import BatchOnError
+    from apxm.batches.iterating import BatchResult
     from apxm.runtime.result_text import TextPart
 
 logger = logging.getLogger("apxm")
@@ -109,6 +113,48 @@ class ProgramFlow:
         if inside is None:
             return run(self.program, given, flow=self.flow.qualified_name).value
         return inside(self, arguments_for(self.flow, given, self.program.record_types))
+
+    def batch(self, items: Iterable[Any], **options: Any) -> Iterator[BatchResult]:
+        """As `batch_async`, for callers without an event loop: what is in flight goes on in a thread between two
+        results."""
+        from apxm.batches.iterating import in_thread
+
+        results = self.batch_async(items, **options)
+        return in_thread(lambda: results)
+
+    def batch_async(
+        self,
+        items: Iterable[Any],
+        *,
+        max_concurrency: int | None = None,
+        ordered: bool = True,
+        on_error: BatchOnError = "continue",
+        **options: Any,
+    ) -> AsyncGenerator[BatchResult]:
+        """Runs it for each of many items, which are mappings of its parameters, or values of the only one: at most
+        `max_concurrency` at once, each a run of its own, without a journal. `options` are those of `run`.
+
+        Gives a `BatchResult` for each, in their order or as they come. An item that fails is one of them; `on_error`
+        says whether more are begun then. Raises `UsageError`, now or before the first call.
+        """
+        from apxm.batches.batch import BatchOptions
+        from apxm.batches.iterating import refuse_items, results
+        from apxm.batches.work import unjournaled
+
+        if INSIDE.get() is not None:
+            raise UsageError("a batch is no part of a run", hint="in a flow, call the program for each(items)")
+        refuse_items(items)
+        known = signature(run_async).parameters.keys() - {"arguments", "values", "flow", "output", "on_text"}
+        if unknown := sorted(options.keys() - known):
+            raise UsageError(
+                f"a batch has no option {unknown[0]!r}", hint=hint_for(unknown[0], known, "docs/batches.md")
+            )
+        most = None if max_concurrency is None else count(max_concurrency, "the concurrency")
+        told = unjournaled(Invocation.of({**options, "warn": warn}))
+        functions = {**module_tools(self.program), **by_name(options.get("tools"))}
+        opening = opened(options.get("backends"), told.selection, functions, Problems())
+        chosen = BatchOptions(ordered=ordered, on_error=on_error)
+        return results(self.program, self.flow, items, told, opening, chosen, most)
 
 
 def module_tools(program: Program) -> dict[str, Callable[..., Any]]:

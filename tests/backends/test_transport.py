@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import ssl
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import trustme
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.protocol import ModelRequest
 from apxm.backends.settings import OpenAISettings
-from apxm.backends.transport import read_certificates
+from apxm.backends.transport import let_go, read_certificates
 from apxm.errors import BackendError, ConfigurationError
 from tests.servers import Reply, Server, completion
 
@@ -157,3 +160,20 @@ def test_tls_goes_through_a_tunnel_that_never_sees_the_key(no_exceptions: pytest
             assert "s3cret" not in str(caught.value)
 
     asyncio.run(run())
+
+
+# --- the end of the process ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says what a thread does")
+def test_a_thread_that_has_something_left_to_do_is_waited_for_before_the_process_ends() -> None:
+    given_back: list[bytes] = []
+
+    def work() -> None:  # some 50 ms without the interpreter, as the client's threads work, and then a moment with it
+        given_back.append(hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    let_go()
+    assert given_back
+    thread.join()

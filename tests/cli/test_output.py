@@ -225,6 +225,7 @@ def test_text_that_an_encoding_lacks_is_escaped(encoded: Encoded, encoding: str)
 JSON = {
     "execute": ("é.ais", *INSTANT),
     "run": ("é.apxmobj", *INSTANT),
+    "batch": ("é.ais", "--input", "é.jsonl", "--output", "ö.jsonl", *INSTANT),
     "check": ("é.ais", "wrong.ais", "fehlt-ü.ais"),
     "test": ("é.ais", "wrong.ais", "fehlt-ü.ais"),
     "inspect": ("é.apxmobj",),
@@ -276,6 +277,7 @@ def test_every_command_with_json_is_tried_here() -> None:
 def test_json_is_json_whatever_the_encoding(apxm: Apxm, encoded: Encoded, tmp_path: Path, encoding: str) -> None:
     configuration = '[backends."ü"]\nkind = "simulated"\n[tools."ü"]\ncommand = ["cat"]\n'
     (tmp_path / "é.toml").write_text(configuration, encoding="utf-8")
+    (tmp_path / "é.jsonl").write_text('{"é": 1}', encoding="utf-8")
     assert apxm("compile", "é.ais", "-o", "é.apxmobj").status == 0
     assert apxm("execute", "é.ais", "--journal", "--journal-dir", ".", "--timeout", "0.001").status == 4
     for command, arguments in JSON.items():

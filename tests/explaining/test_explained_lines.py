@@ -20,7 +20,7 @@ from apxm.lanes.lane import Lane
 from tests.lanes import test_lanes
 from tests.lanes.comparing import ran
 from tests.lanes.generating import Drawn
-from tests.rewriting import test_carried, test_things
+from tests.rewriting import test_carried, test_defaults, test_special, test_special_objects, test_things
 from tests.rewriting.test_same import loaded
 
 Line = tuple[str, int]
@@ -94,6 +94,13 @@ def holds(function: Flow[..., Any], arguments: tuple[Any, ...]) -> Explanation:
 def test_loops_that_carry_something(loop: Any) -> None:
     if loop not in test_carried.REFUSED:
         holds(flow(loop), (["x", "y", "z", "x"],))
+
+
+@pytest.mark.parametrize(
+    "loop", [*test_special.LOOPS, *test_special_objects.LOOPS, *test_defaults.LOOPS], ids=lambda loop: loop.__name__
+)
+def test_loops_over_objects_with_methods_that_nobody_names(loop: Any) -> None:
+    holds(flow(loop), (["xxxx", "y", "zz", "xxxx"],))
 
 
 FLOWS = [

@@ -31,6 +31,7 @@ from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
 from apxm.flows.twins import TWINS
+from apxm.lanes import lane
 from apxm.lanes.run import LaneRun
 from tests.lanes.comparing import ran
 
@@ -306,8 +307,8 @@ def test_flows_run_in_threads_and_under_one_loop_and_in_each_other(capsys: pytes
 
 def test_code_that_lets_nothing_else_go_on_is_named(caplog: pytest.LogCaptureFixture) -> None:
     def blocks() -> None:
-        end = time.perf_counter() + 0.2
-        while time.perf_counter() < end:
+        end = time.thread_time() + 0.2
+        while time.thread_time() < end:
             pass
 
     @flow
@@ -326,6 +327,25 @@ def test_code_that_lets_nothing_else_go_on_is_named(caplog: pytest.LogCaptureFix
     assert "let nothing else go on for at least" in told
     assert any(f"(at {__file__}:{line + k})" in told for k in (1, 2, 3))
     assert told.endswith("apxm.thread(function, …) is the place for code that blocks")
+
+
+def test_lanes_that_go_on_wake_whoever_looks_for_such_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asleep:
+        asleep = True
+        woken = 0
+
+        def wake(self) -> None:
+            self.woken += 1
+
+    @flow
+    def main() -> None:
+        ask("a")
+        ask("b")
+
+    watch = Asleep()
+    monkeypatch.setattr(lane, "WATCH", watch)
+    ran(main.lanes, lambda: SECOND)
+    assert watch.woken == 3
 
 
 def test_what_is_written_to_standard_streams_holds_no_iteration_back(capsys: pytest.CaptureFixture[str]) -> None:

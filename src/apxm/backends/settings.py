@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -29,12 +30,22 @@ class _Settings(Struct, frozen=True, kw_only=True):
     retries: Retries | None = None
     """The most retries; None is as many as `Limits` has, and fewer where nobody listens on this machine."""
 
+    model: str
+
+    @property
+    def answers_by(self) -> dict[str, object]:
+        """All that answers depend on beside the request and the weather, by name; nothing that is secret."""
+        return {"model": self.model}
+
     @property
     def limits(self) -> Limits:
         said = {name: getattr(self, name) for name in Limits.__struct_fields__ if hasattr(self, name)}
         if self.retries is None:
             del said["retries"]
         return Limits(**said)
+
+
+_ANSWERING = ("model", "system", "temperature", "max_tokens", "reasoning", "structured")
 
 
 class SimulatedSettings(
@@ -87,6 +98,12 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
         return self.reasoning == "effort"
 
     @property
+    def answers_by(self) -> dict[str, object]:
+        body = sha256(msgspec.json.encode(self.body, order="sorted")).hexdigest()[:16] if self.body else None
+        said = {name: getattr(self, name) for name in _ANSWERING}
+        return {name: value for name, value in {**said, "body": body}.items() if value is not None}
+
+    @property
     def own_input(self) -> int:
         """A token for each byte of what it adds."""
         return len((self.system or "").encode(errors="surrogatepass")) + len(msgspec.json.encode(self.body))
@@ -101,6 +118,10 @@ class ReplaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the answers are; from the folder of the configuration."""
     of: str | None = None
     """The backend whose answers are recorded there, with its limits."""
+
+    @property
+    def answers_by(self) -> dict[str, object]:
+        return {"file": self.file}
 
     @property
     def limits(self) -> Limits:

@@ -13,6 +13,7 @@ from apxm.cli.completion import SETTING
 
 COMMANDS = {
     "execute": "execute:execute",
+    "batch": "batch:batch",
     "compile": "compile:compile_source",
     "run": "execute:run",
     "check": "check:check",

@@ -14,10 +14,14 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Protocol
 
 from apxm.cli.starting import SIGNALS, leave
-from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status
+
+
+class Stoppable(Protocol):
+    def stop(self, status: Status) -> None: ...
 
 
 class Interruption:
@@ -27,7 +31,7 @@ class Interruption:
     large texts for a while, and it must be possible to end that too.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Stoppable) -> None:
         self._run = run
         self.signal_number = 0
         """The signal that came, or 0."""

@@ -140,8 +140,8 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewRun:
-    """What only a run that begins is told, but for its limits."""
+class Answering:
+    """Who answers, and how what is simulated behaves."""
 
     backend: BackendName = None
     model: Model = None
@@ -161,6 +161,12 @@ class NewRun:
         ),
     ] = None
     tool_latency: ToolLatency = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun(Answering):
+    """What only a run that begins is told, but for its limits."""
+
     max_concurrency: MaxConcurrency = None
     max_open_turns: MaxOpenTurns = 4096
     timeout_s: Timeout = None

@@ -17,7 +17,7 @@ _WIDE = 80
 """Where nobody knows; a new pseudo-terminal says 0 columns."""
 
 
-def _width() -> int:
+def terminal_width() -> int:
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDE
     except (OSError, ValueError):  # no terminal behind it, or no file
@@ -33,12 +33,12 @@ class ProgressLine:
         self._shown = False
 
     def draw(self, progress: Progress) -> None:
-        self.say(progress_text(progress, _width()))
+        self.say(progress_text(progress, terminal_width()))
 
     def say(self, text: str) -> None:
         """`text` is ours. What is wider than the terminal is cut: only one line can be drawn over."""
         if self.active:
-            tell(f"\r\x1b[K{text[: _width() - 1]}")
+            tell(f"\r\x1b[K{text[: terminal_width() - 1]}")
             self._shown = True
 
     def clear(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from codecs import BOM_UTF8
-from math import isfinite
-from typing import NoReturn, cast
+from typing import cast
 
 from apxm.errors import UsageError
+from apxm.operations.json_text import parse_json
 from apxm.operations.types import LARGEST_TEXT, Value
 from apxm.reading import read_named
 from apxm.source import shortened
@@ -80,21 +80,3 @@ class ValueFiles:
 def place(path: str) -> str:
     """A file as messages name it."""
     return "standard input" if path == STANDARD_INPUT else path
-
-
-def parse_json(text: str) -> Value:
-    """The value that a JSON text stands for; numbers are finite. Raises `ValueError` and `RecursionError`."""
-    return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
-
-
-def _whole(text: str) -> int:
-    return int(text) if len(text) < 400 else _refuse(text)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if isfinite(number) else _refuse(text)
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(shortened(text, 20))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import msgspec
@@ -15,7 +15,7 @@ from apxm.backends.latency import parse_latency
 from apxm.backends.numbers import whole
 from apxm.backends.protocol import NO_LIMITS, AnyBackend, BackendInfo, CoroutineBackend
 from apxm.backends.registry import DeferredBackend, create_backend
-from apxm.backends.settings import OpenAISettings, ReplaySettings, SimulatedSettings
+from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
 from apxm.config.files import Scope
@@ -75,6 +75,8 @@ class ResolvedBackends:
     stands_in: bool = False
     """Whether the default one answers for whatever backend the program names."""
     tools: Toolbox = NO_TOOLS
+    settings: Mapping[str, Settings] = field(default_factory=dict[str, Settings])
+    """What is configured of each backend, by its name."""
 
     def pool(self, shared: Gates | None = None) -> BackendPool:
         return BackendPool(self.backends, self.default, shared, stands_in=self.stands_in)
@@ -98,7 +100,8 @@ def resolve(selection: Selection) -> ResolvedBackends:
     warnings = tuple(printable(warning) for warning in inventory.warnings)
     notice = _notice(default.info, chosen, inventory, forced)
     tools = _tools(inventory, selection, default.info)
-    return ResolvedBackends(backends, chosen.name, notice, warnings, forced, tools)
+    settings = {known.name: known.settings for known in (*inventory.backends.values(), chosen)}
+    return ResolvedBackends(backends, chosen.name, notice, warnings, forced, tools, settings)
 
 
 def chosen_backend(selection: Selection) -> KnownBackend | None:

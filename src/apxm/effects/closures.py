@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -65,6 +66,8 @@ class Around(NamedTuple):
     """Those of them that stand for nothing but what was made where they are bound."""
     bound: frozenset[str] = frozenset()
     """Its own names; others are those of its module, or of a function around it."""
+    constructed: Mapping[str, ast.expr] = MappingProxyType({})
+    """The calls, and the containers that are written down, for whose values names stand that are bound nowhere else."""
     made: Sequence[Made] = ()
     """All functions that it makes."""
     leaked: Captured = Captured()
@@ -92,6 +95,27 @@ def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[st
             case _:
                 pass
     return frozenset(made | used), frozenset(made - others)
+
+
+_MADE = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+
+
+def constructed_in(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
+    stored: list[ast.AST] = []
+    added: list[ast.AST] = []  # to what it was
+    found: dict[str, ast.expr] = {}
+    for part in own_nodes(*body):
+        match part:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if isinstance(value, _MADE):
+                found[name] = value
+            case ast.AugAssign(target=target):
+                added.append(target)
+            case ast.Name(ctx=ast.Store() | ast.Del()):
+                stored.append(part)
+            case _:
+                pass
+    names = [part.id for part in stored if isinstance(part, ast.Name) and part not in added]
+    return {name: deepcopy(value) for name, value in found.items() if names.count(name) == 1}  # as it is written
 
 
 def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:

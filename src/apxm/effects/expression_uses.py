@@ -6,11 +6,13 @@ import ast
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from types import FunctionType
 
-from apxm.effects.libraries import Known
+from apxm.effects.libraries import TEXT_METHODS, Known
 from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, printed_to, root
-from apxm.effects.roles import Kind, Role, Touch, argument_of
+from apxm.effects.roles import Kind, Role, Special, Summary, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
+from apxm.effects.specials import Implied, implied
 from apxm.effects.uses import ContextUse, Uses
 
 
@@ -23,6 +25,95 @@ class ExpressionUses(Uses):
 
     def _evaluate(self, node: ast.AST) -> None:
         """What an expression does, in the order in which it does it."""
+        self._parts(node)
+        self._implied(node)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            self._item(node)
+
+    def _implied(self, node: ast.AST) -> None:
+        """What the special methods do that a node calls."""
+        for each in self._implied_by(node):
+            if functions := self._methods(each):
+                through = self._root_of(each.operand)
+                is_part = not isinstance(each.operand, ast.Name)
+                self._special(Special(tuple(functions), through, is_part, late=False), node, each.operand)
+
+    def _methods(self, of: Implied) -> Sequence[FunctionType]:
+        """The special methods of the user's that may be called; of an object of which it is evident what made it, those
+        of that class."""
+        operand = of.operand
+        made = self._around.constructed.get(operand.id) if isinstance(operand, ast.Name) else None
+        return self._role_of.special_methods(of if made is None else of._replace(operand=made))
+
+    def _special(self, called: Special, node: ast.AST, operand: ast.expr | None = None) -> None:
+        """Special methods may be called here, and those that these call."""
+        self.called |= any(map(self._role_of.may_wait, called.functions))
+        if self._is_function:
+            self.specials.append(called._replace(late=called.late or self.called))
+            return
+        left, seen = [called], {called}
+        while left:
+            each = left.pop()
+            given = operand or (None if each.through is None else ast.Name(each.through, ast.Load()))
+            operand = None
+            for summary in filter(None, map(self._role_of.summary_of, each.functions)):
+                own, others = summary.parameters[:1], summary.parameters[1:]
+                touches = [
+                    touch._replace(late=touch.late or each.late, whole=touch.whole and not each.is_part)
+                    for touch in summary.touches
+                    if (touch.through or touch.name) not in others
+                ]
+                self._touches(touches, node, lambda name, own=own, given=given: given if name in own else None)
+                self.draws |= summary.draws
+                inner = [
+                    special._replace(
+                        through=each.through if special.through in own else _of_module(special.through),
+                        is_part=special.is_part or each.is_part,
+                        late=special.late or each.late,
+                    )
+                    for special in summary.specials
+                ]
+                left += [special for special in inner if special not in seen]
+                seen.update(inner)
+
+    def _specials_of(self, summary: Summary, node: ast.AST, argument: Callable[[str], ast.expr | None]) -> None:
+        """A function calls special methods; `argument` says what it is given."""
+        for special in summary.specials:
+            given = argument(special.through) if special.through in summary.parameters else None
+            through = _of_module(special.through) if given is None else self._root_of(given)
+            is_part = special.is_part or not isinstance(given, ast.Name)
+            self._special(special._replace(through=through, is_part=is_part), node)
+
+    def _root_of(self, operand: ast.expr) -> str | None:
+        """The name that the path to an object begins with; None for one in an item, which may be in others, too."""
+        name = root(operand)
+        return None if name in self._items and not isinstance(operand, ast.Name) else name
+
+    def _item(self, node: ast.Subscript) -> None:
+        """To read an item of a `defaultdict` makes it, where there is none."""
+        container = node.value
+        made = self._around.constructed.get(container.id) if isinstance(container, ast.Name) else None
+        functions = self._role_of.factories(container if made is None else made)
+        if functions is None:
+            return
+        self._change(container, node)
+        for factory in made.args if isinstance(made, ast.Call) else ():
+            if isinstance(factory, ast.Lambda):
+                self._inside(factory)
+        if functions:
+            self._special(Special(tuple(functions), None, is_part=True, late=False), node)
+
+    def _implied_by(self, node: ast.AST) -> Iterable[Implied]:
+        if not isinstance(node, ast.Call):
+            return implied(node)
+        role = self._role_of(node.func)
+        if role.each or role.asks or role.summary is not None:
+            return ()  # what it does to what it is given is in its own text
+        is_method = isinstance(node.func, ast.Attribute) and node.func.attr in EVIDENT | TEXT_METHODS
+        is_object = role.is_unknown and not is_method and (isinstance(node.func, ast.Name) or not role.found)
+        return [*implied(node), *([Implied(node.func, ("__call__",))] if is_object else [])]
+
+    def _parts(self, node: ast.AST) -> None:
         match node:
             case ast.Name(id=name, ctx=ast.Load()):
                 self._reads((name,), node, whole=True)
@@ -82,6 +173,7 @@ class ExpressionUses(Uses):
         self._use(f".{node.attr}", Kind.LOAD, node, through=self._through(node.value, node.attr))
         if (read := self._role_of(node).read) is not None:
             self._touches(read.touches, node, lambda _: node.value)
+            self._specials_of(read, node, lambda _: node.value)
             self.called |= read.waits
 
     def _base(self, node: ast.expr) -> None:
@@ -93,12 +185,15 @@ class ExpressionUses(Uses):
 
     def _called_by(self, func: ast.expr, role: Role) -> None:
         """What is read to find what is called."""
-        if not isinstance(func, ast.Attribute):
+        if isinstance(func, ast.Name) and self._methods(Implied(func, ("__call__",))):
+            self._base(func)
+        elif not isinstance(func, ast.Attribute):
             self._evaluate(func)
         elif role.summary is not None or role.found:
             self._base(func.value)
         else:
             self._evaluate(func.value)
+            self._implied(func)
 
     def _inside(self, node: ast.AST) -> None:
         """What code of a scope of its own does: when, and how often, nobody knows."""
@@ -114,6 +209,9 @@ class ExpressionUses(Uses):
                     self._call(part)
                 case _:
                     pass
+            self._implied(part)
+            if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Load):
+                self._item(part)
         own = own_names(node)
         inside, self.found[before:] = self.found[before:], []
         for use in inside:
@@ -122,7 +220,13 @@ class ExpressionUses(Uses):
 
     def _waits_in(self, node: ast.AST) -> bool:
         """Whether other iterations may go on somewhere in there."""
-        return any(isinstance(part, ast.Call) and self._role_of(part.func).may_wait for part in ast.walk(node))
+        return any(
+            (isinstance(part, ast.Call) and self._role_of(part.func).may_wait)
+            or any(
+                self._role_of.may_wait(function) for each in self._implied_by(part) for function in self._methods(each)
+            )
+            for part in ast.walk(node)
+        )
 
     # --- calls, and what they change
 
@@ -168,6 +272,7 @@ class ExpressionUses(Uses):
             self._change_by(function, call)
             if (summary := self._role_of(function).summary) is not None:
                 self._touches(summary.touches, call, lambda _: None)
+                self._specials_of(summary, call, lambda _: None)
             elif role.asks and isinstance(function, ast.Name):
                 self._follow_named(function.id, call)
         self.called |= role.may_wait
@@ -218,6 +323,7 @@ class ExpressionUses(Uses):
             call,
             lambda name: argument_of(call, role, name) if name in parameters else None,
         )
+        self._specials_of(role.summary, call, lambda name: argument_of(call, role, name))
 
     def _touches(self, touches: Iterable[Touch], node: ast.AST, argument: Callable[[str], ast.expr | None]) -> None:
         """What a function does that is called, or a property that is read; `argument` says what it is given."""
@@ -246,6 +352,7 @@ class ExpressionUses(Uses):
         inner = path
         while isinstance(inner, ast.Subscript):
             self._evaluate(inner.slice)
+            self._implied(inner)
             inner = inner.value
         name = root(inner)
         kind = Kind.ADD if deferrable and isinstance(inner, ast.Attribute) else Kind.CHANGE
@@ -262,6 +369,8 @@ class ExpressionUses(Uses):
             if (written := self._role_of(inner).written) is not None:
                 given = inner.value
                 self._touches(written.touches, node, lambda _: given)
+                self._specials_of(written, node, lambda _: given)
+            self._implied(inner)
             if name is not None:
                 self._waiting(name)
         elif isinstance(inner, ast.Call):
@@ -273,3 +382,7 @@ class ExpressionUses(Uses):
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
             self._waiting(name, placed=deferrable)
+
+
+def _of_module(name: str | None) -> str | None:
+    return name if name is not None and name.startswith(":") else None

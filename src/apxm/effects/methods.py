@@ -5,9 +5,19 @@ from __future__ import annotations
 import types
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any, cast
 
+from apxm.effects.specials import SPECIAL
 from apxm.effects.users import is_users, is_users_class
+
+BEHIND = "__apxm_behind__"
+"""The attribute of a function that stands in for another one: that one."""
+
+
+def behind(found: Any) -> Any:
+    """The user's own function, where another one stands in for it."""
+    return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
 
 
 @contextmanager
@@ -50,17 +60,83 @@ class Classes:
 
     def named(self, name: str) -> list[object]:
         """What the classes have by that name."""
-        return _once(vars(made)[name] for made in self._all if name in vars(made))
+        return _once(behind(vars(made)[name]) for made in self._all if name in vars(made))
 
     def of(self, made: type, name: str) -> list[object]:
         """What the name may mean for an object of a class, or of one that is derived from that."""
-        return _once(found for each in _derived(made) if (found := _inherited(each, name)) is not None)
+        return _once(behind(found) for each in _derived(made) if (found := _inherited(each, name)) is not None)
 
     def above(self, made: type, name: str) -> list[object]:
         """What it may mean behind ``super()``, in a method of the class."""
         mros = [each.__mro__ for each in _derived(made)]
         above = [mro[mro.index(made) + 1 :] for mro in mros]
-        return _once(vars(each)[name] for mro in above for each in [_first_with(mro, name)] if each is not None)
+        return _once(behind(vars(each)[name]) for mro in above for each in [_first_with(mro, name)] if each is not None)
+
+    @cached_property
+    def reached(self) -> list[type]:
+        """All classes of the user's that code from here on may meet by names: of objects, and of other modules, too."""
+        return list(dict.fromkeys(_reached(self._scopes)))
+
+    @cached_property
+    def specials(self) -> Mapping[str, list[types.FunctionType]]:
+        """The special methods of those, by their names."""
+        found: dict[str, list[types.FunctionType]] = {}
+        for made in self.reached:
+            for name, function in specials_of(made):
+                found.setdefault(name, []).append(function)
+        return found
+
+
+def cached_in(found: object) -> types.FunctionType | None:
+    """The user's function under `lru_cache` or `cache`; None for anything else."""
+    inner: object = getattr(found, "__wrapped__", None) if type(found) is _CACHED else None
+    return inner if isinstance(inner, types.FunctionType) else None
+
+
+_CACHED = type(lru_cache(len))
+
+
+def function_in(found: object) -> object:
+    """The function of a class method; anything else as it is."""
+    return getattr(cast(object, found), "__func__", None) if isinstance(found, classmethod) else found
+
+
+def specials_of(made: type) -> Iterator[tuple[str, types.FunctionType]]:
+    """The special methods of a class that the user wrote."""
+    for name in SPECIAL & vars(made).keys():
+        found = vars(made)[name]
+        function = behind(function_in(found))
+        if isinstance(function, types.FunctionType) and is_users(function.__code__.co_filename):
+            yield name, function
+
+
+def _reached(scopes: Sequence[Mapping[str, object]]) -> Iterator[type]:
+    left, seen = [*scopes], {id(scope) for scope in scopes}
+    met: set[type] = set()
+    while left:
+        for value in list(left.pop().values()):
+            inner: list[Mapping[str, object]] = []
+            if isinstance(value, types.ModuleType):
+                file = getattr(value, "__file__", None)
+                inner = [vars(value)] if file is not None and is_users(file) else []
+            elif isinstance(value, types.FunctionType):
+                inner = [value.__globals__] if id(value.__globals__) not in seen and _is_users_code(value) else []
+            else:
+                made = value if isinstance(value, type) else type(value)
+                if made in met:
+                    continue
+                met.add(made)
+                if is_users_class(made):
+                    for each in _derived(made):
+                        yield each
+                        functions = (each for each in vars(each).values() if isinstance(each, types.FunctionType))
+                        inner += [each.__globals__ for each in functions if _is_users_code(each)]
+            left += [scope for scope in inner if id(scope) not in seen]
+            seen.update(map(id, inner))
+
+
+def _is_users_code(function: types.FunctionType) -> bool:
+    return is_users(function.__code__.co_filename)
 
 
 def _first_with(classes: Sequence[type], name: str) -> type | None:

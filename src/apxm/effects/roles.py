@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import FunctionType
 from typing import NamedTuple, Protocol
 
 from apxm.effects.libraries import Known
+from apxm.effects.specials import Implied
 
 
 class Kind(Enum):
@@ -31,6 +34,18 @@ class Touch(NamedTuple):
     """Whether it reads whatever the name stands for, its attributes included."""
 
 
+class Special(NamedTuple):
+    """Special methods that code may call without naming them."""
+
+    functions: tuple[FunctionType, ...]
+    through: str | None
+    """The name that the path to their object begins with; None where it begins with something else."""
+    is_part: bool
+    """Whether their object is not what that name stands for, but a part of it."""
+    late: bool
+    """Whether a model may have been called before it."""
+
+
 class Summary(NamedTuple):
     """What a call of a function of the user's can do, as far as its text says."""
 
@@ -48,6 +63,13 @@ class Summary(NamedTuple):
     """The parameters and names of its module that its result may be, or be a part of; None where that is not known."""
     contexts: tuple[tuple[str, str], ...] = ()
     """The context variables that it uses, each with the method, in the order in which it does."""
+    specials: tuple[Special, ...] = ()
+    """What these do is not among its own touches: special methods call each other in every way."""
+
+    @property
+    def does_something(self) -> bool:
+        """Whether it matters when it is called."""
+        return bool(self.touches) or self.draws or self.waits
 
     @property
     def reads(self) -> frozenset[str]:
@@ -95,6 +117,8 @@ class Role:
     """What it does to set it, where it is a property of the user's."""
     guessed: bool = False
     """Whether it is only by its name that a method is taken for one of the user's classes."""
+    is_cached: bool = False
+    """Whether it gives what it gave before, whoever asked: lanes call it at their turn."""
     is_method: bool = False
     """Whether the summary's first parameter is what the method is called on."""
     receiver: ast.expr | None = None
@@ -111,7 +135,7 @@ class Role:
     def may_wait(self) -> bool:
         """Whether other iterations may go on while it is called."""
         if self.summary is not None:
-            return self.guessed or self.summary.waits
+            return self.guessed or self.is_cached or self.summary.waits
         return not (
             self.each
             or self.looks_only
@@ -136,6 +160,27 @@ class RoleOf(Protocol):
 
     def is_state(self, name: str) -> bool:
         """Whether a name of the module stands for what can change."""
+        ...
+
+    def special_methods(self, of: Implied) -> Sequence[FunctionType]:
+        """The special methods of the user's that may be called there."""
+        ...
+
+    def summary_of(self, function: FunctionType) -> Summary | None:
+        """What one of these does."""
+        ...
+
+    @property
+    def knows_defaults(self) -> bool:
+        """Whether there may be a `defaultdict` here."""
+        ...
+
+    def factories(self, container: ast.expr) -> Sequence[FunctionType] | None:
+        """The functions of the user's that make the items of a `defaultdict`; None for what is not evidently one."""
+        ...
+
+    def may_wait(self, function: FunctionType) -> bool:
+        """Whether other iterations may go on in one of these."""
         ...
 
     def is_iterator(self, name: str) -> bool:
@@ -195,6 +240,26 @@ class Unknowing:
     def is_state(self, name: str) -> bool:
         del name
         return True
+
+    def special_methods(self, of: Implied) -> Sequence[FunctionType]:
+        del of
+        return ()
+
+    def summary_of(self, function: FunctionType) -> Summary | None:
+        del function
+        return None
+
+    def may_wait(self, function: FunctionType) -> bool:
+        del function
+        return True
+
+    @property
+    def knows_defaults(self) -> bool:
+        return False
+
+    def factories(self, container: ast.expr) -> Sequence[FunctionType] | None:
+        del container
+        return None
 
     def is_iterator(self, name: str) -> bool:
         del name

@@ -27,6 +27,7 @@ class StatementUses(ExpressionUses):
                 self._change(found.counts, statement, deferrable=True)
             case ast.Assign(targets=targets, value=value):
                 self._evaluate(value)
+                self._implied(statement)
                 for target in targets:
                     self._store(target, statement)
             case ast.AnnAssign(target=target, value=value):
@@ -55,12 +56,13 @@ class StatementUses(ExpressionUses):
                     self.called |= role.may_wait
             case ast.If(test=test, body=body, orelse=orelse):
                 self._evaluate(test)
+                self._implied(statement)
                 self._branches([body, orelse])
             case ast.For(target=target, iter=items, body=body, orelse=orelse):
                 self._evaluate(items)
-                self._loop(body, lambda: self._store(target, statement), orelse)
+                self._loop(body, lambda: self._begin_turn(statement), orelse)
             case ast.While(test=test, body=body, orelse=orelse):
-                self._loop([ast.Expr(test), *body], None, orelse)
+                self._loop([ast.Expr(test), *body], lambda: self._implied(statement), orelse)
             case ast.Try() | ast.TryStar():
                 self._try(statement)
             case ast.With(items=items, body=body):
@@ -74,6 +76,7 @@ class StatementUses(ExpressionUses):
                     self._managed(item.context_expr, "__exit__")
             case ast.Match(subject=subject, cases=cases):
                 self._evaluate(subject)
+                self._implied(statement)
                 self._branches([[*_captures(case.pattern), *_guard(case), *case.body] for case in cases] + [[]])
             case ast.Delete(targets=targets):
                 for target in targets:
@@ -89,6 +92,7 @@ class StatementUses(ExpressionUses):
                 self._exit(statement)
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 self._inside(statement)
+                self._implied(statement)
                 self._bind(name, statement)
             case ast.Import() | ast.ImportFrom():
                 for name in bound_names([statement]):
@@ -97,6 +101,11 @@ class StatementUses(ExpressionUses):
                 for child in ast.iter_child_nodes(statement):
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
+                self._implied(statement)
+
+    def _begin_turn(self, statement: ast.For) -> None:
+        self._implied(statement)
+        self._store(statement.target, statement)
 
     def _managed(self, manager: ast.expr, method: str) -> None:
         """A method of a context manager is called. One that is made there is nobody else's: what counts is what the
@@ -109,6 +118,7 @@ class StatementUses(ExpressionUses):
         role = self._role_of(func)
         if role.summary is not None and not role.guessed:
             self._touches(touches_beside_own(role.summary), call, lambda _: None)
+            self._specials_of(role.summary, call, lambda _: None)
             self.called |= role.summary.waits
 
     def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
@@ -124,13 +134,12 @@ class StatementUses(ExpressionUses):
             any_called |= self.called
         self._bound, self.called = _common(ends) if ends else before, any_called
 
-    def _loop(self, body: Sequence[ast.stmt], bind: Callable[[], None] | None, orelse: Sequence[ast.stmt]) -> None:
+    def _loop(self, body: Sequence[ast.stmt], bind: Callable[[], None], orelse: Sequence[ast.stmt]) -> None:
         before = self._bound.copy()
         # Its second turn comes behind the calls of its first one.
         self.called |= any(self._waits_in(part) for part in body)
         self._loops += 1
-        if bind is not None:
-            bind()
+        bind()
         self.statements(body)
         self._loops -= 1
         self._bound = before
@@ -171,6 +180,7 @@ class StatementUses(ExpressionUses):
     def _augment(self, statement: ast.AugAssign, target: ast.expr, value: ast.expr) -> None:
         self._evaluate(value)
         self._goes_through(value, statement)
+        self._implied(statement)
         if isinstance(target, ast.Name):
             if target.id not in self._bound:
                 self.exposed.add(target.id)
@@ -205,6 +215,7 @@ class StatementUses(ExpressionUses):
                 self._change(target, statement, deferrable=_is_alone(target, statement))
             case ast.Subscript(value=inner):
                 self._evaluate(target.slice)
+                self._implied(target)
                 alone = _is_alone(target, statement) and is_plain(without_items(inner)[0])
                 self._change(inner, statement, deferrable=alone)
             case _:

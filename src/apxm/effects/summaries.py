@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from apxm.effects.captures import around
-from apxm.effects.roles import Kind, RoleOf, Summary, Touch
+from apxm.effects.roles import Kind, RoleOf, Special, Summary, Touch
 from apxm.effects.scopes import own_names, parameters
 from apxm.effects.statement_uses import StatementUses
 from apxm.effects.uses import Use, Uses
@@ -33,6 +33,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
         uses.called,
         None if gives is None else frozenset(name if name in given else f":{name}" for name in gives),
         tuple(dict.fromkeys((use.name, use.method) for use in uses.contexts)),
+        tuple(dict.fromkeys(found.specials())),
     )
 
 
@@ -52,11 +53,20 @@ class _Summing:
             elif use.name not in self._local and (use.kind is not Kind.LOAD or self._is_state(use.name)):
                 yield self._touch(use, f":{use.name}")
 
+    def specials(self) -> Iterator[Special]:
+        for special in self._uses.specials:
+            names = self._roots(special.through)
+            if names is None:
+                yield special._replace(through=None)
+            for name in names or ():
+                through = name if name in self._given else f":{name.lstrip(':')}"
+                yield special._replace(through=through)
+
+    def _roots(self, name: str | None) -> frozenset[str] | None:
+        return None if name is None else self._uses.origins.roots([ast.Name(name, ast.Load())])
+
     def _of_attribute(self, use: Use) -> Iterator[Touch]:
-        if use.through is None:
-            yield self._touch(use, use.name)
-            return
-        roots = self._uses.origins.roots([ast.Name(use.through, ast.Load())])
+        roots = self._roots(use.through)
         if roots is None:
             yield self._touch(use, use.name)
             return
@@ -85,6 +95,7 @@ def merged(summaries: Sequence[Summary]) -> Summary:
     """One of several functions is called: each parameter has the name that the first one gives it."""
     first, *others = summaries
     touches, gives = dict.fromkeys(first.touches), first.gives
+    specials = [*first.specials]
     longest = max((each.parameters for each in summaries), key=len)
     named = (*first.parameters, *longest[len(first.parameters) :])
     for other in others:
@@ -92,6 +103,7 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         for touch in other.touches:
             through = names.get(touch.through or "", touch.through)
             touches[touch._replace(name=names.get(touch.name, touch.name), through=through)] = None
+        specials += [each._replace(through=names.get(each.through or "", each.through)) for each in other.specials]
         if gives is not None:
             gives = None if other.gives is None else gives | {names.get(name, name) for name in other.gives}
     return Summary(
@@ -102,4 +114,5 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         any(each.waits for each in summaries),
         gives,
         tuple(dict.fromkeys(use for each in summaries for use in each.contexts)),
+        tuple(dict.fromkeys(specials)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 
 
 def is_users_class(made: type) -> bool:
@@ -15,6 +16,7 @@ def is_users_class(made: type) -> bool:
     return is_users(file)
 
 
+@lru_cache(maxsize=4096)
 def is_users(file: str) -> bool:
     """Whether code in a file is the user's own, and not that of Python or of an installed package."""
     if file.startswith("<frozen") or file.endswith(".pyx") or "site-packages" in file or "dist-packages" in file:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from apxm.effects.closures import Around, Captured
 from apxm.effects.origins import Origins
 from apxm.effects.patterns import root
-from apxm.effects.roles import Kind, RoleOf
+from apxm.effects.roles import Kind, RoleOf, Special
 from apxm.effects.scopes import bound_names
 
 
@@ -78,6 +78,8 @@ class Uses:
         """Each call of anything that may come after one of a model."""
         self.draws: bool = False
         """Whether random numbers are drawn."""
+        self.specials: list[Special] = []
+        """The special methods that a function calls."""
         self.puts_streams: bool = False
         """Whether something is put in the place of `sys.stdout` or `sys.stderr`."""
         self.contexts: list[ContextUse] = []

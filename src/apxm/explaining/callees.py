@@ -10,9 +10,10 @@ from copy import deepcopy
 from typing import Any, cast
 
 from apxm.effects.libraries import Known
-from apxm.effects.methods import unwrapped
-from apxm.effects.roles import Role
+from apxm.effects.methods import behind, function_in, unwrapped
+from apxm.effects.roles import Role, Summary
 from apxm.effects.scopes import own_nodes
+from apxm.effects.specials import Implied
 from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
 from apxm.explaining.read_modules import ReadModule, Unread, code_of, source_of_module, tree_of
@@ -126,6 +127,30 @@ class Scope:
     def is_state(self, name: str) -> bool:
         """Whether a name of the module stands for what can change."""
         return self._roles.is_state(name)
+
+    def special_methods(self, of: Implied) -> Sequence[types.FunctionType]:
+        """The special methods of the user's that may be called there."""
+        found = self._roles.special_methods(of)
+        made = self.class_of(of.operand)
+        if made is None:
+            return found
+        classes = [*made.__mro__, *made.__subclasses__()]
+        methods = [behind(function_in(each)) for one in classes for each in vars(one).values()]
+        return [each for each in found if each in methods]
+
+    def summary_of(self, function: types.FunctionType) -> Summary | None:
+        return self._roles.summary_of(function)
+
+    def factories(self, container: ast.expr) -> Sequence[types.FunctionType] | None:
+        """The functions of the user's that make the items of a `defaultdict`; None for what is not evidently one."""
+        return self._roles.factories(container)
+
+    @property
+    def knows_defaults(self) -> bool:
+        return self._roles.knows_defaults
+
+    def may_wait(self, function: types.FunctionType) -> bool:
+        return self._roles.may_wait(function)
 
     def is_iterator(self, name: str) -> bool:
         """Whether a name from around the function stands for what can be gone through only once."""

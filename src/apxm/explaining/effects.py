@@ -246,6 +246,13 @@ class Effects:
                 )
         return found
 
+    def property_read(self, node: ast.Attribute) -> Iterator[Step]:
+        """What a property of the user's changes where it is read."""
+        read = self._reader.scope.role_of(plain(node)).read if isinstance(node.ctx, ast.Load) else None
+        touches = [] if read is None else [touch for touch in read.touches if touch.kind is not Kind.LOAD]
+        if touches:
+            yield self._wait(node, f"what gives `.{node.attr}` may {_said(touches)}", None, None)
+
     # --- objects
 
     def touch(self, call: ast.Call) -> Iterator[Step]:
@@ -261,6 +268,15 @@ class Effects:
                 yield self._wait(call, f"it changes `{ast.unparse(thing)}`", None, True)
                 return
             yield self._wait(call, self.whose.promised(thing), thing, None)
+
+    def item(self, call: ast.Call) -> Iterator[Step]:
+        container = plain(call.args[0])
+        made = self._reader.bindings.values(container.id) if isinstance(container, ast.Name) else []
+        is_default = any(
+            self._reader.scope.factories(each) is not None for each in (container, *made) if each is not None
+        )
+        if is_default and not self.whose.is_own(container):
+            yield self._wait(call, f"to read an item of `{_shown(container)}` may make it", container, True)
 
     def iterate(self, call: ast.Call) -> Iterator[Step]:
         items = plain(call.args[0])
@@ -328,6 +344,8 @@ class Effects:
                 return
             case None:
                 pass
+        if role.is_cached:
+            yield self._wait(call, f"`{written}` gives what it gave before, whoever asked", None, True)
         if role.summary is not None:
             if isinstance(marked := self._reader.scope.found(callee), MarkedStep) and marked.effect:
                 yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 from abc import abstractmethod
 from collections.abc import Sequence
+from types import FunctionType
 from typing import cast
 
 from apxm.effects.scopes import parameters
+from apxm.effects.specials import SPECIAL, Implied, implied
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.effects import Effects
 from apxm.explaining.formulas import Amount, Formula
@@ -17,7 +19,7 @@ from apxm.explaining.names import Bindings
 from apxm.explaining.rewritten import COMPREHENSIONS, Rewritten, behind_turn, ours, plain, position
 from apxm.explaining.shape import Ask, Branch, Leave, Loop, Place, Step, Wait, asks
 from apxm.rewriting.names import Entered
-from apxm.rewriting.nodes import PREFIX
+from apxm.rewriting.nodes import PREFIX, at
 
 _PROMPTS = ("system", "prompt", "messages", "input", "instructions", "contents")
 
@@ -48,10 +50,36 @@ class ExpressionReader:
     def place(self, node: ast.AST) -> Place:
         return Place(self.file, node)
 
+    @abstractmethod
+    def of_function(self, call: ast.Call, function: FunctionType) -> list[Step]:
+        """What a function of the user's does there."""
+
+    def specials(self, node: ast.AST) -> list[Step]:
+        """What special methods do that a node calls. In one of them that is left out: each may call each of them."""
+        if self.scope.function.__name__ in SPECIAL:
+            return []
+        return [step for each in implied(node) for step in self._implied(each, node)]
+
+    def _implied(self, of: Implied, node: ast.AST) -> list[Step]:
+        operand = plain(of.operand)
+        found: list[Step] = []
+        for function in self.scope.special_methods(of._replace(operand=operand)):
+            summary = self.scope.summary_of(function)
+            if summary is not None and summary.does_something:
+                callee = ast.Attribute(operand, function.__name__, ast.Load())
+                found += self.of_function(at(ast.Call(callee, [], []), node), function)
+        return found
+
     def expression(self, node: ast.expr) -> list[Step]:
+        if isinstance(node, ast.Call):
+            return self._called(node)
+        found = self._expression(node)
+        if isinstance(node, ast.Attribute):
+            found += self.effects.property_read(node)
+        return [*found, *self.specials(node)]
+
+    def _expression(self, node: ast.expr) -> list[Step]:
         match node:
-            case ast.Call():
-                return self._called(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return [*self.expression(test), *branch(self.expression(body), self.expression(orelse))]
             case ast.BoolOp() if (waiting := behind_turn(node)) is not None:
@@ -88,7 +116,7 @@ class ExpressionReader:
         generator = node.generators[generators]
         inner = self._comprehension(node, generators + 1)
         tests = [step for test in generator.ifs for step in self.expression(test)]
-        body = [*tests, *(branch([], inner) if generator.ifs else inner)]
+        body = [*tests, *self.specials(generator), *(branch([], inner) if generator.ifs else inner)]
         if is_ours(generator.iter) and isinstance(generator.iter, ast.Tuple):
             return body  # the item of an `each`
         before = self.expression(generator.iter)
@@ -140,10 +168,13 @@ class ExpressionReader:
                 return [*self.children(call), *self.effects.placed(call)]
             case "adding" | "set_attribute" | "set_item" | "add_to_item" | "count" | "call_of":
                 inside = [step for part in (*call.args[1:], *values(call)) for step in self.expression(part)]
-                return [*inside, *self.effects.given(call), *self.effects.placed(call), *self._placed_method(call)]
+                waits = [*self.effects.given(call), *self.effects.placed(call), *self._placed_method(call)]
+                return [*inside, *waits, *self._stored(call)]
             case "later" | "later_call" | "later_change":
                 inside = [step for part in (*call.args[1:], *values(call)) for step in self.expression(part)]
                 return [*inside, *self.effects.given(call), *self.effects.later(call)]
+            case "item_of":
+                return [*self.children(call), *self.effects.item(call), *self.specials(plain(call))]
             case "augment":
                 is_plain = isinstance(call.args[1], ast.Constant) and bool(call.args[1].value)
                 return [] if is_plain else list(self.effects.touch(call))
@@ -155,6 +186,17 @@ class ExpressionReader:
                 return [*self.children(call), *self.effects.manage(call)]
             case _:
                 return self.children(call)
+
+    def _stored(self, call: ast.Call) -> list[Step]:
+        """What special methods do where something is set."""
+        match ours(call), call.args:
+            case "set_attribute", [_, _, _, thing, *_]:
+                target: ast.expr = ast.Attribute(thing, "", ast.Store())
+            case "set_item", [_, _, _, thing, *keys]:
+                target = ast.Subscript(thing, keys[-1], ast.Store())
+            case _:
+                return []
+        return self.specials(at(target, call))
 
     def _placed_method(self, call: ast.Call) -> list[Step]:
         """What a method does that is called like one of a container, where it is one of the user's."""
@@ -169,12 +211,16 @@ class ExpressionReader:
         """A call that the user wrote."""
         callee = plain(call.func)
         if isinstance(callee, ast.Name) and callee.id in ("isinstance", "len", "str") and ours(call.func) is None:
-            return self.children(call)
+            return [*self.children(call), *self.specials(call)]
         role = self.scope.role_of(callee)
         inside = [step for part in (call.func, *call.args, *values(call)) for step in self.expression(part)]
         if is_ask(role):
             return [*inside, self._ask(callee, call.args, call), *self._tools(call)]
-        waits = self.effects.call(call, callee, role)
+        waits = list(self.effects.call(call, callee, role))
+        if not role.each and role.summary is None:
+            waits += self.specials(at(ast.Call(callee, call.args, call.keywords), call))
+            if role.is_unknown and not isinstance(callee, ast.Attribute):
+                waits += self._implied(Implied(callee, ("__call__",)), call)
         return [*inside, *waits, *self._follow(call, callee)]
 
     def _tools(self, call: ast.Call) -> list[Step]:

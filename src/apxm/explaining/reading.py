@@ -135,7 +135,7 @@ class Reader(ExpressionReader):
                         if isinstance(test, ast.Compare):  # the `else` of a loop that may be left
                             found += branch([], self.statements(body))
                         continue
-                    found += self.expression(test)
+                    found += [*self.expression(test), *self.specials(statement)]
                     one, two = self.statements(body), self.statements(orelse)
                     rest = statements[k + 1 :]
                     if _leaves(body) != _leaves(orelse):
@@ -147,6 +147,10 @@ class Reader(ExpressionReader):
         return found
 
     def _statement(self, statement: ast.stmt) -> list[Step]:
+        found = self._itself(statement)
+        return found if isinstance(statement, ast.FunctionDef | ast.Expr) else [*found, *self.specials(statement)]
+
+    def _itself(self, statement: ast.stmt) -> list[Step]:
         match statement:
             case ast.FunctionDef(name=name):
                 if name.startswith(f"{PREFIX}body_"):
@@ -239,9 +243,9 @@ class Reader(ExpressionReader):
             return self._within(call, callee.id, self.file, node.args, steps)
         if isinstance(callee, ast.Name) and self.is_made(callee.id):
             return []  # it calls itself
-        ways = [self._of_function(call, each) for each in self.readings.callees.all_called(callee, self.scope)]
+        ways = [self.of_function(call, each) for each in self.readings.callees.all_called(callee, self.scope)]
         found = branch(*ways) if ways else []
-        back = [step for function in self._called_back(call) for step in self._of_function(call, function)]
+        back = [step for function in self._called_back(call) for step in self.of_function(call, function)]
         name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
         if back and name in _MAPPING and len(call.args) > 1:
             items = plain(call.args[1])
@@ -255,7 +259,7 @@ class Reader(ExpressionReader):
             if isinstance(given, ast.Name | ast.Attribute) and (function := self.scope.function_of(given)) is not None:
                 yield function
 
-    def _of_function(self, call: ast.Call, function: types.FunctionType) -> list[Step]:
+    def of_function(self, call: ast.Call, function: types.FunctionType) -> list[Step]:
         name, file = function.__qualname__, function.__code__.co_filename
         if self.readings.is_reading(function):
             asks = self.readings.callees.may_ask(function)

@@ -174,6 +174,8 @@ class _Plain(ast.NodeTransformer):
                 return node.args[-1]
             case "setting":
                 return node.args[1]
+            case "item_of":
+                return ast.copy_location(ast.Subscript(node.args[0], node.args[1], ast.Load()), node)
             case "local":
                 return cast(ast.Lambda, node.args[0]).body
             case "reading" | "call" | "call_free" | "own" | "touch" | "iterate" | "manage" | "Returned":

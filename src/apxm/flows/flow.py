@@ -52,6 +52,11 @@ class Flow(FlowBase, Generic[P, R]):
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
         return (TWINS.of(self.function) if HERE.overlap else None) or self.function
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options of its runs, as `using` was told them."""
+        return dict(self._options)
+
     def using(self, **options: Any) -> Flow[P, R]:
         """The same flow with options of its runs: those of `apxm.run`, such as ``backend="simulated"``."""
         return Flow(self.function, {**self._options, **options})
@@ -229,7 +234,9 @@ def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
     if isinstance(function, type) or iscoroutinefunction(function) or isasyncgenfunction(function):
         raise no_flow(function.__qualname__, is_class=isinstance(function, type))
-    return Flow(function)
+    made = Flow(function)
+    TWINS.forget()  # as what stands below it in its module was not there yet
+    return made
 
 
 def no_flow(name: str, *, is_class: bool) -> UsageError:

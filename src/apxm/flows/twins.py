@@ -73,7 +73,8 @@ TWINS = Twins(
             **{
                 name: getattr(TOUCHING, name)
                 for name in (
-                    "add_to_item", "adding", "augment", "call", "call_free", "call_of", "count", "iterate", "later",
+                    "add_to_item", "adding", "augment", "call", "call_free", "call_of", "count", "item_of", "iterate",
+                    "later",
                     "later_call", "later_change", "local", "manage", "own", "reading", "reads", "set_attribute",
                     "set_item", "setting",
                     "touch", "turn", "turn_of",

@@ -6,7 +6,7 @@ from functools import partial
 from types import FrameType
 
 from apxm.effects.users import is_users
-from apxm.lanes.lane import Lane
+from apxm.lanes.lane import Hub, Lane
 from apxm.runtime.watch import CALLERS, Step
 
 
@@ -23,6 +23,11 @@ def _of_lane(caller: FrameType, _called: FrameType | None, innermost: FrameType)
     return Step(held_up, (lane, lane.hub.resumed), f"{code.co_filename}:{frame.f_lineno}")
 
 
+def _of_hub(_caller: FrameType, _called: FrameType | None, _innermost: FrameType) -> None:
+    """Between two lanes, which do not wake the watch each."""
+
+
 def watch_lanes() -> None:
     """Lets the watch of event loops know code in lanes."""
     CALLERS[Lane.run.__code__] = _of_lane
+    CALLERS[Hub.go.__code__] = _of_hub

@@ -29,6 +29,7 @@ from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
 from apxm.lanes.streams import OwnStreams
 from apxm.lanes.workers import worker
 from apxm.runtime.inner_loops import lift, put_back
+from apxm.runtime.watch import WATCH
 
 LANE: ContextVar[Lane | None] = ContextVar("apxm lane", default=None)
 """The lane that this code runs in. A thread has a context of its own, and so none."""
@@ -255,6 +256,11 @@ class Lane:
         return found[::-1]
 
     @property
+    def runs_here(self) -> bool:
+        """Whether this code is its own: a thread may have been given its context."""
+        return getcurrent() is self.greenlet
+
+    @property
     def may_draw(self) -> bool:
         """Whether it may take from a sequence that all share, such as random numbers, without waiting for its turn: all
         around it are in front of their first calls, behind which nobody takes from it."""
@@ -297,6 +303,8 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
+            opener.effects += self.effects  # what that itself has put off
+            self.effects = []
 
     def leave(self) -> None:
         """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around
@@ -641,6 +649,8 @@ class Hub:
 
     def go(self) -> None:
         """Resumes lanes until none is ready."""
+        if WATCH.asleep:
+            WATCH.wake()
         ready, marks = self.ready, lift()
         try:
             while ready and not self._stopped():

@@ -46,6 +46,7 @@ from apxm.runtime.progress import refuse_unknown_prices
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call, Provider, WaitingOperation
+from apxm.runtime.watch import WATCH
 from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ class LaneRun(Run):
         return AnsweredOperations(program, self._answered)
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
-        plain, special = attempts.begin, self._named(self._streamed(clock, attempts.begin))
+        plain = attempts.begin_watched
+        special = self._named(self._streamed(clock, plain))
         if self._tail is not None:
             return special
 
@@ -151,6 +153,10 @@ class LaneRun(Run):
                 plain(call)
 
         return begin
+
+    @property
+    def _runs_foreign_code(self) -> bool:
+        return True  # nobody knows yet whom it will ask
 
     def _begin(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -387,6 +393,8 @@ class LaneRun(Run):
     def _end(self) -> None:
         self._state.stopped = True
         if self._root is not None and not self._root.over:
+            if WATCH.asleep:
+                WATCH.wake()
             enter(partial(self._root.cancel, self._how_it_ends()), self._abort)
 
     def _how_it_ends(self) -> type[BaseException]:

@@ -1,5 +1,5 @@
 """What stands in for parts of the process while flows run: standard output and standard error, what makes records of
-logs, `time.sleep`, and what event loops wait in.
+logs, `time.sleep`, what event loops wait in, and special methods of the user's classes.
 
 Code that no lane runs, in other threads for instance, gets what was there before.
 """
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from logging import LogRecord
 from selectors import DefaultSelector
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent
 
@@ -80,6 +81,8 @@ class _StandIns:
         self._output: LaneOutput | None = None
         self._errors: LaneErrors | None = None
         self._make_record: Callable[..., LogRecord] = LogRecord
+        self._attributes: WeakKeyDictionary[type, dict[str, tuple[object, object]]] = WeakKeyDictionary()
+        """By class and name what is there, and what stands in for it."""
         tell_of_forks(self)
 
     def forked(self) -> None:
@@ -99,7 +102,23 @@ class _StandIns:
                 logging.setLogRecordFactory(_naming(self._make_record))
                 time.sleep = _in_lanes(sleep)
                 DefaultSelector.select = _selecting(select)
+                self._exchange(0, 1)
             return self._output
+
+    def add(self, made: type, name: str, stand_in: object) -> None:
+        """Lets something stand in for an attribute of a class."""
+        with self._lock:
+            self._attributes.setdefault(made, {})[name] = vars(made)[name], stand_in
+            if self._running:
+                type.__setattr__(made, name, stand_in)
+
+    def _exchange(self, old: int, new: int) -> None:
+        for made, attributes in [*self._attributes.items()]:
+            for name, pair in [*attributes.items()]:
+                if vars(made).get(name) is pair[old]:
+                    type.__setattr__(made, name, pair[new])
+                else:
+                    del attributes[name]  # somebody has put something else there meanwhile
 
     def end(self) -> None:
         with self._lock:
@@ -117,10 +136,16 @@ class _StandIns:
         logging.setLogRecordFactory(self._make_record)
         time.sleep = SLEEP
         DefaultSelector.select = _SELECT
+        self._exchange(1, 0)
         self._output = None
 
 
 _STAND_INS = _StandIns()
+
+
+def stand_in(made: type, name: str, other: object) -> None:
+    """While flows run, `other` is what a class of the user's has by a name."""
+    _STAND_INS.add(made, name, other)
 
 
 def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:

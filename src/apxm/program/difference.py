@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from hashlib import blake2b
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +21,11 @@ def same_meaning(before: Program, after: Program) -> bool:
     """Whether two programs do the same, operation by operation and under the same names, wherever they stand in their
     files: comments and layout move them, and mean nothing."""
     return _encode(_placeless(before)) == _encode(_placeless(after))
+
+
+def meaning_digest(program: Program) -> str:
+    """Equal, over processes, for programs that have the `same_meaning`; in hexadecimal."""
+    return blake2b(_encode(_placeless(program)), digest_size=16).hexdigest()
 
 
 def _placeless(program: Program) -> Program:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -202,6 +202,16 @@ class Program(Struct, frozen=True, array_like=True, kw_only=True, dict=True):
         if flows is None:
             raise UsageError(f"{self!r} has no functions", hint="make it by apxm.compile(…) or apxm.load(…)")
         return flows(self, name)
+
+    def batch(self, items: Iterable[typing.Any], **options: typing.Any) -> Iterator[typing.Any]:
+        """Runs its entry for each of many items, as ``program.flow().batch(items)`` does."""
+        flow: typing.Any = self.flow()
+        return flow.batch(items, **options)
+
+    def batch_async(self, items: Iterable[typing.Any], **options: typing.Any) -> AsyncGenerator[typing.Any]:
+        """As `batch`, inside the caller's event loop."""
+        flow: typing.Any = self.flow()
+        return flow.batch_async(items, **options)
 
     def __repr__(self) -> str:
         # On one line, whatever it holds: tracebacks and notebooks show it.

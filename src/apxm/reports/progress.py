@@ -14,7 +14,7 @@ def progress_text(progress: Progress, width: int) -> str:
     """``3 done, 8 running, 2 waiting; 0:12; 1,234 tokens; cost 0.0021``, in less than `width` characters."""
     parts = [
         f"{progress.done:,} done, {progress.running:,} running, {progress.waiting:,} waiting",
-        _elapsed(progress.elapsed_ns // 1_000_000_000),
+        elapsed_text(progress.elapsed_ns // 1_000_000_000),
         *([count(progress.tokens, "token")] if progress.tokens else []),
         *([] if progress.cost is None else [f"cost {progress.cost:.4g}"]),
     ]
@@ -24,7 +24,7 @@ def progress_text(progress: Progress, width: int) -> str:
     return "; ".join(parts)
 
 
-def _elapsed(seconds: int) -> str:
+def elapsed_text(seconds: int) -> str:
     """``0:07``, ``12:34``, ``1:02:03``: of one width for a while, so that the line does not jump."""
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

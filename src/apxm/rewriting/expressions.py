@@ -108,6 +108,12 @@ class Expressions(Names):
             node.value = at(self._ours("reading", node.value, *places), node.value)
         return node
 
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        self.generic_visit(node)
+        is_read = isinstance(node.ctx, ast.Load) and not isinstance(node.slice, ast.Slice | ast.Constant)
+        keyed = is_read and self._role_of.knows_defaults
+        return at(self._ours("item_of", node.value, node.slice), node) if keyed else node
+
     def visit_Name(self, node: ast.Name) -> Any:
         name = node.id
         if name.startswith(PREFIX):

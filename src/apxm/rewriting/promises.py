@@ -19,8 +19,6 @@ from apxm.source import Diagnostic, SourceFile, Span
 
 EACH = f"{PREFIX}each"
 """The name by which a promised loop calls `each`."""
-BEHIND = "__apxm_behind__"
-"""The attribute of a function that stands in for one with such a loop: that one."""
 COMMENT = "# apxm: each"
 OF_WHILE = "each turn of a `while` decides whether there is another one"
 OF_ASYNC = "an event loop runs this function, and lanes run none of its loops"

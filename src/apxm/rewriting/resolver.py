@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import types
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
-from apxm.effects.libraries import MADE_NEW, TEXT_METHODS, Known, begins_only, is_frozen, known, only_keeps
-from apxm.effects.methods import Classes, unwrapped
+from apxm.effects.libraries import (
+    CONTAINERS,
+    MADE_NEW,
+    TEXT_METHODS,
+    Known,
+    begins_only,
+    is_frozen,
+    known,
+    only_keeps,
+)
+from apxm.effects.methods import Classes, behind, cached_in, function_in, unwrapped
 from apxm.effects.patterns import is_super, root
-from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch
+from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
+from apxm.effects.specials import Implied
 from apxm.effects.summaries import merged
 from apxm.effects.users import is_users_class
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import behind, names_in
+from apxm.rewriting.sources import default_attributes, names_in
 
 MISSING = object()
+_PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
+"""Classes whose objects hold no others."""
 
 
 class Resolver:
@@ -33,8 +47,11 @@ class Resolver:
         function: types.FunctionType,
         ours: Callable[[object], Role | None],
         summary_of: Callable[[types.FunctionType], Summary | None],
+        may_wait: Callable[[types.FunctionType], bool],
     ) -> None:
+        self._function = function
         self._summary_of = summary_of
+        self._may_wait = may_wait
         self._code = code = function.__code__
         self._ours = ours
         self._globals = function.__globals__
@@ -58,6 +75,8 @@ class Resolver:
             return ours
         if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
             return Role(summary=summary)
+        if (inner := cached_in(found)) is not None and (summary := self._summary_of(inner)) is not None:
+            return Role(summary=summary, is_cached=True)
         if isinstance(found, type) and is_users_class(found):
             return self._class(found)
         if found is SLEEP:
@@ -86,7 +105,9 @@ class Resolver:
             own, *others = summary.parameters
             touches = tuple(touch for touch in summary.touches if own not in (touch.name, touch.through))
             gives = frozenset((*others, *(f":{name}" for name in summary.reads)))
-            made_of = Summary(touches, tuple(others), summary.plain, summary.draws, summary.waits, gives)
+            made_of = Summary(
+                touches, tuple(others), summary.plain, summary.draws, summary.waits, gives, summary.contexts
+            )
             return Role(summary=made_of, makes=True)
         return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
 
@@ -95,6 +116,11 @@ class Resolver:
     @cached_property
     def _classes(self) -> Classes:
         return Classes((self._globals, self._contents()))
+
+    @property
+    def reached(self) -> list[type]:
+        """All classes of the user's that code from here on may meet by names."""
+        return self._classes.reached
 
     def _contents(self) -> dict[str, object]:
         return {name: found for name in self._cells if (found := self.found(ast.Name(name, ast.Load()))) is not MISSING}
@@ -115,8 +141,74 @@ class Resolver:
         read, written = self._read(name, found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
         if not summaries or len(summaries) < len(found):
-            return replace(looks, read=read, written=written)
-        return Role(summary=merged(summaries), guessed=made is None, is_method=True, read=read)
+            return replace(UNKNOWN if found else looks, read=read, written=written)
+        is_cached = any(cached_in(each) is not None for each in found)
+        return Role(summary=merged(summaries), guessed=made is None, is_cached=is_cached, is_method=True, read=read)
+
+    def summary_of(self, function: types.FunctionType) -> Summary | None:
+        return self._summary_of(function)
+
+    def may_wait(self, function: types.FunctionType) -> bool:
+        return self._may_wait(function)
+
+    def factories(self, container: ast.expr) -> list[types.FunctionType] | None:
+        if not self.knows_defaults:
+            return None
+        factory: object
+        match container:
+            case ast.Call(func=func, args=[given, *_]) if self.found(func) is defaultdict:
+                factory = self.found(given)
+            case ast.Attribute(attr=name) if name in self._default_attributes:
+                factory = None
+            case ast.Name() if isinstance(found := self.found(container), defaultdict):
+                factory = cast("defaultdict[object, object]", found).default_factory
+            case _:
+                return None
+        return [factory] if isinstance(factory, types.FunctionType) else []
+
+    @property
+    def knows_defaults(self) -> bool:
+        """Whether its module knows of `defaultdict`."""
+        return any(found is defaultdict or found is collections for found in self._globals.values())
+
+    @cached_property
+    def _default_attributes(self) -> frozenset[str]:
+        methods = (each for made in self.reached for each in vars(made).values())
+        functions = [self._function, *(each for each in methods if isinstance(each, types.FunctionType))]
+        by_file = {each.__code__.co_filename: each for each in functions}
+        return frozenset[str]().union(*map(default_attributes, by_file.values()))
+
+    def special_methods(self, of: Implied) -> list[types.FunctionType]:
+        """The special methods of the user's that may be called there."""
+        specials = self._classes.specials
+        names = [name for name in of.names if name in specials]
+        if not names or is_text_or_number(of.operand, self):
+            return []
+        made = self._type_of(of.operand) or self._container(of.operand)
+        if made is not None and not is_users_class(made):
+            if made in _PLAIN or not of.deep:
+                return []
+            made = None
+        found: list[object] = []
+        for name in names:
+            found += specials[name] if made is None else self._classes.of(made, name)
+        functions = dict.fromkeys(behind(function_in(each)) for each in found)
+        return [each for each in functions if isinstance(each, types.FunctionType) and self._ours(each) is None]
+
+    def _container(self, value: ast.expr) -> type | None:
+        """The class of Python's own of which something is evidently a container."""
+        match value:
+            case ast.List() | ast.ListComp():
+                return list
+            case ast.Dict() | ast.DictComp():
+                return dict
+            case ast.Set() | ast.SetComp():
+                return set
+            case ast.Call(func=func):
+                made = self.found(func)
+                return made if isinstance(made, type) and made in CONTAINERS else None
+            case _:
+                return None
 
     def _above(self, found: Sequence[object]) -> Role:
         """A method behind ``super()`` is called, with the object that the method around has."""
@@ -173,8 +265,10 @@ class Resolver:
             return ours.summary
         match method:
             case types.FunctionType():
-                return self._summary_of(unwrapped(method))
+                return self._summary_of(unwrapped(behind(method)))
             case _:
+                if (inner_of_cache := cached_in(method)) is not None:
+                    return self._summary_of(inner_of_cache)
                 inner: object = getattr(method, "__wrapped__", None)  # of a static or a class method
                 summary = self._of_method(inner) if isinstance(inner, types.FunctionType) else None
                 if summary is None or isinstance(method, classmethod):
@@ -196,12 +290,14 @@ class Resolver:
 
     def _written(self, found: Sequence[object]) -> Summary | None:
         """What setting it does."""
-        return self._any_of([each.fset for each in found if isinstance(each, property)])
+        setters = [each.fset for each in found if isinstance(each, property)]
+        setters += [getattr(type(each), "__set__", None) for each in found if is_users_class(type(each))]
+        return self._any_of(setters)
 
     def _any_of(self, functions: Sequence[object]) -> Summary | None:
         summaries = [
             summary
-            for function in functions
+            for function in map(behind, functions)
             if isinstance(function, types.FunctionType) and (summary := self._summary_of(function)) is not None
         ]
         return merged(summaries) if summaries else None

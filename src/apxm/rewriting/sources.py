@@ -10,15 +10,10 @@ from functools import cache
 from typing import Any
 
 from apxm.effects.users import is_users
-from apxm.rewriting.promises import BEHIND, HERE, promised
+from apxm.rewriting.promises import HERE, promised
 
 _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 """The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
-
-
-def behind(found: Any) -> Any:
-    """The user's own function, where another one stands in for it."""
-    return getattr(found, BEHIND, found) if isinstance(found, types.FunctionType) else found
 
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
@@ -63,6 +58,25 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
         inner = node.name if isinstance(node, ast.ClassDef) else around
         left += ((child, inner) for child in ast.iter_child_nodes(node))
     return found
+
+
+def default_attributes(function: types.FunctionType) -> frozenset[str]:
+    """The attributes that are set to a `defaultdict` somewhere in the file of a function."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return frozenset() if tree is None else _default_attributes(tree)
+
+
+@cache
+def _default_attributes(tree: ast.Module) -> frozenset[str]:
+    found: set[str] = set()
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Assign | ast.AnnAssign) and part.value is not None:
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            if "defaultdict" in ast.unparse(part.value):
+                found |= {each.attr for each in targets if isinstance(each, ast.Attribute)}
+                found |= {each.id for each in targets if isinstance(each, ast.Name)}  # of a class
+    return frozenset(found)
 
 
 def names_in(code: types.CodeType) -> set[str]:

@@ -6,9 +6,10 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
 from typing import Any, TypeVar, cast
 
 from apxm.effects.libraries import CONTAINERS, IMMUTABLE, MADE_NEW, ONLY_ADDS, Known, known, only_keeps
@@ -39,6 +40,8 @@ class Touching:
     def call(self, function: Function, looks: bool = False) -> Function:
         """What is called instead of a function: it, or what waits for its turn first. `looks` says that by the text it
         only looks: no other iteration begins before it has, as what comes behind it is in front of the first call."""
+        if _is_users_object(function):
+            function = _method(function, "__call__")
         twin = self._twin(function)
         if twin is not None:
             return twin
@@ -109,7 +112,8 @@ class Touching:
         return calling
 
     def _given(self, argument: Any) -> Any:
-        return self.call(argument) if callable(argument) and not isinstance(argument, type) else argument
+        is_data = isinstance(argument, type) or _is_users_object(argument)  # and sees to its `__call__` itself
+        return self.call(argument) if callable(argument) and not is_data else argument
 
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
@@ -135,9 +139,24 @@ class Touching:
         if not isinstance(thing, IMMUTABLE):
             self.touch(thing)
 
+    def item_of(self, container: Any, key: Any) -> Any:
+        """``container[key]``: that of a `defaultdict` is made where there is none."""
+        found = cast("defaultdict[Any, Any]", container)
+        if type(container) is not defaultdict or key in found:
+            return found[key]
+        lane = LANE.get()
+        if lane is None or lane.loop is None or found.default_factory is None:
+            return found[key]
+        if not lane.owns(found):
+            lane.take_turn(lane.owner_of(found))
+        if key not in found:
+            made = self.call(found.default_factory)()
+            found[key] = made
+        return found[key]
+
     def iterate(self, items: T) -> T:
         """`items`, at a time when they may be gone through: an iterator is shared by all who have it."""
-        return self.touch(items) if hasattr(items, "__next__") else items
+        return self.touch(items) if hasattr(type(items), "__next__") else items
 
     def own(self, made: T) -> T:
         """What has just been made."""
@@ -222,8 +241,8 @@ class Touching:
 
     def set_attribute(self, place: str, change: Function | None, value: Any, thing: Any, name: str) -> None:
         """``thing.name = value``, or ``thing.name += value`` where there is a `change`."""
-        made = cast(type, thing.__class__)
-        found = getattr(made, name, None)
+        made = cast("type[object]", type(thing))
+        found = next((vars(each)[name] for each in made.__mro__ if name in vars(each)), None)
         if isinstance(found, property) and found.fset is not None and is_users_class(made):
             # A function of the user's as any other one.
             self.touch(thing)
@@ -245,7 +264,7 @@ class Touching:
         def done(*given: Any) -> None:
             holder = _item(container, keys[:-1])
             (new,) = given or (value,)
-            holder[keys[-1]] = new if change is None else change(holder[keys[-1]], new)
+            holder[keys[-1]] = new if change is None else change(self.item_of(holder, keys[-1]), new)
 
         reads = change is not None or isinstance(keys[-1], slice)
         self._changing(where, container, done, *([value] if reads else []), known=type(container) in CONTAINERS)
@@ -258,7 +277,7 @@ class Touching:
 
         def done(*given: Any) -> None:
             holder = _item(container, keys[:-1])
-            item = holder[keys[-1]] if default is NameError else holder.setdefault(keys[-1], default)
+            item = self.item_of(holder, keys[-1]) if default is NameError else holder.setdefault(keys[-1], default)
             self.call(getattr(item, name))(*(given or arguments))
 
         read = arguments if name in READING else ()
@@ -334,6 +353,14 @@ class _Managed:
 def _method(thing: object, name: str) -> Function:
     """A special method of an object, as Python finds it: by its class."""
     return MethodType(getattr(type(thing), name), thing)
+
+
+_FUNCTIONS = frozenset({FunctionType, MethodType, BuiltinFunctionType, MethodWrapperType, type})
+
+
+def _is_users_object(thing: object) -> bool:
+    kind = type(thing)
+    return kind not in _FUNCTIONS and not issubclass(kind, type) and is_users_class(kind)
 
 
 def _around(lane: Lane, levels: int | None) -> Lane | None:

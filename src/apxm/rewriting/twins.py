@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from apxm.effects.methods import is_context, unwrapped
+from apxm.effects.methods import behind, is_context, unwrapped
 from apxm.effects.roles import Role, Summary
 from apxm.effects.summaries import summary_of
 from apxm.effects.users import is_users
@@ -18,7 +18,8 @@ from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
 from apxm.rewriting.nodes import PREFIX, RefusedError
 from apxm.rewriting.resolver import Resolver
-from apxm.rewriting.sources import behind, names_in, source_of
+from apxm.rewriting.sources import names_in, source_of
+from apxm.rewriting.special_methods import SpecialMethods
 
 Function = Callable[..., Any]
 
@@ -40,8 +41,11 @@ class Twins:
         """Those of them that were met again."""
         self._rough: dict[types.FunctionType, Summary] = {}
         """Summaries that rest on one that is not done yet."""
+        self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
+        """Whether special methods wait."""
         self._rewritten: dict[int, types.CodeType] = {}
         """The code of twins, and all code in it, by `id`: code of the user's may be equal to it."""
+        self._specials = SpecialMethods(self.of, self.summary_of)
 
     def of(self, function: Function) -> Function | None:
         """A function of the user's as lanes run it; None for what is not, or has no source. Raises `UsageError`."""
@@ -65,6 +69,12 @@ class Twins:
             twin = self._twins[function] = made
         return twin
 
+    def forget(self) -> None:
+        """Makes them afresh: the module of a function has names by now that it had not when that was looked at."""
+        for found in (self._twins, self._summaries, self._rough, self._waiting):
+            found.clear()
+        self._specials.forget()
+
     def refuse_generators(self, function: Function) -> None:
         """Raises `UsageError` for a generator of the user's that a function names, or one that this names, and that no
         lane can run: it would raise that when it is gone through."""
@@ -87,7 +97,17 @@ class Twins:
 
     def roles_of(self, function: types.FunctionType) -> Resolver:
         """What the names in a function mean."""
-        return Resolver(function, self._role_of, self._summary)
+        return Resolver(function, self._role_of, self._summary, self._may_wait)
+
+    def _may_wait(self, function: types.FunctionType) -> bool:
+        """Whether other iterations may go on in a special method. What it does by itself is looked at, and not the
+        special methods that it calls: in a program with many of them that would be each of them in each."""
+        if function not in self._waiting:
+            self._waiting[function] = False
+            source, role_of = source_of(function), self.roles_of(function)
+            calls = [] if source is None else [part for part in ast.walk(source[0]) if isinstance(part, ast.Call)]
+            self._waiting[function] = any(role_of(call.func).may_wait for call in calls)
+        return self._waiting[function]
 
     def _make(
         self, function: types.FunctionType, definition: ast.FunctionDef | None = None
@@ -95,6 +115,7 @@ class Twins:
         code, compiled = function.__code__, self._compile(function, definition)
         if compiled is None:
             return None
+        self._specials.stand_in_for(self.roles_of(function).reached)
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         cells |= {name: types.CellType(given) for name, given in self._given.items()}
         twin = types.FunctionType(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from threading import get_ident
+from types import FrameType
+from typing import Any
 
 from apxm.backends.protocol import Clock
 from apxm.errors import OperationError
@@ -19,6 +21,7 @@ from apxm.runtime.defects import raised_by
 from apxm.runtime.loops import FailureHandler
 from apxm.runtime.phases import EXPIRED, SENT, STARTING
 from apxm.runtime.waiting import Call
+from apxm.runtime.watch import CALLERS, WATCH, Step, is_ours
 
 _TURN_NS = 1_000_000
 """After so long, a task that finds more to do lets everything else of the loop have a turn."""
@@ -32,8 +35,11 @@ class Attempts:
     received: Callable[[Call, object], None]
     """Gets the outcome of each attempt that was not given up, whatever it is; set it before the first begins."""
 
-    def __init__(self, clock: Clock, warn: Callable[[Call, str], None], abort: FailureHandler) -> None:
-        """`abort` is told what ends more than a call: a provider that was interrupted."""
+    def __init__(
+        self, clock: Clock, warn: Callable[[Call, str], None], abort: FailureHandler, *, foreign: bool = True
+    ) -> None:
+        """`abort` is told what ends more than a call: a provider that was interrupted. `foreign` says that some
+        providers' code may be somebody else's, which `begin_watched` begins."""
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
         self._clock = clock
@@ -41,6 +47,7 @@ class Attempts:
         self._warn = warn
         self._abort = abort
         self._create_task = self._loop.create_task
+        self._foreign = foreign
         self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._fresh = 0
@@ -74,6 +81,12 @@ class Attempts:
                 self._hire(1)
             if call.clocked:
                 call.dispatch += self._now() - call.since
+
+    def begin_watched(self, call: Call) -> None:
+        """As `begin`, where that may be a step of somebody else's code."""
+        if WATCH.asleep:
+            WATCH.wake()
+        self.begin(call)
 
     def ended(self, call: Call, attempt: int, outcome: object) -> None:
         """A provider says so of the attempt of that number, from 0; perhaps not for the first time, from inside
@@ -114,7 +127,8 @@ class Attempts:
         """Makes tasks for so many calls, but at most as many as there are already."""
         for _ in range(min(calls, len(self._tasks) or 1)):
             self._fresh += 1
-            self._tasks.add(self._create_task(self._work()))
+            work = self._work()
+            self._tasks.add(self._create_task(_WatchedSteps(work) if self._foreign else work))
 
     async def _work(self) -> None:
         waiting, now = self._waiting, self._now
@@ -164,3 +178,51 @@ class Attempts:
                 self._hire(len(waiting))
             # Nothing is awaited from here on: whoever waits for the tasks need not wait for this one.
             self._tasks.discard(task)
+
+
+class _WatchedSteps(Coroutine[Any, Any, None]):
+    """A coroutine, each step of which wakes the watch of event loops where that sleeps."""
+
+    __slots__ = ("_coroutine", "_go_on")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = coroutine
+        self._go_on = coroutine.send
+
+    def __next__(self) -> Any:
+        """What a task calls instead of `send`, where it is there: that saves a look for the name."""
+        if WATCH.asleep:
+            WATCH.wake()
+        return self._go_on(None)
+
+    def send(self, value: Any) -> Any:
+        if WATCH.asleep:
+            WATCH.wake()
+        return self._go_on(value)
+
+    def throw(self, *raised: Any) -> Any:
+        if WATCH.asleep:
+            WATCH.wake()
+        return self._coroutine.throw(*raised)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """What debuggers ask a coroutine for, such as its frame."""
+        return getattr(self._coroutine, name)
+
+
+def _of_handler(caller: FrameType, inner: FrameType | None, _innermost: FrameType) -> Step | None:
+    call: Call | None = caller.f_locals.get("call")
+    if inner is None or call is None or is_ours(inner.f_globals.get("__name__")):
+        return None
+    attempts: Attempts = caller.f_locals["self"]
+    return Step(partial(attempts.held_up, call), call, f"{inner.f_code.co_filename}:{inner.f_lineno}")
+
+
+for _caller in (Attempts._work, Attempts.begin):  # pyright: ignore[reportPrivateUsage] - to be known on the stack
+    CALLERS[_caller.__code__] = _of_handler

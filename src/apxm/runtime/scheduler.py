@@ -34,7 +34,7 @@ from apxm.runtime.stopped import StopKind, Stopped
 from apxm.runtime.streaming import Streams
 from apxm.runtime.trace import CLOCKED_EACH, CLOCKED_INLINE, CLOCKED_ONE_IN, Status, Trace
 from apxm.runtime.waiting import Binding, Call, Provider, WaitingOperation
-from apxm.runtime.watch import WATCH
+from apxm.runtime.watch import WATCH, is_ours
 from apxm.tools.toolbox import NO_TOOLS, Toolbox
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Run:
         self._finished: asyncio.Future[None] = loop.create_future()
         trace.frames = self._state.frames
         trace.started = clock.now()
-        attempts = Attempts(clock, self._warn_of, self._abort)
+        attempts = Attempts(clock, self._warn_of, self._abort, foreign=self._runs_foreign_code)
         calls = self._calls = self._new_calls(clock, attempts)
         attempts.received = calls.received
         self._attempt_ended = attempts.ended
@@ -203,8 +203,14 @@ class Run:
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
         """Begins an attempt, by as few steps as those of this run need."""
-        begin = self._streamed(clock, attempts.begin) if self._streams else attempts.begin
+        begin = attempts.begin_watched if self._runs_foreign_code else attempts.begin
+        begin = self._streamed(clock, begin) if self._streams else begin
         return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
+
+    @property
+    def _runs_foreign_code(self) -> bool:
+        """Whether the code that calls run in the event loop may be somebody else's, which may hold that up."""
+        return not all(is_ours(getattr(p.begin or p.call, "__module__", None)) for p in self._providers.values())
 
     def _streamed(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
         """`begin`, whose answers come in parts where somebody has a use for them."""

@@ -18,6 +18,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
 
 from apxm.effects.closures import Around
+from apxm.effects.methods import BEHIND
 from apxm.effects.roles import Unknowing
 from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
@@ -26,7 +27,7 @@ from apxm.flows.each import each
 from apxm.flows.twins import TWINS
 from apxm.lanes.lane import LANE
 from apxm.rewriting.nodes import PREFIX, at, load
-from apxm.rewriting.promises import BEHIND, EACH, HERE, Loop, loops_in, promised
+from apxm.rewriting.promises import EACH, HERE, Loop, loops_in, promised
 
 _LANES = f"{PREFIX}lanes"
 _LEFT = f"{PREFIX}left"

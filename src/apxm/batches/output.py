@@ -1,0 +1,317 @@
+"""The output of a batch: a line of JSON for each input that is over, appended and never changed, so that the file
+itself says what is done.
+
+Beside it lies a file that says of which batch it is, and that is locked while a process writes. The system lets go of
+the lock however the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import accumulate
+from types import ModuleType
+from typing import IO, Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from apxm.batches.index import Index
+from apxm.errors import ApxmError, UsageError
+from apxm.regular import NotRegularError, open_regular
+from apxm.source import printable, shortened
+from apxm.writing import write_all
+
+BESIDE = ".batch"
+"""What the name of the file beside an output ends with."""
+_VERSION, _FORMAT = "apxm_batch", 1
+_MOST_BESIDE = 1 << 20
+_ANEW = "give another --output, or begin anew with --overwrite, which loses what is there"
+
+
+class NotWrittenError(ApxmError):
+    """The output takes no more lines."""
+
+    def __init__(self, message: str, lost: int) -> None:
+        super().__init__(message)
+        self.lost = lost
+        """How many of the lines are not there."""
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """Why an input failed."""
+
+    kind: str
+    """A stable word, as of any failure of an operation; ``input`` where the row itself is of no use."""
+    message: str
+    operation: str | None = None
+    where: str | None = None
+
+
+class OutputLine(Struct, frozen=True, omit_defaults=True):
+    """What came of one input."""
+
+    line: int
+    """Where it stood in the input, when it was read."""
+    id: str
+    """Digest of its content, and which of the inputs that are equal to it."""
+    input: Mapping[str, object] | UnsetType = UNSET
+    value: object = UNSET
+    """What the flow gave; not there where it failed."""
+    printed: list[str] = []
+    error: Problem | UnsetType = UNSET
+
+    @property
+    def failed(self) -> bool:
+        return self.error is not UNSET
+
+
+class _Written(Struct):
+    """What is read of such a line."""
+
+    line: int
+    id: str
+    value: msgspec.Raw | UnsetType = UNSET
+    error: Problem | UnsetType = UNSET
+
+
+_decode = msgspec.json.Decoder(_Written).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def encoded(line: OutputLine) -> bytes:
+    """The line, with its end. Raises what `msgspec` does for what is no JSON."""
+    return _encode(line) + b"\n"
+
+
+class Output:
+    """An output that this process alone writes, from here until `close`.
+
+    Raises `UsageError` where the file is no output, or is one of another batch, or another process writes it.
+    """
+
+    def __init__(self, path: str, identity: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """`identity` is all that the answers depend on, by what messages call it."""
+        if not path:
+            raise UsageError("the output is empty, expected a file")
+        self.path = path
+        self.identity = identity
+        self._target = os.path.realpath(path)
+        self._beside_path = self._target + BESIDE
+        self._beside = -1
+        self._descriptor = self._opened(self._target)
+        try:
+            self._beside = self._opened(self._beside_path)
+            self._lock()
+            if not os.path.samestat(os.fstat(self._descriptor), os.stat(self._target)):
+                os.close(self._descriptor)  # it was replaced before it was locked
+                self._descriptor = self._opened(self._target)
+            if overwrite:
+                os.ftruncate(self._descriptor, 0)
+            self._belong(overwrite)
+            self._size = self._mended()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for descriptor in (self._descriptor, self._beside):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._beside = -1
+
+    def _opened(self, path: str) -> int:
+        try:
+            return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except NotRegularError:
+            raise UsageError(
+                "this is no regular file, and only such a one can say what is done", where=printable(path)
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UsageError(self._refusal(error)) from None
+
+    def _refusal(self, error: OSError | ValueError) -> str:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return f"cannot write {printable(self.path)}: {why}"
+
+    def _lock(self) -> None:
+        locks = _locks()
+        try:
+            locks.flock(self._beside, locks.LOCK_EX | locks.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                "another process writes this output", where=printable(self.path), hint="wait for its end, or end it"
+            ) from None
+
+    def _belong(self, overwrite: bool) -> None:
+        """Sees to it that the output is one of this batch."""
+        is_empty = os.fstat(self._descriptor).st_size == 0
+        content = b"" if overwrite else os.pread(self._beside, _MOST_BESIDE, 0)
+        if is_empty:
+            os.ftruncate(self._beside, 0)
+            write_all(self._beside, msgspec.json.format(_encode({_VERSION: _FORMAT, **self.identity})) + b"\n")
+            os.fsync(self._beside)
+            _sync_folder(self._beside_path)
+            return
+        if not content:
+            if os.fstat(self._beside).st_size == 0:
+                os.unlink(self._beside_path)  # made just now
+            raise UsageError("this file is there, and no batch has written it", where=printable(self.path), hint=_ANEW)
+        try:
+            before = msgspec.json.decode(content, type=dict[str, Any])
+        except msgspec.DecodeError:
+            before = {}
+        if before.get(_VERSION) != _FORMAT:
+            raise UsageError("this says nothing of a batch", where=printable(self._beside_path), hint=_ANEW)
+        now: dict[str, Any] = msgspec.json.decode(_encode(self.identity))
+        self.columns_before = before.get("columns")
+        for what in now | before:
+            if what not in ("columns", _VERSION) and before.get(what) != now.get(what):
+                raise self.of_another_batch(what, before.get(what), now.get(what))
+
+    columns_before: list[str] | None = None
+    """The columns of the inputs whose lines are there; None where there are no lines."""
+
+    def of_another_batch(self, what: str, before: object, now: object) -> UsageError:
+        """Why the output cannot be gone on with: one of the things that identify a batch is another one."""
+        shown = (shortened(_encode(each).decode(), 100) for each in (before, now))
+        is_digest = what == "program"
+        then = f"the {what} was another one" if is_digest else "its {} was {}, and now is {}".format(what, *shown)
+        return UsageError(f"this is the output of another batch: {then}", where=printable(self.path), hint=_ANEW)
+
+    def _mended(self) -> int:
+        """Where the last whole line ends, behind which nothing is left of what a process that was killed began."""
+        size = os.fstat(self._descriptor).st_size
+        with open(self._descriptor, "rb", closefd=False) as file:
+            end = _last_end(file, size)
+            if end == size:
+                return size
+            file.seek(end)
+            rest = file.read()
+        try:
+            whole = bool(_decode(rest).id)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            whole = False
+        if whole:
+            return size + write_all(self._descriptor, b"\n")
+        os.ftruncate(self._descriptor, end)
+        return end
+
+    def read(self, index: Index) -> None:
+        """Notes all lines in the index. Raises `UsageError` where one is none."""
+        for number, (offset, line) in enumerate(self._lines(), 1):
+            try:
+                found = _decode(line)
+                if (found.value is UNSET) == (found.error is UNSET):
+                    raise msgspec.ValidationError("it has neither a value nor an error, or both")
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise UsageError(
+                    f"this is no line of a batch: {error}", where=printable(f"{self.path}:{number}"),
+                    hint="take it away, and its input is done again; or give another --output",
+                ) from None  # fmt: skip
+            if not index.add(found.id, found.error is not UNSET, offset, len(line)):
+                raise UsageError(
+                    f"this is a second line of input {printable(found.id)}", where=printable(f"{self.path}:{number}"),
+                    hint="take one of them away",
+                )  # fmt: skip
+
+    def append(self, lines: list[bytes]) -> list[int]:
+        """Writes lines and waits for the disk; gives their offsets. Raises `NotWrittenError`; whatever of them fits is
+        there then, and no part of a line."""
+        ends = list(accumulate(map(len, lines), initial=self._size))
+        try:
+            write_all(self._descriptor, b"".join(lines))
+            getattr(os, "fdatasync", os.fsync)(self._descriptor)
+        except OSError as error:
+            with suppress(OSError):
+                there = os.fstat(self._descriptor).st_size
+                self._size = max(end for end in ends if end <= there)
+                os.ftruncate(self._descriptor, self._size)
+            lost = sum(end > self._size for end in ends)
+            raise NotWrittenError(self._refusal(error), lost) from None
+        self._size = ends[-1]
+        return ends[:-1]
+
+    def drop_failed(self, index: Index) -> None:
+        """Takes the lines of inputs that failed away, in one step, so that they are inputs without a line."""
+
+        def kept(file: IO[bytes]) -> Iterator[bytes]:
+            del file
+            return (line for _, line in self._lines() if _decode(line).error is UNSET)
+
+        if index.failed:
+            self._rewrite(kept)
+            index.forget()
+            self.read(index)
+
+    def arrange(self, index: Index) -> None:
+        """Puts the lines in the order of their inputs, in one step."""
+
+        def arranged(file: IO[bytes]) -> Iterator[bytes]:
+            for offset, length in index.places():
+                file.seek(offset)
+                yield file.read(length)
+
+        if not index.is_in_order:
+            self._rewrite(arranged)
+
+    def _rewrite(self, lines: Callable[[IO[bytes]], Iterator[bytes]]) -> None:
+        """Replaces the file. The draft is locked by whoever holds the lock of this output."""
+        draft = f"{self._target}.part"
+        try:
+            with open(self._descriptor, "rb", closefd=False) as old, open(draft, "wb") as new:
+                new.writelines(lines(old))
+                new.flush()
+                os.fsync(new.fileno())
+            shutil.copymode(self._target, draft)
+            os.replace(draft, self._target)
+            _sync_folder(self._target)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(draft)
+            raise ApxmError(self._refusal(error)) from None
+        os.close(self._descriptor)
+        self._descriptor = self._opened(self._target)
+        self._size = os.fstat(self._descriptor).st_size
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """All lines, each behind its offset."""
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            offset = 0
+            for line in file:
+                yield offset, line
+                offset += len(line)
+
+
+def _last_end(file: IO[bytes], size: int) -> int:
+    """Behind the last end of a line; 0 where there is none."""
+    at = size
+    while at:
+        begin = max(0, at - (1 << 16))
+        file.seek(begin)
+        found = file.read(at - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        at = begin
+    return 0
+
+
+def _sync_folder(path: str) -> None:
+    """A name is on the disk when its folder is."""
+    with suppress(OSError):
+        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _locks() -> ModuleType:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        raise UsageError("this system has no file locks (flock), which outputs of batches need") from None
+    return fcntl

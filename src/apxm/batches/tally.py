@@ -1,0 +1,78 @@
+"""How far a batch is, what it used, and what is to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from apxm.batches.rows import Source
+from apxm.runtime.trace import Trace
+
+
+class Tally:
+    """Numbers of one process, but for `kept` and `kept_failed`."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._began = now()
+        self.read = 0
+        """Rows that were read."""
+        self.kept = 0
+        """Inputs that earlier processes finished."""
+        self.kept_failed = 0
+        """Those of them that failed."""
+        self.succeeded = 0
+        self.failed = 0
+        self.unwritten = 0
+        """Those of the last two that are not in the output, as it takes no more."""
+        self.open = 0
+        """Inputs that are begun and not over."""
+        self.calls = 0
+        """Attempts of calls of models and tools."""
+        self.tokens = 0
+        self.cost = 0.0
+        self.is_priced = True
+        """Whether all that was paid for has a known price."""
+        self.whole: int | None = None
+        """How many rows there are, once that is known."""
+        self.kinds: dict[str, int] = {}
+        """How many inputs failed, by the kind of their failure."""
+
+    @property
+    def done(self) -> int:
+        return self.succeeded + self.failed
+
+    @property
+    def seconds(self) -> float:
+        return self._now() - self._began
+
+    @property
+    def rate(self) -> float:
+        """Inputs a second."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    def count(self, trace: Trace) -> None:
+        """What a run used."""
+        self.calls += trace.attempts
+        self.tokens += sum(attempt.usage.total or 0 for each in trace.operations for attempt in each.attempts)
+        if trace.cost is not None:
+            self.cost += trace.cost
+        elif trace.raw:
+            self.is_priced = False
+
+    def fail(self, kind: str) -> None:
+        self.failed += 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def left(self, source: Source, limit: int | None = None) -> float | None:
+        """About how many inputs are not over yet; None where nobody knows how large the input is."""
+        if self.whole is not None:
+            rows: float = self.whole
+        elif source.size and source.position:
+            rows = self.read * max(1.0, source.size / source.position)
+        elif limit is not None:
+            rows = limit
+        else:
+            return None
+        rows = rows if limit is None else min(rows, limit)
+        return max(0.0, rows - self.kept - self.done)

@@ -1,0 +1,131 @@
+"""What a batch does with each of its inputs: a run of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from apxm.batches.columns import Columns
+from apxm.batches.output import Problem
+from apxm.config.invocation import Invocation
+from apxm.errors import UsageError
+from apxm.operations.types import Value
+from apxm.program.difference import meaning_digest
+from apxm.program.program import Flow, FlowParameter
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.trace import Status, Trace
+from apxm.session import Session
+from apxm.tools.toolbox import Toolbox
+
+
+class Outcome(Struct, frozen=True):
+    """What came of a run for one input."""
+
+    trace: Trace
+    value: object = None
+    error: Problem | None = None
+
+
+class Work(Protocol):
+    """A program, as a batch runs it."""
+
+    @property
+    def parameters(self) -> Sequence[FlowParameter]: ...
+
+    @property
+    def signature(self) -> str: ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its answers depend on, beside the inputs."""
+        ...
+
+    def takes(self, *, holds_text: bool, is_table: bool) -> None:
+        """Tells of the rows that it will be given."""
+        ...
+
+    def arguments(self, values: Mapping[str, object]) -> Any:
+        """What a row is to it. Raises `UsageError`."""
+        ...
+
+    async def link(self, arguments: Any) -> Session:
+        """Looks for all that its runs need, and asks no model. Raises as `Session.link`."""
+        ...
+
+    async def run(self, arguments: Any) -> Outcome:
+        """Raises what ends more than this input."""
+        ...
+
+
+class ProgramWork:
+    """A flow of a program. The program is loaded once, and all runs share its backends and tools."""
+
+    def __init__(
+        self,
+        program: LoadedProgram,
+        flow: Flow,
+        shared: Mapping[str, Value],
+        told: Invocation,
+        pool: BackendPool,
+        tools: Toolbox,
+    ) -> None:
+        self._program = program
+        self._flow = flow
+        self._shared = shared
+        self._told = told.but({"on_error": "cancel"})  # an input that fails has no use for more answers
+        self._pool = pool
+        self._tools = tools
+
+    @property
+    def parameters(self) -> Sequence[FlowParameter]:
+        return self._flow.parameters
+
+    @property
+    def signature(self) -> str:
+        return self._flow.signature
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"program": meaning_digest(self._program.program), "flow": self._flow.qualified_name}
+
+    def takes(self, *, holds_text: bool, is_table: bool) -> None:
+        records = self._program.program.record_types
+        self._columns = Columns(self._flow, records, self._shared, holds_text=holds_text, is_table=is_table)
+
+    def arguments(self, values: Mapping[str, object]) -> list[Value]:
+        return self._columns.arguments(values)
+
+    async def link(self, arguments: list[Value]) -> Session:
+        session = self._session(arguments)
+        await session.link()
+        return session
+
+    async def run(self, arguments: list[Value]) -> Outcome:
+        session = self._session(arguments)
+        trace = await session.execute()
+        return Outcome(trace, trace.value, problem_of(trace))
+
+    def _session(self, arguments: list[Value]) -> Session:
+        return Session(self._program, self._flow, arguments, self._told, self._pool, tools=self._tools)
+
+
+def problem_of(trace: Trace) -> Problem | None:
+    """Why a run did not succeed; None where it did."""
+    if trace.status is Status.SUCCEEDED:
+        return None
+    if trace.failures:
+        first = trace.failures[0]
+        return Problem(first.kind, first.message, first.operation, first.where)
+    stopped = trace.stopped
+    return Problem(trace.status.value, "") if stopped is None else Problem(stopped.kind, stopped.message)
+
+
+def unjournaled(told: Invocation) -> Invocation:
+    """The same, of runs whose results another file keeps."""
+    if told.journaling.require_journal:
+        raise UsageError("the runs of a batch have no journals: its output is what is kept")
+    return dataclasses.replace(told, journaling=dataclasses.replace(told.journaling, journal=False))

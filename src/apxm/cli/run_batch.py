@@ -1,0 +1,286 @@
+"""A batch as the command line shows it: what answers, how far it is, what came of it, how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from apxm.batches.batch import DEFAULT_AT_ONCE, Batch, BatchOptions
+from apxm.batches.columns import refuse_columns, unused_columns
+from apxm.batches.index import Index
+from apxm.batches.inputs import open_input
+from apxm.batches.output import Output
+from apxm.batches.rows import Row, Source
+from apxm.batches.saving import Saving
+from apxm.batches.tally import Tally
+from apxm.batches.work import ProgramWork, Work, unjournaled
+from apxm.cli import exits
+from apxm.cli.inputs import is_artifact
+from apxm.cli.interruption import Interruption
+from apxm.cli.output import write
+from apxm.cli.progress import INTERVAL_S, ProgressLine, terminal_width
+from apxm.cli.session import announce
+from apxm.cli.terminal import note, show_warning
+from apxm.cli.values import read_json_arguments, read_known
+from apxm.config.invocation import Invocation
+from apxm.config.selection import ResolvedBackends, resolve
+from apxm.errors import ApxmError
+from apxm.operations.types import Value
+from apxm.program.invocation import select_flow
+from apxm.reports.batches import batch_progress, batch_summary
+from apxm.reports.structs import as_json
+from apxm.reports.summary import count
+from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
+from apxm.runtime.loops import real_loop
+from apxm.runtime.trace import Status
+from apxm.session import Session
+from apxm.source import Diagnostic, printable, shortened
+from apxm.tools.toolbox import Toolbox
+
+_PLAIN_INTERVAL_S = 5.0
+"""How often a line says how far it is where there is no terminal."""
+_MOST_WARNINGS = 20
+
+
+class Asked(NamedTuple):
+    """What the command is told beside what each run is."""
+
+    file: str
+    input: str
+    output: str
+    format: str | None
+    shared: tuple[str, ...]
+    """Parameters that all inputs have, as ``NAME=VALUE``."""
+    level: int
+    at_once: int | None
+    options: BatchOptions
+    ordered: bool
+    retry_failed: bool
+    overwrite: bool
+    json: bool
+    quiet: bool
+
+
+def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
+    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
+    warnings = _Warnings(asked.quiet)
+    make, shared, told, found = _program(asked, said)
+    told = unjournaled(told.but({"warn": warnings.show}))
+    with _opened(asked) as source, asyncio.Runner(loop_factory=real_loop) as runner:
+        configured = resolve(told.selection)
+        pool = configured.pool()
+        work = make(told, pool, configured.tools)
+        refuse_columns(source, work.parameters, shared, work.signature)
+        work.takes(holds_text=source.holds_text, is_table=source.columns is not None)
+        at_once = asked.at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
+        options = replace(asked.options, at_once=at_once)
+        shown = _Shown(asked, configured, source, warnings, found)
+        return runner.run(_run(asked, work, source, options, shared, pool, shown))
+
+
+_Make = Callable[[Invocation, BackendPool, Toolbox], Work]
+"""Makes the work of a batch of what its runs are told."""
+
+
+def _program(
+    asked: Asked, said: Mapping[str, Any]
+) -> tuple[_Make, Mapping[str, Value], Invocation, tuple[Diagnostic, ...]]:
+    """What makes the work, the values that all inputs share, what the runs are told, and what the compiler warns of."""
+    path, is_python, name = asked.file.partition(".py")
+    if is_python and (not name or name.startswith(":")):
+        from apxm.flows.batched import FlowWork, flow_in
+
+        flow = flow_in(f"{path}.py", name.removeprefix(":") or said["flow"])
+        shared = read_json_arguments(asked.shared)
+        own = Invocation.of({**flow.said, **{key: value for key, value in said.items() if value is not None}})
+        return partial(FlowWork, flow, shared), shared, own, ()
+    told, found = Invocation.of(said), tuple[Diagnostic, ...]()
+    if is_artifact(asked.file) or asked.file.endswith(".apxmobj"):
+        from apxm import api
+
+        program = api.load(asked.file)
+    else:
+        from apxm.cli.sources import compile_file
+
+        compiled = compile_file(asked.file, asked.level, flow_named=told.flow is not None).compilation
+        program, found = compiled.program, compiled.warnings
+    selected = select_flow(program, told.flow)
+    shared = read_known(selected, (), asked.shared)
+    return partial(ProgramWork, LoadedProgram(program), selected, shared), shared, told, found
+
+
+@contextmanager
+def _opened(asked: Asked) -> Generator[Source]:
+    source = open_input(asked.input, asked.format)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+async def _run(
+    asked: Asked,
+    work: Work,
+    source: Source,
+    options: BatchOptions,
+    shared: Mapping[str, object],
+    pool: BackendPool,
+    shown: _Shown,
+) -> int:
+    tally, index = Tally(), Index()
+    batch = Batch(work, source, options, tally, index)
+    tools = shown.configured.tools
+    output = None
+    try:
+        session = await work.link(await batch.sample())
+        shown.begin(session, work, source)
+        columns = _columns(source, batch.sampled)
+        identity = {
+            **work.identity, "arguments": dict(shared), "input": source.format,
+            **_answering(shown.configured, session), "columns": columns,
+        }  # fmt: skip
+        output = Output(asked.output, identity, overwrite=asked.overwrite)
+        output.read(index)
+        before = output.columns_before
+        if before not in (None, columns) and not any(index.has(row.digest) for row in batch.sampled):
+            raise output.of_another_batch("columns", before, columns)
+        if asked.retry_failed:
+            output.drop_failed(index)
+        saving = Saving(output, index if asked.ordered else None, tally)
+        with shown.drawing(tally), Interruption(batch) as interrupted:
+            await saving.run(batch)
+        if asked.ordered and batch.ended is None:
+            output.arrange(index)
+    except ApxmError:
+        if output is not None:
+            shown.end(tally, batch, index)
+        raise
+    finally:
+        if output is not None:
+            output.close()
+        await tools.close()
+        await pool.close()
+    shown.end(tally, batch, index)
+    index.close()
+    if interrupted.signal_number:
+        return 128 + interrupted.signal_number
+    return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+def _columns(source: Source, sampled: list[Row]) -> list[str]:
+    """The columns by the header, else those that each of the first rows has."""
+    if source.columns is not None:
+        return sorted(source.columns)
+    common = [set(row.values) for row in sampled if row.flaw is None]
+    return sorted(set[str].intersection(*common)) if common else []
+
+
+def _answering(configured: ResolvedBackends, session: Session) -> dict[str, Any]:
+    """What the answers depend on, of each backend that may answer."""
+    names = dict.fromkeys(info.name for info in session.run.backends)
+    found: dict[str, Any] = {"backends": list(names)}
+    for name in names:
+        found |= {f"{what} of backend {name}": said for what, said in configured.settings[name].answers_by.items()}
+    return found
+
+
+class _Warnings:
+    """What the runs warn of, each once: a thousand inputs may all say the same."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self.line = ProgressLine(wanted=not quiet)
+        self._told = set[str]()
+
+    def show(self, text: str) -> None:
+        if self._quiet or text in self._told or len(self._told) >= _MOST_WARNINGS:
+            return
+        self._told.add(text)
+        self.line.clear()
+        show_warning(text)
+        if len(self._told) == _MOST_WARNINGS:
+            show_warning("there may be more warnings, which are not shown")
+
+
+class _Shown:
+    """What is said on standard error while it goes on."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        configured: ResolvedBackends,
+        source: Source,
+        warnings: _Warnings,
+        found: tuple[Diagnostic, ...],
+    ) -> None:
+        self._asked = asked
+        self.configured = configured
+        self._source = source
+        self._line = warnings.line
+        self._found = found
+        self._shared = lambda: 0
+
+    def begin(self, session: Session, work: Work, source: Source) -> None:
+        if self._asked.quiet:
+            return
+        announce(self.configured, session, self._found)
+        if unused := unused_columns(source, work.parameters):
+            note(printable(f"columns that are no parameter's: {shortened(', '.join(unused), 200)}"))
+
+    @contextmanager
+    def drawing(self, tally: Tally) -> Generator[None]:
+        """Draws how far it is: on a terminal on one line, elsewhere as a line now and then."""
+        loop = asyncio.get_running_loop()
+        interval = INTERVAL_S if self._line.active else _PLAIN_INTERVAL_S
+
+        def draw() -> None:
+            nonlocal timer
+            width = terminal_width() if self._line.active else sys.maxsize
+            text = batch_progress(tally, self._left(tally), self._shared(), width)
+            if self._line.active:
+                self._line.say(text)
+            else:
+                note(text)
+            timer = loop.call_later(interval, draw)
+
+        timer = None if self._asked.quiet else loop.call_later(interval, draw)
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._line.clear()
+
+    def _left(self, tally: Tally) -> float | None:
+        return tally.left(self._source, self._asked.options.limit)
+
+    def end(self, tally: Tally, batch: Batch, index: Index) -> None:
+        """Sums up."""
+        gone = index.gone if batch.read_all else 0
+        if self._asked.json:
+            summary = {
+                "output": self._asked.output, "succeeded": tally.succeeded, "failed": tally.failed,
+                "kept": tally.kept, "kept_failed": tally.kept_failed, "gone": gone, "calls": tally.calls,
+                "equal_calls": self._shared(), "tokens": tally.tokens,
+                "cost": tally.cost if tally.is_priced else None, "seconds": round(tally.seconds, 3),
+                "complete": batch.ended is None,
+            }  # fmt: skip
+            write(as_json(summary), json=True)
+        if self._asked.quiet:
+            return
+        note(batch_summary(tally, self._shared()))
+        if gone:
+            lines = "a line is" if gone == 1 else f"{gone:,} lines are"
+            note(printable(f"{lines} in {self._asked.output} of inputs that are not there any more"))
+        if batch.ended is not None:
+            what = "interrupted" if batch.ended is Status.INTERRUPTED else "ended early"
+            note(f"{what}: the same command goes on from here")
+        elif failed := tally.failed + tally.kept_failed:
+            note(f"{count(failed, 'input')} failed: the same command with --retry-failed does them again")

@@ -1,0 +1,319 @@
+"""``apxm batch``: each input once, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from tests.batches.working import PROGRAM, Asked
+from tests.cli.conftest import Apxm, Ended, Start
+
+SIMULATED = ("--backend", "simulated", "--latency", "constant:1")
+FLOW = """
+from dataclasses import dataclass
+from apxm import ask, each, flow
+
+@dataclass
+class Label:
+    text: str
+    number: int
+
+@flow
+def label(text: str, number: int = 3, deep: bool | None = None) -> Label:
+    parts = [ask(text, k) for k in each(range(2))]
+    if number == 7:
+        raise ValueError("seven is bad")
+    return Label(parts[0][:9], number)
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(nothing_configured: None) -> None:  # noqa: ARG001  # it changes the directory
+    Path("label.ais").write_text(PROGRAM)
+
+
+def write(path: str, rows: list[Any]) -> None:
+    Path(path).write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+
+
+def rows(number: int) -> list[Any]:
+    return [{"text": f"<row {k}>"} for k in range(number)]
+
+
+def lines(path: str = "out.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+@pytest.fixture
+def batch(apxm: Apxm) -> Apxm:
+    def run(*options: str, file: str = "label.ais", input: str = "in.jsonl") -> Ended:
+        return apxm("batch", file, "--input", input, "--output", "out.jsonl", *SIMULATED, *options)
+
+    return run
+
+
+def test_a_line_for_each_input(batch: Apxm) -> None:
+    write("in.jsonl", [{"text": "a"}, {"text": "b", "more": 1}, {"text": 5}, "{", {"text": "a"}])
+    ended = batch("--with-input")
+    assert (ended.status, ended.out) == (1, "")
+    assert "3 done, 2 failed (2 input); 6 calls" in ended.err
+    assert "2 inputs failed: the same command with --retry-failed does them again" in ended.err
+    found = sorted(lines(), key=lambda line: line["line"])
+    assert [line["line"] for line in found] == [1, 2, 3, 4, 5]
+    assert [line.get("input") for line in found] == [
+        {"text": "a"}, {"text": "b", "more": 1}, {"text": 5}, None, {"text": "a"},
+    ]  # fmt: skip
+    assert found[0]["value"] == found[4]["value"]
+    assert [found[0]["id"].partition("#")[2], found[4]["id"].partition("#")[2]] == ["1", "2"]
+    assert found[2]["error"] == {"kind": "input", "message": "text must be a str, not 5"}
+
+
+def test_the_same_command_again_does_nothing_twice(batch: Apxm) -> None:
+    write("in.jsonl", rows(20))
+    assert batch("--limit", "8").status == 0
+    first = Path("out.jsonl").read_bytes()
+    ended = batch()
+    assert "12 done, 8 were done before; 24 calls" in ended.err
+    assert Path("out.jsonl").read_bytes().startswith(first)
+    assert len({line["id"] for line in lines()}) == 20
+    assert "0 done, 20 were done before" in batch().err
+
+
+def test_equal_rows_are_inputs_of_their_own_and_others_shift_nothing(batch: Apxm) -> None:
+    write("in.jsonl", [{"text": "a"}, {"text": "b"}, {"text": "a"}, {"text": "c"}])
+    batch()
+    write("in.jsonl", [{"text": "new"}, {"text": "a"}, {"text": "a"}, {"text": "a"}, {"text": "c"}])
+    ended = batch()
+    assert "2 done, 3 were done before" in ended.err
+    assert "a line is in out.jsonl of inputs that are not there any more" in ended.err
+    assert len({line["id"] for line in lines()}) == len(lines()) == 6
+
+
+def test_what_failed_is_done_again_where_that_is_said(batch: Apxm) -> None:
+    write("in.jsonl", [*rows(5), {"text": 5}])
+    assert batch("--faults", "503:@1,503:@2,503:@3", "--timeout", "0.2").status == 1
+    failed = [line["line"] for line in lines() if "error" in line]
+    assert len(failed) == 4
+    ended = batch()
+    assert (ended.status, "0 done, 6 were done before, 4 of them failed" in ended.err) == (1, True)
+    ended = batch("--retry-failed", "--ordered")
+    assert "3 done, 1 failed (1 input), 2 were done before; 6 calls" in ended.err
+    assert [line["line"] for line in lines()] == [1, 2, 3, 4, 5, 6]
+    assert [line["line"] for line in lines() if "error" in line] == [6]
+
+
+def test_a_wrong_type_in_line_7301_is_a_failure_of_that_line(batch: Apxm) -> None:
+    content = "text,times\n" + "".join(f"row {k},{'x' if k == 7299 else k}\n" for k in range(7400))
+    Path("in.csv").write_text(content)
+    Path("label.ais").write_text("agent A { @entry flow main(text: str, times: int) -> str { return text } }")
+    ended = batch("--ordered", input="in.csv")
+    assert ended.status == 1
+    assert "7,399 done, 1 failed (1 input)" in ended.err
+    (failed,) = (line for line in lines() if "error" in line)
+    assert failed["line"] == 7301
+    assert failed["error"]["message"] == "times must be of type int, and 'x' is not one; all but str is JSON"
+    assert [line["line"] for line in lines()] == list(range(2, 7402))
+
+
+def test_values_of_tables_by_the_types_of_parameters(batch: Apxm) -> None:
+    Path("label.ais").write_text(
+        "agent A { @entry flow main(t: str, n: int = 3, b: bool = false, l: list[str] = [], o: int? = null,"
+        ' j: json = 1) -> json { return { "t": t, "n": n, "b": b, "l": l, "o": o, "j": j } } }'
+    )
+    Path("in.csv").write_text('t,n,b,l,o,j,other\n5, 7,TRUE,"[""x""]",9,"{""k"": 1}",z\n,,,,,,\n')
+    ended = batch("--ordered", input="in.csv")
+    assert "columns that are no parameter's: other" in ended.err
+    assert [line["value"] for line in lines()] == [
+        {"t": "5", "n": 7, "b": True, "l": ["x"], "o": 9, "j": {"k": 1}},
+        {"t": "", "n": 3, "b": False, "l": [], "o": None, "j": 1},
+    ]
+
+
+def test_a_parameter_that_all_inputs_share(batch: Apxm) -> None:
+    Path("label.ais").write_text("agent A { @entry flow main(t: str, n: int) -> json { return [t, n] } }")
+    Path("in.csv").write_text("t\na\nb\n")
+    assert batch("--arg", "n=4", "--ordered", input="in.csv").status == 0
+    assert [line["value"] for line in lines()] == [["a", 4], ["b", 4]]
+    assert 'arguments was {"n":4}, and now is {"n":5}' in batch("--arg", "n=5", input="in.csv").err
+    Path("in.csv").write_text("t,n\na,1\n")
+    assert "n is given twice: as a column, and for all inputs" in batch("--arg", "n=4", input="in.csv").err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.csv", "txt,n\na,1\n", "there is no column text; the columns are txt, n"),
+        ("in.csv", "", "this is empty, expected a header"),
+        ("in.csv", "text\n", "there are no inputs"),
+        ("in.jsonl", "", "there are no inputs"),
+        ("in.jsonl", "\n\n", "there are no inputs"),
+        ("in.jsonl", '{"txt": 1}\n' * 200, "none of the first 100 rows does fit: line 1: main needs a value for text"),
+        ("in.jsonl", '[\n{"text": "a"},\n{"text": "b"}\n]\n', "this is a JSON array, expected an object in each line"),
+        ("in.jsonl", '{"text": NaN}\n', "the only row does not fit: line 1: this JSON holds a number that is none"),
+    ],
+)
+def test_what_is_refused_before_the_first_call(name: str, content: str, message: str, batch: Apxm) -> None:
+    Path(name).write_text(content)
+    ended = batch(input=name)
+    assert ended.status == 2
+    assert message in ended.err
+    assert not Path("out.jsonl").exists()
+
+
+def test_an_output_is_one_batch(batch: Apxm, apxm: Apxm) -> None:
+    write("in.jsonl", rows(3))
+    batch()
+    before = Path("out.jsonl").read_bytes()
+    assert 'its model of backend simulated was "simulated", and now is "other"' in batch("--model", "other").err
+    Path("label.ais").write_text(PROGRAM.replace("Label it", "Name it"))
+    ended = batch()
+    assert (ended.status, "this is the output of another batch: the program was another one" in ended.err) == (2, True)
+    assert "--overwrite" in ended.err
+    Path("label.ais").write_text(f"// a comment\n{PROGRAM}")
+    assert batch().status == 0
+    write("in.jsonl", [{"text": "x", "more": 1}, *({**row, "more": 1} for row in rows(3))])
+    assert 'its columns was ["text"], and now is ["more","text"]' in batch().err
+    write("in.csv", ["text", "a"])
+    assert 'its input was "jsonl", and now is "csv"' in batch(input="in.csv").err
+    assert Path("out.jsonl").read_bytes() == before
+    assert batch("--overwrite", "--model", "other").status == 0
+    assert len(lines()) == 4
+    same = apxm("batch", "label.ais", "--input", "out.jsonl", "--output", "out.jsonl", *SIMULATED)
+    assert (same.status, "--output" in same.err) == (2, True)
+    assert len(lines()) == 4
+
+
+def test_overwriting_loses_nothing_where_nothing_begins(batch: Apxm) -> None:
+    write("in.jsonl", rows(3))
+    batch()
+    write("in.jsonl", ["{"])
+    assert batch("--overwrite").status == 2
+    assert len(lines()) == 3
+
+
+def test_after_a_failure_no_further_input_is_begun_where_that_is_said(batch: Apxm) -> None:
+    write("in.jsonl", [*rows(2), {"text": 5}, *rows(50)])
+    ended = batch("--on-error", "stop", "--max-concurrency", "1")
+    assert ended.status == 1
+    assert "2 done, 1 failed (1 input)" in ended.err
+    assert "ended early: the same command goes on from here" in ended.err
+    assert "50 done, 3 were done before" in batch("--on-error", "stop").err
+
+
+def test_a_flow_of_python(batch: Apxm) -> None:
+    Path("flows.py").write_text(FLOW)
+    Path("in.csv").write_text("text,number,deep\na,1,True\nb,,\nc,7,\nd,x,\n")
+    ended = batch("--ordered", file="flows.py", input="in.csv")
+    assert (ended.status, "6 calls" in ended.err) == (1, True)
+    assert [line.get("value") or line["error"] for line in lines()] == [
+        {"text": "Simulated", "number": 1},
+        {"text": "Simulated", "number": 3},
+        {"kind": "ValueError", "message": "seven is bad"},
+        {"kind": "input", "message": "number is no int: Expected `int`, got `str`; it is 'x'"},
+    ]
+    assert "0 done, 4 were done before" in batch(file="flows.py:label", input="in.csv").err
+    Path("flows.py").write_text(FLOW.replace("[:9]", "[:5]"))
+    assert "it has no flow 'lable'" in batch(file="flows.py:lable", input="in.csv").err
+
+
+def test_json_sums_up(batch: Apxm) -> None:
+    write("in.jsonl", [*rows(3), {"text": 5}])
+    found = json.loads(batch("--json", "--quiet").out)
+    assert {name: found[name] for name in ("succeeded", "failed", "kept", "gone", "calls", "complete")} == {
+        "succeeded": 3, "failed": 1, "kept": 0, "gone": 0, "calls": 6, "complete": True,
+    }  # fmt: skip
+
+
+def test_a_full_disk_ends_the_batch_and_loses_nothing(start: Start) -> None:
+    write("in.jsonl", rows(400))
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+        "from apxm.cli.main import main; main()"
+    )
+    command = ("label.ais", "--input", "in.jsonl", "--output", "out.jsonl", *SIMULATED)
+    full = subprocess.run(
+        [sys.executable, "-c", code, "batch", *command], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert (full.returncode, "cannot write out.jsonl: File too large" in full.stderr) == (1, True)
+    done = len(lines())
+    assert 0 < done < 400
+    assert re.search("^(\\d+) done, (\\d+) of them not written", full.stderr, re.MULTILINE)
+    process = start("batch", *command)
+    assert f"{400 - done} done, {done} were done before" in process.communicate(timeout=120)[1]
+    assert len({line["id"] for line in lines()}) == 400
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(start: Start) -> None:
+    write("in.jsonl", rows(40))
+    with Asked(0.05) as server:
+        process = start_batch(start, server, "--max-concurrency", "4")
+        wait_for(server, 30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, "interrupted: the same command goes on from here" in err) == (130, True)
+        asked = len(server.asked)
+        again = start_batch(start, server, "--max-concurrency", "4")
+        done = {line["line"] for line in lines()}
+        again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert not done & {int(mark[5:-1]) + 1 for mark in server.asked[asked:]}
+    assert len({line["id"] for line in lines()}) == len(lines()) == 40
+
+
+def start_batch(start: Start, server: Asked, *options: str) -> Any:
+    environment = {**os.environ, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": server.endpoint, "OPENAI_MODEL": "tiny"}
+    return start("batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", *options, env=environment)
+
+
+def wait_for(server: Asked, calls: int) -> None:
+    until = monotonic() + 60
+    while len(server.asked) < calls and monotonic() < until:
+        sleep(0.002)
+
+
+def killed_and_started_again(start: Start, kills: int, seed: int) -> None:
+    """An input that has its line is never asked for again, and in the end each has one."""
+    random = Random(seed)
+    number = 30 * (kills + 1)
+    write("in.jsonl", rows(number))
+    with Asked(0.02) as server:
+        for _ in range(kills):
+            process = start_batch(start, server, "--max-concurrency", "8")
+            wait_for(server, len(server.asked) + random.randint(1, 60))
+            process.kill()
+            process.communicate()
+            text = Path("out.jsonl").read_text() if Path("out.jsonl").exists() else ""
+            whole = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            done = {line["line"] for line in whole}
+            asked = len(server.asked) + 8  # those in flight may still get there
+            again = start_batch(start, server, "--max-concurrency", "8", "--limit", str(min(number, len(done) + 5)))
+            again.communicate(timeout=120)
+            assert again.returncode == 0
+            assert not done & {int(mark[5:-1]) + 1 for mark in server.asked[asked:]}
+        process = start_batch(start, server, "--max-concurrency", "8")
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    found = lines()
+    assert sorted(line["line"] for line in found) == list(range(1, number + 1))
+    assert all("value" in line for line in found)
+    assert all(f"<row {line['line'] - 1}>" in line["value"] for line in found)
+
+
+def test_killed_and_started_again_nothing_is_paid_twice_or_lost(start: Start) -> None:
+    killed_and_started_again(start, kills=2, seed=1)
+
+
+@pytest.mark.soak
+def test_killed_at_twenty_moments(start: Start) -> None:
+    killed_and_started_again(start, kills=20, seed=2)
