@@ -16,7 +16,16 @@ from statistics import median
 
 from apxm.reports.tables import markdown
 
-PACKAGES = ("apxm", "apache-hamilton", "langchain-openai", "langgraph", "openai", "pyqwest", "uvloop")
+PACKAGES = (
+    "apxm",
+    "apache-hamilton",
+    "langchain-openai",
+    "langgraph",
+    "langgraph-checkpoint-sqlite",
+    "openai",
+    "pyqwest",
+    "uvloop",
+)
 
 
 @dataclass(frozen=True)

@@ -313,7 +313,7 @@ def test_a_journaled_run_says_where_once_in_the_log(
     caplog.set_level(logging.INFO, "apxm")
     result = apxm.run(program, topic="bees", backends=answering(), journal=True, journal_dir=tmp_path)
     (message,) = caplog.messages
-    path = tmp_path / f"{result.run_id}.journal"
+    [path] = tmp_path.glob("*.apxmlog")
     again = f"apxm.resume({result.run_id!r}, journal_dir={str(tmp_path)!r})"
     assert message == f"run {result.run_id} is journaled in {path}; {again} goes on with it"
     caplog.clear()

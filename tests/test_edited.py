@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,10 +16,10 @@ import apxm
 from apxm.analysis.static import Range
 from apxm.backends.protocol import ModelRequest, Price
 from apxm.errors import BackendError, JournalError, UsageError
-from apxm.journal.format import FORMAT_VERSION
-from apxm.journal.reading import read
+from apxm.journal.catalog import find, read
 from apxm.journal.runs import find_run
 from apxm.testing import ScriptedBackend
+from tests.journal.per_run_files import write_old
 from tests.programs import random_source
 
 HEAD = "agent A { @entry flow main(topic: str) -> str {\n"
@@ -158,20 +156,21 @@ def test_lines_are_those_of_the_program_as_it_is_now(tmp_path: Path) -> None:
     run_id = begin(tmp_path, 'print("before") return ask("a")')
     result, _ = go_on(tmp_path, run_id, 'print("after") return ask("a")')
     assert result.printed == ["after"]
-    assert read(tmp_path / f"{run_id}.journal").printed == {0: "after"}
+    assert read(tmp_path, run_id).printed == {0: "after"}
 
 
-def test_a_journal_of_the_version_before_is_one_of_this_version_when_it_was_written_to(tmp_path: Path) -> None:
-    run_id = begin(tmp_path, 'return ask("a")')
-    path = tmp_path / f"{run_id}.journal"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 1")
-    before = path.read_bytes()
-    previewed(tmp_path, run_id, 'return ask("b")')
-    assert path.read_bytes() == before
-    go_on(tmp_path, run_id, 'return ask("b")')
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT_VERSION,)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_file_of_an_earlier_version_becomes_part_of_a_log_when_its_run_goes_on(tmp_path: Path, version: int) -> None:
+    begun, old = tmp_path / "begun", tmp_path / "old"
+    for folder in (begun, old):
+        folder.mkdir()
+    run_id = begin(begun, 'return ask("a")')
+    rows = [record.row for record in read(begun, run_id).records]
+    path = write_old(old, rows, run_id, version, find(begun, run_id).header)
+    go_on(old, run_id, 'return ask("b")')
+    assert not path.exists()
+    assert [record.row for record in read(old, run_id).records][: len(rows)] == rows
+    assert go_on(old, run_id, None)[1].prompts == []
 
 
 def test_a_program_that_was_compiled_from_a_file_goes_on_as_the_file_is_now(tmp_path: Path) -> None:
@@ -208,7 +207,7 @@ def test_a_budget_counts_what_the_program_cost_before_it_was_edited(tmp_path: Pa
     p = program('return ask("a", max_tokens: 10)')
     with pytest.raises(apxm.RunFailed):
         apxm.run(p, topic="", backends=pool(answering("a")), journal_dir=tmp_path, journal=True, max_total_tokens=100)
-    run_id = find_run(tmp_path, "last").files.run_id
+    run_id = find_run(tmp_path, "last")
     edited = program('return ask("b", max_tokens: 60)')
     with pytest.raises(apxm.RunFailed) as stopped:
         apxm.resume(run_id, edited=edited, backends=pool(answering()), journal_dir=tmp_path)
@@ -295,10 +294,10 @@ def test_turns_that_may_follow_are_those_that_are_left(tmp_path: Path) -> None:
 
 def test_a_preview_changes_nothing(tmp_path: Path) -> None:
     run_id = begin(tmp_path, THREE)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = read(tmp_path, run_id).records
     first = previewed(tmp_path, run_id, THREE.replace("first {", "erstens {"))
     assert previewed(tmp_path, run_id, THREE.replace("first {", "erstens {")) == first
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert read(tmp_path, run_id).records == before
 
 
 def forty(edit: str = "") -> str:

@@ -15,11 +15,14 @@ from apxm.config.files import Scope, read_file
 from apxm.config.trust import is_trusted
 from apxm.errors import ConfigurationError, JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.lock import RunLock, is_held
+from apxm.journal.lock import FileLock, is_held
+from apxm.journal.pruning import prune
 from apxm.journal.rows import Ended
 from apxm.journal.runs import find_run, list_runs, show_run
+from apxm.journal.store import store_of
 from apxm.regular import NotRegularError, open_regular, read_regular
 from tests.journal.journals import RUN_ID, result, write
+from tests.journal.per_run_files import write_old
 
 
 def make_socket(path: Path) -> None:
@@ -66,12 +69,31 @@ def test_a_regular_one_is_read_through_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", MAKE)
-@pytest.mark.parametrize("end", [".journal", ".journal-journal", ".journal-wal", ".journal-shm"])
-def test_one_in_the_place_of_a_journal_is_refused_and_keeps_no_other_from_being_listed(
+@pytest.mark.parametrize("end", [".apxmlog", ".index"])
+def test_one_in_the_place_of_a_log_is_refused_and_keeps_nobody_from_working(
     tmp_path: Path, kind: str, end: str
 ) -> None:
-    other = write(tmp_path, [result(0), Ended("succeeded")], "20260101-000000-aaaa")
-    path = write(tmp_path, [result(0)])
+    path = write(tmp_path, [result(0), Ended("succeeded")])
+    store_of(tmp_path).rest()
+    place = path.with_suffix(end)
+    place.unlink()
+    MAKE[kind](place)
+    other = write(tmp_path, [result(0)], "20260101-000000-aaaa")
+    statuses = {run.id: run.status for run in list_runs(tmp_path)}
+    assert statuses.pop("20260101-000000-aaaa") == "interrupted"
+    assert other != path
+    assert statuses == {path.stem: "damaged"} if end == ".apxmlog" else {RUN_ID: "succeeded"}
+    prune(tmp_path, now=1e12, keep_bytes=0)
+    assert place.exists() or (end == ".index" and kind != "folder"), "what is no log of ours stays"
+
+
+@pytest.mark.parametrize("kind", MAKE)
+@pytest.mark.parametrize("end", [".journal", ".journal-journal", ".journal-wal", ".journal-shm"])
+def test_one_in_the_place_of_an_old_journal_is_refused_and_keeps_no_other_from_being_listed(
+    tmp_path: Path, kind: str, end: str
+) -> None:
+    other = write_old(tmp_path, [result(0), Ended("succeeded")], "20260101-000000-aaaa")
+    path = write_old(tmp_path, [result(0)])
     place = path.with_name(f"{RUN_ID}{end}")
     place.unlink(missing_ok=True)
     MAKE[kind](place)
@@ -85,15 +107,14 @@ def test_one_in_the_place_of_a_journal_is_refused_and_keeps_no_other_from_being_
 
 @pytest.mark.parametrize("kind", MAKE)
 def test_one_in_the_place_of_a_lock_is_refused_and_the_run_is_shown(tmp_path: Path, kind: str) -> None:
-    path = write(tmp_path, [result(0)])
-    lock = path.with_suffix(".lock")
+    lock = write_old(tmp_path, [result(0)]).with_suffix(".lock")
     lock.unlink()
     MAKE[kind](lock)
     assert not is_held(lock)
     assert [run.status for run in list_runs(tmp_path)] == ["interrupted"]
-    assert show_run(find_run(tmp_path, "last"))[0].id == RUN_ID
-    for refused in (lambda: RunLock(lock, RUN_ID), lambda: Journal.reopen(tmp_path, RUN_ID)):
-        with pytest.raises(JournalError, match="cannot be locked: this is not a regular file"):
+    assert show_run(tmp_path, find_run(tmp_path, "last"))[0].id == RUN_ID
+    for refused in (lambda: FileLock(lock, RUN_ID), lambda: Journal.reopen(tmp_path, RUN_ID)):
+        with pytest.raises(JournalError, match="cannot be taken: this is not a regular file"):
             refused()
 
 

@@ -129,13 +129,15 @@ class ProgramFlow:
         max_concurrency: int | None = None,
         ordered: bool = True,
         on_error: BatchOnError = "continue",
+        dedupe: bool = True,
         **options: Any,
     ) -> AsyncGenerator[BatchResult]:
         """Runs it for each of many items, which are mappings of its parameters, or values of the only one: at most
         `max_concurrency` at once, each a run of its own, without a journal. `options` are those of `run`.
 
         Gives a `BatchResult` for each, in their order or as they come. An item that fails is one of them; `on_error`
-        says whether more are begun then. Raises `UsageError`, now or before the first call.
+        says whether more are begun then, `dedupe` whether equal calls at temperature 0 are made once. Raises
+        `UsageError`, now or before the first call.
         """
         from apxm.batches.batch import BatchOptions
         from apxm.batches.iterating import refuse_items, results
@@ -154,7 +156,7 @@ class ProgramFlow:
         functions = {**module_tools(self.program), **by_name(options.get("tools"))}
         opening = opened(options.get("backends"), told.selection, functions, Problems())
         chosen = BatchOptions(ordered=ordered, on_error=on_error)
-        return results(self.program, self.flow, items, told, opening, chosen, most)
+        return results(self.program, self.flow, items, told, opening, chosen, most, dedupe)
 
 
 def module_tools(program: Program) -> dict[str, Callable[..., Any]]:
@@ -446,7 +448,7 @@ async def executed(session: Session) -> Result:
     try:
         trace = await session.execute()
     finally:
-        if session.recorder is not None and (lost := await asyncio.to_thread(session.close)):
+        if session.recorder is not None and (lost := await session.closed()):
             warn(str(lost))
     if session.lost and trace.stopped is None:
         # Lost with its very last rows. What the run has given is kept, and so is its value.

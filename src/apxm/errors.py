@@ -166,6 +166,7 @@ class BackendError(OperationError):
         hint: str | None = None,
         retry_after_s: float | None = None,
         patience_s: float | None = None,
+        overloaded: bool = False,
     ) -> None:
         super().__init__(kind, message, hint=hint)
         self.retryable = retryable
@@ -174,6 +175,8 @@ class BackendError(OperationError):
         self.patience_s = patience_s
         """How long it is worth trying again, from the first such failure, where nobody said how often; None for as
         often as ever."""
+        self.overloaded = overloaded
+        """Whether the endpoint says that it has too much to do."""
 
 
 class JournalError(ApxmError):

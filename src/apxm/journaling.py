@@ -19,9 +19,11 @@ from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
 from apxm.errors import JournalError, SourceError, UsageError
 from apxm.journal.journal import Journal
+from apxm.journal.pruning import prune
 from apxm.journal.rows import Answered, Edited, Header, History, TimedRow, header_of
 from apxm.journal.rows import edited as edited_row
-from apxm.journal.runs import find_run, prune
+from apxm.journal.runs import find_run
+from apxm.journal.store import store_of
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
 from apxm.program import codec
@@ -136,7 +138,8 @@ def reopen(
     if as_recorded and edited:
         raise UsageError("a run goes on either as recorded or as edited")
     folder = journaling.folder
-    journal, history = Journal.reopen(folder, find_run(folder, wanted).files.run_id, sync=journaling.journal_sync)
+    store_of(folder).flush()  # it may be one of this process
+    journal, history = Journal.reopen(folder, find_run(folder, wanted), sync=journaling.journal_sync)
     try:
         program = recorded = codec.decode(history.header.program)
         _refuse_another_kind(history.header, kinds)
@@ -171,19 +174,21 @@ def reopen(
         raise
 
 
-def finish(recorder: Recorder, journaling: Journaling) -> JournalError | None:
-    """Closes the journal, and now and then removes those that are old or too many. Returns why the journal lacks the
-    end of the run, where that is so and nobody has been told."""
-    lost = recorder.close()
+def tidy(journaling: Journaling) -> None:
+    """Removes runs that are old or too many, now and then."""
     folder, now = journaling.folder, time.time()
-    if now - _pruned.get(folder, -inf) < PRUNED_EACH_S:
-        return lost
+    if not is_due(journaling):
+        return
     _pruned[folder] = now
     try:
         prune(folder, now=now)
     except JournalError as error:  # no reason to lose what the run has given
         logger.warning("old runs were not removed: %s", error)
-    return lost
+
+
+def is_due(journaling: Journaling) -> bool:
+    """Whether `tidy` has something to look for."""
+    return time.time() - _pruned.get(journaling.folder, -inf) >= PRUNED_EACH_S
 
 
 def _stored(told: Invocation, default: str) -> dict[str, Value]:

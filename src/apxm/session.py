@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -199,9 +200,22 @@ class Session:
         nobody has been told."""
         if self.recorder is None:
             return None
-        from apxm.journaling import finish
+        from apxm.journaling import tidy
 
-        return finish(self.recorder, self.told.journaling)
+        lost = self.recorder.close()
+        tidy(self.told.journaling)
+        return lost
+
+    async def closed(self) -> JournalError | None:
+        """As `close`, for a loop that has other runs to carry on meanwhile."""
+        if self.recorder is None:
+            return None
+        from apxm.journaling import is_due, tidy
+
+        lost = await self.recorder.closed()
+        if is_due(self.told.journaling):
+            await asyncio.to_thread(tidy, self.told.journaling)
+        return lost
 
     @property
     def lost(self) -> JournalError | None:

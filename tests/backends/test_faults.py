@@ -52,6 +52,7 @@ def met(spec: str, prompts: list[str], *, seed: int = 0, iteration: int = 0) -> 
         ("seed:-1,bomb:.5,bomb:@1,bomb:@2", {"bomb"}, -1),
         (",".join(f"{kind}:0" for kind in KINDS), set(KINDS), None),
         ("500:1e-3,503:0.999", {"500", "503"}, None),
+        ("429:>64, 503:@2", {"429", "503"}, None),
     ],
 )
 def test_it_is_read_and_written(spec: str, kinds: set[str], seed: int | None) -> None:
@@ -80,6 +81,8 @@ def test_it_is_read_and_written(spec: str, kinds: set[str], seed: int | None) ->
         ("429:@", "found '@', expected the number of a call"),
         ("429:@1.5", "found '@1.5', expected the number of a call"),
         ("429:@9999999999", "found '@9999999999', expected the number of a call"),
+        ("429:>", "found '>', expected the calls in flight beyond which it comes"),
+        ("429:>1,429:>2", "429 has two numbers of calls in flight"),
         ("429:@2,hang:@2", "call 2 has two faults, 429 and hang"),
         ("seed:7", "it names no fault"),
         ("429:0.1,seed:x", "found 'x' where a seed"),
@@ -155,6 +158,17 @@ def test_to_name_a_call_changes_no_other() -> None:
     without, named = met("429:0.5", prompts), met("429:0.5,hang:@3", prompts)
     assert named[2] == "hang"
     assert [*named[:2], *named[3:]] == [*without[:2], *without[3:]]
+
+
+def test_a_call_beyond_so_many_in_flight_meets_it_and_weighs_on_nobody() -> None:
+    backend = SimulatedBackend(latency="constant:1000", faults="429:>2")
+    found = [over for over in outcomes(backend, "a", "b", "c", "d") if over is not None]
+    assert [(when, isinstance(what, BackendError)) for when, what in found] == [
+        (1000, False),
+        (1000, False),
+        (0, True),
+        (0, True),
+    ]
 
 
 # --- in process ----------------------------------------------------------------------------------------------------

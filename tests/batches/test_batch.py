@@ -134,6 +134,17 @@ def test_what_is_refused(items: Any, options: dict[str, Any], message: str) -> N
         results_of(items, **options)
 
 
+def test_in_a_flow_it_is_refused() -> None:
+    program = apxm.compile_text(PROGRAM)
+
+    @apxm.flow
+    def outer() -> None:
+        list(program.batch([{"text": "a"}]))
+
+    with pytest.raises(UsageError, match="no part of a run"):
+        outer.using(backend="simulated").run()
+
+
 def test_from_a_thread_of_its_own() -> None:
     program = apxm.compile_text(PROGRAM)
     batch = program.batch(iter(rows(20)), backend="simulated", latency="constant:1", max_concurrency=4)

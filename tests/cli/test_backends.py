@@ -124,13 +124,18 @@ def test_doctor_as_json_has_the_same_without_any_key(
     found = json.loads(ended.out)
     assert list(found) == [
         "apxm", "python", "libraries", "event_loop", "open_files", "journals", "configuration", "backends", "tools",
-        "error",
+        "running", "error",
     ]  # fmt: skip
     assert found["configuration"] == {"path": str(project), "scope": "project", "trusted": False}
     listed = json.loads(apxm("backends", "list", "--json").out)
     assert listed == json.loads(apxm("backends", "--json").out)
-    assert [{k: v for k, v in each.items() if k != "limits"} for each in found["backends"]] == listed
+    assert [
+        {k: v for k, v in each.items() if k not in ("limits", "concurrency_is_found")} for each in found["backends"]
+    ] == listed
     assert found["backends"][0]["limits"]["retries"] == 6
+    assert [each["concurrency_is_found"] for each in found["backends"]] == [
+        each["kind"] == "openai" for each in found["backends"]
+    ]
     assert (found["error"], found["libraries"]["typer"][:1]) == (None, "0")
 
 

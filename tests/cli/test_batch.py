@@ -226,6 +226,55 @@ def test_a_flow_of_python(batch: Apxm) -> None:
     assert "it has no flow 'lable'" in batch(file="flows.py:lable", input="in.csv").err
 
 
+def test_what_it_will_take_is_said_before_and_nothing_is_asked(batch: Apxm) -> None:
+    Path("label.ais").write_text(
+        "agent A { @entry flow main(words: list[str]) -> str {"
+        ' for word in words { ask(word, max_tokens: 10) -> a return a } -> all return ask("Join.", all) } }'
+    )
+    write("in.jsonl", [{"words": ["x"] * (k % 5)} for k in range(100)] + [{"words": 1}])
+    ended = batch("--dry-run", "--json", "--max-concurrency", "10")
+    assert ended.status == 0
+    assert not Path("out.jsonl").exists()
+    found = json.loads(ended.out)
+    assert (found["inputs"], found["unfit"], found["left"], found["sampled"]) == (101, 1, 100, 40)
+    assert found["first_unfit"] == "line 101: words must be a list[str], not 1"
+    assert found["calls"]["expected"] == pytest.approx(300, rel=0.2)
+    assert found["seconds"]["expected"] == pytest.approx(0.02, rel=0.2)
+    batch("--limit", "60")
+    shown = batch("--dry-run").out.splitlines()
+    assert shown[:4] == [
+        "inputs                    101",
+        "of no use                 1; line 101: words must be a list[str], not 1",
+        "done                      60",
+        "left                      40",
+    ]
+    calls = int(shown[5].split()[-1])
+    assert f"40 done, 1 failed (1 input), 60 were done before; {calls} calls" in batch().err
+
+
+def test_what_a_flow_of_python_will_take(batch: Apxm) -> None:
+    Path("flows.py").write_text(FLOW)
+    write("in.jsonl", rows(7))
+    found = json.loads(batch("--dry-run", "--json", file="flows.py").out)
+    assert (found["calls"]["expected"], found["seconds"]["expected"]) == (14, 0.001)
+
+
+def test_how_far_it_is_is_said_now_and_then() -> None:
+    write("in.jsonl", rows(2))
+    code = "import apxm.cli.run_batch as shown; shown._PLAIN_INTERVAL_S = 0.05; from apxm.cli.main import main; main()"
+    command = ("label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--latency", "constant:200")
+    for more, said in (((), True), (("--quiet", "--overwrite"), False)):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, "batch", *command, *more],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ("0 done, 0 failed, 2 running; 0/s; 0:00\n" in ended.stderr) is said
+        assert ended.stderr.count("\r") == 0
+
+
 def test_json_sums_up(batch: Apxm) -> None:
     write("in.jsonl", [*rows(3), {"text": 5}])
     found = json.loads(batch("--json", "--quiet").out)
@@ -271,9 +320,60 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(start: Start) -> None:
     assert len({line["id"] for line in lines()}) == len(lines()) == 40
 
 
-def start_batch(start: Start, server: Asked, *options: str) -> Any:
+def test_equal_calls_at_temperature_0_are_made_once(batch: Apxm) -> None:
+    Path("label.ais").write_text(
+        "agent A { @entry flow main(t: str) -> str {"
+        ' ask("Label it.", t, temperature: 0.0) -> label ask("Sure?", label) -> sure return sure } }'
+    )
+    write("in.jsonl", [{"t": f"text {k % 3}", "number": k} for k in range(30)])
+    assert "30 done; 60 calls, 27 of them equal to others and not made" in batch().err
+    assert "30 done; 60 calls in" in batch("--no-dedupe", "--overwrite").err
+
+
+def test_answers_are_kept_for_later_runs_where_the_backend_says_so(start: Start, tmp_path: Path) -> None:
+    program = "agent A { @entry flow main(text: str) -> str { return ask(text, temperature: 0.0) } }"
+    Path("label.ais").write_text(program)
+    write("in.jsonl", rows(6))
+    with Asked() as server:
+        for cache, asked in (("true", 6), ("true", 6), ("false", 12)):
+            backend = f'[backends.b]\nkind = "openai"\nmodel = "m"\nendpoint = "{server.endpoint}"\ncache = {cache}\n'
+            Path("c.toml").write_text(backend)
+            command = ("label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--config", "c.toml", "--overwrite")
+            process = start("batch", *command, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")})
+            _, err = process.communicate(timeout=60)
+            assert (process.returncode, len(server.asked)) == (0, asked), err
+    assert (tmp_path / "cache" / "apxm" / "answers.sqlite").exists()
+
+
+def test_an_endpoint_that_is_down_does_not_fail_the_whole_input(batch: Apxm) -> None:
+    write("in.jsonl", rows(1000))
+    ended = batch("--faults", "503:1.0", "--timeout", "0.01", "--max-concurrency", "10")
+    assert ended.status == 1
+    assert "the last runs all failed, so no more were begun" in ended.err
+    assert "the same command goes on from here, with --retry-failed also with what failed" in ended.err
+    assert 100 <= len(lines()) < 120
+    assert "1,000 done; " in batch("--retry-failed").err
+
+
+def test_ctrl_c_while_nothing_comes_from_a_pipe(start: Start) -> None:
+    with Asked() as server:
+        process = start_batch(start, server, input="-", stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        process.stdin.write('{"text": "<row 0>"}\n')
+        process.stdin.flush()
+        wait_for(server, 2)
+        until = monotonic() + 60
+        while not (Path("out.jsonl").exists() and Path("out.jsonl").read_text()) and monotonic() < until:
+            sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert len(lines()) == 1
+
+
+def start_batch(start: Start, server: Asked, *options: str, input: str = "in.jsonl", **streams: Any) -> Any:
     environment = {**os.environ, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": server.endpoint, "OPENAI_MODEL": "tiny"}
-    return start("batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", *options, env=environment)
+    command = ("label.ais", "--input", input, "--output", "out.jsonl", *options)
+    return start("batch", *command, env=environment, **streams)
 
 
 def wait_for(server: Asked, calls: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from apxm.journal.catalog import read
 from tests.cli.conftest import Apxm
 
 SOURCE = """\
@@ -49,7 +50,7 @@ def test_the_refusal_says_how_to_go_on(apxm: Apxm, tmp_path: Path, run_id: str) 
 
 def test_an_edited_run_says_what_it_asks_before_it_does(apxm: Apxm, tmp_path: Path, run_id: str) -> None:
     (tmp_path / "a.ais").write_text(SOURCE.replace("second {", "zweitens {"))
-    before = (tmp_path / f"runs/{run_id}.journal").read_bytes()
+    before = read(tmp_path / "runs", run_id).records
     said = apxm("resume", run_id, *JOURNAL, "--edited", "--dry-run")
     assert (said.status, said.out) == (0, "")
     _, _, kept, again, then, takes = said.err.splitlines()
@@ -57,7 +58,7 @@ def test_an_edited_run_says_what_it_asks_before_it_does(apxm: Apxm, tmp_path: Pa
     assert again == "asked again, with another request: second"
     assert then == "then, as these answer: ask#1"
     assert re.fullmatch(r"that takes about [\d,]+ tokens \(at most [\d,]+\); what it costs is not known, .*", takes)
-    assert (tmp_path / f"runs/{run_id}.journal").read_bytes() == before
+    assert read(tmp_path / "runs", run_id).records == before
     told = apxm("resume", run_id, *JOURNAL, "--edited", "--dry-run", "--json", "--quiet")
     assert (json.loads(told.out)["asked"], told.err) == (["second"], "")
     ended = apxm("resume", run_id, *JOURNAL, "--edited", "--max-total-tokens", "50000")
@@ -75,8 +76,7 @@ def test_an_edited_run_says_what_it_asks_before_it_does(apxm: Apxm, tmp_path: Pa
 
 
 def test_what_cannot_be_gone_on_with_is_refused_and_changes_nothing(apxm: Apxm, tmp_path: Path, run_id: str) -> None:
-    journal = tmp_path / f"runs/{run_id}.journal"
-    before = journal.read_bytes()
+    before = read(tmp_path / "runs", run_id).records
     (tmp_path / "a.ais").write_text(SOURCE.replace("return", "retrun"))
     wrong = apxm("resume", run_id, *JOURNAL, "--edited")
     assert wrong.status == 1
@@ -87,7 +87,7 @@ def test_what_cannot_be_gone_on_with_is_refused_and_changes_nothing(apxm: Apxm, 
     gone = apxm("resume", run_id, *JOURNAL, "--edited")
     assert gone.status == 2
     assert f"the file that run {run_id} began with is not there" in gone.err
-    assert journal.read_bytes() == before
+    assert read(tmp_path / "runs", run_id).records == before
 
 
 def test_another_model_is_asked_again_where_one_says_so(apxm: Apxm, tmp_path: Path) -> None:

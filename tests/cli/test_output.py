@@ -245,6 +245,7 @@ JSON = {
     "workloads list": (),
     "workloads check": (),
     "runs prune": ("--journal-dir", ".", "--dry-run"),
+    "runs limit": (),
     "runs list": ("--journal-dir", "."),
     "runs show": ("last", "--journal-dir", "."),
     "resume": ("last", "--journal-dir", "."),

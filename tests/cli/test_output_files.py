@@ -155,10 +155,11 @@ def test_nothing_that_a_command_reads_is_written_over(apxm: Apxm, tmp_path: Path
     config.parent.mkdir()
     config.write_text('[backends.dry]\nkind = "simulated"\nlatency = "constant:1"\n')
     assert apxm("execute", "a.ais", "hello", "--journal", "--journal-dir", "runs").status == 0
-    [journal] = (tmp_path / "runs").glob("*.journal")
+    [journal] = (tmp_path / "runs").glob("*.apxmlog")
     link = tmp_path / "link.json"
     link.symlink_to(config)
-    kept = {path: path.read_bytes() for path in (config, tmp_path / "a.ais", journal)}
+    kept = {path: path.read_bytes() for path in (config, tmp_path / "a.ais")}
+    begun = journal.read_bytes()
     resume = ("resume", "last", "--journal-dir", "runs", "--emit-metrics")
     for arguments, what in (
         ((*RUN, "--emit-metrics", ".apxm/config.toml"), "the configuration itself"),
@@ -174,3 +175,4 @@ def test_nothing_that_a_command_reads_is_written_over(apxm: Apxm, tmp_path: Path
         assert (ended.status, ended.out) == (2, ""), arguments
         assert what in ended.err
         assert {path: path.read_bytes() for path in kept} == kept
+        assert journal.read_bytes().startswith(begun)

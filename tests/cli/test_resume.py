@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
-from apxm.journal.rows import Ended, Started, TimedRow, header_of
-from apxm.journal.store import Store
+from apxm.journal.rows import Ended, Started, header_of
+from apxm.journal.runs import list_runs
 from apxm.operations.types import Value
 from apxm.program import codec
 from tests.cli.conftest import Apxm
+from tests.journal.journals import refuse
 
 SOURCE = """\
 agent A {
@@ -317,12 +316,12 @@ def unknown(tmp_path: Path, options: dict[str, Value] | None = None) -> str:
 
 def test_an_operation_of_an_unknown_outcome_is_asked_about(apxm: Apxm, tmp_path: Path) -> None:
     run_id = unknown(tmp_path)
-    before = read(tmp_path / f"runs/{run_id}.journal").records
+    before = read(tmp_path / "runs", run_id).records
     ended = apxm("resume", run_id, *JOURNAL)
     assert (ended.status, ended.out) == (1, "")
     assert "send began, and the journal does not have its result: it may have changed something" in ended.err
     assert "--redo send makes it again, --assume send=VALUE says what it gave" in ended.err
-    assert read(tmp_path / f"runs/{run_id}.journal").records == before
+    assert read(tmp_path / "runs", run_id).records == before
     assert apxm("resume", run_id, *JOURNAL, "--redo", "sent").status == 2
     assert apxm("resume", run_id, *JOURNAL, "--assume", "send=nothing").status == 2
     half = apxm("resume", run_id, *JOURNAL, "--assume", 'send={"to": "\\ud800"}')
@@ -353,21 +352,13 @@ def test_a_simulated_run_has_a_journal_only_where_somebody_asks(apxm: Apxm, tmp_
     assert apxm("execute", "a.ais", "bees", *FAST, *JOURNAL).status == 0
     assert not (tmp_path / "runs").exists()
     assert apxm("execute", "a.ais", "bees", *FAST, *JOURNAL, "--require-journal").status == 0
-    assert len(list((tmp_path / "runs").glob("*.journal"))) == 1
+    assert len(list_runs(tmp_path / "runs")) == 1
 
 
 @pytest.fixture
 def full_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that has no room for the last row of a run."""
-    write = Store.write
-
-    def full(self: Store, records: Iterable[TimedRow]) -> None:
-        rows = list(records)
-        if any(isinstance(record.row, Ended) for record in rows):
-            raise sqlite3.OperationalError("database or disk is full")
-        write(self, rows)
-
-    monkeypatch.setattr(Store, "write", full)
+    refuse(monkeypatch, lambda rows: any(isinstance(row, Ended) for row in rows))
 
 
 @pytest.mark.usefixtures("full_at_the_end")
@@ -380,11 +371,11 @@ def test_a_disk_that_fills_with_the_last_row_is_told_and_costs_no_result(apxm: A
     assert ended.status == 0
     assert ended.out.startswith("between\nSimulated answer")
     assert "warning" in ended.err
-    assert "the journal cannot be written, and nothing more is journaled: database or disk is full" in ended.err
+    assert "the journal cannot be written, and nothing more is journaled: No space left on device" in ended.err
     required = apxm(*command, *JOURNAL, "--require-journal")
     assert required.status == 4
     assert required.out == ended.out
-    assert "nothing more is journaled: database or disk is full" in required.err
+    assert "nothing more is journaled: No space left on device" in required.err
 
 
 WITHOUT_ROOM = """\

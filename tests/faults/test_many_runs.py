@@ -16,6 +16,7 @@ from apxm.backends.settings import OpenAISettings
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
 from apxm.journal.rows import header_of
+from apxm.journal.store import store_of
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.recording import Recorder
@@ -48,7 +49,6 @@ async def run(loaded: LoadedProgram, pool: BackendPool, folder: Path, number: in
     journal = Journal.create(folder, header, sync="normal")
     trace = await Run(loaded, P.flows[0], (), pool).execute(Recorder(journal, "0"))
     journal.close()
-    journal.path.unlink()
     assert trace.value == "Fine.\nFine."
 
 
@@ -59,6 +59,7 @@ async def batch(folder: Path, server: Server, begin: int, count: int) -> Held:
     for number in range(begin, begin + count):
         await run(loaded, pool, folder, number)
         server.received.clear()
+    store_of(folder).rest()
     gc.collect()
     return Held.now()
 

@@ -11,8 +11,9 @@ from random import Random
 
 import pytest
 
-from apxm.journal.reading import read
+from apxm.journal.catalog import read
 from apxm.journal.rows import Answered
+from apxm.journal.runs import list_runs
 from tests.servers import HANG, Received, Reply, Server, completion
 
 if sys.platform == "win32":
@@ -62,9 +63,17 @@ class Process:
         return process.returncode, out.decode(), err.decode()
 
     @property
-    def journal(self) -> Path:
-        [path] = (self.folder / "journals").glob("*.journal")
-        return path
+    def journals(self) -> Path:
+        return self.folder / "journals"
+
+    @property
+    def run_id(self) -> str:
+        [run] = list_runs(self.journals)
+        return run.id
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(path.read_bytes() for path in sorted(self.journals.iterdir()))
 
 
 def answer(request: Received) -> Reply:
@@ -97,10 +106,10 @@ async def interrupted_and_resumed(folder: Path, seed: int, number: signal.Signal
         first = [number_of(request) for request in server.received]
         committed = [
             record.row.value.removesuffix(" is done.")
-            for record in read(process.journal).records
+            for record in read(process.journals, process.run_id).records
             if isinstance(record.row, Answered) and isinstance(record.row.value, str)
         ]
-        status, out, err = await process.ended("resume", process.journal.stem, "--config", "config.toml", "--quiet")
+        status, out, err = await process.ended("resume", process.run_id, "--config", "config.toml", "--quiet")
         assert (status, out) == (0, whole[1]), err
         second = [number_of(request) for request in server.received[len(first) :]]
     assert not set(committed) & set(second), "what is committed is never asked for again"
@@ -127,11 +136,14 @@ def test_a_second_resume_at_the_same_time_is_refused(tmp_path: Path) -> None:
             (tmp_path / "work.ais").write_text('agent A { @entry flow f() -> str { return ask("x") } }')
             first = await process.run("execute", "work.ais", "--config", "config.toml")
             await asyncio.wait_for(server.unanswered.wait(), PATIENCE_S)
-            before = process.journal.read_bytes()
-            status, _, err = await process.ended("resume", process.journal.stem)
+            async with asyncio.timeout(PATIENCE_S):
+                while not list_runs(process.journals):  # noqa: ASYNC110 — another process writes it
+                    await asyncio.sleep(0.01)
+            before = process.content
+            status, _, err = await process.ended("resume", process.run_id)
             assert status == 1
-            assert f"run {process.journal.stem} is going on in another process" in err
-            assert process.journal.read_bytes() == before
+            assert f"run {process.run_id} is going on in another process" in err
+            assert process.content == before
             first.terminate()
             await asyncio.wait_for(first.communicate(), PATIENCE_S)
 

@@ -55,5 +55,5 @@ def test_a_key_is_nowhere(tmp_path: Path, script: object) -> None:
     shown = asyncio.run(main())
     assert "HIDDEN" not in "".join(shown)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} >= {".apxmobj", ".json", ".journal"}
+    assert {path.suffix for path in files} >= {".apxmobj", ".json", ".apxmlog"}
     assert not [path for path in files if b"HIDDEN" in path.read_bytes()]

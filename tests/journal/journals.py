@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from msgspec.structs import replace
 
 from apxm.errors import JournalError
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answered, Header, Row, header_of
+from apxm.journal.rows import Answered, Header, Row, TimedRow, header_of
+from apxm.journal.segment import Item, Segment
+from apxm.journal.store import store_of
 from tests.plans import ask, give, plan, program
 
 RUN_ID = "20260131-235959-k3vd"
@@ -70,11 +73,12 @@ class Watched:
         self._told.set()
 
 
-def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID) -> Path:
-    """A whole run, from its begin to its close."""
+def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID, at: float = STARTED) -> Path:
+    """A whole run, from its begin to its close; the log that it is in."""
 
     async def run() -> Path:
-        with closing(Journal.create(folder, header(run_id), sync="normal", clock=lambda: STARTED)) as journal:
+        head = replace(header(run_id), started=at)
+        with closing(Journal.create(folder, head, sync="normal", clock=lambda: at)) as journal:
             watched = Watched(journal)
             watched.append(*rows)
             await watched.all_told()
@@ -84,12 +88,48 @@ def write(folder: Path, rows: Sequence[Row], run_id: str = RUN_ID) -> Path:
     return asyncio.run(run())
 
 
+def together(folder: Path, runs: Mapping[str, Sequence[Row]], *, one_by_one: bool = False) -> None:
+    """Runs that go on at the same time. Each commit has a row of each, or, where they are appended `one_by_one`, one of
+    one of them."""
+
+    async def run() -> None:
+        with ExitStack() as stack:
+            watched = {
+                run_id: Watched(stack.enter_context(closing(Journal.create(folder, header(run_id), sync="normal"))))
+                for run_id in runs
+            }
+            for rows in zip_longest(*runs.values()):
+                for run_id, row in zip(runs, rows, strict=True):
+                    if row is not None:
+                        watched[run_id].append(row)
+                    if one_by_one:
+                        await watched[run_id].all_told()
+                for each in watched.values():
+                    await each.all_told()
+
+    asyncio.run(run())
+    store_of(folder).rest()
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, which: Callable[[list[Row]], bool]) -> None:
+    """From now on a commit of `which` rows fails as on a full disk. Those of headers, and without rows, do not."""
+    append = Segment.append
+
+    def full(self: Segment, items: Sequence[Item], *, durable: bool) -> None:
+        rows = [item.row.row for item in items if isinstance(item.row, TimedRow)]
+        if rows and which(rows):
+            raise OSError(28, "No space left on device")
+        append(self, items, durable=durable)
+
+    monkeypatch.setattr(Segment, "append", full)
 
 
 def unexpected(error: JournalError | None) -> None:

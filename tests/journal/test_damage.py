@@ -1,13 +1,12 @@
-"""Files that are no journal, or no longer what was written: refused with our own errors, and never changed."""
+"""Logs that are no longer what was written: what is lost is what was in the damaged place, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zlib import crc32
@@ -16,216 +15,230 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from apxm.errors import JournalDamagedError, JournalError, JournalVersionError
-from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, encode
+from apxm.errors import JournalDamagedError, JournalError, JournalVersionError, UsageError
+from apxm.journal import index, log
+from apxm.journal.catalog import logs_in, read
+from apxm.journal.format import encode
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
-from apxm.journal.rows import Printed, TimedRow
+from apxm.journal.log import ROW, Entry, Gap
+from apxm.journal.rows import Ended, Printed, Row, TimedRow
 from apxm.journal.runs import list_runs
-from tests.journal.journals import HEADER, RUN_ID, Watched, contents, names, result, write
+from tests.journal.journals import HEADER, RUN_ID, Watched, contents, header, names, result, together
 
-ROWS = [*map(result, range(200)), Printed(0, "x" * 9000)]
-"""Several pages of them, with one that does not fit into a page."""
+IDS = [f"20260101-00000{number}-aaaa" for number in range(6)]
+ROWS = [[*(result(number) for number in range(3 + each)), Printed(0, "x" * 300 * each)] for each in range(6)]
+"""Of six runs, of which the last two go on."""
+
+
+def rows_of(folder: Path, run_id: str) -> list[Row]:
+    return [record.row for record in read(folder, run_id).records]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A journal at rest. (Hypothesis writes arguments out: its content would be too long.)"""
-    return write(tmp_path_factory.mktemp("whole"), ROWS)
+    """A folder with a log of runs that went on at the same time, so that their rows share commits, and what their
+    process leaves when it is killed: no index."""
+    folder = tmp_path_factory.mktemp("whole")
+    together(folder, {run_id: written(each) for each, run_id in enumerate(IDS)})
+    for path in folder.glob("*.index"):
+        path.unlink()
+    return folder
 
 
-@pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files that a killed process leaves."""
-    folder, copy = tmp_path_factory.mktemp("owned"), tmp_path_factory.mktemp("left")
-
-    async def run() -> None:
-        with closing(Journal.create(folder, HEADER)) as journal:
-            watched = Watched(journal)
-            for row in ROWS:
-                watched.append(row)
-                await watched.all_told()
-            for file in names(folder):
-                shutil.copy(folder / file, copy)
-
-    asyncio.run(run())
-    return copy
+def written(each: int) -> list[Row]:
+    return [*ROWS[each], *([Ended("succeeded")] if each < 4 else [])]
 
 
-def right_or_refused(folder: Path) -> None:
+def batches(data: bytes) -> list[log.Batch]:
+    salt = log.read_head(Path(), data)
+    return [found for found in log.scan(data[log.HEAD.size :], log.HEAD.size, salt) if isinstance(found, log.Batch)]
+
+
+def check(folder: Path, damaged: Sequence[tuple[int, int]], data: bytes) -> None:
+    """Each run is whole, or refused; and it is whole where nothing of it was in a `damaged` place."""
     before = contents(folder)
-    try:
-        history = read(folder / f"{RUN_ID}.journal")
-    except JournalError:
-        pass
-    else:
-        assert history.header == HEADER
-        assert [record.row for record in history.records] == ROWS
+    for each, run_id in enumerate(IDS):
+        touched = False
+        for batch in batches(data):
+            hit = [(a, b) for a, b in damaged if a < batch.end and b > batch.start]
+            heads = [(batch.start, batch.contents), (batch.end - (batch.contents - batch.start), batch.end)]
+            lost = all(any(a < d and b > c for a, b in hit) for c, d in heads)
+            for entry in batch.entries():
+                mine = entry.run_id == run_id or entry.kind == log.PROGRAM
+                inside = any(a < entry.at + entry.length and b > entry.at for a, b in hit)
+                touched |= (mine and (inside or lost)) or (lost and each >= 4)
+        try:
+            found = rows_of(folder, run_id)
+        except (JournalError, UsageError):
+            assert touched, f"{run_id} was not where the damage is"
+        else:
+            assert found == written(each)
     assert contents(folder) == before
-    assert len(list_runs(folder)) == 1
-
-
-PAGE = 4096
-heads = st.tuples(st.integers(0, 9), st.integers(0, 150)).map(lambda place: place[0] * PAGE + place[1])
-"""What a page says of itself: that is where damage does most."""
-places = st.integers(0, 2**16) | heads
-edits = st.lists(st.tuples(places, st.binary(min_size=1, max_size=8)), max_size=6)
-cuts = st.none() | st.floats(0, 1)
-
-
-def edited(data: bytes, changes: list[tuple[int, bytes]], cut: float | None) -> bytes:
-    for place, replacement in changes:
-        at = place % max(1, len(data))
-        data = data[:at] + replacement + data[at + len(replacement) :]
-    return data if cut is None else data[: int(cut * len(data))]
-
-
-@settings(max_examples=400, deadline=None)
-@given(changes=edits, cut=cuts)
-def test_a_damaged_file_is_refused_or_gives_all_that_was_written(
-    whole: Path, changes: list[tuple[int, bytes]], cut: float | None
-) -> None:
-    with TemporaryDirectory() as folder:
-        Path(folder, f"{RUN_ID}.journal").write_bytes(edited(whole.read_bytes(), changes, cut))
-        right_or_refused(Path(folder))
+    assert len(list_runs(folder)) <= len(IDS) + 1
 
 
 @settings(max_examples=300, deadline=None)
-@given(place=places, bit=st.integers(0, 7))
-def test_so_is_one_with_a_single_flipped_bit(whole: Path, place: int, bit: int) -> None:
-    data = whole.read_bytes()
-    at = place % len(data)
+@given(place=st.floats(0, 1), replacement=st.binary(min_size=1, max_size=40))
+def test_damage_to_one_place_costs_what_was_there(whole: Path, place: float, replacement: bytes) -> None:
+    [path] = whole.glob("*.apxmlog")
+    data = path.read_bytes()
+    # The last batch may be one that was not written to its end: it is no damage then.
+    least, most = log.HEAD.size, batches(data)[-1].start - len(replacement)
+    at = least + int(place * (most - least))
     with TemporaryDirectory() as folder:
-        Path(folder, f"{RUN_ID}.journal").write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
-        right_or_refused(Path(folder))
+        Path(folder, path.name).write_bytes(data[:at] + replacement + data[at + len(replacement) :])
+        check(Path(folder), [(at, at + len(replacement))], data)
 
 
-def test_damage_that_is_no_text_is_not_quoted(whole: Path, tmp_path: Path) -> None:
-    path = tmp_path / f"{RUN_ID}.journal"
-    path.write_bytes(whole.read_bytes().replace(b"TABLE journal (", b"T\xff\xfeLE journal ("))
-    with pytest.raises(JournalDamagedError):
-        read(path)
+def test_each_flipped_byte_of_a_small_log_is_found(tmp_path: Path) -> None:
+    first, second = IDS[0], IDS[1]
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    together(whole, {first: [result(0), Ended("succeeded")], second: [result(1), Ended("succeeded")]})
+    [path] = whole.glob("*.apxmlog")
+    data = path.read_bytes()
+    [last] = [batch for batch in batches(data) if batch.end == len(data)]
+    # The program, of which the index would have another copy.
+    programs = [entry for batch in batches(data) for entry in batch.entries() if entry.kind == log.PROGRAM]
+    shared = {at for entry in programs for at in range(entry.at, entry.at + entry.length)}
+    for at in range(log.HEAD.size, last.start):
+        folder = tmp_path / "damaged"
+        folder.mkdir()
+        (folder / path.name).write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        refused = 0
+        for run_id, row in ((first, result(0)), (second, result(1))):
+            try:
+                assert rows_of(folder, run_id) == [row, Ended("succeeded")]
+            except JournalError:
+                refused += 1
+        assert refused < 2 or at in shared
+        shutil.rmtree(folder)
 
 
-def test_rows_that_are_gone_from_the_end_are_missed(whole: Path, tmp_path: Path) -> None:
-    data, path = whole.read_bytes(), tmp_path / f"{RUN_ID}.journal"
-    assert int.from_bytes(data[16:18], "big") == PAGE
-    for page in range(PAGE, len(data), PAGE):
-        cells = int.from_bytes(data[page + 3 : page + 5], "big")
-        if data[page] == 0x0D and cells:  # a leaf of the table; without its last row
-            path.write_bytes(data[: page + 3] + (cells - 1).to_bytes(2, "big") + data[page + 5 :])
-            with pytest.raises(JournalDamagedError):
-                read(path)
+def test_a_program_that_is_damaged_is_that_of_the_index(tmp_path: Path) -> None:
+    together(tmp_path, {run_id: [result(0), Ended("succeeded")] for run_id in IDS[:2]})
+    [path] = tmp_path.glob("*.apxmlog")
+    [at] = [e.at for batch in batches(path.read_bytes()) for e in batch.entries() if e.kind == log.PROGRAM]
+    data = path.read_bytes()
+    path.write_bytes(data[:at] + b"?" + data[at + 1 :])
+    for run_id in IDS[:2]:
+        assert read(tmp_path, run_id).header == replace(HEADER, run_id=run_id)
+    path.with_suffix(".index").unlink()
+    for run_id in IDS[:2]:
+        with pytest.raises(JournalDamagedError, match="its program is missing"):
+            read(tmp_path, run_id)
 
 
-@settings(max_examples=200, deadline=None)
-@given(changes=edits, cut=cuts, file=st.sampled_from([".journal", ".journal-wal", ".journal-shm"]))
-def test_of_a_damaged_log_a_prefix_is_left(
-    left: Path, changes: list[tuple[int, bytes]], cut: float | None, file: str
-) -> None:
-    with TemporaryDirectory() as folder:
-        for name, data in contents(left).items():
-            Path(folder, name).write_bytes(edited(data, changes, cut) if name == RUN_ID + file else data)
-        try:
-            history = read(Path(folder, f"{RUN_ID}.journal"))
-        except JournalError:
-            return
-        rows = [record.row for record in history.records]
-        assert rows == ROWS[: len(rows)]
+def test_of_a_log_that_ends_anywhere_a_prefix_of_each_run_is_left(whole: Path) -> None:
+    [path] = whole.glob("*.apxmlog")
+    data = path.read_bytes()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for cut in range(log.HEAD.size, len(data)):
+            (folder / path.name).write_bytes(data[:cut])
+            ends = [batch.end for batch in batches(data) if batch.end <= cut]
+            logs = logs_in(folder)
+            assert logs[0].tail.end == (ends[-1] if ends else log.HEAD.size)
+            assert logs[0].tail.gaps == ()
+            if cut % 37 == 0:
+                for each, run_id in enumerate(IDS):
+                    try:
+                        found = rows_of(folder, run_id)
+                    except UsageError:
+                        found = []
+                    assert found == written(each)[: len(found)]
+
+
+@pytest.mark.parametrize("content", [b"", b"?" * 3, b"?" * 5000, log.MAGIC + b"\1"], ids=len)
+def test_what_is_no_log_is_refused_and_shown_by_its_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / f"{RUN_ID}.apxmlog").write_bytes(content)
+    (run,) = list_runs(tmp_path)
+    assert (run.id, run.status, run.size_bytes) == (RUN_ID, "damaged", len(content))
+    together(tmp_path, {IDS[0]: [result(0)]})
+    assert [run.status for run in list_runs(tmp_path)] == ["damaged", "interrupted"]
+    assert (tmp_path / f"{RUN_ID}.apxmlog").read_bytes() == content
+    with pytest.raises(UsageError, match=r"there is no run.*in a log that cannot be read"):
+        read(tmp_path, IDS[1])
+
+
+def test_a_log_of_a_later_version_is_refused_and_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / f"{RUN_ID}.apxmlog"
+    path.write_bytes(log.HEAD.pack(log.MAGIC, log.FORMAT_VERSION + 1, 0) + b"?")
+    (run,) = list_runs(tmp_path)
+    assert (run.status, run.program) == ("unreadable", None)
+    [found] = logs_in(tmp_path)
+    assert isinstance(found.error, JournalVersionError)
+    assert "has format version 5; this apxm reads version 4" in found.error.message
+    together(tmp_path, {IDS[0]: [result(0)]})
+    assert path.read_bytes().endswith(b"?"), "nobody appends to it"
+
+
+def test_a_log_whose_head_is_damaged_is_read_by_its_index(tmp_path: Path) -> None:
+    together(tmp_path, {IDS[0]: [result(0)]})
+    [path] = tmp_path.glob("*.apxmlog")
+    path.write_bytes(b"?" * log.HEAD.size + path.read_bytes()[log.HEAD.size :])
+    assert rows_of(tmp_path, IDS[0]) == [result(0)]
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=st.binary(max_size=300))
-def test_random_bytes_are_no_journal(data: bytes) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, f"{RUN_ID}.journal")
-        path.write_bytes(data)
-        with pytest.raises(JournalDamagedError):
-            read(path)
-        assert list_runs(Path(folder))[0].status == "damaged"
+@given(place=st.floats(0, 1, exclude_max=True), cut=st.booleans(), replacement=st.binary(min_size=1, max_size=8))
+def test_a_damaged_index_costs_nothing(whole: Path, place: float, cut: bool, replacement: bytes) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        [path] = whole.glob("*.apxmlog")
+        shutil.copy(path, folder)
+        together(folder, {RUN_ID: [result(7)]})  # whoever goes on with a log writes its index
+        known = folder / f"{path.stem}.index"
+        data = known.read_bytes()
+        at = int(place * len(data))
+        known.write_bytes(data[:at] if cut else data[:at] + replacement + data[at + len(replacement) :])
+        for each, run_id in enumerate(IDS):
+            assert rows_of(folder, run_id) == written(each)
+        assert len(list_runs(folder)) == 7
+        together(folder, {"20260202-000000-bbbb": [result(8)]})
+        assert len(list(folder.glob("*.apxmlog"))) == 1
+        assert len(list_runs(folder)) == 8
 
 
-def test_what_a_killed_process_leaves_is_all_there(left: Path, tmp_path: Path) -> None:
-    for name in names(left):
-        shutil.copy(left / name, tmp_path)
-    assert [record.row for record in read(tmp_path / f"{RUN_ID}.journal").records] == ROWS
-    journal, history = Journal.reopen(tmp_path, RUN_ID)
-    journal.close()
-    assert len(history.records) == len(ROWS)
-    assert names(tmp_path) == {f"{RUN_ID}.journal", f"{RUN_ID}.lock"}
-    assert len(read(journal.path).records) == len(ROWS)
+def test_a_log_that_is_damaged_or_ends_within_a_commit_gets_no_more(whole: Path, tmp_path: Path) -> None:
+    [path] = whole.glob("*.apxmlog")
+    data = path.read_bytes()
+    second, third = (batch.start for batch in batches(data)[1:3])
+    for name, content in (("torn", data[:-1]), ("damaged", data[:second] + b"?" * (third - second) + data[third:])):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / path.name).write_bytes(content)
+        together(folder, {RUN_ID: [result(7)]})
+        assert (folder / path.name).read_bytes() == content
+        assert rows_of(folder, RUN_ID) == [result(7)]
 
 
-def database(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
+def test_what_looks_like_a_batch_in_an_answer_is_none(tmp_path: Path) -> None:
+    """Whoever makes the answers does not know the salt of a log."""
+    forged = log.encode([Entry(ROW, IDS[1], 0, 0, b"")], salt=1)
+    assert [type(found) for found in log.scan(forged, 0, salt=2)] == [Gap]
+    together(tmp_path, {IDS[0]: [Printed(0, forged.decode("latin-1")), Ended("succeeded")]})
+    [path] = tmp_path.glob("*.apxmlog")
+    data = bytearray(path.read_bytes())
+    [batch] = [b for b in batches(bytes(data)) if any(e.number == 1 and e.kind == ROW for e in b.entries())]
+    data[batch.start : batch.start + 4] = b"????"
+    path.write_bytes(data)
+    assert [run.id for run in list_runs(tmp_path)] == [IDS[0]]
 
 
-OURS = f"PRAGMA application_id = {APPLICATION_ID}"
-FIRST = "PRAGMA user_version = 1"
+def forged(folder: Path, *contents: bytes) -> None:
+    """A log with one run whose checksums are right, whatever it says."""
+    entries, checksum = [Entry(log.PROGRAM, "", 0, crc32(HEADER.program), HEADER.program)], 0
+    for number, content in enumerate(contents):
+        checksum = crc32(content, checksum)
+        entries.append(Entry(ROW, RUN_ID, number, checksum, content))
+    data = log.HEAD.pack(log.MAGIC, log.FORMAT_VERSION, 7) + log.encode(entries, 7)
+    (folder / "20260101-000000-aaaa.apxmlog").write_bytes(data)
 
 
-OTHER = "CREATE TABLE t (x)"
-ENDLESS = "CREATE VIEW journal AS WITH RECURSIVE n(i) AS (SELECT 0 UNION SELECT i + 1 FROM n) SELECT i FROM n"
-NO_JOURNAL = {
-    "another application": ([OTHER], "it is a database of another application"),
-    "no version": ([OURS, SCHEMA], "there is no format version 0"),
-    "no table": ([OURS, FIRST], "it has not the table of a journal"),
-    "one more table": ([OURS, FIRST, SCHEMA, OTHER], "it has not the table of a journal"),
-    "an endless view": ([OURS, FIRST, ENDLESS], "it has not the table of a journal"),
-    "no rows": ([OURS, FIRST, SCHEMA], "it has no header"),
-    "no header": ([OURS, FIRST, SCHEMA, "INSERT INTO journal VALUES (1, x'00', 0)"], "row 0 is missing"),
-    "text": ([OURS, FIRST, SCHEMA, "INSERT INTO journal VALUES (0, 'text', 0)"], "row 0 does not match its checksum"),
-    "no sum": (
-        [OURS, FIRST, SCHEMA, "INSERT INTO journal VALUES (0, x'c1', 'a')"],
-        "row 0 does not match its checksum",
-    ),
-}
-
-
-def refusals(folder: Path) -> list[JournalError]:
-    """What reading and taking over end in, neither of which may change anything."""
-    path, before = folder / f"{RUN_ID}.journal", contents(folder)
-    with pytest.raises(JournalError) as read_refused:
-        read(path)
-    with pytest.raises(JournalError) as reopening_refused:
-        Journal.reopen(folder, RUN_ID)
-    assert contents(folder) == before
-    return [read_refused.value, reopening_refused.value]
-
-
-@pytest.mark.parametrize("name", NO_JOURNAL)
-def test_another_database_is_refused(tmp_path: Path, name: str) -> None:
-    statements, message = NO_JOURNAL[name]
-    path = tmp_path / f"{RUN_ID}.journal"
-    database(path, *statements)
-    for refused in refusals(tmp_path):
-        assert isinstance(refused, JournalDamagedError)
-        assert refused.message.endswith(message)
-        assert refused.where == str(path)
-
-
-def test_a_journal_of_a_later_version_is_refused_and_not_called_damaged(tmp_path: Path) -> None:
-    database(tmp_path / f"{RUN_ID}.journal", OURS, f"PRAGMA user_version = {FORMAT_VERSION + 1}", SCHEMA)
-    for refused in refusals(tmp_path):
-        assert isinstance(refused, JournalVersionError)
-        assert f"has format version {FORMAT_VERSION + 1}; this apxm reads version {FORMAT_VERSION}" in refused.message
-    (run,) = list_runs(tmp_path)
-    assert (run.status, run.program, run.started) == ("unreadable", None, "2026-01-31T23:59:59Z")
-
-
-def forged(path: Path, *contents: bytes) -> None:
-    """A journal whose checksums are right, whatever it says."""
-    database(path, OURS, FIRST, SCHEMA)
-    checksum = 0
-    with closing(sqlite3.connect(path)) as connection:
-        for number, content in enumerate(contents):
-            checksum = crc32(content, checksum)
-            connection.execute("INSERT INTO journal VALUES (?, ?, ?)", (number, content, checksum))
-        connection.commit()
+STORED = encode(replace(HEADER, program=b""))
 
 
 @pytest.mark.parametrize(
@@ -242,42 +255,77 @@ def forged(path: Path, *contents: bytes) -> None:
     ids=["keys", "bytes", "extension", "infinity", "kind", "time", "number"],
 )
 def test_a_forged_row_is_refused(tmp_path: Path, row: object) -> None:
-    path = tmp_path / "forged.journal"
-    forged(path, encode(HEADER), msgspec.msgpack.encode(row))
+    forged(tmp_path, STORED, msgspec.msgpack.encode(row))
     with pytest.raises(JournalDamagedError, match="row 1 is not a valid one"):
-        read(path)
+        read(tmp_path, RUN_ID)
 
 
 def test_a_row_that_nests_without_end_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "forged.journal"
-    forged(path, encode(HEADER), b"\x92\x00\x94\xa6result\xa1a\xc4\x00" + b"\x91" * 100_000 + b"\x00")
+    forged(tmp_path, STORED, b"\x92\x00\x94\xa6result\xa1a\xc4\x00" + b"\x91" * 100_000 + b"\x00")
     with pytest.raises(JournalDamagedError, match="row 1 is not a valid one"):
-        read(path)
+        read(tmp_path, RUN_ID)
 
 
 def test_fields_that_a_later_version_added_are_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "later.journal"
-    forged(path, encode(HEADER), msgspec.msgpack.encode([1.0, ["printed", 0, "line", "new"], "new"]))
-    assert read(path).records == [TimedRow(1.0, Printed(0, "line"))]
+    forged(tmp_path, STORED, msgspec.msgpack.encode([1.0, ["printed", 0, "line", "new"], "new"]))
+    assert read(tmp_path, RUN_ID).records == [TimedRow(1.0, Printed(0, "line"))]
 
 
 def test_a_run_is_not_taken_for_another_one(tmp_path: Path) -> None:
-    other = "20260131-235959-aaaa"
-    shutil.copy(write(tmp_path, []), tmp_path / f"{other}.journal")
-    with pytest.raises(JournalError, match=f"this is the journal of run {RUN_ID}"):
-        Journal.reopen(tmp_path, other)
-    assert f"{other}.lock" not in names(tmp_path)
+    forged(tmp_path, encode(header("20260131-235959-aaaa")))
+    with pytest.raises(JournalDamagedError):
+        Journal.reopen(tmp_path, RUN_ID)
+    assert names(tmp_path) == {"20260101-000000-aaaa.apxmlog"}
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, Path.touch], ids=["folder", "pipe", "empty file"])
-def test_what_is_no_file_of_ours_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    path = tmp_path / f"{RUN_ID}.journal"
-    make(path)
-    with pytest.raises(JournalDamagedError, match=r"it is (not a regular file|empty)"):
-        read(path)
-    assert list_runs(tmp_path)[0].status == "damaged"
+def test_a_program_is_the_one_that_its_digest_says(tmp_path: Path) -> None:
+    forged(tmp_path, encode(replace(HEADER, program=b"", program_digest="0" * 64)))
+    with pytest.raises(JournalDamagedError, match="its program is missing, of SHA-256 0000"):
+        read(tmp_path, RUN_ID)
 
 
-def test_a_missing_file_is_an_error_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="No such file"):
-        read(tmp_path / "nothing")
+def test_an_index_that_claims_more_than_there_is_shows_what_is_lost(tmp_path: Path) -> None:
+    together(tmp_path, {IDS[0]: [result(0), result(1)]})
+    [path] = tmp_path.glob("*.apxmlog")
+    data = path.read_bytes()
+    first = next(b for b in batches(data) if any(e.number == 2 for e in b.entries()))
+    os.truncate(path, first.start)
+    with pytest.raises(JournalDamagedError, match=r"row \d is missing"):
+        read(tmp_path, IDS[0])
+    assert index.salt_of(path.with_suffix(".index").read_bytes()) == log.read_head(path, data)
+
+
+def test_a_run_that_may_have_lost_its_end_is_refused(tmp_path: Path) -> None:
+    """Where its process was killed, and there is no index yet: nothing says that there was more."""
+    copy = tmp_path / "copy"
+    (tmp_path / "runs").mkdir()
+
+    async def run() -> None:
+        with ExitStack() as stack:
+            watched = [
+                Watched(stack.enter_context(closing(Journal.create(tmp_path / "runs", header(run_id), sync="normal"))))
+                for run_id in IDS[:3]
+            ]
+            for number in range(2):
+                for each in watched:
+                    each.append(result(number), urgent=True)
+                    await each.all_told()
+            stack.pop_all().close()
+            shutil.copytree(tmp_path / "runs", copy)
+
+    asyncio.run(run())
+    [path] = copy.glob("*.apxmlog")
+    path.with_suffix(".index").unlink(missing_ok=True)
+    data = bytearray(path.read_bytes())
+    released = next(b for b in batches(bytes(data)) if any(e.kind == log.RELEASE for e in b.entries()))
+    second = next(b for b in batches(bytes(data)) if any((e.run_id, e.number) == (IDS[1], 2) for e in b.entries()))
+    data[second.start : second.end] = bytes(second.end - second.start)
+    path.write_bytes(data)
+    with pytest.raises(JournalDamagedError, match="row 2 is missing"):
+        read(copy, IDS[1])  # whoever let go of it said that there was one
+    path.write_bytes(data[: released.start])
+    with pytest.raises(JournalDamagedError, match="its last rows may have been where the log is damaged"):
+        read(copy, IDS[1])
+    with pytest.raises(JournalDamagedError, match="its last rows may have been where the log is damaged"):
+        read(copy, IDS[0])
+    assert rows_of(copy, IDS[2]) == [result(0), result(1)]

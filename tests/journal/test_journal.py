@@ -3,57 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import os
+import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from apxm.errors import InternalError, JournalBusyError, JournalError, UsageError
-from apxm.journal import writer
+from apxm.journal import segment, store
+from apxm.journal.catalog import logs_in, read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
+from apxm.journal.lock import is_held
 from apxm.journal.rows import Ended, Printed, Resumed, TimedRow
-from apxm.journal.store import Store, Sync
-from tests.journal.journals import HEADER, RUN_ID, STARTED, Watched, header, names, result, unexpected, write
-
-
-@pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
-    """Those that journals open from now on."""
-    opened: list[sqlite3.Connection] = []
-    actual = sqlite3.connect
-
-    def connect(database: str, **options: Any) -> sqlite3.Connection:
-        opened.append(actual(database, **options))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", connect)
-    return opened
+from apxm.journal.runs import list_runs
+from apxm.journal.segment import Item, Segment
+from apxm.journal.store import Sync, store_of
+from tests.journal.journals import (
+    HEADER,
+    RUN_ID,
+    STARTED,
+    Watched,
+    header,
+    names,
+    refuse,
+    result,
+    together,
+    unexpected,
+    write,
+)
 
 
 class Gate:
-    """Holds the writer before each of its commits until it is opened."""
+    """Holds the writer before each of its commits of rows until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.batches: list[int] = []
         self._open = threading.Semaphore(0)
         self._reached = threading.Semaphore(0)
-        actual = Store.write
+        actual = Segment.append
 
-        def write(store: Store, records: Iterable[TimedRow]) -> None:
-            batch = list(records)
-            self._reached.release()
-            assert self._open.acquire(timeout=60)
-            self.batches.append(len(batch))
-            actual(store, batch)
+        def append(segment: Segment, items: Sequence[Item], *, durable: bool) -> None:
+            if rows := sum(isinstance(item.row, TimedRow) for item in items):
+                self._reached.release()
+                assert self._open.acquire(timeout=60)
+                self.batches.append(rows)
+            actual(segment, items, durable=durable)
 
-        monkeypatch.setattr(Store, "write", write)
+        monkeypatch.setattr(Segment, "append", append)
 
     async def reached(self) -> None:
         """Returns when the writer stands before a commit."""
@@ -71,7 +72,7 @@ def test_callbacks_come_in_order_and_only_for_what_a_reader_can_see(tmp_path: Pa
             journal.start(done.set_exception)
 
             def committed(number: int) -> None:
-                seen.append((number, len(read(journal.path).records)))
+                seen.append((number, len(read(tmp_path, RUN_ID).records)))
                 if number == 29:
                     done.set_result(None)
 
@@ -110,7 +111,7 @@ def test_all_that_waits_is_committed_at_once_and_told_with_one_call(
             gate.open(2)
             await watched.all_told()
             assert gate.batches == [1, 64]
-            assert sum("_tell" in repr(call) for call in calls) == 2
+            assert sum("_call_all" in repr(call) for call in calls) == 2
             assert watched.committed == list(range(65))
 
     asyncio.run(run())
@@ -119,16 +120,17 @@ def test_all_that_waits_is_committed_at_once_and_told_with_one_call(
 def test_a_commit_close_behind_another_waits_for_more_rows_until_one_is_urgent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_GATHER_S", threading.TIMEOUT_MAX)
-    monkeypatch.setattr(writer, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(store, "_GATHER_S", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(store, "perf_counter", lambda: 0.0)
     batches: list[int] = []
-    actual = Store.write
+    actual = Segment.append
 
-    def write(store: Store, records: Sequence[TimedRow]) -> None:
-        batches.append(len(records))
-        actual(store, records)
+    def append(segment: Segment, items: Sequence[Item], *, durable: bool) -> None:
+        if rows := sum(isinstance(item.row, TimedRow) for item in items):
+            batches.append(rows)
+        actual(segment, items, durable=durable)
 
-    monkeypatch.setattr(Store, "write", write)
+    monkeypatch.setattr(Segment, "append", append)
 
     async def run() -> None:
         with closing(Journal.create(tmp_path, HEADER)) as journal:
@@ -152,7 +154,7 @@ def test_nothing_is_told_while_the_commit_waits(tmp_path: Path, monkeypatch: pyt
             await gate.reached()
             await asyncio.sleep(0)
             assert watched.committed == []
-            assert read(journal.path).records == []
+            assert list_runs(tmp_path) == []
             gate.open()
             await watched.all_told()
 
@@ -170,8 +172,8 @@ def test_closing_writes_what_is_queued_and_leaves_one_file_and_a_free_lock(tmp_p
         journal.close()
 
     asyncio.run(run())
-    assert names(tmp_path) == {f"{RUN_ID}.journal", f"{RUN_ID}.lock"}
-    history = read(tmp_path / f"{RUN_ID}.journal")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".apxmlog", ".index"}
+    history = read(tmp_path, RUN_ID)
     assert len(history.results) == 100
     assert history.ended == Ended("succeeded")
     assert {record.time for record in history.records} == {STARTED + 1}
@@ -179,16 +181,27 @@ def test_closing_writes_what_is_queued_and_leaves_one_file_and_a_free_lock(tmp_p
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     with closing(Journal.create(tmp_path, HEADER)):
-        assert len(names(tmp_path)) == 4
+        assert len(names(tmp_path)) == 2
         assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
-@pytest.mark.parametrize(("sync", "expected"), [("full", 2), ("normal", 1)])
+@pytest.mark.parametrize(("sync", "expected"), [("full", 1), ("normal", 0)])
 def test_a_commit_waits_for_the_disk_as_chosen(
-    tmp_path: Path, sync: Sync, expected: int, connections: list[sqlite3.Connection]
+    tmp_path: Path, sync: Sync, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Journal.create(tmp_path, HEADER, sync=sync)):  # type: ignore[arg-type]
-        assert connections[-1].execute("PRAGMA synchronous").fetchone() == (expected,)
+    for thread in writers():  # of other tests
+        thread.join(timeout=60)
+    synced: list[int] = []
+    monkeypatch.setattr(segment, "_synced", synced.append)
+
+    async def run() -> None:
+        with closing(Journal.create(tmp_path, HEADER, sync=sync)) as journal:
+            watched = Watched(journal)
+            watched.append(result(0), urgent=True)
+            await watched.all_told()
+
+    asyncio.run(run())
+    assert len(synced) == expected, "a header alone is not waited for, nor that a run is let go of"
 
 
 def test_a_callback_that_fails_is_reported_and_the_others_come(tmp_path: Path) -> None:
@@ -221,7 +234,7 @@ def test_rows_outlive_the_loop_that_they_were_appended_on(tmp_path: Path, monkey
     gate.open()
     journal.close()
     assert raised == []
-    assert len(read(journal.path).results) == 1
+    assert len(read(tmp_path, RUN_ID).results) == 1
 
 
 def test_a_journal_that_is_not_open_takes_no_row(tmp_path: Path) -> None:
@@ -251,7 +264,7 @@ def test_a_run_is_taken_over_with_all_that_it_had(tmp_path: Path) -> None:
             await watched.all_told()
 
     asyncio.run(run())
-    assert [type(record.row).__name__ for record in read(tmp_path / f"{RUN_ID}.journal").records] == [
+    assert [type(record.row).__name__ for record in read(tmp_path, RUN_ID).records] == [
         "Answered",
         "Printed",
         "Resumed",
@@ -265,18 +278,19 @@ def test_a_run_has_one_owner_and_can_be_read_by_anyone(tmp_path: Path) -> None:
         with pytest.raises(JournalBusyError, match=RUN_ID) as refused:
             Journal.reopen(tmp_path, RUN_ID)
         assert refused.value.run_id == RUN_ID
-        with pytest.raises(JournalBusyError):
+        with pytest.raises(JournalError, match="already"):
             Journal.create(tmp_path, HEADER)
-        assert read(journal.path).header == HEADER
+        journal.flush()
+        assert read(tmp_path, RUN_ID).header == HEADER
         assert names(tmp_path) == before
     Journal.reopen(tmp_path, RUN_ID)[0].close()
 
 
 def test_an_id_is_used_once(tmp_path: Path) -> None:
-    path = write(tmp_path, [result(0)])
+    write(tmp_path, [result(0)])
     with pytest.raises(JournalError, match="already"):
         Journal.create(tmp_path, HEADER)
-    assert len(read(path).records) == 1
+    assert len(read(tmp_path, RUN_ID).records) == 1
     assert Journal.create(tmp_path, header("20260131-235959-aaaa")).close() is None
 
 
@@ -314,33 +328,109 @@ class Failing:
 
 
 def test_after_a_failed_commit_nothing_is_written_and_nothing_hangs(
-    tmp_path: Path, connections: list[sqlite3.Connection]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refuse(monkeypatch, lambda rows: result(500) in rows)
 
     async def run() -> None:
         with closing(Journal.create(tmp_path, HEADER)) as journal:
-            pages = connections[-1].execute("PRAGMA page_count").fetchone()[0]
-            connections[-1].execute(f"PRAGMA max_page_count = {pages + 10}")
             failing = Failing(journal)
-            failing.watched.append(*map(result, range(2000)))
-            await failing.check("database or disk is full")
+            failing.watched.append(*map(result, range(400)), urgent=True)
+            await failing.watched.all_told()
+            failing.watched.append(*map(result, range(400, 2000)))
+            await failing.check("No space left on device")
 
     asyncio.run(run())
-    rows = [record.row for record in read(tmp_path / f"{RUN_ID}.journal").records]
+    rows = [record.row for record in read(tmp_path, RUN_ID).records]
     assert rows == [result(number) for number in range(len(rows))]
-    assert len(rows) < 2000
+    assert len(rows) == 400
 
 
-@pytest.mark.parametrize("end", [".journal", ".journal-wal"])
-def test_a_file_that_was_taken_away_is_a_failure(tmp_path: Path, end: str) -> None:
+def test_a_disk_that_is_full_in_the_middle_of_a_commit_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actual, left = os.write, 3000
+
+    def write(descriptor: int, data: bytes) -> int:
+        nonlocal left
+        if len(data) > left:
+            data = data[:left]
+        left -= len(data)
+        if not data:
+            raise OSError(28, "No space left on device")
+        return actual(descriptor, data)
+
+    async def run() -> None:
+        with closing(Journal.create(tmp_path, HEADER)) as journal:
+            monkeypatch.setattr(os, "write", write)
+            failing = Failing(journal)
+            for number in range(30):
+                failing.watched.append(result(number), urgent=True)
+                if not failing.watched.failures:
+                    await failing.watched.all_told()
+            await failing.check("No space left on device")
+            monkeypatch.undo()
+
+    asyncio.run(run())
+    rows = [record.row for record in read(tmp_path, RUN_ID).records]
+    assert rows == [result(number) for number in range(len(rows))]
+    assert 5 < len(rows) < 30
+    [found] = logs_in(tmp_path)
+    assert (found.tail.torn, found.tail.gaps) == (False, ())
+    write_other(tmp_path)
+    assert len(logs_in(tmp_path)) == 1, "it is gone on with"
+
+
+def write_other(folder: Path) -> None:
+    store_of(folder).rest()
+    write(folder, [result(0)], "20260201-000000-aaaa")
+
+
+def test_a_commit_that_fails_costs_only_those_whose_rows_were_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "20260201-000000-aaaa"
+    refuse(monkeypatch, lambda rows: result(7) in rows)
+
+    async def run() -> None:
+        with (
+            closing(Journal.create(tmp_path, HEADER)) as lost,
+            closing(Journal.create(tmp_path, header(other))) as kept,
+        ):
+            failing, watched = Failing(lost), Watched(kept)
+            watched.append(result(0), urgent=True)
+            await watched.all_told()
+            failing.watched.append(result(7), urgent=True)
+            await failing.check("No space left on device")
+            assert {run.id: run.status for run in list_runs(tmp_path)} == dict.fromkeys([RUN_ID, other], "running")
+            watched.append(result(1), urgent=True)
+            await watched.all_told()
+            assert watched.failures == []
+            lost.close()
+            kept.flush()
+            assert {run.id: run.status for run in list_runs(tmp_path)} == {RUN_ID: "interrupted", other: "running"}
+
+    asyncio.run(run())
+    assert [record.row for record in read(tmp_path, other).records] == [result(0), result(1)]
+
+
+def test_a_log_that_was_taken_away_is_a_failure_and_the_next_run_has_another(tmp_path: Path) -> None:
     async def run() -> None:
         with closing(Journal.create(tmp_path, HEADER)) as journal:
             failing = Failing(journal)
-            (tmp_path / f"{RUN_ID}{end}").unlink()
-            failing.watched.append(result(0))
+            failing.watched.append(result(0), urgent=True)
+            await failing.watched.all_told()
+            journal.path.unlink()
+            failing.watched.append(result(1), urgent=True)
             await failing.check("its files were taken away")
 
     asyncio.run(run())
+    write_other(tmp_path)
+    assert [run.id for run in list_runs(tmp_path)] == ["20260201-000000-aaaa"]
+    for path in tmp_path.iterdir():
+        path.unlink()
+    write(tmp_path, [result(0)])
+    assert [run.id for run in list_runs(tmp_path)] == [RUN_ID], "also where nobody had noticed"
 
 
 def test_a_row_that_cannot_be_stored_is_a_failure(tmp_path: Path) -> None:
@@ -351,7 +441,7 @@ def test_a_row_that_cannot_be_stored_is_a_failure(tmp_path: Path) -> None:
             await failing.check("half of a surrogate pair")
 
     asyncio.run(run())
-    assert read(tmp_path / f"{RUN_ID}.journal").records == []
+    assert read(tmp_path, RUN_ID).records == []
 
 
 def test_the_failure_is_told_before_the_callbacks_of_what_was_lost(tmp_path: Path) -> None:
@@ -367,13 +457,148 @@ def test_the_failure_is_told_before_the_callbacks_of_what_was_lost(tmp_path: Pat
     assert asyncio.run(run()) == ["failure", "lost"]
 
 
-def test_the_log_is_bounded_while_rows_come(tmp_path: Path) -> None:
-    async def run() -> int:
-        with closing(Journal.create(tmp_path, HEADER, sync="normal")) as journal:
-            watched = Watched(journal)
-            for _ in range(60):
-                watched.append(*[Printed(0, "x" * 10_000)] * 20)
-                await watched.all_told()
-            return (tmp_path / f"{RUN_ID}.journal-wal").stat().st_size
+def test_a_log_is_of_bounded_size_and_a_run_goes_on_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment, "LARGEST", 20_000)
+    monkeypatch.setattr(segment, "_INDEXED_EACH", 5_000)
+    other = "20260201-000000-aaaa"
+    rows = [Printed(number, "x" * 1000) for number in range(60)]
 
-    assert asyncio.run(run()) < 6_000_000
+    async def run() -> None:
+        with (
+            closing(Journal.create(tmp_path, HEADER, sync="normal")) as journal,
+            closing(Journal.create(tmp_path, header(other), sync="normal")) as quiet,
+        ):
+            watched, silent = Watched(journal), Watched(quiet)
+            silent.append(result(0), urgent=True)
+            await silent.all_told()
+            for row in rows:
+                watched.append(row, urgent=True)
+                await watched.all_told()
+            assert {run.status for run in list_runs(tmp_path)} == {"running"}
+            for run_id in (RUN_ID, other):
+                with pytest.raises(JournalBusyError):
+                    Journal.reopen(tmp_path, run_id)
+            held = [found.is_held for found in logs_in(tmp_path)]
+            assert (held.count(True), len(held)) == (1, 4)
+            silent.append(result(1), urgent=True)
+            await silent.all_told()
+
+    asyncio.run(run())
+    assert all(path.stat().st_size < 25_000 for path in tmp_path.iterdir())
+    assert [record.row for record in read(tmp_path, RUN_ID).records] == rows
+    assert [record.row for record in read(tmp_path, other).records] == [result(0), result(1)]
+    journal, history = Journal.reopen(tmp_path, RUN_ID)
+    journal.close()
+    assert [record.row for record in history.records] == rows
+
+
+def test_a_program_is_stored_once_for_all_runs_of_it(tmp_path: Path) -> None:
+    ids = [f"20260201-0000{number:02}-aaaa" for number in range(30)]
+    for run_id in ids[:10]:
+        write(tmp_path, [result(0)], run_id)
+    store_of(tmp_path).rest()
+    together(tmp_path, {run_id: [result(0)] for run_id in ids[10:]})
+    [path] = tmp_path.glob("*.apxmlog")
+    assert path.read_bytes().count(HEADER.program) == 1
+    assert path.with_suffix(".index").read_bytes().count(HEADER.program) == 1
+    assert {read(tmp_path, run_id).header.program for run_id in ids} == {HEADER.program}
+
+
+def writers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "apxm-journal"}
+
+
+def test_many_runs_share_commits_files_and_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    actual = Segment.append
+
+    def append(segment: Segment, items: Sequence[Item], *, durable: bool) -> None:
+        commits.append(len(items))
+        actual(segment, items, durable=durable)
+
+    monkeypatch.setattr(Segment, "append", append)
+    before = writers()
+    threads = set[threading.Thread]()
+
+    async def run() -> None:
+        with ExitStack() as stack:
+            ids = [f"20260201-00{number // 60:02}{number % 60:02}-aaaa" for number in range(200)]
+            journals = [stack.enter_context(closing(Journal.create(tmp_path, header(each)))) for each in ids]
+            watched = [Watched(journal) for journal in journals]
+            for each in watched:
+                each.append(result(0))
+            for each in watched:
+                await each.all_told()
+            threads.update(writers())
+            await asyncio.gather(*(journal.closed() for journal in journals))
+
+    asyncio.run(run())
+    assert len(commits) < 40
+    assert len(threads - before) == 1
+    assert len(names(tmp_path)) == 2
+    assert len(list_runs(tmp_path)) == 200
+
+
+def test_when_nothing_goes_on_the_thread_and_the_log_are_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_IDLE_S", 0.001)
+    path = write(tmp_path, [result(0)])
+    for thread in writers():
+        thread.join(timeout=60)
+    assert not writers()
+    assert not is_held(path)
+
+
+def test_one_who_closes_twice_or_from_two_loops_waits_for_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        journal = Journal.create(tmp_path, HEADER)
+        await journal.closed()
+        await journal.closed()
+        journal.close()
+
+    asyncio.run(run())
+    assert [run.status for run in list_runs(tmp_path)] == ["interrupted"]
+
+
+def test_what_is_appended_behind_a_claim_goes_on_from_what_there_was(tmp_path: Path) -> None:
+    """Also where nothing was appended by the process in between."""
+    write(tmp_path, [result(0)])
+    for _ in range(3):
+        Journal.reopen(tmp_path, RUN_ID)[0].close()
+        store_of(tmp_path).rest()
+
+    async def run() -> None:
+        journal, _ = Journal.reopen(tmp_path, RUN_ID)
+        with closing(journal):
+            watched = Watched(journal)
+            watched.append(result(1))
+            await watched.all_told()
+
+    asyncio.run(run())
+    assert [record.row for record in read(tmp_path, RUN_ID).records] == [result(0), result(1)]
+    (listed,) = list_runs(tmp_path)
+    assert (listed.status, listed.operations) == ("interrupted", 2)
+
+
+@pytest.mark.parametrize("moment", ["fsync", "rename"])
+def test_a_log_whose_maker_is_killed_is_none_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        shutil.copytree(folder, copy)
+        raise Killed
+
+    folder, copy = tmp_path / "runs", tmp_path / "copy"
+    folder.mkdir()
+    monkeypatch.setattr(os, moment, kill)
+    with pytest.raises(Killed):
+        Journal.create(folder, HEADER)
+    monkeypatch.undo()
+    assert [path.suffix for path in copy.iterdir()] == [".new"]
+    assert list_runs(copy) == []
+    write(copy, [result(0)])
+    assert [run.id for run in list_runs(copy)] == [RUN_ID]

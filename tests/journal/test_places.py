@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from apxm.errors import JournalError
 from apxm.journal import folder as folders
+from apxm.journal.catalog import read
 from apxm.journal.folder import file_system
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
+from apxm.journal.store import store_of
 from tests.journal.journals import HEADER, RUN_ID, contents, names, result, write
 
 MOUNTS = b"""\
@@ -59,6 +58,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "the runs"
     folder.mkdir()
     write(folder, [result(0)])
+    store_of(folder).rest()
     before = contents(folder)
     (tmp_path / "mounts").write_bytes(mounted(folder, kind))
     monkeypatch.setattr(folders, "MOUNTS", tmp_path / "mounts")
@@ -75,28 +75,9 @@ def test_a_local_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kin
     Journal.create(tmp_path, HEADER).close()
 
 
-def test_without_a_table_of_mounts_the_log_has_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_table_of_mounts_it_is_for_the_user_to_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "MOUNTS", tmp_path / "nothing")
     Journal.create(tmp_path, HEADER).close()
-
-
-class NoLog(sqlite3.Connection):
-    """On a file system where SQLite keeps no write-ahead log, it answers with the mode that it stays in."""
-
-    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        return super().execute(sql.replace("journal_mode = wal", "journal_mode = delete"), parameters)
-
-
-def test_where_sqlite_grants_no_log_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    actual = sqlite3.connect
-
-    def connect(database: str, **options: Any) -> sqlite3.Connection:
-        return actual(database, **options, factory=NoLog)
-
-    monkeypatch.setattr(sqlite3, "connect", connect)
-    with pytest.raises(JournalError, match="no write-ahead log"):
-        Journal.create(tmp_path, HEADER)
-    assert names(tmp_path) == set()
 
 
 def test_a_missing_folder_is_refused_and_not_made(tmp_path: Path) -> None:
@@ -120,34 +101,21 @@ def test_a_folder_that_cannot_be_written_is_refused() -> None:
     assert refused.value.where == "/sys/kernel"
 
 
-def test_a_draft_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / f"{RUN_ID}.part").mkdir()
-    with pytest.raises(JournalError, match=r"cannot be used: (Is a directory|Operation not permitted)"):
-        Journal.create(tmp_path, HEADER)
-    assert names(tmp_path) == {f"{RUN_ID}.part"}
-
-
-def test_a_draft_of_a_process_that_is_gone_is_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / f"{RUN_ID}.part").write_text("half of a journal")
-    Journal.create(tmp_path, HEADER).close()
-    assert names(tmp_path) == {f"{RUN_ID}.journal", f"{RUN_ID}.lock"}
-
-
-def test_a_journal_that_cannot_be_opened_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def sync(_: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", sync)
-    with pytest.raises(JournalError, match="cannot be made: Input/output error"):
+    with pytest.raises(JournalError, match="cannot be used: Input/output error"):
         Journal.create(tmp_path, HEADER)
     assert names(tmp_path) == set()
 
 
-def test_reading_at_rest_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
-    path = write(tmp_path, [result(0)])
-    before = names(tmp_path)
-    assert len(read(path).records) == 1
-    assert names(tmp_path) == before
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, [result(0)])
+    before = contents(tmp_path)
+    assert len(read(tmp_path, RUN_ID).records) == 1
+    assert contents(tmp_path) == before
 
 
 def test_a_name_with_every_kind_of_character_works(tmp_path: Path) -> None:

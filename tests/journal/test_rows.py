@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from apxm.errors import JournalError
-from apxm.journal.format import APPLICATION_ID, SCHEMA, decode_header, encode
-from apxm.journal.reading import read
+from apxm.journal.catalog import read
+from apxm.journal.format import decode_header, encode
+from apxm.journal.per_run import APPLICATION_ID, SCHEMA
 from apxm.journal.rows import (
     Answered,
     Ended,
@@ -29,7 +30,7 @@ from apxm.journal.rows import (
     digest_of,
 )
 from apxm.program.codec import decode
-from tests.journal.journals import HEADER, SMALL, write
+from tests.journal.journals import HEADER, RUN_ID, SMALL, write
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 numbers = st.integers(-(2**63), 2**63 - 1)
@@ -55,7 +56,8 @@ rows: st.SearchStrategy[Row] = st.one_of(
 @given(appended=st.lists(rows, max_size=20))
 def test_a_file_gives_back_what_was_appended(appended: list[Row]) -> None:
     with TemporaryDirectory() as folder:
-        history = read(write(Path(folder), appended))
+        write(Path(folder), appended)
+        history = read(Path(folder), RUN_ID)
     assert history.header == HEADER
     assert decode(history.header.program) == SMALL
     assert [record.row for record in history.records] == appended

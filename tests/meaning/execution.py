@@ -12,8 +12,8 @@ from typing import Any
 from apxm.backends.dialogue import RequestedCall
 from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.errors import BackendError, OperationError
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read_to_end
 from apxm.journal.rows import History, header_of
 from apxm.operations.types import Type
 from apxm.program.program import Program
@@ -110,7 +110,7 @@ def resumed(program: Program, arguments: Sequence[object], random: Random, folde
     for name in ("whole", "part"):
         (folder / name).mkdir(parents=True)
     journaled(program, arguments, random, Journal.create(folder / "whole", header), None)
-    whole, _ = read_to_end(folder / "whole" / f"{RUN}.journal")
+    whole = read(folder / "whole", RUN)
     part = History(header)
     for record in whole.records[: random.randrange(len(whole.records))]:
         part.add(record)

@@ -21,8 +21,8 @@ from apxm.backends.protocol import BackendInfo, Clock, Handle, ModelAnswer, Mode
 from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.rows import Answered, header_of
 from apxm.program.program import Program
 from apxm.reports.calibration import calibration_text
@@ -136,7 +136,7 @@ def test_the_journal_goes_on_and_the_budget_is_not_forgotten(count: int, tmp_pat
     options = RunOptions(max_total_tokens=200)  # one call, at up to 133 tokens
     trace = journaled(tmp_path, claiming(count), options)
     assert trace.status is Status.STOPPED
-    history = read(tmp_path / f"{RUN}.journal")
+    history = read(tmp_path, RUN)
     assert [row.row.output_tokens for row in history.records if isinstance(row.row, Answered)] == [None]
     assert history.ended is not None
     again = claiming(5)

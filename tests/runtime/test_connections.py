@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from benchmarks.graphs import fan_out
+
 import apxm
 from apxm.backends.openai import OpenAIBackend
 from apxm.backends.settings import OpenAISettings
@@ -14,6 +16,7 @@ from apxm.runtime.loops import real_loop
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
+from apxm.simulator.process import start_simulator
 from tests.servers import HANG, Received, Reply, Server, completion
 
 PATIENCE_S = 20
@@ -124,3 +127,19 @@ def test_the_time_limit_of_the_run_closes_them_too() -> None:
     source = 'agent A { flow f() -> str { return ask("slow") } }'
     trace, _ = run_against(HANG, source, RunOptions(timeout_s=0.5))
     assert trace.status is Status.STOPPED
+
+
+def test_no_pool_of_connections_limits_the_calls_in_flight_in_secret() -> None:
+    """Many clients open 100 connections at most."""
+    with start_simulator(latency="constant:1000") as simulator:
+
+        async def main() -> None:
+            backend = OpenAIBackend("local", OpenAISettings(model="tiny", endpoint=simulator.endpoint), {})
+            pool = BackendPool({"local": backend}, "local")
+            program = LoadedProgram(fan_out("ask", 300))
+            assert not (await Run(program, program.program.flows[0], (), pool).execute()).failures
+            await pool.close()
+
+        with asyncio.Runner(loop_factory=real_loop) as runner:
+            runner.run(main())
+        assert simulator.metrics()["apxm_simulator_in_flight_max"] == 300

@@ -18,8 +18,8 @@ from apxm.backends.settings import OpenAISettings
 from apxm.backends.simulated import SimulatedBackend
 from apxm.config.journal_settings import Journaling
 from apxm.errors import JournalError, OperationError
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.rows import Started, header_of
 from apxm.journaling import reopen
 from apxm.program.program import Program
@@ -376,7 +376,7 @@ def killed(tmp_path: Path, program: Program, at: str) -> Journaling:
     whole = Journal.create(tmp_path / "whole", header)
     go_on(program, Recorder(whole, "0"))
     whole.close()
-    rows = [record.row for record in read(tmp_path / "whole" / f"{RUN}.journal").records]
+    rows = [record.row for record in read(tmp_path / "whole", RUN).records]
     begun = next(i for i, row in enumerate(rows) if isinstance(row, Started) and row.path == at)
     journal = Journal.create(tmp_path / "cut", header)
 

@@ -307,6 +307,20 @@ def test_an_endpoint_that_takes_few_calls_gets_as_many_as_it_takes(
     assert backend.refused <= 1000 + 500
 
 
+@pytest.mark.parametrize("retry_after_s", [None, 1, 30])
+@pytest.mark.parametrize(("per_second", "least_s"), [(50, 20), (5, 200)])
+def test_where_the_limit_is_found_it_is_so_sooner(per_second: int, least_s: int, retry_after_s: float | None) -> None:
+    backend = Metered(per_second, retry_after_s)
+    pool = BackendPool({backend.name: backend}, backend.name)
+    pool.gates[backend.name] = Gate(backend.name, backend.limits, adaptive=True)
+    p = fan_out(1000)
+    trace = run_virtually(Run(LoadedProgram(p), p.flows[0], (), pool).execute())
+    assert not trace.failures
+    # The first burst is told when to come back: so long nobody asks at all.
+    assert trace.duration <= (1.1 * least_s + 2 * (retry_after_s or 0)) * SECOND
+    assert backend.refused <= 1000 + 50, "those of the first burst, and a few"
+
+
 # --- the circuit breaker -------------------------------------------------------------------------------------------
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from apxm.backends.protocol import ModelRequest
 from apxm.errors import BackendError, JournalError, UsageError
-from apxm.journal import writer
+from apxm.journal import store
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.rows import Answered, Ended, History, Printed, header_of
 from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
@@ -24,6 +25,7 @@ from apxm.runtime.recording import Recorder
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend, run_virtually
+from tests.journal.journals import refuse
 from tests.plans import ask, give, merge, plan, program, show
 
 PATIENCE_S = 60
@@ -66,7 +68,7 @@ def resume(p: Program, backend: ScriptedBackend, folder: Path, options: RunOptio
 
 
 def rows(folder: Path) -> list[object]:
-    return [record.row for record in read(folder / f"{RUN}.journal").records]
+    return [record.row for record in read(folder, RUN).records]
 
 
 def test_every_answer_and_line_is_in_the_journal_in_a_causal_order(tmp_path: Path) -> None:
@@ -91,8 +93,8 @@ def test_every_answer_and_line_is_in_the_journal_in_a_causal_order(tmp_path: Pat
 def test_an_answer_waits_for_others_to_share_its_commit_only_where_there_may_be_some(
     tmp_path: Path, shape: Program, options: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_GATHER_S", threading.TIMEOUT_MAX)
-    monkeypatch.setattr(writer, "perf_counter", lambda: 0.0)  # each commit is close behind the one before
+    monkeypatch.setattr(store, "_GATHER_S", threading.TIMEOUT_MAX)
+    monkeypatch.setattr(store, "perf_counter", lambda: 0.0)  # each commit is close behind the one before
     trace = execute(shape, instant(), begin(tmp_path, shape), options=options)
     assert trace.status is Status.SUCCEEDED
 
@@ -154,18 +156,8 @@ def test_tokens_and_slots_are_held_until_the_answer_is_committed(
 
 
 def break_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
-    from apxm.journal.store import Store
-
-    write, count = Store.write, 0
-
-    def failing(self: Store, records: object) -> None:
-        nonlocal count
-        count += 1
-        if count > writes:
-            raise OSError(28, "No space left on device")
-        write(self, records)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(Store, "write", failing)
+    commits = count(1)
+    refuse(monkeypatch, lambda _: next(commits) > writes)
 
 
 def test_without_its_journal_a_run_goes_on_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

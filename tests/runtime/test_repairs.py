@@ -20,8 +20,8 @@ from apxm.backends.protocol import (
     Usage,
 )
 from apxm.errors import BackendError
+from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.reading import read
 from apxm.journal.rows import Answered, Discarded, Reserved, Settled, header_of
 from apxm.journal.runs import find_run, show_run
 from apxm.operations.answers import UNFIT
@@ -302,7 +302,7 @@ def execute(
 
 
 def rows(folder: Path, *kinds: type) -> Sequence[Any]:
-    return [record.row for record in read(folder / f"{RUN}.journal").records if isinstance(record.row, kinds)]
+    return [record.row for record in read(folder, RUN).records if isinstance(record.row, kinds)]
 
 
 def test_the_journal_has_what_was_of_no_use_and_the_answer_to_the_programs_own_request(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_request_for_another_type_is_another_request() -> None:
 
 def test_a_run_that_is_shown_names_what_was_of_no_use(tmp_path: Path) -> None:
     execute(journal_of(tmp_path, NUMBERS), saying("one", "[1]"))
-    lines = run_text(*show_run(find_run(tmp_path, RUN)))
+    lines = run_text(*show_run(tmp_path, find_run(tmp_path, RUN)))
     at = lines.index("answers that were of no use:")
     assert lines[at + 1].split()[:7] == ["n0", "scripted", "2", "in,", "1", "out", "the"]
 

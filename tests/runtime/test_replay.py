@@ -10,7 +10,7 @@ import pytest
 
 import apxm
 from apxm.errors import BackendError
-from apxm.journal.reading import read
+from apxm.journal.catalog import read
 from apxm.journal.rows import Answered, History, TimedRow
 from apxm.runtime.replay import replayed_calls
 from apxm.testing import ScriptedBackend
@@ -45,7 +45,7 @@ def run(folder: Path, backend: ScriptedBackend, level: int = 1, **options: objec
         run_id = apxm.run(program, topic="bees", backends=pool, journal=True, journal_dir=folder, **options).run_id  # type: ignore[arg-type]
     except apxm.RunFailed as failed:
         run_id = failed.result.run_id
-    return read(folder / f"{run_id}.journal")
+    return read(folder, run_id)
 
 
 @pytest.mark.parametrize("can_reason", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,12 +12,12 @@ from apxm.analysis.measure import measure
 from apxm.analysis.metrics import LinkPhases
 from apxm.backends.protocol import BackendInfo, Limits, ModelAnswer, ModelRequest, Price, Usage
 from apxm.errors import BackendError
-from apxm.journal.store import Store
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.options import RunOptions
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Status
 from apxm.testing import ScriptedBackend, execute_virtually
+from tests.journal.journals import refuse
 from tests.plans import ask, give, merge, plan, program
 
 CHAIN = program(plan(ask("a", max_tokens=50), ask(0, max_tokens=50), give(1)))
@@ -117,16 +118,8 @@ class Answering:
 def test_a_required_journal_that_is_lost_stops_the_run_also_with_its_last_row(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    write, count = Store.write, 0
-
-    def full(self: Store, records: Any) -> None:
-        nonlocal count
-        count += 1
-        if count >= writes:
-            raise OSError(28, "No space left on device")
-        write(self, records)
-
-    monkeypatch.setattr(Store, "write", full)
+    commits = count(1)
+    refuse(monkeypatch, lambda _: next(commits) >= writes)
     pool = BackendPool({"b": Answering()}, "b")
     with pytest.raises(apxm.RunFailed, match=r"without its journal: .*No space left on device") as failed:
         apxm.run(CHAIN, backends=pool, journal=True, journal_dir=tmp_path, require_journal=True)

@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from apxm.journal.reading import read
+from apxm.journal.runs import list_runs
 from apxm.simulator.process import SimulatorProcess, start_simulator
 from tests.documented import ROOT, environment
 
@@ -123,7 +123,8 @@ def test_200_requests_at_once_share_limits_connections_and_journals(tmp_path: Pa
         assert calls(simulator) == {"answered": 400, "cut": 0, "most": 4, "now": 0}
         assert simulator.metrics()["apxm_simulator_connections"] <= 5  # one of them asks for the metrics
         assert len({answer.body["run"] for answer in answers}) == 200
-        assert len(names(tmp_path, "jobs/journals/*.journal")) == len(names(tmp_path, "jobs/done/*.json")) == 200
+        assert len(list_runs(tmp_path / "jobs/journals")) == len(names(tmp_path, "jobs/done/*.json")) == 200
+        assert len(names(tmp_path, "jobs/journals/*.apxmlog")) == 1
         again = service.ask(f"/runs/{answers[0].body['run']}")
         assert again == answers[0]
         assert calls(simulator)["answered"] == 400  # what it came to was in the journal
@@ -164,7 +165,7 @@ def test_what_had_no_time_to_end_goes_on_in_the_next_process(number: signal.Sign
         assert names(tmp_path, "jobs/open/*.json")
         until(lambda: calls(simulator)["now"] == 0)
         before = calls(simulator)["answered"]
-        kept = sum(len(read(journal).results) for journal in tmp_path.glob("jobs/journals/*.journal"))
+        kept = sum(run.operations or 0 for run in list_runs(tmp_path / "jobs/journals"))
         with running(tmp_path) as service:
             for run in runs:
                 answer = service.ask(f"/runs/{run.removesuffix('.json')}")

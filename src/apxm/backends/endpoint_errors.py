@@ -26,6 +26,7 @@ _SHOWN = 300
 _FOR_NOW = frozenset({302, 303, 307})
 """Redirects that are not for good: a page in place of an endpoint that will be back."""
 _RETRYABLE = frozenset({408, 429})
+_OVERLOADED = frozenset({503, 529})
 _CONNECTING = "client error (Connect): "
 """How the words of what went wrong begin where there was no connection yet, so that no call was sent."""
 _REFUSED = f"(os error {errno.ECONNREFUSED})"
@@ -65,13 +66,15 @@ class EndpointErrors:
         hint: str | None = None,
         retry_after_s: float | None = None,
         patience_s: float | None = None,
+        overloaded: bool = False,
     ) -> BackendError:
         """One line that names the backend and its endpoint, with every secret taken out before anything is cut."""
         text = " ".join(printable(self._redact.beginning(words).replace("\n", " ")).split())
         message = f"{self._called} {shortened(text, _SHOWN)}"
         return BackendError(
-            kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s, patience_s=patience_s
-        )
+            kind, message, retryable=retryable, hint=hint, retry_after_s=retry_after_s, patience_s=patience_s,
+            overloaded=overloaded,
+        )  # fmt: skip
 
     def redirected(self, status: int, target: str | None) -> BackendError:
         """For an answer that sends the call elsewhere."""
@@ -96,6 +99,7 @@ class EndpointErrors:
             "rate_limited" if limited else "http_status",
             f"{answered}: {said.words}" if said.words.strip() else answered,
             retryable=retryable, hint=self._hints.get(status), retry_after_s=pause,
+            overloaded=limited or status in _OVERLOADED or (retryable and pause is not None),
         )  # fmt: skip
 
     def lost(self, error: Exception) -> BackendError:

@@ -296,8 +296,9 @@ def written(headers: Fields, packed: str | None = None) -> Fields:
 def refused(error: BackendError, answer: HttpAnswer) -> RefusedCall:
     """The error, with the answer that it was."""
     found = RefusedCall(
-        error.kind, error.message, retryable=error.retryable, hint=error.hint, retry_after_s=error.retry_after_s
-    )
+        error.kind, error.message, retryable=error.retryable, hint=error.hint, retry_after_s=error.retry_after_s,
+        overloaded=error.overloaded,
+    )  # fmt: skip
     found.answer = answer
     return found
 

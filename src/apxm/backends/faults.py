@@ -1,8 +1,9 @@
-"""What a simulated endpoint does wrong, on demand: `none`, or `KIND:PROBABILITY`, `KIND:@K` and `seed:N` in any number.
+"""What a simulated endpoint does wrong, on demand: `none`, or `KIND:PROBABILITY`, `KIND:@K`, `KIND:>N` and `seed:N` in
+any number.
 
 Whether a call meets a fault by chance is a function of what is asked and of how often it was asked before, as a random
 latency is (see `Draws.uniform`): a retry draws anew, and the order in which different calls arrive decides nothing.
-`@K` is the K-th call to arrive, whatever it asks.
+`@K` is the K-th call to arrive, whatever it asks, and `>N` each that arrives while N others are in flight.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ RETRY_AFTER_S = 1
 """What the 429 asks for."""
 MAX_CALL = 1_000_000_000
 
-_FORMS = "none or KIND:PROBABILITY,KIND:@K,…,seed:N"
-_EXAMPLES = "429:0.1,reset:0.05,seed:7 or hang:@3"
+_FORMS = "none or KIND:PROBABILITY,KIND:@K,KIND:>N,…,seed:N"
+_EXAMPLES = "429:0.1,reset:0.05,seed:7 or hang:@3 or 429:>64"
 _CALL = re.compile(r"@[0-9]{1,12}")
+_LOAD = re.compile(r">[0-9]{1,9}")
 _SEED = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -75,25 +77,29 @@ class Faults:
     seed: int | None
     """The seed; None is that of the latencies, and the numbers drawn are others all the same."""
     text: str
+    loads: tuple[tuple[FaultKind, int], ...] = ()
+    """The faults of calls that find so many others in flight; these go before what is drawn, too."""
 
     @property
     def kinds(self) -> frozenset[FaultKind]:
-        return frozenset([*(kind for kind, _ in self.bounds), *self.calls.values()])
+        return frozenset([*(kind for kind, _ in (*self.bounds, *self.loads)), *self.calls.values()])
 
     def draws(self, seed: int, iteration: int) -> Draws:
         """What `next_fault` needs for one run; `seed` is that of the latencies."""
         return Draws(seed if self.seed is None else self.seed, iteration, purpose="faults")
 
-    def next_fault(self, draws: Draws, model: str, system: str | None, prompt: str) -> FaultKind | None:
-        """What the next such call of the run meets."""
-        named = self.calls.get(draws.next_arrival() + 1)
+    def next_fault(self, draws: Draws, model: str, system: str | None, prompt: str, load: int = 0) -> FaultKind | None:
+        """What the next such call of the run meets, while `load` others are in flight."""
+        named: FaultKind | None = self.calls.get(draws.next_arrival() + 1)
+        if named is None and self.loads:
+            named = next((kind for kind, most in self.loads if load >= most), None)
         if not self.bounds:
             return named
         number = draws.uniform(model, system, prompt)  # also where the call is named: it was asked once more
         return named or next((kind for kind, bound in self.bounds if number < bound), None)
 
     def __bool__(self) -> bool:
-        return bool(self.bounds or self.calls)
+        return bool(self.bounds or self.calls or self.loads)
 
     def __str__(self) -> str:
         """The specification that `parse_faults` reads."""
@@ -107,6 +113,7 @@ def parse_faults(text: str) -> Faults:
         return Faults((), {}, None, stripped)
     chances: dict[FaultKind, Fraction] = {}
     calls: dict[int, FaultKind] = {}
+    loads: dict[FaultKind, int] = {}
     seed: int | None = None
     for name, value in _parts(text):
         if name == "seed":
@@ -122,16 +129,22 @@ def parse_faults(text: str) -> Faults:
             if call in calls:
                 raise _refused(text, f"call {call} has two faults, {calls[call]} and {name}, one is expected")
             calls[call] = name
+        elif value.startswith(">"):
+            if name in loads:
+                raise _refused(text, f"{name} has two numbers of calls in flight, one is expected")
+            if not _LOAD.fullmatch(value):
+                raise _refused(text, f"found {value!r}, expected the calls in flight beyond which it comes: >64")
+            loads[name] = int(value[1:])
         else:
             if name in chances:
                 raise _refused(text, f"{name} has two probabilities, one is expected")
             chances[name] = _parse_probability(text, value)
-    if not chances and not calls:
+    if not chances and not calls and not loads:
         raise _refused(text, f"it names no fault, expected {_FORMS}")
     bounds = [*accumulate(chances.values())]  # exact, so that probabilities of 1 in all leave out no call
     if bounds and bounds[-1] > 1:
         raise _refused(text, f"the probabilities add up to {float(bounds[-1]):g}, expected at most 1")
-    return Faults(tuple(zip(chances, map(float, bounds), strict=True)), calls, seed, stripped)
+    return Faults(tuple(zip(chances, map(float, bounds), strict=True)), calls, seed, stripped, tuple(loads.items()))
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
@@ -150,7 +163,8 @@ def _parse_call(text: str, value: str) -> int:
 
 def _parse_probability(text: str, value: str) -> Fraction:
     if not DECIMAL.fullmatch(value) or (probability := Fraction(value)) > 1:
-        raise _refused(text, f"found {value!r} where a probability from 0 to 1, or @K for the K-th call, is expected")
+        forms = "a probability from 0 to 1, @K for the K-th call or >N for those beyond N in flight"
+        raise _refused(text, f"found {value!r} where {forms} is expected")
     return probability
 
 
@@ -185,7 +199,8 @@ def fault_error(fault: FaultKind, backend: str) -> BackendError:
     kind, words = _ERRORS[fault]
     pause = RETRY_AFTER_S if fault == "429" else None
     words = f"{backend} {words} (a simulated fault)"
-    return BackendError(kind, words, retryable=fault != "refusal", retry_after_s=pause)
+    overloaded = fault in ("429", "503")
+    return BackendError(kind, words, retryable=fault != "refusal", retry_after_s=pause, overloaded=overloaded)
 
 
 def body_size(answer: ModelAnswer) -> int:

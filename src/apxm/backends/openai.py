@@ -84,6 +84,7 @@ class OpenAIBackend:
         self.can_reason: bool = settings.can_reason
         self.can_see = settings.can_see
         self.can_read_pdf = settings.can_read_pdf
+        self.temperature = settings.temperature
         self.info = openai_info(name, settings, endpoint)
 
     async def call(self, request: ModelRequest) -> ModelAnswer:

@@ -310,8 +310,9 @@ class Backend(Protocol):
 
     # Beside these, what only some kinds say: `by_operation`, whether requests name the operation that asks; `prepare`,
     # which raises `ConfigurationError` before a run where its first call would; `listed`, its models; `can_see` and
-    # `can_read_pdf`, whether it takes images and PDFs; where answers come in parts, `begin_stream(request, clock, tell,
-    # done)` or `call_stream(request, tell)`, whose `tell` may be called from any thread before the call ends.
+    # `can_read_pdf`, whether it takes images and PDFs; `temperature`, that of calls without one; where answers come in
+    # parts, `begin_stream(request, clock, tell, done)` or `call_stream(request, tell)`, whose `tell` may be called from
+    # any thread before the call ends.
 
     async def close(self) -> None:
         """Gives back connections. Nothing is in flight any more."""

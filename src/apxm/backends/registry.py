@@ -74,6 +74,7 @@ class DeferredBackend:
         can_see: bool = False,
         can_read_pdf: bool = False,
         by_operation: bool = False,
+        temperature: float | None = None,
     ) -> None:
         self.info = info
         self.limits = limits
@@ -81,6 +82,7 @@ class DeferredBackend:
         self.can_see = can_see
         self.can_read_pdf = can_read_pdf
         self.by_operation = by_operation
+        self.temperature = temperature
         self._make = make
         self._backend: CoroutineBackend | None = None
 

@@ -88,6 +88,8 @@ class OpenAISettings(_Settings, frozen=True, kw_only=True, forbid_unknown_fields
     """Sent with each request; a value may be ``env:NAME``."""
     body: dict[str, object] = {}
     """Further fields of each request's body; what the call itself says wins."""
+    cache: bool = False
+    """Whether answers at temperature 0 are kept for later runs, and taken from there."""
     any_model: bool = False
     """Whether it may be asked for models that the endpoint does not list."""
     max_answer_mib: Mebibytes = 64.0

@@ -131,7 +131,8 @@ class SimulatedBackend:
         if not self.faults:
             return None
         system = _system(request)
-        fault = self.faults.next_fault(self._fault_draws, request.model or self._model, system, request.dialogue)
+        model, load = request.model or self._model, self._sharing.load
+        fault = self.faults.next_fault(self._fault_draws, model, system, request.dialogue, load)
         if fault in OF_SHAPES and (request.answer is None or request.offers):
             return None
         return None if fault == "no_format" and _is_told(system) else fault

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from msgspec import UNSET, Struct
 
 from apxm.batches.index import Index
-from apxm.batches.output import OutputLine, Problem
+from apxm.batches.output import UNFIT, OutputLine, Problem
 from apxm.batches.rows import Row, Source
 from apxm.batches.tally import Tally
 from apxm.batches.work import Work
@@ -25,6 +25,8 @@ DEFAULT_AT_ONCE = 256
 """Inputs at once, where the backend says nothing of calls at once."""
 _SAMPLE = 100
 """Rows that are looked at before the first call."""
+_HOPELESS = 100
+"""After so many runs that failed in a row it is not the inputs: an endpoint that is down fails thousands in seconds."""
 _AHEAD = 4
 """In order, so many inputs are begun or wait for an earlier one, for each that may be open."""
 
@@ -81,6 +83,12 @@ class Batch:
         self._chunks = source.chunks()
         self._early: list[Row] = []
         """Rows that are read and not begun."""
+        self._reading: asyncio.Future[list[Row] | None] | None = None
+        """The rows that are waited for, where some are."""
+        self._in_a_row = 0
+        """How many runs failed since the last one that did not."""
+        self.hopeless = ""
+        """What the last of so many failures in a row was that no more inputs are begun."""
         self._running: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, Finished] = {}
         """Results that wait for earlier ones, by their numbers."""
@@ -155,6 +163,8 @@ class Batch:
         if status is Status.INTERRUPTED:
             self.ended = status
         self._error = self._error or error
+        if self._reading is not None:
+            self._reading.cancel()
         self._changed.set()
 
     def changed(self) -> None:
@@ -173,15 +183,24 @@ class Batch:
                 return
             chunk = await self._next_chunk()
             if chunk is None:
+                self.read_all = self.ended is None
                 self._tally.whole = self._tally.read
-                self.read_all = True
                 return
             self._early = chunk
 
     async def _next_chunk(self) -> list[Row] | None:
+        """The next rows; None where there are no more, or the batch ended while it was waited for them."""
         if not self._source.may_block:
             return next(self._chunks, None)
-        return await asyncio.to_thread(next, self._chunks, None)
+        self._reading = asyncio.ensure_future(asyncio.to_thread(next, self._chunks, None))
+        try:
+            return await self._reading
+        except asyncio.CancelledError:
+            if self.ended is None:
+                raise
+            return None  # the thread may wait on: nobody wants what comes
+        finally:
+            self._reading = None
 
     def _may_begin(self) -> bool:
         options = self._options
@@ -204,17 +223,17 @@ class Batch:
     def _arguments(self, row: Row) -> Any:
         """What a row is to the program, or why it is nothing."""
         if row.flaw is not None:
-            return Problem("input", row.flaw)
+            return Problem(UNFIT, row.flaw)
         try:
             return self._work.arguments(row.values)
         except UsageError as error:
-            return Problem("input", str(error.args[0]))
+            return Problem(UNFIT, str(error.args[0]))
 
     async def _run(self, number: int, row: Row, id: str, position: int, arguments: Any) -> None:
         try:
             outcome = await self._work.run(arguments)
         except UsageError as error:  # what it needs of files, for instance, is known of each input alone
-            self._end(number, row, id, position, Problem("input", error.message))
+            self._end(number, row, id, position, Problem(UNFIT, error.message))
             return
         self._tally.count(outcome.trace)
         self._end(number, row, id, position, outcome.error, outcome.value, outcome.trace.printed)
@@ -239,10 +258,9 @@ class Batch:
         )  # fmt: skip
         if problem is None:
             self._tally.succeeded += 1
+            self._in_a_row = 0
         else:
-            self._tally.fail(problem.kind)
-            if self._options.on_error == "stop":
-                self.stop(Status.STOPPED)
+            self._fail(problem)
         finished = Finished(row, id, position, line, value)
         if not self._options.ordered:
             self._sink.put(finished)
@@ -251,6 +269,17 @@ class Batch:
         while (next_one := self._waiting.pop(self._given, None)) is not None:
             self._given += 1
             self._sink.put(next_one)
+
+    def _fail(self, problem: Problem) -> None:
+        self._tally.fail(problem.kind)
+        if self._options.on_error == "stop":
+            self.stop(Status.STOPPED)
+        if problem.kind == UNFIT:
+            return
+        self._in_a_row += 1
+        if self._in_a_row == _HOPELESS and self.ended is None:
+            self.hopeless = problem.message
+            self.stop(Status.STOPPED)
 
     async def _cancel(self) -> None:
         for task in self._running:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sized
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, suppress
 from contextvars import copy_context
 from itertools import count
 from queue import SimpleQueue
@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.batches.batch import DEFAULT_AT_ONCE, Batch, BatchOptions, Finished
+from apxm.batches.once import Once
 from apxm.batches.output import Problem
 from apxm.batches.rows import Row
 from apxm.batches.tally import Tally
@@ -111,10 +112,14 @@ async def results(
     opening: AbstractAsyncContextManager[tuple[BackendPool, Toolbox]],
     options: BatchOptions,
     at_once: int | None,
+    dedupe: bool,
 ) -> AsyncGenerator[BatchResult]:
     """Runs a flow for each item, and gives what comes of them. Leaving it cancels what is open. Raises `UsageError`,
     and what `Session.link` does, before the first call."""
-    async with opening as (pool, tools):
+    async with AsyncExitStack() as stack:
+        pool, tools = await stack.enter_async_context(opening)
+        if dedupe:
+            pool = stack.enter_context(Once()).of(pool)
         at_once = at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
         work = ProgramWork(LoadedProgram(program), flow, {}, told, pool, tools)
         work.takes(holds_text=False, is_table=False)

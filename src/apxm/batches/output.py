@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import accumulate
 from types import ModuleType
@@ -29,6 +29,10 @@ BESIDE = ".batch"
 _VERSION, _FORMAT = "apxm_batch", 1
 _MOST_BESIDE = 1 << 20
 _ANEW = "give another --output, or begin anew with --overwrite, which loses what is there"
+
+
+UNFIT = "input"
+"""The kind of a failure whose reason is the row alone."""
 
 
 class NotWrittenError(ApxmError):
@@ -201,21 +205,7 @@ class Output:
 
     def read(self, index: Index) -> None:
         """Notes all lines in the index. Raises `UsageError` where one is none."""
-        for number, (offset, line) in enumerate(self._lines(), 1):
-            try:
-                found = _decode(line)
-                if (found.value is UNSET) == (found.error is UNSET):
-                    raise msgspec.ValidationError("it has neither a value nor an error, or both")
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                raise UsageError(
-                    f"this is no line of a batch: {error}", where=printable(f"{self.path}:{number}"),
-                    hint="take it away, and its input is done again; or give another --output",
-                ) from None  # fmt: skip
-            if not index.add(found.id, found.error is not UNSET, offset, len(line)):
-                raise UsageError(
-                    f"this is a second line of input {printable(found.id)}", where=printable(f"{self.path}:{number}"),
-                    hint="take one of them away",
-                )  # fmt: skip
+        _note(_lines(self._descriptor), self.path, index)
 
     def append(self, lines: list[bytes]) -> list[int]:
         """Writes lines and waits for the disk; gives their offsets. Raises `NotWrittenError`; whatever of them fits is
@@ -239,7 +229,7 @@ class Output:
 
         def kept(file: IO[bytes]) -> Iterator[bytes]:
             del file
-            return (line for _, line in self._lines() if _decode(line).error is UNSET)
+            return (line for _, line in _lines(self._descriptor) if _decode(line).error is UNSET)
 
         if index.failed:
             self._rewrite(kept)
@@ -276,14 +266,48 @@ class Output:
         self._descriptor = self._opened(self._target)
         self._size = os.fstat(self._descriptor).st_size
 
-    def _lines(self) -> Iterator[tuple[int, bytes]]:
-        """All lines, each behind its offset."""
-        with open(self._descriptor, "rb", closefd=False) as file:
-            file.seek(0)
-            offset = 0
-            for line in file:
-                yield offset, line
-                offset += len(line)
+
+def done_in(path: str, index: Index) -> None:
+    """Notes the lines of the output at `path` in the index, where there is one, and leaves it as it is. Raises
+    `UsageError`."""
+    try:
+        descriptor = open_regular(path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {printable(path)}: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        _note((found for found in _lines(descriptor) if found[1].endswith(b"\n")), path, index)
+    finally:
+        os.close(descriptor)
+
+
+def _note(lines: Iterable[tuple[int, bytes]], path: str, index: Index) -> None:
+    for number, (offset, line) in enumerate(lines, 1):
+        try:
+            found = _decode(line)
+            if (found.value is UNSET) == (found.error is UNSET):
+                raise msgspec.ValidationError("it has neither a value nor an error, or both")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(
+                f"this is no line of a batch: {error}", where=printable(f"{path}:{number}"),
+                hint="take it away, and its input is done again; or give another --output",
+            ) from None  # fmt: skip
+        if not index.add(found.id, found.error is not UNSET, offset, len(line)):
+            raise UsageError(
+                f"this is a second line of input {printable(found.id)}", where=printable(f"{path}:{number}"),
+                hint="take one of them away",
+            )  # fmt: skip
+
+
+def _lines(descriptor: int) -> Iterator[tuple[int, bytes]]:
+    """All lines, each behind its offset."""
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        offset = 0
+        for line in file:
+            yield offset, line
+            offset += len(line)
 
 
 def _last_end(file: IO[bytes], size: int) -> int:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from apxm.analysis.profile import Profile
+from apxm.analysis.static import Range, analyze
 from apxm.batches.columns import Columns
 from apxm.batches.output import Problem
 from apxm.config.invocation import Invocation
@@ -30,6 +32,18 @@ class Outcome(Struct, frozen=True):
     error: Problem | None = None
 
 
+class Needs(Struct, frozen=True):
+    """What one input takes, by one attempt of each call."""
+
+    calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    t1_ms: Range
+    """All calls after each other."""
+    t_inf_ms: Range
+    """The longest chain of them."""
+
+
 class Work(Protocol):
     """A program, as a batch runs it."""
 
@@ -50,6 +64,10 @@ class Work(Protocol):
 
     def arguments(self, values: Mapping[str, object]) -> Any:
         """What a row is to it. Raises `UsageError`."""
+        ...
+
+    def needs(self, arguments: Any, profile: Profile | None) -> Needs:
+        """What a run will take, as far as that is known without it. Raises `UsageError` where nobody can say."""
         ...
 
     async def link(self, arguments: Any) -> Session:
@@ -98,6 +116,11 @@ class ProgramWork:
 
     def arguments(self, values: Mapping[str, object]) -> list[Value]:
         return self._columns.arguments(values)
+
+    def needs(self, arguments: list[Value], profile: Profile | None) -> Needs:
+        given = {p.name: value for p, value in zip(self._flow.parameters, arguments, strict=True)}
+        found = analyze(self._program.program, self._flow, (), profile, given)
+        return Needs(found.calls, found.input_tokens, found.output_tokens, found.t1_ms, found.t_inf_ms)
 
     async def link(self, arguments: list[Value]) -> Session:
         session = self._session(arguments)

@@ -68,6 +68,21 @@ def batch(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Take the first N inputs only.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say how many inputs are left, and what calls, tokens, cost and time that may take; ask nothing.",
+        ),
+    ] = False,
+    profile: o.ProfileName = None,
+    dedupe: Annotated[
+        bool,
+        typer.Option(
+            "--dedupe/--no-dedupe",
+            help="Make calls that are equal in every byte, at temperature 0, once.",
+        ),
+    ] = True,
     with_input: Annotated[
         bool, typer.Option("--with-input", help="Give each line of the output its input, too.")
     ] = False,
@@ -103,7 +118,7 @@ def batch(
     asked = Asked(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),
-        ordered, retry_failed, overwrite, json, quiet,
+        ordered, retry_failed, overwrite, dedupe, dry_run, profile, json, quiet,
     )  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Annotated
 
 import typer
@@ -101,22 +100,6 @@ def _ais(path: str) -> Sequence[Diagnostic]:
 
 
 def _python(path: str, config: str | None) -> Sequence[Diagnostic]:
-    from apxm.cli.explain import python_text
+    from apxm.cli.explain import checked, python_text
 
     return checked(path, python_text(path), config)
-
-
-def checked(path: str, text: str, config: str | None) -> Sequence[Diagnostic]:
-    """What there is to say of a file of Python."""
-    from apxm.config.inventory import Inventory
-    from apxm.scripts.checking import Configured, checked_file
-
-    inventory = cache(Inventory)  # most files name nothing of it
-
-    def backend(name: str) -> None:
-        inventory(config).get(name)
-
-    def tool(name: str) -> None:
-        inventory(config).must_have_tool(name)
-
-    return checked_file(path, text, Configured(backend, tool))

@@ -64,10 +64,10 @@ def run_ids(options: dict[str, Any]) -> Iterable[str]:
     from pathlib import Path
 
     from apxm.config.journal_settings import runs_folder
-    from apxm.journal.folder import runs_in
+    from apxm.journal.runs import ids_in
 
     chosen = options.get("journal_dir")
-    found = [run.files.run_id for run in runs_in(Path(chosen) if chosen else runs_folder()) if run.has_journal]
+    found = ids_in(Path(chosen) if chosen else runs_folder())
     return [*reversed(found), "last"]
 
 

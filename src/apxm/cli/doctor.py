@@ -11,7 +11,7 @@ from apxm.reports.summary import count
 from apxm.source import printable
 
 if TYPE_CHECKING:
-    from apxm.backends.protocol import Limits
+    from apxm.backends.protocol import BackendInfo, Limits
     from apxm.config.inventory import Inventory
 
 _LIBRARIES = ("msgspec", "pyqwest", "typer", "uvloop")
@@ -30,14 +30,18 @@ def doctor(json: JSON = False, config: Config = None) -> None:
     import platform
     from pathlib import Path
 
+    import msgspec
+
     from apxm import __version__
     from apxm.cli.backends import backend_entries
+    from apxm.cli.control import going_on
     from apxm.cli.tools import tool_entries
     from apxm.config.files import Scope, find_file
     from apxm.config.inventory import Inventory
     from apxm.config.journal_settings import runs_folder
     from apxm.config.trust import is_trusted
     from apxm.reports.structs import as_json
+    from apxm.runtime.limits import is_adaptive
 
     found: dict[str, Any] = {
         "apxm": __version__,
@@ -53,6 +57,7 @@ def doctor(json: JSON = False, config: Config = None) -> None:
         "configuration": None,
         "backends": None,
         "tools": None,
+        "running": msgspec.to_builtins(going_on()),
         "error": None,
     }
     inventory: Inventory | None = None
@@ -64,7 +69,10 @@ def doctor(json: JSON = False, config: Config = None) -> None:
             trusted = is_trusted(file.scope, file.content) if file.scope is Scope.PROJECT else None
             found["configuration"] = {"path": str(file.path), "scope": file.scope.name.lower(), "trusted": trusted}
         inventory = Inventory(config)
-        limits = [{"limits": known.limits} for known in inventory.backends.values()]
+        limits = [
+            {"limits": known.limits, "concurrency_is_found": is_adaptive(known.info, known.limits)}
+            for known in inventory.backends.values()
+        ]
         found["backends"] = [a | b for a, b in zip(backend_entries(inventory), limits, strict=True)]
         found["tools"] = tool_entries(inventory)
     except ConfigurationError as error:
@@ -79,6 +87,8 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
     """What was `found`, for people. `looked` says whether it is known which configuration counts; there is no
     `inventory` where that cannot be read."""
     from apxm.cli.backends import backend_lines
+    from apxm.cli.control import going_on
+    from apxm.cli.runs import going_lines
     from apxm.cli.tools import tool_lines
     from apxm.reports.tables import aligned
 
@@ -102,7 +112,9 @@ def _lines(found: dict[str, Any], looked: bool, inventory: Inventory | None) -> 
         return lines
     backends = inventory.backends.values()
     lines += ["", "backends:", *backend_lines(inventory, indent="  "), "", "limits:"]
-    lines += aligned([[printable(known.name), _limits(known.limits)] for known in backends])
+    lines += aligned([[printable(known.name), _limits(known.info, known.limits)] for known in backends])
+    if going := going_on():
+        lines += ["", "running:", *(f"  {line}" for line in going_lines(going))]
     if ways := [[printable(k.name), _way(k.info.endpoint)] for k in backends if k.info.endpoint]:
         lines += ["", "proxies:", *aligned(ways)]
     if tools := tool_lines(inventory, indent="  "):
@@ -123,8 +135,10 @@ def _configuration(entry: dict[str, Any] | None, inventory: Inventory | None) ->
     return f"{entry['path']} ({'trusted' if trusted else 'not trusted: read it, then run apxm trust'})"
 
 
-def _limits(limits: Limits) -> str:
+def _limits(info: BackendInfo, limits: Limits) -> str:
     """What holds for calls that name nothing themselves."""
+    from apxm.runtime.limits import is_adaptive
+
     parts = [f"{limits.timeout_s:g} s per attempt" if limits.timeout_s else "no time limit"]
     parts.append("1 retry" if limits.retries == 1 else f"{limits.retries} retries")
     for most, what in (
@@ -136,6 +150,8 @@ def _limits(limits: Limits) -> str:
         if most is not None:
             noun, _, rest = what.partition(" ")
             parts.append(f"{count(most, noun)} {rest}")
+    if is_adaptive(info, limits):
+        parts.append("calls in flight are found")
     if limits.prices:
         parts.append(f"prices of {', '.join(map(printable, limits.prices))}")
     return ", ".join(parts)

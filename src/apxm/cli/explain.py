@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from importlib.util import decode_source
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from apxm.cli.output import write
 from apxm.cli.terminal import note, show_diagnostics
 from apxm.errors import UsageError
 from apxm.reading import read_named
-from apxm.source import printable
+from apxm.source import Diagnostic, printable
 
 SUFFIX = ".py"
 BACKEND = "unknown-backend"
@@ -51,7 +53,6 @@ def explain(
       apxm explain label.py --with rows=500 --profile local --json
     """
     from apxm.backends.numbers import counts
-    from apxm.cli.check import checked
     from apxm.cli.values import read_turns
     from apxm.config.profiles import known_price, known_profile
     from apxm.config.selection import Selection
@@ -94,3 +95,19 @@ def python_text(path: str) -> str:
         return decode_source(content)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise UsageError(f"its text cannot be read: {error}", where=path, hint="save the file as UTF-8") from None
+
+
+def checked(path: str, text: str, config: str | None) -> Sequence[Diagnostic]:
+    """What there is to say of a file of Python."""
+    from apxm.config.inventory import Inventory
+    from apxm.scripts.checking import Configured, checked_file
+
+    inventory = cache(Inventory)  # most files name nothing of it
+
+    def backend(name: str) -> None:
+        inventory(config).get(name)
+
+    def tool(name: str) -> None:
+        inventory(config).must_have_tool(name)
+
+    return checked_file(path, text, Configured(backend, tool))

@@ -149,7 +149,9 @@ class Answering:
     slowdown: Slowdown = None
     faults: Annotated[
         str | None,
-        typer.Option("--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,…,seed:N"),
+        typer.Option(
+            "--faults", metavar="SPEC", help="Of the simulated backend: KIND:PROBABILITY,KIND:@K,KIND:>N,…,seed:N"
+        ),
     ] = None
     seed: Seed = None
     simulate_tools: Annotated[

@@ -82,7 +82,8 @@ def resume(
     from apxm.config.invocation import Invocation
     from apxm.config.selection import resolve
     from apxm.files import OutputFile
-    from apxm.journal.runs import find_run, show_run
+    from apxm.journal.catalog import read
+    from apxm.journal.runs import find_run
     from apxm.journaling import reopen
     from apxm.reports.preview import preview_lines
     from apxm.reports.structs import as_json
@@ -95,7 +96,8 @@ def resume(
     refuse_overwriting({}, outputs, shown.config)
     begun = perf_counter()
     journaling = Invocation.of(said).journaling
-    assumed = read_assumed(assume, unknown_results(show_run(find_run(journaling.folder, run))[1])) if assume else {}
+    folder = journaling.folder
+    assumed = read_assumed(assume, unknown_results(read(folder, find_run(folder, run)))) if assume else {}
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
         earlier = reopen(

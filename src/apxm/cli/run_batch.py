@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import time
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from apxm.analysis.static import latencies
 from apxm.batches.batch import DEFAULT_AT_ONCE, Batch, BatchOptions
 from apxm.batches.columns import refuse_columns, unused_columns
+from apxm.batches.estimate import estimated, survey
 from apxm.batches.index import Index
 from apxm.batches.inputs import open_input
-from apxm.batches.output import Output
+from apxm.batches.once import Once
+from apxm.batches.output import Output, done_in
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
 from apxm.batches.tally import Tally
+from apxm.batches.text import batch_progress, batch_summary, estimate_text
 from apxm.batches.work import ProgramWork, Work, unjournaled
 from apxm.cli import exits
+from apxm.cli.control import reachable
 from apxm.cli.inputs import is_artifact
 from apxm.cli.interruption import Interruption
 from apxm.cli.output import write
@@ -29,13 +35,15 @@ from apxm.cli.session import announce
 from apxm.cli.terminal import note, show_warning
 from apxm.cli.values import read_json_arguments, read_known
 from apxm.config.invocation import Invocation
+from apxm.config.profiles import known_price, known_profile
 from apxm.config.selection import ResolvedBackends, resolve
-from apxm.errors import ApxmError
+from apxm.errors import ApxmError, UsageError
+from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program.invocation import select_flow
-from apxm.reports.batches import batch_progress, batch_summary
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
+from apxm.runtime.gates import Gate, found_limits
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
@@ -64,6 +72,9 @@ class Asked(NamedTuple):
     ordered: bool
     retry_failed: bool
     overwrite: bool
+    dedupe: bool
+    dry_run: bool
+    profile: str | None
     json: bool
     quiet: bool
 
@@ -73,15 +84,18 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
     warnings = _Warnings(asked.quiet)
     make, shared, told, found = _program(asked, said)
     told = unjournaled(told.but({"warn": warnings.show}))
-    with _opened(asked) as source, asyncio.Runner(loop_factory=real_loop) as runner:
+    with _opened(asked) as source, Once() as once, asyncio.Runner(loop_factory=real_loop) as runner:
         configured = resolve(told.selection)
-        pool = configured.pool()
+        pool = once.of(configured.pool()) if asked.dedupe else configured.pool()
         work = make(told, pool, configured.tools)
         refuse_columns(source, work.parameters, shared, work.signature)
         work.takes(holds_text=source.holds_text, is_table=source.columns is not None)
         at_once = asked.at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
+        if asked.dry_run:
+            _foretell(asked, work, source, told, at_once, pool.backends[pool.default].limits.max_concurrency)
+            return 0
         options = replace(asked.options, at_once=at_once)
-        shown = _Shown(asked, configured, source, warnings, found)
+        shown = _Shown(asked, configured, source, once, warnings, found)
         return runner.run(_run(asked, work, source, options, shared, pool, shown))
 
 
@@ -114,6 +128,25 @@ def _program(
     selected = select_flow(program, told.flow)
     shared = read_known(selected, (), asked.shared)
     return partial(ProgramWork, LoadedProgram(program), selected, shared), shared, told, found
+
+
+def _foretell(
+    asked: Asked, work: Work, source: Source, told: Invocation, at_once: int, calls_at_once: int | None
+) -> None:
+    """Says what is left to do, and what that may take; asks nothing, and changes nothing."""
+    index = Index()
+    if not asked.overwrite:
+        done_in(asked.output, index)
+    found = survey(source, work, index, asked.options.limit, again=asked.retry_failed)
+    index.close()
+    if not found.inputs:
+        raise UsageError("there are no inputs", where=source.name)
+    profile = known_profile(asked.profile, told.selection)
+    needs = partial(work.needs, profile=profile)
+    estimate = estimated(found, needs, known_price(told.selection), at_once, calls_at_once)
+    write(as_json(estimate) if asked.json else estimate_text(estimate, at_once), asked.json)
+    if not asked.quiet:
+        note(printable(f"latencies: {latencies(profile)}"))
 
 
 @contextmanager
@@ -154,8 +187,10 @@ async def _run(
         if asked.retry_failed:
             output.drop_failed(index)
         saving = Saving(output, index if asked.ordered else None, tally)
-        with shown.drawing(tally), Interruption(batch) as interrupted:
-            await saving.run(batch)
+        shown.gates = list(pool.gates.values())
+        async with reachable(new_run_id(time()), asked.file, shown.gates):
+            with shown.drawing(tally), Interruption(batch) as interrupted:
+                await saving.run(batch)
         if asked.ordered and batch.ended is None:
             output.arrange(index)
     except ApxmError:
@@ -217,6 +252,7 @@ class _Shown:
         asked: Asked,
         configured: ResolvedBackends,
         source: Source,
+        once: Once,
         warnings: _Warnings,
         found: tuple[Diagnostic, ...],
     ) -> None:
@@ -225,7 +261,9 @@ class _Shown:
         self._source = source
         self._line = warnings.line
         self._found = found
-        self._shared = lambda: 0
+        self._once = once
+        self.gates: Sequence[Gate] = ()
+        """Those that its calls may have to pass."""
 
     def begin(self, session: Session, work: Work, source: Source) -> None:
         if self._asked.quiet:
@@ -243,7 +281,7 @@ class _Shown:
         def draw() -> None:
             nonlocal timer
             width = terminal_width() if self._line.active else sys.maxsize
-            text = batch_progress(tally, self._left(tally), self._shared(), width)
+            text = batch_progress(tally, self._left(tally), self._once.shared, found_limits(self.gates), width)
             if self._line.active:
                 self._line.say(text)
             else:
@@ -268,19 +306,22 @@ class _Shown:
             summary = {
                 "output": self._asked.output, "succeeded": tally.succeeded, "failed": tally.failed,
                 "kept": tally.kept, "kept_failed": tally.kept_failed, "gone": gone, "calls": tally.calls,
-                "equal_calls": self._shared(), "tokens": tally.tokens,
+                "equal_calls": self._once.shared, "tokens": tally.tokens,
                 "cost": tally.cost if tally.is_priced else None, "seconds": round(tally.seconds, 3),
                 "complete": batch.ended is None,
             }  # fmt: skip
             write(as_json(summary), json=True)
         if self._asked.quiet:
             return
-        note(batch_summary(tally, self._shared()))
+        note(batch_summary(tally, self._once.shared))
         if gone:
             lines = "a line is" if gone == 1 else f"{gone:,} lines are"
             note(printable(f"{lines} in {self._asked.output} of inputs that are not there any more"))
+        if batch.hopeless:
+            note(printable(f"the last runs all failed, so no more were begun: {batch.hopeless}"), "error")
         if batch.ended is not None:
+            again = ", with --retry-failed also with what failed" if tally.failed + tally.kept_failed else ""
             what = "interrupted" if batch.ended is Status.INTERRUPTED else "ended early"
-            note(f"{what}: the same command goes on from here")
+            note(f"{what}: the same command goes on from here{again}")
         elif failed := tally.failed + tally.kept_failed:
             note(f"{count(failed, 'input')} failed: the same command with --retry-failed does them again")

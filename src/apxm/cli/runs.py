@@ -1,4 +1,4 @@
-"""``apxm runs``: what the journals of earlier runs hold."""
+"""``apxm runs``: what the journals of earlier runs hold, and what may be said to those that go on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from apxm.errors import UsageError
 from apxm.reports.summary import count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-runs_app = typer.Typer(help="List, show or remove journaled runs.", no_args_is_help=True, rich_markup_mode=None)
+    from apxm.cli.control import Going, LimitOf
+
+runs_app = typer.Typer(
+    help="List, show or remove journaled runs; limit one that goes on.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @runs_app.command("list")
@@ -27,13 +32,16 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
       apxm runs list
       apxm runs list --json --journal-dir ./runs
     """
+    from apxm.garbage import without_collector
     from apxm.journal import runs
     from apxm.reports.journaled_runs import runs_text
     from apxm.reports.structs import as_json
 
-    found = runs.list_runs(_folder(journal_dir))
-    for text in [as_json(found)] if json else runs_text(found):
-        write(text, json)
+    with without_collector():  # of a hundred thousand, none is garbage
+        found = runs.list_runs(_folder(journal_dir))
+        text = as_json(found) if json else "\n".join(runs_text(found))
+        if text:
+            write(text, json)
 
 
 @runs_app.command("show")
@@ -56,7 +64,8 @@ def show(
     from apxm.journal import runs
     from apxm.reports.journaled_runs import run_json, run_text
 
-    found, history = runs.show_run(runs.find_run(_folder(journal_dir), run))
+    folder = _folder(journal_dir)
+    found, history = runs.show_run(folder, runs.find_run(folder, run))
     if prompts and history.header.kind in ("flow", "script"):
         raise UsageError(
             f"run {found.id} is one of Python, whose prompts its code makes: the journal has their answers only",
@@ -97,17 +106,82 @@ def prune(
     import time
     from math import isnan
 
-    from apxm.journal import runs
+    from apxm.journal import pruning
     from apxm.reports.journaled_runs import pruned_json, pruned_text, size
 
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")
-    remove = runs.prunable if dry_run else runs.prune
+    remove = pruning.prunable if dry_run else pruning.prune
     gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for text in [pruned_json(gone)] if json else pruned_text(gone):
         write(text, json)
     total = size(sum(run.size_bytes for run in gone))
     note(f"{'would remove' if dry_run else 'removed'} {count(len(gone), 'run')}, {total}")
+
+
+@runs_app.command("limit")
+def limit(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One that goes on; `last` is the one that began last.", show_default=False),
+    ] = None,
+    most: Annotated[
+        str | None,
+        typer.Argument(metavar="[N]", help="From now on so many calls in flight, or `auto`.", show_default=False),
+    ] = None,
+    backend: Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Of this backend only.")] = None,
+    json: JSON = False,
+) -> None:
+    """Show, or change while it goes on, how many calls of a run are in flight at most. It holds for its process.
+
+    \b
+    Examples:
+      apxm runs limit
+      apxm runs limit last 16
+      apxm runs limit k3vd 200 --backend local
+      apxm runs limit k3vd auto
+    """
+    from apxm.cli.control import Wanted, going_on, tell_run
+    from apxm.reports.structs import as_json
+
+    if run is None:
+        found = going_on()
+        texts = [as_json(found)] if json else going_lines(found)
+    else:
+        found = tell_run(run, Wanted(most is not None, _most(most), backend))
+        texts = [as_json(found)] if json else going_lines([found])
+    for text in texts:
+        write(text, json)
+    if run is None and not found and not json:
+        note("no run goes on that can be reached")
+
+
+def going_lines(runs: Sequence[Going]) -> list[str]:
+    """A line for each backend of runs that go on."""
+    from apxm.reports.tables import aligned
+    from apxm.source import printable
+
+    rows = [
+        [run.id, printable(run.program), printable(each.backend), f"{each.in_flight:,} in flight", _at_most(each)]
+        for run in runs
+        for each in run.backends
+    ]
+    return aligned(rows, indent="") if rows else []
+
+
+def _at_most(each: LimitOf) -> str:
+    return "no limit" if each.limit is None else f"at most {each.limit:,} ({each.by})"
+
+
+def _most(text: str | None) -> int | None:
+    """A number of calls; None for ``auto``. Raises `UsageError`."""
+    from apxm.backends.numbers import count as counted
+
+    if text is None or text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"the limit is a number of calls from 1, or auto, not {text!r}")
+    return counted(int(text), "the limit")
 
 
 _LONGEST_SIZE = 40

@@ -16,6 +16,7 @@ import typer
 
 from apxm.analysis.metrics import LinkPhases
 from apxm.cli import exits
+from apxm.cli.control import reachable
 from apxm.cli.interruption import Interruption
 from apxm.cli.options import AnyRun, Inputs
 from apxm.cli.output import write
@@ -282,8 +283,10 @@ async def _execute(
 ) -> tuple[Trace, int]:
     """The trace, and the signal that ended the run early, or 0."""
     try:
-        with _drawn(session.run, progress), interruption(session.run) as interrupted:
-            return await session.execute(), interrupted.signal_number
+        gates = list(session.pool.gates.values())
+        async with reachable(session.run_id, session.program.program.names.file, gates):
+            with _drawn(session.run, progress), interruption(session.run) as interrupted:
+                return await session.execute(), interrupted.signal_number
     finally:
         await session.tools.close()
         await session.pool.close()

@@ -29,7 +29,9 @@ def simulator(
     ] = "none",
     faults: Annotated[
         str,
-        typer.Option("--faults", metavar="SPEC", help="What goes wrong: none, or KIND:PROBABILITY,KIND:@K,…,seed:N"),
+        typer.Option(
+            "--faults", metavar="SPEC", help="What goes wrong: none, or KIND:PROBABILITY,KIND:@K,KIND:>N,…,seed:N"
+        ),
     ] = "none",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of random latencies and faults.")] = 0,
     tokens_per_second: Annotated[

@@ -69,7 +69,7 @@ def user_file() -> Path:
     return user_folder("config") / "config.toml"
 
 
-def user_folder(kind: Literal["config", "data", "state"]) -> Path:
+def user_folder(kind: Literal["cache", "config", "data", "state"]) -> Path:
     """The user's own folder for files of ours of one kind, whether or not it exists."""
     import platformdirs  # not needed where all files are named, or a project has its own
 

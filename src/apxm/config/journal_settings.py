@@ -37,7 +37,10 @@ class Journaling:
 
     def make_folder(self) -> Path:
         """`folder`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
-        return make_folder(self.folder, "the folder of the journals cannot be made", mode=0o700)
+        folder = self.folder
+        if not os.path.isdir(folder):
+            make_folder(folder, "the folder of the journals cannot be made", mode=0o700)
+        return folder
 
 
 def runs_folder() -> Path:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import cast
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -18,7 +19,7 @@ from apxm.backends.registry import DeferredBackend, create_backend
 from apxm.backends.settings import OpenAISettings, ReplaySettings, Settings, SimulatedSettings
 from apxm.backends.slowdown import parse_slowdown
 from apxm.config import environment as env
-from apxm.config.files import Scope
+from apxm.config.files import Scope, user_folder
 from apxm.config.inventory import Inventory, KnownBackend
 from apxm.config.tools import configured_tools
 from apxm.errors import ConfigurationError, UsageError
@@ -26,6 +27,9 @@ from apxm.runtime.limits import BackendPool, Gates
 from apxm.source import printable
 from apxm.tools.simulated import parse_latencies
 from apxm.tools.toolbox import NO_TOOLS, SimulatedToolbox, Toolbox
+
+if TYPE_CHECKING:
+    from apxm.backends.answers import Answers
 
 _PARSERS = {"latency": parse_latency, "slowdown": parse_slowdown, "faults": parse_faults}
 """What reads the options of a simulated backend that are more than a number."""
@@ -150,7 +154,21 @@ def _changed(known: KnownBackend, selection: Selection) -> KnownBackend:
 
 def _made(known: KnownBackend) -> AnyBackend:
     of = None if known.of is None else cast(CoroutineBackend, _backend(known.of))
-    return create_backend(known.name, known.settings, os.environ, where=known.where, of=of)
+    settings = known.settings
+    made = create_backend(known.name, settings, os.environ, where=known.where, of=of)
+    if isinstance(settings, OpenAISettings) and settings.cache:
+        from apxm.backends.equal_calls import EqualCalls  # loads SQLite
+
+        return cast(AnyBackend, EqualCalls(made, _kept_answers(), made.info.endpoint, settings.answers_by))
+    return made
+
+
+@cache
+def _kept_answers() -> Answers:
+    """The answers that all processes of this user keep."""
+    from apxm.backends.answers import Answers
+
+    return Answers(user_folder("cache") / "answers.sqlite")
 
 
 def _backend(known: KnownBackend) -> AnyBackend:
@@ -165,7 +183,7 @@ def _backend(known: KnownBackend) -> AnyBackend:
         return DeferredBackend(
             known.info, known.limits, make,
             can_reason=settings.can_reason, can_see=settings.can_see, can_read_pdf=settings.can_read_pdf,
-            by_operation=by_operation,
+            by_operation=by_operation, temperature=settings.temperature,
         )  # fmt: skip
     if known.refusal is None:
         with suppress(ConfigurationError):

@@ -5,7 +5,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from apxm.effects.closures import Around, Captured, Made, constructed_in, iterators_in, methods_in, same_in, tables_in
+from apxm.effects.closures import (
+    Around,
+    Captured,
+    Made,
+    constructed_in,
+    held_in,
+    iterators_in,
+    methods_in,
+    same_in,
+    tables_in,
+)
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf
@@ -35,8 +45,8 @@ def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around
             leaked = leaked.also(each.does)
     iterators, own = iterators_in(body)
     same, tables = same_in(body, role_of), tables_in(body)
-    methods, constructed = methods_in(body), constructed_in(body)
-    return Around(captured, same, tables, methods, iterators, own, frozenset(bound), constructed, made, leaked)
+    constructed, held, methods = constructed_in(body), held_in(body), methods_in(body)
+    return Around(captured, same, tables, methods, iterators, own, frozenset(bound), constructed, held, made, leaked)
 
 
 def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:

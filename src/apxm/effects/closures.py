@@ -68,6 +68,8 @@ class Around(NamedTuple):
     """Its own names; others are those of its module, or of a function around it."""
     constructed: Mapping[str, ast.expr] = MappingProxyType({})
     """The calls, and the containers that are written down, for whose values names stand that are bound nowhere else."""
+    held: Mapping[str, frozenset[str]] = MappingProxyType({})
+    """For a name, the attributes whose objects it may hold, and for an attribute such names."""
     made: Sequence[Made] = ()
     """All functions that it makes."""
     leaked: Captured = Captured()
@@ -168,6 +170,34 @@ def same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset
             group = set[str]().union(*(groups.get(name, {name}) for name in (*bound, *sources)))
             groups.update(dict.fromkeys(group, group))
     return {name: frozenset(group - {name}) for name, group in groups.items()}
+
+
+def held_in(body: Sequence[ast.stmt]) -> dict[str, frozenset[str]]:
+    """The names, and the attributes, that are bound to objects of attributes: ``box = {"l": state.log}``."""
+    found: dict[str, frozenset[str]] = {}
+    for part in own_nodes(*body):
+        if not isinstance(part, ast.Assign):
+            continue
+        names = {f".{to.attr}" if isinstance(to, ast.Attribute) else root(to) for to in part.targets} - {None}
+        for held in _attributes_in(part.value):
+            for name in names - {held}:
+                assert name is not None
+                found[name] = found.get(name, frozenset()) | {held}
+                found[held] = found.get(held, frozenset()) | {name}
+    return found
+
+
+def _attributes_in(value: ast.expr) -> Iterator[str]:
+    match value:
+        case ast.Attribute(attr=name):
+            yield f".{name}"
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Dict(values=parts):
+            for part in parts:
+                yield from _attributes_in(part)
+        case ast.IfExp(body=one, orelse=other):
+            yield from (*_attributes_in(one), *_attributes_in(other))
+        case _:
+            pass
 
 
 def _held_by(value: ast.expr, role_of: RoleOf) -> Iterator[str]:

@@ -162,6 +162,10 @@ class RoleOf(Protocol):
         """Whether a name of the module stands for what can change."""
         ...
 
+    def same_as(self, place: str) -> frozenset[str]:
+        """The names of the module, and the attributes, that may hold what one of them holds."""
+        ...
+
     def special_methods(self, of: Implied) -> Sequence[FunctionType]:
         """The special methods of the user's that may be called there."""
         ...
@@ -240,6 +244,10 @@ class Unknowing:
     def is_state(self, name: str) -> bool:
         del name
         return True
+
+    def same_as(self, place: str) -> frozenset[str]:
+        del place
+        return frozenset()
 
     def special_methods(self, of: Implied) -> Sequence[FunctionType]:
         del of

@@ -192,9 +192,19 @@ class Uses:
         self.found.append(Use(name, kind, node, late, deferrable, through, whole))
         if name in self._waits and not deferrable:
             self.called = True
+        for other in self._same_places(name):
+            same = Kind.LOAD if kind is Kind.LOAD else Kind.CHANGE
+            self.found.append(Use(other, same, node, late, whole=whole, is_alias=True))
         if kind in (Kind.LOAD, Kind.CHANGE) and not name.startswith((".", ":")):
             for other in {*self.origins.aliases(name), *self._around.same.get(name, ())} - {name}:
                 self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True))
+
+    def _same_places(self, name: str) -> frozenset[str]:
+        """Attributes, and names from around the body, that may hold what one of them holds, or hold the same."""
+        if self._is_function or self.origins.binds(name) or name in self._items:
+            return frozenset()
+        held = self._around.held.get(name, frozenset())
+        return (held if name in self._around.bound else held | self._role_of.same_as(name)) - {name}
 
     def _through(self, base: ast.expr, attribute: str) -> str | None:
         """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in

@@ -128,6 +128,10 @@ class Scope:
         """Whether a name of the module stands for what can change."""
         return self._roles.is_state(name)
 
+    def same_as(self, place: str) -> frozenset[str]:
+        """The names of the module, and the attributes, that may hold what one of them holds."""
+        return self._roles.same_as(place)
+
     def special_methods(self, of: Implied) -> Sequence[types.FunctionType]:
         """The special methods of the user's that may be called there."""
         found = self._roles.special_methods(of)

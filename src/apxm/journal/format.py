@@ -1,17 +1,13 @@
-"""A journal as a file: SQLite with one table, whose rows only grow in number. docs/journal.md describes it.
+"""What rows are as bytes. docs/journal.md describes it.
 
-Every row carries a checksum that goes on from the one before. SQLite has none of its own, and a flipped bit in an
-answer must not become part of a resumed run.
+Every row carries a checksum that goes on from the one before: a flipped bit in an answer must not become part of a
+resumed run.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import stat
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -19,14 +15,7 @@ import msgspec
 from apxm.errors import JournalError, OperationError
 from apxm.journal.rows import Answered, Edited, Header, TimedRow
 from apxm.operations.types import JSON, Value, check_size, conforms
-from apxm.regular import NotRegularError
-from apxm.source import printable
 
-FORMAT_VERSION = 3
-"""2 has the row `edited`, 3 the row `discarded`; a journal of an earlier version becomes one of this when something is
-appended to it."""
-APPLICATION_ID = int.from_bytes(b"APXM", "big")
-SCHEMA = "CREATE TABLE journal (number INTEGER PRIMARY KEY, content BLOB NOT NULL, checksum INTEGER NOT NULL)"
 LARGEST_ROW = 512 * 1024 * 1024
 """Bytes: above an artifact and above a value, each with what is around it."""
 
@@ -68,40 +57,6 @@ def decode_record(content: bytes) -> TimedRow:
     """Raises `JournalError`."""
     with _decoding():
         return _checked(_decode_record(content))
-
-
-SIDE_FILES = ("-journal", "-wal", "-shm")
-"""What SQLite looks for beside a database, by the ends of their names."""
-
-
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Raises `NotRegularError` where SQLite would open what is no file: it waits for a pipe, and for ever, since it
-    begins anew after each signal."""
-    real = os.path.realpath(path)  # as SQLite does, where it is a link
-    for name in (real, *(real + end for end in SIDE_FILES)):
-        with suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(name).st_mode):
-                raise NotRegularError(name)
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        isolation_level=None,  # transactions begin where the code says so
-        check_same_thread=False,  # opened by the thread that owns the run, used by the one that writes
-    )
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ROW)
-    connection.execute("PRAGMA trusted_schema = off")
-    connection.execute("PRAGMA cell_size_check = on")
-    return connection
-
-
-@contextmanager
-def failing(what: str, path: Path) -> Generator[None, None, None]:
-    """Makes errors of SQLite and of the system ours."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        place = error.filename if isinstance(error, NotRegularError) else str(path)
-        raise JournalError(f"the journal {what}: {reason_of(error)}", where=printable(place)) from error
 
 
 def reason_of(error: Exception) -> str:

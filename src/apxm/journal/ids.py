@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from random import SystemRandom
 from time import time
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """The letters of an id, without those that look like another one: i, l, o, 0, 1."""
-_SYSTEM = SystemRandom()
-RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-9]{4}")
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-9]{4}(?:[a-z2-9]{4})?")
+_SHORT = 8
+"""How many ids of a second have four letters. A process that gives more may not be the only one that does, and among
+thousands two would be equal every few seconds; then they have eight."""
 
 
 _given: dict[str, set[str]] = {}
 """The ends of the ids that this process has given, by their second: the last one alone."""
+_unused: set[str] = set()
+"""Those of them that nobody has asked for yet."""
 
 
-def new_run_id(now: float | None = None, choose: Callable[[str], str] = _SYSTEM.choice) -> str:
-    """An id for a run that starts at the unix time `now`, by default at once; `choose` picks a character.
+def _chosen(letters: int) -> str:
+    drawn, end = int.from_bytes(os.urandom(8)), ""
+    for _ in range(letters):
+        drawn, letter = divmod(drawn, len(_LETTERS))
+        end += _LETTERS[letter]
+    return end
+
+
+def new_run_id(now: float | None = None, choose: Callable[[int], str] = _chosen) -> str:
+    """An id for a run that starts at the unix time `now`, by default at once; `choose` picks so many characters.
 
     A process gets each only once: a service may begin hundreds of runs in a second.
     """
@@ -27,11 +39,24 @@ def new_run_id(now: float | None = None, choose: Callable[[str], str] = _SYSTEM.
     given = _given.get(second)
     if given is None:
         _given.clear()
+        _unused.clear()
         given = _given[second] = set()
-    while (end := "".join(choose(_LETTERS) for _ in range(4))) in given:
+    letters = 4 if len(given) < _SHORT else 8
+    while (end := choose(letters)) in given:
         pass
     given.add(end)
+    _unused.add(end)
     return f"{second}-{end}"
+
+
+def is_new(run_id: str) -> bool:
+    """Whether this process made the id a moment ago, and nobody asked before: then no run has it."""
+    second, _, end = run_id.rpartition("-")
+    unused = _unused if second in _given else set[str]()
+    if end not in unused:
+        return False
+    unused.remove(end)
+    return True
 
 
 def is_run_id(text: str) -> bool:

@@ -1,64 +1,72 @@
 """The journal of one run, as its owner has it.
 
 Finished means committed: a row's callback comes when the row is on the disk, callbacks come in the order in which
-their rows were appended, and what the file holds is always a prefix of what was appended. So a caller who lets nothing
-depend on a result before its callback came can be killed at any moment, and goes on without paying twice.
+their rows were appended, and what the log holds of a run is always a prefix of what was appended. So a caller who lets
+nothing depend on a result before its callback came can be killed at any moment, and goes on without paying twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from zlib import crc32
 
-from apxm.errors import InternalError, JournalError, UsageError
+from msgspec.structs import replace
+
+from apxm.errors import InternalError, JournalBusyError, JournalError
 from apxm.forks import tell_of_forks
-from apxm.journal.folder import RunFiles, check_folder, files_of
-from apxm.journal.lock import RunLock
-from apxm.journal.reading import read_to_end
-from apxm.journal.rows import Header, History, Row, TimedRow
-from apxm.journal.store import Store, Sync
-from apxm.journal.writer import Committed, OnFailure, Writer
+from apxm.journal.catalog import LOCK, Found, find, is_known
+from apxm.journal.folder import check_folder, checked_id
+from apxm.journal.format import End, encode
+from apxm.journal.ids import is_new
+from apxm.journal.lock import FileLock
+from apxm.journal.log import CLAIM, ROW, Entry
+from apxm.journal.rows import Edited, Header, History, Row, TimedRow
+from apxm.journal.segment import Item
+from apxm.journal.store import Committed, OnFailure, Owner, Queued, Store, Sync, store_of
 from apxm.source import printable
 
-_of_parents: list[Store] = []
+_TRIES = 40
+_PAUSE_S = 0.005
+"""A process that has just taken over the log of one that is gone has not said yet that it is another one."""
 
 
 class Journal:
     """Use `create` or `reopen`. From then until `close` this process owns the run."""
 
-    def __init__(self, files: RunFiles, lock: RunLock, store: Store, clock: Callable[[], float]) -> None:
-        self.run_id = files.run_id
-        self.path = files.journal
-        self._lock = lock
-        self._clock = clock
+    def __init__(self, store: Store, owner: Owner, clock: Callable[[], float]) -> None:
+        self.run_id = owner.run_id
+        self.path = store.path
+        """The log that it begins, or goes on, in."""
         self._store = store
-        self._writer: Writer | None = None
+        self._owner = owner
+        self._clock = clock
         self._closed = False
         tell_of_forks(self)
 
     def forked(self) -> None:
-        # The run is the parent's. SQLite wants nothing done to a connection that was carried over a fork, not even
-        # to have it closed.
-        self._closed = True
-        _of_parents.append(self._store)
+        self._closed = True  # the run is the parent's
 
     @classmethod
     def create(
         cls, folder: Path, header: Header, *, sync: Sync = "full", clock: Callable[[], float] = time.time
     ) -> Journal:
-        """The journal of a new run. Raises `JournalError`, and then leaves nothing in the folder."""
-        files = files_of(folder, header.run_id)
-        check_folder(folder)
-        lock = RunLock(files.lock, files.run_id)
-        try:
-            if files.journal.exists():
-                raise JournalError("there is a run of this id already", where=printable(str(files.journal)))
-            return cls(files, lock, Store.create(files, header, sync), clock)
-        except BaseException:
-            lock.give_up()
-            raise
+        """The journal of a new run. Raises `JournalError`, and then leaves nothing of it in the folder."""
+        run_id = checked_id(header.run_id)
+        if not is_new(run_id):
+            check_folder(folder)
+            if is_known(folder, run_id):
+                raise JournalError("there is a run of this id already", where=printable(str(folder)))
+        item = _item(run_id, End(-1, 0), header)
+        owner = Owner(run_id, sync, _end(item))
+        store = store_of(folder)
+        store.enter(owner)
+        # It is of no use on the disk before there is a row, whose commit then has it too.
+        store.put(Queued(owner, [item], waits=False), urgent=False)
+        return cls(store, owner, clock)
 
     @classmethod
     def reopen(
@@ -69,50 +77,144 @@ class Journal:
         Raises `UsageError` where there is no such run, `JournalBusyError` where it has an owner, `JournalError` where
         it cannot be read or gone on with; nothing is changed then.
         """
-        files = files_of(folder, run_id)
+        checked_id(run_id)
         check_folder(folder)
-        if not files.journal.exists():
-            raise UsageError(f"there is no run {run_id} in {printable(str(folder))}")
-        lock = RunLock(files.lock, run_id)
+        store_of(folder).flush()  # it may be a run of this process
+        find(folder, run_id)  # who is refused leaves nothing in the folder
+        # Of all who would take a run over, one at a time looks whether another one has.
+        lock = FileLock(folder / LOCK)
         try:
-            history, end = read_to_end(files.journal)
-            if history.header.run_id != run_id:
-                raise JournalError(
-                    f"this is the journal of run {printable(history.header.run_id)}",
-                    where=printable(str(files.journal)),
-                )
-            return cls(files, lock, Store(files, end, sync), clock), history
-        except BaseException:
-            lock.give_up()
-            raise
+            found = _unowned(folder, run_id)
+            items = [Item(Entry(CLAIM, run_id, found.end.number + 1, found.end.checksum))]
+            if found.per_run is not None:
+                old = FileLock(found.per_run.lock, run_id)  # which an earlier version may have
+                try:
+                    journal = cls._claimed(folder, _imported(find(folder, run_id)), sync, clock)
+                    found.per_run.remove()
+                finally:
+                    old.release()
+            else:
+                journal = cls._claimed(folder, items, sync, clock)
+            return journal, found.history
+        finally:
+            lock.remove()
+
+    @classmethod
+    def _claimed(cls, folder: Path, items: Sequence[Item], sync: Sync, clock: Callable[[], float]) -> Journal:
+        """The journal of a run that is this process's when all of the items are written."""
+        store, owner = store_of(folder), Owner(items[0].entry.run_id, sync, _end(items[-1]))
+        store.enter(owner)
+        claimed = threading.Event()
+        store.put(Queued(owner, items, done=claimed.set), urgent=True)
+        claimed.wait()
+        journal = cls(store, owner, clock)
+        if owner.failure is not None:
+            journal.close()
+            raise owner.failure
+        return journal
 
     def start(self, on_failure: OnFailure) -> None:
-        """Begins to write; called on the thread of the event loop that the callbacks are to come on.
+        """Begins to listen; called on the thread of the event loop that the callbacks are to come on.
 
         If a row cannot be committed, `on_failure` is called, once, and nothing more is journaled: the callbacks of the
         rows that were lost, and of all that are appended later, come without a commit, so that nothing waits for ever.
         """
-        self._writer = Writer(self._store, printable(str(self.path)), asyncio.get_running_loop(), on_failure)
+        owner = self._owner
+        owner.on_failure, owner.loop = on_failure, asyncio.get_running_loop()
+        if owner.failure is not None:
+            owner.loop.call_soon(owner.tell)
 
     def append(self, row: Row, committed: Committed | None = None, *, urgent: bool = False) -> None:
         """Returns at once; `committed` is called later, on the loop, never from here. `urgent` says that no other row
         is about to come, which this one could share its commit with."""
-        if self._writer is None or self._closed:
+        owner = self._owner
+        if owner.loop is None or self._closed:
             raise InternalError("a row was appended to a journal that is not open")
-        self._writer.append(TimedRow(self._clock(), row), committed, urgent)
+        try:
+            item = _item(self.run_id, owner.queued, TimedRow(self._clock(), row))
+        except JournalError as error:
+            self._store.put(Queued(owner, (), committed, error), urgent=urgent)
+        else:
+            owner.queued = _end(item)
+            self._store.put(Queued(owner, (item,), committed), urgent=urgent)
 
     @property
     def failure(self) -> JournalError | None:
         """Why it lacks something that was appended to it, once it is closed. `on_failure` may come too late to say so:
         of what the loop has no turn for any more, nothing is told."""
-        return self._writer.failure if self._writer and self._closed else None
+        return self._owner.failure if self._closed else None
+
+    def flush(self) -> None:
+        """Waits until all that was appended is written."""
+        self._store.flush()
 
     def close(self) -> None:
-        """Writes what is queued, empties the write-ahead log into the file, and lets go of the run."""
+        """Waits until all that was appended is written, and lets go of the run."""
+        done = threading.Event()
+        if self._let_go(done.set):
+            done.wait()
+
+    async def closed(self) -> None:
+        """As `close`, for who has other things to do meanwhile."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(_set, done)
+
+        if self._let_go(tell):
+            await done
+
+    def _let_go(self, done: Committed) -> bool:
         if self._closed:
-            return
+            return False
         self._closed = True
-        if self._writer:
-            self._writer.close()
-        self._store.close()
-        self._lock.release()
+        self._store.put(Queued(self._owner, done=done, leaves=True), urgent=True)
+        return True
+
+
+def _unowned(folder: Path, run_id: str) -> Found:
+    """What there is of a run. Raises `JournalBusyError` where a process has it."""
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_S)
+        found = find(folder, run_id)
+        if not found.owned:
+            return found
+    raise JournalBusyError(run_id)
+
+
+def _imported(found: Found) -> list[Item]:
+    """What an earlier version wrote, as this one writes it."""
+    items: list[Item] = []
+    end = End(-1, 0)
+    for content in (found.header, *found.history.records):
+        items.append(_item(found.header.run_id, end, content))
+        end = _end(items[-1])
+    return items
+
+
+def _item(run_id: str, end: End, content: Header | TimedRow) -> Item:
+    """The row behind that `end`. Raises `JournalError` where it cannot be stored."""
+    stored, program = _without_program(content)
+    encoded = encode(stored)
+    return Item(Entry(ROW, run_id, end.number + 1, crc32(encoded, end.checksum), encoded), content, program)
+
+
+def _without_program(content: Header | TimedRow) -> tuple[Header | TimedRow, tuple[str, bytes] | None]:
+    """A program is stored once for all runs of it."""
+    if isinstance(content, Header):
+        return replace(content, program=b""), (content.program_digest, content.program)
+    if isinstance(row := content.row, Edited):
+        return TimedRow(content.time, replace(row, program=b"")), (row.program_digest, row.program)
+    return content, None
+
+
+def _end(item: Item) -> End:
+    entry = item.entry
+    return End(entry.number if entry.kind == ROW else entry.number - 1, entry.checksum)
+
+
+def _set(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

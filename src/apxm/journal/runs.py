@@ -1,28 +1,22 @@
-"""The runs in a folder of journals: find one, list them, remove old ones."""
+"""The runs in a folder of journals: find one, list them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import get_close_matches
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 
 from msgspec import Struct
 
-from apxm.errors import JournalBusyError, JournalError, JournalVersionError, UsageError
-from apxm.journal.folder import KeptRun, RunFiles, runs_in, unusable
-from apxm.journal.ids import start_of
-from apxm.journal.lock import RunLock, is_held
-from apxm.journal.reading import read
+from apxm.errors import JournalError, JournalVersionError, UsageError
+from apxm.journal import per_run
+from apxm.journal.catalog import Log, Run, find, history_of, logs_in, runs_of
+from apxm.journal.ids import is_run_id, start_of
+from apxm.journal.index import Heading, Piece
+from apxm.journal.lock import is_held
+from apxm.journal.per_run import RunFiles
 from apxm.journal.rows import History
 from apxm.source import printable
-
-KEEP_DAYS = 30.0
-KEEP_BYTES = 1024**3
-_DAY_S = 86_400.0
-
-Begun = tuple[str, float, str]
-"""When a run began: the second in its id, the unix time in its journal, its id."""
 
 
 class RunSummary(Struct, frozen=True):
@@ -42,119 +36,140 @@ class RunSummary(Struct, frozen=True):
     size_bytes: int
 
 
+class Listed(Struct, frozen=True):
+    """A run, and what it is ordered by."""
+
+    order: tuple[str, float, str]
+    """The second in its id, the unix time in its journal, its id."""
+    summary: RunSummary
+
+
 def list_runs(folder: Path) -> list[RunSummary]:
-    """The newest first. Raises `JournalError` where the folder cannot be read, never because of a file in it."""
-    listed = [_listed(run) for run in runs_in(folder) if run.has_journal]
-    begun = [entry for entry in listed if entry]
-    return [run for _, run in sorted(begun, key=itemgetter(0), reverse=True)]
+    """The newest first. Raises `JournalError` where the folder cannot be read, never because of a file in it. A log
+    that cannot be read is in the list by its own name."""
+    return [listed.summary for listed in sorted(_listed(folder), key=attrgetter("order"), reverse=True)]
 
 
-def find_run(folder: Path, wanted: str) -> KeptRun:
-    """The run that `wanted` names: an id, the begin or the end of a single one, or ``last`` for the one that began
-    last. Raises `UsageError`."""
-    runs = {run.files.run_id: run for run in runs_in(folder) if run.has_journal}
-    ids = list(runs)
+def find_run(folder: Path, wanted: str) -> str:
+    """The id of the run that `wanted` names: an id, the begin or the end of a single one, or ``last`` for the one that
+    began last. Raises `UsageError`."""
+    if is_run_id(wanted) and _is_there(folder, wanted):
+        return wanted
+    orders = sorted(listed.order for listed in _listed(folder))
+    ids = [run_id for _, _, run_id in orders]
     if wanted == "last" and ids:
-        return _last(runs)
+        return ids[-1]
     if wanted in ids:
-        return runs[wanted]
+        return wanted
     found = [run_id for run_id in ids if wanted and (run_id.startswith(wanted) or run_id.endswith(wanted))]
     if len(found) == 1:
-        return runs[found[0]]
+        return found[0]
     if found:
         raise UsageError(
-            f"{wanted!r} may be any of {len(found)} runs",
-            hint=f"type more of it; the last one is {_last({run_id: runs[run_id] for run_id in found}).files.run_id}",
+            f"{wanted!r} may be any of {len(found)} runs", hint=f"type more of it; the last one is {found[-1]}"
         )
     if near := get_close_matches(wanted, ids, 1, cutoff=0.3):
         hint = f"did you mean {near[0]}?"
     else:
-        hint = f"the last one is {_last(runs).files.run_id}" if ids else "there are none"
+        hint = f"the last one is {ids[-1]}" if ids else "there are none"
     raise UsageError(f"there is no run {wanted!r} in {printable(str(folder))}", hint=hint)
 
 
-def _last(runs: Mapping[str, KeptRun]) -> KeptRun:
-    """The one that began last. An id tells the second; of several within one the journals tell."""
-    second = start_of(max(runs))
-    tied = [run for run_id, run in runs.items() if start_of(run_id) == second]
-    return max(tied, key=_begun) if len(tied) > 1 else tied[0]
+def ids_in(folder: Path) -> list[str]:
+    """Those of all runs."""
+    return [run_id for _, _, run_id in sorted(listed.order for listed in _listed(folder))]
 
 
-def _begun(run: KeptRun) -> Begun:
-    try:
-        started = read(run.files.journal).header.started
-    except JournalError:
-        started = run.written
-    return _order(run, started)
-
-
-def show_run(run: KeptRun) -> tuple[RunSummary, History]:
+def show_run(folder: Path, run_id: str) -> tuple[RunSummary, History]:
     """A run, and all that it has journaled. Raises `JournalError`."""
-    history = read(run.files.journal)
-    return _describe(run, history), history
-
-
-def prunable(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[KeptRun]:
-    """The runs that were last written to more than `keep_days` ago and, the oldest first, as many more as have to go
-    before the rest fits into `keep_bytes`. Never one that is running, nor what is no file of ours. Raises
-    `JournalError`."""
-    runs = sorted((run for run in runs_in(folder) if run.ours), key=lambda run: (run.written, run.files.run_id))
-    left = sum(run.size_bytes for run in runs)
-    gone: list[KeptRun] = []
-    for run in runs:
-        if (left > keep_bytes or now - run.written > keep_days * _DAY_S) and not is_held(run.files.lock):
-            gone.append(run)
-            left -= run.size_bytes
-    return gone
-
-
-def prune(folder: Path, *, now: float, keep_days: float = KEEP_DAYS, keep_bytes: int = KEEP_BYTES) -> list[KeptRun]:
-    """Removes what is `prunable`, and tells what it removed. Raises `JournalError`."""
-    return [run for run in prunable(folder, now=now, keep_days=keep_days, keep_bytes=keep_bytes) if _remove(run.files)]
-
-
-def _remove(files: RunFiles) -> bool:
-    """Removes a run's files under the run's lock, so that nobody takes it over meanwhile."""
-    try:
-        lock = RunLock(files.lock, files.run_id)
-    except JournalBusyError:
-        return False
-    try:
-        # The lock is last, since it guards the others.
-        for path in [*files.all_but_lock, files.lock]:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unusable(files.folder, error) from None
-    finally:
-        lock.release()
-    return True
-
-
-def _listed(run: KeptRun) -> tuple[Begun, RunSummary] | None:
-    """The run's entry in a list, and what it is ordered by; None where it is being removed."""
-    try:
-        history = read(run.files.journal)
-        return _order(run, history.header.started), _describe(run, history)
-    except JournalError as error:
-        if not run.files.journal.exists():
-            return None
-        status = "unreadable" if isinstance(error, JournalVersionError) else "damaged"
-        run_id = run.files.run_id
-        return _order(run, run.written), RunSummary(run_id, None, None, start_of(run_id), status, None, run.size_bytes)
-
-
-def _order(run: KeptRun, started: float) -> Begun:
-    return start_of(run.files.run_id), started, run.files.run_id
-
-
-def _describe(run: KeptRun, history: History) -> RunSummary:
+    found = find(folder, run_id)
+    history = found.history
+    if found.per_run is not None:
+        size = per_run.runs_in(folder)[run_id].size_bytes
+    else:
+        size = _size(runs_of(logs_in(folder, run_id))[run_id])
     over = history.ended.status if history.ended else "interrupted"
     return RunSummary(
-        id=run.files.run_id,
+        id=run_id,
         program=history.header.path,
         flow=history.header.flow,
-        started=start_of(run.files.run_id),
-        status="running" if is_held(run.files.lock) else over,
+        started=start_of(run_id),
+        status="running" if found.owned else over,
         operations=len(history.results),
-        size_bytes=run.size_bytes,
-    )
+        size_bytes=size,
+    ), history
+
+
+def _is_there(folder: Path, run_id: str) -> bool:
+    if RunFiles(folder, run_id).journal.exists():
+        return True
+    run = runs_of(logs_in(folder, run_id)).get(run_id)
+    return run is not None and any(piece.rows for _, piece in run.pieces)
+
+
+def _listed(folder: Path) -> list[Listed]:
+    logs = logs_in(folder)
+    runs = runs_of(logs)
+    listed = [found for run_id, run in runs.items() if (found := _of_logs(run_id, run))]
+    listed += [_broken(each) for each in logs if each.error is not None]
+    old = [run for run in per_run.runs_in(folder).values() if run.has_journal and run.run_id not in runs]
+    return listed + [found for run in old if (found := _of_files(run))]
+
+
+def _of_logs(run_id: str, run: Run) -> Listed | None:
+    """The entry of a run that logs have; None where they have no row of it."""
+    heading: Heading | None = None
+    operations, status, last = 0, "interrupted", -1
+    whole = True
+    for _, piece in sorted(run.pieces, key=_first) if len(run.pieces) > 1 else run.pieces:
+        if not piece.rows:
+            continue
+        heading = heading or piece.heading
+        whole = whole and piece.first == last + 1
+        last = piece.last
+        operations = piece.operations if piece.edited else operations + piece.operations
+        status = piece.status or "interrupted"
+    if last < 0:
+        return None
+    second = start_of(run_id)
+    if heading is None or not whole:
+        return Listed((second, 0.0, run_id), RunSummary(run_id, None, None, second, "damaged", None, _size(run)))
+    if run.owned:
+        status = "running"
+    summary = RunSummary(run_id, heading.path, heading.flow, second, status, operations, _size(run))
+    return Listed((second, heading.started, run_id), summary)
+
+
+def _first(found: tuple[Log, Piece]) -> int:
+    return found[1].first
+
+
+def _size(run: Run) -> int:
+    return sum(piece.size for _, piece in run.pieces)
+
+
+def _broken(each: Log) -> Listed:
+    """A log that cannot be read, whose name looks like that of a run."""
+    name = each.path.name.partition(".")[0]
+    second = start_of(name) if is_run_id(name) else ""
+    status = "unreadable" if isinstance(each.error, JournalVersionError) else "damaged"
+    return Listed((second, each.written, name), RunSummary(name, None, None, second, status, None, each.size_bytes))
+
+
+def _of_files(run: RunFiles) -> Listed | None:
+    """The entry of a run that an earlier version wrote; None where it is being removed."""
+    second = start_of(run.run_id)
+    try:
+        header, records = per_run.read(run.journal)
+    except JournalError as error:
+        if not run.journal.exists():
+            return None
+        status = "unreadable" if isinstance(error, JournalVersionError) else "damaged"
+        return Listed(
+            (second, run.written, run.run_id), RunSummary(run.run_id, None, None, second, status, None, run.size_bytes)
+        )
+    history = history_of(header, records)
+    over = history.ended.status if history.ended else "interrupted"
+    status = "running" if is_held(run.lock) else over
+    summary = RunSummary(run.run_id, header.path, header.flow, second, status, len(history.results), run.size_bytes)
+    return Listed((second, header.started, run.run_id), summary)

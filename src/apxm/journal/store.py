@@ -1,130 +1,382 @@
-"""A journal that is open for writing."""
+"""What this process appends to a folder of journals: the rows of all its runs, by one thread.
+
+Rows wait in a queue; the thread takes all there are, commits them together, and then tells the event loops, each once
+per commit. A thread, since a commit waits for the disk; one, and all rows at once, since a commit costs the same for
+one as for a hundred.
+"""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterable
-from contextlib import ExitStack, closing, suppress
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Literal
-from zlib import crc32
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Literal, NamedTuple
+from weakref import WeakValueDictionary
 
-from apxm.errors import JournalError
-from apxm.journal.folder import RunFiles, unusable
-from apxm.journal.format import APPLICATION_ID, FORMAT_VERSION, SCHEMA, End, connect, encode, failing
-from apxm.journal.rows import Header, TimedRow
+from apxm.errors import JournalBusyError, JournalError
+from apxm.forks import ProcessLock, tell_of_forks
+from apxm.journal.folder import check_folder
+from apxm.journal.format import End, reason_of
+from apxm.journal.log import CLAIM, RELEASE, Entry
+from apxm.journal.segment import Item, Segment
 from apxm.source import printable
 
 Sync = Literal["full", "normal"]
 """What a commit outlives: ``full`` a power cut too, ``normal`` the end of the process, however it ends."""
+Committed = Callable[[], object]
+OnFailure = Callable[[JournalError], object]
 
-_INSERT = "INSERT INTO journal VALUES (?, ?, ?)"
+_GATHER_S = 0.002
+"""A commit costs ten times what a row does. So one that comes so soon behind another waits so long for more rows,
+unless somebody knows that there will be none."""
+_LAZY_S = 0.005
+"""How long what is of no use alone waits, among many runs, for something that it can be committed with."""
+_SYNCED_S = 0.05
+"""How long what nobody waits for may be written, and not on the disk yet."""
+_FEW = 4
+"""Runs that may go on at once for one of them to know that, and that are not many."""
+_IDLE_S = 1.0
+"""How long after the last run of this process its thread and its log are kept for the next one."""
 
 
+@dataclass(eq=False)
+class Owner:
+    """A run of this process, as its store has it."""
+
+    run_id: str
+    sync: Sync
+    queued: End
+    """Where the run ends with all that was appended; set by whoever appends."""
+    written: End | None = None
+    """Where it ends with what is committed, None where nothing is; set by the thread alone, as is what follows."""
+    failure: JournalError | None = None
+    """Why nothing is written of it any more."""
+    loop: asyncio.AbstractEventLoop | None = None
+    """Where callbacks come; None until somebody listens."""
+    on_failure: OnFailure | None = None
+    told: bool = False
+
+    def tell(self) -> None:
+        """Tells of the failure, once, on the loop."""
+        if not self.told and self.failure is not None and self.on_failure is not None:
+            self.told = True
+            self.on_failure(self.failure)
+
+
+class Queued(NamedTuple):
+    owner: Owner
+    items: Sequence[Item] = ()
+    """One commit has all of them."""
+    committed: Committed | None = None
+    """Called on the owner's loop."""
+    unfit: JournalError | None = None
+    """Why this cannot be written, and nothing behind it."""
+    leaves: bool = False
+    """Whether the owner lets go of the run."""
+    done: Committed | None = None
+    """Called by the thread, whatever came of it."""
+    waits: bool = True
+    """Whether it is of use before something comes behind it."""
+
+
+@dataclass(eq=False)
 class Store:
-    """Whoever has it holds the run's lock."""
+    """Use `store_of`."""
 
-    def __init__(self, files: RunFiles, end: End, sync: Sync) -> None:
-        """Raises `JournalError`."""
-        self._path = files.journal
-        self._end = end
-        with failing("cannot be opened", self._path), ExitStack() as stack:
-            connection = stack.enter_context(closing(connect(self._path, "rw")))
-            connection.execute(f"PRAGMA synchronous = {sync}")
-            # Begins the write-ahead log, so that there are both files for `_identity`.
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-            self._files = _identity(self._path)
-            self._current: bool = connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT_VERSION
-            stack.pop_all()
-        self._connection = connection
+    folder: Path
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of the three below: they are changed by whoever begins a run, and by the thread."""
+    _open: dict[str, Owner] = field(default_factory=dict[str, Owner])
+    _segment: Segment | None = None
+    _thread: threading.Thread | None = None
 
-    @classmethod
-    def create(cls, files: RunFiles, header: Header, sync: Sync) -> Store:
-        """A new journal appears with its header in it, or not at all. Raises `JournalError`."""
-        content = encode(header)
-        try:
-            _remove(files)  # what a process left that ended on the way here
-            # SQLite gives its other files the mode of this one.
-            os.close(os.open(files.draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except OSError as error:
-            raise unusable(files.folder, error) from None
-        try:
-            with failing("cannot be made", files.journal):
-                _write_draft(files.draft, content)
-                os.rename(files.draft, files.journal)
-                _sync(files.folder)
-            return cls(files, End(0, crc32(content)), sync)
-        except BaseException:
-            _remove(files)
-            raise
+    def __post_init__(self) -> None:
+        self._queue: SimpleQueue[Queued] = SimpleQueue()
+        self._urgent = threading.Event()
+        """Whether the thread need not wait for more rows."""
+        self._committed = 0.0
+        """The instant of the last commit of more than headers, by `perf_counter`."""
+        self._unsynced = inf
+        """The instant at which something was written that is not on the disk yet, and is to be."""
+        self._behind: list[Segment] = []
+        """Logs that runs go on in, until it is written elsewhere that they do."""
+        self._kept: list[Item] = []
+        """What says that runs were let go of, and could not be written yet."""
+        tell_of_forks(self)
 
-    def write(self, records: Iterable[TimedRow]) -> None:
+    def forked(self) -> None:
+        # Log, runs and thread are the parent's.
+        segment, behind = self._segment, self._behind
+        self._lock, self._open, self._segment, self._thread = threading.Lock(), {}, None, None
+        self.__post_init__()
+        for each in [*behind, *([] if segment is None else [segment])]:
+            each.drop()
+
+    def enter(self, owner: Owner) -> None:
+        """From now on the run is this process's. Raises `JournalBusyError` where it was before, and `JournalError`
+        where no journal can be written here."""
+        with self._lock:
+            if owner.run_id in self._open:
+                raise JournalBusyError(owner.run_id)
+            if self._segment is not None and not self._open and not self._segment.is_there:
+                self._close_segment()
+            if self._segment is None:
+                check_folder(self.folder)
+                self._segment = Segment.take(self.folder)
+            self._open[owner.run_id] = owner
+            if self._thread is None:
+                # A disk that hangs must not hold the process: whatever is committed is safe without us.
+                self._thread = threading.Thread(target=self._work, name="apxm-journal", daemon=True)
+                self._thread.start()
+
+    def put(self, queued: Queued, *, urgent: bool) -> None:
+        self._queue.put(queued)
+        if urgent and len(self._open) <= _FEW:
+            self._urgent.set()
+
+    def flush(self) -> None:
+        """Returns when what was appended before is written, or has failed."""
+        if self._open:
+            written = threading.Event()
+            self.put(Queued(Owner("", "normal", End(-1, 0)), done=written.set), urgent=True)
+            written.wait()
+
+    def rest(self) -> None:
+        """Lets go of a log that is kept for the next run alone."""
+        with self._lock:
+            if self._segment is not None and not self._open:
+                self._close_segment()
+
+    @property
+    def path(self) -> Path:
+        """Where what comes next is written, as far as can be said."""
+        segment = self._segment
+        return self.folder if segment is None else segment.path
+
+    def _work(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                return
+            self._handle(batch)
+            if any(queued.waits for queued in batch):
+                self._committed = perf_counter()
+
+    def _next_batch(self) -> list[Queued] | None:
+        """All that waits; None where nobody needs the thread any more."""
+        queue = self._queue
+        batch: list[Queued] = []
+        while True:
+            try:
+                first = queue.get(timeout=_LAZY_S if batch else self._patience)
+                batch.append(first)
+                if first.waits or len(self._open) <= _FEW:
+                    break
+            except Empty:
+                if batch:
+                    return batch
+                if self._sync():
+                    continue
+                with self._lock:
+                    if not self._open and queue.empty():
+                        if self._segment is not None:
+                            self._close_segment()
+                        self._thread = None
+                        return None
+        if perf_counter() - self._committed < _GATHER_S:
+            self._urgent.wait(_GATHER_S)  # rows come in a stream
+        self._urgent.clear()
+        with suppress(Empty):
+            while True:
+                batch.append(queue.get_nowait())
+        return batch
+
+    def _handle(self, batch: list[Queued]) -> None:
+        wanted: list[Queued] = []
+        unfit: dict[Owner, JournalError] = {}
+        for queued in batch:
+            owner = queued.owner
+            if queued.unfit is not None:
+                unfit.setdefault(owner, queued.unfit)
+            elif queued.items and owner.failure is None and owner not in unfit:
+                wanted.append(queued)
+        leaving = [queued.owner for queued in batch if queued.leaves]
+        ends = {queued.owner: _end(queued.items[-1].entry) for queued in wanted}
+        released = [_release(owner.run_id, end) for owner in leaving if (end := ends.get(owner) or owner.written)]
+        failed: list[Owner] = []
+        if wanted or released:
+            try:
+                self._commit(wanted, [*self._kept, *released])
+            except Exception as error:
+                # Whatever it is: were the thread to end here, runs would wait for ever.
+                failed += self._lose(ends, error)
+                self._kept += [_release(owner.run_id, owner.written) for owner in leaving if owner.written]
+            else:
+                self._kept.clear()
+                for owner, end in ends.items():
+                    owner.written = end
+        for owner, error in unfit.items():
+            failed += _fail([owner], error, self.path)
+        with self._lock:
+            for owner in leaving:
+                self._open.pop(owner.run_id, None)
+            if not self._open:
+                if self._kept:  # what could not be written is said by a log that nobody has
+                    self._kept.clear()
+                    self._close_segment()
+                self._close(self._behind)
+        _tell(batch, failed)
+
+    def _commit(self, wanted: list[Queued], released: list[Item]) -> None:
         """Commits all of them or, with whatever error, none."""
-        number, checksum = self._end
-        rows: list[tuple[int, bytes, int]] = []
-        for record in records:
-            number += 1
-            content = encode(record)
-            checksum = crc32(content, checksum)
-            rows.append((number, content, checksum))
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        if not self._current:
-            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-            self._current = True
-        connection.executemany(_INSERT, rows)
-        connection.execute("COMMIT")
-        # SQLite goes on writing to a file that was deleted, which nobody can ever open again.
-        if _identity(self._path) != self._files:
-            raise JournalError("its files were taken away")
-        self._end = End(number, checksum)
+        items = [item for queued in wanted for item in queued.items]
+        if self._segment is None or self._segment.is_full:
+            before, self._segment = self._segment, Segment.take(self.folder)
+            if before is not None:
+                self._behind.append(before)
+                if self._unsynced < inf:  # else what comes now may outlive what was before it
+                    before.sync()
+        if self._behind:
+            # First, that nobody takes these for runs of a process that is gone.
+            items = [*map(_claim, self._written()), *items]
+        full = [queued for queued in wanted if queued.owner.sync == "full"]
+        durable = any(queued.committed for queued in full) or perf_counter() - self._unsynced > _SYNCED_S
+        self._segment.append([*items, *released], durable=durable)
+        if durable:
+            self._unsynced = inf
+        elif full:
+            self._unsynced = min(self._unsynced, perf_counter())
+        self._close(self._behind)
 
-    def close(self) -> None:
-        """The last connection to close empties the write-ahead log into the file, and removes it."""
-        with suppress(sqlite3.Error):  # what was committed is in the log, if not in the file
-            self._connection.close()
+    @property
+    def _patience(self) -> float | None:
+        """How long to wait for rows before there is something else to do."""
+        if self._unsynced < inf:
+            return _SYNCED_S
+        return None if self._open else _IDLE_S
+
+    def _sync(self) -> bool:
+        """Waits until what is written is on the disk; False where it is, or is not to be."""
+        if self._unsynced == inf:
+            return False
+        self._unsynced = inf
+        segment = self._segment
+        with suppress(OSError):  # nobody waits for it; who comes next is told
+            if segment is not None:
+                segment.sync()
+        return True
+
+    def _lose(self, owners: Iterable[Owner], error: Exception) -> list[Owner]:
+        """What could not be written is lost: who is to be told."""
+        segment = self._segment
+        if segment is not None and not segment.is_sound:
+            with self._lock:
+                self._segment = None
+            # Kept until it is said elsewhere that the other runs go on.
+            self._behind.append(segment)
+        lost = [*owners] if segment is None or segment.is_sound else [*owners, *self._written()]
+        return _fail(lost, error, self.folder if segment is None else segment.path)
+
+    def _written(self) -> list[Owner]:
+        """The runs of this process that something is written of, and more may be."""
+        with self._lock:
+            return [owner for owner in self._open.values() if owner.written and owner.failure is None]
+
+    def _close_segment(self) -> None:
+        """With the lock held."""
+        self._sync()
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            self._close([segment])
+
+    @staticmethod
+    def _close(segments: list[Segment]) -> None:
+        for segment in segments:
+            with suppress(OSError):
+                segment.close()
+        segments.clear()
 
 
-def _remove(files: RunFiles) -> None:
-    for path in files.all_but_lock:
-        path.unlink(missing_ok=True)
+def _fail(owners: Iterable[Owner], error: Exception, path: Path) -> list[Owner]:
+    """Those of the owners that had not failed before."""
+    failed = [owner for owner in dict.fromkeys(owners) if owner.failure is None]
+    reason = error.message if isinstance(error, JournalError) else reason_of(error)
+    for owner in failed:
+        owner.failure = JournalError(
+            f"the journal cannot be written, and nothing more is journaled: {reason}",
+            where=f"{printable(str(path))} (run {owner.run_id})",
+        )
+        owner.failure.__cause__ = error
+    return failed
 
 
-def _write_draft(path: Path, header: bytes) -> None:
-    """Whole and on the disk, or it fails; what is left then is no journal yet."""
-    with closing(connect(path, "rw")) as connection:
-        # What is made here counts only as a whole: nothing has to be safe before the end, nor taken back.
-        connection.execute("PRAGMA synchronous = off")
-        connection.execute("PRAGMA journal_mode = memory")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        connection.execute(SCHEMA)
-        connection.execute(_INSERT, (0, header, crc32(header)))
-        # Last: what is in a write-ahead log is not in this file, and closing it might fail without a word.
-        if connection.execute("PRAGMA journal_mode = wal").fetchone()[0] != "wal":
-            raise JournalError(
-                "a journal is not safe here: SQLite grants no write-ahead log on this file system",
-                where=printable(str(path.parent)),
-                hint="name a folder on a local disk",
-            )
-    _sync(path)
+def _end(entry: Entry) -> End:
+    """Where a run ends with it."""
+    return End(entry.number - 1 if entry.kind == CLAIM else entry.number, entry.checksum)
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    """Which files a journal is made of; none where one is missing."""
-    try:
-        file, log = os.stat(path), os.stat(f"{path}-wal")
-    except FileNotFoundError:
-        return ()
-    return file.st_dev, file.st_ino, log.st_dev, log.st_ino
+def _claim(owner: Owner) -> Item:
+    assert owner.written is not None
+    number, checksum = owner.written
+    return Item(Entry(CLAIM, owner.run_id, number + 1, checksum))
 
 
-def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, would outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _release(run_id: str, end: End) -> Item:
+    return Item(Entry(RELEASE, run_id, *end))
+
+
+def _tell(batch: Iterable[Queued], failed: Iterable[Owner]) -> None:
+    """Tells whoever waits that their rows are committed, behind those that are told that theirs are not."""
+    calls: dict[asyncio.AbstractEventLoop, list[Committed]] = {}
+    for owner in failed:
+        if owner.loop is not None:
+            calls.setdefault(owner.loop, []).append(owner.tell)
+    for queued in batch:
+        if queued.committed is not None and queued.owner.loop is not None:
+            calls.setdefault(queued.owner.loop, []).append(queued.committed)
+    for loop, callbacks in calls.items():
+        try:
+            loop.call_soon_threadsafe(_call_all, loop, callbacks)
+        except RuntimeError:
+            if not loop.is_closed():  # nobody is left to be told
+                raise
+    for queued in batch:
+        if queued.done is not None:
+            with suppress(RuntimeError):  # of a loop that is closed: nobody waits any more
+                queued.done()
+
+
+def _call_all(loop: asyncio.AbstractEventLoop, callbacks: Iterable[Committed]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception as error:
+            # As the loop does with a callback of its own: the others of the commit must still come.
+            loop.call_exception_handler({"message": f"{callback!r} failed", "exception": error})
+
+
+_lock = ProcessLock()
+_stores: WeakValueDictionary[str, Store] = WeakValueDictionary()
+
+
+def store_of(folder: Path) -> Store:
+    """The one that this process has for a folder."""
+    key = str(folder.resolve())
+    with _lock:
+        store = _stores.get(key)
+        if store is None:
+            store = _stores[key] = Store(Path(key))
+        return store
+
+
+@atexit.register
+def _rest() -> None:
+    for store in list(_stores.values()):
+        store.rest()

@@ -34,7 +34,7 @@ def _parts(item: object) -> Iterator[object]:
         return
     if is_restorable(item):
         yield item
-        yield from (part for part in _held(item) if type(part) in CONTAINERS)
+        yield from (part for part in held_by(item) if type(part) in CONTAINERS)
 
 
 def is_restorable(thing: object) -> bool:
@@ -43,7 +43,8 @@ def is_restorable(thing: object) -> bool:
     return kind in CONTAINERS or (hasattr(thing, "__dict__") and not isinstance(thing, type) and is_users_class(kind))
 
 
-def _held(thing: object) -> list[object]:
+def held_by(thing: object) -> list[object]:
+    """What an object holds of which `keeping` knows how it is made what it was."""
     if type(thing) not in CONTAINERS:
         return list(vars(thing).values())
     if issubclass(type(thing), dict):

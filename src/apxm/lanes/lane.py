@@ -303,8 +303,9 @@ class Lane:
                 effect.function(*effect.arguments)
             else:
                 opener.effects.append(effect)
-            opener.effects += self.effects  # what that itself has put off
-            self.effects = []
+            if self.effects:  # what that itself has put off
+                opener.effects += self.effects
+                self.effects = []
 
     def leave(self) -> None:
         """All earlier lanes of its loop are over: what it has changed of its item stays as it is, unless a lane around

@@ -18,12 +18,12 @@ def analysis_text(found: Analysis) -> str:
     rows = [
         ["flow", found.flow],
         ["latencies", found.latencies],
-        ["T1, all calls", _times(found.t1_ms)],
-        ["T_inf, the longest path", _times(found.t_inf_ms)],
+        ["T1, all calls", times_text(found.t1_ms)],
+        ["T_inf, the longest path", times_text(found.t_inf_ms)],
         ["parallelism", f"{found.parallelism:.2f}"],
-        ["LLM calls", _amounts(found.calls)],
-        ["input tokens, about", _amounts(found.input_tokens)],
-        ["output tokens, about", _amounts(found.output_tokens)],
+        ["LLM calls", amounts_text(found.calls)],
+        ["input tokens, about", amounts_text(found.input_tokens)],
+        ["output tokens, about", amounts_text(found.output_tokens)],
     ]
     if found.unknown:
         rows.append(["not given", f"{', '.join(found.unknown)}: counted as empty, and a list as of any length"])
@@ -87,8 +87,8 @@ def _loop(loop: Loop) -> list[str]:
     turns, later = loop.turns, "each turn beside the others"
     if loop.next_ms:
         later = f"each turn ends {duration(loop.next_ms)} after the one before"
-    number = f"{_amounts(turns)} {'turn' if turns.low == turns.high == 1 else 'turns'}"
-    return [loop.path, loop.operation, number, f"{_times(loop.t1_ms)} of calls in each", later, loop.where]
+    number = f"{amounts_text(turns)} {'turn' if turns.low == turns.high == 1 else 'turns'}"
+    return [loop.path, loop.operation, number, f"{times_text(loop.t1_ms)} of calls in each", later, loop.where]
 
 
 _QUANTILES = (("least", 0.0), ("5%", 0.05), ("50%", 0.5), ("95%", 0.95), ("most", 1.0))
@@ -110,7 +110,7 @@ def _interval(at: ConcurrencyEstimate) -> str:
     return "–" if low == high else f"{duration(low)} to {duration(high)}"
 
 
-def _times(found: Range) -> str:
+def times_text(found: Range) -> str:
     if found.low == found.high:
         return duration(found.expected)
     return f"{duration(found.expected)} ({duration(found.low)} to {_limit(found.high)})"
@@ -120,7 +120,7 @@ def _limit(ms: float | None) -> str:
     return "no limit" if ms is None else duration(ms)
 
 
-def _amounts(found: Range) -> str:
+def amounts_text(found: Range) -> str:
     if found.low == found.high:
         return f"{found.low:,.0f}"
     high = "no limit" if found.high is None else f"{found.high:,.0f}"

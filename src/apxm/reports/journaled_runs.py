@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
+from apxm.journal.pruning import KeptRun
 from apxm.journal.rows import Answered, Edited, Header, History, TimedRow
-from apxm.journal.runs import KeptRun, RunSummary
+from apxm.journal.runs import RunSummary
 from apxm.operations.types import Value
 from apxm.reports.call_log import answered
 from apxm.reports.structs import as_json
@@ -88,14 +89,12 @@ def run_text(run: RunSummary, history: History) -> list[str]:
 
 
 def pruned_text(runs: Sequence[KeptRun]) -> list[str]:
-    rows = [[run.files.run_id, size(run.size_bytes), f"last written {time_text(run.written)}"] for run in runs]
+    rows = [[run.run_id, size(run.size_bytes), f"last written {time_text(run.written)}"] for run in runs]
     return aligned(rows, indent="") if rows else []
 
 
 def pruned_json(runs: Sequence[KeptRun]) -> str:
-    return as_json(
-        [{"id": r.files.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs]
-    )
+    return as_json([{"id": r.run_id, "size_bytes": r.size_bytes, "last_written": time_text(r.written)} for r in runs])
 
 
 def size(number: int) -> str:

@@ -30,7 +30,8 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     room = _terminal_columns()
     if room is None or len(indent) + sum(widths) + 2 * (len(widths) - 1) <= room:
-        return [_line(row, widths, indent) for row in shown]
+        shape = indent + "  ".join(f"{{:{width}}}" for width in widths)
+        return [shape.format(*row).rstrip() for row in shown]
     hanging = len(indent) + sum(width + 2 for width in widths[:-1])
     if room - hanging >= _LEAST_TEXT:
         return [line for row in shown for line in _hung(_line(row, widths, indent), hanging, room)]

@@ -7,10 +7,11 @@ import builtins
 import collections
 import types
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from typing import cast
 
 from apxm.effects.libraries import (
@@ -30,9 +31,10 @@ from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
 from apxm.effects.specials import Implied
 from apxm.effects.summaries import merged
 from apxm.effects.users import is_users_class
+from apxm.lanes.items import held_by, is_restorable
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import default_attributes, names_in
+from apxm.rewriting.sources import default_attributes, held_attributes, names_in
 
 MISSING = object()
 _PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
@@ -173,10 +175,29 @@ class Resolver:
 
     @cached_property
     def _default_attributes(self) -> frozenset[str]:
+        return frozenset[str]().union(*map(default_attributes, self._files))
+
+    @cached_property
+    def _files(self) -> list[types.FunctionType]:
+        """A function of each file whose classes are in sight."""
         methods = (each for made in self.reached for each in vars(made).values())
         functions = [self._function, *(each for each in methods if isinstance(each, types.FunctionType))]
-        by_file = {each.__code__.co_filename: each for each in functions}
-        return frozenset[str]().union(*map(default_attributes, by_file.values()))
+        return list({each.__code__.co_filename: each for each in functions}.values())
+
+    def same_as(self, place: str) -> frozenset[str]:
+        if place.startswith("."):
+            return frozenset[str]().union(*(held.get(place, frozenset()) for held in map(held_attributes, self._files)))
+        plain = place.removeprefix(":")
+        prefix = place.removesuffix(plain)
+        of_place = self._held_by_names.get(plain, frozenset())
+        others = (name for name, held in self._held_by_names.items() if not held.isdisjoint(of_place))
+        return frozenset(f"{prefix}{name}" for name in others)
+
+    @cached_property
+    def _held_by_names(self) -> dict[str, frozenset[int]]:
+        """The containers that names of the module stand for, or that these hold, by `id`."""
+        named = ((name, found) for name, found in list(self._globals.items()) if not name.startswith("__"))
+        return {name: frozenset(_containers_in(found)) for name, found in named if is_restorable(found)}
 
     def special_methods(self, of: Implied) -> list[types.FunctionType]:
         """The special methods of the user's that may be called there."""
@@ -304,11 +325,12 @@ class Resolver:
 
     def is_state(self, name: str) -> bool:
         """Whether a name of the module, or of a function around, stands for what can change."""
-        found = self._globals.get(name, MISSING)
         if name in self._cells:
             found = self.found(ast.Name(name, ast.Load()))
-        elif found is MISSING:
-            return name in self._to_come
+        else:
+            found = self._globals.get(name, MISSING)
+            if found is MISSING:
+                return name in self._to_come
         return not isinstance(found, types.ModuleType | types.FunctionType | type)
 
     @cached_property
@@ -345,6 +367,19 @@ class Resolver:
         made = self.around if isinstance(value, ast.Name) and value.id == self._first else type(owner)
         method = getattr(made, attribute, MISSING)
         return method if self._ours(method) is not None else MISSING
+
+
+def _containers_in(thing: object, deepest: int = 3) -> Iterator[int]:
+    """What can be changed of an object, by `id`, as far as it can be seen at a glance."""
+    if not is_restorable(thing):
+        return
+    yield id(thing)
+    for part in islice(held_by(thing), _MOST) if deepest else ():
+        yield from _containers_in(part, deepest - 1)
+
+
+_MOST = 64
+"""The parts of an object that are looked at for whether it holds what another name holds."""
 
 
 def _is_static(method: object) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import linecache
 import types
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from typing import Any
 
+from apxm.effects.closures import held_in
 from apxm.effects.users import is_users
 from apxm.rewriting.promises import HERE, promised
 
@@ -77,6 +79,20 @@ def _default_attributes(tree: ast.Module) -> frozenset[str]:
                 found |= {each.attr for each in targets if isinstance(each, ast.Attribute)}
                 found |= {each.id for each in targets if isinstance(each, ast.Name)}  # of a class
     return frozenset(found)
+
+
+def held_attributes(function: types.FunctionType) -> Mapping[str, frozenset[str]]:
+    """The attributes that are set, somewhere in the file of a function, to what holds the object of another one."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return {} if tree is None else _held_attributes(tree)
+
+
+@cache
+def _held_attributes(tree: ast.Module) -> Mapping[str, frozenset[str]]:
+    statements = [part for part in ast.walk(tree) if isinstance(part, ast.Assign)]
+    found = {name: {each for each in held if each[0] == "."} for name, held in held_in(statements).items()}
+    return {name: frozenset(held) for name, held in found.items() if name[0] == "." and held}
 
 
 def names_in(code: types.CodeType) -> set[str]:

@@ -50,6 +50,8 @@ class EndpointFailures:
             return None
         hoping = call.hoping_since is not None
         pause = SHORT_PAUSE_NS if hoping else pause_ns(failed, self._run.random)
+        if self._gate.adaptive is not None and error.retry_after_s is not None:
+            pause = max(pause, round(error.retry_after_s * 1e9))  # others may be welcome all the same
         if failed and not self._told:
             self._told = True
             limit = f"for {error.patience_s:g} s" if hoping else f"up to {most} times"
@@ -74,6 +76,8 @@ class EndpointFailures:
 
     def _judge(self, call: Call, error: BackendError, now: int) -> None:
         gate, granted = self._gate, call.granted
+        if call.ticket is not None:
+            call.ticket.refused = error.kind == RATE_LIMITED or error.overloaded
         if error.retry_after_s is not None and error.retry_after_s <= LONGEST_RETRY_AFTER_S:
             gate.pause(now + round(error.retry_after_s * 1e9))
         if error.kind == RATE_LIMITED:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from asyncio import AbstractEventLoop, get_running_loop
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 
 from msgspec import Struct
 
 from apxm.backends.protocol import Limits
 from apxm.errors import BackendError
 from apxm.forks import tell_of_forks
+from apxm.runtime.adaptive import AdaptiveLimit
 from apxm.runtime.breaker import Breaker
 from apxm.runtime.congestion import Congestion
 from apxm.runtime.windows import MINUTE_NS, Expense, Window
@@ -29,17 +31,22 @@ class Ticket(Struct, eq=False):
     request: Expense | None
     tokens: Expense | None
     probe: bool
+    granted: int
+    refused: bool = False
+    """Whether the endpoint said that the attempt was one too many."""
 
 
 class Gate:
     """One backend, for all runs of the process, in whichever event loops and threads they are. Those that wait take
     turns."""
 
-    def __init__(self, name: str, limits: Limits, window_ns: int = MINUTE_NS) -> None:
+    def __init__(self, name: str, limits: Limits, window_ns: int = MINUTE_NS, *, adaptive: bool = False) -> None:
+        """`adaptive` is for an endpoint of which nobody has said how many calls in flight it bears."""
         self.limit = limits.max_concurrency
         self.counts_tokens = bool(limits.tokens_per_minute)
-        self.limited = self.limit is not None or bool(limits.requests_per_minute) or self.counts_tokens
-        self._name = name
+        self.limited = adaptive or self.limit is not None or bool(limits.requests_per_minute) or self.counts_tokens
+        self.name = name
+        self._is_adaptive = adaptive
         self._limits = limits
         self._window_ns = window_ns
         self.forked()
@@ -62,39 +69,67 @@ class Gate:
         self._paused_until = 0
         self._breaker = Breaker()
         self._congestion = Congestion()
+        self.adaptive = AdaptiveLimit() if self._is_adaptive else None
+        self._told: int | None = None
+        """The most calls in flight that somebody wants while it goes on, whatever was configured or found."""
         self._waiting: deque[tuple[AbstractEventLoop, Callable[[], None]]] = deque()
         self._held = False
         """Whether all others wait for the first of them, whose call is too large for what is free: else smaller calls
         would always be quicker."""
 
-    def take(self, tokens: int, now: int, wake: Callable[[], None] | None = None) -> Ticket | int:
+    def take(self, tokens: int, now: int, wake: Callable[[], None] | None = None, wanted: int = 1) -> Ticket | int:
         """Asks for one attempt that costs up to `tokens`: gives its ticket, or `NOT_YET`, `REFUSED`, or the instant at
-        which it is worth asking again. `wake` tells who asks, as in `wait`."""
+        which it is worth asking again. `wake` tells who asks, as in `wait`, and `wanted` how many calls that has."""
         with self._lock:
+            if self.adaptive is not None:
+                self.adaptive.wanted(wanted)
             if self._held and self._waiting and self._waiting[0][1] != wake:
                 return NOT_YET
             free_at = self._free_at(tokens, now)
             if free_at != now:
                 return free_at
             probe = self._breaker.probing = self._breaker.down
-            self.troubled = probe or self._congestion.limit is not None
+            self.troubled = probe or self._congestion.limit is not None or self._told is not None
             self._in_use += 1
             self._taken += 1
             self._held = False
+            if self.adaptive is not None:
+                self.adaptive.began(now)
             request = self._requests.spend(1, now) if self._requests else None
-            return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe)
+            return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe, now)
+
+    @property
+    def most(self) -> float:
+        """The most calls in flight that are allowed at present."""
+        if self._told is not None:
+            return self._told
+        borne = (self.adaptive or self._congestion).limit
+        return min(inf if self.limit is None else self.limit, inf if borne is None else borne)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether somebody has said, while it goes on, how many calls may be in flight."""
+        return self._told is not None
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that it has let go, and that are not over."""
+        return self._in_use
+
+    def tell(self, most: int | None, now: int) -> None:
+        """From now on so many calls are in flight at most; None for what was configured, or is found. In the event loop
+        of one that waits."""
+        with self._lock:
+            self._told = most
+            self.troubled |= most is not None
+        self.offer(now)
 
     def _free_at(self, tokens: int, now: int) -> int:
         """`now` where an attempt may go."""
         closed_until = max(self._paused_until, self._breaker.closed_until)
         if now < closed_until:
             return REFUSED if self._breaker.hopeless else closed_until
-        borne = self._congestion.limit
-        if (
-            self._breaker.probing
-            or (self.limit is not None and self._in_use >= self.limit)
-            or (borne is not None and self._in_use >= borne)
-        ):
+        if self._breaker.probing or self._in_use >= self.most:
             return NOT_YET
         requests = self._requests.free_at(1, now) if self._requests else now
         return max(requests, self._tokens.free_at(tokens, now) if self._tokens else now)
@@ -104,7 +139,7 @@ class Gate:
         why = self._breaker.why
         return BackendError(
             "circuit_open",
-            f"{self._name} did not answer {self._breaker.in_a_row} times in a row and is left alone for a while"
+            f"{self.name} did not answer {self._breaker.in_a_row} times in a row and is left alone for a while"
             + (f"; the last time: {why.message}" if why else ""),
             retryable=False,
             hint=why.hint if why else None,
@@ -112,10 +147,17 @@ class Gate:
 
     # --- what became of an attempt ---------------------------------------------------------------------------------
 
-    def give_back(self, ticket: Ticket, tokens: int | None, now: int) -> None:
+    def give_back(self, ticket: Ticket, tokens: int | None, now: int, *, answered: bool = False) -> None:
         """The attempt is over and cost `tokens`; None where nobody knows: then it cost what was asked for."""
         with self._lock:
             self._in_use -= 1
+            if self.adaptive is not None:
+                if answered:
+                    self.adaptive.answered(now - ticket.granted, now, waiting=bool(self._waiting))
+                elif ticket.refused:
+                    self.adaptive.refused(ticket.granted, now)
+                else:
+                    self.adaptive.ended(now)
             if ticket.probe:
                 self._breaker.probing = False
             if self._tokens and ticket.tokens and tokens is not None:
@@ -137,6 +179,8 @@ class Gate:
 
     def refused(self, granted: int, now: int) -> None:
         """An attempt that was granted at `granted` was one too many."""
+        if self.adaptive is not None:
+            return  # which hears of it with the ticket
         with self._lock:
             self._congestion.refused(granted, now, self._in_use)
             self.troubled = True
@@ -150,8 +194,11 @@ class Gate:
             self.troubled |= self._breaker.down
 
     def pause(self, until: int) -> None:
-        """The endpoint asks to be left alone."""
+        """The endpoint asks to be left alone. One that takes other calls meanwhile asks that of one call, which waits
+        by itself."""
         with self._lock:
+            if self.adaptive is not None and not self.adaptive.refuses_all:
+                return
             self._paused_until = max(self._paused_until, until)
             self.troubled = True
 
@@ -192,3 +239,9 @@ class Gate:
                     self._waiting.rotate(1)
                     self._held = True
                     return
+
+
+def found_limits(gates: Iterable[Gate]) -> tuple[int, ...]:
+    """The most calls in flight at each of the gates that was asked, where that is found, or was told meanwhile."""
+    asked = (gate for gate in gates if gate.in_flight or gate.answered)
+    return tuple(int(gate.most) for gate in asked if gate.is_told or gate.adaptive is not None)

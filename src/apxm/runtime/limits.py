@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
 from inspect import iscoroutinefunction
 from typing import cast
 
@@ -27,7 +28,7 @@ class Gates:
     def gate(self, backend: AnyBackend) -> Gate:
         info, limits = backend.info, _limits(backend)
         key = info.name, info.endpoint, limits.max_concurrency, limits.requests_per_minute, limits.tokens_per_minute
-        return self._gates.setdefault(key, Gate(info.name, limits))
+        return self._gates.setdefault(key, _gate(info.name, backend))
 
 
 PROCESS = Gates()
@@ -53,7 +54,7 @@ class BackendPool:
         for name, backend in self.backends.items():
             _check(name, backend)
         self.gates = {
-            name: shared.gate(backend) if shared and not backend.info.simulated else Gate(name, _limits(backend))
+            name: shared.gate(backend) if shared and not backend.info.simulated else _gate(name, backend)
             for name, backend in self.backends.items()
         }
         real = shared and not all(backend.info.simulated for backend in self.backends.values())
@@ -64,6 +65,13 @@ class BackendPool:
     def __repr__(self) -> str:
         names = shortened(", ".join(sorted(self.backends)), 60)
         return f"BackendPool(default={self.default!r}, backends={names!r})"
+
+    def wrapped(self, wrap: Callable[[AnyBackend], AnyBackend]) -> BackendPool:
+        """The same pool, with other backends in the place of its own, which ask them: their gates are the same."""
+        pool = copy(self)
+        made = {id(backend): wrap(backend) for backend in self.backends.values()}
+        pool.backends = {name: made[id(backend)] for name, backend in self.backends.items()}
+        return pool
 
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
@@ -130,6 +138,15 @@ def _check(name: str, backend: object) -> None:
         raise refuse("it has neither a method begin nor a method call")
     if begin is not None and iscoroutinefunction(begin):
         raise refuse("its begin is an async function, which nobody awaits; such a backend has a method call")
+
+
+def is_adaptive(info: BackendInfo, limits: Limits) -> bool:
+    """Whether it is found out how many calls in flight a backend bears: of an endpoint of which nobody has said it."""
+    return info.endpoint is not None and not info.simulated and limits.max_concurrency is None
+
+
+def _gate(name: str, backend: AnyBackend) -> Gate:
+    return Gate(name, _limits(backend), adaptive=is_adaptive(backend.info, backend.limits))
 
 
 def _limits(backend: AnyBackend) -> Limits:

@@ -24,6 +24,8 @@ class Progress(NamedTuple):
     """How many the answers so far used, input and output, as far as their endpoints say."""
     cost: float | None = None
     """What the answers so far cost; None where a price is not known."""
+    found: tuple[int, ...] = ()
+    """The most calls in flight at each endpoint where that is found."""
 
 
 class Spending:

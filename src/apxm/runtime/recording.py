@@ -72,6 +72,14 @@ class Recorder:
     def close(self) -> JournalError | None:
         """Commits what was told. No more is. Returns the failure where something was lost and nobody has been told."""
         self._journal.close()
+        return self._lost()
+
+    async def closed(self) -> JournalError | None:
+        """As `close`, for a loop that has other runs to carry on meanwhile."""
+        await self._journal.closed()
+        return self._lost()
+
+    def _lost(self) -> JournalError | None:
         if self.failure is not None:
             return None
         self.failure = self._journal.failure

@@ -21,6 +21,7 @@ from apxm.runtime.calls import Calls
 from apxm.runtime.content import NO_FILES, ContentFiles
 from apxm.runtime.ending import keep_failures, keep_result, why_stopped
 from apxm.runtime.frames import Frame
+from apxm.runtime.gates import Gate, found_limits
 from apxm.runtime.handlers.inline import InlineOperation
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -296,6 +297,11 @@ class Run:
         return [provider.info for provider in self._providers.values() if provider.info is not None]
 
     @property
+    def gates(self) -> list[Gate]:
+        """Those that its calls so far, or those of its program, may have to pass."""
+        return [gate for gate in dict.fromkeys(each.gate for each in self._providers.values()) if gate is not None]
+
+    @property
     def tools(self) -> list[str]:
         """The tools that it may call, in the order in which the program names them."""
         return [provider.name for provider in self._providers.values() if provider.kind == "tool"]
@@ -316,7 +322,8 @@ class Run:
         running = calls.in_flight if calls else 0
         waiting = calls.unfinished - running if calls else 0
         elapsed = self._now() - self.trace.started if calls else 0
-        return Progress(self._executed + self._state.skipped, running, waiting, elapsed, *self._spending.look())
+        done, found = self._executed + self._state.skipped, found_limits(self.gates)
+        return Progress(done, running, waiting, elapsed, *self._spending.look(), found)
 
     @property
     def _executed(self) -> int:

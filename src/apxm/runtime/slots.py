@@ -74,7 +74,7 @@ class Slots:
             if verdict is Verdict.LATER:
                 blocked.add(gate)
                 continue
-            found = gate.take(call.tokens, now, self._wake)
+            found = gate.take(call.tokens, now, self._wake, len(queue))
             if isinstance(found, Ticket):
                 heapq.heappop(queue)
                 call.ticket = found
@@ -104,7 +104,7 @@ class Slots:
                 tokens = answer.usage.total
                 if answer.service_ns is not None:
                     gate.arrived(ticket, call.received - answer.service_ns)
-            gate.give_back(ticket, tokens, now)
+            gate.give_back(ticket, tokens, now, answered=answer is not None)
 
     def _ask_again(self, gate: Gate, when: int) -> None:
         if armed := self._timers.get(gate):

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
 
-from apxm.reports.progress import elapsed_text
+from apxm.analysis.static import Range
+from apxm.batches.estimate import Estimate
+from apxm.batches.tally import Tally
+from apxm.reports.analysis import amounts_text, times_text
+from apxm.reports.progress import elapsed_text, found_text
 from apxm.reports.summary import count, duration
+from apxm.reports.tables import aligned
+from apxm.source import printable
 
 
-class Counted(Protocol):
-    """What a batch counts."""
-
-    kept: int
-    kept_failed: int
-    succeeded: int
-    failed: int
-    unwritten: int
-    open: int
-    calls: int
-    tokens: int
-    cost: float
-    is_priced: bool
-    kinds: dict[str, int]
-
-    @property
-    def done(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def rate(self) -> float: ...
-
-
-def batch_progress(tally: Counted, left: float | None, shared: int, width: int) -> str:
+def batch_progress(tally: Tally, left: float | None, shared: int, found: Sequence[int], width: int) -> str:
     """``1,204 done, 3 failed, 64 running; 21.4/s; 0:56, about 7:01 left; …``, in less than `width` characters."""
     parts = [f"{tally.done:,} done, {tally.failed:,} failed, {tally.open:,} running", f"{tally.rate:.3g}/s"]
     time = elapsed_text(round(tally.seconds))
     if left is not None and tally.rate:
         time += f", about {elapsed_text(round(left / tally.rate))} left"
     parts.append(time)
+    parts += found_text(found)
     if tally.is_priced and tally.cost:
         expected = "" if left is None or not tally.done else f" of about {tally.cost * (1 + left / tally.done):.4g}"
         parts.append(f"cost {tally.cost:.4g}{expected}")
@@ -50,7 +34,34 @@ def batch_progress(tally: Counted, left: float | None, shared: int, width: int) 
     return "; ".join(parts)
 
 
-def batch_summary(tally: Counted, shared: int) -> str:
+def estimate_text(found: Estimate, at_once: int) -> str:
+    """What a batch will take: `at_once` inputs at a time."""
+    rows = [["inputs", f"{found.inputs:,}"]]
+    if found.unfit:
+        rows.append(["of no use", f"{found.unfit:,}; {printable(found.first_unfit or '')}"])
+    if found.done:
+        rows.append(["done", f"{found.done:,}"])
+    rows.append(["left", f"{found.left:,}"])
+    if found.calls and found.input_tokens and found.output_tokens and found.seconds:
+        time = found.seconds
+        ms = Range(time.low * 1e3, time.expected * 1e3, None if time.high is None else time.high * 1e3)
+        rows += [
+            [f"from {count(found.sampled, 'input')}:", ""],
+            ["LLM calls", amounts_text(found.calls)],
+            ["input tokens, about", amounts_text(found.input_tokens)],
+            ["output tokens, about", amounts_text(found.output_tokens)],
+            ["cost, about", "not known, as a price is not" if found.cost is None else _cost(found.cost)],
+            [f"time, {at_once:,} at once, about", times_text(ms)],
+        ]
+    return "\n".join(aligned(rows, indent=""))
+
+
+def _cost(found: Range) -> str:
+    high = "no limit" if found.high is None else f"{found.high:.4g}"
+    return f"{found.expected:.4g}" + ("" if found.low == found.high else f" ({found.low:.4g} to {high})")
+
+
+def batch_summary(tally: Tally, shared: int) -> str:
     """``9,997 done and 3 failed (2 input, 1 timeout), 120 kept from before; 29,991 calls in 12.40 s (806/s); …``"""
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(tally.kinds.items()))
     parts = [f"{tally.succeeded:,} done" + (f", {tally.failed:,} failed ({kinds})" if tally.failed else "")]
