@@ -146,15 +146,19 @@ class Session:
         """Raises what `Run.link` raises, before anything is paid."""
         await self.run.link()
 
+    @property
+    def wants_journal(self) -> bool:
+        """Whether it is told to have a journal or, where nothing is said, does what should not be done twice."""
+        journaling = self.told.journaling
+        if journaling.journal is not None:
+            return journaling.journal
+        real = bool(self.run.tools) and not self.tools.simulated
+        return journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
+
     def open_journal(self, warn: Callable[[str], None]) -> None:
         """Begins the journal of a new run, where it has one. `warn` is told where there should be one and cannot be.
         Raises `JournalError`, and `ConfigurationError`, where the run must not go on without."""
-        journaling = self.told.journaling
-        wanted = journaling.journal
-        if wanted is None:
-            real = bool(self.run.tools) and not self.tools.simulated
-            wanted = journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
-        if not wanted:
+        if not self.wants_journal:
             return
         from apxm.journaling import begin
 
@@ -163,7 +167,7 @@ class Session:
                 self.run_id, self.program.program, self.flow, self.inputs, self.told, self.pool.default, self.noted
             )
         except (JournalError, ConfigurationError) as error:
-            if journaling.require_journal:
+            if self.told.journaling.require_journal:
                 raise
             warn(f"this run has no journal, so nothing of it can be resumed: {error}")
 

@@ -81,6 +81,25 @@ def test_an_output_of_another_batch_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_what_has_no_line_yet_goes_on_where_it_is_there_and_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl"
+
+    def id_of(identity: dict[str, object] = IDENTITY, **options: bool) -> str:
+        output = Output(str(path), identity, **options)
+        output.close()
+        return output.batch_id
+
+    begun = id_of()
+    assert id_of() == begun
+    other = id_of({**IDENTITY, "flow": "other"})
+    assert other != begun
+    assert id_of({**IDENTITY, "flow": "other"}, overwrite=True) != other
+    path.unlink()
+    begun = id_of()
+    (tmp_path / "o.jsonl.batch").write_text('{"apxm_b')  # its writer was killed
+    assert id_of() != begun
+
+
 def test_a_file_that_no_batch_has_written_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "o.jsonl"
     path.write_text("mine\n")

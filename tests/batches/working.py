@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import sleep
 from types import TracebackType
@@ -40,9 +41,12 @@ class Asked:
     """``with Asked() as server``: an endpoint that answers what it was asked by, after a while, and keeps the marks
     (``<row 17>``) in what it was asked."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, holds: str | None = None) -> None:
+        """Prompts with the text that it `holds` have no answer until `go_on` is set."""
         asked: list[str] = []
-        self.asked = asked
+        prompts: list[str] = []
+        go_on = threading.Event()
+        self.asked, self.prompts, self.go_on = asked, prompts, go_on
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -55,7 +59,10 @@ class Asked:
                 prompt = body["messages"][-1]["content"]
                 marks = re.findall("<[^>]*>", prompt)
                 asked.append(marks[0] if marks else prompt)
+                prompts.append(prompt)
                 sleep(seconds)
+                if holds is not None and holds in prompt:
+                    go_on.wait(60)
                 message = {"role": "assistant", "content": f"answer to {marks}"}
                 choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
                 usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
@@ -63,8 +70,9 @@ class Asked:
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                with suppress(ConnectionError):  # whoever asked is killed
+                    self.end_headers()
+                    self.wfile.write(answer)
 
             def log_message(self, format: str, *args: object) -> None: ...
 

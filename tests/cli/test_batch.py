@@ -370,9 +370,11 @@ def test_ctrl_c_while_nothing_comes_from_a_pipe(start: Start) -> None:
     assert len(lines()) == 1
 
 
-def start_batch(start: Start, server: Asked, *options: str, input: str = "in.jsonl", **streams: Any) -> Any:
+def start_batch(
+    start: Start, server: Asked, *options: str, file: str = "label.ais", input: str = "in.jsonl", **streams: Any
+) -> Any:
     environment = {**os.environ, "OPENAI_API_KEY": "none", "OPENAI_BASE_URL": server.endpoint, "OPENAI_MODEL": "tiny"}
-    command = ("label.ais", "--input", input, "--output", "out.jsonl", *options)
+    command = (file, "--input", input, "--output", "out.jsonl", *options)
     return start("batch", *command, env=environment, **streams)
 
 
@@ -380,6 +382,92 @@ def wait_for(server: Asked, calls: int) -> None:
     until = monotonic() + 60
     while len(server.asked) < calls and monotonic() < until:
         sleep(0.002)
+
+
+TWO_STEPS = """
+from apxm import ask, flow
+
+@flow
+def label(text: str) -> str:
+    first = ask("Label it.", text)
+    return ask("Sure?", first, text)
+"""
+
+
+@pytest.mark.parametrize("file", ["label.ais", "flows.py"])
+def test_what_an_input_was_answered_before_a_kill_is_not_asked_again(file: str, start: Start) -> None:
+    write("in.jsonl", rows(6))
+    Path("flows.py").write_text(TWO_STEPS)
+    with Asked(holds="Sure?") as server:
+        process = start_batch(start, server, "--max-concurrency", "4", file=file)
+        wait_for(server, 8)
+        process.kill()
+        process.communicate()
+        assert len(server.asked) == 8
+        server.go_on.set()
+        process = start_batch(start, server, "--max-concurrency", "4", file=file)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    firsts = [prompt for prompt in server.prompts if "Label it." in prompt.partition("Context")[0]]
+    assert len(firsts) == len(set(firsts)) == 6
+    assert len(server.asked) == 6 + 4 + 6  # the second calls of four were in flight
+    assert len(lines()) == 6
+    assert not Path("out.jsonl.runs").exists()
+
+
+def test_a_run_that_cannot_go_on_is_a_failure_and_begun_anew_where_that_is_said(start: Start) -> None:
+    Path("label.ais").write_text(
+        "agent A { capability send(to: str) -> str; @entry flow main(text: str) -> str {"
+        " send(text) -> sent return sent } }"
+    )
+    Path("held.py").write_text(
+        "import time\ndef send(to):\n    open('sent', 'a').write(to)\n    time.sleep(WAIT)\n    return to\n"
+    )
+    held = Path("held.py").read_text()
+    Path("c.toml").write_text('[backends.s]\nkind = "simulated"\n[tools.send]\npython = "held:send"\n')
+    write("in.jsonl", [{"text": "a"}])
+    command = ("label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--config", "c.toml", "--real-tools")
+    Path("held.py").write_text(held.replace("WAIT", "60"))
+    process = start("batch", *command)
+    until = monotonic() + 60
+    while not Path("sent").exists() and monotonic() < until:
+        sleep(0.002)
+    process.kill()
+    process.communicate()
+    Path("held.py").write_text(held.replace("WAIT", "0"))
+    for more, status, sent in (((), 1, "a"), ((), 1, "a"), (("--retry-failed",), 0, "aa")):
+        process = start("batch", *command, *more)
+        err = process.communicate(timeout=60)[1]
+        assert (process.returncode, Path("sent").read_text()) == (status, sent), err
+        if status:
+            (line,) = lines()
+            assert line["error"]["kind"] == "journal"
+            assert "--retry-failed begins it anew" in line["error"]["message"]
+    assert [line["value"] for line in lines()] == ["a"]
+
+
+def test_runs_of_another_batch_count_for_nothing(start: Start) -> None:
+    write("in.jsonl", rows(4))
+    with Asked(holds="Sure?") as server:
+        process = start_batch(start, server, "--max-concurrency", "4")
+        wait_for(server, 8)
+        process.kill()
+        process.communicate()
+        server.go_on.set()
+        Path("label.ais").write_text(PROGRAM.replace("Label it.", "Name it."))
+        process = start_batch(start, server, "--max-concurrency", "4", "--overwrite")
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert sum("Name it." in prompt for prompt in server.prompts) == 4
+
+
+@pytest.mark.parametrize("again", [(), ("--retry-failed",)])
+def test_a_failed_input_goes_on_where_it_failed(again: tuple[str, ...], batch: Apxm) -> None:
+    write("in.jsonl", rows(1))
+    ended = batch("--journal", "--faults", "503:@2,503:@3,503:@4,503:@5,503:@6,503:@7,503:@8", "--timeout", "0.5")
+    assert "0 done, 1 failed (1 timeout)" in ended.err
+    ended = batch("--journal", *again)
+    assert ("1 done; 1 call in" in ended.err) == bool(again)
 
 
 def killed_and_started_again(start: Start, kills: int, seed: int) -> None:

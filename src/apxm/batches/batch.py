@@ -14,11 +14,11 @@ from typing import Any, Literal, Protocol
 from msgspec import UNSET, Struct
 
 from apxm.batches.index import Index
-from apxm.batches.output import UNFIT, OutputLine, Problem
+from apxm.batches.output import UNFIT, UNUSABLE, OutputLine, Problem
 from apxm.batches.rows import Row, Source
 from apxm.batches.tally import Tally
 from apxm.batches.work import Work
-from apxm.errors import UsageError
+from apxm.errors import JournalError, UsageError
 from apxm.runtime.trace import Status
 
 DEFAULT_AT_ONCE = 256
@@ -231,9 +231,14 @@ class Batch:
 
     async def _run(self, number: int, row: Row, id: str, position: int, arguments: Any) -> None:
         try:
-            outcome = await self._work.run(arguments)
+            outcome = await self._work.run(arguments, id)
         except UsageError as error:  # what it needs of files, for instance, is known of each input alone
             self._end(number, row, id, position, Problem(UNFIT, error.message))
+            return
+        except JournalError as error:
+            hint = f"{error.hint}; " if error.hint else ""
+            why = f"{error.message} ({hint}--retry-failed begins it anew)"
+            self._end(number, row, id, position, Problem(UNUSABLE, why))
             return
         self._tally.count(outcome.trace)
         self._end(number, row, id, position, outcome.error, outcome.value, outcome.trace.printed)

@@ -20,19 +20,26 @@ from msgspec import UNSET, Struct, UnsetType
 
 from apxm.batches.index import Index
 from apxm.errors import ApxmError, UsageError
+from apxm.journal.ids import new_run_id
 from apxm.regular import NotRegularError, open_regular
 from apxm.source import printable, shortened
 from apxm.writing import write_all
 
 BESIDE = ".batch"
 """What the name of the file beside an output ends with."""
+_ID = "batch"
 _VERSION, _FORMAT = "apxm_batch", 1
+_NOT_COMPARED = ("columns", _VERSION, _ID)
 _MOST_BESIDE = 1 << 20
 _ANEW = "give another --output, or begin anew with --overwrite, which loses what is there"
 
 
 UNFIT = "input"
 """The kind of a failure whose reason is the row alone."""
+
+
+UNUSABLE = "journal"
+"""The kind of a failure whose reason is that the run that was begun for the input cannot go on."""
 
 
 class NotWrittenError(ApxmError):
@@ -102,19 +109,21 @@ class Output:
             raise UsageError("the output is empty, expected a file")
         self.path = path
         self.identity = identity
-        self._target = os.path.realpath(path)
-        self._beside_path = self._target + BESIDE
+        self.target = os.path.realpath(path)
+        """The file itself, behind links."""
+        self._beside_path = self.target + BESIDE
         self._beside = -1
-        self._descriptor = self._opened(self._target)
+        was_there = os.path.lexists(self.target)
+        self._descriptor = self._opened(self.target)
         try:
             self._beside = self._opened(self._beside_path)
             self._lock()
-            if not os.path.samestat(os.fstat(self._descriptor), os.stat(self._target)):
+            if not os.path.samestat(os.fstat(self._descriptor), os.stat(self.target)):
                 os.close(self._descriptor)  # it was replaced before it was locked
-                self._descriptor = self._opened(self._target)
+                self._descriptor = self._opened(self.target)
             if overwrite:
                 os.ftruncate(self._descriptor, 0)
-            self._belong(overwrite)
+            self._belong(anew=overwrite or not was_there)
             self._size = self._mended()
         except BaseException:
             self.close()
@@ -149,32 +158,41 @@ class Output:
                 "another process writes this output", where=printable(self.path), hint="wait for its end, or end it"
             ) from None
 
-    def _belong(self, overwrite: bool) -> None:
-        """Sees to it that the output is one of this batch."""
+    def _belong(self, *, anew: bool) -> None:
+        """Sees to it that the output is one of this batch; `anew` says that there was none, or that it does not
+        count."""
         is_empty = os.fstat(self._descriptor).st_size == 0
-        content = b"" if overwrite else os.pread(self._beside, _MOST_BESIDE, 0)
-        if is_empty:
-            os.ftruncate(self._beside, 0)
-            write_all(self._beside, msgspec.json.format(_encode({_VERSION: _FORMAT, **self.identity})) + b"\n")
-            os.fsync(self._beside)
-            _sync_folder(self._beside_path)
-            return
-        if not content:
-            if os.fstat(self._beside).st_size == 0:
-                os.unlink(self._beside_path)  # made just now
-            raise UsageError("this file is there, and no batch has written it", where=printable(self.path), hint=_ANEW)
+        content = b"" if anew else os.pread(self._beside, _MOST_BESIDE, 0)
         try:
             before = msgspec.json.decode(content, type=dict[str, Any])
         except msgspec.DecodeError:
             before = {}
-        if before.get(_VERSION) != _FORMAT:
+        if content and before.get(_VERSION) != _FORMAT and not is_empty:
             raise UsageError("this says nothing of a batch", where=printable(self._beside_path), hint=_ANEW)
         now: dict[str, Any] = msgspec.json.decode(_encode(self.identity))
-        self.columns_before = before.get("columns")
-        for what in now | before:
-            if what not in ("columns", _VERSION) and before.get(what) != now.get(what):
-                raise self.of_another_batch(what, before.get(what), now.get(what))
+        others = [w for w in now | before if w not in _NOT_COMPARED and before.get(w) != now.get(w)]
+        if is_empty and (others or not before):
+            self._begin_anew()
+        elif not content:
+            if os.fstat(self._beside).st_size == 0:
+                os.unlink(self._beside_path)  # made just now
+            raise UsageError("this file is there, and no batch has written it", where=printable(self.path), hint=_ANEW)
+        elif others:
+            raise self.of_another_batch(others[0], before.get(others[0]), now.get(others[0]))
+        else:
+            self.batch_id = str(before.get(_ID))
+            self.columns_before = None if is_empty else before.get("columns")
 
+    def _begin_anew(self) -> None:
+        self.batch_id = new_run_id()
+        said = {_VERSION: _FORMAT, _ID: self.batch_id, **self.identity}
+        os.ftruncate(self._beside, 0)
+        write_all(self._beside, msgspec.json.format(_encode(said)) + b"\n")
+        os.fsync(self._beside)
+        _sync_folder(self._beside_path)
+
+    batch_id: str
+    """Whatever else has the same name was another batch."""
     columns_before: list[str] | None = None
     """The columns of the inputs whose lines are there; None where there are no lines."""
 
@@ -224,17 +242,25 @@ class Output:
         self._size = ends[-1]
         return ends[:-1]
 
-    def drop_failed(self, index: Index) -> None:
-        """Takes the lines of inputs that failed away, in one step, so that they are inputs without a line."""
+    def drop_failed(self, index: Index) -> set[str]:
+        """Takes the lines of inputs that failed away, in one step, so that they are inputs without a line. Gives the
+        ids of those whose journals were of no use."""
+        unusable = set[str]()
 
         def kept(file: IO[bytes]) -> Iterator[bytes]:
             del file
-            return (line for _, line in _lines(self._descriptor) if _decode(line).error is UNSET)
+            for _, line in _lines(self._descriptor):
+                found = _decode(line)
+                if isinstance(found.error, UnsetType):
+                    yield line
+                elif found.error.kind == UNUSABLE:
+                    unusable.add(found.id)
 
         if index.failed:
             self._rewrite(kept)
             index.forget()
             self.read(index)
+        return unusable
 
     def arrange(self, index: Index) -> None:
         """Puts the lines in the order of their inputs, in one step."""
@@ -249,21 +275,21 @@ class Output:
 
     def _rewrite(self, lines: Callable[[IO[bytes]], Iterator[bytes]]) -> None:
         """Replaces the file. The draft is locked by whoever holds the lock of this output."""
-        draft = f"{self._target}.part"
+        draft = f"{self.target}.part"
         try:
             with open(self._descriptor, "rb", closefd=False) as old, open(draft, "wb") as new:
                 new.writelines(lines(old))
                 new.flush()
                 os.fsync(new.fileno())
-            shutil.copymode(self._target, draft)
-            os.replace(draft, self._target)
-            _sync_folder(self._target)
+            shutil.copymode(self.target, draft)
+            os.replace(draft, self.target)
+            _sync_folder(self.target)
         except OSError as error:
             with suppress(OSError):
                 os.unlink(draft)
             raise ApxmError(self._refusal(error)) from None
         os.close(self._descriptor)
-        self._descriptor = self._opened(self._target)
+        self._descriptor = self._opened(self.target)
         self._size = os.fstat(self._descriptor).st_size
 
 

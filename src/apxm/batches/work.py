@@ -11,6 +11,7 @@ from msgspec import Struct
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import Range, analyze
 from apxm.batches.columns import Columns
+from apxm.batches.journals import Journals
 from apxm.batches.output import Problem
 from apxm.config.invocation import Invocation
 from apxm.errors import UsageError
@@ -74,8 +75,12 @@ class Work(Protocol):
         """Looks for all that its runs need, and asks no model. Raises as `Session.link`."""
         ...
 
-    async def run(self, arguments: Any) -> Outcome:
-        """Raises what ends more than this input."""
+    async def run(self, arguments: Any, id: str) -> Outcome:
+        """What comes of the input `id`. Raises what ends more than this input."""
+        ...
+
+    def keep(self, journals: Journals) -> None:
+        """Gives all runs from here on a journal."""
         ...
 
 
@@ -97,6 +102,7 @@ class ProgramWork:
         self._told = told.but({"on_error": "cancel"})  # an input that fails has no use for more answers
         self._pool = pool
         self._tools = tools
+        self._journals: Journals | None = None
 
     @property
     def parameters(self) -> Sequence[FlowParameter]:
@@ -114,6 +120,9 @@ class ProgramWork:
         records = self._program.program.record_types
         self._columns = Columns(self._flow, records, self._shared, holds_text=holds_text, is_table=is_table)
 
+    def keep(self, journals: Journals) -> None:
+        self._journals, self._told = journals, journals.told(self._told)
+
     def arguments(self, values: Mapping[str, object]) -> list[Value]:
         return self._columns.arguments(values)
 
@@ -127,13 +136,24 @@ class ProgramWork:
         await session.link()
         return session
 
-    async def run(self, arguments: list[Value]) -> Outcome:
+    async def run(self, arguments: list[Value], id: str) -> Outcome:
         session = self._session(arguments)
-        trace = await session.execute()
+        if self._journals is not None:
+            self._journals.open(session, id, ("source", "artifact"))
+        trace = await executed(session)
         return Outcome(trace, trace.value, problem_of(trace))
 
     def _session(self, arguments: list[Value]) -> Session:
         return Session(self._program, self._flow, arguments, self._told, self._pool, tools=self._tools)
+
+
+async def executed(session: Session) -> Trace:
+    """Runs to the end; the journal is closed then."""
+    try:
+        return await session.execute()
+    finally:
+        if session.recorder is not None and (lost := await session.closed()) and session.told.options.warn:
+            session.told.options.warn(str(lost))
 
 
 def problem_of(trace: Trace) -> Problem | None:

@@ -68,6 +68,14 @@ def batch(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Take the first N inputs only.")
     ] = None,
+    journal: Annotated[
+        bool | None,
+        typer.Option(
+            "--journal/--no-journal",
+            help="Keep what inputs that are not over were answered; default: where a backend is real.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -114,7 +122,14 @@ def batch(
     code = file.partition(".py:")[0] + ".py" if ".py:" in file else file
     read = {"the program": code, "the input": None if input == "-" else input}
     refuse_overwriting(read, {"--output": output}, config)
-    said = {**vars(answering), "flow": flow, "timeout_s": timeout_s, "max_open_turns": max_open_turns, "config": config}
+    said = {
+        **vars(answering),
+        "flow": flow,
+        "timeout_s": timeout_s,
+        "max_open_turns": max_open_turns,
+        "config": config,
+        "journal": journal,
+    }
     asked = Asked(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),

@@ -18,13 +18,14 @@ from apxm.batches.columns import refuse_columns, unused_columns
 from apxm.batches.estimate import estimated, survey
 from apxm.batches.index import Index
 from apxm.batches.inputs import open_input
+from apxm.batches.journals import Journals
 from apxm.batches.once import Once
 from apxm.batches.output import Output, done_in
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
 from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
-from apxm.batches.work import ProgramWork, Work, unjournaled
+from apxm.batches.work import ProgramWork, Work
 from apxm.cli import exits
 from apxm.cli.control import reachable
 from apxm.cli.inputs import is_artifact
@@ -83,7 +84,7 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
     """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
     warnings = _Warnings(asked.quiet)
     make, shared, told, found = _program(asked, said)
-    told = unjournaled(told.but({"warn": warnings.show}))
+    told = told.but({"warn": warnings.show})
     with _opened(asked) as source, Once() as once, asyncio.Runner(loop_factory=real_loop) as runner:
         configured = resolve(told.selection)
         pool = once.of(configured.pool()) if asked.dedupe else configured.pool()
@@ -170,7 +171,7 @@ async def _run(
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
     tools = shown.configured.tools
-    output = None
+    output = journals = None
     try:
         session = await work.link(await batch.sample())
         shown.begin(session, work, source)
@@ -184,8 +185,10 @@ async def _run(
         before = output.columns_before
         if before not in (None, columns) and not any(index.has(row.digest) for row in batch.sampled):
             raise output.of_another_batch("columns", before, columns)
-        if asked.retry_failed:
-            output.drop_failed(index)
+        anew = output.drop_failed(index) if asked.retry_failed else set[str]()
+        if session.wants_journal:
+            journals = Journals(output, index, anew)
+            work.keep(journals)
         saving = Saving(output, index if asked.ordered else None, tally)
         shown.gates = list(pool.gates.values())
         async with reachable(new_run_id(time()), asked.file, shown.gates):
@@ -198,6 +201,8 @@ async def _run(
             shown.end(tally, batch, index)
         raise
     finally:
+        if journals is not None:
+            journals.close(remove=batch.read_all and batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
             output.close()
         await tools.close()

@@ -16,8 +16,9 @@ import msgspec
 
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import Range
+from apxm.batches.journals import Journals
 from apxm.batches.output import Problem
-from apxm.batches.work import Needs, Outcome, problem_of
+from apxm.batches.work import Needs, Outcome, executed, problem_of
 from apxm.config.invocation import Invocation
 from apxm.errors import ApxmError, OperationError, UsageError, hint_for
 from apxm.explaining.explanation import Given
@@ -25,7 +26,8 @@ from apxm.explaining.files import explained_flow
 from apxm.explaining.lengths import lengths_of
 from apxm.flows.flow import Flow
 from apxm.flows.twins import TWINS
-from apxm.lanes.edits import noted
+from apxm.journaling import JournaledRun
+from apxm.lanes.edits import has_moved, noted
 from apxm.lanes.run import Grown
 from apxm.lanes.running import LaneSession
 from apxm.operations.json_text import parse_json
@@ -53,6 +55,7 @@ class FlowWork:
         self._told = told
         self._pool = pool
         self._tools = tools
+        self._journals: Journals | None = None
         self._signature = inspect.signature(flow.function)
         taken = [p for p in self._signature.parameters.values() if p.kind not in _GATHERING]
         self._names = [parameter.name for parameter in taken]
@@ -79,6 +82,9 @@ class FlowWork:
 
     def takes(self, *, holds_text: bool, is_table: bool) -> None:
         self._holds_text, self._is_table = holds_text, is_table
+
+    def keep(self, journals: Journals) -> None:
+        self._journals, self._told = journals, journals.told(self._told)
 
     def arguments(self, values: Mapping[str, object]) -> inspect.BoundArguments:
         given: dict[str, Any] = {}
@@ -138,10 +144,16 @@ class FlowWork:
         await session.link()
         return session
 
-    async def run(self, arguments: inspect.BoundArguments) -> Outcome:
+    async def run(self, arguments: inspect.BoundArguments, id: str) -> Outcome:
         session = self._session(arguments)
         await session.link()
-        trace = await session.execute()
+        if self._journals is not None:
+            source = noted(self._function.__code__.co_filename)
+            session.noted = {"source": dict(source)}
+            earlier = self._journals.open(session, id, ("flow",))
+            if earlier is not None and has_moved(_source_of(earlier), source):
+                earlier.recorder.as_changed()
+        trace = await executed(session)
         raised = session.raised
         if raised is not None and not isinstance(raised, Exception):
             raise raised
@@ -212,6 +224,10 @@ def _plain(value: object) -> Value:
     if hasattr(value, "model_dump"):
         value = cast(Any, value).model_dump(mode="json")
     return plain(msgspec.to_builtins(value), JSON, "it", tuples=True)
+
+
+def _source_of(earlier: JournaledRun) -> dict[str, Any]:
+    return msgspec.convert(earlier.noted.get("source", {}), dict[str, Any])
 
 
 def _range(amount: str) -> Range:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing
@@ -61,12 +60,11 @@ class LaneSession(Session):
         """Whether it may ask whom no configuration names."""
         return bool(TRANSPORTS)
 
-    def open_journal(self, warn: Callable[[str], None]) -> None:
+    @property
+    def wants_journal(self) -> bool:
         """As of any run; one that may ask anybody has a journal."""
-        if self.told.journaling.journal is None and self.may_ask_anybody and not cast(LaneRun, self.run).simulates:
-            journaling = dataclasses.replace(self.told.journaling, journal=True)
-            self.told = dataclasses.replace(self.told, journaling=journaling)
-        super().open_journal(warn)
+        asks = self.told.journaling.journal is None and self.may_ask_anybody and not self.flow_run.simulates
+        return asks or super().wants_journal
 
     @property
     def flow_run(self) -> LaneRun:
