@@ -72,7 +72,7 @@ BUDGETS = {
     "config": 1250,
     "effects": 3200,
     "explaining": 4150,
-    "flows": 1650,
+    "flows": 1700,
     "ir": 1977,
     "journal": 2950,
     "lanes": 2900,
