@@ -642,3 +642,21 @@ def test_a_generator_is_gone_through_ahead(body: str, items: str, is_told: bool)
     """
     (loop,) = [loop for loop in loops(text) if loop.promised]
     assert ("`loading` is gone through ahead of the iterations" in loop.why) is is_told
+
+
+def test_a_context_variable_that_an_iteration_leaves_set_is_told_of() -> None:
+    (loop,) = loops(
+        """
+        from contextvars import ContextVar
+
+        USER = ContextVar("user")
+
+        def main(rows):
+            for row in rows:
+                USER.set(row)
+                ask(row)
+        """
+    )
+    (line,) = loop.lines
+    assert (loop.verdict, line.at.line, line.does) == ("independent", 8, "trusted")
+    assert "there for its own iteration alone" in line.why

@@ -36,6 +36,7 @@ from apxm.runtime.attempts import Attempts
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
+from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.inner_loops import within
 from apxm.runtime.limits import BackendPool
@@ -434,7 +435,7 @@ class LaneRun(Run):
         request = operation.request(values, provider.form)
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
-        lane.in_head = False
+        lane.leave_head()
         node = self._grown.add(Operate(operation=name, after=lane.before), self._path(lane, site), site.line)
         self._operations.append(operation)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
@@ -490,9 +491,17 @@ class LaneRun(Run):
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
         if provider is None:
+            if isinstance(operation, ModelCall) and operation.backend is not None:
+                self._stand_in(operation.backend)
             provider = operation.bind(self._binding)
             self._bound(operation, provider)
         return provider
+
+    def _stand_in(self, name: str) -> None:
+        """A call names a backend, for which a simulated one may stand in. Raises `ConfigurationError`."""
+        self._pool.refuse_unheard_of(name)
+        if self._pool.is_unheard_of(name):
+            self._warn(f"backend {name!r} is configured nowhere; backend {self._pool.info.name} answers for it")
 
     def _bound(self, operation: WaitingOperation, provider: Provider) -> None:
         """Somebody is to be asked. Raises `UsageError` where that cannot be."""
@@ -540,7 +549,7 @@ class LaneRun(Run):
             raise GreenletExit
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
-        lane.in_head = False
+        lane.leave_head()
         guest.files.give(arguments)
         plan = guest.first + flow.plan
         node = self._grown.add(FlowCall(plan=plan, after=lane.before), self._path(lane, site), site.line)

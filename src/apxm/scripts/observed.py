@@ -244,7 +244,7 @@ async def _run(wanted: Wanted) -> tuple[ObservedRun, float]:
     simulated = configured.backends[configured.default]
     assert isinstance(simulated, SimulatedBackend)
     backend = Seeded(simulated, wanted.seed, wanted.schedule)
-    pool = BackendPool({configured.default: backend}, configured.default, stands_in=True)
+    pool = BackendPool(dict.fromkeys(configured.backends, backend), configured.default, stands_in=True)
     random.seed(wanted.seed)
     session = ScriptSession.of(script, told, pool, configured.tools, begun=0.0, kind=ObservedRun)
     run = session.run
