@@ -83,7 +83,7 @@ BUDGETS = {
     "reports": 1650,
     "rewriting": 2800,
     "runtime": 7300,
-    "scripts": 1400,
+    "scripts": 1550,
     "sdks": 731,
     "simulator": 2652,
     "testing": 964,
