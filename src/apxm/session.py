@@ -19,7 +19,7 @@ from apxm.config.invocation import Invocation
 from apxm.errors import ConfigurationError, JournalError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
-from apxm.program.program import Flow
+from apxm.program.program import Flow, Program
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -155,6 +155,11 @@ class Session:
         real = bool(self.run.tools) and not self.tools.simulated
         return journaling.require_journal or real or not all(info.simulated for info in self.run.backends)
 
+    @property
+    def first_program(self) -> Program:
+        """The program as the run begins with it."""
+        return self.program.program
+
     def open_journal(self, warn: Callable[[str], None]) -> None:
         """Begins the journal of a new run, where it has one. `warn` is told where there should be one and cannot be.
         Raises `JournalError`, and `ConfigurationError`, where the run must not go on without."""
@@ -164,7 +169,7 @@ class Session:
 
         try:
             self.recorder = begin(
-                self.run_id, self.program.program, self.flow, self.inputs, self.told, self.pool.default, self.noted
+                self.run_id, self.first_program, self.flow, self.inputs, self.told, self.pool.default, self.noted
             )
         except (JournalError, ConfigurationError) as error:
             if self.told.journaling.require_journal:

@@ -496,6 +496,45 @@ def test_a_flow_of_python_says_how_it_goes_on(apxm: Apxm) -> None:
     assert "hint: f.resume('" in ended.err
 
 
+@pytest.mark.parametrize("options", [FAST, FAST[2:]])
+def test_a_simulated_script_is_journaled_only_where_that_is_said(apxm: Apxm, options: tuple[str, ...]) -> None:
+    text = "from apxm import ask, step\n@step\ndef noted():\n    return ask('a')\nnoted()\nraise SystemExit(1)\n"
+    ended = ran(apxm, text, options=(*options, "--journal-dir", "runs"))
+    assert ended.status == 1
+    assert "journaled" not in ended.err
+    assert "apxm resume" not in ended.err
+    assert not Path("runs").exists()
+
+
+def test_a_script_whose_cost_cannot_be_limited_does_not_start(apxm: Apxm) -> None:
+    ended = ran(apxm, "print('began')\n", options=(*JOURNALED, "--max-cost", "1"))
+    assert (ended.status, ended.out) == (2, "")
+    said = "error: the cost of this run cannot be limited: the price of 'simulated' at backend 'simulated' is not known"
+    assert ended.err.startswith(said)
+    assert not Path("runs").exists()
+
+
+def test_a_call_whose_cost_cannot_be_limited_is_told_with_its_place(apxm: Apxm) -> None:
+    Path("apxm.toml").write_text(PRICED)
+    text = "from apxm import ask\nask('a')\nask('b', backend='other')\n"
+    ended = ran(apxm, text, options=("--config", "apxm.toml", "--max-cost", "1"))
+    assert (ended.status, ended.out) == (2, "")
+    assert f"error: {Path('s.py').resolve()}:3: the cost of this run cannot be limited" in ended.err
+    assert "Traceback" not in ended.err
+
+
+PRICED = """\
+default_backend = "simulated"
+[backends.simulated]
+kind = "simulated"
+latency = "constant:1"
+prices = {simulated = {input = 1, output = 1}}
+[backends.other]
+kind = "simulated"
+latency = "constant:1"
+"""
+
+
 def test_prompts_that_no_journal_has_are_not_shown(apxm: Apxm) -> None:
     ran(apxm, "print(1)\n", options=JOURNALED)
     ended = apxm("runs", "show", "last", "--prompts", "--journal-dir", "runs")

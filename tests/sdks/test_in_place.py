@@ -134,3 +134,40 @@ def test_an_unedited_script_runs_so(endpoint: Endpoint, tmp_path: Path) -> None:
     assert done.stdout == "said 0\nsaid 1\nsaid 2\n", done.stderr
     assert done.returncode == 0
     assert "journaled" in done.stderr
+
+
+PAID = """\
+import sys
+from openai import OpenAI
+from apxm import ask, step
+
+@step
+def noted(word):
+    with open("noted", "a") as file:
+        file.write(word)
+    return word
+
+client = OpenAI(base_url=sys.argv[1], api_key="any")
+noted("early "), ask("simulated")
+said = [{"role": "user", "content": "real"}]
+print(client.chat.completions.create(model="m", messages=said).choices[0].message.content)
+noted("late ")
+sys.exit(1)
+"""
+
+
+def test_a_simulated_script_is_journaled_from_its_first_real_call_on(endpoint: Endpoint, tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(PAID)
+    environment = {**os.environ, "APXM_JOURNAL_DIR": str(tmp_path / "runs")}
+
+    def apxm(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "apxm", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+
+    first = apxm("run", "s.py", endpoint.url)
+    assert (first.returncode, first.stdout) == (1, "said real\n"), first.stderr
+    assert first.stderr.count("is journaled") == 1
+    again = apxm("resume", "last")
+    assert (again.returncode, again.stdout) == (1, "said real\n"), again.stderr
+    assert (tmp_path / "noted").read_text() == "early late ", "no step is done again"
+    assert len(endpoint.asked) == 1

@@ -47,6 +47,7 @@ _NOT_OF_SCRIPTS = {
 
 
 _MOST_NAMED = 5
+_JOURNALED = "is journaled"
 
 
 def run_script(path: str, inputs: Inputs, new: NewRun, shown: AnyRun, each: Sequence[str]) -> NoReturn:
@@ -119,7 +120,8 @@ def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBacke
         announce(configured, session, ())
         if session.recorder is not None:
             finished = f"goes on: {count(len(session.recorder.answered), 'call')} finished"
-            note(f"run {session.run_id} {finished if resumed else 'is journaled'}")
+            note(f"run {session.run_id} {finished if resumed else _JOURNALED}")
+        session.when_journaled = lambda: note(f"run {session.run_id} {_JOURNALED}")
     status = show(session, terminal, runner, _Interruption)
     run = cast(ScriptRun, session.run)
     if run.refusal is not None:

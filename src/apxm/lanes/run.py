@@ -42,7 +42,7 @@ from apxm.runtime.inner_loops import within
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import RankedClock, VirtualLoop, clock_of, enter
 from apxm.runtime.options import RunOptions
-from apxm.runtime.progress import refuse_unknown_prices
+from apxm.runtime.progress import refuse_unknown_prices, unknown_price
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Failure, Status, Trace
 from apxm.runtime.waiting import Call, Provider, WaitingOperation
@@ -98,6 +98,10 @@ class LaneRun(Run):
         """The places of which it was told that they block."""
         self._warned: set[str] = set()
         """What was said of loops over `each`."""
+        self.late_journal: Callable[[], Recorder | None] | None = None
+        """Opens the journal of a run that has one as soon as it asks somebody who is not simulated."""
+        self._done_before: list[tuple[str, Value, str, Value]] = []
+        """The steps that were done before it was opened, as it keeps them."""
         self.simulates = False
         """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._is_passed_by = False
@@ -114,6 +118,8 @@ class LaneRun(Run):
         self._guests: dict[int, Guest] = {}
         """The programs of AIS of which it calls flows, by `id`."""
         told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
+        if told.max_cost is not None and pool.info.model not in pool.backends[pool.default].limits.prices:
+            raise unknown_price(pool.info.name, pool.info.model)  # whom else it asks is known when it does
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
     async def execute(self, recorder: Recorder | None = None) -> Trace:
@@ -333,23 +339,43 @@ class LaneRun(Run):
         """What a function gives that is called once in all processes which carry this run; where it has an `effect`
         outside, the journal knows that it began before it does."""
         recorder = self._recorder
-        if recorder is None:
+        if recorder is None and self.late_journal is None:
             return function()
         path = self._path(lane, site)
-        found = self._kept(path, site, lambda: recorder.recorded(path, given, name, None))
-        if found is not None:
-            self.trace.reused += 1
-            return cast(T, found.value)
-        if effect:
-            recorder.begun(path, given, name, lambda: self._wake(lane))
-            self._wait(lane)
+        if recorder is not None:
+            found = self._kept(path, site, lambda: recorder.recorded(path, given, name, None))
+            if found is not None:
+                self.trace.reused += 1
+                return cast(T, found.value)
+            if effect:
+                recorder.begun(path, given, name, lambda: self._wake(lane))
+                self._wait(lane)
         around, lane.step = lane.step, path
         try:
             value = function()
         finally:
             lane.step = around
-        recorder.kept(path, given, name, plain(value, JSON, f"what {name} returns"))
+        done = path, given, name, plain(value, JSON, f"what {name} returns")
+        if self._recorder is None:
+            self._done_before.append(done)
+        else:
+            self._recorder.kept(*done)
         return value
+
+    def _open_journal(self) -> None:
+        """Somebody real is to be asked: from here on the run is journaled."""
+        opened, self.late_journal = self.late_journal, None
+        recorder = None if opened is None else opened()
+        if recorder is None:
+            return
+        assert self._calls is not None
+        self._recorder = self._calls.recorder = recorder
+        recorder.start(self._journal_failed, self._abort)
+        for done in self._done_before:
+            recorder.kept(*done)
+
+    def _place_of(self, site: Site) -> str:
+        return f"{self._grown.program.names.file}:{site.line}"
 
     def _path(self, lane: Lane, site: Site) -> str:
         """The path of what a lane does next at a place."""
@@ -363,7 +389,7 @@ class LaneRun(Run):
         except JournalError as other:
             raise JournalError(
                 f"the program took another way at {path}: the journal has an answer to another request",
-                where=f"{self._grown.program.names.file}:{site.line}",
+                where=self._place_of(site),
                 hint="run it with the arguments that it had, or as it is now: as_changed=True, for a script "
                 "--as-changed, keeps every answer to a request that is the same",
             ) from other
@@ -427,9 +453,13 @@ class LaneRun(Run):
         return within(self._loop, self._ask, lane, operation, values, name, site)
 
     def _ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
-        provider = self._provider_of(operation)
+        try:
+            provider = self._provider_of(operation)
+        except UsageError as error:
+            error.where = error.where or self._place_of(site)
+            raise
         if operation.has_content:
-            place = f"{self._grown.program.names.file}:{site.line}"
+            place = self._place_of(site)
             for flaw in operation.content_flaws(provider, self.files, place, ()):
                 raise flaw
         request = operation.request(values, provider.form)
@@ -507,6 +537,8 @@ class LaneRun(Run):
         """Somebody is to be asked. Raises `UsageError` where that cannot be."""
         assert self._calls is not None
         self._refuse(operation, provider)
+        if self.late_journal is not None and provider.info is not None and not provider.info.simulated:
+            self._open_journal()
         self._providers[operation.provider] = provider
         self._calls.limited |= provider.gate is not None and provider.gate.limited
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import KW_ONLY, dataclass
 from inspect import Parameter, signature
 from time import perf_counter, time
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakSet
 
 import msgspec
@@ -24,9 +25,13 @@ from apxm.lanes.edits import GOES_ON, EditedError, has_moved, noted
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.lanes.shown import shown
+from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.scheduler import Run
 from apxm.session import Result, Session, milliseconds
+
+if TYPE_CHECKING:
+    from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
 
 logger = logging.getLogger("apxm")
 
@@ -48,6 +53,8 @@ class LaneSession(Session):
     grown: Grown
     main: Callable[[], object]
     kind: type[LaneRun] = LaneRun
+    when_journaled: Callable[[], object] = lambda: None
+    """Called where its journal is opened while it runs."""
 
     def new_run(self) -> Run:
         run = self.kind(self.grown, self.main, self.pool, self.told.options, self.tools)
@@ -65,6 +72,28 @@ class LaneSession(Session):
         """As of any run; one that may ask anybody has a journal."""
         asks = self.told.journaling.journal is None and self.may_ask_anybody and not self.flow_run.simulates
         return asks or super().wants_journal
+
+    @property
+    def first_program(self) -> Program:
+        origin = self.grown.program.origin
+        assert origin is not None
+        return Grown(self.grown.flow.name, *origin).program
+
+    def open_journal(self, warn: Callable[[str], None]) -> None:
+        """As of any run. Whom Python asks is known when it does: where nothing is said of a journal, a run that is
+        simulated so far has one from the first real call on."""
+        if self.wants_journal or self.told.journaling.journal is not None:
+            super().open_journal(warn)
+            return
+
+        def late() -> Recorder | None:
+            journaling = dataclasses.replace(self.told.journaling, journal=True)
+            self.told = dataclasses.replace(self.told, journaling=journaling)
+            self.open_journal(warn)
+            self.when_journaled()
+            return self.recorder
+
+        self.flow_run.late_journal = late
 
     @property
     def flow_run(self) -> LaneRun:

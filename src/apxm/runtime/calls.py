@@ -62,7 +62,7 @@ class Calls:
         self.limited = limited
         self._slots = Slots(max_concurrency, clock, partial(enter, self.woken, abort), budget)
         self._budget = budget
-        self._recorder = recorder
+        self.recorder = recorder
         self._begin = begin
         self._take = take
         self._rest = rest
@@ -120,7 +120,7 @@ class Calls:
                 return
             if call.phase is OVER:
                 return  # the provider had something to say, and whoever heard it ended the run
-            if self._recorder is None:
+            if self.recorder is None:
                 self._answered(call, answer, value, received, received)
             else:
                 self._commit(call, answer, value, received)
@@ -237,8 +237,8 @@ class Calls:
         self.in_flight = in_flight = self.in_flight + 1
         if in_flight > self.max_in_flight:
             self.max_in_flight = in_flight
-        if self._recorder is not None and (provider.records_started or call.worst is not NOTHING):
-            self._begin_recorded(call, self._recorder)
+        if self.recorder is not None and (provider.records_started or call.worst is not NOTHING):
+            self._begin_recorded(call, self.recorder)
         else:
             self._begin(call)
 
@@ -262,7 +262,7 @@ class Calls:
 
     def _commit(self, call: Call, answer: Answer, value: Value, received: int) -> None:
         """Nothing may depend on an answer, nor take its slot, before it is in the journal."""
-        assert self._recorder is not None
+        assert self.recorder is not None
         call.phase = COMMITTING
         call.answer, call.received = answer, received
         self._running.remove(call)
@@ -276,7 +276,7 @@ class Calls:
                 self._answered(call, answer, value, received, self._now())
 
         alone = self.in_flight == self._committing
-        self._recorder.received(self._records.path(call), call, value, answer.usage, committed, urgent=alone)
+        self.recorder.received(self._records.path(call), call, value, answer.usage, committed, urgent=alone)
 
     def _answered(self, call: Call, answer: Answer, value: Value, received: int, began: int) -> None:
         """`began` is when our own work on the answer did."""
@@ -333,16 +333,16 @@ class Calls:
             provider.gate.answered += 1
             if provider.gate.troubled:
                 provider.gate.recovered()
-        if self._recorder is not None:
-            self._recorder.discarded(self._records.path(call), call, usage, error)
+        if self.recorder is not None:
+            self.recorder.discarded(self._records.path(call), call, usage, error)
         self._leave(call, None if self._budget is None else provider.cost(call.operation, usage))
 
     def _leave(self, call: Call, cost: Cost | None) -> None:
         """It is not in flight any more; `cost` is what the attempt cost, None where nobody knows."""
         if self._budget is not None:
             self._budget.settle(call.worst, cost)
-            if self._recorder is not None:
-                self._recorder.settled(self._records.path(call), call, call.worst if cost is None else cost)
+            if self.recorder is not None:
+                self.recorder.settled(self._records.path(call), call, call.worst if cost is None else cost)
         call.handle = None
         self._running.remove(call)
         self.in_flight -= 1

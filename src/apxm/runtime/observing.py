@@ -55,7 +55,7 @@ class ObservedCalls(Calls):
         super()._commit(call, answer, value, received)
 
     def _answered(self, call: Call, answer: Answer, value: Value, received: int, began: int) -> None:
-        if self._recorder is None:
+        if self.recorder is None:
             self._tell(call, answer, received - call.sent)
         super()._answered(call, answer, value, received, began)
 

@@ -64,8 +64,12 @@ def refuse_unknown_prices(uses: Iterable[tuple[WaitingOperation, Provider]]) -> 
     """Raises `UsageError` where the cost of operations cannot be limited, since nobody wrote down a price."""
     unpriced = {(provider.name, variant) for operation, provider in uses if (variant := provider.unpriced(operation))}
     if unpriced:
-        name, model = min(unpriced)
-        raise UsageError(
-            f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
-            hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
-        )
+        raise unknown_price(*min(unpriced))
+
+
+def unknown_price(name: str, model: str) -> UsageError:
+    """Why the cost of a run cannot be limited that asks a model of the backend with that name."""
+    return UsageError(
+        f"the cost of this run cannot be limited: the price of {model!r} at backend {name!r} is not known",
+        hint=f'set [backends.{name}.prices."{model}"] with input and output, per million tokens',
+    )

@@ -27,10 +27,6 @@ class ScriptSession(LaneSession):
     script: Script
     kind: type[LaneRun] = ScriptRun
 
-    @property
-    def may_ask_anybody(self) -> bool:
-        return True  # by whatever SDK it imports
-
     @classmethod
     def of(
         cls,
