@@ -29,13 +29,17 @@ def test_progress() -> None:
     tally.read, tally.cost = 1264, 0.5
     left = tally.left(Half)  # type: ignore[arg-type]
     assert left == 2 * 1264 - 1200
-    assert batch_progress(tally, left, 2, sys.maxsize) == (
+    assert batch_progress(tally, left, 2, [], sys.maxsize) == (
         "1,200 done, 3 failed, 64 running; 20/s; 1:00, about 1:06 left; cost 0.5 of about 1.053; 1,234,567 tokens; "
         "2 equal calls made once"
     )
-    assert batch_progress(tally, left, 2, 66) == "1,200 done, 3 failed, 64 running; 20/s; 1:00, about 1:06 left"
-    assert batch_progress(tally, None, 0, 40) == "1,200 done, 3 failed, 64 running; 20/s"
-    assert batch_progress(Tally(lambda: 0.0), None, 0, 80) == "0 done, 0 failed, 0 running; 0/s; 0:00"
+    assert batch_progress(tally, left, 2, [], 66) == "1,200 done, 3 failed, 64 running; 20/s; 1:00, about 1:06 left"
+    assert batch_progress(tally, None, 0, [], 40) == "1,200 done, 3 failed, 64 running; 20/s"
+    assert "; 4:00, about" in batch_progress(tally_at(240), 10.0, 0, [], sys.maxsize)
+    assert batch_progress(tally, None, 0, [16, 64], sys.maxsize).startswith(
+        "1,200 done, 3 failed, 64 running; 20/s; 1:00; "
+    )
+    assert batch_progress(Tally(lambda: 0.0), None, 0, [], 80) == "0 done, 0 failed, 0 running; 0/s; 0:00"
 
 
 def test_what_is_left() -> None:
