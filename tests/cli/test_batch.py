@@ -453,6 +453,20 @@ def test_a_run_that_cannot_go_on_is_a_failure_and_begun_anew_where_that_is_said(
     assert [line["value"] for line in lines()] == ["a"]
 
 
+def test_journals_that_nobody_needs_go_while_the_batch_goes_on(batch: Apxm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apxm.batches.journals._TOGETHER", 4)
+    Path("label.ais").write_text(
+        'agent A { @entry flow main(text: str) -> json { ask("Label it.", text) -> a return [a, parse_json(text)] } }'
+    )
+    write("in.jsonl", [{"text": "no JSON" if k == 1 else f"{k}"} for k in range(30)])
+    assert "29 done, 1 failed (1 bad_json)" in batch("--journal", "--max-concurrency", "1").err
+    (folder,) = Path("out.jsonl.runs").iterdir()
+    assert sorted(os.listdir(folder)) == ["0", "7", "inputs"]  # the failed one's, and those begun last
+    write("in.jsonl", [{"text": f"{k}"} for k in range(30)])
+    assert batch("--journal", "--retry-failed").status == 0
+    assert not Path("out.jsonl.runs").exists()
+
+
 def test_runs_of_another_batch_count_for_nothing(start: Start) -> None:
     write("in.jsonl", [*rows(4), {"text": 5}])
     with Asked(holds="Sure?") as server:

@@ -191,7 +191,7 @@ async def _run(
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
-        saving = Saving(output, index if asked.ordered else None, tally)
+        saving = Saving(output, index if asked.ordered else None, tally, journals)
         shown.gates = list(pool.gates.values())
         async with reachable(new_run_id(time()), asked.file, shown.gates):
             with shown.drawing(tally), Interruption(batch) as interrupted:
@@ -204,7 +204,7 @@ async def _run(
         raise
     finally:
         if journals is not None:
-            journals.close(remove=batch.read_all and batch.ended is None and not tally.failed + tally.kept_failed)
+            journals.close(remove=batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
             output.close()
         await tools.close()
