@@ -71,11 +71,12 @@ def loop(body: str, before: str = "") -> str:
 
 
 CACHE = """\
-class Cache(dict):
-    def __missing__(self, key):
-        self[key] = ask(key)
-        return self[key]
-cache = Cache()
+cache = {}
+@pure
+def known(key):
+    if key not in cache:
+        cache[key] = ask(key)
+    return cache[key]
 """
 INDEX = """\
 texts = []
@@ -99,7 +100,7 @@ def is_done(row):
 @pytest.mark.parametrize(
     ("text", "expected", "detail"),
     [
-        (loop("print(cache[row])", CACHE), ["requests"], '+ <module>[2] at Cache.__missing__:6: ask "ab"'),
+        (loop("print(known(row))", CACHE), ["requests"], '+ <module>[2] at known:8: ask "ab"'),
         (
             loop("print(ask('sum', row, *nearest(row)))\ntexts.append(row)", INDEX),
             ["requests", "output"],
@@ -235,12 +236,12 @@ def no_input(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_input")
 def test_the_command_says_what_it_found(apxm: Apxm) -> None:
-    Path("s.py").write_text(loop("print(cache[row])", CACHE))
+    Path("s.py").write_text(loop("print(known(row))", CACHE))
     ended = apxm("check", "--equal", "--seed", "4", "s.py", "--json", "--seed")
     assert (ended.status, ended.err) == (1, "")
     first, detail, last = ended.out.splitlines()
     assert first == "different: calls: 1 made besides"
-    assert detail == '  + <module>[2] at Cache.__missing__:6: ask "ab"'
+    assert detail == '  + <module>[2] at known:8: ask "ab"'
     assert last.startswith("not equal: 3 calls; ")
 
 
@@ -307,3 +308,111 @@ def test_what_an_exception_ends_was_not_compared_to_its_end(apxm: Apxm, ends: st
     assert ended.status == status
     assert ended.out.startswith(said)
     assert ("`answers` of the backend" in ended.out) == bool(status)
+
+
+WRAPPED = """\
+from apxm import ask, each, flow
+import apxm
+from beside import shown
+
+class Bar:
+    def __init__(self, items):
+        self.items = items
+    def __iter__(self):
+        for number, item in enumerate(self.items):
+            yield item
+
+def told(items):
+    for item in items:
+        yield item
+    print("end")
+
+def asked(items):
+    for item in items:
+        yield item, ask("drawn", item)
+
+@flow
+def main(rows):
+    found = []
+    HEAD
+        found.append(ask("label", row))
+        while found[-1][17] in "02468":
+            found[-1] = ask("label", row)
+    return found
+
+@flow
+def whole(rows):
+    return EXPRESSION
+
+print(main("aabca"), whole("aba"), shown("ab"))
+"""
+BESIDE = """\
+from apxm import ask, each, flow
+
+def bar(items):
+    yield from items
+
+@flow
+def shown(rows):
+    return [ask("beside", row) for row in bar(each(rows))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "expression"),
+    [
+        ("for row in Bar(each(rows)):", "[ask(row) for row in Bar(each(rows))]"),
+        ("for row in told(apxm.each(rows)):", "[[ask(one, two) for two in each(rows)] for one in each(rows)]"),
+        ("for row in sorted(each(rows)):", "{one: {ask(one, two) for two in each('cd')} for one in each(rows)}"),
+        ("for row in list(each(rows)):", "[ask(row) for row in list(each(rows))]"),
+        ("for _, row in zip(range(9), told(each(rows))):", "[[ask(row) for _ in 'ab'] for row in sorted(each(rows))]"),
+        ("for row in told(each(iter(rows))):", "sum(len(ask(row)) for row in told(each(rows)))"),
+        ("for row, drawn in asked(each(rows)):", "[ask(row, drawn) for row, drawn in asked(each(rows))]"),
+        ("for row in each(sorted(Bar(each(rows)))):", "[ask(one, two) for one in each(rows) for two in each('cd')]"),
+        (
+            "for row in sorted([ask(part) for part in told(each(rows))]):",
+            "list(map(lambda one: [ask(one, two) for two in told(each('cd'))], rows))",
+        ),
+    ],
+)
+def test_what_stands_around_an_each_changes_no_iteration(head: str, expression: str) -> None:
+    Path("beside.py").write_text(BESIDE)
+    found = compared(WRAPPED.replace("HEAD", head).replace("EXPRESSION", expression))
+    assert (found.differences, found.unstable, found.ending) == ([], [], "exit status 0")
+    assert found.equal
+
+
+def test_a_promised_loop_may_have_an_each_inside_of_it() -> None:
+    Path("beside.py").write_text(BESIDE)
+    found = compared(
+        "from apxm import ask, each\nfrom beside import shown\ndef main(rows):\n"
+        "    for row in rows:  # apxm: each\n"
+        "        print([ask(row, word) for word in sorted(each('ab'))])\n"
+        "    for row in sorted(each(rows)):\n        print(ask(row))\n"
+        "for row in 'ab':  # apxm: each\n    print(shown(row), [ask(row, word) for word in sorted(each('ab'))])\n"
+        "main('ab')\n"
+    )
+    assert (found.equal, found.differences, found.ending) == (True, [], "exit status 0")
+
+
+@pytest.mark.usefixtures("no_input")
+def test_a_flow_that_is_refused_is_refused_with_its_own_place(apxm: Apxm) -> None:
+    Path("s.py").write_text(
+        "from apxm import ask, each, flow\nprint(ask('before'))\n@flow\ndef many(rows):\n"
+        "    for row in each(rows):\n        yield ask(row)\n"
+    )
+    run, check = apxm("run", "s.py"), apxm("check", "--equal", "s.py")
+    assert (check.status, check.out) == (run.status, "") == (2, "")
+    place = f"error: {Path('s.py').resolve()}:6: an iteration of an `each` yields"
+    assert check.err.startswith(place)
+    assert check.err in run.err
+
+
+def test_where_a_script_is_may_be_told_to_a_model() -> None:
+    found = compared("import os\nfrom apxm import ask\nprint(ask(os.getcwd()))\nraise ValueError(os.getcwd())\n")
+    assert (found.equal, found.ending) == (True, f"ValueError: {os.path.realpath(os.getcwd())}")
+
+
+def test_what_python_reads_and_no_tree_holds_is_compared() -> None:
+    found = compared(f"from apxm import ask, each\nx = {'+'.join(['1'] * 2500)}\nprint(x, ask('a'))\n")
+    assert (found.equal, found.calls, found.ending) == (True, 1, "exit status 0")

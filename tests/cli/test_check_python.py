@@ -162,3 +162,12 @@ def test_names_are_those_of_the_configuration(apxm: Apxm) -> None:
 
 def test_a_configuration_is_read_only_where_it_is_named(apxm: Apxm) -> None:
     assert found_in(apxm, "a = ask('x')", "--config", "missing.toml") == []
+
+
+def test_explain_tells_of_a_backend_that_is_configured_nowhere(apxm: Apxm) -> None:
+    Path("label.py").write_text(
+        HEAD + "\n@flow\ndef f(rows):\n    return [ask(row, backend='nope') for row in each(rows)]\n"
+    )
+    ended = apxm("explain", "label.py")
+    assert ended.status == 1
+    assert "error[unknown-backend]: there is no backend 'nope'" in ended.err

@@ -152,6 +152,14 @@ def test_what_is_wrong(apxm: Apxm, text: str, options: tuple[str, ...], status: 
     assert found.err.startswith(said)
 
 
+@pytest.mark.parametrize("command", ["explain", "check"])
+def test_a_file_that_nests_too_deeply_is_told(apxm: Apxm, command: str) -> None:
+    Path("x.py").write_text(f"from apxm import ask\ndef f():\n    return ask({'+'.join(['1'] * 900)})\n")
+    found = apxm(command, "x.py")
+    assert (found.status, found.out) == (2, "")
+    assert found.err.startswith("error: x.py: the file nests deeper than it can be gone through\n")
+
+
 def test_a_file_that_is_no_python_or_not_there(apxm: Apxm) -> None:
     assert apxm("explain", "x.ais").err.startswith("error: x.ais is no Python file\n")
     assert apxm("explain", "x.py") == (2, "", "error: x.py: there is no such file\n")

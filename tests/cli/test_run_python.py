@@ -221,6 +221,7 @@ def test_what_is_left_for_the_end_of_the_process_is_done_then(start: Start) -> N
         (["none.py"], "error: none.py: this is not there, or no regular file, and a script of Python is expected"),
         (["folder.py"], "error: folder.py: this is a folder, and a script of Python is expected"),
         (["bad.py"], "error: bad.py:2:6: this is no Python that Python 3.11 reads: invalid syntax"),
+        (["deep.py"], "error: deep.py: this is no Python that Python 3.11 reads: maximum recursion depth exceeded"),
         (["nul.py"], "error: nul.py: this is no Python that Python 3.11 reads: source code string cannot contain null"),
         (["latin.py"], "error: latin.py: the script cannot be decoded: invalid or missing encoding"),
         (["--json", "s.py"], "error: --json means nothing to a script of Python: standard output is the script's own"),
@@ -234,6 +235,7 @@ def test_what_makes_no_sense_is_told(apxm: Apxm, arguments: list[str], said: str
     Path("folder.py").mkdir()
     script("x = 1\nif x x\n", "bad.py")
     script("\0", "nul.py")
+    script("+".join(["1"] * 20_000), "deep.py")
     Path("latin.py").write_bytes(b"x = '\xe9'\n")
     script("print('ran')\n")
     ended = apxm("run", *FAST, *arguments)

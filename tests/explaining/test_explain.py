@@ -592,6 +592,20 @@ def test_a_comment_promises_as_it_does_where_the_script_runs() -> None:
     assert (loop.promised, loop.verdict, loop.each) == (True, "independent", None)
 
 
+def test_a_comment_promises_a_loop_of_the_module() -> None:
+    first, second = loops(
+        """
+        for row in "abc":  # apxm: each
+            answer = ask(row)
+            print(answer)
+        if __name__ == "__main__":
+            print([ask(row) for row in "abc"])  # apxm: each
+        """
+    )
+    assert (first.promised, first.verdict, first.each) == (True, "independent", None)
+    assert (second.promised, second.verdict) == (True, "independent")
+
+
 def test_names_of_a_module_may_be_any() -> None:
     (function,) = explained(
         """
@@ -628,3 +642,21 @@ def test_a_generator_is_gone_through_ahead(body: str, items: str, is_told: bool)
     """
     (loop,) = [loop for loop in loops(text) if loop.promised]
     assert ("`loading` is gone through ahead of the iterations" in loop.why) is is_told
+
+
+def test_a_context_variable_that_an_iteration_leaves_set_is_told_of() -> None:
+    (loop,) = loops(
+        """
+        from contextvars import ContextVar
+
+        USER = ContextVar("user")
+
+        def main(rows):
+            for row in rows:
+                USER.set(row)
+                ask(row)
+        """
+    )
+    (line,) = loop.lines
+    assert (loop.verdict, line.at.line, line.does) == ("independent", 8, "trusted")
+    assert "there for its own iteration alone" in line.why

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Generator, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -51,7 +51,7 @@ def test_a_lane_begins_with_the_flow_s_context_and_keeps_its_own() -> None:
     def main(rows: list[str]) -> str:
         USER.set("flow")
         for row in each(rows):
-            before = USER.get()
+            before = copy_context()[USER]
             USER.set(row)
             ask(row)
             found.append((before, USER.get()))

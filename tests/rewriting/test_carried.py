@@ -12,6 +12,7 @@ import itertools
 import os
 import tempfile
 import types
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -344,3 +345,162 @@ def test_no_one_sees_a_difference(loop: Any, seed: int) -> None:
         return
     made = flow(loop)
     compared(lambda: (made, (["xxxx", "y", "zz", "xxxx"],)), seed)
+
+
+COUNT: ContextVar[int] = ContextVar("count", default=0)
+
+
+def numbered():
+    COUNT.set(COUNT.get() + 1)
+    return COUNT.get()
+
+
+def counted_in_a_context(rows):
+    for row in each(rows):
+        COUNT.set(COUNT.get() + 1)
+        ask(f"{COUNT.get()} {row}")
+
+
+def counted_in_a_function(rows):
+    return [ask(f"{numbered()} {row}") for row in each(rows)]
+
+
+def nested(rows):
+    out = []
+    for row in each(rows):
+        token = COUNT.set(COUNT.get() + 1)
+        out.append(ask(f"{COUNT.get()} {row}"))
+        COUNT.reset(token)
+    return out
+
+
+def set_alone(rows):
+    out = []
+    for row in each(rows):
+        COUNT.set(len(row))
+        out.append(ask(f"{COUNT.get()} {row}"))
+    return out
+
+
+@pytest.mark.parametrize("function", [counted_in_a_context, counted_in_a_function])
+def test_a_context_variable_that_counts_iterations_is_refused(function):
+    with pytest.raises(UsageError, match="needs what the one before it left in `COUNT`"):
+        flow(function)
+
+
+@pytest.mark.parametrize("function", [nested, set_alone])
+def test_a_context_variable_that_is_reset_or_set_first_is_each_iteration_s_own(function):
+    sequential, lanes = compared(lambda: (flow(function), (["a", "bb", "c"],)), 1)
+    assert lanes.duration < sequential.duration
+
+
+# A loop whose iterations go through what it goes through itself, whatever they call that; or add to what a generator
+# reads on the way.
+
+
+def by_its_method(rows):
+    items, out = iter(rows), []
+    step = items.__next__
+    for row in each(items):
+        out.append(ask(f"{row} {step()}"))
+    return out
+
+
+def by_getattr(rows):
+    items, out = iter(rows), []
+    step = getattr(items, "__next__")
+    for row in each(items):
+        out.append(ask(f"{row} {step()}"))
+    return out
+
+
+def by_getattr_inside(rows):
+    items, out = iter(rows), []
+    for row in each(items):
+        out.append(ask(f"{row} {getattr(items, '__next__')()}"))
+    return out
+
+
+def by_partial(rows):
+    items, out = iter(rows), []
+    step = functools.partial(next, items, None)
+    for row in each(items):
+        out.append((ask(row), step()))
+    return out
+
+
+def worklist(rows):
+    todo, out = collections.deque(rows), []
+
+    def pending():
+        while todo:
+            yield todo.popleft()
+
+    for row in each(pending()):
+        out.append(ask(row))
+        if len(row) < 2:
+            todo.append(row + "2")
+    return out
+
+
+TODO: list[str] = []
+
+
+def pending():
+    while TODO:
+        yield TODO.pop(0)
+
+
+def worklist_of_the_module(rows):
+    TODO[:] = rows
+    out = []
+    for row in each(pending()):
+        out.append(ask(row))
+        if len(row) < 2:
+            TODO.append(row + "2")
+    return out
+
+
+class Work:
+    def __init__(self, rows):
+        self.todo = list(rows)
+
+    def pending(self):
+        while self.todo:
+            yield self.todo.pop(0)
+
+    def done(self, row):
+        answer = ask(row)
+        if len(row) < 2:
+            self.todo.append(row + "2")
+        return answer
+
+
+def worklist_of_an_object(rows):
+    work = Work(rows)
+    out = []
+    for row in each(work.pending()):
+        out.append(work.done(row))
+    return out
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        by_its_method, by_getattr, by_getattr_inside, by_partial, worklist, worklist_of_the_module,
+        worklist_of_an_object,
+    ],
+)  # fmt: skip
+def test_what_a_loop_goes_through_and_its_iterations_change_is_gone_through_line_by_line(function):
+    compared(lambda: (flow(function), (["a", "b", "c", "d"],)), 1)
+
+
+def test_a_generator_that_reads_what_nobody_changes_holds_up_no_iteration():
+    def main(rows):
+        def given():
+            yield from rows
+
+        return [ask(row) for row in each(given())]
+
+    sequential, lanes = compared(lambda: (flow(main), (["a", "b", "c", "d"],)), 1)
+    assert lanes.duration < sequential.duration

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import io
 import itertools
 import os
@@ -794,3 +795,70 @@ def test_what_setters_do(loop: Callable[..., Any]) -> None:
 def test_setters_of_what_is_new_hold_nobody_back() -> None:
     alone, lanes = the_same(set_aside)
     assert lanes.duration < alone.duration / 2
+
+
+# What is changed by a method that has another name there, or that is handed on.
+
+
+def named_method(rows):
+    log, out = [], []
+    add = log.append
+    for row in each(rows):
+        out.append(ask(f"{row} {len(log)}"))
+        add(row)
+    return log, out
+
+
+def handed_on(rows):
+    def record(add, row):
+        add(row)
+
+    log, out = [], []
+    for row in each(rows):
+        out.append(ask(f"{row} {len(log)}"))
+        record(log.append, row)
+    return log, out
+
+
+def mapped(rows):
+    log, out = [], []
+    for row in each(rows):
+        out.append(ask(f"{row} {len(log)}"))
+        list(map(log.append, [row, row]))
+    return log, out
+
+
+def advanced_by_a_method(rows):
+    numbers, out = itertools.count(), []
+    step = numbers.__next__
+    for row in each(rows):
+        first = next(numbers)
+        out.append((first, ask(f"{row} {first}"), step()))
+    return out
+
+
+def advanced_by_getattr(rows):
+    numbers, out = itertools.count(), []
+    for row in each(rows):
+        first = next(numbers)
+        step = getattr(numbers, "__next__")
+        out.append((first, ask(f"{row} {first}"), step()))
+    return out
+
+
+def advanced_by_partial(rows):
+    numbers, out = itertools.count(), []
+    step = functools.partial(next, numbers)
+    for row in each(rows):
+        first = next(numbers)
+        out.append((first, ask(f"{row} {first}"), step()))
+    return out
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "function",
+    [named_method, handed_on, mapped, advanced_by_a_method, advanced_by_getattr, advanced_by_partial],
+)
+def test_a_method_by_another_name_changes_what_it_belongs_to(function: Callable[..., Any], seed: int) -> None:
+    compared(lambda: (flow(function), (["a", "b", "c", "d"],)), seed)

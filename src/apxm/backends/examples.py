@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from random import Random
@@ -259,6 +260,8 @@ class _Writer:
             text = _FORMATS[keywords["format"]](self._random)
         else:
             text = f"{name} {self._random.getrandbits(16):04x}"
+        if keywords.get("contentEncoding") == "base64":
+            return b64encode(text.encode()).decode()
         least, most = keywords.get("minLength", 0), keywords.get("maxLength")
         self._count(int(min(least, _TOO_MANY + 1)))
         if "pattern" not in keywords or not keywords["pattern"].endswith("$"):
@@ -311,6 +314,7 @@ _FORMATS: dict[str, Callable[[Random], str]] = {
     "date": _date,
     "time": _time,
     "date-time": lambda random: f"{_date(random)}T{_time(random)}",
+    "decimal": lambda random: f"{random.randrange(100)}.{random.randrange(100):02}",
     "duration": lambda random: f"PT{random.randrange(1, 60)}M",
     "uuid": _uuid,
     "ipv4": lambda random: f"192.0.2.{random.randrange(256)}",

@@ -161,7 +161,7 @@ class SimulatedBackend:
         if calls:
             text = ""
         if text is None and request.answer is not None:
-            text = drawn_text(request.answer.schema, system or "", said, f"{choice} {self._seed}")
+            text = drawn_text(request.answer.whole, system or "", said, f"{choice} {self._seed}")
         if text is None:
             text = echo(said, system, choice)
         whole = text

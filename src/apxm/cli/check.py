@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Annotated
 
 import typer
@@ -101,16 +100,6 @@ def _ais(path: str) -> Sequence[Diagnostic]:
 
 
 def _python(path: str, config: str | None) -> Sequence[Diagnostic]:
-    from apxm.cli.explain import python_text
-    from apxm.config.inventory import Inventory
-    from apxm.scripts.checking import Configured, checked_file
+    from apxm.cli.explain import checked, python_text
 
-    inventory = cache(Inventory)  # most files name nothing of it
-
-    def backend(name: str) -> None:
-        inventory(config).get(name)
-
-    def tool(name: str) -> None:
-        inventory(config).must_have_tool(name)
-
-    return checked_file(path, python_text(path), Configured(backend, tool))
+    return checked(path, python_text(path), config)

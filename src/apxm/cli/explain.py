@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from importlib.util import decode_source
 from typing import Annotated
 
@@ -10,12 +12,14 @@ import typer
 from apxm.cli import exits
 from apxm.cli import options as o
 from apxm.cli.output import write
-from apxm.cli.terminal import note
+from apxm.cli.terminal import note, show_diagnostics
 from apxm.errors import UsageError
 from apxm.reading import read_named
-from apxm.source import printable
+from apxm.source import Diagnostic, printable
 
 SUFFIX = ".py"
+BACKEND = "unknown-backend"
+"""What tells of a backend that is configured nowhere."""
 _LARGEST = 16 << 20
 
 
@@ -67,8 +71,12 @@ def explain(
     write(as_json(found) if json else explanation_text(found, {file: text}), json)
     if not (quiet or json):
         note(summary(found))
-    if any(loop.is_error for function in found.functions for loop in function.loops) or any(
-        function.is_flow and function.refused for function in found.functions
+    unknown = [each for each in checked(file, text, config) if each.code == BACKEND] if "backend" in text else []
+    show_diagnostics(unknown)
+    if (
+        unknown
+        or any(loop.is_error for function in found.functions for loop in function.loops)
+        or any(function.is_flow and function.refused for function in found.functions)
     ):
         raise typer.Exit(exits.FAILED)
 
@@ -87,3 +95,19 @@ def python_text(path: str) -> str:
         return decode_source(content)
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise UsageError(f"its text cannot be read: {error}", where=path, hint="save the file as UTF-8") from None
+
+
+def checked(path: str, text: str, config: str | None) -> Sequence[Diagnostic]:
+    """What there is to say of a file of Python."""
+    from apxm.config.inventory import Inventory
+    from apxm.scripts.checking import Configured, checked_file
+
+    inventory = cache(Inventory)  # most files name nothing of it
+
+    def backend(name: str) -> None:
+        inventory(config).get(name)
+
+    def tool(name: str) -> None:
+        inventory(config).must_have_tool(name)
+
+    return checked_file(path, text, Configured(backend, tool))

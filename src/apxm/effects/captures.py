@@ -5,11 +5,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from apxm.effects.closures import Around, Captured, Made, constructed_in, held_in, iterators_in, same_in, tables_in
+from apxm.effects.closures import (
+    Around,
+    Captured,
+    Made,
+    constructed_in,
+    held_in,
+    iterators_in,
+    methods_in,
+    same_in,
+    tables_in,
+)
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf
-from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
+from apxm.effects.scopes import bound_names, changeable_defaults, declared, free_loads, own_nodes, parameters
 from apxm.effects.statement_uses import StatementUses
 
 _USED_UP = frozenset(
@@ -35,9 +45,8 @@ def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around
             leaked = leaked.also(each.does)
     iterators, own = iterators_in(body)
     same, tables = same_in(body, role_of), tables_in(body)
-    constructed = constructed_in(body)
-    held = held_in(body)
-    return Around(captured, same, tables, iterators, own, frozenset(bound), constructed, held, made, leaked)
+    constructed, held, methods = constructed_in(body), held_in(body), methods_in(body)
+    return Around(captured, same, tables, methods, iterators, own, frozenset(bound), constructed, held, made, leaked)
 
 
 def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
@@ -124,10 +133,18 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
             case _:
                 pass
     late, waits = _late_in(node, body, bound, role_of)
+    changed = {name for name in changes if name in free}
+    for name, default in changeable_defaults(node.args).items() if not isinstance(node, ast.ClassDef) else ():
+        if name in changes:  # which is what earlier calls have left
+            given = root(default)
+            kept = f":{name}=" if given is None else given
+            free.add(kept)
+            changed.add(kept)
+            late |= {kept} if name in late else set()
     return Captured(
         frozenset(free),
         frozenset(binds),
-        frozenset(name for name in changes if name in free),
+        frozenset(changed),
         frozenset({*free, *binds} & late),
         waits or bool(getattr(node, "decorator_list", ())),
         isinstance(node, ast.FunctionDef | ast.Lambda) and _only_looks(node, role_of),

@@ -8,7 +8,7 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import NamedTuple
 
-from apxm.effects.patterns import makes_iterator, root
+from apxm.effects.patterns import EVIDENT, makes_iterator, root
 from apxm.effects.roles import RoleOf
 from apxm.effects.scopes import bound_names, own_nodes
 
@@ -58,6 +58,8 @@ class Around(NamedTuple):
     """For a name, those that may stand for the same, or for a part of it."""
     tables: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
     """The lists and dicts that are written down there, by the names that they are assigned to."""
+    methods: Mapping[str, Sequence[ast.expr]] = MappingProxyType({})
+    """By the names that are assigned a method which changes what it belongs to (``add = log.append``), that."""
     iterators: frozenset[str] = frozenset()
     """The names that stand for what can be gone through only once, as far as that is seen."""
     made_iterators: frozenset[str] = frozenset()
@@ -80,10 +82,11 @@ def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[st
     others: set[str] = set()
     seen: set[int] = set()
     for part in own_nodes(*body):
-        match part:
-            case ast.Assign(targets=[ast.Name(id=name) as target], value=value) if makes_iterator(value):
-                made.add(name)
+        for target, value in _named(part):
+            if makes_iterator(value):
+                made.add(target.id)
                 seen.add(id(target))
+        match part:
             case ast.withitem(context_expr=value, optional_vars=ast.Name(id=name) as target) if makes_iterator(value):
                 made.add(name)
                 seen.add(id(target))
@@ -127,6 +130,29 @@ def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
             case _:
                 pass
     return found
+
+
+def methods_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for part in own_nodes(*body):
+        for target, value in _named(part):
+            if isinstance(value, ast.Attribute) and value.attr in EVIDENT:
+                found.setdefault(target.id, []).append(value.value)
+    return found
+
+
+def _named(part: ast.AST) -> Iterator[tuple[ast.Name, ast.expr]]:
+    """The names that an assignment binds, each with what it is assigned."""
+    if not isinstance(part, ast.Assign):
+        return
+    for target in part.targets:
+        match target, part.value:
+            case ast.Name(), value:
+                yield target, value
+            case ast.Tuple(elts=targets), ast.Tuple(elts=values) if len(targets) == len(values):
+                yield from ((to, value) for to, value in zip(targets, values, strict=True) if isinstance(to, ast.Name))
+            case _:
+                pass
 
 
 def same_in(body: Sequence[ast.stmt], role_of: RoleOf) -> Mapping[str, frozenset[str]]:
@@ -185,6 +211,8 @@ def _held_by(value: ast.expr, role_of: RoleOf) -> Iterator[str]:
             parts = elements
         case ast.IfExp(body=body, orelse=orelse):
             parts = [body, orelse]
+        case ast.Call(func=ast.Name(id="getattr"), args=[owner, *_]):
+            parts = [owner]
         case ast.Call(func=func, args=arguments, keywords=keywords):
             role = role_of(func)
             if role.makes or role.is_unknown or (role.summary is not None and role.summary.gives is None):

@@ -13,7 +13,7 @@ from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, ma
 from apxm.effects.roles import Kind, Role, Special, Summary, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.specials import Implied, implied
-from apxm.effects.uses import Uses
+from apxm.effects.uses import ContextUse, Uses
 
 
 class ExpressionUses(Uses):
@@ -235,6 +235,10 @@ class ExpressionUses(Uses):
         if self.called:
             self.called_late.append(call)
         self.draws |= role.draws
+        if role.context is not None and isinstance(call.func, ast.Attribute):
+            self.contexts.append(ContextUse(role.context, call.func.attr, call))
+        elif role.summary is not None:
+            self.contexts += [ContextUse(name, method, call) for name, method in role.summary.contexts]
         given = (*call.args, *(keyword.value for keyword in call.keywords))
         made = self._around.captured.get(call.func.id) if isinstance(call.func, ast.Name) else None
         if made is not None and (made.only_looks or not made.waits):
@@ -262,13 +266,33 @@ class ExpressionUses(Uses):
             for argument in given:
                 self._goes_through(argument, call)
         self.called |= role.asks  # a model calls tools when it has been asked
+        if role.is_unknown:
+            self._change_by(call.func, call)
         for function in (each for argument in given for each in self._functions_in(argument)):
+            self._change_by(function, call)
             if (summary := self._role_of(function).summary) is not None:
                 self._touches(summary.touches, call, lambda _: None)
                 self._specials_of(summary, call, lambda _: None)
             elif role.asks and isinstance(function, ast.Name):
                 self._follow_named(function.id, call)
         self.called |= role.may_wait
+
+    def _change_by(self, function: ast.expr, call: ast.Call) -> None:
+        """A method may be called by another name, or by who gets it, and changes what it belongs to."""
+        owners: Sequence[ast.expr] = ()
+        match function:
+            case ast.Name(id=name):
+                owners = self._around.methods.get(name, ())
+            case ast.Attribute(value=owner, attr=method) if method in EVIDENT and function is not call.func:
+                owners = [owner]
+            case _:
+                pass
+        for owner in owners:
+            self._change(owner, call, late=True)
+        if function is call.func:  # what it is a part of may be gone through by it, as by ``iterator.__next__``
+            named = {*self.origins.aliased(function), *self._around.same.get(getattr(function, "id", ""), ())}
+            for name in sorted(filter(self._is_iterator, named)):
+                self._use(name, Kind.CHANGE, call, late=True)
 
     def _functions_in(self, given: ast.expr) -> Iterable[ast.expr]:
         """What is given of which it may be that it is called: a function of the user's, or those in a list, or dict."""

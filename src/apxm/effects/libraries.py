@@ -59,8 +59,8 @@ _LOOKING = frozenset(
 """Modules whose functions and classes compute, or look at what is there, but for those named below."""
 HARMLESS = _LOOKING | frozenset(
     {
-        "builtins", "contextlib", "functools", "io", "logging", "os", "os.path", "pathlib", "random", "sys",
-        "tempfile", "urllib",
+        "builtins", "contextlib", "contextvars", "functools", "io", "logging", "os", "os.path", "pathlib", "random",
+        "sys", "tempfile", "urllib",
     }
 )  # fmt: skip
 """Modules that may be loaded only to see what is in them: nothing happens by it."""
@@ -130,7 +130,7 @@ def known(function: Any) -> Known | None:
         and not isinstance(owner, types.ModuleType | type)
         and isinstance(function, types.BuiltinMethodType | types.MethodWrapperType)
     ):
-        return _known_method(owner, name)
+        return _known_method(function, owner, name)
     if asks(function):
         return Known.ASKS
     if isinstance(function, types.MethodType):
@@ -166,17 +166,25 @@ def known(function: Any) -> Known | None:
     return None
 
 
-def _known_method(owner: object, name: str) -> Known | None:
+def _known_method(method: object, owner: object, name: str) -> Known | None:
     if isinstance(owner, random.Random):
         return Known.DRAWS
     kind = type(owner)
     if kind in IMMUTABLE or _is_aside(kind):
         return Known.NOTHING
+    if name == "__init__" and begins_only(method):
+        return Known.ITS_OWN
     if kind in _READERS:
         return Known.NOTHING if name in _READERS[kind] else Known.ITS_OWN
     if kind.__module__ in _LOOKING or kind.__module__ == "builtins":
         return Known.NOTHING if is_frozen(kind) else Known.ITS_OWN
     return Known.ITS_OWN if kind.__module__ in ("_io", "io") else None
+
+
+def begins_only(method: object) -> bool:
+    """Whether it is the `__init__` of a class that Python has without a module, of which others are derived."""
+    made = getattr(method, "__objclass__", None)
+    return isinstance(made, type) and made.__module__ == "builtins"
 
 
 def _known_python_method(function: types.MethodType) -> Known | None:

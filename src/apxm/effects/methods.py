@@ -66,6 +66,12 @@ class Classes:
         """What the name may mean for an object of a class, or of one that is derived from that."""
         return _once(behind(found) for each in _derived(made) if (found := _inherited(each, name)) is not None)
 
+    def above(self, made: type, name: str) -> list[object]:
+        """What it may mean behind ``super()``, in a method of the class."""
+        mros = [each.__mro__ for each in _derived(made)]
+        above = [mro[mro.index(made) + 1 :] for mro in mros]
+        return _once(behind(vars(each)[name]) for mro in above for each in [_first_with(mro, name)] if each is not None)
+
     @cached_property
     def reached(self) -> list[type]:
         """All classes of the user's that code from here on may meet by names: of objects, and of other modules, too."""
@@ -133,12 +139,17 @@ def _is_users_code(function: types.FunctionType) -> bool:
     return is_users(function.__code__.co_filename)
 
 
+def _first_with(classes: Sequence[type], name: str) -> type | None:
+    return next((each for each in classes if name in vars(each)), None)
+
+
 def _once(found: Iterator[object]) -> list[object]:
     return list({id(each): each for each in found}.values())
 
 
 def _inherited(made: type, name: str) -> object:
-    return next((vars(each)[name] for each in made.__mro__ if name in vars(each)), None)
+    found = _first_with(made.__mro__, name)
+    return None if found is None else vars(found)[name]
 
 
 def _derived(made: type) -> list[type]:

@@ -52,21 +52,24 @@ class Origins:
 
     def aliases(self, name: str) -> set[str]:
         """The names that a name may stand for a part of."""
-        return {found for value in self._sources.get(name, ()) for found in self._aliased(value)} - {name}
+        return {found for value in self._sources.get(name, ()) for found in self.aliased(value)} - {name}
 
-    def _aliased(self, value: ast.expr | None) -> set[str]:
+    def aliased(self, value: ast.expr | None) -> set[str]:
+        """The names of which a value may be a part."""
         match value:
             case ast.Name() | ast.Attribute() | ast.Subscript():
                 name = root(value)
                 return set() if name is None else {name}
+            case ast.Call(func=ast.Name(id="getattr"), args=[owner, *_]):
+                return self.aliased(owner)
             case ast.Call(func=ast.Name(id=name), args=arguments) if name in _PASSING:
-                return {found for argument in arguments for found in self._aliased(argument)}
+                return {found for argument in arguments for found in self.aliased(argument)}
             case ast.Call(func=func):
                 role = self._role_of(func)
                 if role.summary is not None and not role.makes:
                     return self._roots(value) or set()
                 if role.looks_only and isinstance(func, ast.Attribute):
-                    return self._aliased(func.value)
+                    return self.aliased(func.value)
                 return set()
             case _:
                 return set()
@@ -86,7 +89,7 @@ class Origins:
                     left += values
                 case ast.NamedExpr(value=inner):
                     left.append(inner)
-                case (ast.Attribute() | ast.Subscript() | ast.Name() | ast.Call()) as value if self._aliased(value):
+                case (ast.Attribute() | ast.Subscript() | ast.Name() | ast.Call()) as value if self.aliased(value):
                     found.append(value)
                 case _:
                     pass

@@ -107,6 +107,11 @@ def root(expression: ast.expr) -> str | None:
     return expression.id if isinstance(expression, ast.Name) else None
 
 
+def is_super(value: ast.expr) -> bool:
+    """Whether it is ``super()``, in a method."""
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "super"
+
+
 ITERATORS = frozenset(
     {
         "accumulate", "batched", "chain", "count", "cycle", "enumerate", "filter", "from_iterable", "groupby", "islice",

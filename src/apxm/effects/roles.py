@@ -61,6 +61,8 @@ class Summary(NamedTuple):
     """Whether other iterations may go on while it is called."""
     gives: frozenset[str] | None = frozenset()
     """The parameters and names of its module that its result may be, or be a part of; None where that is not known."""
+    contexts: tuple[tuple[str, str], ...] = ()
+    """The context variables that it uses, each with the method, in the order in which it does."""
     specials: tuple[Special, ...] = ()
     """What these do is not among its own touches: special methods call each other in every way."""
 
@@ -119,6 +121,10 @@ class Role:
     """Whether it gives what it gave before, whoever asked: lanes call it at their turn."""
     is_method: bool = False
     """Whether the summary's first parameter is what the method is called on."""
+    receiver: ast.expr | None = None
+    """What that is, where it is not what stands in front of the method."""
+    context: str | None = None
+    """The context variable of which it is a method."""
 
     @property
     def draws(self) -> bool:
@@ -273,7 +279,7 @@ def argument_of(call: ast.Call, role: Role, parameter: str) -> ast.expr | None:
     assert role.summary is not None
     given = list(call.args)
     if role.is_method and isinstance(call.func, ast.Attribute):
-        given.insert(0, call.func.value)
+        given.insert(0, role.receiver or call.func.value)
     for name, argument in zip(role.summary.parameters, given, strict=False):
         if isinstance(argument, ast.Starred):
             return argument.value

@@ -77,6 +77,14 @@ def parameters(scope: Scope) -> set[str]:
     return {argument.arg for argument in every if argument is not None}
 
 
+def changeable_defaults(arguments: ast.arguments) -> dict[str, ast.expr]:
+    """The parameters for which something else than a constant is there where nothing is given, with that."""
+    last = [*arguments.posonlyargs, *arguments.args]
+    defaults = [*zip(reversed(last), reversed(arguments.defaults), strict=False)]
+    defaults += [(name, of) for name, of in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if of]
+    return {argument.arg: default for argument, default in defaults if not isinstance(default, ast.Constant)}
+
+
 def own_names(node: ast.AST) -> set[str]:
     """The names that a function or a lambda has for itself."""
     match node:

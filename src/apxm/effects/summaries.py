@@ -32,6 +32,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
         uses.draws,
         uses.called,
         None if gives is None else frozenset(name if name in given else f":{name}" for name in gives),
+        tuple(dict.fromkeys((use.name, use.method) for use in uses.contexts)),
         tuple(dict.fromkeys(found.specials())),
     )
 
@@ -112,5 +113,6 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         any(each.draws for each in summaries),
         any(each.waits for each in summaries),
         gives,
+        tuple(dict.fromkeys(use for each in summaries for use in each.contexts)),
         tuple(dict.fromkeys(specials)),
     )

@@ -5,12 +5,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from apxm.effects.closures import Around, Captured
 from apxm.effects.origins import Origins
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf, Special
 from apxm.effects.scopes import bound_names
+
+
+class ContextUse(NamedTuple):
+    """One place at which a context variable is used."""
+
+    name: str
+    method: str
+    """``get``, ``set`` or ``reset``."""
+    node: ast.AST
 
 
 @dataclass(eq=False)
@@ -72,6 +82,8 @@ class Uses:
         """The special methods that a function calls."""
         self.puts_streams: bool = False
         """Whether something is put in the place of `sys.stdout` or `sys.stderr`."""
+        self.contexts: list[ContextUse] = []
+        """The uses of context variables."""
         self.given: list[ast.expr] = []
         """What is returned."""
         self._loops = 0
@@ -110,6 +122,15 @@ class Uses:
         ``chapter.start = chapter.before.start + 1``."""
         of_item = {use.name for use in self.found if use.through in self._items}
         return not (of_item & self._reached).isdisjoint(self.changed)
+
+    @property
+    def contexts_set(self) -> dict[str, list[ContextUse]]:
+        """The context variables that it leaves at another value than they had, with their uses."""
+        found: dict[str, list[ContextUse]] = {}
+        for use in self.contexts:
+            found.setdefault(use.name, []).append(use)
+        methods = {name: {use.method for use in uses} for name, uses in found.items()}
+        return {name: uses for name, uses in found.items() if "set" in methods[name] and "reset" not in methods[name]}
 
     def is_mine(self, use: Use) -> bool:
         """Whether it is of an attribute of what belongs to this iteration."""

@@ -18,6 +18,7 @@ from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
 from apxm.explaining.read_modules import ReadModule, Unread, code_of, source_of_module, tree_of
 from apxm.lanes.marks import PURE, Step
+from apxm.rewriting.promises import HERE, promised
 from apxm.rewriting.resolver import MISSING, Resolver
 from apxm.rewriting.sources import source_of
 from apxm.rewriting.twins import Twins
@@ -45,8 +46,10 @@ class Callees:
 
     def add_body(self, module: ReadModule) -> types.FunctionType:
         """The statements of a module, as a function that nobody calls."""
-        function = types.FunctionType(code_of(module), module.__dict__)
-        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), tree_of(module))
+        function, source = types.FunctionType(code_of(module), module.__dict__), source_of_module(module)
+        tree, lines = tree_of(module), HERE.promises.lines(source.path, source.text)
+        tree = promised(deepcopy(tree), lines) if lines else tree
+        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), tree)
         return function
 
     def add_async(self, module: ReadModule, node: ast.AsyncFunctionDef, qualified: str) -> types.FunctionType:

@@ -136,6 +136,13 @@ class Effects:
         if entered.uses.puts_streams:
             yield Wait(place, "an iteration puts something in the place of `sys.stdout` or `sys.stderr`", None, True)
 
+    def contexts(self, entered: Entered) -> Iterator[Step]:
+        """Context variables that an iteration leaves set: line by line, the ones behind it would see that."""
+        for name, uses in entered.uses.contexts_set.items():
+            last = next(use for use in reversed(uses) if use.method == "set")
+            why = f"what it sets `{name}` to is there for its own iteration alone, and not behind the loop"
+            yield Trusted(self._reader.place(last.node), why, seen=True)
+
     def given(self, call: ast.Call) -> Iterator[Step]:
         """What is read at the turn, and may be changed until then: an object of the user's, which nobody copies."""
         match ours(call), call.args:

@@ -138,7 +138,7 @@ class ExpressionReader:
         before = self.children(items)
         entered = self._entered[position(body.body)]
         self.loops.append(entered)
-        inside = self.expression(body.body)
+        inside = [*self.effects.contexts(entered), *self.expression(body.body)]
         self.loops.pop()
         goes_through = plain(items.args[0]) if items.args else items
         turns = self.lengths.of(goes_through)

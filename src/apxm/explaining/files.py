@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, cast
 
+from apxm.errors import UsageError
 from apxm.explaining.callees import Callees, function_behind
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Explanation, Given
@@ -27,6 +28,16 @@ def comments_promise() -> Generator[None]:
         yield
     finally:
         HERE.promises = before
+
+
+@contextmanager
+def told_where_too_deep(path: str) -> Generator[None]:
+    """Raises `UsageError` where a file nests deeper than it can be gone through."""
+    try:
+        yield
+    except RecursionError:
+        hint = "a long chain of operators nests: a list does not"
+        raise UsageError("the file nests deeper than it can be gone through", where=path, hint=hint) from None
 
 
 class ReadFile:
@@ -54,15 +65,17 @@ class ReadFile:
 def explained_file(path: str, text: str, twins: Twins, decorated: Decorated, given: Given) -> Explanation:
     """What is to be said of a file, of which nothing runs. Raises `SourceError` where it is no Python, and
     `UsageError`."""
-    file = ReadFile(path, text, twins, decorated)
-    return Explainer(file.callees, Sources(), given).explanation(path, file.asking)
+    with told_where_too_deep(path):
+        file = ReadFile(path, text, twins, decorated)
+        return Explainer(file.callees, Sources(), given).explanation(path, file.asking)
 
 
 def explained_flow(function: FunctionType, twins: Twins, given: Given) -> Explanation:
     """What is to be said of a flow that is loaded, and of the functions that it calls."""
-    explainer = Explainer(Callees(twins), Sources(), given)
-    found = [(each, each is function) for each in explainer.reachable(function)]
-    return explainer.explanation(function.__code__.co_filename, found)
+    with told_where_too_deep(function.__code__.co_filename):
+        explainer = Explainer(Callees(twins), Sources(), given)
+        found = [(each, each is function) for each in explainer.reachable(function)]
+        return explainer.explanation(function.__code__.co_filename, found)
 
 
 def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:

@@ -18,6 +18,7 @@ import re
 import types
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -253,6 +254,7 @@ def _made_by(module: str, name: str) -> Any:
 
 
 _STAND_INS: dict[str, Callable[[], object]] = {
+    "_contextvars.ContextVar": lambda: ContextVar[object](""),
     "collections.Counter": collections.Counter,
     "collections.OrderedDict": collections.OrderedDict,
     "collections.defaultdict": collections.defaultdict,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isgeneratorfunction
 
+from apxm.effects.patterns import is_super
 from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import AsyncScope, Callees, Scope
 from apxm.explaining.effects import Effects
@@ -197,7 +198,11 @@ class Reader(ExpressionReader):
         entered = self._entered[position(node)]
         before = [*self.children(items)]
         self.loops.append(entered)
-        body = [*self.effects.shared(entered), *self.statements(self._bodies[name.id].body)]
+        body = [
+            *self.effects.shared(entered),
+            *self.effects.contexts(entered),
+            *self.statements(self._bodies[name.id].body),
+        ]
         self.loops.pop()
         goes_through = plain(items.args[0]) if items.args else items
         body = [*self.ahead(goes_through), *body]
@@ -283,7 +288,8 @@ class Reader(ExpressionReader):
         if isinstance(self.scope.found(callee), type):
             values.insert(0, ast.List([], ast.Load()))  # the object is made here
         elif isinstance(callee, ast.Attribute) and names[:1] in (["self"], ["cls"]):
-            values.insert(0, callee.value)
+            first = next((each.arg for each in self._node.args.args), "self")
+            values.insert(0, ast.Name(first, ast.Load()) if is_super(callee.value) else callee.value)
         bound = dict(zip(names, values, strict=False))
         return {**bound, **{keyword.arg: plain(keyword.value) for keyword in call.keywords if keyword.arg}}
 

@@ -81,6 +81,8 @@ class Trusted:
     about: str | None = None
     part: str | None = None
     """Both as those of `Wait`."""
+    seen: bool = False
+    """Whether the text shows what it does."""
 
 
 class Does(Enum):

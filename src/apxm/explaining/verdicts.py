@@ -129,7 +129,7 @@ def _does(step: Wait | Later | Trusted) -> str:
 
 
 def _is_seen(step: Wait | Later | Trusted) -> bool:
-    return step.seen if isinstance(step, Wait) else isinstance(step, Later)
+    return isinstance(step, Later) or step.seen
 
 
 def _events(steps: Sequence[Step], around: _Around, after: _After) -> tuple[list[_Event], bool]:
@@ -181,7 +181,7 @@ def _ruled(step: Placed, rules: Sequence[Mapping[str, Rule]]) -> Wait | Later | 
     says = next((rule.says if rule else "turn" for rule in found if rule is None or rule.says == "turn"), None)
     if says is None:
         says = "later" if any(rule is not None and rule.says == "later" for rule in found) else "free"
-    name = f"`{step.name.removeprefix(':').partition('@')[0]}`"
+    name = f"`{step.name.strip(':=').partition('@')[0]}`"
     known = [rule for rule in found if rule is not None]
     seen = len(known) == len(found) and all(rule.seen for rule in known)
     if step.does is Does.READS:

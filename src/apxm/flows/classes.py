@@ -7,7 +7,7 @@ know themselves. What a strict endpoint refuses of their schemas is left out the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -35,6 +35,9 @@ _TOLD = frozenset(
 )
 """The keywords that strict endpoints take."""
 
+_SAYS_NOTHING = frozenset({"default", "discriminator", "examples", "oneOf", "title"})
+"""Others that leave each value as good as it was, or are told in another way."""
+
 
 class Structure(NamedTuple):
     """A class, as answers are asked for and read."""
@@ -56,15 +59,71 @@ def structure(wanted: Any) -> Structure:
     try:
         schema = msgspec.json.schema(wanted)
     except (TypeError, RuntimeError) as unfit:
-        raise UsageError(
-            f"no answer can be a {_name(wanted)}: {unfit}",
-            hint="give a dataclass, a TypedDict, a msgspec.Struct or a pydantic model",
-        ) from None
+        raise _no_answer(wanted, str(unfit)) from None
+    _look_through(wanted, schema)
 
     def made(value: Value) -> Any:
         return msgspec.convert(value, wanted)
 
     return _structure(wanted, schema, made, msgspec.to_builtins)
+
+
+def _no_answer(wanted: Any, why: str) -> UsageError:
+    hint = "give a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
+    return UsageError(f"no answer can be a {_name(wanted)}: {why}", hint=hint)
+
+
+def _look_through(wanted: Any, schema: dict[str, Any]) -> None:
+    """Says of times in a schema of `msgspec` that they are some, where it says that they are text. Raises `UsageError`
+    where a type holds one of which JSON has a form, and no value of an answer is read as one."""
+    whole = msgspec.inspect.type_info(wanted)
+    _say_times(whole, schema)
+    types: list[Any] = [whole]
+    seen: set[int] = set()
+    while types:
+        each = types.pop()
+        if isinstance(each, msgspec.inspect.RawType):
+            raise _no_answer(wanted, "msgspec.Raw is JSON that nobody has read")
+        if isinstance(each, msgspec.inspect.DictType) and not isinstance(
+            each.key_type, msgspec.inspect.StrType | msgspec.inspect.AnyType | msgspec.inspect.LiteralType
+        ):
+            raise _no_answer(wanted, "the keys of an object of JSON are text, as in dict[str, int]")
+        if isinstance(each, tuple | list):
+            types += cast("Sequence[Any]", each)
+        elif isinstance(each, msgspec.inspect.Type | msgspec.inspect.Field) and id(each) not in seen:
+            seen.add(id(each))
+            types += [getattr(each, field) for field in each.__struct_fields__]
+            if (made := getattr(each, "cls", None)) is not None:
+                parts = schema.get("$defs", {}).get(made.__name__, {})
+                of_fields = parts.get("properties", {})
+                for field in getattr(each, "fields", ()):
+                    _say_times(field.type, of_fields.get(field.encode_name, {}))
+
+
+_TIMES = {msgspec.inspect.DateTimeType: "date-time", msgspec.inspect.TimeType: "time"}
+
+
+def _say_times(kind: Any, schema: Any) -> None:
+    """Says of a time that is part of a type, but not of a class in that, in which format it is."""
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            _say_times(inner, schema)
+        case msgspec.inspect.UnionType(types=types):
+            for inner in types:
+                for branch in schema.get("anyOf", ()):
+                    if type(inner) not in _TIMES or branch == {"type": "string"}:
+                        _say_times(inner, branch)
+        case msgspec.inspect.DictType(value_type=inner):
+            _say_times(inner, schema.get("additionalProperties"))
+        case msgspec.inspect.TupleType(item_types=types):
+            for inner, part in zip(types, schema.get("prefixItems", ()), strict=False):
+                _say_times(inner, part)
+        case _ if hasattr(kind, "item_type"):
+            _say_times(kind.item_type, schema.get("items"))
+        case _ if type(kind) in _TIMES and isinstance(schema, dict):
+            cast("dict[str, Any]", schema).setdefault("format", _TIMES[type(kind)])
+        case _:
+            pass
 
 
 def _name(wanted: Any) -> str:
@@ -75,7 +134,17 @@ def _structure(
     wanted: Any, schema: dict[str, Any], made: Callable[[Value], Any], plain: Callable[[Any], Value]
 ) -> Structure:
     told = _Told()
-    whole = cast(dict[str, Any], told.schema(schema))
+    whole, wrapped = _as_object(told.schema(schema))
+    checked, _ = _as_object(schema)
+    reader = _ClassReader(_name(wanted), wrapped, lambda value: plain(made(value)))
+    written = _written(whole)
+    says_more = _written(checked) if told.left_out else ""
+    return Structure(AnswerFormat(plain_name(_name(wanted)), written, told.strict, says_more), reader.read, made)
+
+
+def _as_object(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """A schema of an object, and whether that is one around what the schema was of."""
+    whole = dict(schema)
     definitions = whole.pop("$defs", None)
     if "$ref" in whole and definitions is not None and len(whole) == 1:
         whole = dict(definitions[whole["$ref"].rpartition("/")[2]])
@@ -84,9 +153,11 @@ def _structure(
         whole = {"type": "object", "properties": {ANSWER: whole}, "required": [ANSWER], "additionalProperties": False}
     if definitions is not None:
         whole["$defs"] = definitions
-    written = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
-    reader = _ClassReader(_name(wanted), wrapped, lambda value: plain(made(value)))
-    return Structure(AnswerFormat(plain_name(_name(wanted)), written, strict=told.strict), reader.read, made)
+    return whole, wrapped
+
+
+def _written(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 
 class _Told:
@@ -95,16 +166,24 @@ class _Told:
     def __init__(self) -> None:
         self.strict = True
         """Whether nothing had to be said that such an endpoint refuses."""
+        self.left_out = False
+        """Whether something is checked that is not said."""
 
     def schema(self, schema: Any) -> Any:
         if not isinstance(schema, dict):
             return schema
         given = cast(dict[str, Any], schema)
         found = {name: value for name, value in given.items() if name in _TOLD}
+        self.left_out |= not given.keys() <= _TOLD | _SAYS_NOTHING
+        if (form := given.get("format", given.get("contentEncoding"))) is not None:
+            found.setdefault("description", form)
         if "oneOf" in given:
             found["anyOf"] = given["oneOf"]
         if not found.keys() & {"type", "anyOf", "enum", "const", "$ref"} or "prefixItems" in given:
             self.strict = False
+        if "prefixItems" in given:
+            found |= {name: given[name] for name in ("minItems", "maxItems") if name in given}
+            found["prefixItems"] = [self.schema(each) for each in given["prefixItems"]]
         if isinstance(given.get("additionalProperties"), dict):
             self.strict = False
             found["additionalProperties"] = self.schema(given["additionalProperties"])

@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_OPTIMIZED
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
+from apxm.effects.users import is_users
 from apxm.lanes.lane import LANE, MOST_OPEN, EachRun, Rules
+from apxm.lanes.places import COMPREHENSIONS
 from apxm.lanes.run import RUN
 from apxm.rewriting.promises import HERE
+from apxm.rewriting.sources import is_rewritten, source_of_code
 
 T = TypeVar("T")
 
@@ -29,7 +34,22 @@ class each(Generic[T]):  # noqa: N801  # it reads like a function, as `range` do
         self.lookahead = lookahead
 
     def __iter__(self) -> Iterator[T]:
+        if LANE.get() is not None and HERE.overlap:
+            _tell_of(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - whoever goes through it
         return HERE.iterate(self.items)
+
+
+def _tell_of(frame: FrameType) -> None:
+    """Says so where a function has no source, and nothing of it overlaps."""
+    line = frame.f_lineno
+    while frame.f_code.co_name in COMPREHENSIONS and frame.f_back is not None:
+        frame = frame.f_back
+    code = frame.f_code
+    is_function = code.co_flags & CO_OPTIMIZED and not code.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)
+    if not is_function or is_rewritten(code) or not is_users(code.co_filename):
+        return
+    if source_of_code(code, frame.f_globals) is None:
+        RUN.get().goes_plainly(f"{code.co_qualname}:{line}")
 
 
 def run_each(items: each[Any], body: types.FunctionType, in_sequence: bool, draws_late: bool, rules: Rules) -> object:

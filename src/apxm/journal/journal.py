@@ -29,7 +29,7 @@ from apxm.journal.segment import Item
 from apxm.journal.store import Committed, OnFailure, Owner, Queued, Store, Sync, store_of
 from apxm.source import printable
 
-_TRIES = 40
+_TRIES = 10
 _PAUSE_S = 0.005
 """A process that has just taken over the log of one that is gone has not said yet that it is another one."""
 

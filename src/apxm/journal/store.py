@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -363,16 +364,21 @@ def _call_all(loop: asyncio.AbstractEventLoop, callbacks: Iterable[Committed]) -
 
 
 _lock = ProcessLock()
-_stores: WeakValueDictionary[str, Store] = WeakValueDictionary()
+_stores: WeakValueDictionary[tuple[str, int, int], Store] = WeakValueDictionary()
+"""By the name of the folder and what is there: a name may come to mean another one."""
 
 
 def store_of(folder: Path) -> Store:
     """The one that this process has for a folder."""
-    key = str(folder.resolve())
+    try:
+        state = os.stat(folder)
+    except OSError:  # whoever writes there is told
+        return Store(folder)
+    key = str(folder), state.st_dev, state.st_ino
     with _lock:
         store = _stores.get(key)
         if store is None:
-            store = _stores[key] = Store(Path(key))
+            store = _stores[key] = Store(folder.resolve())
         return store
 
 

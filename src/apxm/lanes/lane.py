@@ -220,6 +220,23 @@ class Lane:
 
     # --- turns -----------------------------------------------------------------------------------------------------
 
+    def leave_head(self) -> None:
+        """It calls a model, or ends: others may begin."""
+        if not self.in_head:
+            return
+        self.in_head = False
+        for lane in reversed(self._within(None)):
+            assert lane.loop is not None
+            lane.loop.let_open(lane)
+
+    def hold(self) -> None:
+        """Lets no other iteration begin until it has left its head, for which it is about to wait though its text does
+        not show that: what stands in front of the first calls happens in order."""
+        for lane in reversed(self._within(None)):
+            if not lane.in_head or lane.loop is None:
+                return
+            lane.loop.held = lane
+
     def take_turn(self, owner: Lane | None = None) -> None:
         """Waits until all that comes before it in the program has been done to what belongs to `owner`, a lane around
         it; without one, to anything."""
@@ -396,6 +413,7 @@ class EachRun:
         "code",
         "draws_late",
         "first",
+        "held",
         "indices",
         "opened",
         "opener",
@@ -444,6 +462,8 @@ class EachRun:
         """The operations that the turn of the first lane comes behind."""
         self.first: Lane | None = None
         """The lane whose turn it is."""
+        self.held: Lane | None = None
+        """The lane that the next one waits for, to begin."""
         self.opened = 0
         self._closing = False
         """Whether no further lane opens, as one of them has left the loop."""
@@ -492,6 +512,14 @@ class EachRun:
             if self.first is None:
                 self.first = lane
             hub.open(lane)
+            while self.held is lane and not lane.over:
+                hub.wait_for(self)
+
+    def let_open(self, lane: Lane) -> None:
+        """A lane has left its head, or one inside it has."""
+        if self.held is lane:
+            self.held = None
+            self.opener.hub.tell(self)
 
     def _wait_to_open(self) -> None:
         if self.opener.loop is not None:
@@ -519,7 +547,7 @@ class EachRun:
         """An iteration is over, in its own greenlet. What it leaves behind, and how it ended, waits for its turn."""
         if outcome is not None:
             self._closing = True
-        lane.in_head = False
+        lane.leave_head()
         if outcome is not None or lane.effects:
             try:
                 self.take_turn(lane, lane)

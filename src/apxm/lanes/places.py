@@ -8,7 +8,8 @@ from types import FrameType
 from apxm.lanes.grown import Site
 from apxm.lanes.lane import Lane
 
-_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<lambda>"})
+COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+_PARTS = COMPREHENSIONS | {"<lambda>"}
 """Code that is part of the function around it."""
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 """The folder of what stands between the user's code and a call."""
@@ -20,7 +21,7 @@ def site_of(lane: Lane, frame: FrameType) -> Site:
         frame = frame.f_back
     line = frame.f_lineno
     own = None if lane.loop is None else lane.loop.code
-    while frame.f_code.co_name in _COMPREHENSIONS and frame.f_code is not own and frame.f_back is not None:
+    while frame.f_code.co_name in _PARTS and frame.f_code is not own and frame.f_back is not None:
         frame = frame.f_back
     code = frame.f_code
     return Site(lane.path(f"{code.co_qualname}:{line}", code), line)

@@ -36,6 +36,7 @@ from apxm.runtime.attempts import Attempts
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import Frame
 from apxm.runtime.handlers.inline import InlineOperation
+from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.inner_loops import within
 from apxm.runtime.limits import BackendPool
@@ -95,8 +96,8 @@ class LaneRun(Run):
         """The flow's own lane, once it has begun."""
         self._told: set[str] = set()
         """The places of which it was told that they block."""
-        self._unordered: set[str] = set()
-        """The places of which it was told that they go through a set."""
+        self._warned: set[str] = set()
+        """What was said of loops over `each`."""
         self.simulates = False
         """Whether its user asked for a simulated backend: then that answers the calls of SDKs, too."""
         self._is_passed_by = False
@@ -189,13 +190,23 @@ class LaneRun(Run):
 
     def goes_through(self, items: object, place: str) -> None:
         """Warns where an `each` goes through what has another order in the process that would go on with this run."""
-        if self._recorder is None or place in self._unordered or not has_order_of_process(items):
-            return
-        self._unordered.add(place)
-        self._warn(
-            f"{place} goes through a set, whose order is another one in each process: going on, the run takes another "
-            "way; each(sorted(…)) has one order"
+        if self._recorder is not None and has_order_of_process(items):
+            self._warn_once(
+                f"{place} goes through a set, whose order is another one in each process: going on, the run takes "
+                "another way; each(sorted(…)) has one order"
+            )
+
+    def goes_plainly(self, place: str) -> None:
+        """Warns of an `each` in code that lanes cannot run."""
+        self._warn_once(
+            f"{place} goes through its items one after the other: lanes run functions under `def` whose source is in a "
+            "file, or in a cell of a notebook"
         )
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
 
     def passed_by(self, where: str) -> None:
         """A thread that is no lane of this run, though of its program, calls a model at `where`. Raises `UsageError`
@@ -424,7 +435,7 @@ class LaneRun(Run):
         request = operation.request(values, provider.form)
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
-        lane.in_head = False
+        lane.leave_head()
         node = self._grown.add(Operate(operation=name, after=lane.before), self._path(lane, site), site.line)
         self._operations.append(operation)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
@@ -480,9 +491,17 @@ class LaneRun(Run):
     def _provider_of(self, operation: WaitingOperation) -> Provider:
         provider = self._providers.get(operation.provider)
         if provider is None:
+            if isinstance(operation, ModelCall) and operation.backend is not None:
+                self._stand_in(operation.backend)
             provider = operation.bind(self._binding)
             self._bound(operation, provider)
         return provider
+
+    def _stand_in(self, name: str) -> None:
+        """A call names a backend, for which a simulated one may stand in. Raises `ConfigurationError`."""
+        self._pool.refuse_unheard_of(name)
+        if self._pool.is_unheard_of(name):
+            self._warn(f"backend {name!r} is configured nowhere; backend {self._pool.info.name} answers for it")
 
     def _bound(self, operation: WaitingOperation, provider: Provider) -> None:
         """Somebody is to be asked. Raises `UsageError` where that cannot be."""
@@ -530,7 +549,7 @@ class LaneRun(Run):
             raise GreenletExit
         if lane.ended:
             lane.before, lane.ended = lane.ended, ()
-        lane.in_head = False
+        lane.leave_head()
         guest.files.give(arguments)
         plan = guest.first + flow.plan
         node = self._grown.add(FlowCall(plan=plan, after=lane.before), self._path(lane, site), site.line)

@@ -33,11 +33,18 @@ class AnswerFormat(Struct, frozen=True):
     """JSON."""
     strict: bool = True
     """Whether the schema is one that strict endpoints take."""
+    checked: str = ""
+    """As `schema`, with all that answers are checked for, where that is more."""
+
+    @property
+    def whole(self) -> str:
+        """The schema with all that is known."""
+        return self.checked or self.schema
 
     @property
     def instruction(self) -> str:
         """What a model is told where its endpoint takes no schema."""
-        return f"{INSTRUCTION}\n{self.schema}"
+        return f"{INSTRUCTION}\n{self.whole}"
 
 
 def answer_format(expected: Type, choices: Sequence[str] = ()) -> AnswerFormat:

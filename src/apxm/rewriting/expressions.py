@@ -46,7 +46,8 @@ class Expressions(Names):
         # A container that is made belongs to who made it: that is seen to where it is called.
         plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
-            node.func = at(self._ours("call", func), node.func)
+            looks = [] if role.may_wait else [ast.Constant(True)]
+            node.func = at(self._ours("call", func, *looks), node.func)
         return node
 
     def _gone_through(self, call: ast.Call, role: Role, given: ast.expr) -> ast.expr:
@@ -127,6 +128,8 @@ class Expressions(Names):
             return self._reading(place, node)
         if self._is_of_module(name) and self._role_of.is_state(name):
             return self._reading(f":{name}", node)
+        if self._functions and not self._loops and name in self._functions[-1].defaults:
+            return self._reading(f":{name}=", node)
         captured = self._functions[-1].around.captured.get(name, Captured()) if self._functions else Captured()
         if any(self._rule(each) is Rule.TURN for each in captured.reads | captured.changes | captured.binds):
             return self._behind_turn(ast.Constant(None), node)

@@ -8,7 +8,7 @@ from typing import Any
 from apxm.effects.captures import around
 from apxm.effects.closures import Around
 from apxm.effects.rules import Rule
-from apxm.effects.scopes import declared, free_loads, own_names, own_nodes, parameters
+from apxm.effects.scopes import changeable_defaults, declared, free_loads, own_names, own_nodes, parameters
 from apxm.rewriting.names import FunctionAround
 from apxm.rewriting.nodes import RefusedError, at
 from apxm.rewriting.statements import PlainStatements
@@ -46,6 +46,7 @@ class Rewriter(PlainStatements):
             every[0].arg if every else None,
             node.body,
             around(bound, node.body, self._role_of),
+            frozenset(changeable_defaults(node.args)),
         )
         self._functions, self._loops, self._inner = [*self._functions, function], [], 0
         node.name = self._name(node.name)

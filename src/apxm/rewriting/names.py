@@ -68,6 +68,8 @@ class FunctionAround:
     """The first of them."""
     body: Sequence[ast.stmt]
     around: Around
+    defaults: frozenset[str] = frozenset()
+    """The parameters for which, where nothing is given, something is there that calls may change."""
     setters: dict[str, ast.stmt] = field(default_factory=dict[str, ast.stmt])
     """As those of a loop, for what it does outside of its loops."""
     number: int = field(default_factory=count().__next__)
@@ -112,6 +114,9 @@ class Names(ast.NodeTransformer):
             if rule is Rule.CARRIED:
                 of_name = [use for use in uses.found if use.name == name]
                 raise carried(name, next((u for u in of_name if u.kind is Kind.LOAD), of_name[0]).node, of_name)
+        for name, of_context in uses.contexts_set.items():
+            if of_context[0].method == "get":
+                raise carried(name, of_context[0].node, [])
         self._loops.append(loop)
         return uses, loop
 

@@ -169,6 +169,8 @@ class _Process:
     """Whether flows and promised loops overlap."""
     iterate: Callable[[Iterable[Any]], Iterator[Any]] = iter
     """What plain iteration over `each` is."""
+    prepared: Callable[[ast.Module], ast.Module] | None = None
+    """What is made of the user's modules before they run, where they may have an `each`."""
     returned: Callable[[str, object], object] | None = None
     """Told of what each flow returns that is called in a lane, and of its name."""
 

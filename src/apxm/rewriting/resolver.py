@@ -8,14 +8,24 @@ import collections
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import cast
 
-from apxm.effects.libraries import CONTAINERS, MADE_NEW, TEXT_METHODS, Known, is_frozen, known, only_keeps
+from apxm.effects.libraries import (
+    CONTAINERS,
+    MADE_NEW,
+    TEXT_METHODS,
+    Known,
+    begins_only,
+    is_frozen,
+    known,
+    only_keeps,
+)
 from apxm.effects.methods import Classes, behind, cached_in, function_in, unwrapped
-from apxm.effects.patterns import root
+from apxm.effects.patterns import is_super, root
 from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
 from apxm.effects.specials import Implied
@@ -97,7 +107,9 @@ class Resolver:
             own, *others = summary.parameters
             touches = tuple(touch for touch in summary.touches if own not in (touch.name, touch.through))
             gives = frozenset((*others, *(f":{name}" for name in summary.reads)))
-            made_of = Summary(touches, tuple(others), summary.plain, summary.draws, summary.waits, gives)
+            made_of = Summary(
+                touches, tuple(others), summary.plain, summary.draws, summary.waits, gives, summary.contexts
+            )
             return Role(summary=made_of, makes=True)
         return Role(known=Known.NOTHING, makes=True) if only_keeps(made) else UNKNOWN
 
@@ -117,7 +129,11 @@ class Resolver:
 
     def _method(self, callee: ast.Attribute) -> Role:
         name = callee.attr
+        if isinstance(self.found(callee.value), ContextVar):
+            return Role(known=Known.NOTHING, found=True, context=ast.unparse(callee.value))
         looks = Role(looks_only=True) if name in TEXT_METHODS else UNKNOWN
+        if is_super(callee.value) and isinstance(self.around, type):
+            return self._above(self._classes.above(self.around, name))
         made = self._type_of(callee.value)
         if made is not None and not is_users_class(made):
             if is_frozen(made) and known(getattr(self.found(callee.value), name, None)) is Known.NOTHING:
@@ -215,8 +231,19 @@ class Resolver:
             case _:
                 return None
 
+    def _above(self, found: Sequence[object]) -> Role:
+        """A method behind ``super()`` is called, with the object that the method around has."""
+        if found and all(map(begins_only, found)):
+            return Role(known=Known.NOTHING, found=True)
+        summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
+        if not summaries or len(summaries) < len(found) or self._first is None:
+            return UNKNOWN
+        return Role(summary=merged(summaries), is_method=True, receiver=ast.Name(self._first, ast.Load()))
+
     def methods(self, callee: ast.Attribute) -> list[object]:
         """What a method that is called may be, by the classes that are known."""
+        if is_super(callee.value) and isinstance(self.around, type):
+            return self._classes.above(self.around, callee.attr)
         made = self._type_of(callee.value)
         if made is not None and not is_users_class(made):
             return []

@@ -16,17 +16,30 @@ from apxm.rewriting.promises import HERE, promised
 
 _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 """The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
+REWRITTEN: dict[int, types.CodeType] = {}
+"""The code of twins, and all code in it, by `id`: code of the user's may be equal to it."""
+
+
+def is_rewritten(code: types.CodeType) -> bool:
+    return id(code) in REWRITTEN
 
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
     """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
-    or an event loop runs it."""
-    code = function.__code__
+    an event loop runs it, or it nests deeper than it can be gone through."""
+    return source_of_code(function.__code__, function.__globals__)
+
+
+def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.FunctionDef, str | None] | None:
+    """As `source_of`, for the code of a function in the names of its `module`."""
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
-    text = _text(code.co_filename, function.__globals__)
-    tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
-    return None if tree is None else _definition(tree, code)
+    text = _text(code.co_filename, module)
+    try:
+        tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
+        return None if tree is None else _definition(tree, code)
+    except RecursionError:
+        return None
 
 
 def _text(file: str, module: dict[str, Any]) -> str:

@@ -283,10 +283,23 @@ class PlainStatements(StraightLines):
     def visit_AsyncWith(self, node: ast.AsyncWith) -> Any:
         raise RefusedError("`async with` in a function that lanes run", node)
 
+    def _gone_through_by(self, given: Sequence[ast.expr]) -> set[str]:
+        """What an `each` over that reads: also on its way, where a generator does."""
+        found = set[str]().union(*map(free_loads, given))
+        captured, bound = self._functions[-1].around.captured, self._functions[-1].bound
+        for name in [name for name in found if name in captured]:
+            found |= captured[name].reads
+        for call in (part for each in given for part in ast.walk(each) if isinstance(part, ast.Call)):
+            summary = self._role_of(call.func).summary
+            if summary is not None and summary.gives is None:
+                names = {touch.name for touch in summary.touches if touch.name.startswith((".", ":"))}
+                found |= names | ({name[1:] for name in names if name.startswith(":")} - bound)
+        return found
+
     def _each(self, node: ast.For) -> Statements:
         assert isinstance(node.iter, ast.Call)
         given = (*node.iter.args, *(keyword.value for keyword in node.iter.keywords))
-        going_through = set[str]().union(*map(free_loads, given))
+        going_through = self._gone_through_by(given)
         ahead = len(given) > 1
         items = self.visit_Call(node.iter)
         uses, loop = self._enter(node, node.body, node.target, ahead)

@@ -37,8 +37,9 @@ class Touching:
         """`twin` gives a function of the user's as lanes run it; None for one of which there is no source."""
         self._twin = twin
 
-    def call(self, function: Function) -> Function:
-        """What is called instead of a function: it, or what waits for its turn first."""
+    def call(self, function: Function, looks: bool = False) -> Function:
+        """What is called instead of a function: it, or what waits for its turn first. `looks` says that by the text it
+        only looks: no other iteration begins before it has, as what comes behind it is in front of the first call."""
         if _is_users_object(function):
             function = _method(function, "__call__")
         twin = self._twin(function)
@@ -56,11 +57,11 @@ class Touching:
                 return _owning(lane, function)
             case Known.ITS_OWN:
                 owner: object = getattr(function, "__self__", None)
-                return function if lane.owns(owner) else _at_turn(lane, function)
+                return function if lane.owns(owner) else _at_turn(lane, function, looks)
             case Known.ITS_FIRST | Known.REDIRECTS:
                 return _changing_first(lane, function)
             case Known.DRAWS:
-                return function if lane.may_draw else _at_turn(lane, function)
+                return function if lane.may_draw else _at_turn(lane, function, looks)
             case Known.LOOKS_OUTSIDE:
                 return function if lane.all_in_head else _at_turn(lane, function)
             case Known.ASKS:
@@ -69,7 +70,7 @@ class Touching:
                 return self._calling_back(function)
             case None:
                 of_stream = isinstance(getattr(function, "__self__", None), LaneStream)  # as in `touch`
-                return function if of_stream else _at_turn(lane, function)
+                return function if of_stream else _at_turn(lane, function, looks)
 
     def _constructing(self, lane: Lane, made: type) -> Function:
         """What makes an object of a class of the user's, which is the lane's own."""
@@ -378,7 +379,7 @@ _OF_FRAMES = (globals, locals, vars, dir, eval, exec)
 """Functions that look at who calls them."""
 
 
-def _at_turn(lane: Lane, function: Function) -> Function:
+def _at_turn(lane: Lane, function: Function, looks: bool = False) -> Function:
     if any(function is each for each in _OF_FRAMES):
         lane.take_turn()
         return function
@@ -386,6 +387,8 @@ def _at_turn(lane: Lane, function: Function) -> Function:
         return function
 
     def at_turn(*arguments: Any, **named: Any) -> Any:
+        if looks:
+            lane.hold()
         lane.take_turn(lane.owner_of(getattr(function, "__self__", None)))
         return function(*arguments, **named)
 

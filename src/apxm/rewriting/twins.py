@@ -18,7 +18,7 @@ from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
 from apxm.rewriting.nodes import PREFIX, RefusedError
 from apxm.rewriting.resolver import Resolver
-from apxm.rewriting.sources import names_in, source_of
+from apxm.rewriting.sources import REWRITTEN, is_rewritten, names_in, source_of
 from apxm.rewriting.special_methods import SpecialMethods
 
 Function = Callable[..., Any]
@@ -43,12 +43,11 @@ class Twins:
         """Summaries that rest on one that is not done yet."""
         self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
         """Whether special methods wait."""
-        self._rewritten: dict[int, types.CodeType] = {}
-        """The code of twins, and all code in it, by `id`: code of the user's may be equal to it."""
         self._specials = SpecialMethods(self.of, self.summary_of)
 
     def of(self, function: Function) -> Function | None:
-        """A function of the user's as lanes run it; None for what is not, or has no source. Raises `UsageError`."""
+        """A function of the user's as lanes run it; None for what is not, or has no source that can be gone through.
+        Raises `UsageError`."""
         function = behind(function)
         if isinstance(function, types.MethodType):
             inner = function.__func__
@@ -59,7 +58,7 @@ class Twins:
         if is_context(function):
             inner = self.of(unwrapped(function))
             return None if inner is None else contextmanager(inner)
-        if id(function.__code__) in self._rewritten:
+        if is_rewritten(function.__code__):
             return function
         twin = self._twins.get(function)
         if twin is None:
@@ -136,13 +135,13 @@ class Twins:
         if found is None:
             return None
         node, around = found
-        rewriter = Rewriter(self.roles_of(function), around)
         try:
-            body = rewriter.function(node)
+            return self._code(Rewriter(self.roles_of(function), around).function(node), code)
+        except RecursionError:  # it nests deeper than a tree can be gone through
+            return None
         except RefusedError as refused:
             place = f"{code.co_filename}:{getattr(refused.node, 'lineno', code.co_firstlineno)}"
             raise UsageError(refused.message, where=place, hint=refused.hint) from None
-        return self._code(body, code)
 
     def summary_of(self, function: Function) -> Summary | None:
         """What a function of the user's does, whatever a decorator that names it by ``__wrapped__`` made of it; None
@@ -161,12 +160,16 @@ class Twins:
         if source is None:
             return None
         made, before = Summary(), None
-        while made != before and (before is None or function in self._met):
-            self._open[function] = before = made
-            self._rough.clear()
-            made = summary_of(source[0], self.roles_of(function))
-        del self._open[function]
-        self._met.discard(function)
+        try:
+            while made != before and (before is None or function in self._met):
+                self._open[function] = before = made
+                self._rough.clear()
+                made = summary_of(source[0], self.roles_of(function))
+        except RecursionError:  # as in `_compile`
+            return None
+        finally:
+            del self._open[function]
+            self._met.discard(function)
         (self._rough if self._met else self._summaries)[function] = made
         return made
 
@@ -194,7 +197,7 @@ class Twins:
             else:
                 constants.append(each)
         made = code.replace(co_consts=tuple(constants), co_name=name, co_qualname=qualified)
-        self._rewritten[id(made)] = made
+        REWRITTEN[id(made)] = made
         return made
 
 

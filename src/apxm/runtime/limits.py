@@ -79,10 +79,18 @@ class BackendPool:
         if self._stands_in and key not in self.backends:
             key = self.default
         if key not in self.backends:
-            raise ConfigurationError(
-                f"the program asks for backend {key!r}, which is not configured", hint=self._known()
-            )
+            raise self._unknown(key)
         return self.backends[key], self.gates[key]
+
+    def is_unheard_of(self, name: str) -> bool:
+        """Whether the default backend stands in for one that nobody configured."""
+        return self._stands_in and name not in self.backends
+
+    def refuse_unheard_of(self, name: str) -> None:
+        """Raises `ConfigurationError` where the default backend would stand in for one that nobody configured, though
+        there are others: it has a wrong name."""
+        if self.is_unheard_of(name) and len(self.backends) > 1:
+            raise self._unknown(name)
 
     @property
     def info(self) -> BackendInfo:
@@ -92,6 +100,10 @@ class BackendPool:
     async def close(self) -> None:
         for backend in self.backends.values():
             await backend.close()
+
+    def _unknown(self, name: str) -> ConfigurationError:
+        message = f"the program asks for backend {name!r}, which is not configured"
+        return ConfigurationError(message, hint=self._known())
 
     def _known(self) -> str:
         return f"configured: {', '.join(sorted(self.backends))}"

@@ -17,7 +17,7 @@ from apxm.errors import UsageError
 from apxm.explaining.callees import Scope
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Given
-from apxm.explaining.files import ReadFile, comments_promise
+from apxm.explaining.files import ReadFile, comments_promise, told_where_too_deep
 from apxm.explaining.read_modules import Unread, tree_of
 from apxm.explaining.shape import Place
 from apxm.explaining.sources import Sources
@@ -46,13 +46,14 @@ class Configured(NamedTuple):
 def checked_file(path: str, text: str, configured: Configured) -> list[Diagnostic]:
     """What there is to say of a file, of which nothing runs, in the order of its lines. Raises `SourceError` where it
     is no Python, and `UsageError`."""
-    file = ReadFile(path, text, TWINS, marked)
-    check = _Check(SourceFile(path, text), configured)
-    check.loops(Explainer(file.callees, Sources(), Given()), file)
-    check.decorators(tree_of(file.module), file.callees.scope(file.body))
-    for function in (*(function for function, _ in file.functions), file.body):
-        check.calls(function, file.callees.scope(function))
-    return sorted(set(check.found), key=lambda found: (found.span.start, found.code))
+    with told_where_too_deep(path):
+        file = ReadFile(path, text, TWINS, marked)
+        check = _Check(SourceFile(path, text), configured)
+        check.loops(Explainer(file.callees, Sources(), Given()), file)
+        check.decorators(tree_of(file.module), file.callees.scope(file.body))
+        for function in (*(function for function, _ in file.functions), file.body):
+            check.calls(function, file.callees.scope(function))
+        return sorted(set(check.found), key=lambda found: (found.span.start, found.code))
 
 
 class _Check:

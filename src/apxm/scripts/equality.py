@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from apxm.errors import ApxmError
+from apxm.errors import ApxmError, UsageError
 from apxm.scripts.copies import Copied, Folder
 from apxm.scripts.observed import TOLD, Observed, Request, Wanted
 from apxm.scripts.script import Script
@@ -95,10 +95,16 @@ class Equality:
         here, around = os.path.realpath(os.getcwd()), os.path.dirname(os.path.realpath(self.script.path))
         self._root = here if Path(around).is_relative_to(here) else around
         self._folder = Folder(self._root)
+        self._place = ""
 
     def compared(self) -> Comparison:
         """Runs it line by line and overlapped until a difference is found. Raises `ApxmError` where a run does not end,
-        or cannot begin."""
+        cannot begin, or is refused."""
+        with tempfile.TemporaryDirectory(prefix="apxm-check-") as place:
+            self._place = place
+            return self._compared()
+
+    def _compared(self) -> Comparison:
         alone = self._ran(overlapped=False, schedule=self.seed)
         lanes, differences, tried = alone, list[Difference](), 0
         while tried < self.schedules and not differences:
@@ -127,28 +133,36 @@ class Equality:
         )
 
     def _ran(self, *, overlapped: bool, schedule: int) -> Ran:
-        with tempfile.TemporaryDirectory(prefix="apxm-check-") as place:
-            copy, record = os.path.join(place, "copy"), os.path.join(place, "record.json")
-            self._folder.copy_to(copy)
-            script = self.script
-            wanted = Wanted(
-                self._in_copy(script.path, copy),
-                list(script.arguments),
-                [self._loop_in_copy(place, copy) for place in script.each],
-                overlapped,
-                self.seed,
-                schedule,
-                record,
+        # Each copy is where the one before it was, as a script may tell a model where it is.
+        copy, record = os.path.join(self._place, "copy"), Path(self._place, "record.json")
+        self._folder.copy_to(copy)
+        script = self.script
+        wanted = Wanted(
+            self._in_copy(script.path, copy),
+            list(script.arguments),
+            [self._loop_in_copy(loop, copy) for loop in script.each],
+            overlapped,
+            self.seed,
+            schedule,
+            str(record),
+        )
+        status, output, said = self._process(wanted, copy)
+        if not record.exists():
+            raise ApxmError(
+                f"the script ended its process itself, or could not begin: {_ended(status)}",
+                where=script.named,
+                hint=shortened(said.strip().rpartition("\n")[2].replace(copy, self._root), _LONGEST) or None,
             )
-            status, output, said = self._process(wanted, copy)
-            if not os.path.exists(record):
-                raise ApxmError(
-                    f"the script ended its process itself, or could not begin: {_ended(status)}",
-                    where=script.named,
-                    hint=shortened(said.strip().rpartition("\n")[2], _LONGEST) or None,
-                )
-            observed = msgspec.json.decode(Path(record).read_bytes(), type=Observed)
-            return Ran(observed, status, output.replace(copy, self._root), self._folder.written_in(copy))
+        there, here = (json.dumps(path, ensure_ascii=False)[1:-1] for path in (copy, self._root))
+        observed = msgspec.json.decode(record.read_text().replace(there, here), type=Observed)
+        if (refusal := observed.refusal) is not None:
+            kind = UsageError if refusal.is_usage else ApxmError
+            raise kind(refusal.message, where=refusal.where, hint=refusal.hint)
+        ran = Ran(observed, status, output.replace(copy, self._root), self._folder.written_in(copy))
+        record.unlink()
+        with tempfile.TemporaryDirectory(dir=self._place) as used:
+            os.rename(copy, os.path.join(used, "copy"))
+        return ran
 
     def _process(self, wanted: Wanted, copy: str) -> tuple[int, str, str]:
         """Its exit status, its output, and what it wrote to standard error."""

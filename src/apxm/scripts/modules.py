@@ -13,6 +13,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import Any, cast
@@ -39,7 +40,7 @@ def run_module(text: str, file: str, names: Names) -> None:
     overlap its promised loops are loops over `each`, and that is all. Raises what it raises."""
     lines = HERE.promises.lines(file, text)
     if not lines:
-        exec(compile(text, file, "exec", dont_inherit=True), names)
+        exec(_code(text, file), names)
         return
     tree = promised(ast.parse(text, file), lines)
     heads = {loop.line: loop.last for loop in reversed(loops_in(tree)) if loop.line in lines}
@@ -48,7 +49,22 @@ def run_module(text: str, file: str, names: Names) -> None:
     if HERE.overlap:
         _Module(tree, file, lines, names).run()
     else:
-        exec(compile(tree, file, "exec", dont_inherit=True), names)
+        exec(compile(_prepared(tree), file, "exec", dont_inherit=True), names)
+
+
+def _code(text: str, file: str) -> types.CodeType:
+    if _is_prepared(text):
+        with suppress(RecursionError):  # Python reads texts that nest deeper than it reads trees
+            return compile(_prepared(ast.parse(text, file)), file, "exec", dont_inherit=True)
+    return compile(text, file, "exec", dont_inherit=True)
+
+
+def _is_prepared(text: str) -> bool:
+    return HERE.prepared is not None and each.__name__ in text
+
+
+def _prepared(tree: ast.Module) -> ast.Module:
+    return tree if HERE.prepared is None else HERE.prepared(tree)
 
 
 class _Promised(each[Any]):
@@ -110,7 +126,7 @@ class _Module:
         first = statements[0]
         if first is not self._tree.body[0]:  # a text at the beginning would become what documents the module
             statements = [ast.copy_location(ast.Pass(), first), *statements]
-        whole = ast.fix_missing_locations(ast.Module([*statements], []))
+        whole = _prepared(ast.fix_missing_locations(ast.Module([*statements], [])))
         exec(compile(whole, self._file, "exec", self._flags, dont_inherit=True), self._names)
 
     def _overlap(self, statement: ast.stmt, loops: Sequence[Loop]) -> None:
@@ -179,7 +195,7 @@ class _Loader(SourceFileLoader):
 
 
 class Finder(MetaPathFinder):
-    """Finds the modules with promised loops; all others are found as ever."""
+    """Finds the modules with promised loops, and those that are prepared; all others are found as ever."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -188,7 +204,7 @@ class Finder(MetaPathFinder):
         if spec is None or type(spec.loader) is not SourceFileLoader or not is_users(spec.origin or "<frozen"):
             return spec
         text = spec.loader.get_source(fullname)
-        if text is not None and HERE.promises.lines(spec.loader.path, text):
+        if text is not None and (HERE.promises.lines(spec.loader.path, text) or _is_prepared(text)):
             spec.loader = _Loader(fullname, spec.loader.path)
         return spec
 

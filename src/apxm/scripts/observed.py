@@ -22,7 +22,7 @@ from apxm.backends.protocol import Clock, Handle, ModelAnswer, ModelRequest
 from apxm.backends.simulated import SimulatedBackend
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
-from apxm.errors import ApxmError
+from apxm.errors import ApxmError, UsageError
 from apxm.lanes.lane import LANE, EachRun, Lane
 from apxm.lanes.run import Asked, Site
 from apxm.operations.types import Value
@@ -31,6 +31,7 @@ from apxm.runtime.attempts import Attempts
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import RankedClock, run_virtually
 from apxm.runtime.waiting import Call, WaitingOperation
+from apxm.scripts.heads import tell_heads
 from apxm.scripts.script import Script, ScriptRun
 from apxm.scripts.session import ScriptSession
 
@@ -41,7 +42,7 @@ _LONGEST_MS = 2_000
 _LOOK_S = 0.02
 _COUNTS = re.compile(r"\[\d+\]|#\d+")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
-_HIDDEN = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+_HIDDEN = re.compile(r"(^|\.)<(locals|listcomp|setcomp|dictcomp|genexpr)>")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -72,6 +73,15 @@ class Request(msgspec.Struct, frozen=True):
     """False where its iteration was thrown away, which line by line would not have begun."""
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """An error of ours that ended it, and says itself where and why."""
+
+    message: str
+    where: str | None
+    hint: str | None
+    is_usage: bool
+
+
 class Observed(msgspec.Struct, frozen=True):
     """What was seen of a run, beside its output and its files."""
 
@@ -82,6 +92,7 @@ class Observed(msgspec.Struct, frozen=True):
     """What the script raised; empty where it raised nothing."""
     seconds: float
     """How long it took on virtual time."""
+    refusal: Refusal | None = None
 
 
 class Seeded(SimulatedBackend):
@@ -116,6 +127,7 @@ class ObservedRun(ScriptRun):
         self._occurrences: dict[int, int] = {}
         self._plain = {}
         HERE.iterate = self._iterated
+        HERE.prepared = tell_heads(self._iterated)
 
     def ask(self, lane: Lane, operation: WaitingOperation, values: list[Value], name: str, site: Site) -> Asked:
         request = operation.request(values, self._provider_of(operation).form)
@@ -175,13 +187,16 @@ class ObservedRun(ScriptRun):
             for index, item in enumerate(items):
                 around[depth:] = [(name, index)]
                 yield item
+                del around[depth:]  # what draws the next item is part of none
         finally:
             del around[depth:]
 
     def observed(self, seconds: float) -> Observed:
         requests = [Request(iteration, place, asked, _counts(lane)) for lane, iteration, place, asked in self._asked]
         raised = "" if self.raised is None else f"{type(self.raised).__name__}: {self.raised}"
-        return Observed(requests, self._returned, raised, seconds)
+        said = self.refusal
+        refusal = None if said is None else Refusal(said.message, said.where, said.hint, isinstance(said, UsageError))
+        return Observed(requests, self._returned, raised, seconds, refusal)
 
     def _keep(self, flow: str, value: object) -> None:
         lane = LANE.get()
@@ -208,11 +223,7 @@ def _feeds_lanes(frame: FrameType | None) -> bool:
 
 def _function(qualified: str) -> str:
     """The function around a comprehension; a function itself."""
-    parts = qualified.split(".<locals>.")
-    while parts[1:] and parts[-1] in _HIDDEN:
-        parts.pop()
-    found = ".<locals>.".join(parts)
-    return "<module>" if found in _HIDDEN else found
+    return _HIDDEN.sub("", qualified).removeprefix(".") or "<module>"
 
 
 def _written(request: Any) -> dict[str, Any]:
@@ -233,7 +244,7 @@ async def _run(wanted: Wanted) -> tuple[ObservedRun, float]:
     simulated = configured.backends[configured.default]
     assert isinstance(simulated, SimulatedBackend)
     backend = Seeded(simulated, wanted.seed, wanted.schedule)
-    pool = BackendPool({configured.default: backend}, configured.default, stands_in=True)
+    pool = BackendPool(dict.fromkeys(configured.backends, backend), configured.default, stands_in=True)
     random.seed(wanted.seed)
     session = ScriptSession.of(script, told, pool, configured.tools, begun=0.0, kind=ObservedRun)
     run = session.run
@@ -249,8 +260,6 @@ def main(wanted: bytes) -> int:
     told = msgspec.json.decode(wanted, type=Wanted)
     run, seconds = run_virtually(_run(told))
     Path(told.record).write_bytes(msgspec.json.encode(run.observed(seconds)))
-    if run.refusal is not None:
-        print(f"error: {run.refusal}", file=sys.stderr)
     return run.exit_status
 
 

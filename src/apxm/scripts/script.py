@@ -52,7 +52,7 @@ class Script:
     def __post_init__(self) -> None:
         try:
             compile(self.text, self.file, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError) as error:  # a NUL is a ValueError
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # a NUL; what nests too deeply
             line = getattr(error, "lineno", None)
             where = self.path if line is None else f"{self.path}:{line}:{getattr(error, 'offset', None) or 1}"
             said = error.msg if isinstance(error, SyntaxError) else str(error)
