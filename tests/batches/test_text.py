@@ -26,7 +26,7 @@ class Half:
 
 def test_progress() -> None:
     tally = tally_at(60)
-    tally.read, tally.cost = 1264, 0.5
+    tally.fetched, tally.read, tally.cost = 1264, 1204, 0.5
     left = tally.left(Half)  # type: ignore[arg-type]
     assert left == 2 * 1264 - 1200
     assert batch_progress(tally, left, 2, [], sys.maxsize) == (
@@ -44,7 +44,7 @@ def test_progress() -> None:
 
 def test_what_is_left() -> None:
     tally = tally_at(60)
-    tally.read = 1264
+    tally.fetched = tally.read = 1264
     pipe = type("Pipe", (), {"size": None, "position": 500})
     assert tally.left(pipe) is None  # type: ignore[arg-type]
     assert tally.left(pipe, 1300) == 100  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def test_summary() -> None:
     tally.kept, tally.kept_failed, tally.unwritten = 50, 2, 7
     assert batch_summary(tally, 40) == (
         "1,197 done, 3 failed (2 input, 1 timeout), 7 of them not written, 50 were done before, 2 of them failed; "
-        "3,600 calls, 40 of them equal to others and not made in 1 min 00 s (20/s); 1,234,567 tokens"
+        "3,600 calls, 40 of them equal to others and not made in 1 min 00 s (20 inputs/s); 1,234,567 tokens"
     )
     tally.cost = 1.5
     assert batch_summary(tally, 0).endswith("; 1,234,567 tokens; cost 1.5")
