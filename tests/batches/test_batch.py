@@ -111,6 +111,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
             if each.index == 9:
                 break
         await results.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_virtually(some())
     assert len(taken) < 30

@@ -26,21 +26,25 @@ class Half:
 
 def test_progress() -> None:
     tally = tally_at(60)
-    tally.read, tally.cost = 1264, 0.5
+    tally.fetched, tally.read, tally.cost = 1264, 1204, 0.5
     left = tally.left(Half)  # type: ignore[arg-type]
     assert left == 2 * 1264 - 1200
-    assert batch_progress(tally, left, 2, sys.maxsize) == (
+    assert batch_progress(tally, left, 2, [], sys.maxsize) == (
         "1,200 done, 3 failed, 64 running; 20/s; 1:00, about 1:06 left; cost 0.5 of about 1.053; 1,234,567 tokens; "
         "2 equal calls made once"
     )
-    assert batch_progress(tally, left, 2, 66) == "1,200 done, 3 failed, 64 running; 20/s; 1:00, about 1:06 left"
-    assert batch_progress(tally, None, 0, 40) == "1,200 done, 3 failed, 64 running; 20/s"
-    assert batch_progress(Tally(lambda: 0.0), None, 0, 80) == "0 done, 0 failed, 0 running; 0/s; 0:00"
+    assert batch_progress(tally, left, 2, [], 66) == "1,200 done, 3 failed, 64 running; 20/s; 1:00, about 1:06 left"
+    assert batch_progress(tally, None, 0, [], 40) == "1,200 done, 3 failed, 64 running; 20/s"
+    assert "; 4:00, about" in batch_progress(tally_at(240), 10.0, 0, [], sys.maxsize)
+    assert batch_progress(tally, None, 0, [16, 64], sys.maxsize).startswith(
+        "1,200 done, 3 failed, 64 running; 20/s; 1:00; "
+    )
+    assert batch_progress(Tally(lambda: 0.0), None, 0, [], 80) == "0 done, 0 failed, 0 running; 0/s; 0:00"
 
 
 def test_what_is_left() -> None:
     tally = tally_at(60)
-    tally.read = 1264
+    tally.fetched = tally.read = 1264
     pipe = type("Pipe", (), {"size": None, "position": 500})
     assert tally.left(pipe) is None  # type: ignore[arg-type]
     assert tally.left(pipe, 1300) == 100  # type: ignore[arg-type]
@@ -56,7 +60,7 @@ def test_summary() -> None:
     tally.kept, tally.kept_failed, tally.unwritten = 50, 2, 7
     assert batch_summary(tally, 40) == (
         "1,197 done, 3 failed (2 input, 1 timeout), 7 of them not written, 50 were done before, 2 of them failed; "
-        "3,600 calls, 40 of them equal to others and not made in 1 min 00 s (20/s); 1,234,567 tokens"
+        "3,600 calls, 40 of them equal to others and not made in 1 min 00 s (20 inputs/s); 1,234,567 tokens"
     )
     tally.cost = 1.5
     assert batch_summary(tally, 0).endswith("; 1,234,567 tokens; cost 1.5")

@@ -224,6 +224,13 @@ def test_a_flow_of_python(batch: Apxm) -> None:
     assert "0 done, 4 were done before" in batch(file="flows.py:label", input="in.csv").err
     Path("flows.py").write_text(FLOW.replace("[:9]", "[:5]"))
     assert "it has no flow 'lable'" in batch(file="flows.py:lable", input="in.csv").err
+    Path(".pyenv").mkdir()
+    Path(".pyenv/other.py").write_text(f"{FLOW}\n@flow\ndef more(text: str) -> str:\n    return text\n")
+    assert "it has several flows: label, more" in batch("--overwrite", file=".pyenv/other.py", input="in.csv").err
+    assert batch("--overwrite", file=".pyenv/other.py:more", input="in.csv").status == 0
+    assert "there is no such file" in batch(file="none.py", input="in.csv").err
+    Path("broken.py").write_text("import nothing_of_this_name")
+    assert "it cannot be imported: ModuleNotFoundError" in batch(file="broken.py", input="in.csv").err
 
 
 def test_what_it_will_take_is_said_before_and_nothing_is_asked(batch: Apxm) -> None:
@@ -446,8 +453,22 @@ def test_a_run_that_cannot_go_on_is_a_failure_and_begun_anew_where_that_is_said(
     assert [line["value"] for line in lines()] == ["a"]
 
 
+def test_journals_that_nobody_needs_go_while_the_batch_goes_on(batch: Apxm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apxm.batches.journals._TOGETHER", 4)
+    Path("label.ais").write_text(
+        'agent A { @entry flow main(text: str) -> json { ask("Label it.", text) -> a return [a, parse_json(text)] } }'
+    )
+    write("in.jsonl", [{"text": "no JSON" if k == 1 else f"{k}"} for k in range(30)])
+    assert "29 done, 1 failed (1 bad_json)" in batch("--journal", "--max-concurrency", "1").err
+    (folder,) = Path("out.jsonl.runs").iterdir()
+    assert sorted(os.listdir(folder)) == ["0", "7", "inputs"]  # the failed one's, and those begun last
+    write("in.jsonl", [{"text": f"{k}"} for k in range(30)])
+    assert batch("--journal", "--retry-failed").status == 0
+    assert not Path("out.jsonl.runs").exists()
+
+
 def test_runs_of_another_batch_count_for_nothing(start: Start) -> None:
-    write("in.jsonl", rows(4))
+    write("in.jsonl", [*rows(4), {"text": 5}])
     with Asked(holds="Sure?") as server:
         process = start_batch(start, server, "--max-concurrency", "4")
         wait_for(server, 8)
@@ -457,7 +478,8 @@ def test_runs_of_another_batch_count_for_nothing(start: Start) -> None:
         Path("label.ais").write_text(PROGRAM.replace("Label it.", "Name it."))
         process = start_batch(start, server, "--max-concurrency", "4", "--overwrite")
         process.communicate(timeout=60)
-        assert process.returncode == 0
+        assert process.returncode == 1
+    assert len(list(Path("out.jsonl.runs").iterdir())) == 1
     assert sum("Name it." in prompt for prompt in server.prompts) == 4
 
 

@@ -122,15 +122,21 @@ class Ours(Callback):
     begin.__module__ = "apxm.backends.ours"
 
 
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "apxm watch"]
+
+
 @pytest.mark.parametrize(("kind", "threads"), [(Callback, 1), (Ours, 0)])
 def test_there_is_a_thread_only_where_somebody_elses_code_runs(
     kind: type[Callback], threads: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    seen: set[int] = set()
+    seen: set[threading.Thread] = set()
 
     def look(_prompt: str) -> None:
-        seen.update(thread.ident or 0 for thread in threading.enumerate() if thread.name == "apxm watch")
+        seen.update(watching())
 
+    for thread in watching():  # it outlives the runs of tests before by a moment
+        thread.join()
     warnings_of(kind(look), caplog)
     assert len(seen) == threads
 

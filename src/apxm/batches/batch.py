@@ -190,8 +190,11 @@ class Batch:
 
     async def _next_chunk(self) -> list[Row] | None:
         """The next rows; None where there are no more, or the batch ended while it was waited for them."""
-        if not self._source.may_block:
-            return next(self._chunks, None)
+        rows = await self._in_thread() if self._source.may_block else next(self._chunks, None)
+        self._tally.fetched += len(rows or ())
+        return rows
+
+    async def _in_thread(self) -> list[Row] | None:
         self._reading = asyncio.ensure_future(asyncio.to_thread(next, self._chunks, None))
         try:
             return await self._reading

@@ -10,7 +10,7 @@ from itertools import pairwise
 _TABLES = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-2000; PRAGMA temp_store=FILE;
 CREATE TABLE seen (digest TEXT PRIMARY KEY, times INT) WITHOUT ROWID;
-CREATE TABLE runs (id TEXT PRIMARY KEY, run_id TEXT) WITHOUT ROWID;
+CREATE TABLE runs (id TEXT PRIMARY KEY, part INT, run_id TEXT) WITHOUT ROWID;
 CREATE TABLE lines (id TEXT PRIMARY KEY, failed INT, offset INT, length INT, position INT) WITHOUT ROWID;
 BEGIN
 """
@@ -62,14 +62,13 @@ class Index:
         """Whether the first of the inputs with this digest has its line."""
         return self._run("SELECT 1 FROM lines WHERE id = ?", (f"{digest}#1",)).fetchone() is not None
 
-    def begun(self, id: str, run_id: str) -> None:
-        """Notes the run that was begun last for an input."""
-        self._run("INSERT OR REPLACE INTO runs VALUES (?, ?)", (id, run_id))
+    def begun(self, id: str, part: int, run_id: str) -> None:
+        """Notes the run that was begun last for an input, and in which part of the journals it is."""
+        self._run("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", (id, part, run_id))
 
-    def run_of(self, id: str) -> str | None:
+    def run_of(self, id: str) -> tuple[int, str] | None:
         """What was noted by `begun`."""
-        found = self._run("SELECT run_id FROM runs WHERE id = ?", (id,)).fetchone()
-        return None if found is None else found[0]
+        return self._run("SELECT part, run_id FROM runs WHERE id = ?", (id,)).fetchone()
 
     @property
     def gone(self) -> int:

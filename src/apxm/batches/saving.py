@@ -6,6 +6,7 @@ import asyncio
 
 from apxm.batches.batch import Batch, Finished
 from apxm.batches.index import Index
+from apxm.batches.journals import Journals
 from apxm.batches.output import NotWrittenError, Output, encoded
 from apxm.batches.tally import Tally
 from apxm.runtime.trace import Status
@@ -18,11 +19,12 @@ _MOST_RESULTS = 4096
 class Saving:
     """The sink of a batch whose results go to a file."""
 
-    def __init__(self, output: Output, index: Index | None, tally: Tally) -> None:
-        """`index` is told of each line that is on the disk, where anybody wants to know."""
+    def __init__(self, output: Output, index: Index | None, tally: Tally, journals: Journals | None = None) -> None:
+        """`index` and `journals` are told of each line that is on the disk, where they are there."""
         self._output = output
         self._index = index
         self._tally = tally
+        self._journals = journals
         self._pending: list[tuple[Finished, bytes]] = []
         self._bytes = 0
         self._told = asyncio.Event()
@@ -63,7 +65,9 @@ class Saving:
                 self._tally.unwritten += error.lost
                 batch.stop(Status.FAILED, error)
                 return
-            if self._index is not None:
-                for (finished, line), offset in zip(pending, offsets, strict=True):
+            for (finished, line), offset in zip(pending, offsets, strict=True):
+                if self._index is not None:
                     self._index.add(finished.id, finished.line.failed, offset, len(line), finished.position)
+                if self._journals is not None:
+                    self._journals.saved(finished.id, failed=finished.line.failed)
             batch.changed()

@@ -15,8 +15,10 @@ class Tally:
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._began = now()
+        self.fetched = 0
+        """Rows of the part of the input that was read, which is some way ahead."""
         self.read = 0
-        """Rows that were read."""
+        """Those of them that were looked at."""
         self.kept = 0
         """Inputs that earlier processes finished."""
         self.kept_failed = 0
@@ -69,7 +71,7 @@ class Tally:
         if self.whole is not None:
             rows: float = self.whole
         elif source.size and source.position:
-            rows = self.read * max(1.0, source.size / source.position)
+            rows = self.fetched * max(1.0, source.size / source.position)
         elif limit is not None:
             rows = limit
         else:

@@ -16,7 +16,7 @@ from apxm.source import printable
 
 def batch_progress(tally: Tally, left: float | None, shared: int, found: Sequence[int], width: int) -> str:
     """``1,204 done, 3 failed, 64 running; 21.4/s; 0:56, about 7:01 left; …``, in less than `width` characters."""
-    parts = [f"{tally.done:,} done, {tally.failed:,} failed, {tally.open:,} running", f"{tally.rate:.3g}/s"]
+    parts = [f"{tally.done:,} done, {tally.failed:,} failed, {tally.open:,} running", f"{_rate(tally.rate)}/s"]
     time = elapsed_text(round(tally.seconds))
     if left is not None and tally.rate:
         time += f", about {elapsed_text(round(left / tally.rate))} left"
@@ -32,6 +32,10 @@ def batch_progress(tally: Tally, left: float | None, shared: int, found: Sequenc
     while len(parts) > 1 and len("; ".join(parts)) >= width:
         parts.pop()
     return "; ".join(parts)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def estimate_text(found: Estimate, at_once: int) -> str:
@@ -62,7 +66,7 @@ def _cost(found: Range) -> str:
 
 
 def batch_summary(tally: Tally, shared: int) -> str:
-    """``9,997 done and 3 failed (2 input, 1 timeout), 120 kept from before; 29,991 calls in 12.40 s (806/s); …``"""
+    """``9,997 done, 3 failed (2 input, 1 timeout), …; 29,991 calls in 12.40 s (806 inputs/s); …``"""
     kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(tally.kinds.items()))
     parts = [f"{tally.succeeded:,} done" + (f", {tally.failed:,} failed ({kinds})" if tally.failed else "")]
     if tally.unwritten:
@@ -72,7 +76,9 @@ def batch_summary(tally: Tally, shared: int) -> str:
         parts[0] += f", {tally.kept:,} were done before{failed}"
     if tally.calls:
         once = f", {shared:,} of them equal to others and not made" if shared else ""
-        parts.append(f"{count(tally.calls, 'call')}{once} in {duration(tally.seconds * 1e3)} ({tally.rate:.3g}/s)")
+        parts.append(
+            f"{count(tally.calls, 'call')}{once} in {duration(tally.seconds * 1e3)} ({_rate(tally.rate)} inputs/s)"
+        )
     if tally.tokens:
         parts.append(count(tally.tokens, "token"))
     if tally.is_priced and tally.cost:

@@ -148,12 +148,13 @@ class ProgramWork:
 
 
 async def executed(session: Session) -> Trace:
-    """Runs to the end; the journal is closed then."""
+    """Runs to the end; the journal is closed then. Old runs of the folder are not looked for: all are of the batch."""
     try:
         return await session.execute()
     finally:
-        if session.recorder is not None and (lost := await session.closed()) and session.told.options.warn:
-            session.told.options.warn(str(lost))
+        recorder, warn = session.recorder, session.told.options.warn
+        if recorder is not None and (lost := await recorder.closed()) and warn is not None:
+            warn(str(lost))
 
 
 def problem_of(trace: Trace) -> Problem | None:

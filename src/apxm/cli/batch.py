@@ -117,9 +117,9 @@ def batch(
     """
     from apxm.batches.batch import BatchOptions
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.run_batch import Asked, run_batch
+    from apxm.cli.run_batch import PYTHON, Asked, run_batch
 
-    code = file.partition(".py:")[0] + ".py" if ".py:" in file else file
+    code = file if (python := PYTHON.fullmatch(file)) is None else python[1]
     read = {"the program": code, "the input": None if input == "-" else input}
     refuse_overwriting(read, {"--output": output}, config)
     said = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ from apxm.session import Session
 from apxm.source import Diagnostic, printable, shortened
 from apxm.tools.toolbox import Toolbox
 
+PYTHON = re.compile(r"(.+\.py)(?::([^:/]+))?")
+"""A file of Python, and which flow of it."""
 _PLAIN_INTERVAL_S = 5.0
 """How often a line says how far it is where there is no terminal."""
 _MOST_WARNINGS = 20
@@ -108,11 +111,10 @@ def _program(
     asked: Asked, said: Mapping[str, Any]
 ) -> tuple[_Make, Mapping[str, Value], Invocation, tuple[Diagnostic, ...]]:
     """What makes the work, the values that all inputs share, what the runs are told, and what the compiler warns of."""
-    path, is_python, name = asked.file.partition(".py")
-    if is_python and (not name or name.startswith(":")):
+    if (python := PYTHON.fullmatch(asked.file)) is not None:
         from apxm.flows.batched import FlowWork, flow_in
 
-        flow = flow_in(f"{path}.py", name.removeprefix(":") or said["flow"])
+        flow = flow_in(python[1], python[2] or said["flow"])
         shared = read_json_arguments(asked.shared)
         own = Invocation.of({**flow.said, **{key: value for key, value in said.items() if value is not None}})
         return partial(FlowWork, flow, shared), shared, own, ()
@@ -189,7 +191,7 @@ async def _run(
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
-        saving = Saving(output, index if asked.ordered else None, tally)
+        saving = Saving(output, index if asked.ordered else None, tally, journals)
         shown.gates = list(pool.gates.values())
         async with reachable(new_run_id(time()), asked.file, shown.gates):
             with shown.drawing(tally), Interruption(batch) as interrupted:
@@ -202,7 +204,7 @@ async def _run(
         raise
     finally:
         if journals is not None:
-            journals.close(remove=batch.read_all and batch.ended is None and not tally.failed + tally.kept_failed)
+            journals.close(remove=batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
             output.close()
         await tools.close()
