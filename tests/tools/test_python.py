@@ -175,11 +175,11 @@ def test_a_function_is_found_beside_the_configuration(tmp_path: Path, monkeypatc
         ("no_such_module:f", "python: 'no_such_module:f' cannot be loaded: ModuleNotFoundError"),
         ("json:no_such", "python: 'json:no_such' cannot be loaded: AttributeError"),
         ("json:decoder", "python: 'json:decoder' is no function, but a module"),
-        ("broken:f", "python: 'broken:f' cannot be loaded: ZeroDivisionError"),
+        ("cannot_be_loaded:f", "python: 'cannot_be_loaded:f' cannot be loaded: ZeroDivisionError"),
     ],
 )
 def test_one_that_cannot_be_loaded_says_why(tmp_path: Path, spec: str, message: str) -> None:
-    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "cannot_be_loaded.py").write_text("1 / 0\n")
     with pytest.raises(ConfigurationError) as caught:
         imported(spec, str(tmp_path), "here:1")
     assert caught.value.message.startswith(message)
