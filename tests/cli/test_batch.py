@@ -231,6 +231,7 @@ def test_a_flow_of_python(batch: Apxm) -> None:
     assert "there is no such file" in batch(file="none.py", input="in.csv").err
     Path("broken.py").write_text("import nothing_of_this_name")
     assert "it cannot be imported: ModuleNotFoundError" in batch(file="broken.py", input="in.csv").err
+    assert "broken" not in sys.modules
 
 
 def test_what_it_will_take_is_said_before_and_nothing_is_asked(batch: Apxm) -> None:

@@ -189,9 +189,10 @@ def flow_in(path: str, name: str | None) -> Flow[..., Any]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except ApxmError:
-        raise
     except Exception as error:
+        del sys.modules[module_name]
+        if isinstance(error, ApxmError):
+            raise
         raise ApxmError(f"it cannot be imported: {type(error).__name__}: {error}", where=path) from error
     found = {key: cast("Flow[..., Any]", value) for key, value in vars(module).items() if isinstance(value, Flow)}
     flows = {key: value for key, value in found.items() if _function_of(value).__module__ == module_name}
