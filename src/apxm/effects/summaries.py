@@ -33,6 +33,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
         uses.called,
         None if gives is None else frozenset(name if name in given else f":{name}" for name in gives),
         tuple(dict.fromkeys(found.specials())),
+        uses.meets,
     )
 
 
@@ -113,4 +114,5 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         any(each.waits for each in summaries),
         gives,
         tuple(dict.fromkeys(specials)),
+        any(each.meets for each in summaries),
     )

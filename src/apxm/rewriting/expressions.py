@@ -46,8 +46,15 @@ class Expressions(Names):
         # A container that is made belongs to who made it: that is seen to where it is called.
         plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
-            node.func = at(self._ours("call", func), node.func)
+            node.func = at(self._ours("call", func, *self._targets(node.func, role)), node.func)
         return node
+
+    def _targets(self, callee: ast.expr, role: Role) -> list[ast.expr]:
+        """Where only a run knows what is called, the number of what that may be; elsewhere nothing."""
+        is_made = isinstance(callee, ast.Name) and any(callee.id in each.around.captured for each in self._functions)
+        if is_made or not (role.is_unknown or role.guessed or role.known is Known.CALLS_BACK):
+            return []
+        return [ast.Constant(self._role_of.targets_number)]
 
     def _gone_through(self, call: ast.Call, role: Role, given: ast.expr) -> ast.expr:
         """What a call is given, once it may be gone through: an iterator is shared by all who have it."""

@@ -22,9 +22,14 @@ def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None
     code = function.__code__
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
-    text = _text(code.co_filename, function.__globals__)
-    tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
+    tree = tree_of(code.co_filename, function.__globals__)
     return None if tree is None else _definition(tree, code)
+
+
+def tree_of(file: str, module: dict[str, Any]) -> ast.Module | None:
+    """What stands in a file of a module, which nobody may change; None where there is no source."""
+    text = _text(file, module)
+    return _tree(file, text, HERE.promises.lines(file, text))
 
 
 def _text(file: str, module: dict[str, Any]) -> str:
