@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 import apxm
+from apxm.batches.batch import Batch, BatchOptions
+from apxm.batches.inputs import open_input
+from apxm.batches.tally import Tally
+from apxm.batches.work import Work
 from apxm.errors import UsageError
 from apxm.runtime.loops import run_virtually
 from tests.batches.working import PROGRAM, results_of
@@ -17,6 +22,17 @@ from tests.batches.working import PROGRAM, results_of
 
 def rows(number: int) -> list[dict[str, Any]]:
     return [{"text": f"row {k}"} for k in range(number)]
+
+
+def test_what_is_left_counts_the_part_of_a_file_that_was_read_and_not_only_the_rows_that_were_begun(
+    tmp_path: Path,
+) -> None:
+    file, tally = tmp_path / "in.jsonl", Tally(lambda: 0.0)
+    file.write_text('{"text": "a"}\n' * 300)
+    source = open_input(str(file))
+    asyncio.run(Batch(cast(Work, None), source, BatchOptions(), tally, None).is_empty())
+    source.close()
+    assert (tally.read, tally.fetched, tally.left(source)) == (0, 300, 300)
 
 
 def test_each_input_gives_what_a_run_of_it_gives() -> None:
