@@ -194,13 +194,15 @@ def test_a_module_in_the_working_directory_is_not_taken_for_ours(
         assert is_listening(simulator.port)
 
 
+# It waits in turns: a signal that arrives just before a read that blocks is raised only behind the read.
 OWNER = """
-import sys
+import select, sys
 from apxm.simulator.process import start_simulator
 with start_simulator(latency="constant:600000") as simulator:
     try:
         print(simulator.port, flush=True)
-        sys.stdin.read()
+        while not select.select([sys.stdin], [], [], 0.05)[0]:
+            pass
     except KeyboardInterrupt:
         print(simulator.metrics()["apxm_simulator_in_flight"], flush=True)
         raise
