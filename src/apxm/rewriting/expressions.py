@@ -44,8 +44,9 @@ class Expressions(Names):
         if file is not None and not is_free:
             file.value = at(self._ours("touch", file.value), file.value)
         # A container that is made belongs to who made it: that is seen to where it is called.
-        plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
-        if not plain:
+        sees_names = isinstance(node.func, ast.Name) and node.func.id == "dir" and not node.args
+        plain = role.known is Known.NOTHING and not makes(role, node.func) and not sees_names
+        if not (plain or role.each or role.asks):
             looks = [] if role.may_wait else [ast.Constant(True)]
             node.func = at(self._ours("call", func, *looks), node.func)
         return node
