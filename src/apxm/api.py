@@ -286,8 +286,8 @@ async def run_async(
     inputs = problems.of(lambda: arguments_for(chosen, assign(chosen, (), given), program.record_types), [])
     if run_id is not None:
         refuse_no_new_id(run_id)
-        require_journal = True  # the id is to find it by
-    told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
+    said = {**locals(), "warn": warn, "require_journal": require_journal or run_id is not None}  # to be found by its id
+    told = Invocation.of(said)  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
     run_id = run_id or new_run_id(time())
