@@ -581,19 +581,19 @@ def test_a_budget_of_money(batch: Apxm, apxm: Apxm) -> None:
 @pytest.mark.parametrize("more", [("--journal",), ("--no-journal",)])
 def test_killed_with_a_budget_what_may_have_been_paid_counts(more: tuple[str, ...], start: Start) -> None:
     write("in.jsonl", rows(40))
-    options = ("--max-concurrency", "4", "--max-total-tokens", "20000", *more)
-    with Asked(holds="<row 9>") as server:
+    options = ("--max-concurrency", "4", "--max-total-tokens", "60000", *more)
+    with Asked(holds="<row") as server:
         process = start_batch(start, server, *options)
-        wait_for(server, 12)
+        wait_for(server, 4)
         process.kill()
         process.communicate()
-        noted = spent()
-        assert 12 * (len(server.asked) - 4) <= noted <= 20000  # 12 for each call, of which four were in flight
+        before = spent()
+        assert 4 * 4096 < before < 60000  # nobody knows what became of the four in flight
         server.go_on.set()
         process = start_batch(start, server, *options)
         process.communicate(timeout=60)
-        assert process.returncode in (0, 4)
-        assert 12 * (len(server.asked) - 4) <= spent() <= 20000
+        assert process.returncode == 0
+        assert spent() == before + 12 * (len(server.asked) - 4)
 
 
 def test_before_paying_it_is_looked_whose_output_it_is(batch: Apxm) -> None:
