@@ -178,7 +178,7 @@ def curator(endpoint: str, inputs: Path, output: Path, at_once: int) -> Measured
     from bespokelabs import curator as library  # type: ignore[import-not-found]
 
     told = {
-        "base_url": endpoint, "api_key": "none", "max_concurrent_requests": at_once, "max_requests_per_minute": 10**7,
+        "base_url": endpoint, "max_concurrent_requests": at_once, "max_requests_per_minute": 10**7,
         "max_tokens_per_minute": 10**10, "max_retries": 0,
     }  # fmt: skip
 

@@ -49,8 +49,9 @@ def rows(folder: Path, number: int) -> Path:
 
 def once(name: str, endpoint: str, folder: Path, number: int) -> Measured:
     python = os.environ.get("CURATOR_PYTHON", "") if name == "curator" else sys.executable
-    environment = {**os.environ, "HOSTED_CURATOR_VIEWER": "0", "CURATOR_CACHE_DIR": str(folder / f"cache-{number}")}
     with TemporaryDirectory(dir=folder) as own:
+        # curator keeps answers there, and calls are equal from turn to turn
+        environment = {**os.environ, "CURATOR_CACHE_DIR": f"{own}/cache", "OPENAI_API_KEY": "none"}
         output = Path(own) / "out.jsonl"
         command = [
             python, "-m", "benchmarks.batch_systems", name, endpoint, str(rows(folder, number)), str(output),
