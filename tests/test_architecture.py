@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}, {"telemetry"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -86,6 +86,7 @@ BUDGETS = {
     "scripts": 1550,
     "sdks": 731,
     "simulator": 2652,
+    "telemetry": 300,
     "testing": 964,
     "tools": 1368,
     "workloads": 1327,

@@ -97,6 +97,12 @@ class Result:
 
         return measure(self.trace, self.link_phases, self.backend)
 
+    def perfetto_trace(self) -> bytes:
+        """When each call ran, as a file for Perfetto (docs/traces.md)."""
+        from apxm.telemetry.perfetto import trace_file
+
+        return trace_file(self.trace, self.run_id)
+
 
 @dataclass(eq=False, repr=False)
 class Session:

@@ -21,12 +21,12 @@ from apxm.cli.interruption import Interruption
 from apxm.cli.options import AnyRun, Inputs
 from apxm.cli.output import write
 from apxm.cli.progress import INTERVAL_S, ProgressLine
+from apxm.cli.run_files import RunFiles
 from apxm.cli.terminal import is_terminal, note, show_diagnostics, show_warning, tell
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import ApxmError, OutputClosedError, Problems, UsageError
-from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.program import Program
@@ -57,7 +57,7 @@ class Terminal:
     def __init__(
         self,
         shown: AnyRun,
-        metrics_file: OutputFile | None = None,
+        files: RunFiles | None = None,
         failed: Callable[[Trace], list[str]] = failure_lines,
     ) -> None:
         """`failed` says what of a run failed. Raises `UsageError` for what contradicts itself."""
@@ -67,7 +67,7 @@ class Terminal:
             raise UsageError("--json prints one object at the end, --stream shows text as it comes: give one of them")
         self.shown = shown
         self.failed = failed
-        self.metrics_file = metrics_file
+        self.files = files
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.failure: ApxmError | None = None
         """Why nothing more can be written; `OutputClosedError` where the reader went away."""
@@ -136,7 +136,7 @@ def run_program(
     inputs: Inputs,
     told: Invocation,
     shown: AnyRun,
-    metrics_file: OutputFile | None = None,
+    files: RunFiles | None = None,
     phases: LinkPhases = LinkPhases(),  # noqa: B008  # it is frozen
     warnings: tuple[Diagnostic, ...] = (),
     failed: Callable[[Trace], list[str]] = failure_lines,
@@ -145,7 +145,7 @@ def run_program(
     program, `failed` says what of it failed."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    terminal = Terminal(shown, metrics_file, failed)
+    terminal = Terminal(shown, files, failed)
     problems = Problems()
     read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
     arguments = problems.of(read, [])
@@ -246,11 +246,9 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
     else:
         terminal.end_line()
     unwritten = terminal.failure
-    if terminal.metrics_file:
-        try:
-            terminal.metrics_file.write(result.metrics.to_json().encode())
-        except ApxmError as error:
-            unwritten = unwritten or error
+    if terminal.files:
+        failed = terminal.files.write(session, result)
+        unwritten = unwritten or failed
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten
     for line in (*terminal.failed(trace), *stopped_lines(trace)):

@@ -621,7 +621,7 @@ class LaneRun(Run):
         if self._options.max_cost is not None:
             refuse_unknown_prices([(operation, provider)])
 
-    def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
+    def who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
         plan = self.trace.frames[frame].plan
         operation = self._handlers[plan][node] if plan else self._operations[node]
         assert isinstance(operation, WaitingOperation)

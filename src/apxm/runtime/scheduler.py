@@ -99,7 +99,7 @@ class Run:
         self._error: BaseException | None = None
         """What ends it, raised by whoever called it or by ourselves: it is the caller's to hear."""
         self.trace = Trace(program.program, flow, started=0)
-        self._spending = Spending(self.trace, self._who)
+        self._spending = Spending(self.trace, self.who)
         if self._options.max_cost is not None:
             refuse_unknown_prices(self._uses())
 
@@ -336,7 +336,7 @@ class Run:
                 if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
                     yield operation, self._providers[operation.provider]
 
-    def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
+    def who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
         operation = self._handlers[self.trace.frames[frame].plan][node]
         assert isinstance(operation, WaitingOperation)
         return operation, self._providers[operation.provider]
