@@ -59,6 +59,7 @@ ONLY_IN = {
     "pyarrow": {"batches"},
     "sqlite3": {"journal", "batches", "backends"},
     "matplotlib": {"workloads"},
+    "opentelemetry": {"telemetry"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
@@ -86,7 +87,7 @@ BUDGETS = {
     "scripts": 1550,
     "sdks": 731,
     "simulator": 2652,
-    "telemetry": 300,
+    "telemetry": 650,
     "testing": 964,
     "tools": 1368,
     "workloads": 1327,

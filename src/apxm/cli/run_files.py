@@ -1,4 +1,4 @@
-"""The files that a run leaves behind: which options name them, and what is written into each."""
+"""What a run leaves behind beside its output: files, by the options that name them, and spans (``--otel``)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class RunFiles:
     """They are opened before the run, so that none is paid for and then cannot be written."""
 
     def __init__(self, shown: AnyRun, stack: ExitStack) -> None:
-        """Raises `UsageError` for one that cannot be written."""
+        """Raises `UsageError` for one that cannot be written, and what `exporting` raises."""
+        if shown.otel:
+            from apxm.telemetry.exporting import exporting
+
+            stack.enter_context(exporting())
         self._files = {
             option: stack.enter_context(OutputFile(path)) for option, path in named_files(shown).items() if path
         }

@@ -204,7 +204,7 @@ class Run:
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
         """Begins an attempt, by as few steps as those of this run need."""
-        begin = attempts.begin_watched if self._runs_foreign_code else attempts.begin
+        begin = self._sent(clock, attempts.begin_watched if self._runs_foreign_code else attempts.begin)
         begin = self._streamed(clock, begin) if self._streams else begin
         return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
 
@@ -212,6 +212,11 @@ class Run:
     def _runs_foreign_code(self) -> bool:
         """Whether the code that calls run in the event loop may be somebody else's, which may hold that up."""
         return not all(is_ours(getattr(p.begin or p.call, "__module__", None)) for p in self._providers.values())
+
+    def _sent(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+        """`begin`, as whoever watches wants it."""
+        observer = self._options.observer
+        return begin if observer is None else observer.sending(begin, clock)
 
     def _streamed(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
         """`begin`, whose answers come in parts where somebody has a use for them."""
