@@ -107,7 +107,7 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
 
 
 def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBackends, stack: ExitStack) -> int:
-    terminal.progress.active = False  # the terminal is the script's
+    terminal.progress.active, terminal.owned = False, True  # the terminal is the script's
     runner = stack.enter_context(asyncio.Runner(loop_factory=real_loop))
     link(session, runner)
     resumed = session.recorder is not None

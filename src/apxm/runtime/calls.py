@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
@@ -185,6 +186,10 @@ class Calls:
     def pending(self) -> list[Call]:
         """Those that are not over, in no order."""
         return [*self._slots.waiting, *self.unaffordable, *self._aside, *self._running]
+
+    def longest(self, most: int) -> list[Call]:
+        """So many of those in flight, those that were sent first in front."""
+        return nsmallest(most, (call for call in self._running if call.phase is SENT), key=lambda call: call.sent)
 
     @property
     def limit_reached(self) -> StopKind:

@@ -28,7 +28,7 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, RankedClock, VirtualLoop, clock_of, enter, limit_ns
 from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
-from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
+from apxm.runtime.progress import InFlight, Progress, Spending, refuse_unknown_prices
 from apxm.runtime.result_text import ResultText
 from apxm.runtime.state import State
 from apxm.runtime.stopped import StopKind, Stopped
@@ -328,7 +328,20 @@ class Run:
         waiting = calls.unfinished - running if calls else 0
         elapsed = self._now() - self.trace.started if calls else 0
         done, found = self._executed + self._state.skipped, found_limits(self.gates)
-        return Progress(done, running, waiting, elapsed, *self._spending.look(), found)
+        return Progress(done, running, waiting, elapsed, *self._spending.look(), found, self._state.failed)
+
+    def longest(self, most: int) -> list[InFlight]:
+        """So many of the calls in flight, those that were sent first in front."""
+        calls = [] if self._calls is None else self._calls.longest(most)
+        return [
+            InFlight(
+                self.trace.path_of(call.frame.index, call.node),
+                call.provider.variant(call.request) or call.provider.name,
+                self._now() - call.sent,
+                len(call.earlier) + 1,
+            )
+            for call in calls
+        ]
 
     @property
     def _executed(self) -> int:
