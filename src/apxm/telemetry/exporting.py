@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 
 from apxm.errors import ConfigurationError, UsageError
 
@@ -19,9 +20,11 @@ def exporting() -> Generator[None]:
     that it does not speak."""
     try:
         from opentelemetry import trace
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        # By its name: who has everything else of OpenTelemetry need not have this to check types.
+        otlp = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     except ImportError as error:
         hint = "pip install 'apxm[otel]'"
         raise UsageError(f"--otel needs packages that are not installed: {error.name}", hint=hint) from None
@@ -33,7 +36,7 @@ def exporting() -> Generator[None]:
             raise ConfigurationError(f"{name} is {protocol!r}: --otel speaks http/protobuf alone")
     provider = TracerProvider()
     queue = None if "OTEL_BSP_MAX_QUEUE_SIZE" in os.environ else _QUEUE
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=queue))
+    provider.add_span_processor(BatchSpanProcessor(otlp.OTLPSpanExporter(), max_queue_size=queue))
     trace.set_tracer_provider(provider)
     try:
         yield
