@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,14 @@ def test_its_place_is_looked_at_before_the_run(apxm: Apxm) -> None:
     same = apxm("execute", "chain.ais", "--trace-file", "x.json", "--emit-metrics", "x.json", *FAST)
     assert same.status == 2
     assert "--trace-file x.json is the file of --emit-metrics itself" in same.err
+
+
+def test_otel_says_what_it_lacks_before_the_run(apxm: Apxm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    ended = apxm("execute", "chain.ais", "--otel", *FAST)
+    assert ended.status == 2
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'" in ended.err
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    ended = apxm("execute", "chain.ais", "--otel", *FAST)
+    assert (ended.status, ended.out) == (2, "")
+    assert "pip install 'apxm[otel]'" in ended.err

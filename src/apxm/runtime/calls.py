@@ -348,7 +348,7 @@ class Calls:
             self._budget.settle(call.worst, cost)
             if self.recorder is not None:
                 self.recorder.settled(self._records.path(call), call, call.worst if cost is None else cost)
-        call.handle = None
+        call.handle = call.stream = None
         self._running.remove(call)
         self.in_flight -= 1
         if self.limited and call.provider.gate is not None:
