@@ -512,7 +512,7 @@ class EachRun:
             if self.first is None:
                 self.first = lane
             hub.open(lane)
-            while self.held is lane and not lane.over:
+            while self.held is lane and not lane.over and not self._closing:
                 hub.wait_for(self)
 
     def let_open(self, lane: Lane) -> None:
