@@ -73,28 +73,3 @@ def test_the_names_of_a_frame_are_those_of_the_user() -> None:
     assert not ours
     assert {"found", "row", "_Secret__private"} <= set(seen.value[0])  # type: ignore[index]
     assert seen.value[4] == ["_Secret__rows"]  # type: ignore[index]
-
-
-def test_what_shows_the_variables_of_a_frame_knows_ours_by_how_they_begin() -> None:
-    @flow
-    def failing(rows: list[str]) -> None:
-        for row in each(rows):
-            if ask(row):
-                raise ValueError(row)
-
-    raised: list[BaseException] = []
-
-    def caught() -> None:
-        try:
-            failing.lanes(["a"])
-        except ValueError as error:
-            raised.append(error)
-
-    ran(caught, lambda: SECOND)
-    names: set[str] = set()
-    traceback = raised[0].__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_qualname.endswith("failing"):
-            names |= traceback.tb_frame.f_locals.keys()
-        traceback = traceback.tb_next
-    assert {name for name in names if not name.startswith("__")} == {"rows", "row"}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
-from tests.lanes.comparing import compared
+from tests.lanes.comparing import compared, ran
 
+SECOND = 1_000_000_000
 ROWS = ["a", "b", "c"]
 
 
@@ -72,3 +73,17 @@ def test_a_singleton_is_made_by_one_iteration(function: Flow[..., Any]) -> None:
         return function, (ROWS,)
 
     compared(made, 1)
+
+
+class Pair(NamedTuple):
+    row: str
+    answer: str
+
+
+def test_a_named_tuple_waits_for_nobody() -> None:
+    @flow
+    def paired(rows: list[str]) -> list[str]:
+        return [ask(Pair(row, ask(row)).answer) for row in each(rows)]
+
+    _, trace = ran(lambda: paired.lanes(ROWS), lambda: SECOND)
+    assert trace.duration == 2 * SECOND

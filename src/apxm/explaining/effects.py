@@ -76,7 +76,7 @@ class Effects:
     # --- names
 
     def turn(self, call: ast.Call, thing: ast.expr | None) -> Iterator[Step]:
-        """``__apxm_turn``, in front of `thing`, and ``__apxm_turn_of``."""
+        """``_apxm_turn``, in front of `thing`, and ``_apxm_turn_of``."""
         levels = _levels(call)
         if levels == 0:
             return
@@ -166,7 +166,7 @@ class Effects:
                 yield self._wait(call, f"it reads `{_shown(each)}`, which may be changed until then", None, True)
 
     def later(self, call: ast.Call) -> Iterator[Step]:
-        """``__apxm_later`` and its kin."""
+        """``_apxm_later`` and its kin."""
         place = self._reader.place(call)
         match ours(call), call.args:
             case "later" | "later_change", [_, ast.Name(id=setter), *_]:

@@ -301,13 +301,7 @@ class Names(ast.NodeTransformer):
 
     def _name(self, name: str) -> str:
         """A name as the class around makes it private."""
-        if (
-            self._mangled
-            and name.startswith("__")
-            and not name.startswith(PREFIX)
-            and not name.endswith("__")
-            and "." not in name
-        ):
+        if self._mangled and name.startswith("__") and not name.endswith("__") and "." not in name:
             return self._mangled + name
         return name
 

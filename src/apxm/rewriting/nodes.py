@@ -8,8 +8,8 @@ from typing import Any
 
 from apxm.effects.uses import Kind, Use
 
-PREFIX = "__apxm_"
-"""What the names begin with that are put in: those that show the variables of a frame leave out what begins so."""
+PREFIX = "_apxm_"
+"""What the names begin with that are put in."""
 Statements = list[ast.stmt]
 
 
