@@ -63,11 +63,11 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3406,
+    "analysis": 4600,
     "apxm": 2100,  # the files of the package itself
-    "backends": 5900,
+    "backends": 6500,
     "batches": 2250,
-    "cli": 4850,
+    "cli": 5000,
     "compiler": 949,
     "config": 1250,
     "effects": 3200,
@@ -85,7 +85,7 @@ BUDGETS = {
     "runtime": 7300,
     "scripts": 1550,
     "sdks": 731,
-    "simulator": 2652,
+    "simulator": 2700,
     "testing": 964,
     "tools": 1368,
     "workloads": 1327,

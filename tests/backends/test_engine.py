@@ -120,15 +120,15 @@ class SlowEngine:
     read: list[Sequence[object]] = field(default_factory=list[Sequence[object]])
 
     def run(self) -> None:
-        waiting = sorted(self.calls, key=lambda call: call.sent + call.ratio * self.costs.fixed)
+        waiting = sorted(self.calls, key=lambda call: call.sent + self.costs.fixed)
         running: list[Slow] = []
         now = Fraction(0)
         while waiting or running:
             if not running:
-                now = max(now, waiting[0].sent + waiting[0].ratio * self.costs.fixed)
+                now = max(now, waiting[0].sent + self.costs.fixed)
             while waiting and (self.costs.slots is None or len(running) < self.costs.slots):
                 call = waiting[0]
-                if call.sent + call.ratio * self.costs.fixed > now:
+                if call.sent + self.costs.fixed > now:
                     break
                 call.cached = self._cached(call.tokens) if self.costs.cache else 0
                 call.unread = call.tokens.prompt - call.cached

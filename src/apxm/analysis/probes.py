@@ -14,12 +14,14 @@ def prompt(number: int) -> str:
     return f"Calibration call {number}: say in one sentence what the number {number} makes you think of."
 
 
-def asks(prompts: Sequence[str], max_tokens: int | None = None) -> Program:
-    """A program that asks all `prompts` at once, each once, and does nothing with the answers."""
-    options: dict[str, Expression] = {"retries": Literal(0)}
-    if max_tokens is not None:
-        options["max_tokens"] = Literal(max_tokens)
-    nodes = tuple(Operate(operation="ask", arguments=(Literal(p),), options=options, result="str") for p in prompts)
+def asks(prompts: Sequence[str], max_tokens: int | Sequence[int] | None = None) -> Program:
+    """A program that asks all `prompts` at once, each once, and does nothing with the answers; `max_tokens` of all of
+    them, or of each."""
+    limits = max_tokens if isinstance(max_tokens, Sequence) else [max_tokens] * len(prompts)
+    nodes = tuple(
+        Operate(operation="ask", arguments=(Literal(prompt),), options=_options(limit), result="str")
+        for prompt, limit in zip(prompts, limits, strict=True)
+    )
     names = tuple(NodeName(path=f"call {i}") for i in range(len(prompts)))
     return Program(
         plans=(Plan(nodes=nodes, inputs=0, outputs=()),),
@@ -28,3 +30,7 @@ def asks(prompts: Sequence[str], max_tokens: int | None = None) -> Program:
         optimization_level=0,
         names=Names(file="calibration", plans=(PlanNames(path="Calibration.calls", nodes=names),)),
     )
+
+
+def _options(max_tokens: int | None) -> dict[str, Expression]:
+    return {"retries": Literal(0)} | ({} if max_tokens is None else {"max_tokens": Literal(max_tokens)})

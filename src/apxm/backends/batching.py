@@ -72,8 +72,8 @@ class Batching:
         ratio: float = 1.0,
         told: Callable[[], None] | None = None,
     ) -> Handle:
-        """Starts a call, whose own costs are `ratio` times those of the engine. `told` is called at each of its tokens
-        but the last, `done` then, unless the call is cancelled.
+        """Starts a call, whose tokens cost `ratio` times what they do by `costs`. `told` is called at each of its
+        tokens but the last, `done` then, unless the call is cancelled.
 
         While calls are in flight the clock of the first of them tells the time for all.
         """

@@ -142,10 +142,10 @@ class Engine:
         """Calls that were cancelled in the iteration under way, which goes on with them."""
 
     def add(self, tokens: Tokens, now: int, ratio: float = 1.0, *, watched: bool = False) -> EngineCall:
-        """A call that is sent at `now`; its own costs are `ratio` times those of the engine."""
+        """A call that is sent at `now`; its tokens cost `ratio` times what they do by `costs`."""
         if not self.load:
             self._instant = now  # it may be that of another clock
-        arrives = now + round(ratio * self.costs.fixed)
+        arrives = now + self.costs.fixed
         call = EngineCall(tokens, arrives, self.costs, ratio, watched=watched)
         heappush(self._waiting, (arrives, next(self._sequence), call))
         self.load += 1

@@ -117,14 +117,14 @@ class TokenLatency:
 
     costs: Costs
     spread: float = 0.0
-    """σ of the log-normal ratios, median 1, by which a call's own costs are those of the engine."""
+    """σ of the log-normal ratios, median 1, by which the tokens of a call cost more or less."""
     answer: int | None = None
     """The median length of an answer in words, in tokens; None leaves answers as they are."""
     answer_spread: float = 0.0
     """σ of the log-normal lengths."""
 
     def ratio(self, draws: Draws, model: str, system: str | None, prompt: str) -> float:
-        """What the next such call costs of the engine's costs."""
+        """How many times the engine's costs the tokens of the next such call cost."""
         if not self.spread:
             return 1.0
         return math.exp(self.spread * _standard_normal().inv_cdf(draws.uniform(model, system, prompt)))

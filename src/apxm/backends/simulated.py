@@ -51,6 +51,8 @@ CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 256
 PDF_TOKENS = 2048
 _BEGINNING = 60
+TYPICAL_ECHO = 20
+"""Tokens of an answer that only echoes, about."""
 NS_PER_DRIPPED_BYTE = 1_000_000_000
 
 

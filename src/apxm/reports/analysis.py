@@ -55,9 +55,20 @@ def prediction_text(found: Prediction) -> str:
     low, high = found.ci95_ms
     rows = [
         ["mean", f"{duration(found.mean_ms)} (95% interval {duration(low)} to {duration(high)})"],
+        ["80% of runs", " to ".join(map(duration, found.interval80_ms))],
         *([name, duration(_quantile(samples, share))] for name, share in _QUANTILES),
     ]
-    return "\n".join([f"{head}:", *aligned(rows)])
+    return "\n".join([f"{head}:", *aligned(rows), *_unknown(found)])
+
+
+def _unknown(found: Prediction) -> list[str]:
+    if not found.unknown:
+        return []
+    names = ", ".join(found.unknown)
+    return [
+        "",
+        *paragraph(f"Nobody knows how long these answers are, so that is drawn: {names}. `max_tokens` would say it."),
+    ]
 
 
 def _assumed(loops: Sequence[Loop]) -> list[str]:
