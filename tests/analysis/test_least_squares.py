@@ -29,7 +29,8 @@ def test_no_number_goes_below_zero_and_the_others_are_best_beside_it() -> None:
 def test_a_number_that_nothing_depends_on_stays_and_has_no_variance() -> None:
     fit = least_squares(lambda numbers: [numbers[0] - 2.0, numbers[0] - 4.0], (1.0, 7.0), (1e-6, 1e-6))
     assert fit.numbers == pytest.approx((3.0, 7.0))
-    assert inverted(fit.normal) == [[pytest.approx(0.5), 0.0], [0.0, 0.0]]
+    assert fit.covariance([0, 1]) == [[pytest.approx(0.5 * 2 * 0.5 * 2), 0.0], [0.0, 0.0]]
+    assert inverted([[2.0, 0.0], [0.0, 0.0]]) == [[0.5, 0.0], [0.0, 0.0]]
 
 
 def test_the_standard_errors_are_those_of_repeated_measurements() -> None:
@@ -44,7 +45,7 @@ def test_the_standard_errors_are_those_of_repeated_measurements() -> None:
 
         fit = least_squares(residuals, (1.0, 1.0), (1e-6, 1e-6))
         slopes.append(fit.numbers[1])
-        said = sqrt(0.25 * inverted(fit.normal)[1][1])
+        said += sqrt(fit.covariance(range(len(AT)))[1][1]) / 60
     middle = sum(slopes) / len(slopes)
     assert middle == pytest.approx(4.0, abs=3 * said / sqrt(60))
     assert sqrt(sum((slope - middle) ** 2 for slope in slopes) / 59) == pytest.approx(said, rel=0.3)

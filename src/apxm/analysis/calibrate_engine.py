@@ -51,7 +51,9 @@ class Batch(NamedTuple):
     questions: Sequence[Question]
 
 
-def planned(number: int, concurrencies: Sequence[int]) -> list[Batch]:
+def planned(
+    number: int, concurrencies: Sequence[int], characters_per_token: float = CHARACTERS_PER_TOKEN
+) -> list[Batch]:
     """The batches of a pass, from 0, each with texts of its own.
 
     Alone, all four of short and long with few and many. At once, half of them mixed, as prompts hold up answers; and
@@ -61,7 +63,8 @@ def planned(number: int, concurrencies: Sequence[int]) -> list[Batch]:
     texts = (_text(random, f"{number}.{i}") for i in range(1 << 30))
 
     def ask(prompt: tuple[int, int], answer: tuple[int, int]) -> Question:
-        return Question(next(texts)(random.randint(*prompt)), random.randint(*answer))
+        characters = round(random.randint(*prompt) * characters_per_token)
+        return Question(next(texts)(characters), random.randint(*answer))
 
     def mixed() -> Question:
         return ask(random.choice((SHORT, LONG)), random.choice((FEW, MANY)))
@@ -78,12 +81,12 @@ def planned(number: int, concurrencies: Sequence[int]) -> list[Batch]:
 
 
 def _text(random: Random, name: str) -> Callable[[int], str]:
-    """A text of about so many tokens, that begins as no other one."""
+    """A text of about so many characters, that begins as no other one."""
     words = _WORDS.split()
 
-    def text(tokens: int) -> str:
+    def text(characters: int) -> str:
         said = f"{name}: go on with this list of words."
-        while len(said) < tokens * CHARACTERS_PER_TOKEN:
+        while len(said) < characters:
             said += " " + random.choice(words)
         return said
 
@@ -144,13 +147,17 @@ async def calibrate_engine(
         )
     client = Client(backend, _MOST_FAILED)
     report("warming up")
-    await client.ask([f"Warm up {i}." for i in range(levels[-1])], FEW[1], None)
+    texts = [_text(Random(i), f"warm up {i}")(CHARACTERS_PER_TOKEN * SHORT[1]) for i in range(levels[-1])]
+    warm = await client.ask(texts, FEW[1], None)
+    told = [n for attempt in warm.answered if (n := attempt.usage.input_tokens)]
+    # Prompts are to have so many tokens there, where a token may be a word or a byte.
+    size = max(1.0, len(texts[0]) / fmean(told)) if told else CHARACTERS_PER_TOKEN
     began = monotonic()
     asked: list[_Asked] = []
     once = least_effort(levels).calls
     while True:
         number = asked[-1].number + 1 if asked else 0
-        asked += [await _ask(client, number, batch, report) for batch in planned(number, levels)]
+        asked += [await _ask(client, number, batch, report) for batch in planned(number, levels, size)]
         profile = _profile(backend, date, asked, client)
         found = (error or _error)(profile)
         report(f"{sum(len(batch.answered) for batch in asked)} calls: costs known to {found:.1%}")

@@ -32,7 +32,7 @@ _LEAST_ERROR = 0.002
 _EXACT = 1e-4
 """An engine whose times are explained to this part of them does not vary."""
 _LEAST_MS = 1e-6
-_TIMES, _DRAWS, _DRAWN = 2, 16, 0.1
+_TIMES, _DRAWS, _DRAWN = 2, 24, 0.1
 """How often ratios are drawn, and their σ at first, to see how they show."""
 _SHARES = (0.95, 0.75, 0.5, 0.25, 0.05)
 """Of what each further token takes, the part that may be the iteration's."""
@@ -189,6 +189,8 @@ class _Fitting:
         self._most = most_at_once
         self._fits: dict[_Shape, tuple[_Order, Fit]] = {}
         self._weights = [1.0] * (len(self._calls) + sum(call.first_ms is not None for call in self._calls))
+        self._offsets = [0.0] * len(self._weights)
+        """How much longer, in logarithms, each takes than calls that do not vary."""
         self._scales = self._small_changes()
         self._alone = base, prefill, token = self._plane()
 
@@ -222,8 +224,7 @@ class _Fitting:
             shape = self._better(shape, [shape._replace(chunk=n) for n in (None, *self._chunks())])
         if cache_known is None:
             shape = self._better(shape, [shape._replace(cache=True)])
-        fit = self._robust(shape)
-        return self._described(shape, fit)
+        return self._described(shape)
 
     def _chunks(self) -> Iterable[int]:
         """Those that would show: a prompt, or all that come together, are longer."""
@@ -283,7 +284,10 @@ class _Fitting:
             for place, call in zip(order.places, self._calls, strict=True)
             if call.first_ms is not None
         ]
-        return [each * weight for each, weight in zip(took + first, self._weights, strict=True)]
+        return [
+            (each + offset) * weight
+            for each, offset, weight in zip(took + first, self._offsets, self._weights, strict=True)
+        ]
 
     def _plane(self) -> tuple[float, float, float]:
         """What a call costs that meets no others, and each token of a prompt and of an answer: a straight plane."""
@@ -311,39 +315,50 @@ class _Fitting:
         small = 1e-4 * took
         return small, small / max(1.0, answer), small / max(1.0, prompt), small / max(1.0, answer)
 
-    def _described(self, shape: _Shape, fit: Fit) -> EngineFit:
-        free = max(1, len(fit.residuals) - len(fit.numbers))
-        variance = fit.squares / free
-        if variance < _EXACT**2:
+    def _described(self, shape: _Shape) -> EngineFit:
+        fit = self._robust(shape)
+        if fit.squares / len(fit.residuals) < _EXACT**2:
             return _engine(shape, fit.numbers, ())
-        covariance = [[variance * each for each in row] for row in inverted(fit.normal)]
-        spread, drift = self._variation(shape, fit)
-        batches = len({call.batch for call in self._calls})
-        for i, a in enumerate(fit.numbers):  # each batch has seen the costs of its time
-            for j, b in enumerate(fit.numbers):
-                covariance[i][j] += a * b * drift**2 / batches
-        return replace(_engine(shape, fit.numbers, covariance), spread=spread, drift=drift)
+        # Calls that vary wait for sums of others, whose mean is above their median: that is no cost of any call.
+        _, _, self._offsets = self._variation(shape, fit)
+        fit = self._robust(shape)
+        spread, drift, _ = self._variation(shape, fit)
+        rounds = [number for number, calls in enumerate(self._rounds) for _ in calls]
+        firsts = [number for number, call in zip(rounds, self._calls, strict=True) if call.first_ms is not None]
+        # What calls that met each other have in common is no less common for being seen of each.
+        return replace(_engine(shape, fit.numbers, fit.covariance(rounds + firsts)), spread=spread, drift=drift)
 
-    def _variation(self, shape: _Shape, fit: Fit) -> tuple[float, float]:
-        """σ of the ratios of single calls, and of those of whole batches.
+    def _variation(self, shape: _Shape, fit: Fit) -> tuple[float, float, list[float]]:
+        """σ of the ratios of single calls, and of those of whole batches; and how much longer, in logarithms, ratios
+        make the times of each call and of each first token.
 
         How ratios show in the times of calls that hold each other up is found by drawing some.
         """
         costs = Costs(*(round(time * UNITS) for time in fit.numbers), *shape)
-        plain = [over for _, over in simulated(costs, self._rounds)]
+        plain = list(simulated(costs, self._rounds))
         seen = self._by_batch(fit.residuals[: len(self._calls)])
         random = Random(0)
-        spread, between = _DRAWN, 0.0
+        spread, between, longer = _DRAWN, 0.0, [0.0] * len(fit.residuals)
         for _ in range(_TIMES):  # large ratios show otherwise than small ones: the second time with those found
-            variances: list[tuple[float, float]] = []
-            for _ in range(_DRAWS):
-                ratios = iter([exp(spread * random.gauss(0, 1)) for _ in self._calls])
-                drawn = simulated(costs, self._rounds, ratios)
-                variances.append(self._by_batch([log(b / a) for a, (_, b) in zip(plain, drawn, strict=True)]))
+            draws = [self._drawn(costs, plain, spread, random) for _ in range(_DRAWS)]
+            variances = [self._by_batch(drawn[: len(self._calls)]) for drawn in draws]
             within, between = (fmean(each) for each in zip(*variances, strict=True))
+            longer = [fmean(each) for each in zip(*draws, strict=True)]
             times = seen[0] / within if within else 0.0
             spread, between = min(MAX_SIGMA, spread * sqrt(times)), times * between
-        return spread, sqrt(max(0.0, seen[1] - between))
+        return spread, sqrt(max(0.0, seen[1] - between)), longer
+
+    def _drawn(self, costs: Costs, plain: Sequence[tuple[float, float]], spread: float, random: Random) -> list[float]:
+        """How much longer some ratios make each call, and each first token that is known."""
+        ratios = iter([exp(spread * random.gauss(0, 1)) for _ in self._calls])
+        drawn = list(simulated(costs, self._rounds, ratios))
+        took = [log(b / a) for (_, a), (_, b) in zip(plain, drawn, strict=True)]
+        first = [
+            log(b / a)
+            for call, (a, _), (b, _) in zip(self._calls, plain, drawn, strict=True)
+            if call.first_ms is not None
+        ]
+        return took + first
 
     def _by_batch(self, residuals: Sequence[float]) -> tuple[float, float]:
         """The variance of calls around the mean of their batch, and that of these means."""

@@ -16,8 +16,21 @@ _MOST_DAMPING = 1e9
 class Fit(NamedTuple):
     numbers: tuple[float, ...]
     residuals: tuple[float, ...]
-    normal: Matrix
-    """JᵀJ at the numbers. Times the inverse of the variance of the residuals it is the inverse of their covariance."""
+    jacobian: Matrix
+    """Its columns, at the numbers."""
+
+    def covariance(self, groups: Sequence[int]) -> list[list[float]]:
+        """That of the numbers, where residuals of the same group may have anything in common (Liang and Zeger, 1986):
+        N⁻¹ (Σ sₘsₘᵀ) N⁻¹ with N = JᵀJ, and s the sum of J times residual over a group."""
+        sums: dict[int, list[float]] = {}
+        for i, (group, residual) in enumerate(zip(groups, self.residuals, strict=True)):
+            found = sums.setdefault(group, [0.0] * len(self.numbers))
+            for k, column in enumerate(self.jacobian):
+                found[k] += column[i] * residual
+        more = len(sums) / max(1, len(sums) - len(self.numbers))
+        middle = _products(list(zip(*sums.values(), strict=True)))
+        outer = inverted(_products(self.jacobian))
+        return [[more * _between(left, middle, right) for right in outer] for left in outer]
 
     @property
     def squares(self) -> float:
@@ -37,7 +50,7 @@ def least_squares(
     damping = 1e-3
     for _ in range(_MOST_STEPS):
         jacobian = _jacobian(residuals, numbers, found, scales)
-        normal = _normal(jacobian)
+        normal = _products(jacobian)
         gradient = [sum(a * r for a, r in zip(column, found, strict=True)) for column in jacobian]
         before = sum(r * r for r in found)
         while damping < _MOST_DAMPING:
@@ -54,12 +67,12 @@ def least_squares(
                 break
             damping *= 8
         else:
-            return Fit(numbers, found, normal)
+            return Fit(numbers, found, jacobian)
         numbers, found = tuple(moved), other
         damping = max(1e-9, damping / 16)
         if before - after <= settled * before:
             break
-    return Fit(numbers, found, _normal(_jacobian(residuals, numbers, found, scales)))
+    return Fit(numbers, found, _jacobian(residuals, numbers, found, scales))
 
 
 def _jacobian(
@@ -74,8 +87,12 @@ def _jacobian(
     return columns
 
 
-def _normal(columns: Matrix) -> list[list[float]]:
+def _products(columns: Matrix) -> list[list[float]]:
     return [[sum(a * b for a, b in zip(left, right, strict=True)) for right in columns] for left in columns]
+
+
+def _between(left: Vector, matrix: Matrix, right: Vector) -> float:
+    return sum(a * sum(m * b for m, b in zip(row, right, strict=True)) for a, row in zip(left, matrix, strict=True))
 
 
 def _solved(matrix: Matrix, right: Vector) -> list[float]:

@@ -61,6 +61,9 @@ class ConcurrencyEstimate(Struct, frozen=True):
     predicted_ms: float
     """Mean over all arms and draws, contention and the client's own cost included."""
     predicted_ci95_ms: tuple[float, float]
+    """The interval of the mean."""
+    interval80_ms: tuple[float, float]
+    """Where four of five runs are expected to end."""
 
 
 class Held(Struct, frozen=True):
@@ -110,6 +113,8 @@ class Analysis(Struct, frozen=True, kw_only=True):
     loops: tuple[Loop, ...]
     unknown: tuple[str, ...]
     """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
+    unknown_lengths: tuple[str, ...]
+    """Operations of whose answers nobody knows how long they are, so that predictions draw it."""
 
 
 def analyze(
@@ -143,11 +148,14 @@ def analyze(
         program, profile, seed, tools, assumptions_of(flow, unknown, by_node(program, flow, assumed), turns)
     )
 
+    lengths: dict[str, None] = {}
+
     def at(p: int) -> ConcurrencyEstimate:
         lower = max(in_slots.low / p, t_inf.low)
         upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
         found = predictor.predict(flow, arguments, p, runs)
-        return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms)
+        lengths.update(dict.fromkeys(found.unknown))
+        return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms, found.interval80_ms)
 
     return Analysis(
         flow=flow.qualified_name,
@@ -162,6 +170,7 @@ def analyze(
         at=tuple(map(at, slots)),
         loops=static.loops(),
         unknown=unknown,
+        unknown_lengths=tuple(lengths),
     )
 
 
