@@ -9,8 +9,9 @@ import pytest
 
 from apxm.analysis.calibrate import CalibrationFailed
 from apxm.analysis.calibrate_engine import calibrate_engine, least_effort, most_effort
-from apxm.analysis.engine_fit import EngineFit, relative_error
+from apxm.analysis.engine_fit import EngineFit, Observed, fitted, relative_error
 from apxm.analysis.profile import Profile
+from apxm.backends.engine import Tokens
 from apxm.backends.protocol import AnyBackend, Limits, ModelRequest
 from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError, UsageError
@@ -60,6 +61,18 @@ def test_an_engine_that_answers_one_call_after_the_other_is_seen_to(seed: int) -
     assert found.step_ms + found.decode_ms == pytest.approx(12.5, rel=0.04)
     assert found.prefill_ms == pytest.approx(0.2, rel=0.06)
     assert not any("slots" in text or "decode" in text for text in found.unknown)
+
+
+def test_the_first_token_tells_what_a_prompt_takes_from_what_an_answer_takes() -> None:
+    """All calls are of one kind, which alone would say nothing of either."""
+    first = 5 + 12 + 100 * 0.2
+    call = Observed(0.0, Tokens(100, 50), first + 49 * 12.5, first)
+    found = fitted([[call]] * 4, cache_known=False, most_at_once=1)
+    assert found.alone_ms(Tokens(100, 99)) == pytest.approx(first + 98 * 12.5, rel=0.001)
+
+
+def test_a_calibration_that_streams_takes_the_engine_for_the_same() -> None:
+    assert engine(",slots=4", streams=True).times == pytest.approx(COSTS, rel=1e-4)
 
 
 def test_costs_that_vary_are_known_with_their_errors() -> None:

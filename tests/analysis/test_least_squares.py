@@ -30,7 +30,7 @@ def test_a_number_that_nothing_depends_on_stays_and_has_no_variance() -> None:
     fit = least_squares(lambda numbers: [numbers[0] - 2.0, numbers[0] - 4.0], (1.0, 7.0), (1e-6, 1e-6))
     assert fit.numbers == pytest.approx((3.0, 7.0))
     assert fit.covariance([0, 1]) == [[pytest.approx(0.5 * 2 * 0.5 * 2), 0.0], [0.0, 0.0]]
-    assert inverted([[2.0, 0.0], [0.0, 0.0]]) == [[0.5, 0.0], [0.0, 0.0]]
+    assert inverted([[4.0, 0.0], [0.0, 0.0]]) == [[0.25, 0.0], [0.0, 0.0]]
 
 
 def test_the_standard_errors_are_those_of_repeated_measurements() -> None:

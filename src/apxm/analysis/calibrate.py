@@ -113,12 +113,13 @@ class Sent(NamedTuple):
 class Client:
     """Sends calls through the scheduler, and clocks what that costs this thread."""
 
-    def __init__(self, backend: AnyBackend, most_failed: float = _MOST_FAILED) -> None:
+    def __init__(self, backend: AnyBackend, most_failed: float = _MOST_FAILED, *, streams: bool = False) -> None:
         """`most_failed` is the part of the calls that may fail, one in any case."""
         self.failure = ""
         """What the last call that failed said."""
         self._pool = BackendPool({backend.info.name: backend}, backend.info.name)
         self._most_failed = most_failed
+        self._streams = streams
         self.calls = 0
         self.failed = 0
         self.cost_ns = 0.0
@@ -128,7 +129,7 @@ class Client:
 
     async def ask(self, prompts: Sequence[str], max_tokens: int | Sequence[int], concurrency: int | None) -> Sent:
         """Raises `CalibrationFailed` once too many calls have failed."""
-        program = asks(prompts, max_tokens)
+        program = asks(prompts, max_tokens, streams=self._streams)
         calls = len(prompts)
         self.calls += calls
         run = Run(LoadedProgram(program), program.flows[0], (), self._pool, RunOptions(max_concurrency=concurrency))

@@ -124,6 +124,7 @@ async def calibrate_engine(
     calls: int = CALLS,
     seconds: float | None = None,
     precision: float = PRECISION,
+    streams: bool = False,
     error: Callable[[Profile], float] | None = None,
     report: Report = lambda _text: None,
 ) -> Profile:
@@ -131,7 +132,8 @@ async def calibrate_engine(
 
     It ends once `error`, the standard error of what is to be predicted as a part of it, is at most `precision`; by
     default that of calls as they were made. Or before a pass that would make more than `calls` calls, or after
-    `seconds`. A call that fails is counted, and else left out.
+    `seconds`. A call that fails is counted, and else left out. With `streams` answers come in parts, and the times of
+    first tokens count too.
 
     Raises `CalibrationFailed` where most calls fail, and `UsageError` for concurrencies that the backend is not
     allowed.
@@ -145,7 +147,7 @@ async def calibrate_engine(
         raise UsageError(
             f"backend {backend.info.name!r} has limits by the minute, which a calibration would measure instead of it"
         )
-    client = Client(backend, _MOST_FAILED)
+    client = Client(backend, _MOST_FAILED, streams=streams)
     report("warming up")
     texts = [_text(Random(i), f"warm up {i}")(CHARACTERS_PER_TOKEN * SHORT[1]) for i in range(levels[-1])]
     warm = await client.ask(texts, FEW[1], None)
@@ -270,7 +272,8 @@ def _observed(question: Question, attempt: Attempt, counting: _Counting, batch: 
             blocks_of(question.prompt, size) if blocks else (),
         ),
         max(attempt.latency, 1) / 1e6,
-        None if attempt.first is None else max(attempt.first - attempt.sent, 1) / 1e6,
+        # An answer that comes whole is its own first part.
+        None if attempt.first in (None, attempt.received) else max(attempt.first - attempt.sent, 1) / 1e6,
         batch,
     )
 

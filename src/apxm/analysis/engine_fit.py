@@ -173,6 +173,10 @@ class _Shape(NamedTuple):
     chunk: int | None = None
     cache: bool = False
 
+    def costs(self, times: Vector) -> Costs:
+        fixed, step, prefill, decode = (round(time * UNITS) for time in times)
+        return Costs(fixed, step, prefill, decode, self.slots, self.chunk, self.cache)
+
 
 class _Order(NamedTuple):
     """The calls in the order in which they may have come to the engine."""
@@ -194,11 +198,14 @@ class _Fitting:
         self._scales = self._small_changes()
         self._alone = base, prefill, token = self._plane()
 
+        def sent(call: Observed) -> float:
+            return call.sent_ms
+
         def begun(call: Observed) -> float:
             """About when it was served, from when it ended."""
             return self._ended(call) - base - prefill * call.tokens.prompt - token * max(0, call.tokens.answer - 1)
 
-        self._orders = [self._arriving(key) for key in (lambda call: call.sent_ms, self._ended, begun)]
+        self._orders = [self._arriving(key) for key in (sent, self._ended, begun)]
         """In which order calls that were sent together may have come to the engine: nobody says it."""
 
     @staticmethod
@@ -277,7 +284,7 @@ class _Fitting:
 
     def _residuals(self, shape: _Shape, order: _Order, times: Vector) -> list[float]:
         """Of the times of all calls, and then of the first tokens that are known."""
-        found = list(simulated(Costs(*(round(time * UNITS) for time in times), *shape), order.rounds))
+        found = list(simulated(shape.costs(times), order.rounds))
         took = [log(found[place][1] / call.took_ms) for place, call in zip(order.places, self._calls, strict=True)]
         first = [
             log(found[place][0] / call.first_ms)
@@ -334,7 +341,7 @@ class _Fitting:
 
         How ratios show in the times of calls that hold each other up is found by drawing some.
         """
-        costs = Costs(*(round(time * UNITS) for time in fit.numbers), *shape)
+        costs = shape.costs(fit.numbers)
         plain = list(simulated(costs, self._rounds))
         seen = self._by_batch(fit.residuals[: len(self._calls)])
         random = Random(0)

@@ -14,12 +14,15 @@ def prompt(number: int) -> str:
     return f"Calibration call {number}: say in one sentence what the number {number} makes you think of."
 
 
-def asks(prompts: Sequence[str], max_tokens: int | Sequence[int] | None = None) -> Program:
+_PATIENCE_S = 3600.0
+
+
+def asks(prompts: Sequence[str], max_tokens: int | Sequence[int] | None = None, *, streams: bool = False) -> Program:
     """A program that asks all `prompts` at once, each once, and does nothing with the answers; `max_tokens` of all of
-    them, or of each."""
+    them, or of each. With `streams` they come in parts."""
     limits = max_tokens if isinstance(max_tokens, Sequence) else [max_tokens] * len(prompts)
     nodes = tuple(
-        Operate(operation="ask", arguments=(Literal(prompt),), options=_options(limit), result="str")
+        Operate(operation="ask", arguments=(Literal(prompt),), options=_options(limit, streams=streams), result="str")
         for prompt, limit in zip(prompts, limits, strict=True)
     )
     names = tuple(NodeName(path=f"call {i}") for i in range(len(prompts)))
@@ -32,5 +35,10 @@ def asks(prompts: Sequence[str], max_tokens: int | Sequence[int] | None = None) 
     )
 
 
-def _options(max_tokens: int | None) -> dict[str, Expression]:
-    return {"retries": Literal(0)} | ({} if max_tokens is None else {"max_tokens": Literal(max_tokens)})
+def _options(max_tokens: int | None, *, streams: bool) -> dict[str, Expression]:
+    given: dict[str, Expression] = {"retries": Literal(0)}
+    if max_tokens is not None:
+        given["max_tokens"] = Literal(max_tokens)
+    if streams:
+        given["timeout_first_token"] = Literal(_PATIENCE_S)
+    return given

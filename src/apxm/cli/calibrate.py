@@ -54,6 +54,10 @@ def calibrate(
             "--for", metavar="FILE", help="By tokens: until the main flow of this program can be predicted to 2%."
         ),
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="By tokens: answers come in parts, and the times of first tokens count too."),
+    ] = False,
     max_tokens: Annotated[
         int | None,
         typer.Option(
@@ -116,10 +120,11 @@ def calibrate(
     if by == "tokens":
         if max_tokens is not None:
             raise UsageError("--max-tokens is of --by load: by tokens, answers are of several lengths")
-        measuring = ByTokens(chosen, c, calls, seconds, program)
+        measuring = ByTokens(chosen, c, calls, seconds, program, streams=stream)
     elif by == "load":
-        if seconds is not None or program is not None:
-            raise UsageError(f"{'--seconds' if seconds is not None else '--for'} is of --by tokens")
+        of_tokens = {"--seconds": seconds is not None, "--for": program is not None, "--stream": stream}
+        for option in (name for name, given in of_tokens.items() if given):
+            raise UsageError(f"{option} is of --by tokens")
         measuring = ByLoad(chosen, c, calls, max_tokens)
     else:
         raise UsageError(f"--by {by!r}: expected tokens or load")

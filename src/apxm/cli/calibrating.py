@@ -48,13 +48,21 @@ class ByTokens:
     """What a call costs by its tokens."""
 
     def __init__(
-        self, backend: AnyBackend, c: str | None, calls: int | None, seconds: float | None, program: str | None
+        self,
+        backend: AnyBackend,
+        c: str | None,
+        calls: int | None,
+        seconds: float | None,
+        program: str | None,
+        *,
+        streams: bool,
     ) -> None:
         """Raises `UsageError` and `CompileError` for a program that cannot be predicted."""
         self._backend = backend
         self._concurrencies = CONCURRENCIES if c is None else counts(c, "--c")
         self._calls = calls or CALLS
         self._seconds = seconds
+        self._streams = streams
         self._error = None if program is None else _ErrorOf(program)
 
     @property
@@ -84,6 +92,7 @@ class ByTokens:
             concurrencies=self._concurrencies,
             calls=self._calls,
             seconds=self._seconds,
+            streams=self._streams,
             error=self._error,
             report=report,
         )
