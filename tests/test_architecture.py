@@ -63,11 +63,11 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 4600,
+    "analysis": 4650,
     "apxm": 2100,  # the files of the package itself
     "backends": 6500,
     "batches": 2250,
-    "cli": 5000,
+    "cli": 5050,
     "compiler": 949,
     "config": 1250,
     "effects": 3200,

@@ -29,7 +29,7 @@ def test_no_number_goes_below_zero_and_the_others_are_best_beside_it() -> None:
 def test_a_number_that_nothing_depends_on_stays_and_has_no_variance() -> None:
     fit = least_squares(lambda numbers: [numbers[0] - 2.0, numbers[0] - 4.0], (1.0, 7.0), (1e-6, 1e-6))
     assert fit.numbers == pytest.approx((3.0, 7.0))
-    assert fit.covariance([0, 1]) == [[pytest.approx(0.5 * 2 * 0.5 * 2), 0.0], [0.0, 0.0]]
+    assert fit.covariance([0, 1]) == [[pytest.approx(1.0), 0.0], [0.0, 0.0]]  # without one, it is off by 1
     assert inverted([[4.0, 0.0], [0.0, 0.0]]) == [[0.25, 0.0], [0.0, 0.0]]
 
 

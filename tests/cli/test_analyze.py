@@ -100,6 +100,8 @@ def test_values_may_be_given_and_may_be_left_out(apxm: Apxm, switch: str) -> Non
         "samples_ms": [1000],
         "calls": 1,
         "random": False,
+        "interval80_ms": [1000, 1000],
+        "unknown": [],
     }
     assert "not given" not in known.err
     assert "not given" in apxm("analyze", switch).out

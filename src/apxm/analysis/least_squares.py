@@ -20,17 +20,25 @@ class Fit(NamedTuple):
     """Its columns, at the numbers."""
 
     def covariance(self, groups: Sequence[int]) -> list[list[float]]:
-        """That of the numbers, where residuals of the same group may have anything in common (Liang and Zeger, 1986):
-        N⁻¹ (Σ sₘsₘᵀ) N⁻¹ with N = JᵀJ, and s the sum of J times residual over a group."""
-        sums: dict[int, list[float]] = {}
-        for i, (group, residual) in enumerate(zip(groups, self.residuals, strict=True)):
-            found = sums.setdefault(group, [0.0] * len(self.numbers))
-            for k, column in enumerate(self.jacobian):
-                found[k] += column[i] * residual
-        more = len(sums) / max(1, len(sums) - len(self.numbers))
-        middle = _products(list(zip(*sums.values(), strict=True)))
-        outer = inverted(_products(self.jacobian))
-        return [[more * _between(left, middle, right) for right in outer] for left in outer]
+        """That of the numbers, where residuals of the same group may have anything in common: the jackknife, which
+        leaves out each group once, by one step of the fit (what is known as CR3).
+
+        One group that decides a number alone is thereby seen to, which the usual sandwich of sums takes for sure.
+        """
+        size = len(self.numbers)
+        whole = _products(self.jacobian)
+        members: dict[int, list[int]] = {}
+        for i, group in enumerate(groups):
+            members.setdefault(group, []).append(i)
+        moves: list[list[float]] = []
+        for rows in members.values():
+            own = [[column[i] for i in rows] for column in self.jacobian]
+            less = _products(own)
+            rest = inverted([[whole[i][j] - less[i][j] for j in range(size)] for i in range(size)])
+            pull = [sum(a * self.residuals[i] for a, i in zip(column, rows, strict=True)) for column in own]
+            moves.append([sum(a * b for a, b in zip(row, pull, strict=True)) for row in rest])
+        share = (len(moves) - 1) / len(moves)
+        return [[share * sum(move[i] * move[j] for move in moves) for j in range(size)] for i in range(size)]
 
     @property
     def squares(self) -> float:
@@ -89,10 +97,6 @@ def _jacobian(
 
 def _products(columns: Matrix) -> list[list[float]]:
     return [[sum(a * b for a, b in zip(left, right, strict=True)) for right in columns] for left in columns]
-
-
-def _between(left: Vector, matrix: Matrix, right: Vector) -> float:
-    return sum(a * sum(m * b for m, b in zip(row, right, strict=True)) for a, row in zip(left, matrix, strict=True))
 
 
 def _solved(matrix: Matrix, right: Vector) -> list[float]:
