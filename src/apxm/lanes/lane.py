@@ -526,7 +526,7 @@ class EachRun:
             if self.first is None:
                 self.first = lane
             hub.open(lane)
-            while self.held is lane and not lane.over:
+            while self.held is lane and not lane.over and not self._closing:
                 hub.wait_for(self)
 
     def _draw(self, items: Iterator[Any]) -> tuple[Any, list[object]]:
