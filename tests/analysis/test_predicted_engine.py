@@ -90,7 +90,7 @@ def test_the_beginnings_that_prompts_share_are_known() -> None:
 
 
 def test_two_answers_are_no_prefix_of_each_other() -> None:
-    program = chain(["a", "b", "c", "d"], [300, 300, 5, 5])
+    program = chain(["a", "b", "c", "d"], [300, 400, 5, 5])
     (plan,) = program.plans
     first, second, *last = plan.nodes
     linked = [replace(node, operands=(i,), arguments=(Operand(0),)) for i, node in enumerate(last)]  # type: ignore[type-var]
