@@ -21,12 +21,12 @@ from apxm.cli.interruption import Interruption
 from apxm.cli.options import AnyRun, Inputs
 from apxm.cli.output import write
 from apxm.cli.progress import INTERVAL_S, ProgressLine
+from apxm.cli.run_files import RunFiles
 from apxm.cli.terminal import is_terminal, note, show_diagnostics, show_warning, tell
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import ApxmError, OutputClosedError, Problems, UsageError
-from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.program import Program
@@ -36,6 +36,7 @@ from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import real_loop
+from apxm.runtime.observing import CallObserver, CallObservers
 from apxm.runtime.recording import Recorder
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
@@ -57,17 +58,18 @@ class Terminal:
     def __init__(
         self,
         shown: AnyRun,
-        metrics_file: OutputFile | None = None,
+        files: RunFiles = RunFiles(),  # noqa: B008  # it is a tuple
         failed: Callable[[Trace], list[str]] = failure_lines,
     ) -> None:
-        """`failed` says what of a run failed. Raises `UsageError` for what contradicts itself."""
+        """`files` are written at the end; `failed` says what of a run failed. Raises `UsageError` for what contradicts
+        itself."""
         if shown.quiet and shown.verbose:
             raise UsageError("--quiet says only what went wrong, --verbose tells of each call: give one of them")
         if shown.stream and shown.json:
             raise UsageError("--json prints one object at the end, --stream shows text as it comes: give one of them")
         self.shown = shown
         self.failed = failed
-        self.metrics_file = metrics_file
+        self.files = files
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.failure: ApxmError | None = None
         """Why nothing more can be written; `OutputClosedError` where the reader went away."""
@@ -82,9 +84,16 @@ class Terminal:
                 "output": None if self.shown.json else self._emit,
                 "on_text": self._show if self.shown.stream else None,
                 "warn": self._warn,
-                "observer": CallLines(self._tell) if self.shown.verbose else None,
+                "observer": self._observer(),
             }
         )
+
+    def _observer(self) -> CallObserver | None:
+        lines = CallLines(self._tell) if self.shown.verbose else None
+        keeps = self.files.report.observer if self.files.report is not None else None
+        if lines is None or keeps is None:
+            return lines or keeps
+        return CallObservers(lines, keeps)
 
     def write(self, text: str, json: bool = False, end: str = "\n") -> None:
         """Writes to standard output as the function does, but keeps a failure: what else there is to save comes
@@ -136,7 +145,7 @@ def run_program(
     inputs: Inputs,
     told: Invocation,
     shown: AnyRun,
-    metrics_file: OutputFile | None = None,
+    files: RunFiles = RunFiles(),  # noqa: B008  # it is a tuple
     phases: LinkPhases = LinkPhases(),  # noqa: B008  # it is frozen
     warnings: tuple[Diagnostic, ...] = (),
     failed: Callable[[Trace], list[str]] = failure_lines,
@@ -145,7 +154,7 @@ def run_program(
     program, `failed` says what of it failed."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    terminal = Terminal(shown, metrics_file, failed)
+    terminal = Terminal(shown, files, failed)
     problems = Problems()
     read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
     arguments = problems.of(read, [])
@@ -245,12 +254,8 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
         terminal.write("" if shown.stream else text_form(trace.value))
     else:
         terminal.end_line()
-    unwritten = terminal.failure
-    if terminal.metrics_file:
-        try:
-            terminal.metrics_file.write(result.metrics.to_json().encode())
-        except ApxmError as error:
-            unwritten = unwritten or error
+    unwritten = terminal.files.write(result)
+    unwritten = terminal.failure or unwritten
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten
     for line in (*terminal.failed(trace), *stopped_lines(trace)):

@@ -35,6 +35,29 @@ class CallObserver(Protocol):
         ...
 
 
+class CallObservers:
+    """Tells several, one after the other."""
+
+    def __init__(self, *observers: CallObserver) -> None:
+        self._observers = observers
+
+    def began(self, path: str, call: Call) -> None:
+        for each in self._observers:
+            each.began(path, call)
+
+    def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
+        for each in self._observers:
+            each.ended(path, call, outcome, duration)
+
+    def pauses(self, path: str, pause: int) -> None:
+        for each in self._observers:
+            each.pauses(path, pause)
+
+    def reused(self, path: str, request: Any, result: Answered) -> None:
+        for each in self._observers:
+            each.reused(path, request, result)
+
+
 class ObservedCalls(Calls):
     def __init__(self, observer: CallObserver, *arguments: Any, **options: Any) -> None:
         """`arguments` and `options` are those of `Calls`."""
