@@ -30,6 +30,7 @@ from apxm.reports.page.sources import sources_of
 from apxm.reports.page.texts import ENTRIES, PIECE, CallTexts, Texts
 from apxm.runtime.options import RunOptions
 from apxm.runtime.trace import Trace
+from apxm.source import as_utf8
 from apxm.testing import ScriptedBackend, execute_virtually
 from tests.lanes.comparing import ran
 from tests.lanes.talking import SECOND
@@ -124,7 +125,7 @@ def hostile_page(*, redacts: bool = False) -> bytes:
     backend = ScriptedBackend(script=lambda request: f"answer to {request.prompt}")
     program = compiled("agent A { @entry flow f(q: str) -> str { ask(q) -> a return ask(a) } }")
     trace = execute_virtually(program, backend, arguments=[HOSTILE], options=RunOptions(observer=CallTexts(texts)))
-    return run_page(reported(trace, texts=None if redacts else texts, redacts=redacts), [("f.ais", HOSTILE)])
+    return run_page(reported(trace, texts=None if redacts else texts, redacts=redacts), [("f.ais", as_utf8(HOSTILE))])
 
 
 def test_what_is_hostile_is_data_and_nothing_else() -> None:
@@ -155,7 +156,7 @@ def test_a_redacted_page_has_nothing_that_the_program_or_a_model_said() -> None:
 
 
 def test_a_message_of_a_failure_may_quote_an_answer_so_it_is_redacted_too() -> None:
-    backend = ScriptedBackend(script=lambda _request: BackendError("bad_request", "the secret answer"))
+    backend = ScriptedBackend(script=lambda _request: BackendError("bad_request", "the secret answer", retryable=False))
     trace = execute_virtually(compiled(TWO), backend)
     assert "secret" in json.dumps(model(trace)["failures"])
     assert "secret" not in json.dumps(model(trace, redacts=True)["failures"])

@@ -44,7 +44,7 @@ def execute(
     from apxm.config.invocation import Invocation
     from apxm.files import OutputFile
 
-    outputs = {"--emit-diagnostics": emit_diagnostics, **files_of(shown)}
+    outputs = {**files_of(shown), "--emit-diagnostics": emit_diagnostics}
     refuse_overwriting({"the input": file, "the file of --args": inputs.args}, outputs, shown.config)
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
