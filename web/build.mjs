@@ -3,6 +3,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const target = new URL("../src/apxm/reports/page/", import.meta.url);
+const license = (name) => `${name}\n\n${readFileSync(new URL(`node_modules/${name}/LICENSE`, import.meta.url), "utf8").trim()}`;
+const notice = ["@dagrejs/dagre", "@dagrejs/graphlib"].map(license).join("\n\n");
 const made = await build({
   entryPoints: { report: "src/main.ts", "report-style": "src/style.css" },
   outdir: "out",
@@ -11,7 +13,8 @@ const made = await build({
   charset: "utf8",
   format: "iife",
   target: ["es2022", "chrome110", "firefox115", "safari16.4"],
-  legalComments: "inline",
+  legalComments: "none",
+  banner: { js: `/* This holds parts of\n\n${notice}\n*/` },
   write: false,
 });
 let differs = false;

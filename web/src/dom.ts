@@ -45,3 +45,10 @@ export function eachFrame(draw: () => void): () => void {
     });
   };
 }
+
+/** A part of the page; null where it has no content. */
+export function section(id: string, title: string, ...content: (HTMLElement | null)[]): HTMLElement | null {
+  const shown = content.filter((each) => each !== null);
+  if (!shown.length) return null;
+  return h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...shown);
+}

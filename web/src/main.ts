@@ -1,6 +1,7 @@
 // The page: it is drawn as soon as its model is unpacked.
 
-import { $, h } from "./dom";
+import { compare } from "./compare";
+import { $, h, section } from "./dom";
 import { details } from "./details";
 import { graph } from "./graph";
 import { load, type Model } from "./model";
@@ -10,12 +11,6 @@ import { table } from "./table";
 import { timeline } from "./timeline";
 import { themes } from "./themes";
 import { View } from "./view";
-
-function section(id: string, title: string, ...content: (HTMLElement | null)[]): HTMLElement | null {
-  const shown = content.filter((each) => each !== null);
-  if (!shown.length) return null;
-  return h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...shown);
-}
 
 function search(view: View): HTMLElement {
   const box = h("input", { type: "search", id: "search", placeholder: "Search operations", "aria-label": "Search operations", autocomplete: "off", spellcheck: "false" });
@@ -35,6 +30,7 @@ function search(view: View): HTMLElement {
 }
 
 function draw(model: Model): void {
+  if (model.changes) return compare(model);
   const run = model.runs[0];
   const view = new View(run);
   const page = $("page");

@@ -233,7 +233,8 @@ export interface Change {
   calls: [number, number];
   time: [number, number];
   tokens: [number | null, number | null];
-  answers: number;
+  changed: string[];
+  number: number;
 }
 
 export interface Model {

@@ -99,7 +99,7 @@ export function whereTimeWent(run: Run): HTMLElement | null {
     if (ms > 0) bar.append(share);
     return h(
       "tr",
-      {},
+      { class: Math.abs(ms) < 0.005 ? "none" : "" },
       h("th", { scope: "row" }, h("i", { class: `key term-${number}` }), name === "isolated" && !calibrated ? "calls" : name),
       h("td", { class: "number" }, duration(ms)),
       h("td", { class: "number" }, percent(ms / total)),

@@ -130,7 +130,7 @@ export function table(view: View): HTMLElement {
           h("button", { type: "button", class: "link", "data-operation": i, title: text, click: () => view.select(i) }, text),
         );
       }
-      return h("td", { class: column.numeric ? "number" : run.operations.failed(i) ? "bad" : "" }, text);
+      return h("td", { class: column.numeric ? "number" : number === COLUMNS.length - 1 && run.operations.failed(i) ? "bad" : "" }, text);
     });
     const classes = [i === view.operation ? "selected" : "", run.operations.critical[i] ? "critical" : ""].join(" ").trim();
     return h("tr", { class: classes, "aria-rowindex": at + 2, "aria-current": i === view.operation ? "true" : null }, ...cells);

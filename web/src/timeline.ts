@@ -31,8 +31,9 @@ interface Colors {
   select: string;
 }
 
-export function timeline(view: View): HTMLElement {
-  return new Timeline(view).element;
+/** `end` is how much time it shows at most, in ms; that of the run itself where nobody says. */
+export function timeline(view: View, end = 0): HTMLElement {
+  return new Timeline(view, end).element;
 }
 
 class Timeline {
@@ -64,10 +65,10 @@ class Timeline {
   private levels: Float64Array | null = null;
   private buttons!: { lanes: HTMLButtonElement; places: HTMLButtonElement };
 
-  constructor(private readonly view: View) {
+  constructor(private readonly view: View, end: number) {
     this.run = view.run;
     const { operations } = this.run;
-    this.end = Math.max(this.run.figures.duration, 0.001);
+    this.end = Math.max(this.run.figures.duration, end, 0.001);
     this.to = this.end;
     this.lanes = packed(this.run, Int32Array.from({ length: operations.count }, (_, i) => i));
     this.byPlace = operations.count > 60 && this.run.sites.length < operations.count / 2;

@@ -110,7 +110,7 @@ Report = Annotated[
     str | None,
     typer.Option("--report", metavar="F.html", help="Write a page for a browser: timeline, graph, prompts, answers."),
 ]
-Redact = Annotated[bool, typer.Option("--redact", help="Leave prompts, answers and sources out of the report.")]
+Redact = Annotated[bool, typer.Option("--redact", help="Leave prompts, answers and sources out of the page.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, say only what went wrong.")]
 Config = Annotated[

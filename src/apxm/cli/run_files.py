@@ -13,6 +13,7 @@ from apxm.files import OutputFile
 
 if TYPE_CHECKING:
     from apxm.runtime.observing import CallObserver
+    from apxm.runtime.recording import Recorder
     from apxm.session import Result
 
 
@@ -33,28 +34,36 @@ class RunReport:
         self.observer: CallObserver | None = None if self._texts is None else CallTexts(self._texts)
         """Who has to be told of each call."""
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result, recorder: Recorder | None) -> None:
+        """`recorder` is the journal of the run; of one that goes on it has what the processes before did."""
         from apxm.reports.page.model import Reported
         from apxm.reports.page.page import run_page
         from apxm.reports.page.sources import sources_of
 
-        trace = result.trace
-        reported = Reported(
-            trace=trace,
-            metrics=result.metrics,
-            run_id=result.run_id,
-            began=time() - trace.duration / 1e9,
-            texts=self._texts,
-            redacts=self.redacts,
-        )
-        self.file.write(run_page(reported, sources_of(trace)))
+        if recorder is not None and recorder.goes_on and recorder.failure is None:
+            from apxm.journal.runs import show_run
+            from apxm.reports.page.journaled import journaled
+
+            recorder.flush()
+            _, history = show_run(recorder.path.parent, result.run_id)
+            reported = journaled(result.run_id, history, self._texts, redacts=self.redacts)
+        else:
+            reported = Reported(
+                trace=result.trace,
+                metrics=result.metrics,
+                run_id=result.run_id,
+                began=time() - result.trace.duration / 1e9,
+                texts=self._texts,
+                redacts=self.redacts,
+            )
+        self.file.write(run_page(reported, sources_of(reported.trace)))
 
 
 class RunFiles(NamedTuple):
     metrics: OutputFile | None = None
     report: RunReport | None = None
 
-    def write(self, result: Result) -> ApxmError | None:
+    def write(self, result: Result, recorder: Recorder | None) -> ApxmError | None:
         """Writes them all; gives the first reason why one could not be written."""
         failure: ApxmError | None = None
         if self.metrics is not None:
@@ -64,7 +73,7 @@ class RunFiles(NamedTuple):
                 failure = error
         if self.report is not None:
             try:
-                self.report.write(result)
+                self.report.write(result, recorder)
             except ApxmError as error:
                 failure = failure or error
         return failure

@@ -254,7 +254,7 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
         terminal.write("" if shown.stream else text_form(trace.value))
     else:
         terminal.end_line()
-    unwritten = terminal.files.write(result)
+    unwritten = terminal.files.write(result, recorder)
     unwritten = terminal.failure or unwritten
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten

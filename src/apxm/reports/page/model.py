@@ -37,6 +37,10 @@ class Reported(Struct, frozen=True, kw_only=True):
     """What its calls asked and were answered; None where that is not known, or not to be shown."""
     notes: tuple[str, ...] = ()
     """What is to be known of the report itself."""
+    breaks: tuple[tuple[float, str], ...] = ()
+    """Where another process goes on, in ms since the beginning, and after what."""
+    is_whole: bool = True
+    """Whether it has the instants of all calls; without them nobody can say where its time went."""
     redacts: bool = False
     """Whether nothing is shown that the program or a model has said."""
 
@@ -131,7 +135,6 @@ def run_model(reported: Reported) -> dict[str, Any]:
     operations = Operations(sites)
     operations.add(trace, trace.started)
     redacts = reported.redacts
-    found = losses(trace)
     return {
         "id": reported.run_id,
         "name": as_utf8(trace.flow.qualified_name.lstrip(".")),
@@ -146,7 +149,8 @@ def run_model(reported: Reported) -> dict[str, Any]:
         "notes": [*reported.notes, *_text_notes(reported.texts)],
         "figures": _figures(trace, metrics),
         "backends": [_backend(metrics)],
-        "losses": _losses(found),
+        "losses": _losses(losses(trace)) if reported.is_whole else None,
+        "breaks": reported.breaks,
         "sites": sites.sites,
         "edges": without_shortcuts(sites.edges()),
         "operations": operations.columns({} if reported.texts is None else reported.texts.places),

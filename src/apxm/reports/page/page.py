@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from apxm.operations.types import Value
+from apxm.reports.page.compared import changes
 from apxm.reports.page.model import Reported, run_model
 from apxm.source import printable
 from apxm.version import VERSION
@@ -39,6 +41,23 @@ def run_page(reported: Reported, sources: Sequence[tuple[str, str]] = ()) -> byt
     model = {"version": VERSION, "runs": [run], "sources": [] if reported.redacts else sources}
     pieces = [] if reported.texts is None else reported.texts.pieces()
     return page(f"{run['name']} {reported.run_id}", model, [pieces])
+
+
+def comparison_page(
+    reported: tuple[Reported, Reported],
+    answers: tuple[Mapping[str, Value], Mapping[str, Value]],
+    sources: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """The page of two runs beside each other; `answers` are what their operations gave, by path."""
+    runs = run_model(reported[0]), run_model(reported[1])
+    model = {
+        "version": VERSION,
+        "runs": runs,
+        "changes": changes(runs, answers),
+        "sources": [] if reported[0].redacts else sources,
+    }
+    pieces = [[] if each.texts is None else each.texts.pieces() for each in reported]
+    return page(f"{runs[0]['id']} and {runs[1]['id']}", model, pieces)
 
 
 def page(title: str, model: dict[str, Any], pieces: Iterable[Sequence[bytes]]) -> bytes:
