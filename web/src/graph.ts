@@ -6,7 +6,7 @@ import { count, duration, plural, visible } from "./format";
 import { distributions, type Run } from "./model";
 import type { View } from "./view";
 
-const WIDTH = 168;
+const WIDTH = 184;
 const HEIGHT = 46;
 const SMALL = 26;
 /** As many boxes as can be laid out while somebody waits. */
@@ -161,9 +161,9 @@ function drawn(view: View, box: Box, number: number, { x, y }: { x: number; y: n
     },
     s("title", {}, several ? label : `${visible(site.path)}: ${label}`),
     s("rect", { width: WIDTH, height: tall, rx: box.calls ? 6 : tall / 2 }),
-    s("text", { x: 12, y: box.calls ? 19 : SMALL / 2 + 4, class: "name" }, shortened(name, 24)),
+    s("text", { x: 12, y: box.calls ? 19 : SMALL / 2 + 4, class: "name" }, shortened(name, 26)),
   );
-  if (box.calls) node.append(s("text", { x: 12, y: 35, class: "line" }, shortened(line, 28)));
+  if (box.calls) node.append(s("text", { x: 12, y: 35, class: "line" }, shortened(line, 32)));
   if (box.again) node.append(s("text", { x: WIDTH - 18, y: 19, class: "line" }, "↻"));
   return node;
 }
