@@ -106,8 +106,8 @@ def many(rows: int, texts: list[str], folder: Path, latency: Any) -> Path:
     options = RunOptions(observer=None if kept is None else CallTexts(kept), max_open_turns=100_000)
     program = api.compile_text(
         "agent A { @entry flow main(rows: list[list[str]]) -> str {"
-        " for row in rows { for text in row { return ask(text) } -> found return join(found) } -> all"
-        " return join(all) } }"
+        ' for row in rows { for text in row { return ask(text) } -> found return join(found, " ") } -> all'
+        ' return join(all, " ") } }'
     )
     trace = execute_virtually(program, backend, arguments=[[texts] * rows], options=options)
     assert not trace.failures
