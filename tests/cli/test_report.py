@@ -182,3 +182,27 @@ def test_instants_that_are_damaged_are_refused() -> None:
     for content in (b"", zlib.compress(b"\x90")):
         with pytest.raises(ApxmError, match="instants of the run is damaged"):
             unpacked(content)
+
+
+@pytest.mark.parametrize("program", ["label.ais", "label.py"])
+def test_a_batch_has_one_page_in_which_its_inputs_share_the_places_of_the_program(apxm: Apxm, program: str) -> None:
+    Path("label.ais").write_text('agent A { @entry flow f(q: str) -> str { ask(q) -> a return ask("again", a) } }')
+    Path("label.py").write_text(
+        'import apxm\n@apxm.flow\ndef f(q: str):\n    a = apxm.ask(q)\n    return apxm.ask("again", a)\n'
+    )
+    Path("in.jsonl").write_text("".join(f'{{"q": "t{n}"}}\n' for n in range(3)))
+    files = ("--input", "in.jsonl", "--output", "out.jsonl", "--report", "page.html")
+    ended = apxm("batch", program, *files, "--backend", "simulated", "--latency", "constant:20")
+    assert ended.status == 0, ended.err
+    page = Path("page.html").read_bytes()
+    model = data_of(page)["model"]
+    (run,) = model["runs"]
+    ids = [json.loads(line)["id"] for line in Path("out.jsonl").read_text().splitlines()]
+    assert sorted(entry[0] for entry in model["inputs"]) == sorted(ids)
+    assert [site[6] for site in run["sites"]] == [3, 3]
+    assert run["edges"] == [[0, 1]]
+    assert run["figures"]["calls"] == 6
+    assert len(run["operations"]["critical"]) == 2  # of the longest input alone
+    for number, path in enumerate(run["operations"]["path"]):
+        assert path.partition("/")[0] in ids
+        assert [part[1] for part in texts_of(page, path)][-1] == "answer", number

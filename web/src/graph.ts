@@ -6,7 +6,7 @@ import { count, duration, plural, visible } from "./format";
 import { distributions, type Run } from "./model";
 import type { View } from "./view";
 
-const WIDTH = 168;
+const WIDTH = 184;
 const HEIGHT = 46;
 const SMALL = 26;
 /** As many boxes as can be laid out while somebody waits. */
@@ -136,11 +136,12 @@ function drawn(view: View, box: Box, number: number, { x, y }: { x: number; y: n
   const site = run.sites[box.sites[0]];
   const several = box.sites.length > 1;
   const name = several ? `${plural(box.sites.length, site.operation)}` : visible(site.path.split("/").slice(-2).join("/"));
+  const shown = shortened(name, 26);
   const tall = box.calls ? HEIGHT : SMALL;
   const state = box.failed ? "failed" : box.calls ? "done" : site.family === "other" ? "inline" : "not-run";
   const times = box.calls > 1 ? `×${count(box.calls)} · ${duration(box.time / box.calls)} each` : duration(box.time);
   const line = box.calls ? `${several ? "" : `${site.operation} · `}${times}` : state === "not-run" ? "not run" : site.operation;
-  const label = `${name}, ${line}${box.failed ? `, ${count(box.failed)} failed` : ""}${box.critical ? ", on the critical path" : ""}`;
+  const label = `${shown} ${line}${box.failed ? `, ${count(box.failed)} failed` : ""}${box.critical ? ", on the critical path" : ""}`;
   const choose = (): void => view.selectSite(box.sites.find((each) => run.bySite[each].length) ?? box.sites[0]);
   const node = s(
     "g",
@@ -159,12 +160,11 @@ function drawn(view: View, box: Box, number: number, { x, y }: { x: number; y: n
         }
       },
     },
-    s("title", {}, several ? label : `${visible(site.path)}: ${label}`),
     s("rect", { width: WIDTH, height: tall, rx: box.calls ? 6 : tall / 2 }),
-    s("text", { x: 12, y: box.calls ? 19 : SMALL / 2 + 4, class: "name" }, shortened(name, 24)),
+    s("text", { x: 12, y: box.calls ? 19 : SMALL / 2 + 4, class: "name" }, shown),
   );
-  if (box.calls) node.append(s("text", { x: 12, y: 35, class: "line" }, shortened(line, 28)));
-  if (box.again) node.append(s("text", { x: WIDTH - 18, y: 19, class: "line" }, "↻"));
+  if (box.calls) node.append(" ", s("text", { x: 12, y: 35, class: "line" }, line)); // the space parts them for who hears them
+  if (box.again) node.append(s("text", { x: WIDTH - 18, y: 19, class: "line", "aria-hidden": "true" }, "↻"));
   return node;
 }
 

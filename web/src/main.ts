@@ -6,6 +6,7 @@ import { details } from "./details";
 import { graph } from "./graph";
 import { load, type Model } from "./model";
 import { source } from "./source";
+import { inputs } from "./inputs";
 import { complaints, figures, header, value, whereTimeWent } from "./summary";
 import { table } from "./table";
 import { timeline } from "./timeline";
@@ -41,6 +42,7 @@ function draw(model: Model): void {
     complaints(run),
     figures(run),
     value(run),
+    section("inputs", "Inputs", inputs(model, view)),
     section("time", "Where the time went", whereTimeWent(run)),
     has ? h("div", { class: "bar", role: "search" }, search(view), h("span", { class: "aside" }, "press / to search, Esc to close details")) : null,
     has ? section("timeline", "Timeline", timeline(view)) : null,

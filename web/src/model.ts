@@ -242,7 +242,7 @@ export interface Model {
   runs: Run[];
   sources: [string, string][];
   changes: Change[] | null;
-  inputs: { id: string; status: string; began: number; ended: number; calls: number; tokens: number | null; error: string }[] | null;
+  inputs: [id: string, status: string, began: number, ended: number, calls: number, tokens: number | null, error: string][] | null;
 }
 
 async function unpacked(id: string): Promise<unknown> {

@@ -7,7 +7,8 @@ import type { Failure, Run } from "./model";
 export function header(run: Run, themes: HTMLElement): HTMLElement {
   const simulated = run.backends.some((backend) => backend.simulated);
   const model = run.backends.map((each) => (each.model && each.model !== each.name ? `${each.model} at ${each.name}` : each.name));
-  const facts = [run.began === null ? "" : moment(run.began), `run ${run.id}`, visible(model.join(", "))];
+  const own = run.backends.every((each) => each.name === each.kind && each.simulated);
+  const facts = [run.began === null ? "" : moment(run.began), `run ${run.id}`, own ? "" : visible(model.join(", "))];
   return h(
     "header",
     {},

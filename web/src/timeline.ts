@@ -9,6 +9,7 @@ const ROW = 20;
 const AXIS = 22;
 const OVERVIEW = 36;
 const MOST_HEIGHT = 440;
+const TIMES = 170;
 
 interface Row {
   site: number | null;
@@ -172,8 +173,13 @@ class Timeline {
     return this.from + ((x - this.gutter) / this.plot) * (this.to - this.from);
   }
 
+  /** Whether a column on the right says how long the operations of each place took. */
+  private get showsTimes(): boolean {
+    return this.byPlace && this.width > 640;
+  }
+
   private get plot(): number {
-    return Math.max(10, this.width - this.gutter - 8);
+    return Math.max(10, this.width - this.gutter - (this.showsTimes ? TIMES : 8));
   }
 
   private range(from: number, to: number): void {
@@ -407,7 +413,7 @@ class Timeline {
       const row = this.rows[number];
       context.save();
       context.beginPath();
-      context.rect(this.gutter, y, this.width - this.gutter, ROW);
+      context.rect(this.gutter, y, this.plot + 2, ROW);
       context.clip();
       if (row.folded) this.drawFolded(context, row, y);
       else this.drawLane(context, row, y);
@@ -437,7 +443,7 @@ class Timeline {
       context.stroke();
       context.fillStyle = colors.faint;
       const text = axisLabel(at, step);
-      if (x + 3 + context.measureText(text).width < this.width) context.fillText(text, x + 3, AXIS / 2);
+      if (x + 3 + context.measureText(text).width < this.gutter + this.plot + 8) context.fillText(text, x + 3, AXIS / 2);
     }
     for (const [at, text] of this.run.breaks ?? []) {
       const x = this.x(at);
@@ -475,6 +481,13 @@ class Timeline {
     context.fillText(times, gutter - taken, y + ROW / 2);
     context.fillStyle = row.site === this.view.site ? colors.critical : colors.text;
     context.fillText(fitted(context, visible(site.path), gutter - taken - 24), 16, y + ROW / 2);
+    const found = distributions(this.run)[row.site];
+    if (!found || !this.showsTimes) return;
+    context.fillStyle = colors.faint;
+    context.textAlign = "right";
+    const text = row.folded ? `p50 ${duration(found.p50)} · p95 ${duration(found.p95)}` : duration(found.p50);
+    context.fillText(text, this.width - 4, y + ROW / 2);
+    context.textAlign = "left";
   }
 
   /** One row for all operations of a site: how many were in flight, and how long they took. */
@@ -534,21 +547,6 @@ class Timeline {
         context.fillStyle = colors.bad;
         context.fillRect(left, y + 2, 1.5, tall);
       }
-    }
-    const found = distributions(this.run)[row.site!];
-    if (found && this.width > 560) {
-      context.font = FONT;
-      context.fillStyle = colors.faint;
-      context.textAlign = "right";
-      const text = `p50 ${duration(found.p50)} · p95 ${duration(found.p95)}`;
-      const left = this.width - 12 - context.measureText(text).width;
-      context.globalAlpha = 0.85;
-      context.fillStyle = colors.surface;
-      context.fillRect(left - 4, y + 3, this.width - left, ROW - 6);
-      context.globalAlpha = 1;
-      context.fillStyle = colors.faint;
-      context.fillText(text, this.width - 10, y + ROW / 2);
-      context.textAlign = "left";
     }
     if (view.operation !== null && operations.site[view.operation] === row.site) this.outline(context, view.operation, y);
   }
@@ -614,7 +612,7 @@ class Timeline {
   private outline(context: CanvasRenderingContext2D, i: number, y: number): void {
     const { operations } = this.run;
     const left = Math.max(this.gutter, this.x(operations.ready[i]) - 1.5);
-    const right = Math.min(this.width - 2, Math.max(this.x(operations.received[i]), this.x(operations.began[i]) + 1.5) + 1.5);
+    const right = Math.min(this.gutter + this.plot + 2, Math.max(this.x(operations.received[i]), this.x(operations.began[i]) + 1.5) + 1.5);
     context.strokeStyle = i === this.view.operation ? this.colors.select : this.colors.faint;
     context.lineWidth = 2;
     context.strokeRect(left, y + 2, Math.max(3, right - left), ROW - 4);
@@ -625,6 +623,7 @@ class Timeline {
     const context = this.overview.getContext("2d")!;
     const { colors } = this;
     const columns = Math.ceil(this.plot);
+    if (this.levels?.length !== columns + 2) this.levels = null;
     if (!this.levels) {
       const { operations } = this.run;
       const levels = new Float64Array(columns + 2);
@@ -656,7 +655,7 @@ class Timeline {
     context.fillStyle = colors.surface;
     context.globalAlpha = 0.65;
     context.fillRect(this.gutter, 0, left - this.gutter, OVERVIEW);
-    context.fillRect(right, 0, this.width - right, OVERVIEW);
+    context.fillRect(right, 0, this.gutter + this.plot - right, OVERVIEW);
     context.globalAlpha = 1;
     if (right - left < this.plot - 1) {
       context.strokeStyle = colors.critical;

@@ -36,6 +36,14 @@ export class View {
     this.tell("selection");
   }
 
+  /** Searches for a word, and says so in the box. */
+  look(query: string): void {
+    const box = document.getElementById("search") as HTMLInputElement | null;
+    if (box) box.value = query;
+    this.search(query);
+    box?.scrollIntoView({ block: "start" });
+  }
+
   /** Words that must all be in an operation's path, name, place, backend or outcome. */
   search(query: string): void {
     this.query = query;

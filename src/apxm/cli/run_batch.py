@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -54,6 +54,10 @@ from apxm.session import Session
 from apxm.source import Diagnostic, printable, shortened
 from apxm.tools.toolbox import Toolbox
 
+if TYPE_CHECKING:
+    from apxm.files import OutputFile
+    from apxm.reports.page.batched import BatchPage
+
 PYTHON = re.compile(r"(.+\.py)(?::([^:/]+))?")
 """A file of Python, and which flow of it."""
 _PLAIN_INTERVAL_S = 5.0
@@ -81,10 +85,13 @@ class Asked(NamedTuple):
     profile: str | None
     json: bool
     quiet: bool
+    redacts: bool
+    """Whether its page has no texts."""
 
 
-def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
-    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
+def run_batch(asked: Asked, said: Mapping[str, Any], page: OutputFile | None = None) -> int:
+    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name; `page` gets a page of
+    all runs."""
     warnings = _Warnings(asked.quiet)
     make, shared, told, found = _program(asked, said)
     told = told.but({"warn": warnings.show})
@@ -100,7 +107,7 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
             return 0
         options = replace(asked.options, at_once=at_once)
         shown = _Shown(asked, configured, source, once, warnings, found)
-        return runner.run(_run(asked, work, source, options, shared, pool, shown))
+        return runner.run(_run(asked, work, source, options, shared, pool, shown, page))
 
 
 _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
@@ -169,6 +176,7 @@ async def _run(
     shared: Mapping[str, object],
     pool: BackendPool,
     shown: _Shown,
+    page: OutputFile | None,
 ) -> int:
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
@@ -191,9 +199,11 @@ async def _run(
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
+        batch_id = new_run_id(time())
+        watcher = _watcher(work, session, asked) if page is not None else None
         saving = Saving(output, index if asked.ordered else None, tally, journals)
         shown.gates = list(pool.gates.values())
-        async with reachable(new_run_id(time()), asked.file, shown.gates):
+        async with reachable(batch_id, asked.file, shown.gates):
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
         if asked.ordered and batch.ended is None:
@@ -211,9 +221,20 @@ async def _run(
         await pool.close()
     shown.end(tally, batch, index)
     index.close()
+    if page is not None and watcher is not None:
+        status = "interrupted" if interrupted.signal_number else "failed" if tally.failed else "succeeded"
+        page.write(watcher.made(batch_id, status, session.run.backends))
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
     return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+def _watcher(work: Work, session: Session, asked: Asked) -> BatchPage:
+    from apxm.reports.page.batched import BatchPage
+
+    watcher = BatchPage(session.flow.qualified_name.lstrip("."), redacts=asked.redacts)
+    work.watch(watcher)
+    return watcher
 
 
 def _columns(source: Source, sampled: list[Row]) -> list[str]:

@@ -38,7 +38,8 @@ def changes(runs: Sides, answers: tuple[Mapping[str, Value], Mapping[str, Value]
         columns = run["operations"]
         sites: list[Site] = run["sites"]
         for number, path in enumerate(columns["path"]):
-            site = sites[columns["site"][number]]
+            at: int = columns["site"][number]
+            site = sites[at]
             key = site.path, site.operation
             change = found.setdefault(key, Change(*key, (0, 0), (0.0, 0.0), (0, 0), [], 0))
             names[path] = change

@@ -11,6 +11,7 @@ from msgspec import Struct
 from apxm.analysis.losses import Losses, losses
 from apxm.analysis.metrics import Metrics
 from apxm.analysis.work_span import longest_path
+from apxm.backends.protocol import BackendInfo
 from apxm.operations.types import text_form
 from apxm.reports.page.sites import Folded, Sites, without_shortcuts
 from apxm.reports.page.texts import Texts
@@ -146,9 +147,9 @@ def run_model(reported: Reported) -> dict[str, Any]:
         "caught": _failures(trace.caught, redacts),
         "value": None if redacts or trace.value is None else shortened(as_utf8(_value(trace)), _LONGEST_VALUE),
         "redacts": redacts,
-        "notes": [*reported.notes, *_text_notes(reported.texts)],
+        "notes": [*reported.notes, *text_notes(reported.texts)],
         "figures": _figures(trace, metrics),
-        "backends": [_backend(metrics)],
+        "backends": [backend_entry(metrics.backend)],
         "losses": _losses(losses(trace)) if reported.is_whole else None,
         "breaks": reported.breaks,
         "sites": sites.sites,
@@ -183,7 +184,8 @@ def _failures(failures: Sequence[Failure], redacts: bool) -> list[dict[str, str]
     ]
 
 
-def _text_notes(texts: Texts | None) -> list[str]:
+def text_notes(texts: Texts | None) -> list[str]:
+    """What is to be known of texts that are left out."""
     if texts is None or not texts.left_out:
         return []
     return [f"The texts of {texts.left_out:,} attempts are left out: there are too many for one page."]
@@ -205,8 +207,8 @@ def _figures(trace: Trace, metrics: Metrics) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _backend(metrics: Metrics) -> dict[str, Any]:
-    info = metrics.backend
+def backend_entry(info: BackendInfo) -> dict[str, Any]:
+    """What is told of a backend."""
     return {
         "name": as_utf8(info.name), "kind": info.kind, "model": as_utf8(info.model),
         "endpoint": info.endpoint, "simulated": info.simulated,
