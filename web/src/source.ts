@@ -42,6 +42,9 @@ export function source(view: View, sources: [string, string][]): { element: HTML
       { class: "unseen" },
       h("tr", {}, ...["Time of its calls", "Calls", "Line", "Source"].map((each) => h("th", { scope: "col" }, each))),
     );
+    const first = Math.min(...[...lines].filter(([, line]) => line.calls).map(([number]) => number));
+    const row = anchors.get(`${file}:${first}`);
+    if (row) requestAnimationFrame(() => row.closest(".code")?.scrollTo({ top: Math.max(0, row.offsetTop - 60) }));
     return h(
       "div",
       { class: "file" },
