@@ -84,7 +84,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing apxm and its development tools into $(VENV)" >&2
-	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,plots]' && touch $(VENV)/.installed $@
+	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,otel,plots]' && touch $(VENV)/.installed $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json
 	@cd web && npm ci --silent --no-audit --no-fund && touch node_modules/.installed

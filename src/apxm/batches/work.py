@@ -84,8 +84,8 @@ class Work(Protocol):
         """What a run will take, as far as that is known without it. Raises `UsageError` where nobody can say."""
         ...
 
-    async def link(self, arguments: Any) -> Session:
-        """Looks for all that its runs need, and asks no model. Raises as `Session.link`."""
+    def session(self, arguments: Any, id: str | None = None) -> Session:
+        """A run of it, which is not begun; for the input `id` where it is to be watched. Raises as `Session`."""
         ...
 
     async def run(self, arguments: Any, id: str) -> Outcome:
@@ -152,25 +152,21 @@ class ProgramWork:
         found = analyze(self._program.program, self._flow, (), profile, given)
         return Needs(found.calls, found.input_tokens, found.output_tokens, found.t1_ms, found.t_inf_ms)
 
-    async def link(self, arguments: list[Value]) -> Session:
-        session = self._session(arguments, self._told)
-        await session.link()
-        return session
-
     async def run(self, arguments: list[Value], id: str) -> Outcome:
-        session = self._session(arguments, told_of(self._told, self._watcher, id))
+        session = self.session(arguments, id)
         if self._journals is not None:
             self._journals.open(session, id, ("source", "artifact"))
         trace = await executed(session, self._watcher, id)
         return Outcome(trace, trace.value, problem_of(trace))
 
-    def _session(self, arguments: list[Value], told: Invocation) -> Session:
+    def session(self, arguments: list[Value], id: str | None = None) -> Session:
+        told = told_of(self._told, self._watcher, id)
         return Session(self._program, self._flow, arguments, told, self._pool, tools=self._tools)
 
 
-def told_of(told: Invocation, watcher: Watcher | None, id: str) -> Invocation:
+def told_of(told: Invocation, watcher: Watcher | None, id: str | None) -> Invocation:
     """What the run for an input is told, where somebody may want to see its calls."""
-    return told if watcher is None else told.but({"observer": watcher.observer(id)})
+    return told if watcher is None or id is None else told.but({"observer": watcher.observer(id)})
 
 
 async def executed(session: Session, watcher: Watcher | None, id: str) -> Trace:

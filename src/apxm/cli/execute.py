@@ -38,25 +38,25 @@ def execute(
     """
     from apxm.analysis.metrics import LinkPhases
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.run_files import files_of, run_files
+    from apxm.cli.run_files import RunFiles, named_files
     from apxm.cli.session import run_program
     from apxm.cli.sources import compile_file, diagnostics_json
     from apxm.config.invocation import Invocation
     from apxm.files import OutputFile
 
-    outputs = {**files_of(shown), "--emit-diagnostics": emit_diagnostics}
+    outputs = {**named_files(shown), "--emit-diagnostics": emit_diagnostics}
     refuse_overwriting({"the input": file, "the file of --args": inputs.args}, outputs, shown.config)
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
-        written = files.enter_context(run_files(shown))
+        left = RunFiles(shown, files)
         diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
         compiled = compile_file(file, level, flow_named=told.flow is not None)
         if diagnostics:
             diagnostics.write(diagnostics_json(compiled, told.flow))
         phases = LinkPhases(compile_ms=compiled.compile_ms)
         found = compiled.compilation
-        run_program(found.program, inputs, told, shown, written, phases, found.warnings)
+        run_program(found.program, inputs, told, shown, left, phases, found.warnings)
 
 
 @takes_scripts
@@ -91,7 +91,7 @@ def run(
     from apxm import api
     from apxm.analysis.metrics import LinkPhases
     from apxm.cli.interruption import signals_as_ctrl_c
-    from apxm.cli.run_files import files_of, run_files
+    from apxm.cli.run_files import RunFiles, named_files
     from apxm.cli.session import run_program
     from apxm.config.invocation import Invocation
     from apxm.session import milliseconds
@@ -103,12 +103,12 @@ def run(
     refuse_source(file, "execute")
     if each:
         raise UsageError("--each names loops of Python, and this is no script", where=file)
-    refuse_overwriting({"the input": file, "the file of --args": inputs.args}, files_of(shown), shown.config)
+    refuse_overwriting({"the input": file, "the file of --args": inputs.args}, named_files(shown), shown.config)
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
-        written = files.enter_context(run_files(shown))
+        left = RunFiles(shown, files)
         begun = perf_counter()
         program = api.load(file)
         phases = LinkPhases(artifact_ms=milliseconds(perf_counter() - begun))
-        run_program(program, inputs, told, shown, written, phases)
+        run_program(program, inputs, told, shown, left, phases)

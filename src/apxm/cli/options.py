@@ -57,7 +57,7 @@ Latency = Annotated[
     typer.Option(
         "--latency",
         metavar="SPEC",
-        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…",
+        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA, trace:MS,MS,… or tokens:…",
     ),
 ]
 Slowdown = Annotated[
@@ -214,6 +214,13 @@ class AnyRun:
     ] = None
     report: Report = None
     redact: Redact = False
+    trace_file: Annotated[
+        str | None,
+        typer.Option("--trace-file", metavar="F.json", help="Write when each call ran, as a trace for Perfetto."),
+    ] = None
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Send spans to an OpenTelemetry collector, as the variables OTEL_… say.")
+    ] = False
     stream: Annotated[
         bool, typer.Option("--stream", help="Show the result as it comes, where it is the answer of one call.")
     ] = False

@@ -1,52 +1,56 @@
-"""The files that a run writes at its end, beside what it prints."""
+"""What a run leaves behind beside its output: files, by the options that name them, and spans (``--otel``)."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from time import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from apxm.cli.options import AnyRun
 from apxm.errors import ApxmError, UsageError
 from apxm.files import OutputFile
+from apxm.session import Result, Session
 
 if TYPE_CHECKING:
     from apxm.runtime.observing import CallObserver
-    from apxm.runtime.recording import Recorder
-    from apxm.session import Result
 
 
-def files_of(shown: AnyRun) -> dict[str, str | None]:
-    """Those that the options name, as `refuse_overwriting` takes them."""
-    return {"--emit-metrics": shown.emit_metrics, "--report": shown.report}
+def _metrics(_session: Session, result: Result) -> bytes:
+    return result.metrics.to_json().encode()
 
 
-class RunReport:
-    """The page that ``--report`` promises."""
+def _trace(session: Session, result: Result) -> bytes:
+    from apxm.telemetry.perfetto import trace_file
 
-    def __init__(self, path: str, redacts: bool) -> None:
+    return trace_file(result.trace, result.run_id, session.run.who)
+
+
+class _Report:
+    """The page of the run."""
+
+    def __init__(self, redacts: bool) -> None:
         from apxm.reports.page.texts import CallTexts, Texts
 
-        self.file = OutputFile(path)
-        self.redacts = redacts
+        self._redacts = redacts
         self._texts = None if redacts else Texts()
-        self.observer: CallObserver | None = None if self._texts is None else CallTexts(self._texts)
+        self.observer = None if self._texts is None else CallTexts(self._texts)
         """Who has to be told of each call."""
 
-    def write(self, result: Result, recorder: Recorder | None) -> None:
-        """`recorder` is the journal of the run; of one that goes on it has what the processes before did."""
+    def made(self, session: Session, result: Result) -> bytes:
+        """Of a run that goes on it has what the processes before did."""
         from apxm.reports.page.model import Reported
         from apxm.reports.page.page import run_page
         from apxm.reports.page.sources import sources_of
 
+        recorder = session.recorder
         if recorder is not None and recorder.goes_on and recorder.failure is None:
             from apxm.journal.runs import show_run
             from apxm.reports.page.journaled import journaled
 
             recorder.flush()
             _, history = show_run(recorder.path.parent, result.run_id)
-            reported = journaled(result.run_id, history, self._texts, redacts=self.redacts)
+            reported = journaled(result.run_id, history, self._texts, redacts=self._redacts)
         else:
             reported = Reported(
                 trace=result.trace,
@@ -54,39 +58,48 @@ class RunReport:
                 run_id=result.run_id,
                 began=time() - result.trace.duration / 1e9,
                 texts=self._texts,
-                redacts=self.redacts,
+                redacts=self._redacts,
             )
-        self.file.write(run_page(reported, sources_of(reported.trace)))
+        return run_page(reported, sources_of(reported.trace))
 
 
-class RunFiles(NamedTuple):
-    metrics: OutputFile | None = None
-    report: RunReport | None = None
+_WRITTEN: dict[str, Callable[[Session, Result], bytes]] = {"--emit-metrics": _metrics, "--trace-file": _trace}
+"""What is written, by the option that names the file."""
 
-    def write(self, result: Result, recorder: Recorder | None) -> ApxmError | None:
-        """Writes them all; gives the first reason why one could not be written."""
+
+def named_files(shown: AnyRun) -> dict[str, str | None]:
+    """The paths that were given, by their options."""
+    return {"--emit-metrics": shown.emit_metrics, "--trace-file": shown.trace_file, "--report": shown.report}
+
+
+class RunFiles:
+    """They are opened before the run, so that none is paid for and then cannot be written."""
+
+    def __init__(self, shown: AnyRun, stack: ExitStack) -> None:
+        """Raises `UsageError` for one that cannot be written, and what `exporting` raises."""
+        if shown.redact and shown.report is None:
+            raise UsageError("--redact leaves texts out of a report: give --report too")
+        if shown.otel:
+            from apxm.telemetry.exporting import exporting
+
+            stack.enter_context(exporting())
+        self._files = {
+            option: stack.enter_context(OutputFile(path)) for option, path in named_files(shown).items() if path
+        }
+        self._report = _Report(shown.redact) if shown.report else None
+        self._written = _WRITTEN if self._report is None else {**_WRITTEN, "--report": self._report.made}
+
+    @property
+    def observer(self) -> CallObserver | None:
+        """Who has to be told of each call, for what is written at the end."""
+        return None if self._report is None else self._report.observer
+
+    def write(self, session: Session, result: Result) -> ApxmError | None:
+        """Writes all that can be written. Returns the first failure."""
         failure: ApxmError | None = None
-        if self.metrics is not None:
+        for option, file in self._files.items():
             try:
-                self.metrics.write(result.metrics.to_json().encode())
-            except ApxmError as error:
-                failure = error
-        if self.report is not None:
-            try:
-                self.report.write(result, recorder)
+                file.write(self._written[option](session, result))
             except ApxmError as error:
                 failure = failure or error
         return failure
-
-
-@contextmanager
-def run_files(shown: AnyRun) -> Generator[RunFiles]:
-    """Makes ready to write them. Raises `UsageError` where one cannot be written."""
-    if shown.redact and shown.report is None:
-        raise UsageError("--redact leaves texts out of a report: give --report too")
-    with ExitStack() as stack:
-        metrics = stack.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
-        report = RunReport(shown.report, shown.redact) if shown.report else None
-        if report is not None:
-            stack.enter_context(report.file)
-        yield RunFiles(metrics, report)

@@ -36,7 +36,6 @@ from apxm.operations.types import JSON, Value
 from apxm.program.program import FlowParameter
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.session import Session
 from apxm.source import shortened
 from apxm.tools.toolbox import Toolbox
 
@@ -143,13 +142,8 @@ class FlowWork:
             *(Range(t.low, (t.low + t.high) / 2, t.high) for t in (times.t1_ms, times.t_inf_ms)),
         )
 
-    async def link(self, arguments: inspect.BoundArguments) -> Session:
-        session = self._session(arguments, self._told)
-        await session.link()
-        return session
-
     async def run(self, arguments: inspect.BoundArguments, id: str) -> Outcome:
-        session = self._session(arguments, told_of(self._told, self._watcher, id))
+        session = self.session(arguments, id)
         await session.link()
         if self._journals is not None:
             source = noted(self._function.__code__.co_filename)
@@ -170,9 +164,10 @@ class FlowWork:
         except (TypeError, ValueError) as unfit:
             return Outcome(trace, error=Problem("no_json", f"what the flow gives cannot be written as JSON: {unfit}"))
 
-    def _session(self, arguments: inspect.BoundArguments, told: Invocation) -> LaneSession:
+    def session(self, arguments: inspect.BoundArguments, id: str | None = None) -> LaneSession:
         grown = Grown(self._function.__qualname__, self._function.__code__.co_filename)
         main = partial(self._flow.lanes, *arguments.args, **arguments.kwargs)
+        told = told_of(self._told, self._watcher, id)
         return LaneSession(
             LoadedProgram(grown.program), grown.flow, (), told, self._pool,
             tools=self._tools, grown=grown, main=main,

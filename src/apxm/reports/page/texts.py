@@ -12,7 +12,7 @@ from apxm.backends.protocol import ModelRequest
 from apxm.journal.rows import Answered
 from apxm.operations.answers import UNFIT
 from apxm.reports.call_log import Part, answer_parts, outcome_parts, request_parts
-from apxm.runtime.observing import Outcome
+from apxm.runtime.observing import CallObserver, Outcome
 from apxm.runtime.waiting import Call
 from apxm.source import as_utf8
 from apxm.tools.tool import Arguments
@@ -66,7 +66,7 @@ class Texts:
         self._entries, self._length = [], 0
 
 
-class CallTexts:
+class CallTexts(CallObserver):
     """Keeps the texts of the calls of one run as they happen."""
 
     def __init__(self, texts: Texts, label: str = "") -> None:
@@ -83,9 +83,6 @@ class CallTexts:
         del duration
         parts = [*self._asked.pop(path, []), *outcome_parts(outcome)]
         self._texts.add(self._label + path, len(call.earlier), parts)
-
-    def pauses(self, path: str, pause: int) -> None:
-        pass
 
     def reused(self, path: str, request: ModelRequest | Arguments | HttpRequest, result: Answered) -> None:
         self._texts.add(self._label + path, 0, [*request_parts(request), *answer_parts(result)])
