@@ -101,17 +101,24 @@ function picture(view: View, boxes: Box[], edges: [number, number][], wide: bool
   const size = laid.graph() as { width: number; height: number };
   const svg = s("svg", { viewBox: `0 0 ${Math.ceil(size.width)} ${Math.ceil(size.height)}`, width: Math.ceil(size.width), height: Math.ceil(size.height) });
   svg.append(
-    s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, s("path", { d: "M0 0.5 8 4 0 7.5z", class: "head" }))),
+    s("defs", {}, arrow("arrow", "head"), arrow("arrow-critical", "head critical")),
   );
   const critical = criticalEdges(run, boxes);
   for (const edge of laid.edges()) {
     const { points } = laid.edge(edge) as { points: { x: number; y: number }[] };
     const marked = critical.has(`${edge.v} ${edge.w}`);
-    svg.append(s("path", { d: smooth(points), class: marked ? "edge critical" : "edge", "marker-end": "url(#arrow)" }));
+    svg.append(s("path", { d: smooth(points), class: marked ? "edge critical" : "edge", "marker-end": `url(#arrow${marked ? "-critical" : ""})` }));
   }
   boxes.forEach((box, number) => svg.append(drawn(view, box, number, laid.node(String(number)) as { x: number; y: number })));
   return svg;
 }
+
+const arrow = (id: string, name: string): SVGElement =>
+  s(
+    "marker",
+    { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, markerUnits: "userSpaceOnUse", orient: "auto" },
+    s("path", { d: "M0 0.5 8 4 0 7.5z", class: name }),
+  );
 
 /** Which edges the critical path goes along. */
 function criticalEdges(run: Run, boxes: Box[]): Set<string> {

@@ -30,7 +30,7 @@ export const moment = (unix: number): string => `${new Date(unix * 1000).toISOSt
 
 export function figures(run: Run): HTMLElement {
   const f = run.figures;
-  const tokens = f.input === null && f.output === null ? "–" : `${known(f.input)} in, ${known(f.output)} out`;
+  const tokens = f.input === null || f.output === null ? "–" : count(f.input + f.output);
   const list: [string, string, string][] = [
     ["Duration", duration(f.duration), "from the start of the run to its end"],
     ["Work T1", duration(f.t1), "all calls one after the other"],
@@ -38,7 +38,7 @@ export function figures(run: Run): HTMLElement {
     ["Speedup", `${f.speedup.toFixed(2)}×`, `T1 over duration; ${f.parallelism.toFixed(2)}× is the most that the graph allows`],
     ["In flight", `${count(f.most)} at most`, `${f.mean.toFixed(1)} on average`],
     ["Model calls", count(f.calls), callsNote(run)],
-    ["Tokens", tokens, f.calls ? "as the endpoints reported" : ""],
+    ["Tokens", tokens, `${known(f.input)} in, ${known(f.output)} out`],
     ["Cost", f.cost === null ? "–" : f.cost.toPrecision(4), f.cost === null ? "no price is known" : "by the configured prices"],
   ];
   const dl = h("dl", { class: "figures" });
