@@ -75,8 +75,8 @@ class BatchPage:
         used = [record.attempts[-1].usage.total for record in trace.operations if record.succeeded]
         tokens = None if any(each is None for each in used) else sum(each or 0 for each in used)
         error = "" if trace.status is Status.SUCCEEDED else _error(trace, redacts=self._redacts)
-        at = ((instant - self._origin) / 1e6 for instant in (trace.started, trace.ended))
-        self._inputs.append(_Input(as_utf8(id), trace.status.value, *at, trace.attempts, tokens, error))
+        began, over = (trace.started - self._origin) / 1e6, (trace.ended - self._origin) / 1e6
+        self._inputs.append(_Input(as_utf8(id), trace.status.value, began, over, trace.attempts, tokens, error))
 
     def made(self, batch_id: str, status: str, backends: Sequence[BackendInfo]) -> bytes:
         """The page."""
