@@ -28,9 +28,9 @@ PURE = "__apxm_pure__"
 def refuse_others(mark: str, given: object, allowed: Callable[[Any], bool] = lambda _: False) -> None:
     """Raises `UsageError` where a decorator of this package, called `mark`, is given what is no function, nor anything
     else that is `allowed`; a class never is."""
+    thing: Any = given
     if isinstance(given, _FUNCTIONS) or (not isinstance(given, _NONE) and allowed(given)):
         return
-    thing: Any = given
     name: str = getattr(thing, "__qualname__", None) or shortened(repr(thing), 60)
     kind: str = type(thing).__name__
     match given:
