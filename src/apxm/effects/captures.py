@@ -16,6 +16,7 @@ from apxm.effects.closures import (
     same_in,
     tables_in,
 )
+from apxm.effects.expression_uses import called_back
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf
@@ -56,8 +57,9 @@ def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iter
     handed_on = {
         part.id
         for part in parents
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and _is_handed_on(part, parents.get(part))
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and is_handed_on(part, parents.get(part))
     }
+    made = {part.name for part in own_nodes(*body) if isinstance(part, ast.FunctionDef)}
     for part in own_nodes(*body):
         names: set[str]
         leaks = False
@@ -69,13 +71,15 @@ def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iter
                 parent = parents.get(part)
                 is_named = isinstance(parent, ast.Assign) and all(isinstance(to, ast.Name) for to in parent.targets)
                 names = bound_names(parent.targets) if is_named and isinstance(parent, ast.Assign) else set()
-                leaks = not is_named and _is_handed_on(part, parent)
+                leaks = not is_named and is_handed_on(part, parent)
             case _:
                 continue
-        yield Made(part, frozenset(names), _captured_by(part, bound, role_of), leaks or not names.isdisjoint(handed_on))
+        yield Made(
+            part, frozenset(names), _captured_by(part, bound, made, role_of), leaks or not names.isdisjoint(handed_on)
+        )
 
 
-def _is_handed_on(part: ast.expr, parent: ast.AST | None) -> bool:
+def is_handed_on(part: ast.expr, parent: ast.AST | None) -> bool:
     """Whether a function that stands there may be called later, by another name."""
     if isinstance(parent, ast.keyword):
         return not (parent.arg in ("key", "default") and isinstance(part, ast.Name | ast.Lambda))
@@ -107,7 +111,8 @@ def _with_called(one: Made, made: Iterable[Made]) -> Captured:
     return does
 
 
-def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
+def _captured_by(node: ast.AST, bound: set[str], made: set[str], role_of: RoleOf) -> Captured:
+    """What a function does; `made` are the names of others that the one around makes."""
     free = free_loads(node)
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -118,6 +123,7 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
             return Captured(frozenset(free), late=frozenset(free))
     binds = {name for part in body for name in declared([part])} & bound_names(body)
     changes: set[str | None] = set()
+    meets = False
     for part in (part for statement in body for part in ast.walk(statement)):
         match part:
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
@@ -126,6 +132,8 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
                 changes.add(root(value))  # by another name it may be changed
             case ast.Call(func=func, args=arguments, keywords=keywords):
                 role = role_of(func)
+                unknown = (each for each in (func, *called_back(part, role)) if role_of(each).meets)
+                meets |= any(not (isinstance(each, ast.Name) and each.id in made) for each in unknown)
                 if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
                     changes.add(root(func.value))
                 if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
@@ -148,6 +156,7 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
         frozenset({*free, *binds} & late),
         waits or bool(getattr(node, "decorator_list", ())),
         isinstance(node, ast.FunctionDef | ast.Lambda) and _only_looks(node, role_of),
+        meets,
     )
 
 

@@ -25,6 +25,8 @@ class Captured(NamedTuple):
     """Whether other iterations may go on while it is called."""
     only_looks: bool = False
     """Whether it changes nothing that it is given, and waits for nothing."""
+    meets: bool = False
+    """Whether it calls what only a run knows."""
 
     def also(self, other: Captured) -> Captured:
         """One of both, by the same name."""
@@ -35,6 +37,7 @@ class Captured(NamedTuple):
             self.late | other.late,
             self.waits or other.waits,
             self.only_looks and other.only_looks,
+            self.meets or other.meets,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import FunctionType
 
@@ -65,6 +65,8 @@ class ExpressionUses(Uses):
                 ]
                 self._touches(touches, node, lambda name, own=own, given=given: given if name in own else None)
                 self.draws |= summary.draws
+                if summary.meets:
+                    self._meet(node, late=True)
                 inner = [
                     special._replace(
                         through=each.through if special.through in own else _of_module(special.through),
@@ -83,6 +85,20 @@ class ExpressionUses(Uses):
             through = _of_module(special.through) if given is None else self._root_of(given)
             is_part = special.is_part or not isinstance(given, ast.Name)
             self._special(special._replace(through=through, is_part=is_part), node)
+        if summary.meets:
+            self._meet(node, late=summary.waits)
+
+    def _meet(self, node: ast.AST, *, late: bool = False) -> None:
+        self.meets = True
+        late = late or self.called
+        if self._is_function or (late, self._in_try > 0) in self._met:
+            return
+        self._met.add((late, self._in_try > 0))
+        targets = self._role_of.targets()
+        self._touches([each._replace(late=each.late or late) for each in targets.touches], node, lambda _: None)
+        self._specials_of(targets, node, lambda _: None)
+        self.draws |= targets.draws
+        self.draws_late |= targets.draws and late
 
     def _root_of(self, operand: ast.expr) -> str | None:
         """The name that the path to an object begins with; None for one in an item, which may be in others, too."""
@@ -252,6 +268,8 @@ class ExpressionUses(Uses):
         elif role.is_unknown:
             if isinstance(call.func, ast.Attribute) and not role.found:
                 self._change(call.func.value, call)
+            if made is None and not (isinstance(call.func, ast.Attribute) and call.func.attr in EVIDENT) and role.meets:
+                self._meet(call)
             for argument in given:
                 self._change(argument, call)
                 if isinstance(argument, ast.Attribute) and (name := root(argument)) is not None:
@@ -275,6 +293,9 @@ class ExpressionUses(Uses):
                 self._specials_of(summary, call, lambda _: None)
             elif role.asks and isinstance(function, ast.Name):
                 self._follow_named(function.id, call)
+        unknown = (each for each in called_back(call, role) if self._role_of(each).meets)
+        if any(not (isinstance(each, ast.Name) and each.id in self._around.captured) for each in unknown):
+            self._meet(call)
         self.called |= role.may_wait
 
     def _change_by(self, function: ast.expr, call: ast.Call) -> None:
@@ -382,6 +403,25 @@ class ExpressionUses(Uses):
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
             self._waiting(name, placed=deferrable)
+
+
+def called_back(call: ast.Call, role: Role) -> Iterator[ast.expr]:
+    """What a call gives to be called, where it stands for a function."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if role.known is Known.CALLS_BACK:
+        given = [*(call.args[:1] if name in _FUNCTION_FIRST else ()), *_named(call, "key")]
+    else:
+        given = _named(call, "tools") if role.asks else []
+    for each in given:
+        parts = each.elts if isinstance(each, ast.List | ast.Tuple) else [each]
+        yield from (part for part in parts if not isinstance(part, ast.Lambda | ast.Constant))
+
+
+_FUNCTION_FIRST = frozenset({"filter", "map", "reduce"})
+
+
+def _named(call: ast.Call, name: str) -> list[ast.expr]:
+    return [keyword.value for keyword in call.keywords if keyword.arg == name]
 
 
 def _of_module(name: str | None) -> str | None:

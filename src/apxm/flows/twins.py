@@ -52,7 +52,13 @@ def _sees_to_itself(function: object) -> bool:
     return ours or bool(getattr(function, PURE, False))
 
 
-TOUCHING = Touching(_twin)
+def _unforeseen(function: Callable[..., Any], targets: int) -> Summary | None:
+    if isinstance(function, FlowBase | Step) or _sees_to_itself(function):
+        return None
+    return TWINS.unforeseen(function, targets)
+
+
+TOUCHING = Touching(_twin, _unforeseen)
 """What code in lanes calls in place of functions, and what else it does where it may touch something."""
 TWINS = Twins(
     {

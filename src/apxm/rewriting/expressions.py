@@ -46,9 +46,17 @@ class Expressions(Names):
         # A container that is made belongs to who made it: that is seen to where it is called.
         plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
         if not plain:
-            looks = [] if role.may_wait else [ast.Constant(True)]
-            node.func = at(self._ours("call", func, *looks), node.func)
+            told = self._told(node.func, role)
+            node.func = at(self._ours("call", func, *told), node.func)
         return node
+
+    def _told(self, callee: ast.expr, role: Role) -> list[ast.expr]:
+        """What `call` is told of what is called, beside that: whether it only looks by its name, and, where only a run
+        knows what it is, the number of what that may be."""
+        is_made = isinstance(callee, ast.Name) and any(callee.id in each.around.captured for each in self._functions)
+        may_be_any = role.is_unknown or role.guessed or role.looks_only or role.known is Known.CALLS_BACK
+        targets = [ast.Constant(self._role_of.targets_number)] if may_be_any and not is_made else []
+        return [ast.Constant(not role.may_wait), *targets] if targets or not role.may_wait else []
 
     def _gone_through(self, call: ast.Call, role: Role, given: ast.expr) -> ast.expr:
         """What a call is given, once it may be gone through: an iterator is shared by all who have it."""

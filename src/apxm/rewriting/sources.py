@@ -34,12 +34,17 @@ def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.Fu
     """As `source_of`, for the code of a function in the names of its `module`."""
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
-    text = _text(code.co_filename, module)
     try:
-        tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
+        tree = tree_of(code.co_filename, module)
         return None if tree is None else _definition(tree, code)
     except RecursionError:
         return None
+
+
+def tree_of(file: str, module: dict[str, Any]) -> ast.Module | None:
+    """What stands in a file of a module, which nobody may change; None where there is no source."""
+    text = _text(file, module)
+    return _tree(file, text, HERE.promises.lines(file, text))
 
 
 def _text(file: str, module: dict[str, Any]) -> str:

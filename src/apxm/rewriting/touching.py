@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from apxm.effects.libraries import CONTAINERS, IMMUTABLE, MADE_NEW, ONLY_ADDS, Known, known, only_keeps
 from apxm.effects.methods import runs_in_lanes
-from apxm.effects.roles import MAKERS
+from apxm.effects.roles import MAKERS, Kind, Summary, Touch
 from apxm.effects.users import is_users_class
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.standing_in import SLEEP
@@ -33,18 +33,26 @@ Where = str | int | None
 class Touching:
     """The functions, for code whose own functions are replaced by what `twin` gives for them."""
 
-    def __init__(self, twin: Callable[[Function], Function | None]) -> None:
-        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source."""
+    def __init__(
+        self,
+        twin: Callable[[Function], Function | None],
+        unforeseen: Callable[[Function, int], Summary | None],
+    ) -> None:
+        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source.
+        `unforeseen` says what one of them does that is not among those of which the text says that they may be called,
+        by their number; None for those that are."""
         self._twin = twin
+        self._unforeseen = unforeseen
 
-    def call(self, function: Function, looks: bool = False) -> Function:
+    def call(self, function: Function, looks: bool = False, targets: int | None = None) -> Function:
         """What is called instead of a function: it, or what waits for its turn first. `looks` says that by the text it
-        only looks: no other iteration begins before it has, as what comes behind it is in front of the first call."""
+        only looks: no other iteration begins before it has, as what comes behind it is in front of the first call.
+        Where only a run knows what is called, `targets` are those of which the loops around know what they do."""
         if _is_users_object(function):
             function = _method(function, "__call__")
         twin = self._twin(function)
         if twin is not None:
-            return twin
+            return twin if targets is None else self._expected(function, twin, targets)
         if function is SLEEP:
             return time.sleep  # what stands in for it, also where it was imported by its name
         lane = LANE.get()
@@ -67,10 +75,34 @@ class Touching:
             case Known.ASKS:
                 return _owning(lane, function, whatever=True)
             case Known.CALLS_BACK:
-                return self._calling_back(function)
+                return self._calling_back(function, targets)
             case None:
                 of_stream = isinstance(getattr(function, "__self__", None), LaneStream)  # as in `touch`
                 return function if of_stream else _at_turn(lane, function, looks)
+
+    def _expected(self, function: Function, twin: Function, targets: int) -> Function:
+        """The twin of a function; behind the turn, where it does what no loop around knows of."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None:
+            return twin
+        does = self._unforeseen(function, targets)
+        if does is None or not (does.meets or any(self._is_seen(lane, each, function, does) for each in does.touches)):
+            return twin
+
+        def at_turn(*arguments: Any, **named: Any) -> Any:
+            lane.take_turn()
+            return twin(*arguments, **named)
+
+        return at_turn
+
+    def _is_seen(self, lane: Lane, touch: Touch, function: Function, does: Summary) -> bool:
+        """Whether others may see what a function does there, or it sees what they do. What it does to what it is given
+        is seen to where it does it."""
+        owner = getattr(function, "__self__", None)
+        given = does.parameters if owner is None or lane.owner_of(owner) is lane else does.parameters[1:]
+        if touch.name in does.parameters or touch.through in given:
+            return False
+        return touch.kind is not Kind.LOAD or lane.has_rule(touch.name)
 
     def _constructing(self, lane: Lane, made: type) -> Function:
         """What makes an object of a class of the user's, which is the lane's own."""
@@ -104,16 +136,16 @@ class Touching:
         """As `call`, where nothing comes between a change of a container and that of the next iteration."""
         return function if known(function) is Known.ITS_OWN else self.call(function)
 
-    def _calling_back(self, function: Function) -> Function:
+    def _calling_back(self, function: Function, targets: int | None) -> Function:
         def calling(*arguments: Any, **named: Any) -> Any:
-            given = [self._given(argument) for argument in arguments]
-            return function(*given, **{name: self._given(argument) for name, argument in named.items()})
+            given = [self._given(argument, targets) for argument in arguments]
+            return function(*given, **{name: self._given(argument, targets) for name, argument in named.items()})
 
         return calling
 
-    def _given(self, argument: Any) -> Any:
+    def _given(self, argument: Any, targets: int | None) -> Any:
         is_data = isinstance(argument, type) or _is_users_object(argument)  # and sees to its `__call__` itself
-        return self.call(argument) if callable(argument) and not is_data else argument
+        return self.call(argument, targets) if callable(argument) and not is_data else argument
 
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""

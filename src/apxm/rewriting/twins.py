@@ -17,9 +17,10 @@ from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
 from apxm.rewriting.nodes import PREFIX, RefusedError
-from apxm.rewriting.resolver import Resolver
+from apxm.rewriting.resolver import Resolver, ResolverParts
 from apxm.rewriting.sources import REWRITTEN, is_rewritten, names_in, source_of
 from apxm.rewriting.special_methods import SpecialMethods
+from apxm.rewriting.targets import Targets
 
 Function = Callable[..., Any]
 
@@ -43,6 +44,11 @@ class Twins:
         """Summaries that rest on one that is not done yet."""
         self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
         """Whether special methods wait."""
+        self._parts = ResolverParts(role_of, self._summary, self._may_wait, self._targets_of)
+        self._targets: dict[int, Targets] = {}
+        """By the `id` of the names of the module."""
+        self._every_targets: list[Targets] = []
+        """By their numbers, which twins know."""
         self._specials = SpecialMethods(self.of, self.summary_of)
 
     def of(self, function: Function) -> Function | None:
@@ -72,6 +78,7 @@ class Twins:
         """Makes them afresh: the module of a function has names by now that it had not when that was looked at."""
         for found in (self._twins, self._summaries, self._rough, self._waiting):
             found.clear()
+        self._targets.clear()
         self._specials.forget()
 
     def refuse_generators(self, function: Function) -> None:
@@ -96,7 +103,23 @@ class Twins:
 
     def roles_of(self, function: types.FunctionType) -> Resolver:
         """What the names in a function mean."""
-        return Resolver(function, self._role_of, self._summary, self._may_wait)
+        return Resolver(function, self._parts)
+
+    def _targets_of(self, module: dict[str, Any]) -> Targets:
+        if id(module) not in self._targets:
+            found = Targets(len(self._every_targets), module, self._parts)
+            self._targets[id(module)] = found
+            self._every_targets.append(found)
+        return self._targets[id(module)]
+
+    def unforeseen(self, function: Function, number: int) -> Summary | None:
+        """What a function of the user's does of which those with that number know nothing; None for any other one."""
+        function = behind(function)
+        inner = function.__func__ if isinstance(function, types.MethodType) else function
+        if not isinstance(inner, types.FunctionType):
+            return None
+        inner = unwrapped(inner)
+        return None if self._every_targets[number].include(inner.__code__) else self._summary(inner)
 
     def _may_wait(self, function: types.FunctionType) -> bool:
         """Whether other iterations may go on in a special method. What it does by itself is looked at, and not the

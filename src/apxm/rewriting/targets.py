@@ -1,0 +1,259 @@
+"""What a call may mean of which only a run knows what it calls: a function out of a list, a callback, a parameter.
+
+It is any function of the user's that code hands on: names without calling it, makes where it stands, or decorates.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Iterator, Sequence
+from functools import cache, cached_property
+from typing import Any, NamedTuple
+
+from apxm.effects.captures import is_handed_on
+from apxm.effects.methods import Classes
+from apxm.effects.roles import Summary
+from apxm.effects.scopes import own_names, parameters
+from apxm.effects.summaries import summary_of
+from apxm.effects.users import is_users
+from apxm.rewriting.resolver import Resolver, ResolverParts
+from apxm.rewriting.sources import tree_of
+
+Names = dict[str, Any]
+Key = tuple[str, int, str]
+"""The file, first line and name of a function."""
+_NO_FUNCTIONS = frozenset({"property", "cached_property", "getter", "setter", "deleter", "overload"})
+"""Decorators that make of a function what nobody calls."""
+_KEPT = frozenset(
+    {"staticmethod", "classmethod", "abstractmethod", "override", "contextmanager", "flow", "step", "pure", "tool"}
+)
+"""Decorators that hand a function on to nobody else."""
+
+
+class Targets:
+    """Those of the modules that code from one of them on may meet."""
+
+    def __init__(self, number: int, module: Names, parts: ResolverParts) -> None:
+        self.number = number
+        self._module = module
+        self._parts = parts
+
+    @cached_property
+    def _found(self) -> list[tuple[str, Names, Definition]]:
+        texts = [(file, names, _text(tree)) for names in _modules(self._module) for file, tree in _trees(names)]
+        named = frozenset[str]().union(*(text.named for _, _, text in texts))
+        attributes = frozenset[str]().union(*(text.attributes for _, _, text in texts))
+        return [
+            (file, names, definition)
+            for file, names, text in texts
+            for definition in text.definitions
+            if definition.is_handed_on
+            or definition.name in attributes
+            or (definition.name in named and not definition.is_method)
+        ]
+
+    def do(self) -> Summary:
+        """What any one of them may do, beside what it does to what it is given."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
+        summaries = [self._of(names, definition) for _, names, definition in self._found]
+        late = any(each.meets for each in summaries)  # it may come behind a call of another one
+        touches = (
+            touch._replace(through=None, late=touch.late or late, whole=False)
+            for each in summaries
+            for touch in each.touches
+            if touch.name.startswith((".", ":"))
+        )
+        specials = (special._replace(through=None) for each in summaries for special in each.specials)
+        return Summary(
+            tuple(dict.fromkeys(touches)),
+            draws=any(each.draws for each in summaries),
+            waits=True,
+            gives=None,
+            specials=tuple(dict.fromkeys(specials)),
+        )
+
+    @cached_property
+    def _keys(self) -> frozenset[Key]:
+        """Those, and the methods that calls by their names are taken for."""
+        return frozenset(
+            (file, definition.line, definition.name)
+            for names in _modules(self._module)
+            for file, tree in _trees(names)
+            for definition in _text(tree).definitions
+            if definition.is_method
+        ) | {(file, definition.line, definition.name) for file, _, definition in self._found}
+
+    def include(self, code: types.CodeType) -> bool:
+        """Whether the function with that code is among them."""
+        return (code.co_filename, code.co_firstlineno, code.co_name) in self._keys
+
+    def _of(self, names: Names, definition: Definition) -> Summary:
+        return summary_of(definition.function, _Inside(definition, names, self._parts))
+
+
+class Definition(NamedTuple):
+    """A function that stands somewhere in a module."""
+
+    node: ast.FunctionDef | ast.Lambda
+    classes: tuple[str, ...]
+    """The names of the classes around it."""
+    enclosing: frozenset[str]
+    """The names of the functions around it."""
+    is_method: bool
+    is_handed_on: bool
+    """Whether that is seen where it stands."""
+
+    @property
+    def name(self) -> str:
+        return self.node.name if isinstance(self.node, ast.FunctionDef) else "<lambda>"
+
+    @property
+    def line(self) -> int:
+        decorators: Sequence[ast.expr] = self.node.decorator_list if isinstance(self.node, ast.FunctionDef) else ()
+        return min((each.lineno for each in decorators), default=self.node.lineno)
+
+    @property
+    def function(self) -> ast.FunctionDef:
+        if isinstance(self.node, ast.FunctionDef):
+            return self.node
+        body = ast.copy_location(ast.Return(self.node.body), self.node.body)
+        return ast.copy_location(ast.FunctionDef("lambda", self.node.args, [body], []), self.node)
+
+
+class _Inside(Resolver):
+    """What names mean in a function of which there is only the text."""
+
+    def __init__(self, definition: Definition, names: Names, parts: ResolverParts) -> None:
+        super().__init__(_nothing, parts)
+        self._globals = names
+        self._local = own_names(definition.node) | definition.enclosing
+        self._enclosing = definition.enclosing
+        every = [*definition.node.args.posonlyargs, *definition.node.args.args]
+        self._first = every[0].arg if every and definition.is_method else None
+        self.around: object = None
+        for name in definition.classes:
+            self.around = names.get(name) if self.around is None else getattr(self.around, name, None)
+
+    def is_state(self, name: str) -> bool:
+        return name in self._enclosing or super().is_state(name)
+
+
+def _nothing() -> None: ...
+
+
+class _Text(NamedTuple):
+    """What a module says of functions."""
+
+    named: frozenset[str]
+    """The names that it hands on."""
+    attributes: frozenset[str]
+    """The attributes that it hands on."""
+    definitions: Sequence[Definition]
+
+
+@cache
+def _text(tree: ast.Module) -> _Text:
+    reader = _Reader()
+    reader.read(tree, None, _Place())
+    return _Text(frozenset(reader.named), frozenset(reader.attributes), reader.definitions)
+
+
+class _Place(NamedTuple):
+    classes: tuple[str, ...] = ()
+    enclosing: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
+    """Names of functions around that stand for no function which is defined there."""
+    in_class: bool = False
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+        self.attributes: set[str] = set()
+        self.definitions: list[Definition] = []
+
+    def read(self, node: ast.AST, parent: ast.AST | None, place: _Place) -> None:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._function(node, place)
+            case ast.Lambda():
+                handed_on = is_handed_on(node, parent)
+                self.definitions.append(Definition(node, place.classes, place.enclosing, False, handed_on))
+                self._all(_defaults(node.args), node, place)
+                given = parameters(node)
+                enclosing, variables = place.enclosing | given, place.variables | given
+                self.read(node.body, node, place._replace(enclosing=enclosing, variables=variables, in_class=False))
+            case ast.ClassDef(name=name):
+                self._all([*node.decorator_list, *node.bases], node, place)
+                self._all(node.body, node, place._replace(classes=(*place.classes, name), in_class=True))
+            case ast.ImportFrom(names=names):
+                self.named.update(alias.name for alias in names if alias.asname is not None)
+            case ast.AnnAssign(target=target, value=value):
+                self._all([target, *([] if value is None else [value])], node, place)
+            case ast.Name(id=name, ctx=ast.Load()):
+                if name not in place.variables and is_handed_on(node, parent) and not _is_looked_into(parent):
+                    self.named.add(name)
+            case ast.Attribute(value=value, attr=attribute):
+                if isinstance(node.ctx, ast.Load) and is_handed_on(node, parent) and not _is_looked_into(parent):
+                    self.attributes.add(attribute)
+                self.read(value, node, place)
+            case _:
+                self._all(ast.iter_child_nodes(node), node, place)
+
+    def _all(self, nodes: Iterator[ast.AST] | Sequence[ast.AST], parent: ast.AST, place: _Place) -> None:
+        for each in nodes:
+            self.read(each, parent, place)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, place: _Place) -> None:
+        decorators = {_name_of(each) for each in node.decorator_list}
+        if isinstance(node, ast.FunctionDef) and decorators.isdisjoint(_NO_FUNCTIONS):
+            handed_on = not decorators <= _KEPT
+            self.definitions.append(Definition(node, place.classes, place.enclosing, place.in_class, handed_on))
+        self._all([*node.decorator_list, *_defaults(node.args)], node, place)
+        own = own_names(node)
+        variables = (place.variables - own) | (own - {each.name for each in node.body if isinstance(each, _NAMED)})
+        self._all(node.body, node, _Place((), place.enclosing | own, variables))
+
+
+def _modules(names: Names) -> list[Names]:
+    return Classes((names,)).modules
+
+
+def _trees(names: Names) -> Iterator[tuple[str, ast.Module]]:
+    """The files in which the functions of a module stand: in a notebook each cell is one."""
+    files = dict.fromkeys(code.co_filename for code in _codes(names))
+    file = names.get("__file__")
+    if isinstance(file, str) and file.endswith(".py"):
+        files[file] = None
+    for each in files:
+        if is_users(each) and (tree := tree_of(each, names)) is not None:
+            yield each, tree
+
+
+def _codes(names: Names) -> Iterator[types.CodeType]:
+    for value in list(names.values()):
+        functions = vars(value).values() if isinstance(value, type) else (value, getattr(value, "function", None))
+        for each in functions:
+            if isinstance(each, types.FunctionType) and each.__globals__ is names:
+                yield each.__code__
+
+
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _is_looked_into(parent: ast.AST | None) -> bool:
+    """Whether something else is read of what stands there."""
+    return isinstance(parent, ast.Attribute | ast.Subscript)
+
+
+def _defaults(arguments: ast.arguments) -> list[ast.AST]:
+    return [*arguments.defaults, *(each for each in arguments.kw_defaults if each is not None)]
+
+
+def _name_of(decorator: ast.expr) -> str:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
