@@ -16,7 +16,7 @@ from apxm.effects.closures import (
     same_in,
     tables_in,
 )
-from apxm.effects.expression_uses import called_back
+from apxm.effects.expression_uses import given_back, may_be_any
 from apxm.effects.libraries import Known
 from apxm.effects.patterns import root
 from apxm.effects.roles import Kind, RoleOf
@@ -34,9 +34,10 @@ _KEEPING = frozenset({"Counter", "deque", "dict", "extend", "frozenset", "list",
 """Those of them that may keep a function."""
 
 
-def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
-    """What the body of a function says, whose own names are `bound`."""
-    made = _closed([*_made_in(bound, body, role_of)])
+def around(bound: set[str], given: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
+    """What the body of a function says, whose own names are `bound`, its parameters `given`."""
+    rebound = rebound_in(given, body)
+    made = _closed([*_made_in(bound, rebound, body, role_of)])
     captured: dict[str, Captured] = {}
     leaked = Captured()
     for each in made:
@@ -47,10 +48,32 @@ def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around
     iterators, own = iterators_in(body)
     same, tables = same_in(body, role_of), tables_in(body)
     constructed, held, methods = constructed_in(body), held_in(body), methods_in(body)
-    return Around(captured, same, tables, methods, iterators, own, frozenset(bound), constructed, held, made, leaked)
+    names = frozenset(bound)
+    return Around(captured, same, tables, methods, iterators, own, names, constructed, held, made, leaked, rebound)
 
 
-def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
+def rebound_in(given: set[str], body: Sequence[ast.stmt]) -> frozenset[str]:
+    """The names of functions that a function makes which may stand for others, too: it is `given` them, or binds them
+    to something else."""
+    functions, others = set[str](), given.copy()
+    for part in own_nodes(*body):
+        match part:
+            case ast.FunctionDef(name=name):
+                functions.add(name)
+            case ast.Assign(targets=targets, value=ast.Lambda()):
+                functions |= {to.id for to in targets if isinstance(to, ast.Name)}
+            case ast.Assign(targets=targets):
+                others |= bound_names(targets)
+            case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
+                others |= bound_names([target])
+            case ast.Import() | ast.ImportFrom() | ast.MatchAs() | ast.withitem():
+                others |= bound_names([part])
+            case _:
+                pass
+    return frozenset(functions & others)
+
+
+def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
     parents = {
         child: part for statement in body for part in ast.walk(statement) for child in ast.iter_child_nodes(part)
     }
@@ -59,7 +82,7 @@ def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iter
         for part in parents
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and is_handed_on(part, parents.get(part))
     }
-    made = {part.name for part in own_nodes(*body) if isinstance(part, ast.FunctionDef)}
+    made = {part.name for part in own_nodes(*body) if isinstance(part, ast.FunctionDef)} - rebound
     for part in own_nodes(*body):
         names: set[str]
         leaks = False
@@ -132,7 +155,8 @@ def _captured_by(node: ast.AST, bound: set[str], made: set[str], role_of: RoleOf
                 changes.add(root(value))  # by another name it may be changed
             case ast.Call(func=func, args=arguments, keywords=keywords):
                 role = role_of(func)
-                unknown = (each for each in (func, *called_back(part, role)) if role_of(each).meets)
+                unknown = [func] if role.meets else []
+                unknown += [each for each in given_back(part, role) if may_be_any(each, role_of)]
                 meets |= any(not (isinstance(each, ast.Name) and each.id in made) for each in unknown)
                 if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
                     changes.add(root(func.value))

@@ -77,6 +77,12 @@ class Around(NamedTuple):
     """All functions that it makes."""
     leaked: Captured = Captured()
     """What may be done wherever something is called of which nothing is known."""
+    rebound: frozenset[str] = frozenset()
+    """The names of functions that it makes which may stand for others, too."""
+
+    def makes(self, name: str) -> bool:
+        """Whether a name stands for a function that it makes, and for no other one."""
+        return name in self.captured and name not in self.rebound
 
 
 def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:

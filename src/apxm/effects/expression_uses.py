@@ -9,8 +9,16 @@ from dataclasses import replace
 from types import FunctionType
 
 from apxm.effects.libraries import TEXT_METHODS, Known
-from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, printed_to, root
-from apxm.effects.roles import Kind, Role, Special, Summary, Touch, argument_of
+from apxm.effects.patterns import (
+    EVIDENT,
+    called_back,
+    changes_first,
+    is_standard_stream,
+    may_go_through,
+    printed_to,
+    root,
+)
+from apxm.effects.roles import Kind, Role, RoleOf, Special, Summary, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.specials import Implied, implied
 from apxm.effects.uses import ContextUse, Uses
@@ -257,7 +265,7 @@ class ExpressionUses(Uses):
             self.contexts += [ContextUse(name, method, call) for name, method in role.summary.contexts]
         given = (*call.args, *(keyword.value for keyword in call.keywords))
         made = self._around.captured.get(call.func.id) if isinstance(call.func, ast.Name) else None
-        if made is not None and (made.only_looks or not made.waits):
+        if made is not None and self._is_made(call.func) and (made.only_looks or not made.waits):
             return
         if self._around.leaked.reads and (role.is_unknown or (role.summary is not None and role.summary.waits)):
             self._follow(self._around.leaked, call)
@@ -268,7 +276,8 @@ class ExpressionUses(Uses):
         elif role.is_unknown:
             if isinstance(call.func, ast.Attribute) and not role.found:
                 self._change(call.func.value, call)
-            if made is None and not (isinstance(call.func, ast.Attribute) and call.func.attr in EVIDENT) and role.meets:
+            changes_its_own = isinstance(call.func, ast.Attribute) and call.func.attr in EVIDENT
+            if role.meets and not (changes_its_own or self._is_made(call.func)):
                 self._meet(call)
             for argument in given:
                 self._change(argument, call)
@@ -293,10 +302,16 @@ class ExpressionUses(Uses):
                 self._specials_of(summary, call, lambda _: None)
             elif role.asks and isinstance(function, ast.Name):
                 self._follow_named(function.id, call)
-        unknown = (each for each in called_back(call, role) if self._role_of(each).meets)
-        if any(not (isinstance(each, ast.Name) and each.id in self._around.captured) for each in unknown):
-            self._meet(call)
+        for function in given_back(call, role):
+            summary = self._role_of(function).summary
+            self.called |= summary is not None and summary.waits
+            if may_be_any(function, self._role_of) and not self._is_made(function):
+                self._meet(call)
         self.called |= role.may_wait
+
+    def _is_made(self, function: ast.expr) -> bool:
+        """Whether it is evidently one that the function around makes: what that does is known."""
+        return isinstance(function, ast.Name) and self._around.makes(function.id)
 
     def _change_by(self, function: ast.expr, call: ast.Call) -> None:
         """A method may be called by another name, or by who gets it, and changes what it belongs to."""
@@ -405,23 +420,25 @@ class ExpressionUses(Uses):
             self._waiting(name, placed=deferrable)
 
 
-def called_back(call: ast.Call, role: Role) -> Iterator[ast.expr]:
-    """What a call gives to be called, where it stands for a function."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if role.known is Known.CALLS_BACK:
-        given = [*(call.args[:1] if name in _FUNCTION_FIRST else ()), *_named(call, "key")]
-    else:
-        given = _named(call, "tools") if role.asks else []
-    for each in given:
-        parts = each.elts if isinstance(each, ast.List | ast.Tuple) else [each]
-        yield from (part for part in parts if not isinstance(part, ast.Lambda | ast.Constant))
+def given_back(call: ast.Call, role: Role) -> Iterator[ast.expr]:
+    """What a call gives to be called: to a function of a library, or to a model as a tool."""
+    if role.summary is None:
+        yield from called_back(call)
+    for keyword in call.keywords if role.asks else ():
+        if keyword.arg == "tools":
+            parts = keyword.value.elts if isinstance(keyword.value, ast.List | ast.Tuple) else [keyword.value]
+            yield from (part for part in parts if not isinstance(part, ast.Constant))
 
 
-_FUNCTION_FIRST = frozenset({"filter", "map", "reduce"})
-
-
-def _named(call: ast.Call, name: str) -> list[ast.expr]:
-    return [keyword.value for keyword in call.keywords if keyword.arg == name]
+def may_be_any(function: ast.expr, role_of: RoleOf) -> bool:
+    """Whether what is given may be any function of the user's, or calls one."""
+    match function:
+        case ast.Lambda():
+            return False  # it is looked into where it stands
+        case ast.Call(func=func) if not ast.unparse(func).endswith("methodcaller"):
+            return role_of(func).known is not Known.NOTHING  # as of `itemgetter`
+        case _:
+            return role_of(function).meets
 
 
 def _of_module(name: str | None) -> str | None:

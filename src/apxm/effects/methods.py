@@ -106,7 +106,8 @@ def is_library(function: object) -> bool:
     for _ in range(4):
         if isinstance(function, types.FunctionType) and is_users_code(function):
             return False
-        inner = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
+        kept = "func" if isinstance(function, partial) else "__wrapped__"
+        inner: object = getattr(cast(object, function), kept, None)
         if not callable(inner):
             break
         function = inner

@@ -152,8 +152,13 @@ class Role:
 
     @property
     def meets(self) -> bool:
-        """Whether it may be any function of the user's."""
+        """Whether it may be any function of the user's, or calls one."""
         return self.summary.meets if self.summary is not None else self.is_unknown and not self.is_library
+
+    @property
+    def may_be_any(self) -> bool:
+        """Whether only a run knows which function it is."""
+        return self.is_unknown or self.guessed or self.looks_only
 
 
 UNKNOWN = Role()

@@ -16,7 +16,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
     """Sums up one function."""
     given = parameters(node)
     own = own_names(node)
-    uses = StatementUses(node.body, None, role_of, around(own, node.body, role_of))
+    uses = StatementUses(node.body, None, role_of, around(own, given, node.body, role_of))
     uses.statements(node.body)
     found = _Summing(uses, given, own - given, role_of)
     arguments = node.args

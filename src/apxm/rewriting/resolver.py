@@ -34,7 +34,7 @@ from apxm.effects.users import is_users_class
 from apxm.lanes.items import held_by, is_restorable
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import default_attributes, held_attributes, names_in
+from apxm.rewriting.sources import default_attributes, held_attributes, names_in, replaced_names
 
 MISSING = object()
 _PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
@@ -48,16 +48,27 @@ class ResolverParts(NamedTuple):
     """Of those of this package."""
     summary_of: Callable[[types.FunctionType], Summary | None]
     may_wait: Callable[[types.FunctionType], bool]
-    targets: Callable[[dict[str, Any]], Targets]
+    targets: Callable[[dict[str, Any]], TargetsOf]
     """Those of the user's that a call may mean, by the names of the module that it stands in."""
 
 
-class Targets(Protocol):
+class TargetsOf(Protocol):
     """What a call may mean of which only a run knows what it calls."""
 
     number: int
 
-    def do(self) -> Summary: ...
+    def do(self) -> Summary:
+        """What any one of them may do, beside what it does to what it is given."""
+        ...
+
+
+class NoTargets:
+    """None of them."""
+
+    number = 0
+
+    def do(self) -> Summary:
+        return Summary()
 
 
 class Resolver:
@@ -89,6 +100,8 @@ class Resolver:
         ours = self._ours(found)
         if ours is not None:
             return ours
+        if isinstance(callee, ast.Name) and self._is_replaced(callee.id, found):
+            return UNKNOWN
         if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
             return Role(summary=summary)
         if (inner := cached_in(found)) is not None and (summary := self._summary_of(inner)) is not None:
@@ -100,6 +113,11 @@ class Resolver:
         if not callable(found):
             return UNKNOWN
         return Role(known=known(found), found=True, makes=found in MADE_NEW, is_library=is_library(found))
+
+    def _is_replaced(self, name: str, found: object) -> bool:
+        """Whether another function may stand where one of the module's is found: ``global hook; hook = …``."""
+        is_users = isinstance(found, types.FunctionType) and self._globals.get(name) is found
+        return is_users and name not in self._cells and name in replaced_names(self._function)
 
     def _asks(self, callee: ast.expr) -> bool:
         """Whether it is a method of an SDK that asks a model."""
@@ -175,7 +193,7 @@ class Resolver:
         return self._targets.number
 
     @property
-    def _targets(self) -> Targets:
+    def _targets(self) -> TargetsOf:
         return self._parts.targets(self._globals)
 
     def may_wait(self, function: types.FunctionType) -> bool:

@@ -80,6 +80,18 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
     return found
 
 
+def replaced_names(function: types.FunctionType) -> frozenset[str]:
+    """The names of its module that functions in the file of a function may bind."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return frozenset() if tree is None else _declared_global(tree)
+
+
+@cache
+def _declared_global(tree: ast.Module) -> frozenset[str]:
+    return frozenset(name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names)
+
+
 def default_attributes(function: types.FunctionType) -> frozenset[str]:
     """The attributes that are set to a `defaultdict` somewhere in the file of a function."""
     file = function.__code__.co_filename

@@ -1,6 +1,7 @@
 """What a call may mean of which only a run knows what it calls: a function out of a list, a callback, a parameter.
 
-It is any function of the user's that code hands on: names without calling it, makes where it stands, or decorates.
+It is any function of the user's that code hands on: names without calling it, makes where it stands, decorates, or may
+find by a name that it computes.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
-from apxm.effects.captures import is_handed_on
+from apxm.effects.captures import is_handed_on, rebound_in
 from apxm.effects.methods import Classes
-from apxm.effects.roles import Summary
-from apxm.effects.scopes import own_names, parameters
+from apxm.effects.roles import Kind, Summary
+from apxm.effects.scopes import bound_names, own_names, own_nodes, parameters
 from apxm.effects.summaries import summary_of
 from apxm.effects.users import is_users
 from apxm.rewriting.resolver import Resolver, ResolverParts
@@ -23,10 +24,11 @@ from apxm.rewriting.sources import tree_of
 Names = dict[str, Any]
 Key = tuple[str, int, str]
 """The file, first line and name of a function."""
-_NO_FUNCTIONS = frozenset({"property", "cached_property", "getter", "setter", "deleter", "overload"})
-"""Decorators that make of a function what nobody calls."""
+_NO_FUNCTIONS = frozenset({"property", "cached_property", "getter", "setter", "deleter", "overload", "pure"})
+"""Decorators that make of a function what nobody calls, or what does nothing that others could see."""
+_CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__"})
 _KEPT = frozenset(
-    {"staticmethod", "classmethod", "abstractmethod", "override", "contextmanager", "flow", "step", "pure", "tool"}
+    {"staticmethod", "classmethod", "abstractmethod", "override", "contextmanager", "flow", "step", "tool"}
 )
 """Decorators that hand a function on to nobody else."""
 
@@ -38,20 +40,29 @@ class Targets:
         self.number = number
         self._module = module
         self._parts = parts
+        self._included: dict[tuple[int, str | None], tuple[types.CodeType, bool]] = {}
+        """By the `id` of code, which to compare takes long, and the name of a method."""
+
+    @cached_property
+    def _texts(self) -> list[tuple[str, Names, _Text]]:
+        return [(file, names, _text(tree)) for names in _modules(self._module) for file, tree in _trees(names)]
 
     @cached_property
     def _found(self) -> list[tuple[str, Names, Definition]]:
-        texts = [(file, names, _text(tree)) for names in _modules(self._module) for file, tree in _trees(names)]
-        named = frozenset[str]().union(*(text.named for _, _, text in texts))
-        attributes = frozenset[str]().union(*(text.attributes for _, _, text in texts))
-        return [
-            (file, names, definition)
-            for file, names, text in texts
-            for definition in text.definitions
-            if definition.is_handed_on
-            or definition.name in attributes
-            or (definition.name in named and not definition.is_method)
-        ]
+        every = [text for _, _, text in self._texts]
+        named = frozenset[str]().union(*(text.named for text in every))
+        attributes = frozenset[str]().union(*(text.attributes for text in every))
+        any_method, any_function = any(text.any_method for text in every), any(text.any_function for text in every)
+
+        def may_be(definition: Definition) -> bool:
+            if definition.is_handed_on or definition.name in attributes:
+                return True
+            if not definition.is_method:
+                return definition.name in named or (any_function and not definition.enclosing)
+            makes = definition.name in _CONSTRUCTORS and definition.classes[-1] in named
+            return makes or (any_method and not _is_special(definition.name))
+
+        return [(file, names, each) for file, names, text in self._texts for each in text.definitions if may_be(each)]
 
     def do(self) -> Summary:
         """What any one of them may do, beside what it does to what it is given."""
@@ -77,19 +88,37 @@ class Targets:
         )
 
     @cached_property
+    def changes(self) -> frozenset[str]:
+        """The places that any function changes, called by its name or not; not those of the object that it makes."""
+        return frozenset(
+            touch.name
+            for _, names, text in self._texts
+            for definition in text.definitions
+            for touch in self._of(names, definition).touches
+            if touch.kind is not Kind.LOAD and (definition.name not in _CONSTRUCTORS or touch.through is None)
+        )
+
+    @cached_property
     def _keys(self) -> frozenset[Key]:
-        """Those, and the methods that calls by their names are taken for."""
+        return frozenset((file, definition.line, definition.name) for file, _, definition in self._found)
+
+    @cached_property
+    def _methods(self) -> frozenset[Key]:
         return frozenset(
             (file, definition.line, definition.name)
-            for names in _modules(self._module)
-            for file, tree in _trees(names)
-            for definition in _text(tree).definitions
+            for file, _, text in self._texts
+            for definition in text.definitions
             if definition.is_method
-        ) | {(file, definition.line, definition.name) for file, _, definition in self._found}
+        )
 
-    def include(self, code: types.CodeType) -> bool:
-        """Whether the function with that code is among them."""
-        return (code.co_filename, code.co_firstlineno, code.co_name) in self._keys
+    def include(self, code: types.CodeType, name: str | None) -> bool:
+        """Whether the function with that code is among them, or a method with the `name` by which it is called."""
+        known = self._included.get((id(code), name))
+        if known is None:
+            key = (code.co_filename, code.co_firstlineno, code.co_name)
+            is_named = code.co_name in (name, "__call__") and key in self._methods
+            known = self._included[id(code), name] = code, is_named or key in self._keys
+        return known[1]
 
     def _of(self, names: Names, definition: Definition) -> Summary:
         return summary_of(definition.function, _Inside(definition, names, self._parts))
@@ -128,7 +157,9 @@ class _Inside(Resolver):
     """What names mean in a function of which there is only the text."""
 
     def __init__(self, definition: Definition, names: Names, parts: ResolverParts) -> None:
-        super().__init__(_nothing, parts)
+        functions = (each for each in list(names.values()) if getattr(each, "__globals__", None) is names)
+        super().__init__(next((each for each in functions if isinstance(each, types.FunctionType)), _nothing), parts)
+        self._cells = {}
         self._globals = names
         self._local = own_names(definition.node) | definition.enclosing
         self._enclosing = definition.enclosing
@@ -152,6 +183,10 @@ class _Text(NamedTuple):
     """The names that it hands on."""
     attributes: frozenset[str]
     """The attributes that it hands on."""
+    any_method: bool
+    """Whether it may find a method by a name that it computes."""
+    any_function: bool
+    """Whether it may find a function of a module so."""
     definitions: Sequence[Definition]
 
 
@@ -159,7 +194,15 @@ class _Text(NamedTuple):
 def _text(tree: ast.Module) -> _Text:
     reader = _Reader()
     reader.read(tree, None, _Place())
-    return _Text(frozenset(reader.named), frozenset(reader.attributes), reader.definitions)
+    named = reader.named | _replaced(tree)
+    attributes = frozenset(reader.attributes)
+    return _Text(frozenset(named), attributes, reader.any_method, reader.any_function, reader.definitions)
+
+
+def _replaced(tree: ast.Module) -> set[str]:
+    """The names of functions of a module that a function in it may give to other ones."""
+    said = {name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names}
+    return said & {part.name for part in tree.body if isinstance(part, ast.FunctionDef)}
 
 
 class _Place(NamedTuple):
@@ -168,12 +211,16 @@ class _Place(NamedTuple):
     variables: frozenset[str] = frozenset()
     """Names of functions around that stand for no function which is defined there."""
     in_class: bool = False
+    rebound: frozenset[str] = frozenset()
+    """Names of functions that are defined there which may stand for others, too."""
 
 
 class _Reader:
     def __init__(self) -> None:
         self.named: set[str] = set()
         self.attributes: set[str] = set()
+        self.any_method = self.any_function = False
+        self.imported: set[str] = set()
         self.definitions: list[Definition] = []
 
     def read(self, node: ast.AST, parent: ast.AST | None, place: _Place) -> None:
@@ -190,8 +237,20 @@ class _Reader:
             case ast.ClassDef(name=name):
                 self._all([*node.decorator_list, *node.bases], node, place)
                 self._all(node.body, node, place._replace(classes=(*place.classes, name), in_class=True))
+            case ast.Import(names=names):
+                self.imported.update(alias.asname or alias.name.partition(".")[0] for alias in names)
             case ast.ImportFrom(names=names):
+                self.imported.update(alias.asname or alias.name for alias in names)
                 self.named.update(alias.name for alias in names if alias.asname is not None)
+            case ast.Call(func=ast.Name(id="getattr" | "methodcaller" | "attrgetter" as name), args=[*_, _]):
+                self._by_name(node, name)
+                self._all(ast.iter_child_nodes(node), node, place)
+            case ast.Call(func=ast.Attribute(attr="methodcaller" | "attrgetter" as name)):
+                self._by_name(node, name)
+                self._all(ast.iter_child_nodes(node), node, place)
+            case ast.Subscript(value=ast.Call(func=ast.Name(id="globals" | "vars"))):
+                self.any_function = True
+                self._all(ast.iter_child_nodes(node), node, place)
             case ast.AnnAssign(target=target, value=value):
                 self._all([target, *([] if value is None else [value])], node, place)
             case ast.Name(id=name, ctx=ast.Load()):
@@ -211,12 +270,25 @@ class _Reader:
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, place: _Place) -> None:
         decorators = {_name_of(each) for each in node.decorator_list}
         if isinstance(node, ast.FunctionDef) and decorators.isdisjoint(_NO_FUNCTIONS):
-            handed_on = not decorators <= _KEPT
+            handed_on = not decorators <= _KEPT or node.name in place.rebound
             self.definitions.append(Definition(node, place.classes, place.enclosing, place.in_class, handed_on))
         self._all([*node.decorator_list, *_defaults(node.args)], node, place)
         own = own_names(node)
-        variables = (place.variables - own) | (own - {each.name for each in node.body if isinstance(each, _NAMED)})
-        self._all(node.body, node, _Place((), place.enclosing | own, variables))
+        named = {each.name for each in node.body if isinstance(each, _NAMED)}
+        imports = [each for each in own_nodes(*node.body) if isinstance(each, ast.ImportFrom)]
+        variables = (place.variables - own) | (own - named - bound_names(imports))
+        rebound = rebound_in(parameters(node), node.body)
+        self._all(node.body, node, _Place((), place.enclosing | own, variables, rebound=rebound))
+
+    def _by_name(self, call: ast.Call, function: str) -> None:
+        """Something is read of an object by a name that is a value."""
+        owner, *names = call.args if function == "getattr" else [None, *call.args]
+        for name in names[:1]:
+            if isinstance(name, ast.Constant):
+                self.attributes.add(str(name.value).rpartition(".")[2])
+            else:
+                self.any_method = True
+                self.any_function |= not isinstance(owner, ast.Name) or owner.id in self.imported
 
 
 def _modules(names: Names) -> list[Names]:
@@ -252,6 +324,10 @@ def _is_looked_into(parent: ast.AST | None) -> bool:
 
 def _defaults(arguments: ast.arguments) -> list[ast.AST]:
     return [*arguments.defaults, *(each for each in arguments.kw_defaults if each is not None)]
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def _name_of(decorator: ast.expr) -> str:
