@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from apxm.effects.closures import (
     Around,
@@ -18,7 +18,7 @@ from apxm.effects.closures import (
 )
 from apxm.effects.expression_uses import given_back, may_be_any
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import root
+from apxm.effects.patterns import CALLING, called_as, root
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.scopes import bound_names, changeable_defaults, declared, free_loads, own_nodes, parameters
 from apxm.effects.statement_uses import StatementUses
@@ -80,7 +80,7 @@ def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt],
     handed_on = {
         part.id
         for part in parents
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and is_handed_on(part, parents.get(part))
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and _is_handed_on_in(parents, part)
     }
     made = {part.name for part in own_nodes(*body) if isinstance(part, ast.FunctionDef)} - rebound
     for part in own_nodes(*body):
@@ -94,7 +94,7 @@ def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt],
                 parent = parents.get(part)
                 is_named = isinstance(parent, ast.Assign) and all(isinstance(to, ast.Name) for to in parent.targets)
                 names = bound_names(parent.targets) if is_named and isinstance(parent, ast.Assign) else set()
-                leaks = not is_named and is_handed_on(part, parent)
+                leaks = not is_named and _is_handed_on_in(parents, part)
             case _:
                 continue
         yield Made(
@@ -102,15 +102,21 @@ def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt],
         )
 
 
-def is_handed_on(part: ast.expr, parent: ast.AST | None) -> bool:
-    """Whether a function that stands there may be called later, by another name."""
+def _is_handed_on_in(parents: Mapping[ast.AST, ast.AST], part: ast.expr) -> bool:
+    parent = parents.get(part)
+    return is_handed_on(part, parent, None if parent is None else parents.get(parent))
+
+
+def is_handed_on(part: ast.expr, parent: ast.AST | None, call: ast.AST | None = None) -> bool:
+    """Whether a function that stands there may be called later, by another name; `call` is that of a keyword."""
     if isinstance(parent, ast.keyword):
-        return not (parent.arg in ("key", "default") and isinstance(part, ast.Name | ast.Lambda))
+        is_plain = parent.arg in ("key", "default") and isinstance(part, ast.Name | ast.Lambda)
+        return not (is_plain and isinstance(call, ast.Call) and called_as(call) in CALLING)
     if not isinstance(parent, ast.Call):
         return not isinstance(parent, ast.Expr | ast.For | ast.comprehension)
     if parent.func is part:
         return False
-    name = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
+    name = called_as(parent)
     return name not in _USED_UP or (name in _KEEPING and not isinstance(part, ast.GeneratorExp))
 
 

@@ -103,15 +103,15 @@ _CACHED = type(lru_cache(len))
 
 def is_library(function: object) -> bool:
     """Whether what can be called is evidently none of the user's functions, nor made of one."""
+    found: Any = function
     for _ in range(4):
-        if isinstance(function, types.FunctionType) and is_users_code(function):
+        if isinstance(found, types.FunctionType) and is_users_code(found):
             return False
-        kept = "func" if isinstance(function, partial) else "__wrapped__"
-        inner: object = getattr(cast(object, function), kept, None)
+        inner: Any = getattr(found, "func" if isinstance(found, partial) else "__wrapped__", None)
         if not callable(inner):
             break
-        function = inner
-    return not is_users_class(cast("type[object]", type(function)))
+        found = inner
+    return not is_users_class(type(found))
 
 
 def function_in(found: object) -> object:

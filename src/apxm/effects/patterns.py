@@ -158,10 +158,14 @@ def may_go_through(call: ast.Call, only_looks: bool) -> bool:
             return False
 
 
+def called_as(call: ast.Call) -> str:
+    """The last name of what is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
 def called_back(call: ast.Call) -> Iterator[ast.expr]:
     """What a call of a function that is not the user's gives to be called, as far as names tell."""
-    is_method = isinstance(call.func, ast.Attribute)
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    is_method, name = isinstance(call.func, ast.Attribute), called_as(call)
     if name not in CALLING:
         return
     place = _FUNCTION_AT.get(name)

@@ -381,7 +381,7 @@ class Effects:
                 continue
             given = plain(argument)
             role = self._reader.scope.role_of(given)
-            known = role.summary is not None or is_ask(role) or not may_be_any(given, self._reader.scope.role_of)
+            known = role.summary is not None or is_ask(role) or not may_be_any(given, self._reader.scope)
             may_be_text = written.rpartition(".")[2] in REPLACING and not role.found
             if not (known or may_be_text or self._is_followed(given)):
                 yield self._wait(call, f"nothing is known of `{_shown(given)}`, which `{written}` calls", None, None)

@@ -45,20 +45,23 @@ class Targets:
 
     @cached_property
     def _texts(self) -> list[tuple[str, Names, _Text]]:
-        return [(file, names, _text(tree)) for names in _modules(self._module) for file, tree in _trees(names)]
+        trees = ((file, names, tree) for names in _modules(self._module) for file, tree in _trees(names))
+        return [(file, names, text) for file, names, tree in trees if (text := _text(tree)) is not None]
 
     @cached_property
     def _found(self) -> list[tuple[str, Names, Definition]]:
         every = [text for _, _, text in self._texts]
         named = frozenset[str]().union(*(text.named for text in every))
         attributes = frozenset[str]().union(*(text.attributes for text in every))
+        called = frozenset[str]().union(*(text.called for text in every))
         any_method, any_function = any(text.any_method for text in every), any(text.any_function for text in every)
 
         def may_be(definition: Definition) -> bool:
             if definition.is_handed_on or definition.name in attributes:
                 return True
             if not definition.is_method:
-                return definition.name in named or (any_function and not definition.enclosing)
+                is_outer = not definition.enclosing
+                return definition.name in named or (is_outer and (any_function or definition.name in called))
             makes = definition.name in _CONSTRUCTORS and definition.classes[-1] in named
             return makes or (any_method and not _is_special(definition.name))
 
@@ -69,8 +72,13 @@ class Targets:
         return self._summary
 
     @cached_property
+    def _summaries(self) -> dict[Key, Summary]:
+        found = ((file, each, self._of(names, each)) for file, names, each in self._found)
+        return {(file, each.line, each.name): summary for file, each, summary in found if summary is not None}
+
+    @cached_property
     def _summary(self) -> Summary:
-        summaries = [self._of(names, definition) for _, names, definition in self._found]
+        summaries = self._summaries.values()
         late = any(each.meets for each in summaries)  # it may come behind a call of another one
         touches = (
             touch._replace(through=None, late=touch.late or late, whole=False)
@@ -94,13 +102,9 @@ class Targets:
             touch.name
             for _, names, text in self._texts
             for definition in text.definitions
-            for touch in self._of(names, definition).touches
+            for touch in (self._of(names, definition) or Summary()).touches
             if touch.kind is not Kind.LOAD and (definition.name not in _CONSTRUCTORS or touch.through is None)
         )
-
-    @cached_property
-    def _keys(self) -> frozenset[Key]:
-        return frozenset((file, definition.line, definition.name) for file, _, definition in self._found)
 
     @cached_property
     def _methods(self) -> frozenset[Key]:
@@ -117,11 +121,15 @@ class Targets:
         if known is None:
             key = (code.co_filename, code.co_firstlineno, code.co_name)
             is_named = code.co_name in (name, "__call__") and key in self._methods
-            known = self._included[id(code), name] = code, is_named or key in self._keys
+            known = self._included[id(code), name] = code, is_named or key in self._summaries
         return known[1]
 
-    def _of(self, names: Names, definition: Definition) -> Summary:
-        return summary_of(definition.function, _Inside(definition, names, self._parts))
+    def _of(self, names: Names, definition: Definition) -> Summary | None:
+        """What one of them does; None where that nests deeper than it can be gone through."""
+        try:
+            return summary_of(definition.function, _Inside(definition, names, self._parts))
+        except RecursionError:
+            return None
 
 
 class Definition(NamedTuple):
@@ -183,6 +191,8 @@ class _Text(NamedTuple):
     """The names that it hands on."""
     attributes: frozenset[str]
     """The attributes that it hands on."""
+    called: frozenset[str]
+    """Those that it calls of what may be any module."""
     any_method: bool
     """Whether it may find a method by a name that it computes."""
     any_function: bool
@@ -191,12 +201,20 @@ class _Text(NamedTuple):
 
 
 @cache
-def _text(tree: ast.Module) -> _Text:
+def _text(tree: ast.Module) -> _Text | None:
     reader = _Reader()
-    reader.read(tree, None, _Place())
-    named = reader.named | _replaced(tree)
-    attributes = frozenset(reader.attributes)
-    return _Text(frozenset(named), attributes, reader.any_method, reader.any_function, reader.definitions)
+    try:
+        reader.read(tree, None, _Place())
+    except RecursionError:
+        return None
+    return _Text(
+        frozenset(reader.named | _replaced(tree)),
+        frozenset(reader.attributes),
+        frozenset(reader.called),
+        reader.any_method,
+        reader.any_function,
+        reader.definitions,
+    )
 
 
 def _replaced(tree: ast.Module) -> set[str]:
@@ -219,6 +237,7 @@ class _Reader:
     def __init__(self) -> None:
         self.named: set[str] = set()
         self.attributes: set[str] = set()
+        self.called: set[str] = set()
         self.any_method = self.any_function = False
         self.imported: set[str] = set()
         self.definitions: list[Definition] = []
@@ -257,7 +276,9 @@ class _Reader:
                 if name not in place.variables and is_handed_on(node, parent) and not _is_looked_into(parent):
                     self.named.add(name)
             case ast.Attribute(value=value, attr=attribute):
-                if isinstance(node.ctx, ast.Load) and is_handed_on(node, parent) and not _is_looked_into(parent):
+                if isinstance(parent, ast.Call) and parent.func is node:
+                    self.called |= set() if isinstance(value, ast.Name) and value.id in self.imported else {attribute}
+                elif isinstance(node.ctx, ast.Load) and is_handed_on(node, parent) and not _is_looked_into(parent):
                     self.attributes.add(attribute)
                 self.read(value, node, place)
             case _:

@@ -173,7 +173,7 @@ class Touching:
 
     def _given(self, argument: Any, targets: int | None) -> Any:
         is_data = isinstance(argument, type) or _is_users_object(argument)  # and sees to its `__call__` itself
-        return self.call(argument, targets) if callable(argument) and not is_data else argument
+        return self.call(argument, targets=targets) if callable(argument) and not is_data else argument
 
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""
