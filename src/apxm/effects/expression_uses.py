@@ -11,6 +11,7 @@ from types import FunctionType
 from apxm.effects.libraries import TEXT_METHODS, Known
 from apxm.effects.patterns import (
     EVIDENT,
+    called_as,
     called_back,
     changes_first,
     is_standard_stream,
@@ -435,8 +436,8 @@ def may_be_any(function: ast.expr, role_of: RoleOf) -> bool:
     match function:
         case ast.Lambda():
             return False  # it is looked into where it stands
-        case ast.Call(func=func) if not ast.unparse(func).endswith("methodcaller"):
-            return role_of(func).known is not Known.NOTHING  # as of `itemgetter`
+        case ast.Call():
+            return called_as(function) not in ("attrgetter", "itemgetter")
         case _:
             return role_of(function).meets
 
