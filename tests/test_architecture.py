@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}, {"telemetry"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -59,6 +59,7 @@ ONLY_IN = {
     "pyarrow": {"batches"},
     "sqlite3": {"journal", "batches", "backends"},
     "matplotlib": {"workloads"},
+    "opentelemetry": {"telemetry"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
@@ -67,25 +68,26 @@ BUDGETS = {
     "apxm": 2100,  # the files of the package itself
     "backends": 5900,
     "batches": 2250,
-    "cli": 4850,
+    "cli": 5100,
     "compiler": 949,
     "config": 1250,
-    "effects": 3400,
-    "explaining": 4150,
+    "effects": 3450,
+    "explaining": 4250,
     "flows": 1700,
     "ir": 1977,
     "journal": 2950,
-    "lanes": 2950,
+    "lanes": 3100,
     "language": 5128,
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 1650,
-    "rewriting": 3350,
+    "reports": 1850,
+    "rewriting": 3400,
     "runtime": 7300,
     "scripts": 1550,
     "sdks": 731,
     "simulator": 2652,
+    "telemetry": 650,
     "testing": 964,
     "tools": 1368,
     "workloads": 1327,

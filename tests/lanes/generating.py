@@ -480,16 +480,17 @@ class Drawn:
 
     def _around_unknown(self, texts: list[str]) -> list[str]:
         """Little else: nearly all else that a body does has it wait for its turn before it comes to that."""
-        first = self._name()
+        first, comes_last = self._name(), self._chance(0.3)
         found = [f"{first} = ask({self._prompt(self._text(texts))})"]
-        texts.append(first)
+        if not comes_last:
+            texts.append(first)
         look = self._random.choice(("hits", "len(seen)", "(hits, len(seen), total)", "counters[1]('')", "bus.told"))
         parts = [*self._unknown(texts, self._text(texts)), f"results.append({look})"]
         if self._chance(0.3):
             parts[:0] = [f"results.append({look})"]
         if self._chance(0.4):
             parts += self._unknown(texts, self._text(texts))
-        if self._chance(0.3):
+        if comes_last:
             found, parts = [*parts, *found], []
         return [*found, *parts, f"print({look}, {texts[0]})"]
 

@@ -146,7 +146,7 @@ class LaneRun(Run):
         return AnsweredOperations(program, self._answered)
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
-        plain = attempts.begin_watched
+        plain = self._sent(clock, attempts.begin_watched)
         special = self._named(self._streamed(clock, plain))
         if self._tail is not None:
             return special
@@ -176,6 +176,7 @@ class LaneRun(Run):
             lambda: self._state.stopped,
             self._held_up,
             self._in_flight,
+            self._warn_once,
         )
         self._root = Lane(self.hub, self._run_main)
         self.hub.ready.append((self._root, None))
@@ -621,7 +622,7 @@ class LaneRun(Run):
         if self._options.max_cost is not None:
             refuse_unknown_prices([(operation, provider)])
 
-    def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
+    def who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
         plan = self.trace.frames[frame].plan
         operation = self._handlers[plan][node] if plan else self._operations[node]
         assert isinstance(operation, WaitingOperation)

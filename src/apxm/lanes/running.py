@@ -49,6 +49,7 @@ def lane_here() -> Lane | None:
 class LaneSession(Session):
     """A run of a flow that is ready to be executed."""
 
+    in_lanes = True
     _: KW_ONLY
     grown: Grown
     main: Callable[[], object]
