@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -83,6 +84,18 @@ def batch(
             help="Say how many inputs are left, and what calls, tokens, cost and time that may take; ask nothing.",
         ),
     ] = False,
+    max_total_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-total-tokens", min=1, metavar="N", help="Stop before all inputs together use more than N tokens."
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost", metavar="AMOUNT", help="Stop before all inputs together cost more, by the configured prices."
+        ),
+    ] = None,
     profile: o.ProfileName = None,
     dedupe: Annotated[
         bool,
@@ -122,6 +135,8 @@ def batch(
     code = file if (python := PYTHON.fullmatch(file)) is None else python[1]
     read = {"the program": code, "the input": None if input == "-" else input}
     refuse_overwriting(read, {"--output": output}, config)
+    for suffix in (".batch", ".spent", ".part"):
+        refuse_overwriting(read, {"beside --output,": os.path.realpath(output) + suffix}, config)
     said = {
         **vars(answering),
         "flow": flow,
@@ -133,7 +148,7 @@ def batch(
     asked = Asked(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),
-        ordered, retry_failed, overwrite, dedupe, dry_run, profile, json, quiet,
+        ordered, retry_failed, overwrite, dedupe, max_total_tokens, max_cost, dry_run, profile, json, quiet,
     )  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
