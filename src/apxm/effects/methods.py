@@ -103,15 +103,19 @@ _CACHED = type(lru_cache(len))
 
 def is_library(function: object) -> bool:
     """Whether what can be called is evidently none of the user's functions, nor made of one."""
-    found: Any = function
     for _ in range(4):
-        if isinstance(found, types.FunctionType) and is_users_code(found):
+        if isinstance(function, types.FunctionType) and is_users_code(function):
             return False
-        inner: Any = getattr(found, "func" if isinstance(found, partial) else "__wrapped__", None)
+        inner = _made_of(function)
         if not callable(inner):
             break
-        found = inner
-    return not is_users_class(type(found))
+        function = inner
+    return not is_users_class(cast("type[object]", type(function)))
+
+
+def _made_of(function: object) -> object:
+    """What a `partial`, or what a decorator made of a function, calls."""
+    return getattr(function, "func" if isinstance(function, partial) else "__wrapped__", None)
 
 
 def function_in(found: object) -> object:
