@@ -64,11 +64,11 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3406,
+    "analysis": 4650,
     "apxm": 2200,  # the files of the package itself
-    "backends": 5900,
-    "batches": 2500,
-    "cli": 5200,
+    "backends": 6500,
+    "batches": 2550,
+    "cli": 5550,
     "compiler": 949,
     "config": 1250,
     "effects": 3200,
@@ -81,12 +81,12 @@ BUDGETS = {
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 1850,
+    "reports": 3000,
     "rewriting": 2800,
-    "runtime": 7550,
+    "runtime": 7750,
     "scripts": 1550,
     "sdks": 731,
-    "simulator": 2652,
+    "simulator": 2700,
     "telemetry": 650,
     "testing": 964,
     "tools": 1368,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -56,6 +56,10 @@ from apxm.session import Session
 from apxm.source import Diagnostic, printable, shortened
 from apxm.tools.toolbox import Toolbox
 
+if TYPE_CHECKING:
+    from apxm.files import OutputFile
+    from apxm.reports.page.batched import BatchPage
+
 PYTHON = re.compile(r"(.+\.py)(?::([^:/]+))?")
 """A file of Python, and which flow of it."""
 _PLAIN_INTERVAL_S = 5.0
@@ -85,10 +89,13 @@ class Asked(NamedTuple):
     profile: str | None
     json: bool
     quiet: bool
+    redacts: bool
+    """Whether its page has no texts."""
 
 
-def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
-    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
+def run_batch(asked: Asked, said: Mapping[str, Any], page: OutputFile | None = None) -> int:
+    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name; `page` gets a page of
+    all runs."""
     warnings = _Warnings(asked.quiet)
     make, shared, told, found = _program(asked, said)
     limited = asked.max_total_tokens is not None or asked.max_cost is not None
@@ -106,7 +113,7 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
         if asked.dry_run:
             runner.run(_foretell(asked, work, source, options, shared, pool, shown, told))
             return 0
-        return runner.run(_run(asked, work, source, options, shared, pool, shown, budget))
+        return runner.run(_run(asked, work, source, options, shared, pool, shown, budget, page))
 
 
 _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
@@ -190,6 +197,7 @@ async def _run(
     pool: BackendPool,
     shown: _Shown,
     budget: BatchBudget | None,
+    page: OutputFile | None,
 ) -> int:
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
@@ -207,9 +215,11 @@ async def _run(
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
+        batch_id = new_run_id(time())
+        watcher = _watcher(work, session, asked) if page is not None else None
         saving = Saving(output, index if asked.ordered else None, tally, journals, spending.written)
         shown.gates = list(pool.gates.values())
-        async with reachable(new_run_id(time()), asked.file, shown.gates):
+        async with reachable(batch_id, asked.file, shown.gates):
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
         if asked.ordered and batch.ended is None:
@@ -229,11 +239,23 @@ async def _run(
         await pool.close()
     shown.end(tally, batch, index)
     index.close()
+    if page is not None and watcher is not None:
+        ended = "stopped" if batch.uncovered is not None else "failed" if tally.failed else "succeeded"
+        status = "interrupted" if interrupted.signal_number else ended
+        page.write(watcher.made(batch_id, status, session.run.backends))
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
     if batch.uncovered is not None:
         return exits.STOPPED
     return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+def _watcher(work: Work, session: Session, asked: Asked) -> BatchPage:
+    from apxm.reports.page.batched import BatchPage
+
+    watcher = BatchPage(session.flow.qualified_name.lstrip("."), redacts=asked.redacts)
+    work.watch(watcher)
+    return watcher
 
 
 def _identity(
