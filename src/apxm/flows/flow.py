@@ -242,9 +242,9 @@ def flow(function: Callable[P, R]) -> Flow[P, R]:
     refuse_others("flow", function)
     if iscoroutinefunction(function) or isasyncgenfunction(function):
         raise no_flow(function.__qualname__)
-    made = Flow(function)
+    with TWINS.beforehand():  # as what stands below it in its module is not there yet
+        made = Flow(function)
     refuse_generator("flow", function)
-    TWINS.forget()  # as what stands below it in its module was not there yet
     return made
 
 
