@@ -5,8 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+from msgspec import Struct
+
 from apxm.batches.rows import Source
 from apxm.runtime.trace import Trace
+
+
+class RunSummary(Struct, frozen=True):
+    """What is told of a run beside what came of it."""
+
+    calls: int
+    """Attempts of calls of models and tools."""
+    tokens: int
+    cost: float | None
+    """None where it is not known."""
+    printed: list[str]
+
+    @classmethod
+    def of(cls, trace: Trace) -> RunSummary:
+        tokens = sum(attempt.usage.total or 0 for each in trace.operations for attempt in each.attempts)
+        cost = trace.cost if trace.cost is not None or trace.raw else 0.0
+        return cls(trace.attempts, tokens, cost, trace.printed)
 
 
 class Tally:
@@ -53,14 +72,14 @@ class Tally:
         """Inputs a second."""
         return self.done / self.seconds if self.seconds else 0.0
 
-    def count(self, trace: Trace) -> None:
-        """What a run used."""
-        self.calls += trace.attempts
-        self.tokens += sum(attempt.usage.total or 0 for each in trace.operations for attempt in each.attempts)
-        if trace.cost is not None:
-            self.cost += trace.cost
-        elif trace.raw:
+    def count(self, run: RunSummary) -> None:
+        """What a run run."""
+        self.calls += run.calls
+        self.tokens += run.tokens
+        if run.cost is None:
             self.is_priced = False
+        else:
+            self.cost += run.cost
 
     def fail(self, kind: str) -> None:
         self.failed += 1

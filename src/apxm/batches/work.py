@@ -11,13 +11,16 @@ from msgspec import Struct
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import Range, analyze
 from apxm.batches.columns import Columns
-from apxm.batches.journals import Journals
+from apxm.batches.journals import RunJournals, journaled
 from apxm.batches.output import Problem
+from apxm.batches.tally import RunSummary
 from apxm.config.invocation import Invocation
 from apxm.errors import UsageError
 from apxm.operations.types import Value
+from apxm.program import codec
 from apxm.program.difference import meaning_digest
-from apxm.program.program import Flow, FlowParameter
+from apxm.program.invocation import select_flow
+from apxm.program.program import Flow, FlowParameter, Kind
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.trace import Status, Trace
@@ -28,7 +31,7 @@ from apxm.tools.toolbox import Toolbox
 class Outcome(Struct, frozen=True):
     """What came of a run for one input."""
 
-    trace: Trace
+    run: RunSummary
     value: object = None
     error: Problem | None = None
 
@@ -47,6 +50,9 @@ class Needs(Struct, frozen=True):
 
 class Work(Protocol):
     """A program, as a batch runs it."""
+
+    kinds: tuple[Kind, ...]
+    """What the journals of its runs may say that it is."""
 
     @property
     def parameters(self) -> Sequence[FlowParameter]: ...
@@ -79,13 +85,15 @@ class Work(Protocol):
         """What comes of the input `id`. Raises what ends more than this input."""
         ...
 
-    def keep(self, journals: Journals) -> None:
+    def keep(self, journals: RunJournals) -> None:
         """Gives all runs from here on a journal."""
         ...
 
 
 class ProgramWork:
     """A flow of a program. The program is loaded once, and all runs share its backends and tools."""
+
+    kinds = ("source", "artifact")
 
     def __init__(
         self,
@@ -102,7 +110,7 @@ class ProgramWork:
         self._told = told.but({"on_error": "cancel"})  # an input that fails has no use for more answers
         self._pool = pool
         self._tools = tools
-        self._journals: Journals | None = None
+        self._journals: RunJournals | None = None
 
     @property
     def parameters(self) -> Sequence[FlowParameter]:
@@ -120,8 +128,8 @@ class ProgramWork:
         records = self._program.program.record_types
         self._columns = Columns(self._flow, records, self._shared, holds_text=holds_text, is_table=is_table)
 
-    def keep(self, journals: Journals) -> None:
-        self._journals, self._told = journals, journals.told(self._told)
+    def keep(self, journals: RunJournals) -> None:
+        self._journals, self._told = journals, journaled(self._told)
 
     def arguments(self, values: Mapping[str, object]) -> list[Value]:
         return self._columns.arguments(values)
@@ -139,9 +147,9 @@ class ProgramWork:
     async def run(self, arguments: list[Value], id: str) -> Outcome:
         session = self._session(arguments)
         if self._journals is not None:
-            self._journals.open(session, id, ("source", "artifact"))
+            self._journals.open(session, id, self.kinds)
         trace = await executed(session)
-        return Outcome(trace, trace.value, problem_of(trace))
+        return Outcome(RunSummary.of(trace), trace.value, problem_of(trace))
 
     def _session(self, arguments: list[Value]) -> Session:
         return Session(self._program, self._flow, arguments, self._told, self._pool, tools=self._tools)
@@ -166,6 +174,14 @@ def problem_of(trace: Trace) -> Problem | None:
         return Problem(first.kind, first.message, first.operation, first.where)
     stopped = trace.stopped
     return Problem(trace.status.value, "") if stopped is None else Problem(stopped.kind, stopped.message)
+
+
+def program_work(
+    artifact: bytes, flow: str, shared: Mapping[str, Value], told: Invocation, pool: BackendPool, tools: Toolbox
+) -> ProgramWork:
+    """As `ProgramWork`, of what can be pickled."""
+    program = codec.decode(artifact)
+    return ProgramWork(LoadedProgram(program), select_flow(program, flow), shared, told, pool, tools)
 
 
 def unjournaled(told: Invocation) -> Invocation:

@@ -94,6 +94,25 @@ def batch(
     with_input: Annotated[
         bool, typer.Option("--with-input", help="Give each line of the output its input, too.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", metavar="local|ray", help="Where runs are: in this process, or on a Ray cluster."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Of the Ray cluster; default: RAY_ADDRESS, else one that is begun on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Processes of --engine ray; default: one for each of its processors."
+        ),
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="The most that one input may take.")
     ] = None,
@@ -134,6 +153,7 @@ def batch(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),
         ordered, retry_failed, overwrite, dedupe, dry_run, profile, json, quiet,
+        engine, address, workers,
     )  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())

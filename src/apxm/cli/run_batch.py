@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
@@ -17,16 +19,19 @@ from apxm.analysis.static import latencies
 from apxm.batches.batch import DEFAULT_AT_ONCE, Batch, BatchOptions
 from apxm.batches.columns import refuse_columns, unused_columns
 from apxm.batches.estimate import estimated, survey
+from apxm.batches.foreman import Foreman
 from apxm.batches.index import Index
 from apxm.batches.inputs import open_input
 from apxm.batches.journals import Journals
 from apxm.batches.once import Once
 from apxm.batches.output import Output, done_in
+from apxm.batches.ray_engine import RayEngine
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
 from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
-from apxm.batches.work import ProgramWork, Work
+from apxm.batches.work import ProgramWork, Work, program_work
+from apxm.batches.worker import Order
 from apxm.cli import exits
 from apxm.cli.control import reachable
 from apxm.cli.inputs import is_artifact
@@ -42,6 +47,7 @@ from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import ApxmError, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
+from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
@@ -81,25 +87,33 @@ class Asked(NamedTuple):
     profile: str | None
     json: bool
     quiet: bool
+    engine: str
+    address: str | None
+    """Of the cluster."""
+    workers: int | None
 
 
 def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
     """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
     warnings = _Warnings(asked.quiet)
+    _refuse_engine(asked)
     make, shared, told, found = _program(asked, said)
     told = told.but({"warn": warnings.show})
     with _opened(asked) as source, Once() as once, asyncio.Runner(loop_factory=real_loop) as runner:
         configured = resolve(told.selection)
         pool = once.of(configured.pool()) if asked.dedupe else configured.pool()
-        work = make(told, pool, configured.tools)
+        work = make.here(told, pool, configured.tools)
         refuse_columns(source, work.parameters, shared, work.signature)
         work.takes(holds_text=source.holds_text, is_table=source.columns is not None)
         at_once = asked.at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
         if asked.dry_run:
             _foretell(asked, work, source, told, at_once, pool.backends[pool.default].limits.max_concurrency)
             return 0
+        foreman = None
+        if asked.engine == "ray":
+            work = foreman = _on_ray(asked, work, make, told, configured, pool, source, warnings)
         options = replace(asked.options, at_once=at_once)
-        shown = _Shown(asked, configured, source, once, warnings, found)
+        shown = _Shown(asked, configured, source, foreman or once, warnings, found)
         return runner.run(_run(asked, work, source, options, shared, pool, shown))
 
 
@@ -107,17 +121,58 @@ _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
 """Makes the work of a batch of what its runs are told."""
 
 
+class _Makes(NamedTuple):
+    here: _Make
+    elsewhere: Callable[[], _Make]
+    """Gives one that can be pickled."""
+
+
+def _refuse_engine(asked: Asked) -> None:
+    if asked.engine not in ("local", "ray"):
+        raise UsageError(f"there is no engine {asked.engine!r}", hint="--engine local or ray")
+    for option, given in (("--address", asked.address), ("--workers", asked.workers)):
+        if given is not None and asked.engine != "ray":
+            raise UsageError(f"{option} is for --engine ray")
+
+
+def _on_ray(
+    asked: Asked, work: Work, make: _Makes, told: Invocation, configured: ResolvedBackends, pool: BackendPool,
+    source: Source, warnings: _Warnings,
+) -> Foreman:  # fmt: skip
+    """The work, as workers of a Ray cluster do it."""
+
+    def order() -> Order:
+        assert configured.inventory is not None
+        return Order(
+            make=make.elsewhere(), told=told.but({"warn": _nobody}), inventory=configured.inventory,
+            variables=configured.inventory.variables, dedupe=asked.dedupe,
+            holds_text=source.holds_text, is_table=source.columns is not None,
+        )  # fmt: skip
+
+    return Foreman(work, pool.gates, RayEngine(order, asked.address, asked.workers), warnings.show)
+
+
+def _nobody(text: str) -> None:
+    """Hears a warning that is said elsewhere."""
+
+
 def _program(
     asked: Asked, said: Mapping[str, Any]
-) -> tuple[_Make, Mapping[str, Value], Invocation, tuple[Diagnostic, ...]]:
+) -> tuple[_Makes, Mapping[str, Value], Invocation, tuple[Diagnostic, ...]]:
     """What makes the work, the values that all inputs share, what the runs are told, and what the compiler warns of."""
     if (python := PYTHON.fullmatch(asked.file)) is not None:
-        from apxm.flows.batched import FlowWork, flow_in
+        from apxm.flows.batched import FlowWork, flow_in, flow_work
 
+        path = os.path.abspath(python[1])
         flow = flow_in(python[1], python[2] or said["flow"])
         shared = read_json_arguments(asked.shared)
         own = Invocation.of({**flow.said, **{key: value for key, value in said.items() if value is not None}})
-        return partial(FlowWork, flow, shared), shared, own, ()
+        name = flow.function.__name__
+
+        def elsewhere() -> _Make:
+            return partial(flow_work, path, Path(path).read_bytes(), name, shared)
+
+        return _Makes(partial(FlowWork, flow, shared), elsewhere), shared, own, ()
     told, found = Invocation.of(said), tuple[Diagnostic, ...]()
     if is_artifact(asked.file) or asked.file.endswith(".apxmobj"):
         from apxm import api
@@ -130,7 +185,9 @@ def _program(
         program, found = compiled.program, compiled.warnings
     selected = select_flow(program, told.flow)
     shared = read_known(selected, (), asked.shared)
-    return partial(ProgramWork, LoadedProgram(program), selected, shared), shared, told, found
+    here = partial(ProgramWork, LoadedProgram(program), selected, shared)
+    name = selected.qualified_name
+    return _Makes(here, lambda: partial(program_work, codec.encode(program), name, shared)), shared, told, found
 
 
 def _foretell(
@@ -193,7 +250,7 @@ async def _run(
             work.keep(journals)
         saving = Saving(output, index if asked.ordered else None, tally, journals)
         shown.gates = list(pool.gates.values())
-        async with reachable(new_run_id(time()), asked.file, shown.gates):
+        async with reachable(new_run_id(time()), asked.file, shown.gates), _workers(work, batch, asked, pool):
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
         if asked.ordered and batch.ended is None:
@@ -214,6 +271,18 @@ async def _run(
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
     return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+@asynccontextmanager
+async def _workers(work: Work, batch: Batch, asked: Asked, pool: BackendPool) -> AsyncGenerator[None]:
+    """While it is open there is somebody to do the work: as many inputs are open as keep all of them busy."""
+    if not isinstance(work, Foreman):
+        yield
+        return
+    async with work.running() as workers:
+        if asked.at_once is None and pool.backends[pool.default].limits.max_concurrency is None:
+            batch.at_once = DEFAULT_AT_ONCE * workers
+        yield
 
 
 def _columns(source: Source, sampled: list[Row]) -> list[str]:
@@ -259,7 +328,7 @@ class _Shown:
         asked: Asked,
         configured: ResolvedBackends,
         source: Source,
-        once: Once,
+        once: Once | Foreman,
         warnings: _Warnings,
         found: tuple[Diagnostic, ...],
     ) -> None:
