@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -123,7 +122,7 @@ class Shop:
 
 
 @pytest.fixture(autouse=True)
-def _here(empty_directory: Path) -> None:  # noqa: ARG001
+def _here(empty_directory: Path) -> None:
     """The files are those of the test."""
 
 
@@ -216,9 +215,7 @@ def test_what_a_lost_worker_had_been_answered_is_not_asked_again() -> None:
             shop.foreman.keep(journals)
 
             async def lose() -> None:
-                until = monotonic() + 60
-                while len(server.asked) < 16 and monotonic() < until:
-                    await asyncio.sleep(0.002)
+                await asyncio.to_thread(server.wait_for, 16)
                 shop.engine.kill(0)
                 server.go_on.set()
 
@@ -248,12 +245,9 @@ def test_where_the_worker_is_lost_that_asks_for_others_one_of_these_asks() -> No
         shop = Shop(config, 9, 3, program, dedupe=True)
 
         async def lose() -> None:
-            until = monotonic() + 60
-            while not server.asked and monotonic() < until:
-                await asyncio.sleep(0.002)
+            await asyncio.to_thread(server.wait_for, 1)
             shop.engine.kill(0)
-            while len(server.asked) < 2 and monotonic() < until:
-                await asyncio.sleep(0.002)
+            await asyncio.to_thread(server.wait_for, 2)
             server.go_on.set()
 
         asyncio.run(shop.run(lose))

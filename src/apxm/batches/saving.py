@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from apxm.batches.batch import Batch, Finished
 from apxm.batches.index import Index
@@ -19,12 +20,21 @@ _MOST_RESULTS = 4096
 class Saving:
     """The sink of a batch whose results go to a file."""
 
-    def __init__(self, output: Output, index: Index | None, tally: Tally, journals: Journals | None = None) -> None:
-        """`index` and `journals` are told of each line that is on the disk, where they are there."""
+    def __init__(
+        self,
+        output: Output,
+        index: Index | None,
+        tally: Tally,
+        journals: Journals | None = None,
+        put: Callable[[], object] | None = None,
+    ) -> None:
+        """`index` and `journals` are told of each line that is on the disk, where they are there; `put`, called in a
+        thread, puts what is there elsewhere where it is time."""
         self._output = output
         self._index = index
         self._tally = tally
         self._journals = journals
+        self._put = put
         self._pending: list[tuple[Finished, bytes]] = []
         self._bytes = 0
         self._told = asyncio.Event()
@@ -70,4 +80,6 @@ class Saving:
                     self._index.add(finished.id, finished.line.failed, offset, len(line), finished.position)
                 if self._journals is not None:
                     self._journals.saved(finished.id, failed=finished.line.failed)
+            if self._put is not None:
+                await asyncio.to_thread(self._put)
             batch.changed()

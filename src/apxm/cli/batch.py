@@ -26,13 +26,15 @@ def batch(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="The inputs: .jsonl, .csv, .tsv or .parquet; - is standard input.",
+            help="The inputs: .jsonl, .csv, .tsv or .parquet, by path or URL; - is standard input.",
             show_default=False,
         ),
     ],
     output: Annotated[
         str,
-        typer.Option("--output", metavar="OUT.jsonl", help="Where results go, a line each.", show_default=False),
+        typer.Option(
+            "--output", metavar="OUT.jsonl", help="Where results go, a line each; a path or URL.", show_default=False
+        ),
     ],
     format: Annotated[
         str | None, typer.Option("--format", metavar="F", help="Of the inputs: jsonl, csv, tsv or parquet.")
@@ -135,9 +137,11 @@ def batch(
       apxm batch review.py:review --input changes.jsonl --output reviews.jsonl --max-concurrency 32 --ordered
     """
     from apxm.batches.batch import BatchOptions
+    from apxm.batches.urls import plain_path
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.run_batch import PYTHON, Asked, run_batch
 
+    input, output = plain_path(input), plain_path(output)
     code = file if (python := PYTHON.fullmatch(file)) is None else python[1]
     read = {"the program": code, "the input": None if input == "-" else input}
     refuse_overwriting(read, {"--output": output}, config)

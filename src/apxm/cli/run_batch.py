@@ -24,12 +24,13 @@ from apxm.batches.index import Index
 from apxm.batches.inputs import open_input
 from apxm.batches.journals import Journals
 from apxm.batches.once import Once
-from apxm.batches.output import Output, done_in
+from apxm.batches.output import BESIDE, Output, done_in
 from apxm.batches.ray_engine import RayEngine
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
 from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
+from apxm.batches.urls import OutputAt, is_url
 from apxm.batches.work import ProgramWork, Work, program_work
 from apxm.batches.worker import Order
 from apxm.cli import exits
@@ -196,7 +197,7 @@ def _foretell(
     """Says what is left to do, and what that may take; asks nothing, and changes nothing."""
     index = Index()
     if not asked.overwrite:
-        done_in(asked.output, index)
+        done_in(_output_here(asked)[0], index)
     found = survey(source, work, index, asked.options.limit, again=asked.retry_failed)
     index.close()
     if not found.inputs:
@@ -230,7 +231,7 @@ async def _run(
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
     tools = shown.configured.tools
-    output = journals = None
+    output = journals = remote = None
     try:
         session = await work.link(await batch.sample())
         shown.begin(session, work, source)
@@ -239,7 +240,8 @@ async def _run(
             **work.identity, "arguments": dict(shared), "input": source.format,
             **_answering(shown.configured, session), "columns": columns,
         }  # fmt: skip
-        output = Output(asked.output, identity, overwrite=asked.overwrite)
+        path, remote = _output_here(asked)
+        output = Output(path, identity, overwrite=asked.overwrite)
         output.read(index)
         before = output.columns_before
         if before not in (None, columns) and not any(index.has(row.digest) for row in batch.sampled):
@@ -248,7 +250,8 @@ async def _run(
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
-        saving = Saving(output, index if asked.ordered else None, tally, journals)
+        put = None if remote is None else partial(_put_if_due, remote, shown)
+        saving = Saving(output, index if asked.ordered else None, tally, journals, put)
         shown.gates = list(pool.gates.values())
         async with reachable(new_run_id(time()), asked.file, shown.gates), _workers(work, batch, asked, pool):
             with shown.drawing(tally), Interruption(batch) as interrupted:
@@ -264,6 +267,8 @@ async def _run(
             journals.close(remove=batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
             output.close()
+            if remote is not None:
+                remote.put(BESIDE)
         await tools.close()
         await pool.close()
     shown.end(tally, batch, index)
@@ -271,6 +276,25 @@ async def _run(
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
     return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+def _output_here(asked: Asked) -> tuple[str, OutputAt | None]:
+    """The file that the output is written to, and who puts it where it belongs, where that is a URL."""
+    if not is_url(asked.output):
+        return asked.output, None
+    remote = OutputAt(asked.output)
+    if not asked.overwrite:
+        remote.fetch(BESIDE)
+    return remote.path, remote
+
+
+def _put_if_due(remote: OutputAt, shown: _Shown) -> None:
+    """While the batch goes on a failure is no reason to end: what is written is here."""
+    if remote.is_due:
+        try:
+            remote.put(BESIDE)
+        except ApxmError as error:
+            shown.warn(str(error))
 
 
 @asynccontextmanager
@@ -336,6 +360,7 @@ class _Shown:
         self.configured = configured
         self._source = source
         self._line = warnings.line
+        self.warn = warnings.show
         self._found = found
         self._once = once
         self.gates: Sequence[Gate] = ()
