@@ -32,7 +32,7 @@ _ROWS_AT_ONCE = 256
 
 
 def open_input(path: str, format: str | None = None) -> Source:
-    """The rows of a file, by its path or URL, or of standard input (``-``), which are lines of JSON unless `format` says
+    """The rows of a file, by path or URL, or of standard input (``-``), which are lines of JSON unless `format` says
     otherwise. Raises `UsageError`, and `ConfigurationError` where a library is missing that reads it."""
     if not path:
         raise UsageError("the input is empty, expected a file", hint="- is standard input")
