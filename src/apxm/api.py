@@ -36,6 +36,7 @@ from apxm.runtime.inner_loops import aside
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.options import OnError
+from apxm.runtime.shared_budget import SharedBudget
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Status
 from apxm.session import Result, Session
@@ -136,8 +137,9 @@ class ProgramFlow:
         `max_concurrency` at once, each a run of its own, without a journal. `options` are those of `run`.
 
         Gives a `BatchResult` for each, in their order or as they come. An item that fails is one of them; `on_error`
-        says whether more are begun then, `dedupe` whether equal calls at temperature 0 are made once. Raises
-        `UsageError`, now or before the first call.
+        says whether more are begun then, `dedupe` whether equal calls at temperature 0 are made once.
+        `max_total_tokens` and `max_cost` are what all of them may use together; where that is used up `BatchStopped` is
+        raised at the end. Raises `UsageError`, now or before the first call.
         """
         from apxm.batches.batch import BatchOptions
         from apxm.batches.iterating import refuse_items, results
@@ -152,6 +154,13 @@ class ProgramFlow:
                 f"a batch has no option {unknown[0]!r}", hint=hint_for(unknown[0], known, "docs/batches.md")
             )
         most = None if max_concurrency is None else count(max_concurrency, "the concurrency")
+        limits = {name: options.pop(name) for name in ("max_total_tokens", "max_cost") if options.get(name) is not None}
+        if limits and options.get("budget") is not None:
+            raise UsageError(
+                f"{next(iter(limits))} is a budget of the batch, and `budget` is another one", hint="give one"
+            )
+        if limits:
+            options["budget"] = SharedBudget(**limits)
         told = unjournaled(Invocation.of({**options, "warn": warn}))
         functions = {**module_tools(self.program), **by_name(options.get("tools"))}
         opening = opened(options.get("backends"), told.selection, functions, Problems())
@@ -239,6 +248,7 @@ async def run_async(
     on_error: OnError = "finish",
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
+    budget: SharedBudget | None = None,
     journal: bool | None = None,
     journal_dir: Path | None = None,
     journal_sync: str = "full",
@@ -301,6 +311,7 @@ async def resume_async(
     on_error: OnError | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
+    budget: SharedBudget | None = None,
     journal_dir: Path | None = None,
     journal_sync: str = "full",
     require_journal: bool = False,

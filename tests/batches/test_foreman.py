@@ -27,8 +27,10 @@ from apxm.config.invocation import Invocation
 from apxm.config.selection import resolve
 from apxm.program import codec
 from apxm.program.invocation import select_flow
+from apxm.runtime.budget import NOTHING
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import run_virtually
+from apxm.runtime.shared_budget import SharedBudget
 from tests.batches.working import PROGRAM, Asked
 
 
@@ -85,7 +87,15 @@ class Taken:
 class Shop:
     """A batch of the program at `config`, with everything that belongs to it."""
 
-    def __init__(self, config: str, number: int, workers: int, program: str = PROGRAM, dedupe: bool = False) -> None:
+    def __init__(
+        self,
+        config: str,
+        number: int,
+        workers: int,
+        program: str = PROGRAM,
+        dedupe: bool = False,
+        budget: SharedBudget | None = None,
+    ) -> None:
         Path("c.toml").write_text(config)
         Path("in.jsonl").write_text("".join(json.dumps({"text": f"<row {k}>"}) + "\n" for k in range(number)))
         compiled = apxm.compile_text(program)
@@ -94,14 +104,15 @@ class Shop:
         assert configured.inventory is not None
         self.pool = configured.pool()
         make = partial(program_work, codec.encode(compiled), "Label.main", {})
-        order = Order(make, told, configured.inventory, {}, dedupe, holds_text=False, is_table=False)
+        limits = None if budget is None else (budget.max_tokens, budget.max_money)
+        order = Order(make, told, configured.inventory, {}, limits, dedupe, holds_text=False, is_table=False)
         self.engine = InLoop(order, workers)
         work = ProgramWork(
             LoadedProgram(compiled), select_flow(compiled, None), {}, told, self.pool, configured.tools
         )  # fmt: skip
         work.takes(holds_text=False, is_table=False)
         self.warned: list[str] = []
-        self.foreman = Foreman(work, self.pool.gates, self.engine, self.warned.append)
+        self.foreman = Foreman(work, self.pool.gates, budget, self.engine, self.warned.append)
         self.source = open_input("in.jsonl")
         self.source.may_block = False
         self.index = Index()
@@ -175,6 +186,35 @@ def test_an_endpoint_that_is_down_is_down_for_all() -> None:
     seconds(shop)
     kinds = {each.line.error.kind for each in shop.taken.finished}  # type: ignore[union-attr]
     assert (shop.tally.failed, kinds) == (60, {"circuit_open"})
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_budget_is_that_of_all(workers: int) -> None:
+    budget = SharedBudget(max_total_tokens=20_000)
+    shop = Shop(simulated(max_concurrency=6), 500, workers, budget=budget)
+    seconds(shop)
+    assert budget.reserved == NOTHING
+    assert 15_000 < budget.tokens <= 20_000
+    assert shop.tally.tokens == budget.tokens
+    assert shop.batch.uncovered is not None
+    assert shop.batch.uncovered.left is not None
+    assert (shop.batch.uncovered.left.limit, shop.tally.failed) == (20_000, 0)
+
+
+def test_what_a_lost_worker_had_reserved_counts_as_used() -> None:
+    budget = SharedBudget(max_total_tokens=10**6)
+    shop = Shop(simulated(max_concurrency=6), 20, 2, budget=budget)
+    reserved = list[int]()
+
+    async def lose() -> None:
+        await asyncio.sleep(0.5)
+        reserved.append(budget.reserved.tokens)
+        shop.engine.kill(0)
+
+    seconds(shop, lose)
+    assert budget.reserved == NOTHING
+    assert 0 < budget.charged.tokens < reserved[0]
+    assert budget.tokens == shop.tally.tokens + budget.charged.tokens
 
 
 def test_the_inputs_of_a_worker_that_is_lost_are_done_elsewhere() -> None:

@@ -438,7 +438,7 @@ def test_a_run_that_cannot_go_on_is_a_failure_and_begun_anew_where_that_is_said(
     Path("held.py").write_text(held.replace("WAIT", "60"))
     process = start("batch", *command)
     until = monotonic() + 60
-    while not Path("sent").exists() and monotonic() < until:
+    while not (Path("sent").exists() and Path("sent").read_text()) and monotonic() < until:
         sleep(0.002)
     process.kill()
     process.communicate()
@@ -528,3 +528,93 @@ def test_killed_and_started_again_nothing_is_paid_twice_or_lost(start: Start) ->
 @pytest.mark.soak
 def test_killed_at_twenty_moments(start: Start) -> None:
     killed_and_started_again(start, kills=20, seed=2)
+
+
+def spent() -> int:
+    return json.loads(Path("out.jsonl.spent").read_text())["tokens"]
+
+
+def test_a_budget_is_that_of_the_whole_batch_over_all_commands(batch: Apxm) -> None:
+    write("in.jsonl", rows(60))
+    assert batch("--limit", "10").status == 0  # what is used without a budget counts, too
+    first = spent()
+    assert 300 < first < 900
+    ended = batch("--max-total-tokens", "7000", "--json")
+    assert ended.status == 4
+    summary = json.loads(ended.out)
+    assert (summary["all_tokens"], summary["complete"]) == (spent(), False)
+    assert first < spent() == first + summary["tokens"] <= 7000
+    assert re.search(r"line \d+: the budget does not cover (label|sure), which may cost 4,\d\d\d tokens: ", ended.err)
+    assert "the same command with a larger --max-total-tokens goes on from here" in ended.err
+    assert 10 < len(lines()) < 60
+    assert all("value" in line for line in lines())  # what is not over is no failure
+    again = batch("--max-total-tokens", "7000")
+    assert (again.status, " done, " in again.err) == (4, True)
+    assert spent() <= 7000
+    assert batch("--max-total-tokens", "100000").status == 0
+    assert len(lines()) == 60
+    assert batch("--max-total-tokens", "1").status == 0  # nothing is left to pay for
+    assert batch("--max-total-tokens", "1", "--overwrite").status == 4
+    assert spent() == 0  # of another batch
+
+
+def test_a_budget_of_money(batch: Apxm, apxm: Apxm) -> None:
+    write("in.jsonl", rows(60))
+    refused = batch("--max-cost", "1")
+    assert (refused.status, "the cost of this run cannot be limited" in refused.err) == (2, True)
+    assert not Path("out.jsonl").exists()
+    Path("c.toml").write_text(
+        '[backends.s]\nkind = "simulated"\nlatency = "constant:1"\nprices."simulated" = { input = 10, output = 100 }\n'
+    )
+    command = ("batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--config", "c.toml")
+    ended = apxm(*command, "--max-cost", "0.5", "--json")
+    summary = json.loads(ended.out)
+    assert (ended.status, 0 < summary["all_cost"] <= 0.5) == (4, True)
+    assert summary["all_cost"] == pytest.approx(summary["cost"])
+    assert "may cost 0.4" in ended.err
+    assert "the same command with a larger --max-cost goes on from here" in ended.err
+    assert apxm(*command, "--max-cost", "5").status == 0
+    assert 0.03 < json.loads(Path("out.jsonl.spent").read_text())["cost"] < 5
+
+
+@pytest.mark.parametrize("more", [("--journal",), ("--no-journal",)])
+def test_killed_with_a_budget_what_may_have_been_paid_counts(more: tuple[str, ...], start: Start) -> None:
+    write("in.jsonl", rows(40))
+    options = ("--max-concurrency", "4", "--max-total-tokens", "20000", *more)
+    with Asked(holds="<row 9>") as server:
+        process = start_batch(start, server, *options)
+        wait_for(server, 12)
+        process.kill()
+        process.communicate()
+        noted = spent()
+        assert 12 * (len(server.asked) - 4) <= noted <= 20000  # 12 for each call, of which four were in flight
+        server.go_on.set()
+        process = start_batch(start, server, *options)
+        process.communicate(timeout=60)
+        assert process.returncode in (0, 4)
+        assert 12 * (len(server.asked) - 4) <= spent() <= 20000
+
+
+def test_before_paying_it_is_looked_whose_output_it_is(batch: Apxm) -> None:
+    write("in.jsonl", rows(3))
+    batch("--limit", "2")
+    before = Path("out.jsonl").read_bytes()
+    Path("label.ais").write_text(PROGRAM.replace("Label it.", "Name it."))
+    for command in ((), ("--dry-run",)):
+        ended = batch(*command)
+        assert (ended.status, ended.out) == (2, "")
+        assert "out.jsonl: this is the output of another batch: the program was another one" in ended.err
+    shown = batch("--dry-run", "--overwrite").out.splitlines()
+    assert [line.split() for line in shown[:2]] == [["inputs", "3"], ["left", "3"]]
+    assert Path("out.jsonl").read_bytes() == before
+    Path("label.ais").write_text(PROGRAM)
+    write("in.jsonl", [{"text": "a", "more": 1}])
+    assert "its columns was" in batch("--dry-run").err
+    write("in.jsonl", rows(3))
+    Path("out.jsonl.batch").unlink()
+    ended = batch("--dry-run")
+    assert (ended.status, "this file is there, and no batch has written it" in ended.err) == (2, True)
+    assert not Path("out.jsonl.batch").exists()  # nothing was written
+    Path("out.jsonl").unlink()
+    Path("out.jsonl").mkdir()
+    assert batch("--dry-run").status == 2

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from apxm.analysis.profile import Profile
 from apxm.backends.answers import Answers
 from apxm.backends.protocol import ModelAnswer
+from apxm.batches.budget_leases import AskFor, NoMore, Spend, Treasurer
 from apxm.batches.journals import INPUT, Journals, RunJournals
 from apxm.batches.leases import Lessor
 from apxm.batches.output import Problem
@@ -47,6 +48,7 @@ from apxm.journal.journal import Journal
 from apxm.journal.rows import History
 from apxm.program.program import FlowParameter
 from apxm.runtime.gates import Gate
+from apxm.runtime.shared_budget import SharedBudget
 from apxm.session import Session
 
 _TRIES = 3
@@ -85,10 +87,18 @@ class _Worker:
 
 
 class Foreman:
-    def __init__(self, work: Work, gates: Mapping[str, Gate], engine: Engine, warn: Callable[[str], object]) -> None:
-        """`work` is what each run is; the `gates` are those of its backends."""
+    def __init__(
+        self,
+        work: Work,
+        gates: Mapping[str, Gate],
+        budget: SharedBudget | None,
+        engine: Engine,
+        warn: Callable[[str], object],
+    ) -> None:
+        """`work` is what each run is; the `gates` are those of its backends, and the `budget` is that of all."""
         self._work = work
         self._gates = gates
+        self._treasurer = None if budget is None else Treasurer(budget, self._tell)
         self._engine = engine
         self._warn = warn
         self._journals: Journals | None = None
@@ -130,8 +140,8 @@ class Foreman:
     def needs(self, arguments: Mapping[str, object], profile: Profile | None) -> Needs:
         return self._work.needs(self._work.arguments(arguments), profile)
 
-    async def link(self, arguments: Mapping[str, object]) -> Session:
-        return await self._work.link(self._work.arguments(arguments))
+    def session(self, arguments: Mapping[str, object]) -> Session:
+        return self._work.session(self._work.arguments(arguments))
 
     def keep(self, journals: RunJournals) -> None:
         assert isinstance(journals, Journals)
@@ -217,6 +227,8 @@ class Foreman:
             if not each.outcome.done():
                 each.outcome.set_exception(_LostError())
         self._lessor.lost(number)
+        if self._treasurer is not None:
+            self._treasurer.lost(number)
         self._claims.lost(number)
 
     def failed(self, error: ApxmError) -> None:
@@ -232,6 +244,9 @@ class Foreman:
         match said:
             case Warned(text=text):
                 self._warn(text)
+            case AskFor() | Spend() | NoMore():
+                assert self._treasurer is not None
+                self._treasurer.heard(number, said)
             case Claim() | Settled():
                 self._claims.heard(number, said)
             case Begun() | Appended() | Done():

@@ -8,6 +8,8 @@ from time import monotonic
 from msgspec import Struct
 
 from apxm.batches.rows import Source
+from apxm.runtime.budget import Cost, money
+from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Trace
 
 
@@ -20,12 +22,14 @@ class RunSummary(Struct, frozen=True):
     cost: float | None
     """None where it is not known."""
     printed: list[str]
+    stopped: Stopped | None = None
+    """Why it ended before its end, by a limit for instance."""
 
     @classmethod
     def of(cls, trace: Trace) -> RunSummary:
         tokens = sum(attempt.usage.total or 0 for each in trace.operations for attempt in each.attempts)
         cost = trace.cost if trace.cost is not None or trace.raw else 0.0
-        return cls(trace.attempts, tokens, cost, trace.printed)
+        return cls(trace.attempts, tokens, cost, trace.printed, trace.stopped)
 
 
 class Tally:
@@ -44,6 +48,8 @@ class Tally:
         """Those of them that failed."""
         self.succeeded = 0
         self.failed = 0
+        self.uncovered = 0
+        """Inputs that were begun, and that a budget did not cover to their end."""
         self.unwritten = 0
         """Those of the last two that are not in the output, as it takes no more."""
         self.open = 0
@@ -72,8 +78,12 @@ class Tally:
         """Inputs a second."""
         return self.done / self.seconds if self.seconds else 0.0
 
+    @property
+    def used(self) -> Cost:
+        return Cost(self.tokens, money(self.cost))
+
     def count(self, run: RunSummary) -> None:
-        """What a run run."""
+        """What a run used."""
         self.calls += run.calls
         self.tokens += run.tokens
         if run.cost is None:

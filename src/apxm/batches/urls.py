@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from importlib import import_module
@@ -98,17 +98,19 @@ class _Put(Struct):
 class OutputAt:
     """An output at a URL, and the copy of it that is written here."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, beside: Sequence[str]) -> None:
+        """The names of the files beside it end with what is in `beside`."""
         self._url = url
+        self._ends = (*beside, "")
         digest = blake2b(url.encode(), digest_size=12).hexdigest()
         folder = make_folder(user_folder("data") / "batches" / digest, "the output cannot be written here", 0o700)
         self.path = str(folder / (os.path.basename(urlsplit(url).path) or "output"))
         self._put_at = monotonic()
         self._took = 0.0
 
-    def fetch(self, beside: str) -> None:
-        """Makes the copy here what is at the URL, where that is not what this machine has put there. The name of the
-        file beside it ends with `beside`. Raises `UsageError` where there and here are results that the other lacks."""
+    def fetch(self) -> None:
+        """Makes the copy here what is at the URL, where that is not what this machine has put there. Raises
+        `UsageError` where there and here are results that the other lacks."""
 
         def key(system: Any, path: str) -> str | None:
             system.invalidate_cache()
@@ -120,7 +122,7 @@ class OutputAt:
             return
         if there is None:
             if put is not None:  # it was taken away: as where the file itself is, that begins anew
-                for end in ("", beside, _AT):
+                for end in (*self._ends, _AT):
                     Path(self.path + end).unlink(missing_ok=True)
             return
         here = self._state()
@@ -130,16 +132,16 @@ class OutputAt:
                 where=printable(self._url),
                 hint=f"they are in {self.path}; take that away, or give another --output",
             )
-        for end in (beside, ""):
+        for end in self._ends:
             with suppress(FileNotFoundError):
                 _reached(self._url + end, refusal, lambda system, path, end=end: system.get_file(path, self.path + end))
         self._note(there)
 
-    def put(self, beside: str) -> None:
+    def put(self) -> None:
         """Puts the copy, and what is beside it, to the URL. Raises `UsageError`."""
         began = monotonic()
         key = ""
-        for end in (beside, ""):
+        for end in self._ends:
 
             def write(system: Any, path: str, end: str = end) -> str:
                 system.makedirs(os.path.dirname(path), exist_ok=True)

@@ -77,8 +77,8 @@ class Work(Protocol):
         """What a run will take, as far as that is known without it. Raises `UsageError` where nobody can say."""
         ...
 
-    async def link(self, arguments: Any) -> Session:
-        """Looks for all that its runs need, and asks no model. Raises as `Session.link`."""
+    def session(self, arguments: Any) -> Session:
+        """A run of it, which is not begun. Raises as `Session`."""
         ...
 
     async def run(self, arguments: Any, id: str) -> Outcome:
@@ -139,19 +139,14 @@ class ProgramWork:
         found = analyze(self._program.program, self._flow, (), profile, given)
         return Needs(found.calls, found.input_tokens, found.output_tokens, found.t1_ms, found.t_inf_ms)
 
-    async def link(self, arguments: list[Value]) -> Session:
-        session = self._session(arguments)
-        await session.link()
-        return session
-
     async def run(self, arguments: list[Value], id: str) -> Outcome:
-        session = self._session(arguments)
+        session = self.session(arguments)
         if self._journals is not None:
             self._journals.open(session, id, self.kinds)
         trace = await executed(session)
         return Outcome(RunSummary.of(trace), trace.value, problem_of(trace))
 
-    def _session(self, arguments: list[Value]) -> Session:
+    def session(self, arguments: list[Value]) -> Session:
         return Session(self._program, self._flow, arguments, self._told, self._pool, tools=self._tools)
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.backends.protocol import AnyBackend, ModelAnswer
+from apxm.batches.budget_leases import Covered, FromSpender, LeasedBudget
 from apxm.batches.journals import INPUT
 from apxm.batches.leases import FromLessor, LeasedGate, ToLessor
 from apxm.batches.once import Once
@@ -115,8 +116,8 @@ class Warned(Struct, frozen=True):
     text: str
 
 
-ToForeman = ToLessor | Begun | Appended | Claim | Settled | Done | Warned
-FromForeman = FromLessor | Task | Cancel | Committed | Unjournaled | Known
+ToForeman = ToLessor | FromSpender | Begun | Appended | Claim | Settled | Done | Warned
+FromForeman = FromLessor | Covered | Task | Cancel | Committed | Unjournaled | Known
 Tell = Callable[[ToForeman], object]
 
 
@@ -129,6 +130,8 @@ class Order:
     inventory: Inventory
     variables: Mapping[str, str]
     """Those of the environment that the configuration names."""
+    limits: tuple[int | None, int | None] | None
+    """The most tokens, and millionths of a millionth of money, that all inputs may use together."""
     dedupe: bool
     holds_text: bool
     is_table: bool
@@ -144,7 +147,8 @@ class Worker:
         self._numbers = count(1)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         os.environ.update(order.variables)
-        told = order.told.but({"warn": lambda text: tell(Warned(text))})
+        self._budget = None if order.limits is None else LeasedBudget(*order.limits, tell, self._numbers)
+        told = order.told.but({"warn": lambda text: tell(Warned(text)), "budget": self._budget})
         configured = resolve(told.selection, order.inventory)
         self._tools = configured.tools
         self._gates: dict[str, LeasedGate] = {}
@@ -181,6 +185,9 @@ class Worker:
                     task.cancel()
             case Committed() | Unjournaled():
                 self._journals.heard(said)
+            case Covered():
+                assert self._budget is not None
+                self._budget.heard(said)
             case Known():
                 self._claims.heard(said)
             case _:

@@ -85,6 +85,18 @@ def batch(
             help="Say how many inputs are left, and what calls, tokens, cost and time that may take; ask nothing.",
         ),
     ] = False,
+    max_total_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-total-tokens", min=1, metavar="N", help="Stop before all inputs together use more than N tokens."
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost", metavar="AMOUNT", help="Stop before all inputs together cost more, by the configured prices."
+        ),
+    ] = None,
     profile: o.ProfileName = None,
     dedupe: Annotated[
         bool,
@@ -156,7 +168,7 @@ def batch(
     asked = Asked(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),
-        ordered, retry_failed, overwrite, dedupe, dry_run, profile, json, quiet,
+        ordered, retry_failed, overwrite, dedupe, max_total_tokens, max_cost, dry_run, profile, json, quiet,
         engine, address, workers,
     )  # fmt: skip
     with ExitStack() as stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import re
 import sys
@@ -28,6 +29,8 @@ from apxm.batches.output import BESIDE, Output, done_in
 from apxm.batches.ray_engine import RayEngine
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
+from apxm.batches.spending import BESIDE as SPENT
+from apxm.batches.spending import BatchBudget, Spending
 from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
 from apxm.batches.urls import OutputAt, is_url
@@ -52,6 +55,7 @@ from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
+from apxm.runtime.budget import NOTHING, as_amount
 from apxm.runtime.gates import Gate, found_limits
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -84,6 +88,8 @@ class Asked(NamedTuple):
     retry_failed: bool
     overwrite: bool
     dedupe: bool
+    max_total_tokens: int | None
+    max_cost: float | None
     dry_run: bool
     profile: str | None
     json: bool
@@ -99,7 +105,9 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
     warnings = _Warnings(asked.quiet)
     _refuse_engine(asked)
     make, shared, told, found = _program(asked, said)
-    told = told.but({"warn": warnings.show})
+    limited = asked.max_total_tokens is not None or asked.max_cost is not None
+    budget = BatchBudget(max_total_tokens=asked.max_total_tokens, max_cost=asked.max_cost) if limited else None
+    told = told.but({"warn": warnings.show, "budget": budget})
     with _opened(asked) as source, Once() as once, asyncio.Runner(loop_factory=real_loop) as runner:
         configured = resolve(told.selection)
         pool = once.of(configured.pool()) if asked.dedupe else configured.pool()
@@ -107,15 +115,16 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
         refuse_columns(source, work.parameters, shared, work.signature)
         work.takes(holds_text=source.holds_text, is_table=source.columns is not None)
         at_once = asked.at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
+        options = replace(asked.options, at_once=at_once)
         if asked.dry_run:
-            _foretell(asked, work, source, told, at_once, pool.backends[pool.default].limits.max_concurrency)
+            shown = _Shown(asked, configured, source, once, warnings, found)
+            runner.run(_foretell(asked, work, source, options, shared, pool, shown, told))
             return 0
         foreman = None
         if asked.engine == "ray":
-            work = foreman = _on_ray(asked, work, make, told, configured, pool, source, warnings)
-        options = replace(asked.options, at_once=at_once)
+            work = foreman = _on_ray(asked, work, make, told, configured, pool, source, warnings, budget)
         shown = _Shown(asked, configured, source, foreman or once, warnings, found)
-        return runner.run(_run(asked, work, source, options, shared, pool, shown))
+        return runner.run(_run(asked, work, source, options, shared, pool, shown, budget))
 
 
 _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
@@ -138,23 +147,24 @@ def _refuse_engine(asked: Asked) -> None:
 
 def _on_ray(
     asked: Asked, work: Work, make: _Makes, told: Invocation, configured: ResolvedBackends, pool: BackendPool,
-    source: Source, warnings: _Warnings,
+    source: Source, warnings: _Warnings, budget: BatchBudget | None,
 ) -> Foreman:  # fmt: skip
     """The work, as workers of a Ray cluster do it."""
 
     def order() -> Order:
         assert configured.inventory is not None
         return Order(
-            make=make.elsewhere(), told=told.but({"warn": _nobody}), inventory=configured.inventory,
-            variables=configured.inventory.variables, dedupe=asked.dedupe,
-            holds_text=source.holds_text, is_table=source.columns is not None,
-        )  # fmt: skip
+            make=make.elsewhere(),
+            told=dataclasses.replace(told, options=dataclasses.replace(told.options, warn=None, budget=None)),
+            inventory=configured.inventory,
+            variables=configured.inventory.variables,
+            limits=None if budget is None else (budget.max_tokens, budget.max_money),
+            dedupe=asked.dedupe,
+            holds_text=source.holds_text,
+            is_table=source.columns is not None,
+        )
 
-    return Foreman(work, pool.gates, RayEngine(order, asked.address, asked.workers), warnings.show)
-
-
-def _nobody(text: str) -> None:
-    """Hears a warning that is said elsewhere."""
+    return Foreman(work, pool.gates, budget, RayEngine(order, asked.address, asked.workers), warnings.show)
 
 
 def _program(
@@ -191,21 +201,35 @@ def _program(
     return _Makes(here, lambda: partial(program_work, codec.encode(program), name, shared)), shared, told, found
 
 
-def _foretell(
-    asked: Asked, work: Work, source: Source, told: Invocation, at_once: int, calls_at_once: int | None
+async def _foretell(
+    asked: Asked,
+    work: Work,
+    source: Source,
+    options: BatchOptions,
+    shared: Mapping[str, object],
+    pool: BackendPool,
+    shown: _Shown,
+    told: Invocation,
 ) -> None:
-    """Says what is left to do, and what that may take; asks nothing, and changes nothing."""
+    """Says what is left to do, and what that may take; asks nothing, and changes nothing. Raises what the batch would
+    before its first call."""
     index = Index()
-    if not asked.overwrite:
-        done_in(_output_here(asked)[0], index)
-    found = survey(source, work, index, asked.options.limit, again=asked.retry_failed)
-    index.close()
-    if not found.inputs:
-        raise UsageError("there are no inputs", where=source.name)
+    batch = Batch(work, source, options, Tally(), index)
+    try:
+        session = work.session(await batch.sample())
+        identity = _identity(work, source, batch, shared, shown.configured, session)
+        if not asked.overwrite:
+            done_in(_output_here(asked)[0], identity, index, batch.sampled)
+        found = survey(batch.rows(), work, index, options.limit, again=asked.retry_failed)
+    finally:
+        index.close()
+        await shown.configured.tools.close()
+        await pool.close()
     profile = known_profile(asked.profile, told.selection)
     needs = partial(work.needs, profile=profile)
-    estimate = estimated(found, needs, known_price(told.selection), at_once, calls_at_once)
-    write(as_json(estimate) if asked.json else estimate_text(estimate, at_once), asked.json)
+    calls_at_once = pool.backends[pool.default].limits.max_concurrency
+    estimate = estimated(found, needs, known_price(told.selection), options.at_once, calls_at_once)
+    write(as_json(estimate) if asked.json else estimate_text(estimate, options.at_once), asked.json)
     if not asked.quiet:
         note(printable(f"latencies: {latencies(profile)}"))
 
@@ -227,31 +251,27 @@ async def _run(
     shared: Mapping[str, object],
     pool: BackendPool,
     shown: _Shown,
+    budget: BatchBudget | None,
 ) -> int:
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
     tools = shown.configured.tools
-    output = journals = remote = None
+    output = journals = spending = remote = None
     try:
-        session = await work.link(await batch.sample())
+        session = work.session(await batch.sample())
+        await session.link()
         shown.begin(session, work, source)
-        columns = _columns(source, batch.sampled)
-        identity = {
-            **work.identity, "arguments": dict(shared), "input": source.format,
-            **_answering(shown.configured, session), "columns": columns,
-        }  # fmt: skip
+        identity = _identity(work, source, batch, shared, shown.configured, session)
         path, remote = _output_here(asked)
         output = Output(path, identity, overwrite=asked.overwrite)
-        output.read(index)
-        before = output.columns_before
-        if before not in (None, columns) and not any(index.has(row.digest) for row in batch.sampled):
-            raise output.of_another_batch("columns", before, columns)
+        output.read(index, batch.sampled)
+        shown.spending = spending = Spending(output, tally, budget)
         anew = output.drop_failed(index) if asked.retry_failed else set[str]()
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
-        put = None if remote is None else partial(_put_if_due, remote, shown)
-        saving = Saving(output, index if asked.ordered else None, tally, journals, put)
+        written = spending.written if remote is None else partial(_written, spending, remote, shown)
+        saving = Saving(output, index if asked.ordered else None, tally, journals, written)
         shown.gates = list(pool.gates.values())
         async with reachable(new_run_id(time()), asked.file, shown.gates), _workers(work, batch, asked, pool):
             with shown.drawing(tally), Interruption(batch) as interrupted:
@@ -263,18 +283,22 @@ async def _run(
             shown.end(tally, batch, index)
         raise
     finally:
+        if spending is not None:
+            spending.close()
         if journals is not None:
             journals.close(remove=batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
             output.close()
             if remote is not None:
-                remote.put(BESIDE)
+                remote.put()
         await tools.close()
         await pool.close()
     shown.end(tally, batch, index)
     index.close()
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
+    if batch.uncovered is not None:
+        return exits.STOPPED
     return exits.FAILED if tally.failed or tally.kept_failed else 0
 
 
@@ -282,17 +306,18 @@ def _output_here(asked: Asked) -> tuple[str, OutputAt | None]:
     """The file that the output is written to, and who puts it where it belongs, where that is a URL."""
     if not is_url(asked.output):
         return asked.output, None
-    remote = OutputAt(asked.output)
+    remote = OutputAt(asked.output, (BESIDE, SPENT))
     if not asked.overwrite:
-        remote.fetch(BESIDE)
+        remote.fetch()
     return remote.path, remote
 
 
-def _put_if_due(remote: OutputAt, shown: _Shown) -> None:
-    """While the batch goes on a failure is no reason to end: what is written is here."""
+def _written(spending: Spending, remote: OutputAt, shown: _Shown) -> None:
+    """Results are on the disk. That they cannot be put elsewhere is no reason to end: they are here."""
+    spending.written()
     if remote.is_due:
         try:
-            remote.put(BESIDE)
+            remote.put()
         except ApxmError as error:
             shown.warn(str(error))
 
@@ -307,6 +332,21 @@ async def _workers(work: Work, batch: Batch, asked: Asked, pool: BackendPool) ->
         if asked.at_once is None and pool.backends[pool.default].limits.max_concurrency is None:
             batch.at_once = DEFAULT_AT_ONCE * workers
         yield
+
+
+def _identity(
+    work: Work,
+    source: Source,
+    batch: Batch,
+    shared: Mapping[str, object],
+    configured: ResolvedBackends,
+    session: Session,
+) -> dict[str, Any]:
+    """All that the answers depend on; the batch has read its sample."""
+    return {
+        **work.identity, "arguments": dict(shared), "input": source.format, **_answering(configured, session),
+        "columns": _columns(source, batch.sampled),
+    }  # fmt: skip
 
 
 def _columns(source: Source, sampled: list[Row]) -> list[str]:
@@ -365,6 +405,7 @@ class _Shown:
         self._once = once
         self.gates: Sequence[Gate] = ()
         """Those that its calls may have to pass."""
+        self.spending: Spending | None = None
 
     def begin(self, session: Session, work: Work, source: Source) -> None:
         if self._asked.quiet:
@@ -403,12 +444,14 @@ class _Shown:
     def end(self, tally: Tally, batch: Batch, index: Index) -> None:
         """Sums up."""
         gone = index.gone if batch.read_all else 0
+        all_used = NOTHING if self.spending is None else self.spending.used
         if self._asked.json:
             summary = {
                 "output": self._asked.output, "succeeded": tally.succeeded, "failed": tally.failed,
                 "kept": tally.kept, "kept_failed": tally.kept_failed, "gone": gone, "calls": tally.calls,
                 "equal_calls": self._once.shared, "tokens": tally.tokens,
                 "cost": tally.cost if tally.is_priced else None, "seconds": round(tally.seconds, 3),
+                "all_tokens": all_used.tokens, "all_cost": as_amount(all_used.money),
                 "complete": batch.ended is None,
             }  # fmt: skip
             write(as_json(summary), json=True)
@@ -420,7 +463,12 @@ class _Shown:
             note(printable(f"{lines} in {self._asked.output} of inputs that are not there any more"))
         if batch.hopeless:
             note(printable(f"the last runs all failed, so no more were begun: {batch.hopeless}"), "error")
-        if batch.ended is not None:
+        if (first := batch.uncovered) is not None and first.left is not None:
+            begun = "1 input that was" if tally.uncovered == 1 else f"{tally.uncovered:,} inputs that were"
+            note(printable(f"line {first.row.line:,}: {first.left.message}; {begun} begun, and those behind, are left"))
+            option = "--max-total-tokens" if first.left.kind == "tokens" else "--max-cost"
+            note(f"the budget of the batch is used up: the same command with a larger {option} goes on from here")
+        elif batch.ended is not None:
             again = ", with --retry-failed also with what failed" if tally.failed + tally.kept_failed else ""
             what = "interrupted" if batch.ended is Status.INTERRUPTED else "ended early"
             note(f"{what}: the same command goes on from here{again}")

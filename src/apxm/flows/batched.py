@@ -37,7 +37,6 @@ from apxm.operations.types import JSON, Value
 from apxm.program.program import FlowParameter
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.session import Session
 from apxm.source import shortened
 from apxm.tools.toolbox import Toolbox
 
@@ -142,13 +141,8 @@ class FlowWork:
             *(Range(t.low, (t.low + t.high) / 2, t.high) for t in (times.t1_ms, times.t_inf_ms)),
         )
 
-    async def link(self, arguments: inspect.BoundArguments) -> Session:
-        session = self._session(arguments)
-        await session.link()
-        return session
-
     async def run(self, arguments: inspect.BoundArguments, id: str) -> Outcome:
-        session = self._session(arguments)
+        session = self.session(arguments)
         await session.link()
         if self._journals is not None:
             source = noted(self._function.__code__.co_filename)
@@ -169,7 +163,7 @@ class FlowWork:
         except (TypeError, ValueError) as unfit:
             return Outcome(run, error=Problem("no_json", f"what the flow gives cannot be written as JSON: {unfit}"))
 
-    def _session(self, arguments: inspect.BoundArguments) -> LaneSession:
+    def session(self, arguments: inspect.BoundArguments) -> LaneSession:
         grown = Grown(self._function.__qualname__, self._function.__code__.co_filename)
         main = partial(self._flow.lanes, *arguments.args, **arguments.kwargs)
         return LaneSession(

@@ -22,8 +22,8 @@ def analysis_text(found: Analysis) -> str:
         ["T_inf, the longest path", times_text(found.t_inf_ms)],
         ["parallelism", f"{found.parallelism:.2f}"],
         ["LLM calls", amounts_text(found.calls)],
-        ["input tokens, about", amounts_text(found.input_tokens)],
-        ["output tokens, about", amounts_text(found.output_tokens)],
+        ["input tokens, about", tokens_text(found.input_tokens)],
+        ["output tokens, about", tokens_text(found.output_tokens)],
     ]
     if found.unknown:
         rows.append(["not given", f"{', '.join(found.unknown)}: counted as empty, and a list as of any length"])
@@ -118,6 +118,11 @@ def times_text(found: Range) -> str:
 
 def _limit(ms: float | None) -> str:
     return "no limit" if ms is None else duration(ms)
+
+
+def tokens_text(found: Range) -> str:
+    """Whole ones, as there are no others, though half of one may be expected."""
+    return amounts_text(Range(round(found.low), round(found.expected), found.high))
 
 
 def amounts_text(found: Range) -> str:

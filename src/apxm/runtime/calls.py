@@ -190,7 +190,7 @@ class Calls:
     def limit_reached(self) -> StopKind:
         """Which budget does not cover the first of the unaffordable ones."""
         assert self._budget is not None
-        return "tokens" if self._budget.lacks_tokens(self.unaffordable[0].worst) else "cost"
+        return self._budget.shortage(self.unaffordable[0].worst).kind
 
     def _turn(self) -> None:
         """Starts the calls that can have their slots now, those with the longest path to the end first."""

@@ -100,7 +100,7 @@ class Run:
         """What ends it, raised by whoever called it or by ourselves: it is the caller's to hear."""
         self.trace = Trace(program.program, flow, started=0)
         self._spending = Spending(self.trace, self._who)
-        if self._options.max_cost is not None:
+        if self._options.limits_cost:
             refuse_unknown_prices(self._uses())
 
     async def link(self) -> None:
@@ -183,7 +183,7 @@ class Run:
     def _new_calls(self, clock: RankedClock, attempts: Attempts) -> Calls:
         options, recorder = self._options, self._recorder
         spent = recorder.spent if recorder else None
-        self._budget = budget = Budget.of(options.max_total_tokens, options.max_cost, spent)
+        self._budget = budget = Budget.of(options.max_total_tokens, options.max_cost, spent, options.budget)
         gates = [provider.gate for provider in self._providers.values()]
         limited = options.max_concurrency is not None or budget is not None
         # Decided here, once: calls that nobody watches do not look for who might.
