@@ -109,15 +109,16 @@ class EqualCalls:
         """The answer of another process, else of the call."""
         if self._claims is None:
             return await call()
-        answer = await self._claims.claim(key)
-        if answer is not None:
+        known = await self._claims.claim(key)
+        if known is not None:
             self.shared += 1
-            return _again(answer)
+            return _again(known)
+        answer = None
         try:
             answer = await call()
+            return answer
         finally:
             self._claims.settle(key, answer)
-        return answer
 
     async def _call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
         key = self._key(request)

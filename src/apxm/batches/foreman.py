@@ -46,7 +46,7 @@ from apxm.errors import ApxmError, JournalError
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
 from apxm.journal.rows import History
-from apxm.program.program import FlowParameter
+from apxm.program.program import FlowParameter, Kind
 from apxm.runtime.gates import Gate
 from apxm.runtime.shared_budget import SharedBudget
 from apxm.session import Session
@@ -114,7 +114,7 @@ class Foreman:
     # --- the work of a batch ---------------------------------------------------------------------------------------
 
     @property
-    def kinds(self) -> Any:
+    def kinds(self) -> tuple[Kind, ...]:
         return self._work.kinds
 
     @property

@@ -65,6 +65,10 @@ class Tally:
         self.kinds: dict[str, int] = {}
         """How many inputs failed, by the kind of their failure."""
 
+    def begin(self) -> None:
+        """Whoever does the inputs is there now: what that took is no part of their time."""
+        self._began = self._now()
+
     @property
     def done(self) -> int:
         return self.succeeded + self.failed

@@ -51,8 +51,10 @@ class Needs(Struct, frozen=True):
 class Work(Protocol):
     """A program, as a batch runs it."""
 
-    kinds: tuple[Kind, ...]
-    """What the journals of its runs may say that it is."""
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the journals of its runs may say that it is."""
+        ...
 
     @property
     def parameters(self) -> Sequence[FlowParameter]: ...
@@ -93,7 +95,7 @@ class Work(Protocol):
 class ProgramWork:
     """A flow of a program. The program is loaded once, and all runs share its backends and tools."""
 
-    kinds = ("source", "artifact")
+    kinds: tuple[Kind, ...] = ("source", "artifact")
 
     def __init__(
         self,

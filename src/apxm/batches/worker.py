@@ -148,7 +148,7 @@ class Worker:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         os.environ.update(order.variables)
         self._budget = None if order.limits is None else LeasedBudget(*order.limits, tell, self._numbers)
-        told = order.told.but({"warn": lambda text: tell(Warned(text)), "budget": self._budget})
+        told = order.told.but({"warn": self._warn, "budget": self._budget})
         configured = resolve(told.selection, order.inventory)
         self._tools = configured.tools
         self._gates: dict[str, LeasedGate] = {}
@@ -192,6 +192,9 @@ class Worker:
                 self._claims.heard(said)
             case _:
                 self._gates[said.gate].heard(said)
+
+    def _warn(self, text: str) -> None:
+        self._tell(Warned(text))
 
     def _gate(self, name: str, backend: AnyBackend) -> Gate:
         adaptive = is_adaptive(backend.info, backend.limits)

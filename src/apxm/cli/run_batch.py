@@ -274,6 +274,7 @@ async def _run(
         saving = Saving(output, index if asked.ordered else None, tally, journals, written)
         shown.gates = list(pool.gates.values())
         async with reachable(new_run_id(time()), asked.file, shown.gates), _workers(work, batch, asked, pool):
+            tally.begin()
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
         if asked.ordered and batch.ended is None:

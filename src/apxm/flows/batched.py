@@ -34,7 +34,7 @@ from apxm.lanes.running import LaneSession
 from apxm.operations.json_text import parse_json
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
-from apxm.program.program import FlowParameter
+from apxm.program.program import FlowParameter, Kind
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.source import shortened
@@ -46,7 +46,7 @@ _GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class FlowWork:
     """A flow, as a batch runs it. All runs share its backends and tools."""
 
-    kinds = ("flow",)
+    kinds: tuple[Kind, ...] = ("flow",)
 
     def __init__(
         self, flow: Flow[..., Any], shared: Mapping[str, Value], told: Invocation, pool: BackendPool, tools: Toolbox
