@@ -73,7 +73,7 @@ class Asked:
                     server.most = max(server.most, server.in_flight)
                 sleep(seconds)
                 if holds is not None and holds in prompt:
-                    go_on.wait(120)
+                    go_on.wait(300)
                 with counting:
                     server.in_flight -= 1
                 message = {"role": "assistant", "content": f"answer to {marks}"}
@@ -97,7 +97,7 @@ class Asked:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    def wait_for(self, number: int, seconds: float = 120) -> None:
+    def wait_for(self, number: int, seconds: float = 300) -> None:
         """Until it was asked so often."""
         until = monotonic() + seconds
         while len(self.asked) < number:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
@@ -106,14 +107,14 @@ class RayEngine:
         own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(
-                address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own)
-            )  # fmt: skip
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+            _knock(address or "")
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ConfigurationError(
-                f"the Ray cluster cannot be reached: {str(error).strip() or type(error).__name__}", where=address,
+                f"the Ray cluster cannot be reached: {str(error).strip() or type(error).__name__}",
+                where=address,
                 hint="`ray status` on one of its machines shows it; without --address one is begun here",
-            ) from None  # fmt: skip
+            ) from None
         finally:
             with suppress(ValueError):  # not in the main thread
                 signal.signal(signal.SIGTERM, handler)  # Ray takes it
@@ -167,6 +168,13 @@ class RayEngine:
 
 
 _SAME = "all machines of the cluster need apxm and whatever the program imports, and the same version of Python"
+
+
+def _knock(address: str) -> None:
+    """Raises `OSError` where nobody listens: Ray tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        socket.create_connection((host, int(port)), _END_S).close()
 
 
 class _Line:
