@@ -23,7 +23,7 @@ from apxm.errors import ApxmError, ConfigurationError
 _STORE_BYTES = 100 << 20
 """Of the objects of a cluster that is begun here: a batch keeps next to nothing there."""
 _FAILED_STARTS = 3
-"""After so many workers in a row that could not begin, and none that could, there will be none."""
+"""After so many workers in a row that could not begin no more are begun."""
 _END_S = 5.0
 """How long a worker may take to close what it has."""
 
@@ -116,7 +116,7 @@ class RayEngine:
                 hint="`ray status` on one of its machines shows it; without --address one is begun here",
             ) from None
         finally:
-            with suppress(ValueError):  # not in the main thread
+            with suppress(ValueError, TypeError):  # not in the main thread, or not of Python
                 signal.signal(signal.SIGTERM, handler)  # Ray takes it
         try:
             yield
@@ -145,24 +145,24 @@ class RayEngine:
                 self._live.add(number)
                 begun.set()
                 await line.open(lambda said: foreman.heard(number, said))
-        except ray.exceptions.RayError as error:
+        except Exception as error:  # whatever it is: whoever waits for its inputs must not wait for ever
             why = _reason(error)
         finally:
-            if self._ending and refusal is None and not why:
+            was_live = number in self._live
+            if was_live and self._ending and not why:
                 with suppress(ray.exceptions.RayError, TimeoutError):
                     await asyncio.wait_for(_awaited(actor.end.remote()), _END_S)
             # One that only cannot be reached may be alive, and must do nothing that others do again.
             ray.kill(actor, no_restart=True)
-            was_live = number in self._live
             self._live.discard(number)
         if was_live:
             foreman.lost(number, why)
         else:
             self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS and not self._live:
-                error = refusal or ConfigurationError(f"no worker can begin: {why}", hint=_SAME)
-                foreman.failed(error)
-                begun.set()
+            if self._failed_starts >= _FAILED_STARTS:
+                if not self._live:
+                    foreman.failed(refusal or ConfigurationError(f"no worker can begin: {why}", hint=_SAME))
+                    begun.set()
                 return
         self._hire(foreman, order, begun)
 

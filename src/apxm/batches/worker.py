@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -153,7 +154,8 @@ class Worker:
         self._tools = configured.tools
         self._gates: dict[str, LeasedGate] = {}
         self._claims = _Claims(tell, self._numbers)
-        self._once = Once(self._claims)
+        self._held = ExitStack()
+        self._once = self._held.enter_context(Once(self._claims))
         self._said_shared = 0
         pool = configured.pool().gated(self._gate)
         self._pool = self._once.of(pool) if order.dedupe else pool
@@ -169,7 +171,7 @@ class Worker:
             await asyncio.wait(self._tasks.values())
         await self._tools.close()
         await self._pool.close()
-        self._once.__exit__(None, None, None)
+        self._held.close()
 
     def heard(self, said: FromForeman) -> None:
         match said:
