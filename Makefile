@@ -82,7 +82,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing apxm and its development tools into $(VENV)" >&2
-	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,plots]' && touch $(VENV)/.installed $@
+	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,otel,plots]' && touch $(VENV)/.installed $@
 
 # The clients that the simulator is tested on need other versions of what `bench` measures: an environment of their own.
 $(CLIENTS)/.installed: $(VENV)/.created pyproject.toml constraints-clients.txt

@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}, {"telemetry"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -61,19 +61,20 @@ ONLY_IN = {
     "ray": {"batches"},
     "sqlite3": {"journal", "batches", "backends"},
     "matplotlib": {"workloads"},
+    "opentelemetry": {"telemetry"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
     "analysis": 3406,
-    "apxm": 2150,  # the files of the package itself
+    "apxm": 2200,  # the files of the package itself
     "backends": 5950,
-    "batches": 4150,
-    "cli": 5050,
+    "batches": 4200,
+    "cli": 5300,
     "compiler": 949,
     "config": 1300,
     "effects": 3200,
-    "explaining": 4150,
+    "explaining": 4250,
     "flows": 1700,
     "ir": 1977,
     "journal": 2950,
@@ -82,12 +83,13 @@ BUDGETS = {
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 1650,
+    "reports": 1850,
     "rewriting": 2800,
-    "runtime": 7500,
+    "runtime": 7600,
     "scripts": 1550,
     "sdks": 731,
     "simulator": 2652,
+    "telemetry": 650,
     "testing": 964,
     "tools": 1368,
     "workloads": 1327,

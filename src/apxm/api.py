@@ -26,7 +26,7 @@ from apxm.backends.numbers import count
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
 from apxm.errors import ApxmError, ConfigurationError, Problems, UsageError, hint_for
-from apxm.journal.ids import new_run_id
+from apxm.journal.ids import is_run_id, new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
@@ -148,7 +148,7 @@ class ProgramFlow:
         if INSIDE.get() is not None:
             raise UsageError("a batch is no part of a run", hint="in a flow, call the program for each(items)")
         refuse_items(items)
-        known = signature(run_async).parameters.keys() - {"arguments", "values", "flow", "output", "on_text"}
+        known = signature(run_async).parameters.keys() - {"arguments", "values", "flow", "output", "on_text", "run_id"}
         if unknown := sorted(options.keys() - known):
             raise UsageError(
                 f"a batch has no option {unknown[0]!r}", hint=hint_for(unknown[0], known, "docs/batches.md")
@@ -253,6 +253,7 @@ async def run_async(
     journal_dir: Path | None = None,
     journal_sync: str = "full",
     require_journal: bool = False,
+    run_id: str | None = None,
     config: Path | None = None,
     backends: BackendPool | None = None,
     tools: Functions | None = None,
@@ -268,6 +269,7 @@ async def run_async(
     names, and so do those that `apxm.tool` marks in the module which made the program; `output` is called with each
     line the program prints, `on_text` with the text of the result, behind all lines: in parts as they come where the
     result is one call's answer, else whole at the end. What either raises ends the run and is raised from here.
+    `run_id` is one of `apxm.new_run_id`, for who wants to know the run before it begins; it has a journal then.
 
     Raises `UsageError` or `ConfigurationError` for what it needs and does not have, `LinkError` for several things, all
     before the first call; then `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels
@@ -282,10 +284,13 @@ async def run_async(
     problems = Problems()
     given = {**(arguments or {}), **values}
     inputs = problems.of(lambda: arguments_for(chosen, assign(chosen, (), given), program.record_types), [])
-    told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
+    if run_id is not None:
+        refuse_no_new_id(run_id)
+    said = {**locals(), "warn": warn, "require_journal": require_journal or run_id is not None}  # to be found by its id
+    told = Invocation.of(said)  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
-    run_id = new_run_id(time())
+    run_id = run_id or new_run_id(time())
     functions = {**module_tools(program), **by_name(tools)}
     async with opened(backends, told.selection, functions, problems) as (pool, toolbox):
         with problems:
@@ -495,6 +500,12 @@ def _refuse_misuse(program: object, arguments: object) -> None:
             f"a flow's parameters are given by name, not as a {type(arguments).__name__}",
             hint="for example apxm.run(program, topic=…)",
         )
+
+
+def refuse_no_new_id(run_id: object) -> None:
+    """Raises `UsageError` for what cannot be the id of a new run."""
+    if not isinstance(run_id, str) or not is_run_id(run_id):
+        raise UsageError(f"{run_id!r} is no id of a run", hint="apxm.new_run_id() gives one for a new run")
 
 
 def _refuse_other_backends(backends: object) -> None:

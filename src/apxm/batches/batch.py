@@ -129,8 +129,8 @@ class Batch:
                 return arguments
             first = first or f"line {row.line}: {arguments.message}"
         some = len(self._early[:_SAMPLE])
-        which = "the only row does not" if some == 1 else f"none of the first {some} rows does"
-        raise UsageError(f"{which} fit: {first}", where=self._source.name, hint=f"the flow is {self._work.signature}")
+        which = "the only row does not fit" if some == 1 else f"none of the first {some} rows fits"
+        raise UsageError(f"{which}: {first}", where=self._source.name, hint=f"the flow is {self._work.signature}")
 
     @property
     def sampled(self) -> list[Row]:

@@ -42,7 +42,7 @@ from apxm.batches.worker import (
     Unjournaled,
     Warned,
 )  # fmt: skip
-from apxm.errors import ApxmError, JournalError
+from apxm.errors import ApxmError, ConfigurationError, JournalError
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
 from apxm.journal.rows import History
@@ -265,8 +265,10 @@ class Foreman:
                     journaling = self._journals.begun(id, header.run_id)
                     open.journal = Journal.create(journaling.make_folder(), replace(header, program=program))
                     open.journal.start(partial(self._unjournaled, worker, number))
-                except ApxmError as error:
+                except (JournalError, ConfigurationError) as error:
                     self._unjournaled(worker, number, JournalError(f"this run has no journal: {error}"))
+                except ApxmError as error:
+                    open.outcome.set_exception(error)
             case Appended(number=number):
                 committed = partial(worker.tell, Committed(number)) if said.waits else None
                 if open.journal is not None:

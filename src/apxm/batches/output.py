@@ -30,6 +30,8 @@ BESIDE = ".batch"
 """What the name of the file beside an output ends with."""
 _ID = "batch"
 _VERSION, _FORMAT = "apxm_batch", 1
+_HEAD = b'{\n  "apxm_batch"'
+"""How the file beside begins: one whose writer was killed holds the begin of what it wrote."""
 _NOT_COMPARED = ("columns", _VERSION, _ID)
 _MOST_BESIDE = 1 << 20
 _ANEW = "give another --output, or begin anew with --overwrite, which loses what is there"
@@ -108,6 +110,7 @@ class Output:
         """`identity` is all that the answers depend on, by what messages call it."""
         if not path:
             raise UsageError("the output is empty, expected a file")
+        refuse_standard_output(path)
         self.path = path
         self.identity = identity
         self.target = os.path.realpath(path)
@@ -124,7 +127,7 @@ class Output:
                 self._descriptor = self._opened(self.target)
             if overwrite:
                 os.ftruncate(self._descriptor, 0)
-            self._belong(anew=overwrite or not was_there)
+            self._belong(overwrite=overwrite, was_there=was_there)
             self._size = self._mended()
         except BaseException:
             self.close()
@@ -159,15 +162,15 @@ class Output:
                 "another process writes this output", where=printable(self.path), hint="wait for its end, or end it"
             ) from None
 
-    def _belong(self, *, anew: bool) -> None:
-        """Sees to it that the output is one of this batch; `anew` says that there was none, or that it does not
-        count."""
+    def _belong(self, *, overwrite: bool, was_there: bool) -> None:
+        """Sees to it that the output is one of this batch; one that was not there begins anew, and so does one to
+        `overwrite`."""
         is_empty = os.fstat(self._descriptor).st_size == 0
-        content = b"" if anew else os.pread(self._beside, _MOST_BESIDE, 0)
+        content = b"" if overwrite else os.pread(self._beside, _MOST_BESIDE, 0)
         if not is_empty and not content and os.fstat(self._beside).st_size == 0:
             os.unlink(self._beside_path)  # made just now
         before = _recognized(self.path, self.identity, content, is_empty=is_empty)
-        if before is None:
+        if before is None or not was_there:
             self._begin_anew()
         else:
             self.batch_id = str(before.get(_ID))
@@ -176,9 +179,12 @@ class Output:
     def _begin_anew(self) -> None:
         self.batch_id = new_run_id()
         said = {_VERSION: _FORMAT, _ID: self.batch_id, **self.identity}
-        os.ftruncate(self._beside, 0)
-        write_all(self._beside, msgspec.json.format(_encode(said)) + b"\n")
-        os.fsync(self._beside)
+        try:
+            os.ftruncate(self._beside, 0)
+            write_all(self._beside, msgspec.json.format(_encode(said)) + b"\n")
+            os.fsync(self._beside)
+        except OSError as error:
+            raise ApxmError(f"cannot write {printable(self._beside_path)}: {error.strerror}") from None
         _sync_folder(self._beside_path)
 
     batch_id: str
@@ -278,9 +284,15 @@ class Output:
         self._size = os.fstat(self._descriptor).st_size
 
 
+def refuse_standard_output(path: str) -> None:
+    if path == "-":
+        raise UsageError("the output is a file, which says what is done: standard output cannot be gone on with")
+
+
 def done_in(path: str, identity: Mapping[str, Any], index: Index, rows: Sequence[Row]) -> None:
     """Notes the lines of the output at `path` in the index, where there is one, and leaves it as it is. Raises
     `UsageError` as `Output` and its `read` do."""
+    refuse_standard_output(path)
     target = os.path.realpath(path)
     if not os.path.lexists(target):
         if not os.access(os.path.dirname(target), os.W_OK | os.X_OK):
@@ -307,7 +319,8 @@ def _recognized(path: str, identity: Mapping[str, Any], content: bytes, *, is_em
         before = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.DecodeError:
         before = {}
-    if content and before.get(_VERSION) != _FORMAT and not is_empty:
+    is_torn = is_empty and _HEAD.startswith(content[: len(_HEAD)])
+    if content and before.get(_VERSION) != _FORMAT and not is_torn:
         raise UsageError("this says nothing of a batch", where=printable(path + BESIDE), hint=_ANEW)
     now: dict[str, Any] = msgspec.json.decode(_encode(identity))
     others = [w for w in now | before if w not in _NOT_COMPARED and before.get(w) != now.get(w)]

@@ -15,7 +15,7 @@ from msgspec import Struct
 from apxm.batches.output import Output
 from apxm.batches.tally import Tally
 from apxm.errors import ApxmError, UsageError
-from apxm.regular import NotRegularError, open_regular
+from apxm.regular import open_regular
 from apxm.runtime.budget import NOTHING, Cost, as_amount, money
 from apxm.runtime.shared_budget import SharedBudget
 from apxm.source import printable
@@ -34,27 +34,46 @@ class _Line(Struct):
     cost: float
 
 
-class Spent:
-    """The file. It is of the process that has the output."""
+class Spending:
+    """What the batch has used, and writes down as it goes on. The file is of the process that has the output."""
 
-    def __init__(self, output: Output) -> None:
-        """Raises `UsageError` where it is no such file, or cannot be written."""
+    def __init__(self, output: Output, tally: Tally, budget: BatchBudget | None) -> None:
+        """Raises `UsageError` where the file is none of this kind, or cannot be written."""
         self._path = output.target + BESIDE
         self._batch = output.batch_id
+        self._tally = tally
+        self._budget = budget
         try:
             self._descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        except (NotRegularError, OSError) as error:
+        except OSError as error:
             raise UsageError(self._refusal(error)) from None
         try:
-            self.before = self._read()
-            """What earlier processes used; nothing, where the output was another batch's."""
-            self.write(self.before)
+            self._before = self._read()
+            if budget is not None:
+                budget.keep(self, self._before)
+            self.write(self._before)
         except BaseException:
-            self.close()
+            os.close(self._descriptor)
             raise
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        """Nothing is in flight any more."""
+        try:
+            self.write(self.used, wait=True)
+        finally:
+            os.close(self._descriptor)
+
+    @property
+    def used(self) -> Cost:
+        """By all processes, as far as is known."""
+        return self._before + self._tally.used if self._budget is None else self._budget.spent
+
+    def written(self) -> None:
+        """Results are on the disk. In a thread."""
+        if self._budget is None:
+            self.write(self.used)
+        else:
+            self._budget.written()
 
     def write(self, used: Cost, *, wait: bool = False) -> None:
         """`wait` is for what must outlive a power cut."""
@@ -67,6 +86,7 @@ class Spent:
             raise ApxmError(self._refusal(error)) from None
 
     def _read(self) -> Cost:
+        """What earlier processes used; nothing, where the output was another batch's."""
         content = os.pread(self._descriptor, _BYTES + 1, 0)
         if not content:
             return NOTHING
@@ -78,70 +98,38 @@ class Spent:
             raise UsageError("this does not say what a batch has cost", where=where, hint=hint) from None
         return Cost(found.tokens, money(found.cost)) if found.batch == self._batch else NOTHING
 
-    def _refusal(self, error: Exception) -> str:
-        return f"cannot write {printable(self._path)}: {getattr(error, 'strerror', None) or error}"
-
-
-class Spending:
-    """What the batch has used, and writes down as it goes on. Raises `UsageError` as `Spent`."""
-
-    def __init__(self, output: Output, tally: Tally, budget: BatchBudget | None) -> None:
-        self._file = Spent(output)
-        self._tally = tally
-        self._budget = budget
-        if budget is not None:
-            budget.keep(self._file)
-
-    @property
-    def used(self) -> Cost:
-        """By all processes, as far as is known."""
-        return self._file.before + self._tally.used if self._budget is None else self._budget.spent
-
-    def written(self) -> None:
-        """Results are on the disk. In a thread."""
-        if self._budget is None:
-            self._file.write(self.used)
-        else:
-            self._budget.written()
-
-    def close(self) -> None:
-        """Nothing is in flight any more."""
-        try:
-            self._file.write(self.used, wait=True)
-        finally:
-            self._file.close()
+    def _refusal(self, error: OSError) -> str:
+        return f"cannot write {printable(self._path)}: {error.strerror or error}"
 
 
 class BatchBudget(SharedBudget):
     """The budget of a batch, which counts what earlier processes used once it is told where that is kept."""
 
-    _kept: Spent | None = None
+    _kept: Spending | None = None
 
-    def keep(self, spent: Spent) -> None:
-        self._kept = spent
-        self.spent = self._written = spent.before
+    def keep(self, spending: Spending, before: Cost) -> None:
+        self._kept = spending
+        self.spent = self._noted = before
 
     def reserve(self, worst: Cost) -> bool:
         with self._lock:
             if not super().reserve(worst):
                 return False
             used = self.spent + self.reserved
-            if self._kept is not None and not (
-                used.tokens <= self._written.tokens and used.money <= self._written.money
-            ):
-                self._write(self._kept, wait=True)
+            if self._kept is not None and (used.tokens > self._noted.tokens or used.money > self._noted.money):
+                self._note(self._kept, wait=True)
             return True
 
     def written(self) -> None:
         """Results are on the disk: what was reserved for them is not used any more."""
         with self._lock:
             if self._kept is not None:
-                self._write(self._kept)
+                self._note(self._kept)
 
-    def _write(self, kept: Spent, *, wait: bool = False) -> None:
+    def _note(self, kept: Spending, *, wait: bool = False) -> None:
         used = self.spent + self.reserved
-        self._written = Cost(_ahead(used.tokens, self.max_tokens), _ahead(used.money, self.max_money))
-        kept.write(self._written, wait=wait)
+        self._noted = Cost(_ahead(used.tokens, self.max_tokens), _ahead(used.money, self.max_money))
+        kept.write(self._noted, wait=wait)
 
 
 def _ahead(used: int, most: int | None) -> int:

@@ -20,6 +20,7 @@ COMMANDS = {
     "test": "test:run_examples",
     "inspect": "inspect:inspect",
     "explain": "explain:explain",
+    "graph": "graph:graph",
     "analyze": "analyze:analyze",
     "simulate": "analyze:simulate",
     "calibrate": "calibrate:calibrate",

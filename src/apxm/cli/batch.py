@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -157,6 +158,8 @@ def batch(
     code = file if (python := PYTHON.fullmatch(file)) is None else python[1]
     read = {"the program": code, "the input": None if input == "-" else input}
     refuse_overwriting(read, {"--output": output}, config)
+    for suffix in (".batch", ".spent", ".part"):
+        refuse_overwriting(read, {"beside --output,": os.path.realpath(output) + suffix}, config)
     said = {
         **vars(answering),
         "flow": flow,

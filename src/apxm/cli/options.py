@@ -207,6 +207,13 @@ class AnyRun:
     emit_metrics: Annotated[
         str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
     ] = None
+    trace_file: Annotated[
+        str | None,
+        typer.Option("--trace-file", metavar="F.json", help="Write when each call ran, as a trace for Perfetto."),
+    ] = None
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Send spans to an OpenTelemetry collector, as the variables OTEL_… say.")
+    ] = False
     stream: Annotated[
         bool, typer.Option("--stream", help="Show the result as it comes, where it is the answer of one call.")
     ] = False

@@ -280,7 +280,7 @@ async def _run(
         if asked.ordered and batch.ended is None:
             output.arrange(index)
     except ApxmError:
-        if output is not None:
+        if spending is not None:
             shown.end(tally, batch, index)
         raise
     finally:

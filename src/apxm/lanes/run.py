@@ -146,7 +146,7 @@ class LaneRun(Run):
         return AnsweredOperations(program, self._answered)
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
-        plain = attempts.begin_watched
+        plain = self._sent(clock, attempts.begin_watched)
         special = self._named(self._streamed(clock, plain))
         if self._tail is not None:
             return special
@@ -622,7 +622,7 @@ class LaneRun(Run):
         if self._options.limits_cost:
             refuse_unknown_prices([(operation, provider)])
 
-    def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
+    def who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
         plan = self.trace.frames[frame].plan
         operation = self._handlers[plan][node] if plan else self._operations[node]
         assert isinstance(operation, WaitingOperation)

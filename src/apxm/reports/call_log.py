@@ -15,7 +15,7 @@ from apxm.journal.rows import Answered
 from apxm.operations.answers import UNFIT
 from apxm.operations.types import Value, text_form
 from apxm.reports.summary import count, duration
-from apxm.runtime.observing import Outcome
+from apxm.runtime.observing import CallObserver, Outcome
 from apxm.runtime.waiting import Call
 from apxm.source import printable
 from apxm.tools.tool import Arguments, ToolAnswer
@@ -24,7 +24,7 @@ LONGEST = 2000
 """Characters of a text that ``--verbose`` shows; `apxm runs show ID --prompts` shows all."""
 
 
-class CallLines:
+class CallLines(CallObserver):
     """Tells of each call in lines for a terminal or a pipe: every text is escaped and indented."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -116,7 +116,7 @@ def text_lines(name: str, text: str, longest: int | None = None) -> list[str]:
     return [f"  {name}: {shown[0]}"] if len(shown) == 1 else [f"  {name}:", *(f"    {line}".rstrip() for line in shown)]
 
 
-class CallLog:
+class CallLog(CallObserver):
     """Writes each call to a logger at DEBUG: which, to whom, how long, how many tokens."""
 
     def __init__(self, logger: logging.Logger, run_id: str) -> None:
