@@ -66,11 +66,11 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3406,
+    "analysis": 4650,
     "apxm": 2200,  # the files of the package itself
-    "backends": 5950,
+    "backends": 6500,
     "batches": 4200,
-    "cli": 5300,
+    "cli": 5500,
     "compiler": 949,
     "config": 1300,
     "effects": 3200,
@@ -83,12 +83,12 @@ BUDGETS = {
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 1850,
+    "reports": 1900,
     "rewriting": 2800,
     "runtime": 7600,
     "scripts": 1550,
     "sdks": 731,
-    "simulator": 2652,
+    "simulator": 2700,
     "telemetry": 650,
     "testing": 964,
     "tools": 1368,

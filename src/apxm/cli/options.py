@@ -57,7 +57,7 @@ Latency = Annotated[
     typer.Option(
         "--latency",
         metavar="SPEC",
-        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…",
+        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA, trace:MS,MS,… or tokens:…",
     ),
 ]
 Slowdown = Annotated[
