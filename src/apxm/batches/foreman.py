@@ -26,7 +26,7 @@ from apxm.batches.journals import INPUT, Journals, RunJournals
 from apxm.batches.leases import Lessor
 from apxm.batches.output import Problem
 from apxm.batches.tally import RunSummary
-from apxm.batches.work import Needs, Outcome, Work
+from apxm.batches.work import Needs, Outcome, Watcher, Work
 from apxm.batches.worker import (
     Appended,
     Begun,
@@ -42,7 +42,7 @@ from apxm.batches.worker import (
     Unjournaled,
     Warned,
 )  # fmt: skip
-from apxm.errors import ApxmError, ConfigurationError, JournalError
+from apxm.errors import ApxmError, ConfigurationError, JournalError, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
 from apxm.journal.rows import History
@@ -140,12 +140,16 @@ class Foreman:
     def needs(self, arguments: Mapping[str, object], profile: Profile | None) -> Needs:
         return self._work.needs(self._work.arguments(arguments), profile)
 
-    def session(self, arguments: Mapping[str, object]) -> Session:
-        return self._work.session(self._work.arguments(arguments))
+    def session(self, arguments: Mapping[str, object], id: str | None = None) -> Session:
+        return self._work.session(self._work.arguments(arguments), id)
 
     def keep(self, journals: RunJournals) -> None:
         assert isinstance(journals, Journals)
         self._journals = journals
+
+    def watch(self, watcher: Watcher) -> None:
+        del watcher
+        raise UsageError("the runs of workers cannot be watched")
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[int]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from time import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -65,6 +65,10 @@ from apxm.session import Session
 from apxm.source import Diagnostic, printable, shortened
 from apxm.tools.toolbox import Toolbox
 
+if TYPE_CHECKING:
+    from apxm.files import OutputFile
+    from apxm.reports.page.batched import BatchPage
+
 PYTHON = re.compile(r"(.+\.py)(?::([^:/]+))?")
 """A file of Python, and which flow of it."""
 _PLAIN_INTERVAL_S = 5.0
@@ -94,16 +98,19 @@ class Asked(NamedTuple):
     profile: str | None
     json: bool
     quiet: bool
+    redacts: bool
+    """Whether its page has no texts."""
     engine: str
     address: str | None
     """Of the cluster."""
     workers: int | None
 
 
-def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
-    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
+def run_batch(asked: Asked, said: Mapping[str, Any], page: OutputFile | None = None) -> int:
+    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name; `page` gets a page of
+    all runs."""
     warnings = _Warnings(asked.quiet)
-    _refuse_engine(asked)
+    _refuse_engine(asked, page)
     make, shared, told, found = _program(asked, said)
     limited = asked.max_total_tokens is not None or asked.max_cost is not None
     budget = BatchBudget(max_total_tokens=asked.max_total_tokens, max_cost=asked.max_cost) if limited else None
@@ -124,7 +131,7 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
         if asked.engine == "ray":
             work = foreman = _on_ray(asked, work, make, told, configured, pool, source, warnings, budget)
         shown = _Shown(asked, configured, source, foreman or once, warnings, found)
-        return runner.run(_run(asked, work, source, options, shared, pool, shown, budget))
+        return runner.run(_run(asked, work, source, options, shared, pool, shown, budget, page))
 
 
 _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
@@ -137,12 +144,14 @@ class _Makes(NamedTuple):
     """Gives one that can be pickled."""
 
 
-def _refuse_engine(asked: Asked) -> None:
+def _refuse_engine(asked: Asked, page: OutputFile | None) -> None:
     if asked.engine not in ("local", "ray"):
         raise UsageError(f"there is no engine {asked.engine!r}", hint="--engine local or ray")
     for option, given in (("--address", asked.address), ("--workers", asked.workers)):
         if given is not None and asked.engine != "ray":
             raise UsageError(f"{option} is for --engine ray")
+    if asked.engine == "ray" and page is not None:
+        raise UsageError("--report sees the runs of this process, and not those of --engine ray")
 
 
 def _on_ray(
@@ -252,6 +261,7 @@ async def _run(
     pool: BackendPool,
     shown: _Shown,
     budget: BatchBudget | None,
+    page: OutputFile | None,
 ) -> int:
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
@@ -270,10 +280,12 @@ async def _run(
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
+        batch_id = new_run_id(time())
+        watcher = _watcher(work, session, asked) if page is not None else None
         written = spending.written if remote is None else partial(_written, spending, remote, shown)
         saving = Saving(output, index if asked.ordered else None, tally, journals, written)
         shown.gates = list(pool.gates.values())
-        async with reachable(new_run_id(time()), asked.file, shown.gates), _workers(work, batch, asked, pool):
+        async with reachable(batch_id, asked.file, shown.gates), _workers(work, batch, asked, pool):
             tally.begin()
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
@@ -296,6 +308,10 @@ async def _run(
         await pool.close()
     shown.end(tally, batch, index)
     index.close()
+    if page is not None and watcher is not None:
+        ended = "stopped" if batch.uncovered is not None else "failed" if tally.failed else "succeeded"
+        status = "interrupted" if interrupted.signal_number else ended
+        page.write(watcher.made(batch_id, status, session.run.backends))
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
     if batch.uncovered is not None:
@@ -333,6 +349,14 @@ async def _workers(work: Work, batch: Batch, asked: Asked, pool: BackendPool) ->
         if asked.at_once is None and pool.backends[pool.default].limits.max_concurrency is None:
             batch.at_once = DEFAULT_AT_ONCE * workers
         yield
+
+
+def _watcher(work: Work, session: Session, asked: Asked) -> BatchPage:
+    from apxm.reports.page.batched import BatchPage
+
+    watcher = BatchPage(session.flow.qualified_name.lstrip("."), redacts=asked.redacts)
+    work.watch(watcher)
+    return watcher
 
 
 def _identity(

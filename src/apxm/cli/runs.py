@@ -39,7 +39,7 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
     from apxm.reports.structs import as_json
 
     with without_collector():  # of a hundred thousand, none is garbage
-        found = runs.list_runs(_folder(journal_dir))
+        found = runs.list_runs(folder_of(journal_dir))
         text = as_json(found) if json else "\n".join(runs_text(found))
         if text:
             write(text, json)
@@ -74,7 +74,7 @@ def show(
     from apxm.journal import runs
     from apxm.reports.journaled_runs import run_json, run_text
 
-    folder = _folder(journal_dir)
+    folder = folder_of(journal_dir)
     found, history = runs.show_run(folder, runs.find_run(folder, run))
     if prompts and history.header.kind in ("flow", "script"):
         raise UsageError(
@@ -139,7 +139,7 @@ def prune(
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")
     remove = pruning.prunable if dry_run else pruning.prune
-    gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
+    gone = remove(folder_of(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for text in [pruned_json(gone)] if json else pruned_text(gone):
         write(text, json)
     total = size(sum(run.size_bytes for run in gone))
@@ -226,7 +226,7 @@ def parse_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit) if unit else 0))
 
 
-def _folder(chosen: str | None) -> Path:
+def folder_of(chosen: str | None) -> Path:
     """Raises `UsageError`. The default one need not exist."""
     from pathlib import Path
 

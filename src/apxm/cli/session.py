@@ -37,6 +37,7 @@ from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import real_loop
+from apxm.runtime.observing import CallObserver, Observers
 from apxm.runtime.recording import Recorder
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
@@ -85,9 +86,16 @@ class Terminal:
                 "output": None if self.shown.json else self._emit,
                 "on_text": self._show if self.shown.stream else None,
                 "warn": self._warn,
-                "observer": CallLines(self._tell) if self.shown.verbose else None,
+                "observer": self._observer(),
             }
         )
+
+    def _observer(self) -> CallObserver | None:
+        lines = CallLines(self._tell) if self.shown.verbose else None
+        keeps = None if self.files is None else self.files.observer
+        if lines is None or keeps is None:
+            return lines or keeps
+        return Observers((lines, keeps))
 
     @property
     def tells_by_lines(self) -> bool:

@@ -20,7 +20,7 @@ from apxm.analysis.static import Range
 from apxm.batches.journals import RunJournals, journaled
 from apxm.batches.output import Problem
 from apxm.batches.tally import RunSummary
-from apxm.batches.work import Needs, Outcome, executed, problem_of
+from apxm.batches.work import Needs, Outcome, Watcher, executed, problem_of, told_of
 from apxm.config.invocation import Invocation
 from apxm.errors import ApxmError, OperationError, UsageError, hint_for
 from apxm.explaining.explanation import Given
@@ -58,6 +58,7 @@ class FlowWork:
         self._pool = pool
         self._tools = tools
         self._journals: RunJournals | None = None
+        self._watcher: Watcher | None = None
         self._signature = inspect.signature(flow.function)
         taken = [p for p in self._signature.parameters.values() if p.kind not in _GATHERING]
         self._names = [parameter.name for parameter in taken]
@@ -87,6 +88,9 @@ class FlowWork:
 
     def keep(self, journals: RunJournals) -> None:
         self._journals, self._told = journals, journaled(self._told)
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
 
     def arguments(self, values: Mapping[str, object]) -> inspect.BoundArguments:
         given: dict[str, Any] = {}
@@ -142,7 +146,7 @@ class FlowWork:
         )
 
     async def run(self, arguments: inspect.BoundArguments, id: str) -> Outcome:
-        session = self.session(arguments)
+        session = self.session(arguments, id)
         await session.link()
         if self._journals is not None:
             source = noted(self._function.__code__.co_filename)
@@ -150,7 +154,7 @@ class FlowWork:
             earlier = self._journals.open(session, id, self.kinds)
             if earlier is not None and session.recorder is not None and has_moved(_source_of(earlier), source):
                 session.recorder.as_changed()
-        trace = await executed(session)
+        trace = await executed(session, self._watcher, id)
         run, raised = RunSummary.of(trace), session.raised
         if raised is not None and not isinstance(raised, Exception):
             raise raised
@@ -163,11 +167,12 @@ class FlowWork:
         except (TypeError, ValueError) as unfit:
             return Outcome(run, error=Problem("no_json", f"what the flow gives cannot be written as JSON: {unfit}"))
 
-    def session(self, arguments: inspect.BoundArguments) -> LaneSession:
+    def session(self, arguments: inspect.BoundArguments, id: str | None = None) -> LaneSession:
         grown = Grown(self._function.__qualname__, self._function.__code__.co_filename)
         main = partial(self._flow.lanes, *arguments.args, **arguments.kwargs)
+        told = told_of(self._told, self._watcher, id)
         return LaneSession(
-            LoadedProgram(grown.program), grown.flow, (), self._told, self._pool,
+            LoadedProgram(grown.program), grown.flow, (), told, self._pool,
             tools=self._tools, grown=grown, main=main,
         )  # fmt: skip
 

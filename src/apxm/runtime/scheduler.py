@@ -158,9 +158,9 @@ class Run:
         if self._error is not None:
             raise self._error
         self._conclude(calls)
-        if self._recorder is not None:
-            self._recorder.ended(trace)
         trace.processor_ns = process_time_ns() - processor
+        if self._recorder is not None:
+            self._recorder.ended(trace, self.backends)
         if self._text is not None and trace.status is Status.SUCCEEDED and self._flow.result is not None:
             self._text.end(text_form(trace.value))
             if self._error is not None:
