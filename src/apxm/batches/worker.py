@@ -294,6 +294,9 @@ class _Journal:
         else:
             self._on_failure(said.why)
 
+    def flush(self) -> None:
+        """Nobody reads it here."""
+
     def close(self) -> None:
         """The foreman closes it, when the run is over."""
 

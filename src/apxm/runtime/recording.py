@@ -64,6 +64,8 @@ class RunJournal(Protocol):
 
     def append(self, row: Row, committed: Callable[[], object] | None = None, /, *, urgent: bool = False) -> None: ...
 
+    def flush(self) -> None: ...
+
     def close(self) -> None: ...
 
     async def closed(self) -> None: ...
@@ -121,11 +123,11 @@ class Recorder:
     @property
     def goes_on(self) -> bool:
         """Whether an earlier process carried the run, too."""
-        return self._history is not None
+        return self.history is not None
 
     def flush(self) -> None:
         """Waits until all that was told so far is written."""
-        self._journal.flush()
+        self.journal.flush()
 
     @property
     def finished(self) -> int:
@@ -255,7 +257,7 @@ class Recorder:
 
     def ended(self, trace: Trace, backends: Sequence[BackendInfo]) -> None:
         """`backends` are those that it may have asked, the default one first."""
-        self._journal.append(Traced(packed(trace, backends)))
+        self.journal.append(Traced(packed(trace, backends)))
         message = trace.failures[0].message if trace.failures else ""
         if trace.stopped is not None:
             message = trace.stopped.message
