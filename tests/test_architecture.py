@@ -78,7 +78,7 @@ BUDGETS = {
     "flows": 1750,
     "ir": 1977,
     "journal": 2950,
-    "lanes": 3150,
+    "lanes": 3250,
     "language": 5128,
     "operations": 2300,
     "passes": 932,
