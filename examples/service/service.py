@@ -283,7 +283,10 @@ def main() -> None:
         os.environ["SERVICE_MAX_TOTAL_TOKENS"] = given.max_total_tokens
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn sends itself again what ended it, and that is status 0
     here = os.path.dirname(os.path.abspath(__file__))
-    uvicorn.run("service:app", app_dir=here, port=given.port, workers=given.workers, access_log=False)
+    uvicorn.run(
+        "service:app", app_dir=here, port=given.port, workers=given.workers, access_log=False,
+        timeout_worker_healthcheck=60,  # a worker that begins on a busy machine is not dead after five seconds
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

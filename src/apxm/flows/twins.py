@@ -15,13 +15,18 @@ from apxm.flows.straight import begin_call, end_call
 from apxm.lanes.lane import Broke, Returned
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.rewriting.nodes import PREFIX
-from apxm.rewriting.touching import Touching
+from apxm.rewriting.touching import Touching, Unforeseen
 from apxm.rewriting.twins import Twins
 
 
 class FlowBase:
     """What is a flow. It knows by itself whether it is called in a lane: in a thread or a forked process rewritten code
     is in none."""
+
+    @property
+    def called_in_lane(self) -> Callable[..., Any]:
+        """What a lane calls in its place."""
+        raise NotImplementedError
 
 
 def _role_of(function: object) -> Role | None:
@@ -38,8 +43,10 @@ def _role_of(function: object) -> Role | None:
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    if isinstance(function, FlowBase) or _sees_to_itself(function):
-        return cast(Callable[..., Any], function)
+    if isinstance(function, FlowBase):
+        return function.called_in_lane
+    if _sees_to_itself(function):
+        return function
     if isinstance(function, Step):
         made = cast("Step[..., Any]", function)
         return partial(made.run, TOUCHING.call(made.function))
@@ -52,7 +59,15 @@ def _sees_to_itself(function: object) -> bool:
     return ours or bool(getattr(function, PURE, False))
 
 
-TOUCHING = Touching(_twin)
+def _unforeseen(function: Callable[..., Any], targets: int, name: str | None) -> Unforeseen | None:
+    if _sees_to_itself(function):
+        return None
+    if isinstance(function, FlowBase | Step):
+        function = cast("Step[..., Any]", function).function
+    return TWINS.unforeseen(function, targets, name)
+
+
+TOUCHING = Touching(_twin, _unforeseen)
 """What code in lanes calls in place of functions, and what else it does where it may touch something."""
 TWINS = Twins(
     {

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from typing import cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from apxm.effects.libraries import (
     CONTAINERS,
@@ -24,7 +24,7 @@ from apxm.effects.libraries import (
     known,
     only_keeps,
 )
-from apxm.effects.methods import Classes, behind, cached_in, function_in, unwrapped
+from apxm.effects.methods import Classes, behind, cached_in, function_in, is_library, unwrapped
 from apxm.effects.patterns import is_super, root
 from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
@@ -34,28 +34,53 @@ from apxm.effects.users import is_users_class
 from apxm.lanes.items import held_by, is_restorable
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import default_attributes, held_attributes, names_in
+from apxm.rewriting.sources import default_attributes, held_attributes, names_in, replaced_names
 
 MISSING = object()
 _PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
 """Classes whose objects hold no others."""
 
 
+class ResolverParts(NamedTuple):
+    """What is known of functions by those who make twins."""
+
+    ours: Callable[[object], Role | None]
+    """Of those of this package."""
+    summary_of: Callable[[types.FunctionType], Summary | None]
+    may_wait: Callable[[types.FunctionType], bool]
+    targets: Callable[[dict[str, Any]], TargetsOf]
+    """Those of the user's that a call may mean, by the names of the module that it stands in."""
+
+
+class TargetsOf(Protocol):
+    """What a call may mean of which only a run knows what it calls."""
+
+    number: int
+
+    def do(self) -> Summary:
+        """What any one of them may do, beside what it does to what it is given."""
+        ...
+
+
+class NoTargets:
+    """None of them."""
+
+    number = 0
+
+    def do(self) -> Summary:
+        return Summary()
+
+
 class Resolver:
     """What the names in a function mean, as far as its globals and its closure say."""
 
-    def __init__(
-        self,
-        function: types.FunctionType,
-        ours: Callable[[object], Role | None],
-        summary_of: Callable[[types.FunctionType], Summary | None],
-        may_wait: Callable[[types.FunctionType], bool],
-    ) -> None:
+    def __init__(self, function: types.FunctionType, parts: ResolverParts) -> None:
         self._function = function
-        self._summary_of = summary_of
-        self._may_wait = may_wait
+        self._parts = parts
+        self._summary_of = parts.summary_of
+        self._may_wait = parts.may_wait
         self._code = code = function.__code__
-        self._ours = ours
+        self._ours = parts.ours
         self._globals = function.__globals__
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
@@ -75,6 +100,8 @@ class Resolver:
         ours = self._ours(found)
         if ours is not None:
             return ours
+        if isinstance(callee, ast.Name) and self._is_replaced(callee.id, found):
+            return UNKNOWN
         if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
             return Role(summary=summary)
         if (inner := cached_in(found)) is not None and (summary := self._summary_of(inner)) is not None:
@@ -83,7 +110,14 @@ class Resolver:
             return self._class(found)
         if found is SLEEP:
             return Role(summary=Summary(waits=True))
-        return Role(known=known(found), found=True, makes=found in MADE_NEW) if callable(found) else UNKNOWN
+        if not callable(found):
+            return UNKNOWN
+        return Role(known=known(found), found=True, makes=found in MADE_NEW, is_library=is_library(found))
+
+    def _is_replaced(self, name: str, found: object) -> bool:
+        """Whether another function may stand where one of the module's is found: ``global hook; hook = …``."""
+        is_users = isinstance(found, types.FunctionType) and self._globals.get(name) is found
+        return is_users and name not in self._cells and name in replaced_names(self._function)
 
     def _asks(self, callee: ast.expr) -> bool:
         """Whether it is a method of an SDK that asks a model."""
@@ -138,7 +172,7 @@ class Resolver:
         if made is not None and not is_users_class(made):
             if is_frozen(made) and known(getattr(self.found(callee.value), name, None)) is Known.NOTHING:
                 return Role(known=Known.NOTHING, found=True)
-            return looks
+            return replace(looks, is_library=hasattr(made, name))
         found = self._classes.named(name) if made is None else self._classes.of(made, name)
         read, written = self._read(name, found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
@@ -149,6 +183,18 @@ class Resolver:
 
     def summary_of(self, function: types.FunctionType) -> Summary | None:
         return self._summary_of(function)
+
+    def targets(self) -> Summary:
+        return self._targets.do()
+
+    @property
+    def targets_number(self) -> int:
+        """By which a run knows what else a call may mean here than its text says."""
+        return self._targets.number
+
+    @property
+    def _targets(self) -> TargetsOf:
+        return self._parts.targets(self._globals)
 
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._may_wait(function)
