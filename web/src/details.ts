@@ -187,12 +187,12 @@ function histogram(values: Float64Array): HTMLElement {
   });
   const said = `Latencies from ${duration(found.least)} to ${duration(found.most)}, median ${duration(found.p50)}, 95th percentile ${duration(found.p95)}`;
   return h(
-    "figure",
+    "div",
     { class: "histogram", role: "img", "aria-label": said },
     h("div", { class: "bars" }, ...bars),
     h(
-      "figcaption",
-      {},
+      "div",
+      { class: "caption" },
       h("span", {}, duration(found.least)), h("span", {}, `p50 ${duration(found.p50)} · p95 ${duration(found.p95)}`), h("span", {}, duration(found.most)),
     ),
   );

@@ -26,7 +26,7 @@ export function inputs(model: Model, view: View): HTMLElement | null {
   const head = heads.map(([name, numeric]) => (name ? h("th", { scope: "col", class: numeric ? "number" : "" }, name) : h("td", {})));
   return h(
     "div",
-    { class: "rows inputs", role: "region", tabindex: 0, "aria-label": "Inputs" },
+    { class: "rows inputs", role: "region", tabindex: 0, "aria-label": "Table of inputs" },
     h("table", { class: "operations" }, h("caption", { class: "unseen" }, "Inputs"), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)),
   );
 }

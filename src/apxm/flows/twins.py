@@ -23,6 +23,11 @@ class FlowBase:
     """What is a flow. It knows by itself whether it is called in a lane: in a thread or a forked process rewritten code
     is in none."""
 
+    @property
+    def called_in_lane(self) -> Callable[..., Any]:
+        """What a lane calls in its place."""
+        raise NotImplementedError
+
 
 def _role_of(function: object) -> Role | None:
     if function is each:
@@ -38,8 +43,10 @@ def _role_of(function: object) -> Role | None:
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    if isinstance(function, FlowBase) or _sees_to_itself(function):
-        return cast(Callable[..., Any], function)
+    if isinstance(function, FlowBase):
+        return function.called_in_lane
+    if _sees_to_itself(function):
+        return function
     if isinstance(function, Step):
         made = cast("Step[..., Any]", function)
         return partial(made.run, TOUCHING.call(made.function))

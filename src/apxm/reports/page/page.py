@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from apxm.garbage import without_collector
 from apxm.operations.types import Value
 from apxm.reports.page.compared import changes
 from apxm.reports.page.model import Reported, run_model
@@ -37,7 +38,8 @@ _HEAD = """\
 
 def run_page(reported: Reported, sources: Sequence[tuple[str, str]] = ()) -> bytes:
     """The page of one run; `sources` are the texts of its files, by the names that its sites have."""
-    run = run_model(reported)
+    with without_collector():
+        run = run_model(reported)
     model = {"version": VERSION, "runs": [run], "sources": [] if reported.redacts else sources}
     pieces = [] if reported.texts is None else reported.texts.pieces()
     return page(f"{run['name']} {reported.run_id}", model, [pieces])
