@@ -60,11 +60,9 @@ def _sees_to_itself(function: object) -> bool:
 
 
 def _unforeseen(function: Callable[..., Any], targets: int, name: str | None) -> Unforeseen | None:
-    if _sees_to_itself(function):
-        return None
-    if isinstance(function, FlowBase | Step):
-        function = cast("Step[..., Any]", function).function
-    return TWINS.unforeseen(function, targets, name)
+    is_marked = isinstance(function, (FlowBase, Step))
+    found = TWINS.unforeseen(cast(Any, function).function if is_marked else function, targets, name)
+    return None if found is None or _sees_to_itself(function) else found
 
 
 TOUCHING = Touching(_twin, _unforeseen)
