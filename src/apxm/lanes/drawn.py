@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_
 from typing import Any, cast
 
-from apxm.effects.libraries import CONTAINERS
+from apxm.effects.users import is_users_class
 from apxm.lanes.items import held_by, is_restorable
 
 _EMPTY: dict[int, int] = {}
@@ -98,8 +98,7 @@ def _held(part: Any) -> Held | None:
 
 def _holding(part: Any) -> Any:
     """What holds the parts of a part: a container itself."""
-    kind: type = type(part)
-    return part if kind in CONTAINERS else vars(part)
+    return getattr(part, "__dict__", part) if is_users_class(cast("type[object]", type(part))) else part
 
 
 def _is_same(one: Held, other: Held | None) -> bool:
