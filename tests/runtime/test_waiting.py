@@ -187,7 +187,7 @@ def test_the_journal_knows_that_it_starts_before_it_does_and_answers_for_it_late
 
     assert go_on(Journal.create(tmp_path, header)).value == "[([a])]"
     rows = [record.row for record in read(tmp_path, RUN).records]
-    assert [(type(row), row.path) for row in rows if not isinstance(row, Ended)] == [  # type: ignore[union-attr]
+    assert [(type(row), row.path) for row in rows if not isinstance(row, Traced | Ended)] == [  # type: ignore[union-attr]
         (Answered, "n0"),
         (Started, "n1"),
         (Answered, "n1"),
