@@ -16,7 +16,7 @@ from apxm.backends.protocol import BackendInfo, Clock, Handle
 from apxm.errors import OperationError
 from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answered, Ended, Started, header_of
+from apxm.journal.rows import Answered, Ended, Started, Traced, header_of
 from apxm.program.expressions import Literal, Operand
 from apxm.program.nodes import Operate
 from apxm.program.program import Program
