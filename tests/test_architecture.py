@@ -84,7 +84,7 @@ BUDGETS = {
     "passes": 932,
     "program": 2050,
     "reports": 3000,
-    "rewriting": 3350,
+    "rewriting": 3400,
     "runtime": 7750,
     "scripts": 1550,
     "sdks": 731,

@@ -443,32 +443,7 @@ def made_of_a_list(rows):
     return found
 
 
-def only_a_key(text):
-    Strategy.scored += 1
-    return len(text)
-
-
-class Strategy:
-    scored = 0
-
-    def __init__(self, key):
-        self.key = key
-
-    def score(self, text):
-        return self.key(text)
-
-
-def kept_as_a_key(rows):
-    strategy, found = Strategy(key=only_a_key), []
-    for row in each(rows):
-        answer = ask(row)
-        found.append(Strategy.scored)
-        found.append((strategy.score(answer), Strategy.scored))
-    return found
-
-
 LOOPS = [
-    kept_as_a_key,
     called_by_libraries,
     drawn_later,
     defined_where_none_is_given,
@@ -500,7 +475,7 @@ LOOPS = [
 
 def afresh():
     global n
-    n = N.n = Strategy.scored = 0
+    n = N.n = 0
     LOG.clear()
 
 
