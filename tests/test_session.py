@@ -27,7 +27,8 @@ SAID = {f.name: f.default for part in (Selection, RunOptions, Journaling) for f 
 """By what name a run is told something, and what holds where it is not."""
 NO_PART = {"program", "arguments", "values", "backends", "tools", "run_id", "as_recorded", "edited", "redo", "assume"}
 """What a function takes beside what it tells a run."""
-SHOWN = {"otel", "trace_file", "values", "arg", "args", "emit_metrics", "stream", "json", "quiet", "verbose"}
+SHOWN = {"otel", "trace_file", "report", "redact", "values", "arg", "args", "emit_metrics", "stream", "json", "quiet",
+         "verbose"}  # fmt: skip
 """What a command takes beside what it tells a run."""
 
 

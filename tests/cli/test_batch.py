@@ -440,7 +440,7 @@ def test_a_run_that_cannot_go_on_is_a_failure_and_begun_anew_where_that_is_said(
     Path("held.py").write_text(held.replace("WAIT", "60"))
     process = start("batch", *command)
     until = monotonic() + 60
-    while not Path("sent").exists() and monotonic() < until:
+    while not (Path("sent").exists() and Path("sent").read_text()) and monotonic() < until:
         sleep(0.002)
     process.kill()
     process.communicate()

@@ -231,6 +231,7 @@ JSON = {
     "inspect": ("é.apxmobj",),
     "analyze": ("é.ais",),
     "explain": ("é.py",),
+    "graph": ("é.ais",),
     "simulate": ("é.ais", "--runs", "1"),
     "calibrate": ("--backend", "ü", "--config", "é.toml", "--calls", "2", "--c", "1", "-o", "p.json"),
     "ops": (),
