@@ -54,13 +54,10 @@ class Explainer:
 
     def reachable(self, function: FunctionType) -> list[FunctionType]:
         """A function, and those that it calls and that call a model, in the order in which they are found."""
-        found = [function]
+        found, seen = [function], {function}
         for each in found:
-            scope = self._callees.scope(each)
-            source = scope.source()
-            for part in ast.walk(source[0]) if source is not None else ():
-                every = self._callees.all_called(part.func, scope) if isinstance(part, ast.Call) else ()
-                found += [called for called in every if called not in found and self._callees.may_ask(called)]
+            found += [called for called in self._callees.asking(each) if called not in seen]
+            seen.update(found)
         return found
 
     def _function(self, function: FunctionType, *, is_flow: bool, is_entry: bool) -> FunctionExplained:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, cast
 
+from apxm.effects.trees import children
 from apxm.errors import UsageError
 from apxm.explaining.callees import Callees, function_behind
 from apxm.explaining.explainer import Explainer
@@ -99,7 +100,7 @@ def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:
 
 def _coroutines(node: ast.AST, around: str) -> Iterator[tuple[ast.AsyncFunctionDef, str]]:
     """The coroutines of a file and of its classes, with their names."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if isinstance(child, ast.AsyncFunctionDef):
             yield child, f"{around}{child.name}"
         elif not isinstance(child, ast.FunctionDef | ast.Lambda):

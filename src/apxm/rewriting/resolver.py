@@ -50,10 +50,13 @@ class Resolver:
         ours: Callable[[object], Role | None],
         summary_of: Callable[[types.FunctionType], Summary | None],
         may_wait: Callable[[types.FunctionType], bool],
+        classes: dict[int, Classes],
     ) -> None:
+        """`classes` are those in sight of modules, by the `id` of their names, as far as they were looked for."""
         self._function = function
         self._summary_of = summary_of
         self._may_wait = may_wait
+        self._classes_of = classes
         self._code = code = function.__code__
         self._ours = ours
         self._globals = function.__globals__
@@ -117,7 +120,9 @@ class Resolver:
 
     @cached_property
     def _classes(self) -> Classes:
-        return Classes((self._globals, self._contents()))
+        if contents := self._contents():
+            return Classes((self._globals, contents))
+        return self._classes_of.setdefault(id(self._globals), Classes((self._globals,)))
 
     @property
     def reached(self) -> list[type]:
@@ -171,6 +176,10 @@ class Resolver:
     @property
     def knows_defaults(self) -> bool:
         """Whether its module knows of `defaultdict`."""
+        return self._knows_defaults
+
+    @cached_property
+    def _knows_defaults(self) -> bool:
         return any(found is defaultdict or found is collections for found in self._globals.values())
 
     @cached_property

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from apxm.effects.methods import behind, is_context, unwrapped
+from apxm.effects.methods import Classes, behind, is_context, unwrapped
 from apxm.effects.roles import Role, Summary
 from apxm.effects.summaries import summary_of
+from apxm.effects.trees import copied, walk
 from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
@@ -43,6 +44,8 @@ class Twins:
         """Summaries that rest on one that is not done yet."""
         self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
         """Whether special methods wait."""
+        self._classes: dict[int, Classes] = {}
+        """While no code of the user's runs: it may make others."""
         self._specials = SpecialMethods(self.of, self.summary_of)
 
     def of(self, function: Function) -> Function | None:
@@ -62,6 +65,7 @@ class Twins:
             return function
         twin = self._twins.get(function)
         if twin is None:
+            self.look_again()
             made = self._make(function)
             if made is None:
                 return None
@@ -90,13 +94,18 @@ class Twins:
 
     def made_of(self, function: types.FunctionType, node: ast.FunctionDef) -> Function:
         """A function as lanes run it whose definition is in no source. Raises `UsageError`."""
+        self.look_again()
         made = self._make(function, node)
         assert made is not None
         return made
 
+    def look_again(self) -> None:
+        """What there is of classes is looked for once more: code of the user's has run, or others may have."""
+        self._classes.clear()
+
     def roles_of(self, function: types.FunctionType) -> Resolver:
         """What the names in a function mean."""
-        return Resolver(function, self._role_of, self._summary, self._may_wait)
+        return Resolver(function, self._role_of, self._summary, self._may_wait, self._classes)
 
     def _may_wait(self, function: types.FunctionType) -> bool:
         """Whether other iterations may go on in a special method. What it does by itself is looked at, and not the
@@ -104,7 +113,7 @@ class Twins:
         if function not in self._waiting:
             self._waiting[function] = False
             source, role_of = source_of(function), self.roles_of(function)
-            calls = [] if source is None else [part for part in ast.walk(source[0]) if isinstance(part, ast.Call)]
+            calls = [] if source is None else [part for part in walk(source[0]) if isinstance(part, ast.Call)]
             self._waiting[function] = any(role_of(call.func).may_wait for call in calls)
         return self._waiting[function]
 
@@ -136,7 +145,7 @@ class Twins:
             return None
         node, around = found
         try:
-            return self._code(Rewriter(self.roles_of(function), around).function(node), code)
+            return self._code(Rewriter(self.roles_of(function), around).function(copied(node)), code)
         except RecursionError:  # it nests deeper than a tree can be gone through
             return None
         except RefusedError as refused:
@@ -146,6 +155,8 @@ class Twins:
     def summary_of(self, function: Function) -> Summary | None:
         """What a function of the user's does, whatever a decorator that names it by ``__wrapped__`` made of it; None
         where nobody knows."""
+        if not self._open:
+            self.look_again()
         return self._summary(unwrapped(function)) if isinstance(function, types.FunctionType) else None
 
     def _summary(self, function: types.FunctionType) -> Summary | None:
