@@ -12,7 +12,7 @@ from apxm.explaining.counting import counted
 from apxm.explaining.explanation import Explanation, FunctionExplained, Given, Number, SiteExplained
 from apxm.explaining.formulas import Amount, Formula
 from apxm.explaining.loops import Loops
-from apxm.explaining.predicting import costs, predicted
+from apxm.explaining.predicting import Predictions, costs
 from apxm.explaining.reading import Readings
 from apxm.explaining.shape import Ask, Branch, Loop, Place, Step, Within, all_loops
 from apxm.explaining.sources import Sources
@@ -28,6 +28,7 @@ class Explainer:
         self._sources = sources
         self._given = given
         self._known = {name: Amount.of(count) for text, count in given.lengths.items() for name in _names(text)}
+        self._predictions = Predictions(self._known, given.slots, given.profile)
         self._loops = Loops(self._readings, sources, self._known)
 
     def explanation(self, file: str, functions: Sequence[tuple[FunctionType, bool]]) -> Explanation:
@@ -70,7 +71,7 @@ class Explainer:
                 refused = f"line {getattr(error.node, 'lineno', 0)}: {error.message}"
         steps = () if read is None else read.steps
         name, file, known, given = function.__qualname__, function.__code__.co_filename, self._known, self._given
-        times, why = predicted(name, file, steps, known, given.slots, given.profile)
+        times, why = self._predictions.of(name, file, steps)
         return FunctionExplained(
             name,
             self._sources.spot(self._head(function)),

@@ -42,6 +42,8 @@ class Twins:
         """Those of them that were met again."""
         self._rough: dict[types.FunctionType, Summary] = {}
         """Summaries that rest on one that is not done yet."""
+        self._before: dict[types.FunctionType, Summary] = {}
+        """What these were when the functions that call each other were last gone through."""
         self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
         """Whether special methods wait."""
         self._classes: dict[int, Classes] = {}
@@ -170,18 +172,28 @@ class Twins:
         source = source_of(function)
         if source is None:
             return None
-        made, before = Summary(), None
+        made = self._before.get(function, Summary())
         try:
-            while made != before and (before is None or function in self._met):
-                self._open[function] = before = made
-                self._rough.clear()
+            while True:
+                self._open[function] = made
                 made = summary_of(source[0], self.roles_of(function))
+                self._rough[function] = made
+                if self._met - {function}:
+                    break  # it rests on one around it, which goes on until nothing changes
+                if function not in self._met or self._rough == self._before:
+                    self._summaries.update(self._rough)
+                    self._rough.clear()
+                    break
+                self._before = self._rough.copy()
+                self._rough.clear()
         except RecursionError:  # as in `_compile`
             return None
         finally:
             del self._open[function]
             self._met.discard(function)
-        (self._rough if self._met else self._summaries)[function] = made
+            if not self._open:
+                self._rough.clear()
+                self._before.clear()
         return made
 
     def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:
