@@ -75,7 +75,7 @@ BUDGETS = {
     "flows": 1700,
     "ir": 1977,
     "journal": 2950,
-    "lanes": 2950,
+    "lanes": 3100,
     "language": 5128,
     "operations": 2300,
     "passes": 932,

@@ -80,12 +80,14 @@ def gather(items: each[Any], body: types.FunctionType, draws_late: bool, rules: 
         return [part for item in items for part in body(item)]
     found: dict[int, list[Any]] = {}
 
-    def kept(item: tuple[int, Any]) -> None:
-        found[item[0]] = body(item[1])
+    def kept(item: Any) -> None:
+        here = LANE.get()
+        assert here is not None
+        found[here.index] = body(item)
 
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     HERE.reached.begins(frame.f_code.co_filename, frame.f_lineno, in_lanes=True)
     place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
     RUN.get().goes_through(items.items, place)
-    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(enumerate(items))
+    EachRun(lane, frame.f_code, place, kept, body.__code__, MOST_OPEN, draws_late, rules).run(iter(items))
     return [part for index in sorted(found) for part in found[index]]

@@ -25,6 +25,7 @@ from msgspec import Struct
 from apxm.effects.libraries import MADE_NEW
 from apxm.errors import UsageError
 from apxm.forks import tell_of_forks
+from apxm.lanes.drawn import Before, changes_nothing, is_drawn_from, read
 from apxm.lanes.items import NO_PARTS, Parts, Undo, keeping, parts_of
 from apxm.lanes.streams import OwnStreams
 from apxm.lanes.workers import worker
@@ -406,9 +407,11 @@ class EachRun:
         "_closing",
         "_items",
         "_lanes",
+        "_last",
         "_most",
         "_opening",
         "_outcome",
+        "_raised",
         "_waiting",
         "code",
         "draws_late",
@@ -470,6 +473,10 @@ class EachRun:
         self._opening = True
         """Whether there may be items that no lane has yet."""
         self._outcome: object = None
+        self._raised: Exception | None = None
+        """What the items themselves raised, behind the last one."""
+        self._last = deque[tuple[Lane, object]](maxlen=2)
+        """The lanes that were opened last, with their items: some iterators have a second buffer."""
 
     def run(self, items: Iterator[Any]) -> object:
         """Runs all iterations, from the opener's own greenlet. Gives how they left the loop, as `body` does, or raises
@@ -481,13 +488,14 @@ class EachRun:
             while self._lanes and self._outcome is None:
                 opener.hub.wait_for(self)
             self._drop()
-        except BaseException:  # what feeds it raised, or the run is over
+        except BaseException:  # the run is over
             self._drop()
             raise
         opener.before, opener.ended = self._before, ()
-        if isinstance(self._outcome, BaseException):
-            raise self._outcome
-        return self._outcome
+        raised = self._raised if self._outcome is None else self._outcome
+        if isinstance(raised, BaseException):
+            raise raised
+        return raised
 
     def open_all(self, items: Iterator[Any]) -> None:
         """Opens a lane for each item."""
@@ -497,8 +505,11 @@ class EachRun:
                 self._wait_to_open()
                 continue
             try:
-                item = next(items)
+                item, groups = self._draw(items)
             except StopIteration:
+                return
+            except Exception as error:  # line by line, what stands before has been done by now
+                self._raised = error
                 return
             parts = parts_of(item)
             while not self._closing and not self._items.isdisjoint(parts):
@@ -507,6 +518,9 @@ class EachRun:
                 return
             self._items.update(parts)
             lane = Lane(hub, self._main(item), self, self.opened, parts)
+            for group in groups:
+                lane.own(group)
+            self._last.append((lane, item))
             self.opened += 1
             self._lanes[lane.index] = lane
             if self.first is None:
@@ -514,6 +528,35 @@ class EachRun:
             hub.open(lane)
             while self.held is lane and not lane.over:
                 hub.wait_for(self)
+
+    def _draw(self, items: Iterator[Any]) -> tuple[Any, list[object]]:
+        """The next item, and the iterators in it that nobody else has. What drawing it does to those before waits until
+        their iterations are over."""
+        if changes_nothing(items):
+            return next(items), []
+        before = Before([item for lane, item in self._last if not lane.over])
+        item, groups, raised = None, list[object](), None
+        try:
+            item, groups = read(next(items))
+        except Exception as error:  # that there is no next one, too
+            raised = error
+        if (again := before.undone()) is not None:
+            if raised is None:
+                self._go_in_sequence("changes an item once the next one is drawn; with new objects, they overlap")
+            while self._lanes and not self._closing:
+                self._wait_to_open()
+            if not self._closing:  # else nothing would have been drawn
+                again()
+        if raised is not None:
+            raise raised
+        if is_drawn_from(item, groups):
+            self._go_in_sequence("gives iterators, which may share what they are drawn from; with lists, they overlap")
+        return item, groups
+
+    def _go_in_sequence(self, why: str) -> None:
+        if self._most > 1:
+            self._most = 1
+            self.opener.hub.warn(f"{self.place} runs one iteration after the other, as what it goes through {why}")
 
     def let_open(self, lane: Lane) -> None:
         """A lane has left its head, or one inside it has."""
@@ -616,11 +659,12 @@ class Hub:
         stopped: Callable[[], bool],
         held_up: Callable[[str, int, str], None],
         in_flight: Callable[[], bool],
+        warn: Callable[[str], None],
     ) -> None:
         """`write` writes to the run's standard output; `join` makes one operation of several that come before it;
         `give_up` cancels what a lane has asked; `abort` ends the run, and `stopped` says whether it is to end;
         `held_up` is told of a place, such as ``label:9[17]``, that let nobody else go on for so many ns, at a line;
-        `in_flight` says whether there are calls, so that somebody might."""
+        `in_flight` says whether there are calls, so that somebody might; `warn` tells the user something, once."""
         self.greenlet = getcurrent()
         self.switch: Callable[[], Any] = self.greenlet.switch
         self.hooks = sys.get_asyncgen_hooks()
@@ -633,6 +677,7 @@ class Hub:
         self._stopped = stopped
         self.held_up = held_up
         self.in_flight = in_flight
+        self.warn = warn
         self.resumed = 0
         """How often lanes were resumed."""
         self.outside = 0

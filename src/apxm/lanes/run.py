@@ -176,6 +176,7 @@ class LaneRun(Run):
             lambda: self._state.stopped,
             self._held_up,
             self._in_flight,
+            self._warn_once,
         )
         self._root = Lane(self.hub, self._run_main)
         self.hub.ready.append((self._root, None))
