@@ -110,6 +110,18 @@ class Analysis(Struct, frozen=True, kw_only=True):
     """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
 
 
+class Needs(Struct, frozen=True):
+    """What one run of a flow takes, by one attempt of each call."""
+
+    calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    t1_ms: Range
+    """All calls after each other."""
+    t_inf_ms: Range
+    """The longest chain of them."""
+
+
 def analyze(
     program: Program,
     flow: Flow,

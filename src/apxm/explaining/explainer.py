@@ -6,13 +6,14 @@ import ast
 from collections.abc import Iterator, Sequence
 from types import FunctionType
 
+from apxm.analysis.static import Needs, Range
 from apxm.errors import UsageError, hint_for
 from apxm.explaining.callees import Callees
 from apxm.explaining.counting import counted
 from apxm.explaining.explanation import Explanation, FunctionExplained, Given, Number, SiteExplained
 from apxm.explaining.formulas import Amount, Formula
 from apxm.explaining.loops import Loops
-from apxm.explaining.predicting import Predictions, costs
+from apxm.explaining.predicting import Predictions, amounts, costs
 from apxm.explaining.reading import Readings
 from apxm.explaining.shape import Ask, Branch, Loop, Place, Step, Within, all_loops
 from apxm.explaining.sources import Sources
@@ -48,6 +49,15 @@ class Explainer:
             for function, is_flow in functions
         )
         return Explanation(self._sources.shown(file), explained, tuple(sorted(map(_as_given, lengths))))
+
+    def needs(self, function: FunctionType) -> Needs:
+        """What a function takes, in numbers. Raises `UsageError` where that depends on a length that is not known."""
+        steps, (name, file) = self._steps(function), (function.__qualname__, function.__code__.co_filename)
+        times, why = self._predictions.of(name, file, steps)
+        if times is None:
+            raise UsageError(why or "nobody can say what it takes", where=function.__name__)
+        between = (Range(each.low, (each.low + each.high) / 2, each.high) for each in (times.t1_ms, times.t_inf_ms))
+        return Needs(*map(_range, amounts(steps, self._known)), *between)
 
     def _steps(self, function: FunctionType) -> Sequence[Step]:
         read = self._readings.of(function)
@@ -105,6 +115,14 @@ class Explainer:
             yield SiteExplained(
                 self._sources.spot(ask.place), ask.operation, Number.of(amount.with_lengths(self._known))
             )
+
+
+def _range(amount: Amount) -> Range:
+    """Raises `UsageError` where it depends on lengths."""
+    if amount.lengths:
+        raise UsageError(f"what it takes depends on {', '.join(sorted(amount.lengths))}")
+    low, high = amount.low.number or 0.0, None if amount.high is None else amount.high.number
+    return Range(low, low if high is None else (low + high) / 2, high)
 
 
 def _lengths(steps: Sequence[Step]) -> set[str]:

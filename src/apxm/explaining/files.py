@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, cast
 
+from apxm.analysis.static import Needs
 from apxm.effects.trees import children
 from apxm.errors import UsageError
 from apxm.explaining.callees import Callees, function_behind
@@ -77,6 +78,12 @@ def explained_flow(function: FunctionType, twins: Twins, given: Given) -> Explan
         explainer = Explainer(Callees(twins), Sources(), given)
         found = [(each, each is function) for each in explainer.reachable(function)]
         return explainer.explanation(function.__code__.co_filename, found)
+
+
+def needs_of(function: FunctionType, twins: Twins, given: Given) -> Needs:
+    """What a flow that is loaded takes, in numbers. Raises `UsageError` where that depends on more than is given."""
+    with told_where_too_deep(function.__code__.co_filename):
+        return Explainer(Callees(twins), Sources(), given).needs(function)
 
 
 def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:

@@ -55,20 +55,28 @@ class Costs(Struct, frozen=True):
     """None where the price is not known."""
 
 
+class Amounts(NamedTuple):
+    """What all calls of a function come to."""
+
+    calls: Amount
+    input_tokens: Amount
+    output_tokens: Amount
+
+
+def amounts(steps: Sequence[Step], known: Mapping[str, Amount]) -> Amounts:
+    """What the calls of some steps come to, by the lengths that are known."""
+    of_all = (counted(steps), counted(steps, lambda ask: round(input_tokens(ask))), counted(steps, output_tokens))
+    return Amounts(*(amount.with_lengths(known) for amount in of_all))
+
+
 def costs(steps: Sequence[Step], known: Mapping[str, Amount], price: Price | None) -> Costs:
     """What all calls of a function cost."""
-
-    def told(amount: Amount) -> str:
-        return str(amount.with_lengths(known))
 
     def money(of: Price) -> Amount:
         return counted(steps, lambda ask: (input_tokens(ask) * of.input + output_tokens(ask) * of.output) / _PER)
 
-    return Costs(
-        told(counted(steps, lambda ask: round(input_tokens(ask)))),
-        told(counted(steps, output_tokens)),
-        None if price is None else told(money(price)),
-    )
+    _, given, taken = amounts(steps, known)
+    return Costs(str(given), str(taken), None if price is None else str(money(price).with_lengths(known)))
 
 
 class Predictions:
