@@ -6,7 +6,6 @@ import ast
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, cast
 
 from apxm.effects.libraries import Known
@@ -52,7 +51,7 @@ class Callees:
         function, source = types.FunctionType(code_of(module), module.__dict__), source_of_module(module)
         tree, lines = tree_of(module), HERE.promises.lines(source.path, source.text)
         tree = promised(copied(tree), lines) if lines else tree
-        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), tree)
+        self._scopes[function] = MadeScope(function, self._twins.roles_of(function), _of_module(tree))
         return function
 
     def add_async(self, module: ReadModule, node: ast.AsyncFunctionDef, qualified: str) -> types.FunctionType:
@@ -61,7 +60,7 @@ class Callees:
         code = next(each for each in alone.co_consts if isinstance(each, types.CodeType) and each.co_name == node.name)
         function = types.FunctionType(code, module.__dict__, node.name, None, tuple(map(_empty, code.co_freevars)))
         function.__qualname__ = qualified
-        self._scopes[function] = AsyncScope(function, self._twins.roles_of(function), node)
+        self._scopes[function] = AsyncScope(function, self._twins.roles_of(function), _synchronous(node))
         named: object = module
         for part in qualified.split("."):
             named = vars(named).get(part) if named is not None else None
@@ -266,43 +265,38 @@ class Scope:
         return made if isinstance(made, type) and _is_users_own(made) else None
 
 
-class ModuleScope(Scope):
-    """That of the statements of a module; its names are its own."""
+class MadeScope(Scope):
+    """That of a function of which only the definition is made, and that nobody calls."""
 
-    def __init__(self, function: types.FunctionType, roles: Resolver, tree: ast.Module) -> None:
-        self._tree = tree
+    def __init__(self, function: types.FunctionType, roles: Resolver, definition: ast.FunctionDef) -> None:
+        self._definition = mark(definition)
         super().__init__(function, roles)
 
     def source(self) -> tuple[ast.FunctionDef, str | None] | None:
-        return self._source
+        return self._definition, None
 
-    @cached_property
-    def _source(self) -> tuple[ast.FunctionDef, str | None]:
-        body = [copied(part) for statement in self._tree.body for part in _main(statement)]
-        nothing = ast.arguments([], [], None, [], [], None, [])
-        made = ast.FunctionDef("<module>", nothing, body or [ast.Pass()], [], lineno=1, col_offset=0)
-        return mark(ast.fix_missing_locations(made)), None
+
+class AsyncScope(MadeScope):
+    """That of a coroutine."""
+
+
+def _of_module(tree: ast.Module) -> ast.FunctionDef:
+    """The statements of a module as a function; its names are its own."""
+    body = [copied(part) for statement in tree.body for part in _main(statement)]
+    nothing = ast.arguments([], [], None, [], [], None, [])
+    made = ast.FunctionDef("<module>", nothing, body or [ast.Pass()], [], lineno=1, col_offset=0)
+    return ast.fix_missing_locations(made)
+
+
+def _synchronous(coroutine: ast.AsyncFunctionDef) -> ast.FunctionDef:
+    """A coroutine as if it waited for nothing."""
+    node = cast(ast.AsyncFunctionDef, _Synchronous().visit(copied(coroutine)))
+    made = ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns)
+    return ast.copy_location(made, node)
 
 
 def _empty(_: str) -> types.CellType:
     return types.CellType()
-
-
-class AsyncScope(Scope):
-    """That of a coroutine, which is read as if it waited for nothing."""
-
-    def __init__(self, function: types.FunctionType, roles: Resolver, node: ast.AsyncFunctionDef) -> None:
-        self._node = node
-        super().__init__(function, roles)
-
-    def source(self) -> tuple[ast.FunctionDef, str | None] | None:
-        return self._source
-
-    @cached_property
-    def _source(self) -> tuple[ast.FunctionDef, str | None]:
-        node = cast(ast.AsyncFunctionDef, _Synchronous().visit(copied(self._node)))
-        made = ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns)
-        return mark(ast.copy_location(made, node)), None
 
 
 class _Synchronous(ast.NodeTransformer):
