@@ -38,11 +38,22 @@ def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.Fu
     text = _text(code.co_filename, module)
     try:
         tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
-        return None if tree is None else _definitions(tree).get((code.co_name, code.co_firstlineno))
+        found = None if tree is None else _definitions(tree).get((code.co_name, code.co_firstlineno))
+        return None if found is None or _is_too_deep(found[0]) else found
     except RecursionError:
         return None
 
 
+@cache
+def _is_too_deep(definition: ast.FunctionDef) -> bool:
+    level: list[ast.AST] = [definition]
+    for _ in range(_DEEPEST):
+        level = [part for node in level for part in children(node)]
+    return bool(level)
+
+
+_DEEPEST = 250
+"""The levels of nodes that can be gone through: of a thousand calls within each other, a few go to each."""
 _TEXTS: dict[str, tuple[list[str], str]] = {}
 """By the name of a file its lines, as they were last seen, and its text: one object, whose hash is made once."""
 
