@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak engine check format grammar docs bench bench-real clean
+.PHONY: help demo test soak engine check format grammar docs web bench bench-real clean
 
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
@@ -25,6 +25,7 @@ help:
 	@echo "make format      rewrite the sources as 'make check' wants them"
 	@echo "make grammar     rewrite the parser's tables from src/apxm/language/grammar.lark"
 	@echo "make docs        rewrite docs/operations.md from the table of operations"
+	@echo "make web         rewrite the code of the report's page from web/ (needs node and npm)"
 	@echo "make bench       every performance claim, beside its peers (twenty minutes; writes benchmarks/results.md)"
 	@echo "make bench-real  workload 4 on a real engine on this machine's CPU (installs torch: 1.3 GB; ten minutes)"
 	@echo "make clean       remove .venv and everything generated"
@@ -61,6 +62,9 @@ grammar: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	$(BIN)/apxm ops --markdown > docs/operations.md
 
+web: web/node_modules/.installed
+	cd web && npm run --silent build
+
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks
 
@@ -69,7 +73,7 @@ bench-real: $(VENV)/.installed-dev $(REAL)/.installed
 	@$(BIN)/python -m benchmarks.real_engine $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(REAL) $(CLIENTS) $(OPENAI2) $(LLAMA) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(REAL) $(CLIENTS) $(OPENAI2) $(LLAMA) web/node_modules build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a second call finds them newer than what they depend on, and does nothing.
@@ -80,7 +84,10 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing apxm and its development tools into $(VENV)" >&2
-	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,plots]' && touch $(VENV)/.installed $@
+	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,otel,plots]' && touch $(VENV)/.installed $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	@cd web && npm ci --silent --no-audit --no-fund && touch node_modules/.installed
 
 # The clients that the simulator is tested on need other versions of what `bench` measures: an environment of their own.
 $(CLIENTS)/.installed: $(VENV)/.created pyproject.toml constraints-clients.txt

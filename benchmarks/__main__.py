@@ -31,6 +31,7 @@ NAMES = (
     "scale",
     "journal",
     "runs",
+    "batches",
     "waiting",
     "starting",
     "simulator",

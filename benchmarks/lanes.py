@@ -36,6 +36,7 @@ from apxm.runtime.open_files import raise_limit
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from benchmarks.fan_out import System, process
+from benchmarks.floors import bare_task_us
 from benchmarks.graphs import chain
 from benchmarks.lanes_systems import THREE, rows, three
 from benchmarks.report import Claim, Section, caveats, digits, spread, standalone, tell
@@ -210,7 +211,8 @@ def _cost(section: Section, quick: bool) -> None:
     )
     section.samples |= {f"us per call, {name}": samples for name, samples in spent.items()}
     for name, samples in more.items():
-        section.claims.append(Claim(f"a call of {name}, beyond one of AIS", median(samples), 15, unit=" µs"))
+        more_than = median(samples) / bare_task_us()
+        section.claims.append(Claim(f"a call of {name}, beyond one of AIS: × a bare task", more_than, 6))
     section.claims.append(Claim("memory of a lane that waits", each_kib, 20, unit=" KiB"))
 
 

@@ -132,7 +132,7 @@ def standalone(benchmark: Benchmark, doc: str | None, whole: Benchmark | None = 
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small and few: only to see that it works")
     if whole:
-        parser.add_argument("--whole", action="store_true", help="every setting, fifteen times: an hour")
+        parser.add_argument("--whole", action="store_true", help="every setting, as often as it takes: up to an hour")
     parser.add_argument("--samples", type=Path, metavar="F.json", help="write the raw samples there")
     arguments = parser.parse_args()
     about = machine()

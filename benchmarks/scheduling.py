@@ -31,6 +31,7 @@ from apxm.runtime.loops import real_loop
 from apxm.runtime.records import Records
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
+from benchmarks.floors import bare_task_us, gathered
 from benchmarks.graphs import chain, fan_out
 from benchmarks.peers import hamilton_graph, langgraph_graph
 from benchmarks.report import Claim, Section, caveats, digits, spread, standalone, tell
@@ -76,11 +77,6 @@ class NextTurnCallback:
 
     async def close(self) -> None:
         pass
-
-
-async def gathered(count: int) -> None:
-    """What each cost is compared with: as many bare tasks."""
-    await asyncio.gather(*(asyncio.sleep(0) for _ in range(count)))
 
 
 async def run(program: LoadedProgram, backend: AnyBackend) -> Trace:
@@ -193,9 +189,8 @@ def parts(section: Section, quick: bool) -> None:
         section.samples[f"us input collection and token routing, {count}"] = [
             p.input_collection_us + p.token_routing_us for p in found
         ]
-        section.claims.append(
-            Claim(f"N = {count:,}: input collection + token routing", collection + routing, 1.0, unit=" µs")
-        )
+        share = (collection + routing) / bare_task_us()
+        section.claims.append(Claim(f"N = {count:,}: input collection + token routing, × a bare task", share, 0.4))
     headers = ("N", "Input collection", "Dispatch", "Token routing", "Total")
     caption = (
         "The seed's own terms, µs per operation: medians within a run, then over the runs. "

@@ -21,10 +21,11 @@ from apxm.operations.types import Value
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.state import State
 from apxm.source import SourceFile
+from benchmarks.floors import bare_task_us
 from benchmarks.report import Claim, Section, caveats, spread, standalone, tell
 
-MOST = 3.0
-"""µs that a turn or a switch may cost."""
+MOST = 1.2
+"""Bare tasks that a turn or a switch may cost."""
 FLAT = "agent A {{ flow main(xs: list[str]) -> json {{ let x = xs[0]  {0}  return y0 }} }}"
 TURNS = {
     "a turn of a for": "for x in xs (max: 100000) { merge(x) -> y  return y } -> r",
@@ -131,7 +132,8 @@ def turns(quick: bool) -> Section:
         for name in TURNS:
             less = operation if "switch" not in name else turn
             what = name.replace("a turn of a for with a switch in it", "a switch")
-            section.claims.append(Claim(f"{what}, beyond its operation", middle[name] - less, MOST, unit=" µs"))
+            beyond = (middle[name] - less) / bare_task_us()
+            section.claims.append(Claim(f"{what}, beyond its operation: × a bare task", beyond, MOST))
         send, edge = middle["LangGraph: an item of a Send map"], middle["LangGraph: a turn by a conditional edge"]
         section.claims.append(Claim("LangGraph's Send map over a for", send / turn, 25, at_least=True))
         loop = middle["a turn of a loop with until"]

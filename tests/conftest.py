@@ -33,6 +33,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SOAK_S))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says loudly what could not be checked here."""
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ())}
+    for reason in sorted(reason for reason in reasons if "NOT CHECKED" in reason):
+        terminalreporter.write_line(reason.removeprefix("Skipped: "), yellow=True, bold=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_in_the_foreground() -> Iterator[None]:
     """A shell in the background ignores SIGINT, and nohup SIGHUP, which every process that a test starts would inherit;

@@ -482,3 +482,15 @@ def test_functions_that_do_not_fit_are_told_before_the_first_call() -> None:
         "tool 'search': it gives string, declared as list[str]",
         "tool 'shout': it is not configured (configured: search)",
     ]
+
+
+def test_a_run_has_the_id_that_it_is_told_and_a_journal(tmp_path: Path) -> None:
+    program, run_id = apxm.compile_text(RESEARCH), apxm.new_run_id()
+    told: dict[str, Any] = {"flow": "research", "run_id": run_id, "journal_dir": tmp_path}
+    result = apxm.run(program, {"topic": "bees"}, backend="simulated", latency="constant:1", **told)
+    assert result.run_id == run_id
+    assert apxm.resume(run_id, journal_dir=tmp_path).value == result.value
+    with pytest.raises(UsageError, match=r"'\.\./x' is no id of a run"):
+        apxm.run(program, topic="bees", **{**told, "run_id": "../x"})
+    with pytest.raises(UsageError, match="a batch has no option 'run_id'"):
+        program.batch(["bees"], run_id=run_id)

@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}, {"telemetry"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -59,33 +59,35 @@ ONLY_IN = {
     "pyarrow": {"batches"},
     "sqlite3": {"journal", "batches", "backends"},
     "matplotlib": {"workloads"},
+    "opentelemetry": {"telemetry"},
 }
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 3450,
-    "apxm": 2100,  # the files of the package itself
-    "backends": 5900,
-    "batches": 2250,
-    "cli": 4850,
+    "analysis": 4650,
+    "apxm": 2200,  # the files of the package itself
+    "backends": 6500,
+    "batches": 2550,
+    "cli": 5550,
     "compiler": 949,
     "config": 1250,
-    "effects": 3300,
-    "explaining": 4200,
+    "effects": 3550,
+    "explaining": 4350,
     "flows": 1700,
     "ir": 1977,
     "journal": 2950,
-    "lanes": 3100,
+    "lanes": 3150,
     "language": 5128,
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 1650,
-    "rewriting": 2850,
-    "runtime": 7300,
+    "reports": 3000,
+    "rewriting": 3450,
+    "runtime": 7750,
     "scripts": 1550,
     "sdks": 731,
-    "simulator": 2652,
+    "simulator": 2700,
+    "telemetry": 650,
     "testing": 964,
     "tools": 1368,
     "workloads": 1327,

@@ -25,7 +25,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_package_its_data_files_and_the_license(wheel: Path) -> None:
     names = set(ZipFile(wheel).namelist())
-    sources = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src/apxm").rglob("*") if p.suffix in (".py", ".json")}
+    sources = {
+        str(p.relative_to(ROOT / "src"))
+        for p in (ROOT / "src/apxm").rglob("*")
+        if p.suffix in (".py", ".json", ".js", ".css")
+    }
     metadata = f"apxm-{apxm.__version__}.dist-info"
     assert sources | {"apxm/py.typed", f"{metadata}/licenses/LICENSE"} <= names
     assert {name.split("/")[0] for name in names} == {"apxm", metadata}

@@ -27,7 +27,7 @@ SAID = {f.name: f.default for part in (Selection, RunOptions, Journaling) for f 
 """By what name a run is told something, and what holds where it is not."""
 NO_PART = {"program", "arguments", "values", "backends", "tools", "run_id", "as_recorded", "edited", "redo", "assume"}
 """What a function takes beside what it tells a run."""
-SHOWN = {"values", "arg", "args", "emit_metrics", "stream", "json", "quiet", "verbose"}
+SHOWN = {"otel", "trace_file", "values", "arg", "args", "emit_metrics", "stream", "json", "quiet", "verbose"}
 """What a command takes beside what it tells a run."""
 
 
@@ -44,7 +44,7 @@ def test_every_keyword_of_the_python_api_says_something_to_a_run(function: Calla
 def test_every_option_of_the_command_line_says_something_to_a_run() -> None:
     said = {f.name: f.default for group in (Inputs, NewRun, AnyRun) for f in fields(group) if f.name not in SHOWN}
     assert all(default in (None, SAID[name]) for name, default in said.items())
-    keywords = defaults_of(apxm.run_async).keys() - NO_PART - {"output", "on_text"}
+    keywords = defaults_of(apxm.run_async).keys() - NO_PART - {"output", "on_text", "budget"}
     assert said.keys() == keywords
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         run_async,
         save,
     )
-    from apxm.batches.iterating import BatchResult
+    from apxm.batches.iterating import BatchResult, BatchStopped
     from apxm.errors import (
         ApxmError,
         ArtifactError,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from apxm.program.program import Program
     from apxm.runtime.limits import BackendPool
     from apxm.runtime.result_text import TextPart
+    from apxm.runtime.shared_budget import SharedBudget
     from apxm.runtime.stopped import Stopped
     from apxm.runtime.trace import Failure, Status, Trace
     from apxm.sdks.transport import transport
@@ -66,6 +67,7 @@ __all__ = [
     "BackendPool",
     "BatchFailed",
     "BatchResult",
+    "BatchStopped",
     "CompileError",
     "ConfigurationError",
     "Failure",
@@ -81,6 +83,7 @@ __all__ = [
     "Program",
     "Result",
     "RunFailed",
+    "SharedBudget",
     "SourceError",
     "Status",
     "Stopped",
@@ -119,7 +122,7 @@ __all__ = [
 _HOMES = {
     "apxm.analysis.metrics": "Metrics",
     "apxm.analysis.preview": "Preview",
-    "apxm.batches.iterating": "BatchResult",
+    "apxm.batches.iterating": "BatchResult BatchStopped",
     "apxm.api": "RunFailed compile compile_text load preview_resume resume resume_async run run_async save",
     "apxm.errors": "ApxmError ArtifactError BackendError CompileError ConfigurationError InternalError "
     "JournalBusyError JournalDamagedError JournalError JournalVersionError LinkError OperationError SourceError "
@@ -134,6 +137,7 @@ _HOMES = {
     "apxm.program.program": "Program",
     "apxm.runtime.limits": "BackendPool",
     "apxm.runtime.result_text": "TextPart",
+    "apxm.runtime.shared_budget": "SharedBudget",
     "apxm.runtime.stopped": "Stopped",
     "apxm.runtime.trace": "Failure Status Trace",
     "apxm.sdks.transport": "transport",

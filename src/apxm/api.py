@@ -26,7 +26,7 @@ from apxm.backends.numbers import count
 from apxm.config.invocation import Invocation
 from apxm.config.selection import Selection, resolve
 from apxm.errors import ApxmError, ConfigurationError, Problems, UsageError, hint_for
-from apxm.journal.ids import new_run_id
+from apxm.journal.ids import is_run_id, new_run_id
 from apxm.operations.types import Value
 from apxm.program import codec
 from apxm.program.invocation import arguments_for, assign, select_flow
@@ -36,6 +36,7 @@ from apxm.runtime.inner_loops import aside
 from apxm.runtime.limits import PROCESS, BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.options import OnError
+from apxm.runtime.shared_budget import SharedBudget
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Status
 from apxm.session import Result, Session
@@ -136,8 +137,9 @@ class ProgramFlow:
         `max_concurrency` at once, each a run of its own, without a journal. `options` are those of `run`.
 
         Gives a `BatchResult` for each, in their order or as they come. An item that fails is one of them; `on_error`
-        says whether more are begun then, `dedupe` whether equal calls at temperature 0 are made once. Raises
-        `UsageError`, now or before the first call.
+        says whether more are begun then, `dedupe` whether equal calls at temperature 0 are made once.
+        `max_total_tokens` and `max_cost` are what all of them may use together; where that is used up `BatchStopped` is
+        raised at the end. Raises `UsageError`, now or before the first call.
         """
         from apxm.batches.batch import BatchOptions
         from apxm.batches.iterating import refuse_items, results
@@ -146,12 +148,19 @@ class ProgramFlow:
         if INSIDE.get() is not None:
             raise UsageError("a batch is no part of a run", hint="in a flow, call the program for each(items)")
         refuse_items(items)
-        known = signature(run_async).parameters.keys() - {"arguments", "values", "flow", "output", "on_text"}
+        known = signature(run_async).parameters.keys() - {"arguments", "values", "flow", "output", "on_text", "run_id"}
         if unknown := sorted(options.keys() - known):
             raise UsageError(
                 f"a batch has no option {unknown[0]!r}", hint=hint_for(unknown[0], known, "docs/batches.md")
             )
         most = None if max_concurrency is None else count(max_concurrency, "the concurrency")
+        limits = {name: options.pop(name) for name in ("max_total_tokens", "max_cost") if options.get(name) is not None}
+        if limits and options.get("budget") is not None:
+            raise UsageError(
+                f"{next(iter(limits))} is a budget of the batch, and `budget` is another one", hint="give one"
+            )
+        if limits:
+            options["budget"] = SharedBudget(**limits)
         told = unjournaled(Invocation.of({**options, "warn": warn}))
         functions = {**module_tools(self.program), **by_name(options.get("tools"))}
         opening = opened(options.get("backends"), told.selection, functions, Problems())
@@ -239,10 +248,12 @@ async def run_async(
     on_error: OnError = "finish",
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
+    budget: SharedBudget | None = None,
     journal: bool | None = None,
     journal_dir: Path | None = None,
     journal_sync: str = "full",
     require_journal: bool = False,
+    run_id: str | None = None,
     config: Path | None = None,
     backends: BackendPool | None = None,
     tools: Functions | None = None,
@@ -258,6 +269,7 @@ async def run_async(
     names, and so do those that `apxm.tool` marks in the module which made the program; `output` is called with each
     line the program prints, `on_text` with the text of the result, behind all lines: in parts as they come where the
     result is one call's answer, else whole at the end. What either raises ends the run and is raised from here.
+    `run_id` is one of `apxm.new_run_id`, for who wants to know the run before it begins; it has a journal then.
 
     Raises `UsageError` or `ConfigurationError` for what it needs and does not have, `LinkError` for several things, all
     before the first call; then `RunFailed`, with all that finished, unless the run succeeded. Cancelling it cancels
@@ -272,10 +284,13 @@ async def run_async(
     problems = Problems()
     given = {**(arguments or {}), **values}
     inputs = problems.of(lambda: arguments_for(chosen, assign(chosen, (), given), program.record_types), [])
-    told = Invocation.of({**locals(), "warn": warn})  # each keyword above is called like the field that takes it
+    if run_id is not None:
+        refuse_no_new_id(run_id)
+    said = {**locals(), "warn": warn, "require_journal": require_journal or run_id is not None}  # to be found by its id
+    told = Invocation.of(said)  # each keyword above is called like the field that takes it
     if backends is not None and told.selection != Selection(seed=seed):
         raise UsageError("`backends` stands for a configuration: give none beside it")
-    run_id = new_run_id(time())
+    run_id = run_id or new_run_id(time())
     functions = {**module_tools(program), **by_name(tools)}
     async with opened(backends, told.selection, functions, problems) as (pool, toolbox):
         with problems:
@@ -301,6 +316,7 @@ async def resume_async(
     on_error: OnError | None = None,
     max_total_tokens: int | None = None,
     max_cost: float | None = None,
+    budget: SharedBudget | None = None,
     journal_dir: Path | None = None,
     journal_sync: str = "full",
     require_journal: bool = False,
@@ -484,6 +500,12 @@ def _refuse_misuse(program: object, arguments: object) -> None:
             f"a flow's parameters are given by name, not as a {type(arguments).__name__}",
             hint="for example apxm.run(program, topic=…)",
         )
+
+
+def refuse_no_new_id(run_id: object) -> None:
+    """Raises `UsageError` for what cannot be the id of a new run."""
+    if not isinstance(run_id, str) or not is_run_id(run_id):
+        raise UsageError(f"{run_id!r} is no id of a run", hint="apxm.new_run_id() gives one for a new run")
 
 
 def _refuse_other_backends(backends: object) -> None:

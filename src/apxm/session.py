@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from math import inf
 from reprlib import Repr
 from time import perf_counter, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec.structs import replace
 
@@ -23,6 +24,7 @@ from apxm.program.program import Flow, Program
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
+from apxm.runtime.observing import Observers
 from apxm.runtime.scheduler import Run
 from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Failure, Status, Trace
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from apxm.analysis.preview import Preview
     from apxm.journaling import JournaledRun
     from apxm.runtime.recording import Recorder  # loads SQLite, which only a journaled run needs
+    from apxm.telemetry.spans import Spans
 
 _SHORT = Repr()
 """Shows a value on the rest of a line, however large it is."""
@@ -97,6 +100,12 @@ class Result:
 
         return measure(self.trace, self.link_phases, self.backend)
 
+    def perfetto_trace(self) -> bytes:
+        """When each call ran, as a file for Perfetto (docs/traces.md)."""
+        from apxm.telemetry.perfetto import trace_file
+
+        return trace_file(self.trace, self.run_id)
+
 
 @dataclass(eq=False, repr=False)
 class Session:
@@ -122,13 +131,28 @@ class Session:
     noted: Mapping[str, Value] = field(default_factory=dict[str, Value])
     """What else the next process needs, where this one does not end it."""
 
+    in_lanes: ClassVar[bool] = False
+    """Whether code in lanes asks."""
+
     def __post_init__(self) -> None:
+        self._spans = self._new_spans()
+        if self._spans is not None:
+            others = () if (other := self.told.options.observer) is None else (other,)
+            self.told = self.told.but({"observer": Observers((*others, self._spans))})
         self.run = self.new_run()
         self._validated = self.begun
 
     def new_run(self) -> Run:
         """The run itself."""
         return Run(self.program, self.flow, self.inputs, self.pool, self.told.options, self.tools)
+
+    def _new_spans(self) -> Spans | None:
+        """The run as spans of OpenTelemetry. Only who has loaded that can have set it up."""
+        if "opentelemetry.trace" not in sys.modules:
+            return None
+        from apxm.telemetry.spans import spans_here
+
+        return spans_here(self.flow.qualified_name.lstrip("."), self.run_id, self.in_lanes)
 
     @classmethod
     def resumed(
@@ -193,7 +217,10 @@ class Session:
 
     async def execute(self) -> Trace:
         """Runs to the end, once. Raises what `Run.execute` raises."""
-        return await self.run.execute(self.recorder)
+        if self._spans is None:
+            return await self.run.execute(self.recorder)
+        with self._spans.around(self.run):
+            return await self.run.execute(self.recorder)
 
     def result(self, trace: Trace) -> Result:
         """What came of the run; its time ends here."""

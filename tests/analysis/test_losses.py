@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from apxm.analysis.losses import TERMS, Losses, losses
+from apxm.analysis.probes import asks
+from apxm.analysis.specified import specified_profile
 from apxm.backends.protocol import ModelRequest
+from apxm.backends.settings import SimulatedSettings
+from apxm.backends.simulated import SimulatedBackend
 from apxm.errors import BackendError
 from apxm.program.expressions import Literal
 from apxm.program.nodes import Operate
@@ -229,3 +233,18 @@ def test_the_terms_of_any_run_add_up_and_only_variation_is_ever_negative(seed: i
     check(losses(trace), trace)
     check(losses(trace, profile(500, 700, 1300, 2900)), trace)
     check(losses(trace, profile(300, 600, 1200, discipline="queue")), trace)
+
+
+def test_an_engine_says_what_each_call_takes_alone_and_what_the_others_added() -> None:
+    """Two prompts are read in 12 + 2 · 40 · 0.2 ms, and nine times both get a token; then the longer one goes on."""
+    latency = "tokens:fixed=5,step=12,prefill=0.2,decode=0.5,answer=900"
+    known = specified_profile("simulated", SimulatedSettings(latency=latency))
+    program = asks(["a" * 160, "b" * 160], [10, 30])
+    pool = BackendPool({"simulated": SimulatedBackend(latency=latency)}, "simulated")
+    trace = run_virtually(Run(LoadedProgram(program), program.flows[0], (), pool, RunOptions()).execute())
+    found = losses(trace, known)
+    assert found.isolated == pytest.approx(5 + 12 + 8 + 29 * 12.5)
+    assert found.contention == pytest.approx(8 + 9 * 0.5)
+    assert (found.variation, found.transport, found.runtime) == (pytest.approx(0, abs=1e-3), 0, 0)
+    assert found.calibrated
+    assert found.transport_included

@@ -36,7 +36,9 @@ def fan_out(width: int) -> Program:
 
 
 def test_a_constant_endpoint_is_predicted_exactly_and_once() -> None:
-    assert predicted(fan_out(4), profile(250)) == Prediction(250, (250, 250), (250.0,), 4, random=False)
+    assert predicted(fan_out(4), profile(250)) == Prediction(
+        250, (250, 250), (250.0,), 4, random=False, interval80_ms=(250, 250)
+    )
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, 800), (2, 400 * 1.5), (4, 200 * 2), (None, 200 * 3)])

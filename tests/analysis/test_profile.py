@@ -54,7 +54,7 @@ def test_an_operation_that_nobody_calibrated_takes_its_typical_time() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"version": 2}, "reads version 1"),
+        ({"version": 3}, "reads versions 1 and 2"),
         ({"points": []}, "must rise from 1"),
         ({"points": [{"concurrency": 2, "service_ms": 1.0}]}, "must rise from 1"),
         ({"points": [{"concurrency": 1, "service_ms": 0.0}]}, "above 0"),

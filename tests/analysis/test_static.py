@@ -9,8 +9,10 @@ import pytest
 
 from apxm.analysis.predict import Predictor
 from apxm.analysis.profile import Profile
+from apxm.analysis.specified import specified_profile
 from apxm.analysis.static import Analysis, Range, analyze
 from apxm.analysis.work_span import longest_path, work
+from apxm.backends.settings import SimulatedSettings
 from apxm.compiler.pipeline import compile_source
 from apxm.operations.catalog import OPERATIONS
 from apxm.operations.schemas import answer_format
@@ -80,6 +82,17 @@ def test_the_critical_path_leads_through_the_source() -> None:
         ("merge", "test.ais:6:9", 0),
         ("ask", "test.ais:7:16", 1000),
     ]
+
+
+def test_with_an_engine_work_and_span_are_those_of_tokens() -> None:
+    """Prompts of 10 and of 100 tokens and what is around them; the second call's holds the 21 of the first answer."""
+    known = specified_profile("s", SimulatedSettings(latency="tokens:fixed=5,step=10,prefill=1,answer=500"))
+    asked = f'ask("{"a" * 40}", max_tokens: 21) -> a\n ask("{"b" * 400}", a) -> b'
+    text = f"agent A {{ flow f() -> str {{ {asked}\n return b }} }}"
+    found = analyzed(text, known)
+    assert found.t1_ms.expected == found.t_inf_ms.expected
+    assert found.t1_ms.expected == pytest.approx((15 + 10 + 200) + (15 + 121 + 4990), abs=8)
+    assert found.at[0].predicted_ms == pytest.approx(found.t1_ms.expected, abs=8)
 
 
 def test_predictions_lie_between_the_bounds() -> None:

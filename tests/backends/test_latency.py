@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apxm.backends.latency import Draws, parse_latency
+from apxm.backends.latency import Draws, LogNormalLatency, TokenLatency, parse_latency
 from apxm.errors import UsageError
 
 MS = 1_000_000
@@ -17,6 +17,7 @@ MS = 1_000_000
 
 def drawn(spec: str, prompts: list[str], *, seed: int = 0, iteration: int = 0) -> list[int]:
     latency, draws = parse_latency(spec), Draws(seed, iteration)
+    assert not isinstance(latency, TokenLatency)
     return [latency.latency_ns(draws, "m", None, prompt) for prompt in prompts]
 
 
@@ -64,7 +65,7 @@ def test_draws_do_not_depend_on_the_order_of_arrival(prompts: list[str], shuffle
 
 
 def test_each_coordinate_changes_the_draw() -> None:
-    latency = parse_latency("lognormal:1000,1")
+    latency = LogNormalLatency(1000 * MS, 1)
 
     def one(seed: int = 0, iteration: int = 0, model: str = "m", system: str | None = None, prompt: str = "p") -> int:
         return latency.latency_ns(Draws(seed, iteration), model, system, prompt)
@@ -111,3 +112,47 @@ def test_anything_else_is_refused_with_what_was_found(spec: str, found: str) -> 
         parse_latency(spec)
     assert found in caught.value.message
     assert "constant:1000" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "tokens:fixed=5,step=12,prefill=0.2,decode=0.5,spread=0.1,answer_spread=0.4,slots=8,chunk=512,answer=200,cache",
+        "tokens:step=12",
+    ],
+)
+def test_an_engine_says_what_it_was_told(spec: str) -> None:
+    assert str(parse_latency(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        ("tokens:", "''"),
+        ("tokens:speed=3", "'speed=3'"),
+        ("tokens:cache=yes", "'cache=yes'"),
+        ("tokens:step", "'step'"),
+        ("tokens:step=-1", "'-1'"),
+        ("tokens:slots=0", "slots=0"),
+        ("tokens:slots=2.5", "slots=2.5"),
+        ("tokens:step=1,step=2", "step stands there twice"),
+        ("tokens:spread=9", "sigma 9"),
+    ],
+)
+def test_an_engine_that_is_none_is_refused_with_what_was_found(spec: str, found: str) -> None:
+    with pytest.raises(UsageError, match="latency") as refused:
+        parse_latency(spec)
+    assert found in refused.value.message
+
+
+def test_lengths_of_answers_have_the_median_and_the_spread_they_name_and_are_always_the_same() -> None:
+    latency = parse_latency("tokens:step=1,answer=100,answer_spread=0.5")
+    assert isinstance(latency, TokenLatency)
+
+    def lengths(seed: int) -> list[int | None]:
+        return [latency.answer_tokens(seed, f"prompt {i}") for i in range(2000)]
+
+    found = sorted(length or 0 for length in lengths(1))
+    assert found[1000] == pytest.approx(100, rel=0.05)
+    assert found[1800] == pytest.approx(100 * 2.718281828 ** (0.5 * NormalDist().inv_cdf(0.9)), rel=0.06)
+    assert lengths(1) == lengths(1) != lengths(2)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.backends.simulated import SimulatedBackend, count_tokens, echo
+from apxm.errors import UsageError
 from apxm.operations.schemas import answer_format
 from apxm.operations.types import INT
 from tests.backends.clock import FakeClock
@@ -147,3 +148,56 @@ def test_what_the_system_text_says_changes_the_answer() -> None:
     assert len(texts) == 4
     assert all(text.endswith(": Hello") for text in texts)
     assert echo("Hello", "Be brief.") == echo("Hello", "Be brief.")
+
+
+# --- an engine whose calls cost tokens -----------------------------------------------------------------------------
+
+
+def test_a_call_takes_what_its_prompt_and_its_answer_cost() -> None:
+    """8 characters are 2 tokens, and 10 are said: the first comes with the prompt."""
+    request = ModelRequest("12345678", max_tokens=10)
+    at, answer = answers(SimulatedBackend(latency="tokens:fixed=5,step=10,prefill=2,decode=1,answer=50"), request)[0]
+    assert at == answer.service_ns == (5 + 10 + 2 * 2 + 9 * 11) * MS
+    assert answer.usage == Usage(2, 10)
+    assert answer.cut_off
+
+
+def test_an_answer_is_as_long_as_the_engine_says_unless_a_pattern_says_another() -> None:
+    backend = SimulatedBackend(latency="tokens:step=1,answer=33", answers=[(re.compile("known"), "Yes.")])
+    long, known = answers(backend, ModelRequest("x"), ModelRequest("known"))
+    assert (long[1].usage.output_tokens, long[1].cut_off, len(long[1].text)) == (33, False, 132)
+    assert known[1].text == "Yes."
+
+
+def test_calls_at_an_engine_wait_for_its_slots() -> None:
+    backend = SimulatedBackend(latency="tokens:step=10,slots=1,answer=2")
+    assert [at for at, _ in answers(backend, ModelRequest("a"), ModelRequest("b"))] == [20 * MS, 40 * MS]
+
+
+def test_with_a_cache_the_usage_says_what_was_not_read_again_until_the_next_iteration() -> None:
+    backend = SimulatedBackend(latency="tokens:step=1,prefill=1,cache")
+    prompt = "x" * 640  # 160 tokens, in blocks behind the system text
+    first, second = (one_of(backend, prompt) for _ in range(2))
+    assert (first.usage.cached_tokens, second.usage.cached_tokens) == (0, 159)
+    assert (first.service_ns or 0) - (second.service_ns or 0) == 159 * MS
+    backend.start_run(1)
+    assert one_of(backend, prompt).usage.cached_tokens == 0
+
+
+def one_of(backend: SimulatedBackend, prompt: str) -> ModelAnswer:
+    return answers(backend, ModelRequest(prompt))[0][1]
+
+
+def test_an_answer_that_is_streamed_comes_token_by_token() -> None:
+    clock, told = FakeClock(), list[tuple[int, str]]()
+    backend = SimulatedBackend(latency="tokens:fixed=5,step=10,answer=3")
+    ended: list[Any] = []
+    backend.begin_stream(ModelRequest("x"), clock, lambda text: told.append((clock.now() // MS, text)), ended.append)
+    clock.run()
+    assert [at for at, _ in told] == [15, 25, 35]
+    assert "".join(text for _, text in told) == ended[0].text
+
+
+def test_an_engine_is_not_slowed_down_twice() -> None:
+    with pytest.raises(UsageError, match="slow each other down by what they cost"):
+        SimulatedBackend(latency="tokens:step=1", slowdown="usl:0.1,0")

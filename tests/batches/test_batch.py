@@ -180,3 +180,33 @@ def test_what_iterating_over_items_raises_is_raised() -> None:
 
     with pytest.raises(OSError, match="gone"):
         results_of(items())
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_budget_is_that_of_all_inputs_and_the_end_of_it_is_raised_behind_all_results(ordered: bool) -> None:
+    found = list[apxm.BatchResult]()
+
+    async def gather() -> None:
+        program = apxm.compile_text(PROGRAM)
+        options = {"backend": "simulated", "latency": "constant:1000", "max_concurrency": 8, "ordered": ordered}
+        async for each in program.batch_async(rows(100), max_total_tokens=9000, **options):
+            found.append(each)
+
+    with pytest.raises(apxm.BatchStopped) as raised:
+        run_virtually(gather())
+    stopped = raised.value
+    done = [each for each in found if each.error is None]
+    left = [each for each in found if each.error is not None]
+    assert 20 < len(done) < 99
+    assert 1 <= len(left) <= 8
+    assert {each.error.kind for each in left if each.error is not None} == {"tokens"}
+    assert stopped.index in {each.index for each in left}
+    assert str(stopped).startswith(f"the batch ended at input {stopped.index}: the budget does not cover ")
+    assert (stopped.stopped.kind, stopped.stopped.limit) == ("tokens", 9000)
+    if ordered:
+        assert [each.index for each in found] == list(range(len(found)))
+
+
+def test_a_budget_of_the_batch_and_another_one_are_refused_together() -> None:
+    with pytest.raises(UsageError, match="max_cost is a budget of the batch, and `budget` is another one"):
+        results_of(rows(1), max_cost=1.0, budget=apxm.SharedBudget(max_cost=1.0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,7 @@ def test_lines_of_json(tmp_path: Path) -> None:
     ("line", "flaw"),
     [
         (b'{"a": 1', "this is not JSON"),
-        (b"{'a': 1}", "this is not JSON"),
+        (b"{'a': 1}", "this is not JSON: Expecting property name enclosed in double quotes, at character 2"),
         (b'{"a": NaN}', "a number that is none here: NaN"),
         (b'{"a": 1e999}', "a number that is none here: 1e999"),
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' twice"),
@@ -100,6 +102,17 @@ def test_a_record_that_is_none_is_told_of_and_ends_nothing(line: bytes, flaw: st
     assert rows[2].values == {"a": "3", "b": "4"}
 
 
+def test_a_line_of_a_table_that_is_too_long_is_told_of_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apxm.batches.lines.LONGEST", 100)
+    long = "x" * 200
+    rows = rows_of(tmp_path / "d.csv", f'a\n1\n{long}\n2\n"3\n{long}"\n4"\n5\n')
+    assert [(row.line, row.values.get("a")) for row in rows] == [(2, "1"), (3, None), (4, "2"), (5, None), (8, "5")]
+    assert {row.flaw for row in rows if row.flaw} == {"this line is longer than 64 MiB, the most that a value can be"}
+    assert rows[1].digest != rows[3].digest
+
+
 def test_a_quote_that_never_ends_is_told_of(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "d.csv", 'a\n1\n"2\n3\n')
     assert (rows[0].values, rows[1].line, rows[1].flaw) == ({"a": "1"}, 3, "this is no CSV: unexpected end of data")
@@ -121,8 +134,6 @@ def test_a_header_that_is_of_no_use(content: bytes, message: str, tmp_path: Path
 
 
 def test_parquet(tmp_path: Path) -> None:
-    from datetime import date
-
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -137,6 +148,28 @@ def test_parquet(tmp_path: Path) -> None:
     assert told(rows)[599] == (600, {"a": 599, "b": 2.5, "day": "2026-01-31"})
     with pytest.raises(UsageError, match="no Parquet table"):
         rows_of(tmp_path / "d.parquet", b"PAR1 and more")
+
+
+def test_values_of_parquet_that_json_has_no_form_of(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {
+        "dates": pyarrow.array([[date(2026, 1, 31)], None]),
+        "price": pyarrow.array([Decimal("1.50"), Decimal("3.00")]),
+        "nested": pyarrow.array([{"at": datetime(2026, 1, 31, 12), "of": [{"n": Decimal("2.5")}]}, None]),
+        "map": pyarrow.array([[("k", Decimal("7"))], []], pyarrow.map_(pyarrow.string(), pyarrow.decimal128(3))),
+        "pairs": pyarrow.array([[(1, "a")], None], pyarrow.map_(pyarrow.int64(), pyarrow.string())),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "d.parquet")
+    source = open_input(str(tmp_path / "d.parquet"))
+    first, second = (row.values for chunk in source.chunks() for row in chunk)
+    source.close()
+    assert first == {
+        "dates": ["2026-01-31"], "price": 1.5, "nested": {"at": "2026-01-31T12:00:00", "of": [{"n": 2.5}]},
+        "map": {"k": 7}, "pairs": [(1, "a")],
+    }  # fmt: skip
+    assert second == {"dates": None, "price": 3, "nested": None, "map": [], "pairs": None}
 
 
 def test_rows_of_a_pipe_come_when_they_are_there(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_what_has_no_line_yet_goes_on_where_it_is_there_and_the_same(tmp_path: P
     assert id_of({**IDENTITY, "flow": "other"}, overwrite=True) != other
     path.unlink()
     begun = id_of()
-    (tmp_path / "o.jsonl.batch").write_text('{"apxm_b')  # its writer was killed
+    (tmp_path / "o.jsonl.batch").write_text('{\n  "apxm_b')  # its writer was killed
     assert id_of() != begun
 
 
@@ -108,8 +108,10 @@ def test_a_file_that_no_batch_has_written_is_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["o.jsonl"]
     assert path.read_text() == "mine\n"
     (tmp_path / "o.jsonl.batch").write_text("{}")
-    with pytest.raises(UsageError, match="says nothing of a batch"):
-        Output(str(path), IDENTITY)
+    for _ in ("with an output", "without one"):
+        with pytest.raises(UsageError, match="says nothing of a batch"):
+            Output(str(path), IDENTITY)
+        path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_line_that_is_none_of_a_batch(content: bytes, message: str, tmp_path: 
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize("place", ["", "folder", "/dev/full", "none/o.jsonl"])
+@pytest.mark.parametrize("place", ["", "-", "folder", "/dev/full", "none/o.jsonl"])
 def test_what_is_no_place_for_an_output(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from apxm.analysis.static import Range
+from apxm.batches.estimate import Estimate
 from apxm.batches.tally import Tally
-from apxm.batches.text import batch_progress, batch_summary
+from apxm.batches.text import batch_progress, batch_summary, estimate_text
 
 
 def tally_at(seconds: float) -> Tally:
@@ -64,3 +66,14 @@ def test_summary() -> None:
     )
     tally.cost = 1.5
     assert batch_summary(tally, 0).endswith("; 1,234,567 tokens; cost 1.5")
+
+
+def test_what_it_will_take_is_told_in_whole_tokens() -> None:
+    tokens = Range(700_000.4, 803_507.1, 900_000.6)
+    found = Estimate(
+        inputs=3, unfit=0, first_unfit=None, done=0, left=3, sampled=3,
+        calls=Range(3, 4.5, 6), input_tokens=tokens, output_tokens=tokens, seconds=Range(1, 1, 1),
+    )  # fmt: skip
+    shown = estimate_text(found, 2)
+    assert "LLM calls               4.5 (3 to 6)" in shown
+    assert "input tokens, about     803,507 (700,000 to 900,001)" in shown

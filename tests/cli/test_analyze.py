@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,10 @@ def test_analyze_says_what_is_known_before_a_run(apxm: Apxm) -> None:
         "  1.00 s   ask    a       workflow.ais:12:9",
         "  0.00 ms  merge  result  workflow.ais:16:9",
         "",
-        "| calls at once | not below | not above | predicted | 95% interval |",
-        "|--------------:|----------:|----------:|----------:|-------------:|",
-        "|             2 |    2.00 s |    2.50 s |    2.00 s |            – |",
-        "|             4 |    1.00 s |    1.75 s |    1.00 s |            – |",
+        "| calls at once | not below | not above | predicted | 80% of runs |",
+        "|--------------:|----------:|----------:|----------:|------------:|",
+        "|             2 |    2.00 s |    2.50 s |    2.00 s |           – |",
+        "|             4 |    1.00 s |    1.75 s |    1.00 s |           – |",
         "",
         "Bounds hold while a call takes as long as if it were alone; predictions include contention.",
     ]
@@ -99,6 +100,8 @@ def test_values_may_be_given_and_may_be_left_out(apxm: Apxm, switch: str) -> Non
         "samples_ms": [1000],
         "calls": 1,
         "random": False,
+        "interval80_ms": [1000, 1000],
+        "unknown": [],
     }
     assert "not given" not in known.err
     assert "not given" in apxm("analyze", switch).out
@@ -215,6 +218,46 @@ def test_a_calibration_is_kept_and_predicted_from(apxm: Apxm, tmp_path: Path) ->
     assert json.loads(apxm("analyze", WORKFLOW, "--profile", "simulated", "--json").out)["t1_ms"]["expected"] == 400
 
 
+ENGINE = "tokens:fixed=5,step=12,prefill=0.2,decode=0.5,slots=4,answer=400"
+
+
+def test_a_calibration_by_tokens_says_what_it_will_take_and_what_a_call_costs(apxm: Apxm) -> None:
+    Path("priced.toml").write_text(
+        f'[backends.s]\nkind = "simulated"\nlatency = "{ENGINE}"\n'
+        "prices.simulated = { input = 1000, output = 10000 }\n"
+    )
+    ended = apxm("calibrate", "--config", "priced.toml", "--c", "1,4,8", "--calls", "40")
+    assert ended.status == 0
+    planned = next(line for line in ended.err.splitlines() if line.startswith("planned: "))
+    calls, given, taken, cost = (float(n.replace(",", "")) for n in re.findall(r"[0-9][0-9,.]*[0-9]", planned))
+    assert calls == 8 + 2 * (4 + 8)
+    assert cost == pytest.approx((given * 1000 + taken * 10000) / 1e6, rel=0.01)
+    costs = [re.split(r" *\| *", line)[1:4] for line in ended.out.splitlines() if "±" in line]
+    assert costs == [
+        ["fixed", "5", "± 0"],
+        ["step", "12", "± 0"],
+        ["prefill", "0.2", "± 0"],
+        ["decode", "0.5", "± 0"],
+    ]
+    assert "calls in service     4 slots" in ended.out
+    assert "not learned:\n- " in ended.out
+
+
+def test_a_program_is_predicted_by_its_tokens_and_what_is_not_known_is_said(apxm: Apxm) -> None:
+    Path("p.ais").write_text(
+        'agent A { @entry flow f() -> str { ask("Say it.", max_tokens: 101) -> a; ask("And on.") -> b; '
+        "merge(a, b) -> both; return both } }"
+    )
+    assert apxm("calibrate", "--latency", ENGINE, "--c", "1,4", "--for", "p.ais", "-q", "-o", "e.json").status == 0
+    ended = apxm("simulate", "p.ais", "--profile", "e.json", "-q")
+    assert ended.status == 0, ended.err
+    assert "80% of runs" in ended.out
+    assert "Nobody knows how long these answers are, so that is drawn: b." in " ".join(ended.out.split())
+    found = json.loads(apxm("simulate", "p.ais", "--profile", "e.json", "--json", "-q").out)
+    assert found["unknown"] == ["b"]
+    assert found["interval80_ms"][0] >= 5 + 12 + 100 * 12.5
+
+
 def test_a_single_run_says_whether_another_could_differ(apxm: Apxm) -> None:
     assert apxm("calibrate", "--latency", "lognormal:200,0.4", "--c", "1,2", "-q", "-o", "random.json").status == 0
     drawn = apxm("simulate", WORKFLOW, "--flow", "parallel_2", "--profile", "random.json", "--runs", "1", "-q")
@@ -261,6 +304,10 @@ def test_a_backend_that_is_not_simulated_is_not_called_without_a_yes(
         (["analyze", WORKFLOW, "--with", "3"], "--with wants NAME=N, not '3'"),
         (["simulate", WORKFLOW, "--with", "xs=2", "--with", "xs=3"], "--with gives 'xs' twice"),
         (["calibrate", "--c", ""], "--c ''"),
+        (["calibrate", "--by", "luck"], "--by 'luck': expected tokens or load"),
+        (["calibrate", "--by", "tokens", "--max-tokens", "5"], "--max-tokens is of --by load"),
+        (["calibrate", "--seconds", "5"], "--seconds is of --by tokens"),
+        (["calibrate", "--for", "p.ais"], "--for is of --by tokens"),
         (["analyze", WORKFLOW, "--profile", "nobody"], "no profile of a backend of that name"),
         (["analyze", WORKFLOW, "--profile", WORKFLOW], "this is not a profile"),
         (["simulate", "missing.ais"], "missing.ais"),

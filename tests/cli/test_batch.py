@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -157,7 +158,7 @@ def test_a_parameter_that_all_inputs_share(batch: Apxm) -> None:
         ("in.csv", "text\n", "there are no inputs"),
         ("in.jsonl", "", "there are no inputs"),
         ("in.jsonl", "\n\n", "there are no inputs"),
-        ("in.jsonl", '{"txt": 1}\n' * 200, "none of the first 100 rows does fit: line 1: main needs a value for text"),
+        ("in.jsonl", '{"txt": 1}\n' * 200, "none of the first 100 rows fits: line 1: main needs a value for text"),
         ("in.jsonl", '[\n{"text": "a"},\n{"text": "b"}\n]\n', "this is a JSON array, expected an object in each line"),
         ("in.jsonl", '{"text": NaN}\n', "the only row does not fit: line 1: this JSON holds a number that is none"),
     ],
@@ -528,3 +529,125 @@ def test_killed_and_started_again_nothing_is_paid_twice_or_lost(start: Start) ->
 @pytest.mark.soak
 def test_killed_at_twenty_moments(start: Start) -> None:
     killed_and_started_again(start, kills=20, seed=2)
+
+
+def spent() -> int:
+    return json.loads(Path("out.jsonl.spent").read_text())["tokens"]
+
+
+def test_a_budget_is_that_of_the_whole_batch_over_all_commands(batch: Apxm) -> None:
+    write("in.jsonl", rows(60))
+    assert batch("--limit", "10").status == 0  # what is used without a budget counts, too
+    first = spent()
+    assert 300 < first < 900
+    ended = batch("--max-total-tokens", "7000", "--json")
+    assert ended.status == 4
+    summary = json.loads(ended.out)
+    assert (summary["all_tokens"], summary["complete"]) == (spent(), False)
+    assert first < spent() == first + summary["tokens"] <= 7000
+    assert re.search(r"line \d+: the budget does not cover (label|sure), which may cost 4,\d\d\d tokens: ", ended.err)
+    assert "the same command with a larger --max-total-tokens goes on from here" in ended.err
+    assert 10 < len(lines()) < 60
+    assert all("value" in line for line in lines())  # what is not over is no failure
+    again = batch("--max-total-tokens", "7000")
+    assert (again.status, " done, " in again.err) == (4, True)
+    assert spent() <= 7000
+    assert batch("--max-total-tokens", "100000").status == 0
+    assert len(lines()) == 60
+    assert batch("--max-total-tokens", "1").status == 0  # nothing is left to pay for
+    assert batch("--max-total-tokens", "1", "--overwrite").status == 4
+    assert spent() == 0  # of another batch
+
+
+def test_a_budget_of_money(batch: Apxm, apxm: Apxm) -> None:
+    write("in.jsonl", rows(60))
+    refused = batch("--max-cost", "1")
+    assert (refused.status, "the cost of this run cannot be limited" in refused.err) == (2, True)
+    assert not Path("out.jsonl").exists()
+    Path("c.toml").write_text(
+        '[backends.s]\nkind = "simulated"\nlatency = "constant:1"\nprices."simulated" = { input = 10, output = 100 }\n'
+    )
+    command = ("batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", "--config", "c.toml")
+    ended = apxm(*command, "--max-cost", "0.5", "--json")
+    summary = json.loads(ended.out)
+    assert (ended.status, 0 < summary["all_cost"] <= 0.5) == (4, True)
+    assert summary["all_cost"] == pytest.approx(summary["cost"])
+    assert "may cost 0.4" in ended.err
+    assert "the same command with a larger --max-cost goes on from here" in ended.err
+    assert apxm(*command, "--max-cost", "5").status == 0
+    assert 0.03 < json.loads(Path("out.jsonl.spent").read_text())["cost"] < 5
+
+
+@pytest.mark.parametrize("more", [("--journal",), ("--no-journal",)])
+def test_killed_with_a_budget_what_may_have_been_paid_counts(more: tuple[str, ...], start: Start) -> None:
+    write("in.jsonl", rows(40))
+    options = ("--max-concurrency", "4", "--max-total-tokens", "60000", *more)
+    with Asked(holds="<row") as server:
+        process = start_batch(start, server, *options)
+        wait_for(server, 4)
+        process.kill()
+        process.communicate()
+        before = spent()
+        assert 4 * 4096 < before < 60000  # nobody knows what became of the four in flight
+        server.go_on.set()
+        process = start_batch(start, server, *options)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert spent() == before + 12 * (len(server.asked) - 4)
+
+
+def test_before_paying_it_is_looked_whose_output_it_is(batch: Apxm) -> None:
+    write("in.jsonl", rows(3))
+    batch("--limit", "2")
+    before = Path("out.jsonl").read_bytes()
+    Path("label.ais").write_text(PROGRAM.replace("Label it.", "Name it."))
+    for command in ((), ("--dry-run",)):
+        ended = batch(*command)
+        assert (ended.status, ended.out) == (2, "")
+        assert "out.jsonl: this is the output of another batch: the program was another one" in ended.err
+    shown = batch("--dry-run", "--overwrite").out.splitlines()
+    assert [line.split() for line in shown[:2]] == [["inputs", "3"], ["left", "3"]]
+    assert Path("out.jsonl").read_bytes() == before
+    Path("label.ais").write_text(PROGRAM)
+    write("in.jsonl", [{"text": "a", "more": 1}])
+    assert "its columns was" in batch("--dry-run").err
+    write("in.jsonl", rows(3))
+    Path("out.jsonl.batch").unlink()
+    ended = batch("--dry-run")
+    assert (ended.status, "this file is there, and no batch has written it" in ended.err) == (2, True)
+    assert not Path("out.jsonl.batch").exists()  # nothing was written
+    Path("out.jsonl").unlink()
+    Path("out.jsonl").mkdir()
+    assert batch("--dry-run").status == 2
+
+
+@pytest.mark.parametrize("suffix", [".batch", ".spent"])
+def test_what_lies_beside_the_output_is_not_the_input(suffix: str, batch: Apxm) -> None:
+    name = f"out.jsonl{suffix}"
+    write(name, rows(2))
+    for more in ((), ("--overwrite",), ("--dry-run",)):
+        ended = batch("--format", "jsonl", *more, input=name)
+        assert (ended.status, f"beside --output, {Path(name).resolve()} is the input itself" in ended.err) == (2, True)
+    assert Path(name).read_text().count("\n") == 2
+
+
+def test_standard_output_is_no_output(apxm: Apxm) -> None:
+    write("in.jsonl", rows(1))
+    for more in ((), ("--dry-run",)):
+        ended = apxm("batch", "label.ais", "--input", "in.jsonl", "--output", "-", *SIMULATED, *more)
+        assert (ended.status, "standard output cannot be gone on with" in ended.err) == (2, True)
+    assert sorted(os.listdir()) == ["in.jsonl", "label.ais"]
+
+
+def test_a_disk_without_room_is_told_with_the_file(start: Start) -> None:
+    write("in.jsonl", rows(3))
+    process = start(
+        "batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", *SIMULATED,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )  # fmt: skip
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert re.search(r"error: cannot write \S+out\.jsonl\.batch: File too large", err)
+    assert Path("out.jsonl").read_text() == ""
+    process = start("batch", "label.ais", "--input", "in.jsonl", "--output", "out.jsonl", *SIMULATED)
+    assert process.wait(60) == 0

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from apxm.backends.protocol import Limits
 from apxm.cli.control import reachable
 from apxm.config.files import user_folder
+from apxm.reports.progress import RunningCall, RunState
 from apxm.runtime.gates import NOT_YET, Gate, Ticket
 from tests.cli.conftest import Apxm
 
@@ -27,13 +28,15 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def going(*gates: Gate, run_id: str = RUN) -> Generator[asyncio.AbstractEventLoop]:
+def going(
+    *gates: Gate, run_id: str = RUN, state: Callable[[], RunState] | None = None
+) -> Generator[asyncio.AbstractEventLoop]:
     """A run that goes on, in a thread of its own."""
     ready, over = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def main() -> None:
-        async with reachable(run_id, "label.ais", gates):
+        async with reachable(run_id, "label.ais", gates, state):
             loops.append(asyncio.get_running_loop())
             ready.set()
             await over.wait()
@@ -45,6 +48,27 @@ def going(*gates: Gate, run_id: str = RUN) -> Generator[asyncio.AbstractEventLoo
     loops[0].call_soon_threadsafe(over.set)
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_run_that_goes_on_says_what_it_is_doing(apxm: Apxm) -> None:
+    calls = tuple(RunningCall(f"a\x1b[{k}]", "tiny", 61.5, k) for k in (1, 2))
+    state = RunState(3, 8, 2, 1, 12.0, 1234, 0.0021, (), calls)
+    with going(state=lambda: state):
+        shown = apxm("runs", "show", "last", "--live")
+        assert shown.out.splitlines() == [
+            f"run {RUN}: label.ais",
+            "3 done, 1 failed, 8 running, 2 waiting; 0:12; 1,234 tokens; cost 0.0021",
+            "     1:01  a\\x1b[1]  tiny",
+            "     1:01  a\\x1b[2]  tiny, attempt 2",
+        ]
+        found = json.loads(apxm("runs", "show", "k3vd", "--live", "--json").out)
+        assert found["state"]["longest"][1] == {"path": "a\x1b[2]", "who": "tiny", "seconds": 61.5, "attempt": 2}
+        assert apxm("runs", "show", "k3vd", "--live", "--prompts").status == 2
+    with going():
+        assert "is a batch, which is many runs" in apxm("runs", "show", "last", "--live").err
+    ended = apxm("runs", "show", "last", "--live")
+    assert (ended.status, ended.out) == (2, "")
+    assert "no run 'last' goes on" in ended.err
 
 
 def test_a_limit_is_shown_and_changed_while_a_run_goes_on(apxm: Apxm) -> None:

@@ -48,6 +48,16 @@ def test_stdout_gets_printed_lines_then_the_result_and_stderr_the_rest(apxm: Apx
     assert "speedup " in last
 
 
+def test_in_a_pipe_a_line_now_and_then_says_how_far_a_long_run_is(apxm: Apxm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apxm.cli.session.LINES_EACH_S", 0.001)
+    shown = {
+        option: apxm("execute", "research.ais", "bees", "--latency", "constant:100", option).err
+        for option in ("--json", "-q", "-v")
+    }
+    assert "2 done, 1 running, 0 waiting; 0:00\n" in shown["--json"]
+    assert "1 running" not in shown["-q"] + shown["-v"]
+
+
 def test_options_may_stand_before_and_after_the_file(apxm: Apxm) -> None:
     before = apxm("execute", "--quiet", *FAST, "-O0", "--arg", "topic=x", "research.ais")
     after = apxm("execute", "research.ais", "--arg", "topic=x", "-O2", *FAST, "--quiet")

@@ -321,6 +321,30 @@ def test_a_program_that_prints_to_a_terminal_that_is_gone_is_ended(
     assert json.loads((tmp_path / "m.json").read_text())["execution"]["status"] == "interrupted"
 
 
+def test_the_calls_that_take_longest_stand_below_and_go_as_well(screen: Callable[..., Screen], tmp_path: Path) -> None:
+    (tmp_path / "two.ais").write_text('agent A { @entry flow f() -> str { ask("x") -> a ask("y") -> b return a + b } }')
+    session = screen("execute", "two.ais", *FOREVER, columns=100)
+    session.until(b"0 done, 2 running, 0 waiting; 0:01")
+    session.until(b"0:01  a  simulated\r\n     0:01  b  simulated\x1b[2A\r\x1b[J")  # three lines, drawn over
+    session.process.send_signal(signal.SIGINT)
+    shown = session.to_the_end()
+    assert "simulated\x1b[2A\r\x1b[Jinterrupted: " in shown
+
+
+def test_a_signal_asks_what_a_run_is_doing(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "two.ais").write_text('agent A { @entry flow f() -> str { print("begun") ask("x") -> a return a } }')
+    process = start("execute", "two.ais", *FOREVER)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGUSR1)
+    lines = iter(process.stderr.readline, "")
+    assert "1 done, 1 running, 0 waiting; 0:0" in next(line for line in lines if not line.startswith("model:"))
+    assert re.match(r" +0:0[0-9]  a  simulated\n", next(lines))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+
+
 def test_progress_never_takes_more_than_a_line(screen: Callable[..., Screen]) -> None:
     session = screen("execute", "slow.ais", *FOREVER, columns=12)
     session.until(b"\r\x1b[K1 done, 1 r\r")

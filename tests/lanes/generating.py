@@ -134,6 +134,70 @@ class Row:
 HANDLERS = {"0": plain, "1": asking, "2": noting}
 
 
+def bumping(text):
+    global hits
+    hits += 1
+    return f"{text}+{hits}"
+
+
+def counting(function):
+    count = 0
+
+    def counts(text):
+        nonlocal count
+        count += 1
+        found = function(text)
+        return f"{found}#{count}"
+
+    return counts
+
+
+@counting
+def tracked(text):
+    return ask("tracked " + text)
+
+
+@counting
+def weighed(text):
+    return f"{text} {len(seen)}"
+
+
+def counter():
+    made = 0
+
+    def add(text):
+        nonlocal made
+        made += len(text)
+        return str(made)
+
+    def peek(text):
+        return f"{text} {made}"
+
+    return [add, peek]
+
+
+def through(function, text):
+    return function(text)
+
+
+class Bus:
+    def __init__(self):
+        self.told = 0
+        self.observers = [self.on, noting]
+
+    def on(self, text):
+        self.told += 1
+        return text
+
+    def emit(self, text):
+        return [str(observer(text)) for observer in self.observers][0]
+
+
+HOOKS = [noting, bumping]
+ASKING = [asking, plain, tracked]
+shout = lambda text: seen.append(text) or text.upper()
+
+
 class Box:
     def __init__(self, name):
         self.name = name
@@ -156,6 +220,10 @@ class Drawn:
         self._random = random.Random(seed)
         self._fresh = 0
         self._depth = 0
+        self._calls_unknown = self._random.choice((0, 0, 0, 0.35))
+        """How much of it calls what only a run knows."""
+        self._remember = self._random.choice(("remember", "bumping"))
+        """Without the first of them no function of the flow's own is handed on."""
 
     def module(self) -> str:
         lines = [
@@ -179,6 +247,9 @@ class Drawn:
             "current = None",
             "held = {'a': [], 'b': set()}",
             "left = []",
+            f"hooks = [{self._remember}, noting]",
+            "counters = counter()",
+            "bus = Bus()",
             "def told(text):",
             "    return f'{row} {current} {text}'",
         ]
@@ -215,7 +286,10 @@ class Drawn:
         names = [f"str({item})", *texts]
         if items == "items" and self._chance(0.8):
             body += [self._random.choice((f"{item}.text = ask('i ' + str({item}))", f"{item}.tag('t').text += '.'"))]
-        body += self._statements(names, self._random.randrange(2, 6), in_loop=True)
+        if self._calls_unknown and self._chance(0.7):
+            body += self._around_unknown(names)
+        else:
+            body += self._statements(names, self._random.randrange(2, 6), in_loop=True)
         around = self._random.choice(("", "", "", "", "passed"))
         head = (
             f"for {item} in {around}(each({items}{lookahead})):"
@@ -251,6 +325,8 @@ class Drawn:
     def _statement(self, texts: list[str], *, in_loop: bool) -> list[str]:
         pick = self._random.random()
         text = self._text(texts)
+        if self._chance(self._calls_unknown):
+            return self._unknown(texts, text)
         if pick < 0.25:
             name = self._name()
             made = f"{name} = ask({self._prompt(text)})"
@@ -399,6 +475,52 @@ class Drawn:
             )
         )
         if f"{name} = " in found[0] or f" as {name}:" in found[0]:
+            texts.append(f"str({name})")
+        return found
+
+    def _around_unknown(self, texts: list[str]) -> list[str]:
+        """Little else: nearly all else that a body does has it wait for its turn before it comes to that."""
+        first, comes_last = self._name(), self._chance(0.3)
+        found = [f"{first} = ask({self._prompt(self._text(texts))})"]
+        if not comes_last:
+            texts.append(first)
+        look = self._random.choice(("hits", "len(seen)", "(hits, len(seen), total)", "counters[1]('')", "bus.told"))
+        parts = [*self._unknown(texts, self._text(texts)), f"results.append({look})"]
+        if self._chance(0.3):
+            parts[:0] = [f"results.append({look})"]
+        if self._chance(0.4):
+            parts += self._unknown(texts, self._text(texts))
+        if comes_last:
+            found, parts = [*parts, *found], []
+        return [*found, *parts, f"print({look}, {texts[0]})"]
+
+    def _unknown(self, texts: list[str], text: str) -> list[str]:
+        """What calls something of which only a run knows what it is."""
+        name = self._name()
+        callback = self._random.choice(("bumping", "asking", self._remember, "tracked", "drawing"))
+        found = self._random.choice(
+            (
+                [f"for hook in HOOKS: {name} = hook({text})"],
+                [f"for hook in hooks: hook({text})"],
+                [f"{name} = [str(hook({text})) for hook in HOOKS][0]"],
+                [f"hook = HOOKS[len({text}) % 2]", f"{name} = hook({text})"],
+                [f"{name} = ASKING[len({text}) % 3]({text})"],
+                [f"for asks in ASKING: {name} = asks({text})"],
+                [f"{name} = through({callback}, {text})"],
+                [f"{name} = through(lambda t: t + str(hits) + str(total), {text})"],
+                [f"{name} = {self._random.choice(('tracked', 'weighed', 'shout'))}({text})"],
+                [f"{name} = bus.emit({text})"],
+                [f"{name} = str(bus.told)"],
+                [f"{name} = counters[len({text}) % 2]({text})"],
+                [f"{name} = counters[1]({text})"],
+                ["add, peek = counters", f"add({text})"],
+                [f"{name} = ' '.join(map(str, map(hooks[0], [{text}])))"],
+                [f"{name} = max({text}, 'm', key=HOOKS[1])"],
+                [f"{name} = str(hits)"],
+                [f"{name} = f'{{hits}} {{len(seen)}}'"],
+            )
+        )
+        if f"{name} = " in found[-1] and not found[-1].startswith("for "):
             texts.append(f"str({name})")
         return found
 

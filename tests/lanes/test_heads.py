@@ -91,10 +91,48 @@ def failing(rows):
     return out
 
 
+def failing_before(rows):
+    out = []
+    for row in each(rows):
+        if row == "b":
+            ask("first")
+            raise ValueError(row)
+        SETTINGS.get("one", "name")
+        out.append(ask(row))
+    return out
+
+
+def leaving_before(rows):
+    out = []
+    for row in each(rows):
+        if row == "b":
+            ask("first")
+            break
+        if row == "c":
+            SETTINGS.get("one", "name")
+        out.append(ask(row))
+    return out
+
+
+def returning_before(rows):
+    for row in each(rows):
+        for part in each(["x", "y"]):
+            if row == "b":
+                ask("first")
+                return part
+            if row == "c":
+                SETTINGS.get("one", "name")
+            ask(row + part)
+
+
+FUNCTIONS = [
+    counted, counted_behind_a_function, nested, behind_a_call, without_a_call, failing, failing_before, leaving_before,
+    returning_before,
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    "function", [counted, counted_behind_a_function, nested, behind_a_call, without_a_call, failing]
-)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_heads_stay_in_order_where_one_waits(function: Callable[..., Any], seed: int) -> None:
     compared(lambda: (flow(function), (ROWS,)), seed)
 

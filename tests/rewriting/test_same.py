@@ -36,7 +36,11 @@ def check(seed: int) -> str:
         make()
     except UsageError:
         return "refused"
-    compared(make, seed, may_ask_more="lookahead" in source)
+    try:
+        compared(make, seed, may_ask_more="lookahead" in source)
+    except BaseException as error:
+        error.add_note(f"of seed {seed}: python -m tests.rewriting.test_same {seed}")
+        raise
     return "same"
 
 

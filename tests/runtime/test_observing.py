@@ -9,7 +9,7 @@ from apxm.journal.rows import Answered
 from apxm.program.invocation import select_flow
 from apxm.runtime.calls import Calls
 from apxm.runtime.handlers.table import LoadedProgram
-from apxm.runtime.observing import Outcome
+from apxm.runtime.observing import CallObserver, Outcome
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.waiting import Call
@@ -19,7 +19,7 @@ CHAIN = 'agent A { @entry flow f() -> str { ask("one") -> a ask(f"two {a}") -> b
 MS = 1_000_000
 
 
-class Told:
+class Told(CallObserver):
     """Writes down what it is told."""
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
+from apxm.runtime.streaming import _Stream
 from apxm.runtime.trace import Status, Trace
 from apxm.testing import ScriptedBackend
 
@@ -344,3 +346,13 @@ def test_a_task_whose_first_part_comes_too_late_is_ended() -> None:
 def test_without_a_listener_and_a_limit_no_answer_comes_in_parts() -> None:
     trace, _ = execute(flow('return ask("Q")'), words(), hears=False)
     assert trace.operations[0].attempts[0].first is None
+
+
+def test_nothing_keeps_a_streamed_call_that_is_over() -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(each, _Stream) for each in gc.get_objects())
+
+    before = alive()
+    execute(flow('return ask("Q", timeout_first_token: 9)'), words())
+    assert alive() == before

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from apxm.backends.latency import Draws, parse_latency
+from apxm.backends.latency import Draws, LogNormalLatency
 from apxm.backends.simulated import SimulatedBackend
 from apxm.simulator.chat import ChatCall, ChatRequest
 from apxm.simulator.generator import Generator
@@ -54,8 +54,10 @@ class Waiting:
         self.service_ms = float(timing.decode().rpartition("=")[2])
 
 
-def generator(clock: FakeClock, *, slowdown: str = "none", rate: float | None = None) -> Generator:
-    return Generator(SimulatedBackend(latency="constant:100", slowdown=slowdown), clock, ServerMetrics(), rate)
+def generator(
+    clock: FakeClock, *, latency: str = "constant:100", slowdown: str = "none", rate: float | None = None
+) -> Generator:
+    return Generator(SimulatedBackend(latency=latency, slowdown=slowdown), clock, ServerMetrics(), rate)
 
 
 def call(*, stream: bool = False) -> ChatCall:
@@ -135,6 +137,38 @@ def test_cancelling_a_stream_between_two_tokens_takes_its_load_away() -> None:
     assert clock.armed == 0
 
 
+ENGINE = "tokens:fixed=5,step=10,prefill=1,decode=2"
+
+
+def test_an_engine_gives_a_token_with_each_iteration_to_all() -> None:
+    """Two prompts of 2 tokens are read in 14 ms, and then each iteration takes 14 ms."""
+    clock = FakeClock()
+    shared = generator(clock, latency=ENGINE)
+    clients = [Waiting(clock), Waiting(clock)]
+    for client, streams in zip(clients, (True, False), strict=True):
+        shared.begin(call(stream=streams), client)
+    clock.run()
+    assert clients[0].pieces == [5 + 14 + 14 * n for n in range(HELLO_TOKENS)]
+    assert {client.ended for client in clients} == {client.service_ms for client in clients} == {5 + 14 * HELLO_TOKENS}
+
+
+def test_of_a_prefix_that_an_engine_had_read_the_usage_tells() -> None:
+    clock = FakeClock()
+    shared = generator(clock, latency=f"{ENGINE},cache,answer=1")
+    replies: list[bytes] = []
+
+    class Reading(Waiting):
+        def finish(self, reply: Reply) -> None:
+            replies.append(reply.body)
+
+    for _ in range(2):
+        shared.begin(ChatCall(ChatRequest(messages=[Message("user", "x" * 128)])), Reading(clock))
+        clock.run()
+    assert [b'"cached_tokens":%d' % cached in reply for reply, cached in zip(replies, (0, 31), strict=True)] == [
+        True
+    ] * 2
+
+
 # --- over HTTP -----------------------------------------------------------------------------------------------------
 
 
@@ -149,7 +183,7 @@ async def begin_iteration(client: Client, iteration: int) -> None:
 
 def test_latencies_are_those_that_the_backend_draws_in_process(serve: Serve) -> None:
     served = serve(latency="lognormal:1,0.5", seed=7)
-    model, draws = parse_latency("lognormal:1,0.5"), Draws(7, 3)
+    model, draws = LogNormalLatency(MS, 0.5), Draws(7, 3)
     expected = [model.latency_ns(draws, "m", None, prompt) / MS for prompt in ("a", "b", "a")]
 
     async def scenario() -> None:

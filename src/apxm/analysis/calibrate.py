@@ -8,7 +8,7 @@ client is what they cost in a run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from statistics import fmean, stdev
 from time import thread_time_ns
@@ -86,57 +86,89 @@ async def calibrate(
         raise UsageError(
             f"backend {backend.info.name!r} has limits by the minute, which a calibration would measure instead of it"
         )
-    client = _Client(backend, prompt, max_tokens or backend.limits.max_tokens or MAX_TOKENS)
+    client = Client(backend)
+    ask = _Probing(client, prompt, max_tokens or backend.limits.max_tokens or MAX_TOKENS).ask
     report("warming up")
-    await client.ask(levels[-1], levels[-1])
-    loops = [await _closed_loop(client, c, _counting(c, calls, growth), precision, report) for c in levels]
-    bursts = await _bursts(client, levels[-1], calls, precision, report)
+    await ask(levels[-1], levels[-1])
+    loops = [await _closed_loop(ask, c, _counting(c, calls, growth), precision, report) for c in levels]
+    bursts = await _bursts(ask, levels[-1], calls, precision, report)
     return _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts, client.failed)
 
 
-class _Batch(NamedTuple):
+class Sent(NamedTuple):
     """Calls, in the order in which they were sent."""
 
     attempts: list[Attempt | None]
     """The calls, with None in the place of one that failed."""
     client_ns: int
     """What each cost the client's thread."""
+    places: Sequence[int] = ()
+    """Which of the prompts each had."""
 
     @property
     def answered(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts if attempt is not None]
 
 
-class _Client:
+class Client:
     """Sends calls through the scheduler, and clocks what that costs this thread."""
 
-    def __init__(self, backend: AnyBackend, prompt: Callable[[int], str], max_tokens: int) -> None:
+    def __init__(self, backend: AnyBackend, most_failed: float = _MOST_FAILED, *, streams: bool = False) -> None:
+        """`most_failed` is the part of the calls that may fail, one in any case."""
+        self.failure = ""
+        """What the last call that failed said."""
         self._pool = BackendPool({backend.info.name: backend}, backend.info.name)
-        self._prompt = prompt
-        self._max_tokens = max_tokens
-        self._calls = 0
+        self._most_failed = most_failed
+        self._streams = streams
+        self.calls = 0
         self.failed = 0
+        self.cost_ns = 0.0
+        """What a call costs this thread, in the mean of all."""
         # Virtual time stands still while the thread works.
         self._costs = not isinstance(asyncio.get_running_loop(), VirtualLoop)
 
-    async def ask(self, calls: int, concurrency: int | None) -> _Batch:
+    async def ask(self, prompts: Sequence[str], max_tokens: int | Sequence[int], concurrency: int | None) -> Sent:
         """Raises `CalibrationFailed` once too many calls have failed."""
-        program = asks([self._prompt(self._calls + i) for i in range(calls)], self._max_tokens)
-        self._calls += calls
+        program = asks(prompts, max_tokens, streams=self._streams)
+        calls = len(prompts)
+        self.calls += calls
         run = Run(LoadedProgram(program), program.flows[0], (), self._pool, RunOptions(max_concurrency=concurrency))
         begun = thread_time_ns()
         trace = await run.execute()
         cost = (thread_time_ns() - begun) // calls if self._costs else 0
+        self.cost_ns += (cost - self.cost_ns) * calls / self.calls
         self.failed += len(trace.failures)
-        if self.failed > max(1, _MOST_FAILED * self._calls) or len(trace.failures) == calls:
-            first = trace.failures[0]
-            raise CalibrationFailed(
-                f"{self.failed} of {self._calls} calls failed, one with {first.kind}: {first.message}"
-            )
+        if trace.failures:
+            self.failure = f"{trace.failures[0].kind}: {trace.failures[0].message}"
+        if self.failed > max(1, self._most_failed * self.calls):
+            raise self.failed_too_often()
         # The trace has them in the order of their ends. Those sent at one instant go by their place in the program: no
         # choice among them may depend on how long they took.
         records = sorted(trace.operations, key=lambda record: (record.attempts[-1].sent, record.node))
-        return _Batch([record.attempts[-1] if record.succeeded else None for record in records], cost)
+        attempts = [record.attempts[-1] if record.succeeded else None for record in records]
+        return Sent(attempts, cost, [record.node for record in records])
+
+    def failed_too_often(self) -> CalibrationFailed:
+        return CalibrationFailed(f"{self.failed} of {self.calls} calls failed, one with {self.failure}")
+
+
+class _Probing:
+    """Asks what no call before has asked."""
+
+    def __init__(self, client: Client, prompt: Callable[[int], str], max_tokens: int) -> None:
+        self._client = client
+        self._prompt = prompt
+        self._max_tokens = max_tokens
+
+    async def ask(self, calls: int, concurrency: int | None) -> Sent:
+        prompts = [self._prompt(self._client.calls + i) for i in range(calls)]
+        sent = await self._client.ask(prompts, self._max_tokens, concurrency)
+        if not sent.answered:
+            raise self._client.failed_too_often()
+        return sent
+
+
+_Ask = Callable[[int, int | None], Awaitable[Sent]]
 
 
 def _counting(concurrency: int, calls: int, growth: int) -> int:
@@ -150,15 +182,15 @@ def _levels(concurrencies: Sequence[int]) -> list[int]:
     return sorted({1, *concurrencies})
 
 
-async def _closed_loop(client: _Client, concurrency: int, calls: int, precision: float, report: Report) -> _Batch:
+async def _closed_loop(ask: _Ask, concurrency: int, calls: int, precision: float, report: Report) -> Sent:
     """Batch after batch, until the mean is precise or the calls are spent."""
     attempts: list[Attempt | None] = []
     costs: list[int] = []
     for size in _batches(concurrency, calls):
-        batch = await client.ask(size, concurrency)
+        batch = await ask(size, concurrency)
         attempts += batch.attempts[concurrency - 1 : size - (concurrency - 1)]
         costs.append(batch.client_ns)
-        found = _Batch(attempts, round(fmean(costs)))
+        found = Sent(attempts, round(fmean(costs)))
         services, latencies = _services_ms(found.answered), _latencies_ms(found.answered)
         if services:
             report(f"{concurrency} at a time: {fmean(services):.1f} ms ({len(services)} calls)")
@@ -167,7 +199,7 @@ async def _closed_loop(client: _Client, concurrency: int, calls: int, precision:
             break
     if not any(attempts):
         raise CalibrationFailed(f"no call that counts with {concurrency} at a time was answered")
-    return _Batch(attempts, round(fmean(costs)))
+    return Sent(attempts, round(fmean(costs)))
 
 
 def _precise(times: Sequence[float], precision: float) -> bool:
@@ -175,12 +207,12 @@ def _precise(times: Sequence[float], precision: float) -> bool:
     return len(times) > 1 and stdev(times) <= precision * fmean(times) * sqrt(len(times))
 
 
-async def _bursts(client: _Client, size: int, calls: int, precision: float, report: Report) -> list[_Batch]:
+async def _bursts(ask: _Ask, size: int, calls: int, precision: float, report: Report) -> list[Sent]:
     """As many bursts as it takes: a single one says little where calls differ. Those in which a call failed are left
     out, unless there are no others."""
-    found: list[_Batch] = []
+    found: list[Sent] = []
     for _ in range(_most_bursts(size, calls)):
-        found.append(await client.ask(size, None))
+        found.append(await ask(size, None))
         means = [fmean(_services_ms(burst.answered)) for burst in _whole(found)]
         if means:
             report(f"{size} at once: {fmean(means):.1f} ms ({len(found)} bursts)")
@@ -189,7 +221,7 @@ async def _bursts(client: _Client, size: int, calls: int, precision: float, repo
     return _whole(found) or found
 
 
-def _whole(bursts: Sequence[_Batch]) -> list[_Batch]:
+def _whole(bursts: Sequence[Sent]) -> list[Sent]:
     return [burst for burst in bursts if None not in burst.attempts]
 
 
@@ -214,9 +246,7 @@ def _batches(concurrency: int, calls: int) -> Iterator[int]:
         size = min(2 * size, max(missing, 2) + lost)
 
 
-def _profile(
-    backend: AnyBackend, date: str, loops: Mapping[int, _Batch], bursts: Sequence[_Batch], failed: int
-) -> Profile:
+def _profile(backend: AnyBackend, date: str, loops: Mapping[int, Sent], bursts: Sequence[Sent], failed: int) -> Profile:
     info = backend.info
     attempts = [attempt for batch in (*loops.values(), *bursts) for attempt in batch.answered]
     tokens = [n for attempt in attempts if (n := attempt.usage.output_tokens) is not None]

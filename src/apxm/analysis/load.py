@@ -5,7 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 
+from apxm.analysis.engine_fit import UNITS, EngineFit, Observed, simulated
 from apxm.analysis.profile import Profile
+from apxm.backends.engine import Tokens
 from apxm.runtime.trace import Attempt, Place, Trace
 
 Key = tuple[int, int]
@@ -32,6 +34,35 @@ def slowdowns(trace: Trace, profile: Profile) -> dict[Key, float]:
         done = work[attempt.received] - work[attempt.sent]
         found[record.frame, record.node] = attempt.latency / done if done else 1.0
     return found
+
+
+def engine_times(trace: Trace, profile: Profile, engine: EngineFit) -> dict[Key, tuple[float, float]]:
+    """What each answered operation of the profile's backend takes in ms by its tokens: alone, and among all attempts of
+    this run, sent when these were. Those of which no tokens are known are left out."""
+    attempts = [
+        (record.frame, record.node, attempt)
+        for record in trace.operations
+        if record.backend == profile.backend
+        for attempt in record.attempts
+        if attempt.usage.total is not None
+    ]
+    attempts.sort(key=lambda each: each[2].sent)
+    calls = [
+        Observed(
+            attempt.sent / 1e6,
+            Tokens(
+                max(1, (attempt.usage.input_tokens or 0) - (attempt.usage.cached_tokens or 0)),
+                attempt.usage.output_tokens or 0,
+            ),
+            1.0,
+        )
+        for _, _, attempt in attempts
+    ]
+    taken = simulated(engine.costs(units=UNITS), [calls])
+    return {
+        (frame, node): (engine.alone_ms(call.tokens), over)
+        for (frame, node, _), call, (_, over) in zip(attempts, calls, taken, strict=True)
+    }
 
 
 class _Factors:

@@ -25,7 +25,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from apxm.analysis.load import slowdowns
+from apxm.analysis.load import engine_times, slowdowns
 from apxm.analysis.profile import Profile
 from apxm.program.expressions import Literal
 from apxm.program.frames import ends, in_order
@@ -88,13 +88,14 @@ def losses(trace: Trace, profile: Profile | None = None) -> Losses:
     rungs = _Rungs(trace)
     for record, attempt in answered:
         isolated, loaded = expected.of(record, attempt)
-        rungs.answer(record, (isolated, loaded, _service(attempt), attempt.latency))
+        service = attempt.latency if expected.of_latencies else _service(attempt)
+        rungs.answer(record, (isolated, loaded, service, attempt.latency))
     lengths = [0, *rungs.lengths(), trace.duration]
     differences = [(high - low) / 1e6 for low, high in pairwise(lengths)]
     return Losses(
         **dict(zip(TERMS, differences, strict=True)),
         calibrated=expected.calibrated,
-        transport_included=any(attempt.service_ns is None for _, attempt in answered),
+        transport_included=expected.of_latencies or any(attempt.service_ns is None for _, attempt in answered),
         classes_of_one=expected.classes_of_one,
     )
 
@@ -114,13 +115,22 @@ class _ExpectedDurations:
         unknown = {found for found in samples if not self._covers(found)}
         self.calibrated = profile is not None and not unknown
         self.classes_of_one = tuple(sorted(str(found) for found in unknown if len(samples[found]) == 1))
-        self._slowdowns = slowdowns(trace, profile) if profile and len(unknown) < len(samples) else {}
+        self.of_latencies = bool(profile and profile.engine)
+        """Whether transport is part of what is expected."""
+        covered = profile is not None and len(unknown) < len(samples)
+        self._slowdowns = slowdowns(trace, profile) if profile and covered and not profile.engine else {}
+        self._by_tokens = engine_times(trace, profile, profile.engine) if profile and covered and profile.engine else {}
 
     def of(self, record: OperationRecord, attempt: Attempt) -> tuple[int, int]:
         """The attempt's expected service in ns: alone, and under the load it met."""
         found = self._class(record, attempt)
         if self._profile is None or not self._covers(found):
             return self._means[found], self._means[found]
+        if self._profile.engine is not None:
+            key = record.frame, record.node
+            mean = self._means[found] / 1e6
+            alone, loaded = (round(ms * 1e6) for ms in self._by_tokens.get(key, (mean, mean)))
+            return alone, max(alone, loaded)
         alone = round(self._profile.isolated_ms * 1e6)
         return alone, max(alone, round(alone * self._slowdowns[record.frame, record.node]))
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from statistics import fmean
+from statistics import fmean, median
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar, cast
 
@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.analysis.bootstrap import mean_interval
+from apxm.analysis.predicted_engine import PredictedEngine
 from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, AnyJson, AnyList, PredictedBackend, stand_in
 from apxm.analysis.unsure import unsure_values
@@ -45,6 +46,8 @@ from apxm.tools.toolbox import SimulatedToolbox
 T = TypeVar("T")
 
 
+_LEAST_ERROR = 0.01
+"""An engine that was measured is not known better than to this part of a prediction, also where it never varied."""
 MOST_ITEMS = 2
 """The most items of a list of which nothing is known; each number is as likely."""
 
@@ -56,6 +59,8 @@ class Assumptions(NamedTuple):
     """Inputs whose values only stand in for others, by plan and port."""
     turns: Mapping[tuple[int, int], int] = MappingProxyType({})
     """How many turns loops have, by plan and node."""
+    lengths: Mapping[str, Sequence[int]] = MappingProxyType({})
+    """The tokens that answers had in earlier runs, by the path of the operation without its turns."""
 
 
 NOTHING_ASSUMED = Assumptions()
@@ -71,6 +76,11 @@ class Prediction(Struct, frozen=True):
     """Mean number of model calls per run."""
     random: bool
     """Whether another run could take another time, or other calls."""
+    interval80_ms: tuple[float, float]
+    """Between these four of five runs are expected to end: calls vary, choices are open, and the costs of an engine and
+    the lengths of answers are known as well as they are."""
+    unknown: tuple[str, ...] = ()
+    """The operations of whose answers nobody knows how long they are: by their path, without the turns."""
 
 
 def predict(
@@ -110,7 +120,10 @@ class Predictor:
     ) -> None:
         self._seed = seed
         self._tools = SimulatedToolbox(tools, seed, lambda result, _: stand_in(result, items=1))
-        self._draws = profile is not None and len(profile.ratios) > 1
+        self._draws = profile is not None and _varies(profile)
+        self._lengths = assumptions.lengths
+        self._least_error = _LEAST_ERROR if profile and profile.engine and profile.specification is None else 0.0
+        self._unknown: dict[str, int] = {}
         self._iteration = 0
         self._arms: dict[str, Random] = {}
         """What draws each value that depends on an answer, by plan and expression."""
@@ -145,7 +158,28 @@ class Predictor:
             samples.append(trace.duration / 1e6)
             calls.append(sum(len(record.attempts) for record in model_calls(trace)))
         interval = mean_interval(samples, self._seed)
-        return Prediction(interval.mean, (interval.low, interval.high), tuple(samples), fmean(calls), self.random)
+        return Prediction(
+            mean_ms=interval.mean,
+            ci95_ms=(interval.low, interval.high),
+            samples_ms=tuple(samples),
+            calls=fmean(calls),
+            random=self.random,
+            interval80_ms=self._interval(samples),
+            unknown=tuple(self._unknown),
+        )
+
+    def _interval(self, samples: Sequence[float]) -> tuple[float, float]:
+        """The middle four fifths of what comes next, if it is like the samples."""
+        ordered = sorted(samples)
+
+        def quantile(share: float) -> float:
+            place = min(max(share * (len(ordered) + 1) - 1, 0.0), len(ordered) - 1.0)
+            low = int(place)
+            high = min(low + 1, len(ordered) - 1)
+            return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+        least = 0.0 if self.random else self._least_error * median(ordered)
+        return min(quantile(0.1), median(ordered) - least), max(quantile(0.9), median(ordered) + least)
 
     @property
     def random(self) -> bool:
@@ -153,7 +187,7 @@ class Predictor:
 
         Every run meets the first such opener, so one run is enough to know.
         """
-        return self._draws or bool(self._arms)
+        return self._draws or bool(self._arms) or bool(self._unknown)
 
     def runs(
         self, flow: Flow, arguments: Sequence[Value] = (), max_concurrency: int | None = None, most: int = 1
@@ -177,6 +211,8 @@ class Predictor:
                     where=failure.where,
                     hint="give the flow the values that it would really get",
                 )
+            for backend in self._backends:
+                self._unknown |= backend.unknown if isinstance(backend, PredictedEngine) else {}
             yield trace
             if not self.random:
                 return
@@ -186,10 +222,14 @@ class Predictor:
         self._iteration = iteration
         self._arms.clear()
         self._drawn.clear()
-        backends = {
-            name: PredictedBackend(name, profile, self._seed, iteration) for name, profile in self._endpoints.items()
-        }
+        backends = {name: self._backend(name, profile, iteration) for name, profile in self._endpoints.items()}
+        self._backends = tuple(backends.values())
         return BackendPool(backends, next(iter(backends)))
+
+    def _backend(self, name: str, profile: Profile, iteration: int) -> PredictedBackend | PredictedEngine:
+        if profile.engine is None:
+            return PredictedBackend(name, profile, self._seed, iteration)
+        return PredictedEngine(name, profile, profile.engine, self._seed, iteration, self._lengths)
 
     def _replaced(self, plan: int, index: int, node: AnyNode, known: Evaluate) -> Evaluate:
         """What computes the value of a node: where an answer decides, it is drawn."""
@@ -249,6 +289,13 @@ class Predictor:
             return [limit, [some[turn % len(some)] for turn in range(count)]]
 
         return computed
+
+
+def _varies(profile: Profile) -> bool:
+    engine = profile.engine
+    if engine is None:
+        return len(profile.ratios) > 1
+    return bool(engine.spread or engine.drift or engine.covariance or engine.answer_spread)
 
 
 def with_casts(program: Program, unsure: Set[tuple[int, int]]) -> Program:

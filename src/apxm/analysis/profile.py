@@ -1,7 +1,8 @@
 """A profile: how one model behind one backend answers under load, as `calibrate` measured it.
 
 It stands for the endpoint wherever a run is predicted or explained. Times are in ms; *service* is what the endpoint
-says it spent on a call, and where it says nothing, the call's whole latency.
+says it spent on a call, and where it says nothing, the call's whole latency. Where it has an `engine`, that says what a
+call costs by its tokens, and the points say what calls like those of the calibration take.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from apxm.analysis.engine_fit import EngineFit
 from apxm.backends.latency import MAX_LATENCY_MS
 from apxm.backends.protocol import MOST_TOKENS
 from apxm.backends.slowdown import MAX_CALLS, MAX_FACTOR, Curve, parse_slowdown
 from apxm.errors import ConfigurationError
 from apxm.operations.definition import Operation
 
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)
+"""The versions that can be read: the first knows no engine."""
 
 Discipline = Literal["sharing", "queue"]
 """What calls that are in flight together do to each other: all get slower, or each waits for those before it."""
@@ -80,10 +84,13 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dic
     """Calls of the calibration that failed, and count for nothing else here."""
     specification: str | None = None
     """What a simulated backend says that was not measured, but taken at its word."""
+    engine: EngineFit | None = None
+    """What a call costs by its tokens; None where that is not known, and calls are predicted as if they were all like
+    those of the calibration."""
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise ValueError(f"its version is {self.version}, and this apxm reads version {VERSION}")
+        if self.version not in _READ:
+            raise ValueError(f"its version is {self.version}, and this apxm reads versions 1 and {VERSION}")
         concurrencies = [point.concurrency for point in self.points]
         services = [point.service_ms for point in self.points]
         if concurrencies[:1] != [1] or sorted(set(concurrencies)) != concurrencies:

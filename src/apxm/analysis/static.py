@@ -17,6 +17,8 @@ from apxm.analysis.profile import Profile
 from apxm.analysis.station import stand_in
 from apxm.analysis.usage import Sizes, answer_tokens, calls_model, calls_tool
 from apxm.analysis.work_span import longest
+from apxm.backends.engine import Tokens
+from apxm.backends.simulated import CHARACTERS_PER_TOKEN
 from apxm.errors import UsageError
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
 from apxm.operations.definition import Family
@@ -59,6 +61,9 @@ class ConcurrencyEstimate(Struct, frozen=True):
     predicted_ms: float
     """Mean over all arms and draws, contention and the client's own cost included."""
     predicted_ci95_ms: tuple[float, float]
+    """The interval of the mean."""
+    interval80_ms: tuple[float, float]
+    """Where four of five runs are expected to end."""
 
 
 class Held(Struct, frozen=True):
@@ -108,6 +113,8 @@ class Analysis(Struct, frozen=True, kw_only=True):
     loops: tuple[Loop, ...]
     unknown: tuple[str, ...]
     """Parameters without a value: their text counts as empty, and a `switch` on it takes any arm."""
+    unknown_lengths: tuple[str, ...]
+    """Operations of whose answers nobody knows how long they are, so that predictions draw it."""
 
 
 class Needs(Struct, frozen=True):
@@ -135,18 +142,17 @@ def analyze(
     """Analyzes a flow. `given` are the values of its parameters that are known, by name; `turns` says how many items
     the list of a parameter has, by its name, and how many turns a loop has, by its path.
 
-    A call takes the profile's mean service at concurrency 1 or, without a profile, its operation's `typical_ms`; one of
-    a tool what `tools` says.
+    A call takes what its tokens cost alone by the profile's engine; of a profile without one, its mean service at
+    concurrency 1; without a profile, its operation's `typical_ms`; one of a tool what `tools` says.
     Raises `UsageError` where the flow cannot be predicted without further values.
     """
     assumed = assumed_turns(program, flow, turns)
     arguments, unknown = with_stand_ins(flow, given or {}, program.record_types, turns)
     known_values = _known_values(flow, arguments, unknown, turns)
-    static = _FlowAnalysis(
-        program, flow, profile, tools, KnownTurns(Unfolding(program, unfold(program, flow)), known_values, assumed)
-    )
-    t1, t_inf = static.work(), static.spans()
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
+    loops = KnownTurns(Unfolding(program, unfold(program, flow)), known_values, assumed)
+    static = _FlowAnalysis(program, flow, profile, tools, loops, known)
+    t1, t_inf = static.work(), static.spans()
     prompts, answers = static.tokens(known)
     calls, in_slots = static.calls(), static.model_work()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
@@ -154,11 +160,14 @@ def analyze(
         program, profile, seed, tools, assumptions_of(flow, unknown, by_node(program, flow, assumed), turns)
     )
 
+    lengths: dict[str, None] = {}
+
     def at(p: int) -> ConcurrencyEstimate:
         lower = max(in_slots.low / p, t_inf.low)
         upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
         found = predictor.predict(flow, arguments, p, runs)
-        return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms)
+        lengths.update(dict.fromkeys(found.unknown))
+        return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms, found.interval80_ms)
 
     return Analysis(
         flow=flow.qualified_name,
@@ -173,6 +182,7 @@ def analyze(
         at=tuple(map(at, slots)),
         loops=static.loops(),
         unknown=unknown,
+        unknown_lengths=tuple(lengths),
     )
 
 
@@ -180,7 +190,13 @@ class _FlowAnalysis:
     """The sums and paths of one flow."""
 
     def __init__(
-        self, program: Program, flow: Flow, profile: Profile | None, tools: ToolLatencies, known: KnownTurns
+        self,
+        program: Program,
+        flow: Flow,
+        profile: Profile | None,
+        tools: ToolLatencies,
+        known: KnownTurns,
+        arguments: Sequence[Value],
     ) -> None:
         self._tools_ms = tools
         self._program = program
@@ -197,18 +213,19 @@ class _FlowAnalysis:
             for frame in graph.frames
         ]
         """The calls of tools of each frame."""
+        self._expected = Sizes(graph, EXPECTED, arguments, self._typical_answer)
         self._weights = [0] * graph.size
         for frame, record in enumerate(graph.frames):
             for i, node in enumerate(self._program.plans[record.plan].nodes):
                 if isinstance(node, Operate) and (calls_model(node) or calls_tool(node)):
-                    self._weights[graph.number(frame, i)] = self._ns(node)
+                    self._weights[graph.number(frame, i)] = self._ns(frame, node)
 
     def work(self) -> Range:
-        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6, self._all_calls())
+        return self._range(lambda frame, node, _scenario: self._ns(frame, node) / 1e6, self._all_calls())
 
     def model_work(self) -> Range:
         """The part of the work that takes slots."""
-        return self._range(lambda _frame, node, _scenario: self._ns(node) / 1e6)
+        return self._range(lambda frame, node, _scenario: self._ns(frame, node) / 1e6)
 
     def spans(self) -> Range:
         return _range(lambda scenario: self.branches.span(self._weights, scenario) / 1e6)
@@ -218,7 +235,7 @@ class _FlowAnalysis:
 
     def tokens(self, arguments: Sequence[Value]) -> tuple[Range, Range]:
         """The tokens of all prompts, and of all answers."""
-        typical = self._profile.output_tokens if self._profile else None
+        typical = self._typical_answer
         sizes = {scenario: Sizes(self.branches, scenario, arguments, typical) for scenario in SCENARIOS}
         return (
             self._range(lambda frame, node, s: _attempts(node, s) * sizes[s].prompt_tokens(frame, node)),
@@ -237,7 +254,7 @@ class _FlowAnalysis:
             (turn,) = opening.plans
 
             def work(scenario: Scenario) -> float:
-                own = [sum(map(self._ns, calls)) / 1e6 for calls in self._all_calls()]
+                own = [sum(self._ns(at, call) for call in calls) / 1e6 for at, calls in enumerate(self._all_calls())]
                 return graph.totals(own, scenario)[turn]
 
             return Loop(
@@ -300,9 +317,20 @@ class _FlowAnalysis:
 
         return _range(total)
 
-    def _ns(self, node: Operate) -> int:
+    @property
+    def _typical_answer(self) -> float | None:
+        if self._profile is None:
+            return None
+        engine = self._profile.engine
+        return self._profile.output_tokens if engine is None else engine.answer_tokens
+
+    def _ns(self, frame: int, node: Operate) -> int:
         if calls_tool(node):
             return round(self._tools_ms.of(str(literal(node, "tool"))) * 1e6)
+        if self._profile is not None and (engine := self._profile.engine) is not None:
+            characters = CHARACTERS_PER_TOKEN * self._expected.prompt_tokens(frame, node)
+            answer = round(answer_tokens(node, EXPECTED, self._typical_answer))
+            return round(engine.alone_ms(Tokens(engine.prompt_tokens(characters), answer)) * 1e6)
         typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms
         return round(typical * 1e6)
 

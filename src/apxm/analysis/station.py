@@ -105,7 +105,7 @@ class PredictedBackend:
         if not self._client_ns:
             return self._station.begin(work, clock, over)
         self._client_free_at = max(clock.now(), self._client_free_at) + self._client_ns
-        call = _DelayedCall()
+        call = DelayedCall()
 
         def send() -> None:
             call.stage = self._station.begin(work, clock, over)
@@ -126,7 +126,7 @@ class PredictedBackend:
         return self._work[int(uniform * len(self._work))]
 
 
-class _DelayedCall:
+class DelayedCall:
     """A call on its way through the client, then at the endpoint."""
 
     __slots__ = ("stage",)

@@ -198,8 +198,9 @@ def answer_of(
     counts = _fields(usage)
     given = plausible(counts.get("prompt_tokens"), MOST_TOKENS)
     taken = plausible(counts.get("completion_tokens"), MOST_TOKENS)
+    cached = plausible(_fields(counts.get("prompt_tokens_details")).get("cached_tokens"), MOST_TOKENS)
     said = model if isinstance(model, str) else None
-    return ModelAnswer(text, Usage(given, taken), service_ns, said, cut_off, calls)
+    return ModelAnswer(text, Usage(given, taken, cached), service_ns, said, cut_off, calls)
 
 
 def _read(body: bytes | bytearray) -> _Completion:

@@ -11,10 +11,15 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 
+class PromptTokens(Struct):
+    cached_tokens: int
+
+
 class TokenCounts(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokens | UnsetType = UNSET
 
 
 class CalledFunction(Struct, omit_defaults=True):

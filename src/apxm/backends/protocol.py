@@ -117,6 +117,8 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Those of the input that the endpoint had read before, and did not read again."""
 
     @property
     def total(self) -> int | None:
@@ -174,10 +176,11 @@ def sound_outcome(outcome: object) -> ModelAnswer | OperationError:
         and not outcome.calls
     ):
         usage, service = outcome.usage, outcome.service_ns
-        given, taken = usage.input_tokens, usage.output_tokens
+        given, taken, cached = usage.input_tokens, usage.output_tokens, usage.cached_tokens
         if (
             (given is None or (type(given) is int and 0 <= given <= MOST_TOKENS))
             and (taken is None or (type(taken) is int and 0 <= taken <= MOST_TOKENS))
+            and (cached is None or (type(cached) is int and 0 <= cached <= MOST_TOKENS))
             and (service is None or (type(service) is int and 0 <= service <= MOST_SERVICE_NS))
             and is_utf8(outcome.text)
         ):
@@ -185,11 +188,11 @@ def sound_outcome(outcome: object) -> ModelAnswer | OperationError:
     match outcome:
         case OperationError():
             return _sound_error(outcome)
-        case ModelAnswer(text=str() as text, usage=Usage(given, taken), service_ns=service, calls=calls):
+        case ModelAnswer(text=str() as text, usage=Usage(given, taken, cached), service_ns=service, calls=calls):
             return replace(
                 outcome,
                 text=as_utf8(str.__str__(text)),
-                usage=Usage(plausible(given, MOST_TOKENS), plausible(taken, MOST_TOKENS)),
+                usage=Usage(*(plausible(count, MOST_TOKENS) for count in (given, taken, cached))),
                 service_ns=plausible(service, MOST_SERVICE_NS),
                 calls=sound_calls(calls),
             )

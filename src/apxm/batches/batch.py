@@ -8,7 +8,8 @@ for whoever takes them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 from msgspec import UNSET, Struct
@@ -19,6 +20,7 @@ from apxm.batches.rows import Row, Source
 from apxm.batches.tally import Tally
 from apxm.batches.work import Work
 from apxm.errors import JournalError, UsageError
+from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Status
 
 DEFAULT_AT_ONCE = 256
@@ -43,6 +45,8 @@ class Finished(Struct, frozen=True):
     line: OutputLine
     value: object
     """What the flow gave, as it is."""
+    left: Stopped | None = None
+    """Why it is not over but left for later, as the budget of the batch does not cover it; its line is none then."""
 
 
 class Sink(Protocol):
@@ -89,6 +93,8 @@ class Batch:
         """How many runs failed since the last one that did not."""
         self.hopeless = ""
         """What the last of so many failures in a row was that no more inputs are begun."""
+        self.uncovered: Finished | None = None
+        """The first input that the budget did not cover."""
         self._running: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, Finished] = {}
         """Results that wait for earlier ones, by their numbers."""
@@ -121,13 +127,18 @@ class Batch:
                 return arguments
             first = first or f"line {row.line}: {arguments.message}"
         some = len(self._early[:_SAMPLE])
-        which = "the only row does not" if some == 1 else f"none of the first {some} rows does"
-        raise UsageError(f"{which} fit: {first}", where=self._source.name, hint=f"the flow is {self._work.signature}")
+        which = "the only row does not fit" if some == 1 else f"none of the first {some} rows fits"
+        raise UsageError(f"{which}: {first}", where=self._source.name, hint=f"the flow is {self._work.signature}")
 
     @property
     def sampled(self) -> list[Row]:
         """The rows that `sample` has read."""
         return self._early[:_SAMPLE]
+
+    def rows(self) -> Iterator[Row]:
+        """All of them, for whoever only looks."""
+        yield from self._early
+        yield from chain.from_iterable(self._chunks)
 
     async def run(self, sink: Sink) -> None:
         """Runs all inputs that have no line yet. Raises what ends more than one input, once what was finished by then
@@ -244,7 +255,9 @@ class Batch:
             self._end(number, row, id, position, Problem(UNUSABLE, why))
             return
         self._tally.count(outcome.trace)
-        self._end(number, row, id, position, outcome.error, outcome.value, outcome.trace.printed)
+        stopped = outcome.trace.stopped
+        left = stopped if stopped is not None and stopped.kind in ("tokens", "cost") else None
+        self._end(number, row, id, position, outcome.error, outcome.value, outcome.trace.printed, left)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -255,7 +268,7 @@ class Batch:
 
     def _end(
         self, number: int, row: Row, id: str, position: int,
-        problem: Problem | None, value: object = None, printed: list[str] | None = None,
+        problem: Problem | None, value: object = None, printed: list[str] | None = None, left: Stopped | None = None,
     ) -> None:  # fmt: skip
         line = OutputLine(
             row.line, id,
@@ -264,12 +277,16 @@ class Batch:
             printed or [],
             UNSET if problem is None else problem,
         )  # fmt: skip
-        if problem is None:
+        finished = Finished(row, id, position, line, value, left)
+        if left is not None:
+            self._tally.uncovered += 1
+            self.uncovered = self.uncovered or finished
+            self.stop(Status.STOPPED)
+        elif problem is None:
             self._tally.succeeded += 1
             self._in_a_row = 0
         else:
             self._fail(problem)
-        finished = Finished(row, id, position, line, value)
         if not self._options.ordered:
             self._sink.put(finished)
             return

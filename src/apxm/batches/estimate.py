@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
+from itertools import islice
 from math import ceil
 from random import Random
 from typing import Any
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from apxm.analysis.static import Needs, Range
 from apxm.backends.protocol import Price
 from apxm.batches.index import Index
-from apxm.batches.rows import Source
+from apxm.batches.rows import Row
 from apxm.batches.work import Work
 from apxm.errors import UsageError
 
@@ -58,10 +58,10 @@ class Estimate(Struct, frozen=True, kw_only=True):
     seconds: Range | None = None
 
 
-def survey(source: Source, work: Work, index: Index, limit: int | None, *, again: bool, seed: int = 0) -> Survey:
+def survey(rows: Iterator[Row], work: Work, index: Index, limit: int | None, *, again: bool, seed: int = 0) -> Survey:
     """Goes through the whole input. `again` says that inputs which failed before are left."""
     found, random, kept = Survey(), Random(seed), list[Any]()
-    for row in islice(chain.from_iterable(source.chunks()), limit):
+    for row in islice(rows, limit):
         found.inputs += 1
         done = index.done(index.id_of(row.digest), found.inputs)
         if done or (done is not None and not again):

@@ -6,7 +6,9 @@ import csv
 import os
 from collections.abc import Iterator
 from datetime import date, datetime, time
+from decimal import Decimal
 from importlib import import_module
+from json import JSONDecodeError
 from typing import Any, cast
 
 from apxm.batches.lines import STANDARD_INPUT, Line, Lines
@@ -98,10 +100,9 @@ def _object_of(line: Line) -> Row:
     except RecursionError:
         return no_row("this JSON nests too deeply")
     except ValueError as error:
-        column = getattr(error, "colno", None)
-        if column is None:
+        if not isinstance(error, JSONDecodeError):
             return no_row(f"this JSON holds a number that is none here: {error}")
-        return no_row(f"this is not JSON: {shortened(str(error.args[0]), 80)}")
+        return no_row(f"this is not JSON: {error.msg}, at character {error.pos + 1}")
     if not isinstance(found, dict):
         return no_row(f"a JSON object with the parameters is expected, not {_kind(found)}")
     return row_of(line.number, cast("dict[str, object]", found))
@@ -129,6 +130,8 @@ class Csv:
         """Lines that are there and not read yet."""
         self._record = bytearray()
         """The lines of the record that is being read."""
+        self._too_long = ""
+        """The digest of a line of it that cannot be read, if there is one."""
         delimiter = "\t" if format == "tsv" else ","
         self._reader = csv.reader(self._texts(), strict=True, delimiter=delimiter)
         try:
@@ -149,6 +152,7 @@ class Csv:
         while True:
             line = self._reader.line_num + 1
             self._record.clear()
+            self._too_long = ""
             try:
                 record = next(self._reader, None)
             except csv.Error as error:
@@ -156,7 +160,9 @@ class Csv:
             else:
                 if record is None:
                     break
-                if record:  # an empty line is none
+                if self._too_long:
+                    rows.append(flawed(line, self._too_long, _TOO_LONG))
+                elif record:  # an empty line is none
                     rows.append(self._row(line, record))
             if not self._left and rows:
                 yield rows
@@ -191,7 +197,9 @@ class Csv:
             for line in lines:
                 self._left -= 1
                 if line.content is None:
-                    raise UsageError(_TOO_LONG, where=f"{self.name}:{line.number}")
+                    self._too_long = line.digest
+                    yield "\n"
+                    continue
                 self._record += line.content
                 yield line.content.decode(errors="surrogateescape")
 
@@ -227,6 +235,8 @@ class Parquet:
             raise self._no_parquet(error) from None
         self.columns: tuple[str, ...] = tuple(self._table.schema_arrow.names)
         _refuse_twice(self.columns, path)
+        self._others = [field.name for field in self._table.schema_arrow if _is_other(arrow, field.type)]
+        """The columns that may hold what JSON has no form of."""
         self.size: int = self._table.metadata.num_rows
         self.position = 0
 
@@ -238,14 +248,36 @@ class Parquet:
             for batch in self._table.iter_batches(batch_size=_ROWS_AT_ONCE):
                 rows: list[dict[str, object]] = batch.to_pylist()
                 begin, self.position = self.position, self.position + len(rows)
-                yield [row_of(begin + k, _without_dates(row)) for k, row in enumerate(rows, 1)]
+                yield [row_of(begin + k, self._as_json(row)) for k, row in enumerate(rows, 1)]
         except (OSError, self._broken) as error:
             raise self._no_parquet(error) from None
+
+    def _as_json(self, row: dict[str, object]) -> dict[str, object]:
+        return row | {name: _json_of(row[name]) for name in self._others}
 
     def _no_parquet(self, error: Exception) -> UsageError:
         return UsageError(f"this is no Parquet table that can be read: {shortened(str(error), 200)}", where=self.name)
 
 
-def _without_dates(row: dict[str, object]) -> dict[str, object]:
-    """Dates as texts of ISO 8601, as JSON has no other."""
-    return {k: v.isoformat() if isinstance(v, date | datetime | time) else v for k, v in row.items()}
+def _is_other(arrow: Any, type_: Any) -> bool:
+    types = arrow.types
+    return types.is_nested(type_) or types.is_temporal(type_) or types.is_decimal(type_)
+
+
+def _json_of(value: object) -> object:
+    """Dates as texts of ISO 8601, decimals as numbers, and maps as objects where their keys are texts."""
+    match value:
+        case date() | datetime() | time():
+            return value.isoformat()
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case dict():
+            return {key: _json_of(each) for key, each in cast("dict[str, object]", value).items()}
+        case list():
+            items = cast("list[object]", value)
+            pairs = [cast("tuple[object, object]", each) for each in items if isinstance(each, tuple)]
+            if items and len(pairs) == len(items) and all(isinstance(key, str) for key, _ in pairs):
+                return {cast(str, key): _json_of(each) for key, each in pairs}
+            return [_json_of(each) for each in items]
+        case _:
+            return value

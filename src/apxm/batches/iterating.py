@@ -22,12 +22,13 @@ from apxm.batches.rows import Row
 from apxm.batches.tally import Tally
 from apxm.batches.work import ProgramWork
 from apxm.config.invocation import Invocation
-from apxm.errors import UsageError
+from apxm.errors import ApxmError, UsageError
 from apxm.operations.plain import kind_of
 from apxm.program.program import Flow, Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
+from apxm.runtime.stopped import Stopped
 from apxm.tools.toolbox import Toolbox
 
 T = TypeVar("T")
@@ -46,6 +47,18 @@ class BatchResult(Struct, frozen=True):
     """What the flow gave; None where it failed."""
     error: Problem | None
     """Why it failed; None where it did not."""
+
+
+class BatchStopped(ApxmError):  # noqa: N818  # it tells of a batch, not of a mistake of the caller
+    """The budget of a batch did not cover all inputs. Those that it covered were given, and so were, as failures of the
+    kind `tokens` or `cost`, those that were begun."""
+
+    def __init__(self, finished: Finished, stopped: Stopped) -> None:
+        super().__init__(f"the batch ended at input {finished.position - 1}: {stopped.message}")
+        self.index = finished.position - 1
+        """The first input that was not covered, from 0."""
+        self.stopped = stopped
+        """Which limit ended it, how much of it was used, and how much the input needed."""
 
 
 class _Items:
@@ -127,7 +140,7 @@ async def results(
         batch = Batch(work, source, replace(options, at_once=at_once), Tally(), None)
         if await batch.is_empty():
             return
-        await work.link(await batch.sample())
+        await work.session(await batch.sample()).link()
         handing = _Handing(at_once)
         running = asyncio.create_task(batch.run(handing))
         running.add_done_callback(lambda _: handing.told.set())
@@ -145,6 +158,8 @@ async def results(
                     handing.told.clear()
                     await handing.told.wait()
             await running
+            if batch.uncovered is not None and batch.uncovered.left is not None:
+                raise BatchStopped(batch.uncovered, batch.uncovered.left)
         finally:
             running.cancel()
             await asyncio.wait([running])

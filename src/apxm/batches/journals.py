@@ -19,11 +19,12 @@ from apxm.batches.output import Output
 from apxm.config.files import make_folder
 from apxm.config.invocation import Invocation
 from apxm.config.journal_settings import Journaling
-from apxm.errors import UsageError
+from apxm.errors import ApxmError, UsageError
 from apxm.journal.store import store_of
 from apxm.journaling import JournaledRun, reopen
 from apxm.program.program import Kind
 from apxm.session import Session
+from apxm.source import printable
 from apxm.writing import write_all
 
 BESIDE = ".runs"
@@ -64,7 +65,7 @@ class Journals:
                     index.begun(id, int(part), run_id)
                     self._part = max(self._part, int(part))
         if not line.endswith(b"\n"):  # its writer was killed, and the run has not begun
-            write_all(self._list, b"\n")
+            self._note("\n")
         self._next_part()
 
     def close(self, *, remove: bool) -> None:
@@ -89,7 +90,7 @@ class Journals:
         self._begun += 1
         self._needed[self._part] += 1
         self._open[id] = self._part
-        write_all(self._list, f"{self._part} {session.run_id} {id}\n".encode())
+        self._note(f"{self._part} {session.run_id} {id}\n")
         session.told = replace(session.told, journaling=self._journaling(self._part))
         session.noted = {**session.noted, _INPUT: id}
         session.open_journal(session.told.options.warn or (lambda _: None))
@@ -101,6 +102,12 @@ class Journals:
         if part is not None and not failed:
             self._needed[part] -= 1
             self._remove_unneeded(part)
+
+    def _note(self, line: str) -> None:
+        try:
+            write_all(self._list, line.encode())
+        except OSError as error:
+            raise ApxmError(f"cannot write {printable(str(self._folder / 'inputs'))}: {error.strerror}") from None
 
     def _next_part(self) -> None:
         before, self._part, self._begun = self._part, self._part + 1, 0

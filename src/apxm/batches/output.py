@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from types import ModuleType
@@ -19,9 +19,10 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apxm.batches.index import Index
+from apxm.batches.rows import Row
 from apxm.errors import ApxmError, UsageError
 from apxm.journal.ids import new_run_id
-from apxm.regular import NotRegularError, open_regular
+from apxm.regular import NotRegularError, open_regular, read_regular
 from apxm.source import printable, shortened
 from apxm.writing import write_all
 
@@ -29,6 +30,8 @@ BESIDE = ".batch"
 """What the name of the file beside an output ends with."""
 _ID = "batch"
 _VERSION, _FORMAT = "apxm_batch", 1
+_HEAD = b'{\n  "apxm_batch"'
+"""How the file beside begins: one whose writer was killed holds the begin of what it wrote."""
 _NOT_COMPARED = ("columns", _VERSION, _ID)
 _MOST_BESIDE = 1 << 20
 _ANEW = "give another --output, or begin anew with --overwrite, which loses what is there"
@@ -107,6 +110,7 @@ class Output:
         """`identity` is all that the answers depend on, by what messages call it."""
         if not path:
             raise UsageError("the output is empty, expected a file")
+        refuse_standard_output(path)
         self.path = path
         self.identity = identity
         self.target = os.path.realpath(path)
@@ -123,7 +127,7 @@ class Output:
                 self._descriptor = self._opened(self.target)
             if overwrite:
                 os.ftruncate(self._descriptor, 0)
-            self._belong(anew=overwrite or not was_there)
+            self._belong(overwrite=overwrite, was_there=was_there)
             self._size = self._mended()
         except BaseException:
             self.close()
@@ -158,50 +162,35 @@ class Output:
                 "another process writes this output", where=printable(self.path), hint="wait for its end, or end it"
             ) from None
 
-    def _belong(self, *, anew: bool) -> None:
-        """Sees to it that the output is one of this batch; `anew` says that there was none, or that it does not
-        count."""
+    def _belong(self, *, overwrite: bool, was_there: bool) -> None:
+        """Sees to it that the output is one of this batch; one that was not there begins anew, and so does one to
+        `overwrite`."""
         is_empty = os.fstat(self._descriptor).st_size == 0
-        content = b"" if anew else os.pread(self._beside, _MOST_BESIDE, 0)
-        try:
-            before = msgspec.json.decode(content, type=dict[str, Any])
-        except msgspec.DecodeError:
-            before = {}
-        if content and before.get(_VERSION) != _FORMAT and not is_empty:
-            raise UsageError("this says nothing of a batch", where=printable(self._beside_path), hint=_ANEW)
-        now: dict[str, Any] = msgspec.json.decode(_encode(self.identity))
-        others = [w for w in now | before if w not in _NOT_COMPARED and before.get(w) != now.get(w)]
-        if is_empty and (others or not before):
+        content = b"" if overwrite else os.pread(self._beside, _MOST_BESIDE, 0)
+        if not is_empty and not content and os.fstat(self._beside).st_size == 0:
+            os.unlink(self._beside_path)  # made just now
+        before = _recognized(self.path, self.identity, content, is_empty=is_empty)
+        if before is None or not was_there:
             self._begin_anew()
-        elif not content:
-            if os.fstat(self._beside).st_size == 0:
-                os.unlink(self._beside_path)  # made just now
-            raise UsageError("this file is there, and no batch has written it", where=printable(self.path), hint=_ANEW)
-        elif others:
-            raise self.of_another_batch(others[0], before.get(others[0]), now.get(others[0]))
         else:
             self.batch_id = str(before.get(_ID))
-            self.columns_before = None if is_empty else before.get("columns")
+            self._columns_before = None if is_empty else before.get("columns")
 
     def _begin_anew(self) -> None:
         self.batch_id = new_run_id()
         said = {_VERSION: _FORMAT, _ID: self.batch_id, **self.identity}
-        os.ftruncate(self._beside, 0)
-        write_all(self._beside, msgspec.json.format(_encode(said)) + b"\n")
-        os.fsync(self._beside)
+        try:
+            os.ftruncate(self._beside, 0)
+            write_all(self._beside, msgspec.json.format(_encode(said)) + b"\n")
+            os.fsync(self._beside)
+        except OSError as error:
+            raise ApxmError(f"cannot write {printable(self._beside_path)}: {error.strerror}") from None
         _sync_folder(self._beside_path)
 
     batch_id: str
     """Whatever else has the same name was another batch."""
-    columns_before: list[str] | None = None
+    _columns_before: list[str] | None = None
     """The columns of the inputs whose lines are there; None where there are no lines."""
-
-    def of_another_batch(self, what: str, before: object, now: object) -> UsageError:
-        """Why the output cannot be gone on with: one of the things that identify a batch is another one."""
-        shown = (shortened(_encode(each).decode(), 100) for each in (before, now))
-        is_digest = what == "program"
-        then = f"the {what} was another one" if is_digest else "its {} was {}, and now is {}".format(what, *shown)
-        return UsageError(f"this is the output of another batch: {then}", where=printable(self.path), hint=_ANEW)
 
     def _mended(self) -> int:
         """Where the last whole line ends, behind which nothing is left of what a process that was killed began."""
@@ -221,9 +210,11 @@ class Output:
         os.ftruncate(self._descriptor, end)
         return end
 
-    def read(self, index: Index) -> None:
-        """Notes all lines in the index. Raises `UsageError` where one is none."""
+    def read(self, index: Index, rows: Sequence[Row] = ()) -> None:
+        """Notes all lines in the index. Raises `UsageError` where one is none, or the first `rows` of the input have
+        other columns than those which are done."""
         _note(_lines(self._descriptor), self.path, index)
+        _refuse_other_columns(self.path, self._columns_before, self.identity, index, rows)
 
     def append(self, lines: list[bytes]) -> list[int]:
         """Writes lines and waits for the disk; gives their offsets. Raises `NotWrittenError`; whatever of them fits is
@@ -293,19 +284,71 @@ class Output:
         self._size = os.fstat(self._descriptor).st_size
 
 
-def done_in(path: str, index: Index) -> None:
+def refuse_standard_output(path: str) -> None:
+    if path == "-":
+        raise UsageError("the output is a file, which says what is done: standard output cannot be gone on with")
+
+
+def done_in(path: str, identity: Mapping[str, Any], index: Index, rows: Sequence[Row]) -> None:
     """Notes the lines of the output at `path` in the index, where there is one, and leaves it as it is. Raises
-    `UsageError`."""
-    try:
-        descriptor = open_regular(path)
-    except FileNotFoundError:
+    `UsageError` as `Output` and its `read` do."""
+    refuse_standard_output(path)
+    target = os.path.realpath(path)
+    if not os.path.lexists(target):
+        if not os.access(os.path.dirname(target), os.W_OK | os.X_OK):
+            raise UsageError(f"cannot write {printable(path)}: its folder cannot be written to, or is not there")
         return
+    try:
+        descriptor = open_regular(target)
+        content = read_regular(target + BESIDE, _MOST_BESIDE) if os.path.lexists(target + BESIDE) else b""
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read {printable(path)}: {getattr(error, 'strerror', None) or error}") from None
     try:
-        _note((found for found in _lines(descriptor) if found[1].endswith(b"\n")), path, index)
+        before = _recognized(path, identity, content, is_empty=os.fstat(descriptor).st_size == 0)
+        if before is not None:
+            _note((found for found in _lines(descriptor) if found[1].endswith(b"\n")), path, index)
+            _refuse_other_columns(path, before.get("columns"), identity, index, rows)
     finally:
         os.close(descriptor)
+
+
+def _recognized(path: str, identity: Mapping[str, Any], content: bytes, *, is_empty: bool) -> Mapping[str, Any] | None:
+    """What the file beside the output says, whose `content` is given; None where the output begins anew. Raises
+    `UsageError` where it is no output, or one of another batch."""
+    try:
+        before = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        before = {}
+    is_torn = is_empty and _HEAD.startswith(content[: len(_HEAD)])
+    if content and before.get(_VERSION) != _FORMAT and not is_torn:
+        raise UsageError("this says nothing of a batch", where=printable(path + BESIDE), hint=_ANEW)
+    now: dict[str, Any] = msgspec.json.decode(_encode(identity))
+    others = [w for w in now | before if w not in _NOT_COMPARED and before.get(w) != now.get(w)]
+    if is_empty and (others or not before):
+        return None
+    if not content:
+        raise UsageError("this file is there, and no batch has written it", where=printable(path), hint=_ANEW)
+    if others:
+        raise _of_another_batch(path, others[0], before.get(others[0]), now.get(others[0]))
+    return before
+
+
+def _refuse_other_columns(
+    path: str, before: list[str] | None, identity: Mapping[str, Any], index: Index, rows: Sequence[Row]
+) -> None:
+    """Columns are part of what an input is: rows with others are all new. Lines of JSON need not be alike, so that one
+    of the first rows which is done tells that they are those of this batch."""
+    now = identity.get("columns")
+    if index.lines and before not in (None, now) and not any(index.has(row.digest) for row in rows):
+        raise _of_another_batch(path, "columns", before, now)
+
+
+def _of_another_batch(path: str, what: str, before: object, now: object) -> UsageError:
+    """Why the output cannot be gone on with: one of the things that identify a batch is another one."""
+    shown = (shortened(_encode(each).decode(), 100) for each in (before, now))
+    is_digest = what == "program"
+    then = f"the {what} was another one" if is_digest else "its {} was {}, and now is {}".format(what, *shown)
+    return UsageError(f"this is the output of another batch: {then}", where=printable(path), hint=_ANEW)
 
 
 def _note(lines: Iterable[tuple[int, bytes]], path: str, index: Index) -> None:

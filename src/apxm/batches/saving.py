@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from apxm.batches.batch import Batch, Finished
 from apxm.batches.index import Index
 from apxm.batches.journals import Journals
 from apxm.batches.output import NotWrittenError, Output, encoded
 from apxm.batches.tally import Tally
+from apxm.errors import ApxmError
 from apxm.runtime.trace import Status
 
 _MOST_BYTES = 8 << 20
@@ -19,12 +21,21 @@ _MOST_RESULTS = 4096
 class Saving:
     """The sink of a batch whose results go to a file."""
 
-    def __init__(self, output: Output, index: Index | None, tally: Tally, journals: Journals | None = None) -> None:
-        """`index` and `journals` are told of each line that is on the disk, where they are there."""
+    def __init__(
+        self,
+        output: Output,
+        index: Index | None,
+        tally: Tally,
+        journals: Journals | None = None,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`index` and `journals` are told of each line that is on the disk, where they are there, and `written` is
+        called when some are, in a thread."""
         self._output = output
         self._index = index
         self._tally = tally
         self._journals = journals
+        self._written = written
         self._pending: list[tuple[Finished, bytes]] = []
         self._bytes = 0
         self._told = asyncio.Event()
@@ -35,6 +46,8 @@ class Saving:
         return self._bytes < _MOST_BYTES and len(self._pending) < _MOST_RESULTS
 
     def put(self, finished: Finished) -> None:
+        if finished.left is not None:
+            return
         line = encoded(finished.line)
         self._pending.append((finished, line))
         self._bytes += len(line)
@@ -60,9 +73,12 @@ class Saving:
                 continue
             pending, self._pending, self._bytes = self._pending, [], 0
             try:
-                offsets = await asyncio.to_thread(self._output.append, [line for _, line in pending])
+                offsets = await asyncio.to_thread(self._append, [line for _, line in pending])
             except NotWrittenError as error:
                 self._tally.unwritten += error.lost
+                batch.stop(Status.FAILED, error)
+                return
+            except ApxmError as error:
                 batch.stop(Status.FAILED, error)
                 return
             for (finished, line), offset in zip(pending, offsets, strict=True):
@@ -71,3 +87,8 @@ class Saving:
                 if self._journals is not None:
                     self._journals.saved(finished.id, failed=finished.line.failed)
             batch.changed()
+
+    def _append(self, lines: list[bytes]) -> list[int]:
+        offsets = self._output.append(lines)
+        self._written()
+        return offsets

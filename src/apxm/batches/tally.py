@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from apxm.batches.rows import Source
+from apxm.runtime.budget import Cost, money
 from apxm.runtime.trace import Trace
 
 
@@ -25,6 +26,8 @@ class Tally:
         """Those of them that failed."""
         self.succeeded = 0
         self.failed = 0
+        self.uncovered = 0
+        """Inputs that were begun, and that a budget did not cover to their end."""
         self.unwritten = 0
         """Those of the last two that are not in the output, as it takes no more."""
         self.open = 0
@@ -52,6 +55,10 @@ class Tally:
     def rate(self) -> float:
         """Inputs a second."""
         return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def used(self) -> Cost:
+        return Cost(self.tokens, money(self.cost))
 
     def count(self, trace: Trace) -> None:
         """What a run used."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from apxm.analysis.static import Range
 from apxm.batches.estimate import Estimate
 from apxm.batches.tally import Tally
-from apxm.reports.analysis import amounts_text, times_text
+from apxm.reports.analysis import amounts_text, times_text, tokens_text
 from apxm.reports.progress import elapsed_text, found_text
 from apxm.reports.summary import count, duration
 from apxm.reports.tables import aligned
@@ -52,8 +52,8 @@ def estimate_text(found: Estimate, at_once: int) -> str:
         rows += [
             [f"from {count(found.sampled, 'input')}:", ""],
             ["LLM calls", amounts_text(found.calls)],
-            ["input tokens, about", amounts_text(found.input_tokens)],
-            ["output tokens, about", amounts_text(found.output_tokens)],
+            ["input tokens, about", tokens_text(found.input_tokens)],
+            ["output tokens, about", tokens_text(found.output_tokens)],
             ["cost, about", "not known, as a price is not" if found.cost is None else _cost(found.cost)],
             [f"time, {at_once:,} at once, about", times_text(ms)],
         ]

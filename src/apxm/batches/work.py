@@ -20,6 +20,7 @@ from apxm.program.difference import meaning_digest
 from apxm.program.program import Flow, FlowParameter
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
+from apxm.runtime.observing import CallObserver
 from apxm.runtime.trace import Status, Trace
 from apxm.session import Session
 from apxm.tools.toolbox import Toolbox
@@ -31,6 +32,18 @@ class Outcome(Struct, frozen=True):
     trace: Trace
     value: object = None
     error: Problem | None = None
+
+
+class Watcher(Protocol):
+    """Who wants to see the runs."""
+
+    def observer(self, id: str) -> CallObserver | None:
+        """Who is to be told of each call of the run for an input."""
+        ...
+
+    def ended(self, id: str, trace: Trace) -> None:
+        """The run for an input is over."""
+        ...
 
 
 class Work(Protocol):
@@ -59,8 +72,8 @@ class Work(Protocol):
         """What a run will take, as far as that is known without it. Raises `UsageError` where nobody can say."""
         ...
 
-    async def link(self, arguments: Any) -> Session:
-        """Looks for all that its runs need, and asks no model. Raises as `Session.link`."""
+    def session(self, arguments: Any, id: str | None = None) -> Session:
+        """A run of it, which is not begun; for the input `id` where it is to be watched. Raises as `Session`."""
         ...
 
     async def run(self, arguments: Any, id: str) -> Outcome:
@@ -69,6 +82,10 @@ class Work(Protocol):
 
     def keep(self, journals: Journals) -> None:
         """Gives all runs from here on a journal."""
+        ...
+
+    def watch(self, watcher: Watcher) -> None:
+        """Shows somebody all runs from here on."""
         ...
 
 
@@ -91,6 +108,7 @@ class ProgramWork:
         self._pool = pool
         self._tools = tools
         self._journals: Journals | None = None
+        self._watcher: Watcher | None = None
 
     @property
     def parameters(self) -> Sequence[FlowParameter]:
@@ -111,6 +129,9 @@ class ProgramWork:
     def keep(self, journals: Journals) -> None:
         self._journals, self._told = journals, journals.told(self._told)
 
+    def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
     def arguments(self, values: Mapping[str, object]) -> list[Value]:
         return self._columns.arguments(values)
 
@@ -119,26 +140,30 @@ class ProgramWork:
         found = analyze(self._program.program, self._flow, (), profile, given)
         return Needs(found.calls, found.input_tokens, found.output_tokens, found.t1_ms, found.t_inf_ms)
 
-    async def link(self, arguments: list[Value]) -> Session:
-        session = self._session(arguments)
-        await session.link()
-        return session
-
     async def run(self, arguments: list[Value], id: str) -> Outcome:
-        session = self._session(arguments)
+        session = self.session(arguments, id)
         if self._journals is not None:
             self._journals.open(session, id, ("source", "artifact"))
-        trace = await executed(session)
+        trace = await executed(session, self._watcher, id)
         return Outcome(trace, trace.value, problem_of(trace))
 
-    def _session(self, arguments: list[Value]) -> Session:
-        return Session(self._program, self._flow, arguments, self._told, self._pool, tools=self._tools)
+    def session(self, arguments: list[Value], id: str | None = None) -> Session:
+        told = told_of(self._told, self._watcher, id)
+        return Session(self._program, self._flow, arguments, told, self._pool, tools=self._tools)
 
 
-async def executed(session: Session) -> Trace:
+def told_of(told: Invocation, watcher: Watcher | None, id: str | None) -> Invocation:
+    """What the run for an input is told, where somebody may want to see its calls."""
+    return told if watcher is None or id is None else told.but({"observer": watcher.observer(id)})
+
+
+async def executed(session: Session, watcher: Watcher | None, id: str) -> Trace:
     """Runs to the end; the journal is closed then. Old runs of the folder are not looked for: all are of the batch."""
     try:
-        return await session.execute()
+        trace = await session.execute()
+        if watcher is not None:
+            watcher.ended(id, trace)
+        return trace
     finally:
         recorder, warn = session.recorder, session.told.options.warn
         if recorder is not None and (lost := await recorder.closed()) and warn is not None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "test": "test:run_examples",
     "inspect": "inspect:inspect",
     "explain": "explain:explain",
+    "graph": "graph:graph",
     "analyze": "analyze:analyze",
     "simulate": "analyze:simulate",
     "calibrate": "calibrate:calibrate",
@@ -32,6 +33,7 @@ COMMANDS = {
     "simulator": "simulator:simulator",
     "resume": "resume:resume",
     "runs": "runs:runs_app",
+    "report": "report:report",
     "workloads": "workloads:workloads_app",
 }
 """The commands by name: a module of this folder, and in it a command's function or a group of commands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from apxm.cli import options as o
 from apxm.cli.inputs import refuse_overwriting
+from apxm.errors import UsageError
 
 
 @o.grouped
@@ -83,6 +85,18 @@ def batch(
             help="Say how many inputs are left, and what calls, tokens, cost and time that may take; ask nothing.",
         ),
     ] = False,
+    max_total_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-total-tokens", min=1, metavar="N", help="Stop before all inputs together use more than N tokens."
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost", metavar="AMOUNT", help="Stop before all inputs together cost more, by the configured prices."
+        ),
+    ] = None,
     profile: o.ProfileName = None,
     dedupe: Annotated[
         bool,
@@ -98,6 +112,8 @@ def batch(
         float | None, typer.Option("--timeout", metavar="S", help="The most that one input may take.")
     ] = None,
     max_open_turns: o.MaxOpenTurns = 4096,
+    report: o.Report = None,
+    redact: o.Redact = False,
     json: Annotated[bool, typer.Option("--json", help="At the end, print one JSON object that sums up.")] = False,
     quiet: o.Quiet = False,
     config: o.Config = None,
@@ -118,10 +134,15 @@ def batch(
     from apxm.batches.batch import BatchOptions
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.run_batch import PYTHON, Asked, run_batch
+    from apxm.files import OutputFile
 
     code = file if (python := PYTHON.fullmatch(file)) is None else python[1]
     read = {"the program": code, "the input": None if input == "-" else input}
-    refuse_overwriting(read, {"--output": output}, config)
+    refuse_overwriting(read, {"--output": output, "--report": report}, config)
+    if redact and report is None:
+        raise UsageError("--redact leaves texts out of a report: give --report too")
+    for suffix in (".batch", ".spent", ".part"):
+        refuse_overwriting(read, {"beside --output,": os.path.realpath(output) + suffix}, config)
     said = {
         **vars(answering),
         "flow": flow,
@@ -133,9 +154,10 @@ def batch(
     asked = Asked(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),
-        ordered, retry_failed, overwrite, dedupe, dry_run, profile, json, quiet,
+        ordered, retry_failed, overwrite, dedupe, max_total_tokens, max_cost, dry_run, profile, json, quiet, redact,
     )  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
-        status = run_batch(asked, said)
+        page = stack.enter_context(OutputFile(report)) if report is not None else None
+        status = run_batch(asked, said, page)
     raise typer.Exit(status)

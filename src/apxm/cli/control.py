@@ -1,4 +1,4 @@
-"""How a run of the command line is reached while it goes on: ``apxm runs limit``.
+"""How a run of the command line is reached while it goes on: ``apxm runs limit``, ``apxm runs show --live``.
 
 A socket of the system, named by the run, in a folder of the user's that nobody else can enter. Who waits at a socket
 sleeps, and what connects wakes the loop of the run: nothing looks whether there is something to do. Where there can be
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from math import isinf
 from pathlib import Path
@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from apxm.config.files import make_folder, user_folder
 from apxm.errors import ConfigurationError, UsageError, hint_for
+from apxm.reports.progress import RunState
 from apxm.runtime.gates import Gate
 from apxm.source import printable
 
@@ -36,6 +37,8 @@ class Wanted(Struct, frozen=True):
     """Most calls in flight from now on; None for what was configured, or is found."""
     backend: str | None = None
     """At this backend; None for all."""
+    state: bool = False
+    """Whether it is to say what it is doing."""
 
 
 class LimitOf(Struct, frozen=True):
@@ -57,14 +60,19 @@ class Going(Struct, frozen=True):
     backends: list[LimitOf]
     unknown: bool = False
     """Whether it was told of a backend that it does not have."""
+    state: RunState | None = None
+    """What it is doing, where that was asked; None of what is many runs."""
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def reachable(run_id: str, program: str, gates: Sequence[Gate]) -> AsyncGenerator[None]:
-    """As long as it lasts, the limits of the gates may be asked for and changed."""
+async def reachable(
+    run_id: str, program: str, gates: Sequence[Gate], state: Callable[[], RunState] | None = None
+) -> AsyncGenerator[None]:
+    """As long as it lasts, the limits of the gates may be asked for and changed, and what the run is doing, asked
+    for."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, TimeoutError, ValueError, msgspec.MsgspecError):
@@ -73,7 +81,8 @@ async def reachable(run_id: str, program: str, gates: Sequence[Gate]) -> AsyncGe
                 chosen = [gate for gate in gates if wanted.backend in (None, gate.name)]
                 for gate in chosen if wanted.changes else ():
                     gate.tell(wanted.limit, perf_counter_ns())
-                found = Going(run_id, program, list(map(_limit_of, gates)), unknown=not chosen)
+                doing = state() if wanted.state and state is not None else None
+                found = Going(run_id, program, list(map(_limit_of, gates)), unknown=not chosen, state=doing)
                 writer.write(msgspec.json.encode(found))
                 await writer.drain()
         writer.close()
@@ -134,7 +143,7 @@ def tell_run(wanted_id: str, wanted: Wanted) -> Going:
             f"no run {wanted_id!r} goes on that can be reached",
             hint="`apxm runs limit` lists them; a run begun in Python, and one of another user, is not among them",
         )
-    if said.unknown:
+    if said.unknown and wanted.backend is not None:
         known = [limit.backend for limit in said.backends]
         hint = hint_for(str(wanted.backend), known, f"it has {', '.join(known)}")
         raise UsageError(f"run {said.id} has no backend {wanted.backend!r}", hint=printable(hint))

@@ -38,23 +38,25 @@ def execute(
     """
     from apxm.analysis.metrics import LinkPhases
     from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.run_files import RunFiles, named_files
     from apxm.cli.session import run_program
     from apxm.cli.sources import compile_file, diagnostics_json
     from apxm.config.invocation import Invocation
     from apxm.files import OutputFile
 
-    outputs = {"--emit-metrics": shown.emit_metrics, "--emit-diagnostics": emit_diagnostics}
+    outputs = {**named_files(shown), "--emit-diagnostics": emit_diagnostics}
     refuse_overwriting({"the input": file, "the file of --args": inputs.args}, outputs, shown.config)
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
-        metrics, diagnostics = (files.enter_context(OutputFile(path)) if path else None for path in outputs.values())
+        left = RunFiles(shown, files)
+        diagnostics = files.enter_context(OutputFile(emit_diagnostics)) if emit_diagnostics else None
         compiled = compile_file(file, level, flow_named=told.flow is not None)
         if diagnostics:
             diagnostics.write(diagnostics_json(compiled, told.flow))
         phases = LinkPhases(compile_ms=compiled.compile_ms)
         found = compiled.compilation
-        run_program(found.program, inputs, told, shown, metrics, phases, found.warnings)
+        run_program(found.program, inputs, told, shown, left, phases, found.warnings)
 
 
 @takes_scripts
@@ -89,9 +91,9 @@ def run(
     from apxm import api
     from apxm.analysis.metrics import LinkPhases
     from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.run_files import RunFiles, named_files
     from apxm.cli.session import run_program
     from apxm.config.invocation import Invocation
-    from apxm.files import OutputFile
     from apxm.session import milliseconds
 
     if is_script(file):
@@ -101,14 +103,12 @@ def run(
     refuse_source(file, "execute")
     if each:
         raise UsageError("--each names loops of Python, and this is no script", where=file)
-    refuse_overwriting(
-        {"the input": file, "the file of --args": inputs.args}, {"--emit-metrics": shown.emit_metrics}, shown.config
-    )
+    refuse_overwriting({"the input": file, "the file of --args": inputs.args}, named_files(shown), shown.config)
     told = Invocation.of(vars(inputs) | vars(new) | vars(shown))
     with ExitStack() as files:
         files.enter_context(signals_as_ctrl_c())
-        metrics = files.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
+        left = RunFiles(shown, files)
         begun = perf_counter()
         program = api.load(file)
         phases = LinkPhases(artifact_ms=milliseconds(perf_counter() - begun))
-        run_program(program, inputs, told, shown, metrics, phases)
+        run_program(program, inputs, told, shown, left, phases)

@@ -11,12 +11,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Protocol
 
 from apxm.cli.starting import SIGNALS, leave
+from apxm.cli.terminal import note
+from apxm.reports.progress import RunState, state_lines
 from apxm.runtime.trace import Status
 
 
@@ -102,6 +104,28 @@ def signals_as_ctrl_c() -> Generator[None]:
         if came != signal.SIGINT:
             raise SystemExit(128 + came) from None
         raise
+
+
+@contextmanager
+def told_by_signal(state: Callable[[], RunState]) -> Generator[None]:
+    """SIGUSR1 writes to standard error what a run is doing, as soon as its loop is free. One that somebody else has
+    taken is left to them, and so is Windows, which has none."""
+    number = getattr(signal, "SIGUSR1", None)
+    if number is None or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        for line in state_lines(state(), sys.maxsize):
+            note(line)
+
+    before = signal.signal(number, handler := lambda _number, _frame: loop.call_soon_threadsafe(tell))
+    try:
+        yield
+    finally:
+        if signal.getsignal(number) is handler:
+            signal.signal(number, before)
 
 
 _HANGUP = signal.SIGHUP if sys.platform != "win32" else 0

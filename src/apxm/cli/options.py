@@ -57,7 +57,7 @@ Latency = Annotated[
     typer.Option(
         "--latency",
         metavar="SPEC",
-        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…",
+        help="Of the simulated backend: constant:MS, lognormal:MEDIAN_MS,SIGMA, trace:MS,MS,… or tokens:…",
     ),
 ]
 Slowdown = Annotated[
@@ -106,6 +106,11 @@ RunId = Annotated[
         autocompletion=completion.run_ids,
     ),
 ]
+Report = Annotated[
+    str | None,
+    typer.Option("--report", metavar="F.html", help="Write a page for a browser: timeline, graph, prompts, answers."),
+]
+Redact = Annotated[bool, typer.Option("--redact", help="Leave prompts, answers and sources out of the page.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="On standard error, say only what went wrong.")]
 Config = Annotated[
@@ -207,6 +212,15 @@ class AnyRun:
     emit_metrics: Annotated[
         str | None, typer.Option("--emit-metrics", metavar="F.json", help="Write the run's metrics, as JSON.")
     ] = None
+    report: Report = None
+    redact: Redact = False
+    trace_file: Annotated[
+        str | None,
+        typer.Option("--trace-file", metavar="F.json", help="Write when each call ran, as a trace for Perfetto."),
+    ] = None
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Send spans to an OpenTelemetry collector, as the variables OTEL_… say.")
+    ] = False
     stream: Annotated[
         bool, typer.Option("--stream", help="Show the result as it comes, where it is the answer of one call.")
     ] = False

@@ -77,11 +77,11 @@ def resume(
     from time import perf_counter
 
     from apxm.cli.interruption import signals_as_ctrl_c
+    from apxm.cli.run_files import RunFiles, named_files
     from apxm.cli.session import Terminal, announce, closing, leave, link, show
     from apxm.cli.values import read_assumed
     from apxm.config.invocation import Invocation
     from apxm.config.selection import resolve
-    from apxm.files import OutputFile
     from apxm.journal.catalog import read
     from apxm.journal.runs import find_run
     from apxm.journaling import reopen
@@ -92,7 +92,7 @@ def resume(
     from apxm.session import Session
 
     said = {**locals(), **vars(shown)}
-    outputs = {"--emit-metrics": shown.emit_metrics}
+    outputs = named_files(shown)
     refuse_overwriting({}, outputs, shown.config)
     begun = perf_counter()
     journaling = Invocation.of(said).journaling
@@ -117,8 +117,7 @@ def resume(
                 "--as-changed is for scripts of Python, and this run is one of a program of AIS",
                 hint="--edited goes on with it as its file is now",
             )
-        metrics = stack.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
-        terminal = Terminal(shown, metrics)
+        terminal = Terminal(shown, RunFiles(shown, stack))
         told = terminal.listening(earlier.told.but(said))
         configured = resolve(told.selection)
         session = Session.resumed(earlier, told, configured.pool(), begun, configured.tools)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from apxm.batches.once import Once
 from apxm.batches.output import Output, done_in
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
+from apxm.batches.spending import BatchBudget, Spending
 from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
 from apxm.batches.work import ProgramWork, Work
@@ -39,12 +40,13 @@ from apxm.cli.values import read_json_arguments, read_known
 from apxm.config.invocation import Invocation
 from apxm.config.profiles import known_price, known_profile
 from apxm.config.selection import ResolvedBackends, resolve
-from apxm.errors import ApxmError, UsageError
+from apxm.errors import ApxmError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
 from apxm.program.invocation import select_flow
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
+from apxm.runtime.budget import NOTHING, as_amount
 from apxm.runtime.gates import Gate, found_limits
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
@@ -53,6 +55,10 @@ from apxm.runtime.trace import Status
 from apxm.session import Session
 from apxm.source import Diagnostic, printable, shortened
 from apxm.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from apxm.files import OutputFile
+    from apxm.reports.page.batched import BatchPage
 
 PYTHON = re.compile(r"(.+\.py)(?::([^:/]+))?")
 """A file of Python, and which flow of it."""
@@ -77,17 +83,24 @@ class Asked(NamedTuple):
     retry_failed: bool
     overwrite: bool
     dedupe: bool
+    max_total_tokens: int | None
+    max_cost: float | None
     dry_run: bool
     profile: str | None
     json: bool
     quiet: bool
+    redacts: bool
+    """Whether its page has no texts."""
 
 
-def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
-    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name."""
+def run_batch(asked: Asked, said: Mapping[str, Any], page: OutputFile | None = None) -> int:
+    """Runs it to its end, and returns the exit status. `said` is what each run is told, by name; `page` gets a page of
+    all runs."""
     warnings = _Warnings(asked.quiet)
     make, shared, told, found = _program(asked, said)
-    told = told.but({"warn": warnings.show})
+    limited = asked.max_total_tokens is not None or asked.max_cost is not None
+    budget = BatchBudget(max_total_tokens=asked.max_total_tokens, max_cost=asked.max_cost) if limited else None
+    told = told.but({"warn": warnings.show, "budget": budget})
     with _opened(asked) as source, Once() as once, asyncio.Runner(loop_factory=real_loop) as runner:
         configured = resolve(told.selection)
         pool = once.of(configured.pool()) if asked.dedupe else configured.pool()
@@ -95,12 +108,12 @@ def run_batch(asked: Asked, said: Mapping[str, Any]) -> int:
         refuse_columns(source, work.parameters, shared, work.signature)
         work.takes(holds_text=source.holds_text, is_table=source.columns is not None)
         at_once = asked.at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
-        if asked.dry_run:
-            _foretell(asked, work, source, told, at_once, pool.backends[pool.default].limits.max_concurrency)
-            return 0
         options = replace(asked.options, at_once=at_once)
         shown = _Shown(asked, configured, source, once, warnings, found)
-        return runner.run(_run(asked, work, source, options, shared, pool, shown))
+        if asked.dry_run:
+            runner.run(_foretell(asked, work, source, options, shared, pool, shown, told))
+            return 0
+        return runner.run(_run(asked, work, source, options, shared, pool, shown, budget, page))
 
 
 _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
@@ -133,21 +146,35 @@ def _program(
     return partial(ProgramWork, LoadedProgram(program), selected, shared), shared, told, found
 
 
-def _foretell(
-    asked: Asked, work: Work, source: Source, told: Invocation, at_once: int, calls_at_once: int | None
+async def _foretell(
+    asked: Asked,
+    work: Work,
+    source: Source,
+    options: BatchOptions,
+    shared: Mapping[str, object],
+    pool: BackendPool,
+    shown: _Shown,
+    told: Invocation,
 ) -> None:
-    """Says what is left to do, and what that may take; asks nothing, and changes nothing."""
+    """Says what is left to do, and what that may take; asks nothing, and changes nothing. Raises what the batch would
+    before its first call."""
     index = Index()
-    if not asked.overwrite:
-        done_in(asked.output, index)
-    found = survey(source, work, index, asked.options.limit, again=asked.retry_failed)
-    index.close()
-    if not found.inputs:
-        raise UsageError("there are no inputs", where=source.name)
+    batch = Batch(work, source, options, Tally(), index)
+    try:
+        session = work.session(await batch.sample())
+        identity = _identity(work, source, batch, shared, shown.configured, session)
+        if not asked.overwrite:
+            done_in(asked.output, identity, index, batch.sampled)
+        found = survey(batch.rows(), work, index, options.limit, again=asked.retry_failed)
+    finally:
+        index.close()
+        await shown.configured.tools.close()
+        await pool.close()
     profile = known_profile(asked.profile, told.selection)
     needs = partial(work.needs, profile=profile)
-    estimate = estimated(found, needs, known_price(told.selection), at_once, calls_at_once)
-    write(as_json(estimate) if asked.json else estimate_text(estimate, at_once), asked.json)
+    calls_at_once = pool.backends[pool.default].limits.max_concurrency
+    estimate = estimated(found, needs, known_price(told.selection), options.at_once, calls_at_once)
+    write(as_json(estimate) if asked.json else estimate_text(estimate, options.at_once), asked.json)
     if not asked.quiet:
         note(printable(f"latencies: {latencies(profile)}"))
 
@@ -169,40 +196,41 @@ async def _run(
     shared: Mapping[str, object],
     pool: BackendPool,
     shown: _Shown,
+    budget: BatchBudget | None,
+    page: OutputFile | None,
 ) -> int:
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
     tools = shown.configured.tools
-    output = journals = None
+    output = journals = spending = None
     try:
-        session = await work.link(await batch.sample())
+        session = work.session(await batch.sample())
+        await session.link()
         shown.begin(session, work, source)
-        columns = _columns(source, batch.sampled)
-        identity = {
-            **work.identity, "arguments": dict(shared), "input": source.format,
-            **_answering(shown.configured, session), "columns": columns,
-        }  # fmt: skip
+        identity = _identity(work, source, batch, shared, shown.configured, session)
         output = Output(asked.output, identity, overwrite=asked.overwrite)
-        output.read(index)
-        before = output.columns_before
-        if before not in (None, columns) and not any(index.has(row.digest) for row in batch.sampled):
-            raise output.of_another_batch("columns", before, columns)
+        output.read(index, batch.sampled)
+        shown.spending = spending = Spending(output, tally, budget)
         anew = output.drop_failed(index) if asked.retry_failed else set[str]()
         if session.wants_journal:
             journals = Journals(output, index, anew)
             work.keep(journals)
-        saving = Saving(output, index if asked.ordered else None, tally, journals)
+        batch_id = new_run_id(time())
+        watcher = _watcher(work, session, asked) if page is not None else None
+        saving = Saving(output, index if asked.ordered else None, tally, journals, spending.written)
         shown.gates = list(pool.gates.values())
-        async with reachable(new_run_id(time()), asked.file, shown.gates):
+        async with reachable(batch_id, asked.file, shown.gates):
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
         if asked.ordered and batch.ended is None:
             output.arrange(index)
     except ApxmError:
-        if output is not None:
+        if spending is not None:
             shown.end(tally, batch, index)
         raise
     finally:
+        if spending is not None:
+            spending.close()
         if journals is not None:
             journals.close(remove=batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
@@ -211,9 +239,38 @@ async def _run(
         await pool.close()
     shown.end(tally, batch, index)
     index.close()
+    if page is not None and watcher is not None:
+        ended = "stopped" if batch.uncovered is not None else "failed" if tally.failed else "succeeded"
+        status = "interrupted" if interrupted.signal_number else ended
+        page.write(watcher.made(batch_id, status, session.run.backends))
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
+    if batch.uncovered is not None:
+        return exits.STOPPED
     return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+def _watcher(work: Work, session: Session, asked: Asked) -> BatchPage:
+    from apxm.reports.page.batched import BatchPage
+
+    watcher = BatchPage(session.flow.qualified_name.lstrip("."), redacts=asked.redacts)
+    work.watch(watcher)
+    return watcher
+
+
+def _identity(
+    work: Work,
+    source: Source,
+    batch: Batch,
+    shared: Mapping[str, object],
+    configured: ResolvedBackends,
+    session: Session,
+) -> dict[str, Any]:
+    """All that the answers depend on; the batch has read its sample."""
+    return {
+        **work.identity, "arguments": dict(shared), "input": source.format, **_answering(configured, session),
+        "columns": _columns(source, batch.sampled),
+    }  # fmt: skip
 
 
 def _columns(source: Source, sampled: list[Row]) -> list[str]:
@@ -271,6 +328,7 @@ class _Shown:
         self._once = once
         self.gates: Sequence[Gate] = ()
         """Those that its calls may have to pass."""
+        self.spending: Spending | None = None
 
     def begin(self, session: Session, work: Work, source: Source) -> None:
         if self._asked.quiet:
@@ -309,12 +367,14 @@ class _Shown:
     def end(self, tally: Tally, batch: Batch, index: Index) -> None:
         """Sums up."""
         gone = index.gone if batch.read_all else 0
+        all_used = NOTHING if self.spending is None else self.spending.used
         if self._asked.json:
             summary = {
                 "output": self._asked.output, "succeeded": tally.succeeded, "failed": tally.failed,
                 "kept": tally.kept, "kept_failed": tally.kept_failed, "gone": gone, "calls": tally.calls,
                 "equal_calls": self._once.shared, "tokens": tally.tokens,
                 "cost": tally.cost if tally.is_priced else None, "seconds": round(tally.seconds, 3),
+                "all_tokens": all_used.tokens, "all_cost": as_amount(all_used.money),
                 "complete": batch.ended is None,
             }  # fmt: skip
             write(as_json(summary), json=True)
@@ -326,7 +386,12 @@ class _Shown:
             note(printable(f"{lines} in {self._asked.output} of inputs that are not there any more"))
         if batch.hopeless:
             note(printable(f"the last runs all failed, so no more were begun: {batch.hopeless}"), "error")
-        if batch.ended is not None:
+        if (first := batch.uncovered) is not None and first.left is not None:
+            begun = "1 input that was" if tally.uncovered == 1 else f"{tally.uncovered:,} inputs that were"
+            note(printable(f"line {first.row.line:,}: {first.left.message}; {begun} begun, and those behind, are left"))
+            option = "--max-total-tokens" if first.left.kind == "tokens" else "--max-cost"
+            note(f"the budget of the batch is used up: the same command with a larger {option} goes on from here")
+        elif batch.ended is not None:
             again = ", with --retry-failed also with what failed" if tally.failed + tally.kept_failed else ""
             what = "interrupted" if batch.ended is Status.INTERRUPTED else "ended early"
             note(f"{what}: the same command goes on from here{again}")

@@ -17,12 +17,12 @@ import msgspec
 from apxm.cli.inputs import refuse_overwriting
 from apxm.cli.interruption import Interruption, signals_as_ctrl_c
 from apxm.cli.options import AnyRun, Inputs, NewRun
+from apxm.cli.run_files import RunFiles, named_files
 from apxm.cli.session import Terminal, announce, closing, leave, link, show
 from apxm.cli.terminal import note, show_warning
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import JournalError, UsageError
-from apxm.files import OutputFile
 from apxm.journaling import JournaledRun
 from apxm.lanes.edits import GOES_ON, EditedError, has_moved
 from apxm.lanes.lane import LANE
@@ -55,12 +55,11 @@ def run_script(path: str, inputs: Inputs, new: NewRun, shown: AnyRun, each: Sequ
     _refuse_what_means_nothing(inputs, new, shown)
     begun = perf_counter()
     script = Script(path, tuple(inputs.values or ()), tuple(each))
-    refuse_overwriting({"the script": path}, {"--emit-metrics": shown.emit_metrics}, shown.config)
+    refuse_overwriting({"the script": path}, named_files(shown), shown.config)
     told = Invocation.of(vars(new) | vars(shown))
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())
-        metrics = stack.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
-        terminal = Terminal(shown, metrics, _nothing)
+        terminal = Terminal(shown, RunFiles(shown, stack), _nothing)
         configured = resolve(told.selection)
         told = terminal.listening(told).but({"output": None})
         session = ScriptSession.of(script, told, configured.pool(), configured.tools, begun=begun)
@@ -95,8 +94,7 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
                 where=printable(earlier.path),
                 hint=f"--as-changed {GOES_ON}",
             ) from None
-        metrics = stack.enter_context(OutputFile(shown.emit_metrics)) if shown.emit_metrics else None
-        terminal = Terminal(shown, metrics, _nothing)
+        terminal = Terminal(shown, RunFiles(shown, stack), _nothing)
         configured = resolve(told.selection)
         pool = configured.pool()
         earlier.refuse_another_backend(pool.default)
@@ -109,7 +107,7 @@ def resume_script(earlier: JournaledRun, shown: AnyRun, told: Invocation, as_cha
 
 
 def _shown(session: ScriptSession, terminal: Terminal, configured: ResolvedBackends, stack: ExitStack) -> int:
-    terminal.progress.active = False  # the terminal is the script's
+    terminal.progress.active, terminal.owned = False, True  # the terminal is the script's
     runner = stack.enter_context(asyncio.Runner(loop_factory=real_loop))
     link(session, runner)
     resumed = session.recorder is not None

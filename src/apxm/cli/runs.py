@@ -11,6 +11,7 @@ from apxm.cli.output import write
 from apxm.cli.terminal import note
 from apxm.errors import UsageError
 from apxm.reports.summary import count
+from apxm.source import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ def list_runs(json: JSON = False, journal_dir: JournalDir = None) -> None:
     from apxm.reports.structs import as_json
 
     with without_collector():  # of a hundred thousand, none is garbage
-        found = runs.list_runs(_folder(journal_dir))
+        found = runs.list_runs(folder_of(journal_dir))
         text = as_json(found) if json else "\n".join(runs_text(found))
         if text:
             write(text, json)
@@ -50,6 +51,9 @@ def show(
     prompts: Annotated[
         bool, typer.Option("--prompts", help="Show each call: its system text, its prompt, its answer.")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the process of a run that goes on what it is doing, journaled or not.")
+    ] = False,
     json: JSON = False,
     journal_dir: JournalDir = None,
 ) -> None:
@@ -58,13 +62,19 @@ def show(
     \b
     Examples:
       apxm runs show 20260131-235959-k3vd
+      apxm runs show last --live
       apxm runs show k3vd --json
       apxm runs show last --prompts
     """
+    if live:
+        if prompts:
+            raise UsageError("--prompts shows what the journal has, --live what a process does: give one of them")
+        _show_live(run, json)
+        return
     from apxm.journal import runs
     from apxm.reports.journaled_runs import run_json, run_text
 
-    folder = _folder(journal_dir)
+    folder = folder_of(journal_dir)
     found, history = runs.show_run(folder, runs.find_run(folder, run))
     if prompts and history.header.kind in ("flow", "script"):
         raise UsageError(
@@ -81,6 +91,23 @@ def show(
         texts = [run_json(found, history)] if json else run_text(found, history)
     for text in texts:
         write(text, json)
+
+
+def _show_live(run: str, json: bool) -> None:
+    import sys
+
+    from apxm.cli.control import Wanted, tell_run
+    from apxm.reports.progress import state_lines
+    from apxm.reports.structs import as_json
+
+    found = tell_run(run, Wanted(state=True))
+    if found.state is None:
+        raise UsageError(f"{found.id} is a batch, which is many runs", hint="its own lines say how far it is")
+    if json:
+        write(as_json({"id": found.id, "program": found.program, "state": found.state}), json)
+        return
+    for line in (f"run {found.id}: {printable(found.program)}", *state_lines(found.state, sys.maxsize)):
+        write(line)
 
 
 @runs_app.command("prune")
@@ -112,7 +139,7 @@ def prune(
     if isnan(keep_days):  # of which `min` does not see that it is no number
         raise UsageError("--keep-days is a number of days, not nan")
     remove = pruning.prunable if dry_run else pruning.prune
-    gone = remove(_folder(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
+    gone = remove(folder_of(journal_dir), now=time.time(), keep_days=keep_days, keep_bytes=parse_size(keep_bytes))
     for text in [pruned_json(gone)] if json else pruned_text(gone):
         write(text, json)
     total = size(sum(run.size_bytes for run in gone))
@@ -159,7 +186,6 @@ def limit(
 def going_lines(runs: Sequence[Going]) -> list[str]:
     """A line for each backend of runs that go on."""
     from apxm.reports.tables import aligned
-    from apxm.source import printable
 
     rows = [
         [run.id, printable(run.program), printable(each.backend), f"{each.in_flight:,} in flight", _at_most(each)]
@@ -200,7 +226,7 @@ def parse_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit) if unit else 0))
 
 
-def _folder(chosen: str | None) -> Path:
+def folder_of(chosen: str | None) -> Path:
     """Raises `UsageError`. The default one need not exist."""
     from pathlib import Path
 

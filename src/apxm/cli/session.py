@@ -17,25 +17,27 @@ import typer
 from apxm.analysis.metrics import LinkPhases
 from apxm.cli import exits
 from apxm.cli.control import reachable
-from apxm.cli.interruption import Interruption
+from apxm.cli.interruption import Interruption, told_by_signal
 from apxm.cli.options import AnyRun, Inputs
 from apxm.cli.output import write
-from apxm.cli.progress import INTERVAL_S, ProgressLine
+from apxm.cli.progress import INTERVAL_S, LINES_EACH_S, LONG_S, MOST_SHOWN, ProgressLine
+from apxm.cli.run_files import RunFiles
 from apxm.cli.terminal import is_terminal, note, show_diagnostics, show_warning, tell
 from apxm.cli.values import read_arguments
 from apxm.config.invocation import Invocation
 from apxm.config.selection import ResolvedBackends, resolve
 from apxm.errors import ApxmError, OutputClosedError, Problems, UsageError
-from apxm.files import OutputFile
 from apxm.operations.types import text_form
 from apxm.program.invocation import select_flow
 from apxm.program.program import Program
 from apxm.reports.call_log import CallLines
+from apxm.reports.progress import RunState, run_state, state_lines
 from apxm.reports.structs import run_json
 from apxm.reports.summary import failure_lines, stopped_lines, summary_line
 from apxm.runtime.budget import DEFAULT_MAX_TOKENS
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import real_loop
+from apxm.runtime.observing import CallObserver, Observers
 from apxm.runtime.recording import Recorder
 from apxm.runtime.result_text import TextPart
 from apxm.runtime.scheduler import Run
@@ -57,7 +59,7 @@ class Terminal:
     def __init__(
         self,
         shown: AnyRun,
-        metrics_file: OutputFile | None = None,
+        files: RunFiles | None = None,
         failed: Callable[[Trace], list[str]] = failure_lines,
     ) -> None:
         """`failed` says what of a run failed. Raises `UsageError` for what contradicts itself."""
@@ -67,11 +69,13 @@ class Terminal:
             raise UsageError("--json prints one object at the end, --stream shows text as it comes: give one of them")
         self.shown = shown
         self.failed = failed
-        self.metrics_file = metrics_file
+        self.files = files
         self.progress = ProgressLine(wanted=not shown.quiet)
         self.failure: ApxmError | None = None
         """Why nothing more can be written; `OutputClosedError` where the reader went away."""
         self.run: Run | None = None
+        self.owned = False
+        """Whether both streams are a script's own."""
         self._open = False
         """Whether standard output stands within a line."""
 
@@ -82,9 +86,21 @@ class Terminal:
                 "output": None if self.shown.json else self._emit,
                 "on_text": self._show if self.shown.stream else None,
                 "warn": self._warn,
-                "observer": CallLines(self._tell) if self.shown.verbose else None,
+                "observer": self._observer(),
             }
         )
+
+    def _observer(self) -> CallObserver | None:
+        lines = CallLines(self._tell) if self.shown.verbose else None
+        keeps = None if self.files is None else self.files.observer
+        if lines is None or keeps is None:
+            return lines or keeps
+        return Observers((lines, keeps))
+
+    @property
+    def tells_by_lines(self) -> bool:
+        """Whether lines say how far the run is, where no terminal shows it."""
+        return not (self.shown.quiet or self.shown.verbose or self.progress.moves or self.owned)
 
     def write(self, text: str, json: bool = False, end: str = "\n") -> None:
         """Writes to standard output as the function does, but keeps a failure: what else there is to save comes
@@ -136,7 +152,7 @@ def run_program(
     inputs: Inputs,
     told: Invocation,
     shown: AnyRun,
-    metrics_file: OutputFile | None = None,
+    files: RunFiles | None = None,
     phases: LinkPhases = LinkPhases(),  # noqa: B008  # it is frozen
     warnings: tuple[Diagnostic, ...] = (),
     failed: Callable[[Trace], list[str]] = failure_lines,
@@ -145,7 +161,7 @@ def run_program(
     program, `failed` says what of it failed."""
     begun = perf_counter()
     flow = select_flow(program, told.flow)
-    terminal = Terminal(shown, metrics_file, failed)
+    terminal = Terminal(shown, files, failed)
     problems = Problems()
     read = partial(read_arguments, flow, inputs.values or [], inputs.arg or [], inputs.args, program.record_types)
     arguments = problems.of(read, [])
@@ -210,7 +226,7 @@ def show(
     what a signal does to it."""
     terminal.run = session.run
     session.prepared()
-    trace, signal_number = runner.run(_execute(session, terminal.progress, interruption))
+    trace, signal_number = runner.run(_execute(session, terminal, interruption))
     _report(session, session.result(trace), signal_number, terminal)
     if trace.status is Status.INTERRUPTED:
         return 128 + (signal_number or SIGINT)
@@ -246,11 +262,9 @@ def _report(session: Session, result: Result, signal_number: int, terminal: Term
     else:
         terminal.end_line()
     unwritten = terminal.failure
-    if terminal.metrics_file:
-        try:
-            terminal.metrics_file.write(result.metrics.to_json().encode())
-        except ApxmError as error:
-            unwritten = unwritten or error
+    if terminal.files:
+        failed = terminal.files.write(session, result)
+        unwritten = unwritten or failed
     if isinstance(unwritten, OutputClosedError) and not signal_number:
         raise unwritten
     for line in (*terminal.failed(trace), *stopped_lines(trace)):
@@ -279,30 +293,42 @@ def _way_on(recorder: Recorder) -> str:
 
 
 async def _execute(
-    session: Session, progress: ProgressLine, interruption: Callable[[Run], Interruption]
+    session: Session, terminal: Terminal, interruption: Callable[[Run], Interruption]
 ) -> tuple[Trace, int]:
     """The trace, and the signal that ended the run early, or 0."""
     try:
         gates = list(session.pool.gates.values())
-        async with reachable(session.run_id, session.program.program.names.file, gates):
-            with _drawn(session.run, progress), interruption(session.run) as interrupted:
+        state = partial(_state, session.run)
+        async with reachable(session.run_id, session.program.program.names.file, gates, state):
+            with _drawn(session.run, terminal), told_by_signal(state), interruption(session.run) as interrupted:
                 return await session.execute(), interrupted.signal_number
     finally:
         await session.tools.close()
         await session.pool.close()
 
 
+def _state(run: Run, least_s: float = 0.0) -> RunState:
+    """What a run is doing, with the calls that have taken so long."""
+    longest = [each for each in run.longest(MOST_SHOWN) if each.since_ns >= least_s * 1e9]
+    return run_state(run.progress(), longest)
+
+
 @contextmanager
-def _drawn(run: Run, progress: ProgressLine) -> Generator[None]:
-    """Draws the progress of the run again and again, and clears it at the end."""
-    loop = asyncio.get_running_loop()
+def _drawn(run: Run, terminal: Terminal) -> Generator[None]:
+    """Shows again and again how far the run is, on a terminal over itself, and clears that at the end. Elsewhere it is
+    a line now and then, where nothing else tells."""
+    loop, progress = asyncio.get_running_loop(), terminal.progress
+    interval = INTERVAL_S if progress.active else LINES_EACH_S
 
     def draw() -> None:
         nonlocal timer
-        progress.draw(run.progress())
-        timer = loop.call_later(INTERVAL_S, draw)
+        if progress.active:
+            progress.draw(_state(run, LONG_S))
+        elif not progress.moves:  # else the terminal was given to something else
+            note(state_lines(_state(run), sys.maxsize)[0])
+        timer = loop.call_later(interval, draw)
 
-    timer = loop.call_later(INTERVAL_S, draw) if progress.active else None
+    timer = loop.call_later(interval, draw) if progress.active or terminal.tells_by_lines else None
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ def simulator(
     ] = 0,
     latency: Annotated[
         str,
-        typer.Option("--latency", metavar="SPEC", help="constant:MS, lognormal:MEDIAN_MS,SIGMA or trace:MS,MS,…"),
+        typer.Option("--latency", metavar="SPEC", help="constant:MS, lognormal:MS,SIGMA, trace:MS,MS,… or tokens:…"),
     ] = "constant:1000",
     slowdown: Annotated[
         str, typer.Option("--slowdown", metavar="SPEC", help="Under load: none, usl:ALPHA,BETA or curve:1=1,4=2.1,…")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from apxm.effects.closures import (
     Around,
@@ -16,8 +16,9 @@ from apxm.effects.closures import (
     same_in,
     tables_in,
 )
+from apxm.effects.expression_uses import given_back, may_be_any
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import root
+from apxm.effects.patterns import CALLING, called_as, root
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.scopes import bound_names, changeable_defaults, declared, free_loads, own_nodes, parameters
 from apxm.effects.statement_uses import StatementUses
@@ -36,9 +37,10 @@ _KEEPING = frozenset({"Counter", "deque", "dict", "extend", "frozenset", "list",
 _MADE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.GeneratorExp)
 
 
-def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
-    """What the body of a function says, whose own names are `bound`."""
-    made = _closed([*_made_in(bound, body, role_of)])
+def around(bound: set[str], given: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
+    """What the body of a function says, whose own names are `bound`, its parameters `given`."""
+    rebound = rebound_in(given, body)
+    made = _closed([*_made_in(bound, rebound, body, role_of)])
     captured: dict[str, Captured] = {}
     leaked = Captured()
     for each in made:
@@ -49,20 +51,43 @@ def around(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around
     iterators, own = iterators_in(body)
     same, tables = same_in(body, role_of), tables_in(body)
     constructed, held, methods = constructed_in(body), held_in(body), methods_in(body)
-    return Around(captured, same, tables, methods, iterators, own, frozenset(bound), constructed, held, made, leaked)
+    names = frozenset(bound)
+    return Around(captured, same, tables, methods, iterators, own, names, constructed, held, made, leaked, rebound)
 
 
-def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
-    made = [part for part in own_nodes(*body) if isinstance(part, _MADE)]
-    if not made:
+def rebound_in(given: set[str], body: Sequence[ast.stmt]) -> frozenset[str]:
+    """The names of functions that a function makes which may stand for others, too: it is `given` them, or binds them
+    to something else."""
+    functions, others = set[str](), given.copy()
+    for part in own_nodes(*body):
+        match part:
+            case ast.FunctionDef(name=name):
+                functions.add(name)
+            case ast.Assign(targets=targets, value=ast.Lambda()):
+                functions |= {to.id for to in targets if isinstance(to, ast.Name)}
+            case ast.Assign(targets=targets):
+                others |= bound_names(targets)
+            case ast.For(target=target) | ast.AnnAssign(target=target) | ast.NamedExpr(target=target):
+                others |= bound_names([target])
+            case ast.Import() | ast.ImportFrom() | ast.MatchAs() | ast.withitem():
+                others |= bound_names([part])
+            case _:
+                pass
+    return frozenset(functions & others)
+
+
+def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
+    own = [part for part in own_nodes(*body) if isinstance(part, _MADE)]
+    if not own:
         return
     parents = {child: part for statement in body for part in walk(statement) for child in children(part)}
     handed_on = {
         part.id
         for part in parents
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and _is_handed_on(part, parents.get(part))
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and _is_handed_on_in(parents, part)
     }
-    for part in made:
+    made = {part.name for part in own if isinstance(part, ast.FunctionDef)} - rebound
+    for part in own:
         names: set[str]
         leaks = False
         match part:
@@ -73,19 +98,27 @@ def _made_in(bound: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iter
                 parent = parents.get(part)
                 is_named = isinstance(parent, ast.Assign) and all(isinstance(to, ast.Name) for to in parent.targets)
                 names = bound_names(parent.targets) if is_named and isinstance(parent, ast.Assign) else set()
-                leaks = not is_named and _is_handed_on(part, parent)
-        yield Made(part, frozenset(names), _captured_by(part, bound, role_of), leaks or not names.isdisjoint(handed_on))
+                leaks = not is_named and _is_handed_on_in(parents, part)
+        yield Made(
+            part, frozenset(names), _captured_by(part, bound, made, role_of), leaks or not names.isdisjoint(handed_on)
+        )
 
 
-def _is_handed_on(part: ast.expr, parent: ast.AST | None) -> bool:
-    """Whether a function that stands there may be called later, by another name."""
+def _is_handed_on_in(parents: Mapping[ast.AST, ast.AST], part: ast.expr) -> bool:
+    parent = parents.get(part)
+    return is_handed_on(part, parent, None if parent is None else parents.get(parent))
+
+
+def is_handed_on(part: ast.expr, parent: ast.AST | None, call: ast.AST | None = None) -> bool:
+    """Whether a function that stands there may be called later, by another name; `call` is that of a keyword."""
     if isinstance(parent, ast.keyword):
-        return not (parent.arg in ("key", "default") and isinstance(part, ast.Name | ast.Lambda))
+        is_plain = parent.arg in ("key", "default") and isinstance(part, ast.Name | ast.Lambda)
+        return not (is_plain and isinstance(call, ast.Call) and called_as(call) in CALLING)
     if not isinstance(parent, ast.Call):
         return not isinstance(parent, ast.Expr | ast.For | ast.comprehension)
     if parent.func is part:
         return False
-    name = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
+    name = called_as(parent)
     return name not in _USED_UP or (name in _KEEPING and not isinstance(part, ast.GeneratorExp))
 
 
@@ -109,7 +142,8 @@ def _with_called(one: Made, made: Iterable[Made]) -> Captured:
     return does
 
 
-def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
+def _captured_by(node: ast.AST, bound: set[str], made: set[str], role_of: RoleOf) -> Captured:
+    """What a function does; `made` are the names of others that the one around makes."""
     free = free_loads(node)
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -120,6 +154,7 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
             return Captured(frozenset(free), late=frozenset(free))
     binds = {name for part in body for name in declared([part])} & bound_names(body)
     changes: set[str | None] = set()
+    meets = False
     for part in (part for statement in body for part in walk(statement)):
         match part:
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
@@ -128,6 +163,9 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
                 changes.add(root(value))  # by another name it may be changed
             case ast.Call(func=func, args=arguments, keywords=keywords):
                 role = role_of(func)
+                unknown = [func] if role.meets else []
+                unknown += [each for each in given_back(part, role) if may_be_any(each, role_of)]
+                meets |= any(not (isinstance(each, ast.Name) and each.id in made) for each in unknown)
                 if isinstance(func, ast.Attribute) and not role.looks_only and not role.found:
                     changes.add(root(func.value))
                 if role.is_unknown or role.summary is not None or role.known is Known.ITS_FIRST:
@@ -150,6 +188,7 @@ def _captured_by(node: ast.AST, bound: set[str], role_of: RoleOf) -> Captured:
         frozenset({*free, *binds} & late),
         waits or bool(getattr(node, "decorator_list", ())),
         isinstance(node, ast.FunctionDef | ast.Lambda) and _only_looks(node, role_of),
+        meets,
     )
 
 

@@ -26,6 +26,8 @@ class Captured(NamedTuple):
     """Whether other iterations may go on while it is called."""
     only_looks: bool = False
     """Whether it changes nothing that it is given, and waits for nothing."""
+    meets: bool = False
+    """Whether it calls what only a run knows."""
 
     def also(self, other: Captured) -> Captured:
         """One of both, by the same name."""
@@ -36,6 +38,7 @@ class Captured(NamedTuple):
             self.late | other.late,
             self.waits or other.waits,
             self.only_looks and other.only_looks,
+            self.meets or other.meets,
         )
 
 
@@ -75,6 +78,12 @@ class Around(NamedTuple):
     """All functions that it makes."""
     leaked: Captured = Captured()
     """What may be done wherever something is called of which nothing is known."""
+    rebound: frozenset[str] = frozenset()
+    """The names of functions that it makes which may stand for others, too."""
+
+    def makes(self, name: str) -> bool:
+        """Whether a name stands for a function that it makes, and for no other one."""
+        return name in self.captured and name not in self.rebound
 
 
 def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import FunctionType
 
 from apxm.effects.libraries import TEXT_METHODS, Known
-from apxm.effects.patterns import EVIDENT, changes_first, is_standard_stream, may_go_through, printed_to, root
-from apxm.effects.roles import Kind, Role, Special, Summary, Touch, argument_of
+from apxm.effects.patterns import (
+    EVIDENT,
+    called_as,
+    called_back,
+    changes_first,
+    is_standard_stream,
+    may_go_through,
+    printed_to,
+    root,
+)
+from apxm.effects.roles import Kind, Role, RoleOf, Special, Summary, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.specials import Implied, implied
 from apxm.effects.trees import children, walk
@@ -66,6 +75,8 @@ class ExpressionUses(Uses):
                 ]
                 self._touches(touches, node, lambda name, own=own, given=given: given if name in own else None)
                 self.draws |= summary.draws
+                if summary.meets:
+                    self._meet(node, late=True)
                 inner = [
                     special._replace(
                         through=each.through if special.through in own else _of_module(special.through),
@@ -84,6 +95,20 @@ class ExpressionUses(Uses):
             through = _of_module(special.through) if given is None else self._root_of(given)
             is_part = special.is_part or not isinstance(given, ast.Name)
             self._special(special._replace(through=through, is_part=is_part), node)
+        if summary.meets:
+            self._meet(node, late=summary.waits)
+
+    def _meet(self, node: ast.AST, *, late: bool = False) -> None:
+        self.meets = True
+        late = late or self.called
+        if self._is_function or (late, self._in_try > 0) in self._met:
+            return
+        self._met.add((late, self._in_try > 0))
+        targets = self._role_of.targets()
+        self._touches([each._replace(late=each.late or late) for each in targets.touches], node, lambda _: None)
+        self._specials_of(targets, node, lambda _: None)
+        self.draws |= targets.draws
+        self.draws_late |= targets.draws and late
 
     def _root_of(self, operand: ast.expr) -> str | None:
         """The name that the path to an object begins with; None for one in an item, which may be in others, too."""
@@ -242,7 +267,7 @@ class ExpressionUses(Uses):
             self.contexts += [ContextUse(name, method, call) for name, method in role.summary.contexts]
         given = (*call.args, *(keyword.value for keyword in call.keywords))
         made = self._around.captured.get(call.func.id) if isinstance(call.func, ast.Name) else None
-        if made is not None and (made.only_looks or not made.waits):
+        if made is not None and self._is_made(call.func) and (made.only_looks or not made.waits):
             return
         if self._around.leaked.reads and (role.is_unknown or (role.summary is not None and role.summary.waits)):
             self._follow(self._around.leaked, call)
@@ -253,6 +278,9 @@ class ExpressionUses(Uses):
         elif role.is_unknown:
             if isinstance(call.func, ast.Attribute) and not role.found:
                 self._change(call.func.value, call)
+            changes_its_own = isinstance(call.func, ast.Attribute) and call.func.attr in EVIDENT
+            if role.meets and not (changes_its_own or self._is_made(call.func)):
+                self._meet(call)
             for argument in given:
                 self._change(argument, call)
                 if isinstance(argument, ast.Attribute) and (name := root(argument)) is not None:
@@ -276,7 +304,16 @@ class ExpressionUses(Uses):
                 self._specials_of(summary, call, lambda _: None)
             elif role.asks and isinstance(function, ast.Name):
                 self._follow_named(function.id, call)
+        for function in given_back(call, role):
+            summary = self._role_of(function).summary
+            self.called |= summary is not None and summary.waits
+            if may_be_any(function, self._role_of) and not self._is_made(function):
+                self._meet(call)
         self.called |= role.may_wait
+
+    def _is_made(self, function: ast.expr) -> bool:
+        """Whether it is evidently one that the function around makes: what that does is known."""
+        return isinstance(function, ast.Name) and self._around.makes(function.id)
 
     def _change_by(self, function: ast.expr, call: ast.Call) -> None:
         """A method may be called by another name, or by who gets it, and changes what it belongs to."""
@@ -383,6 +420,27 @@ class ExpressionUses(Uses):
             unknown = isinstance(node, ast.Call)  # which waits for its turn
             self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
             self._waiting(name, placed=deferrable)
+
+
+def given_back(call: ast.Call, role: Role) -> Iterator[ast.expr]:
+    """What a call gives to be called: to a function of a library, or to a model as a tool."""
+    if role.summary is None:
+        yield from called_back(call)
+    for keyword in call.keywords if role.asks else ():
+        if keyword.arg == "tools":
+            parts = keyword.value.elts if isinstance(keyword.value, ast.List | ast.Tuple) else [keyword.value]
+            yield from (part for part in parts if not isinstance(part, ast.Constant))
+
+
+def may_be_any(function: ast.expr, role_of: RoleOf) -> bool:
+    """Whether what is given may be any function of the user's, or calls one."""
+    match function:
+        case ast.Lambda():
+            return False  # it is looked into where it stands
+        case ast.Call():
+            return called_as(function) not in ("attrgetter", "itemgetter")
+        case _:
+            return role_of(function).meets
 
 
 def _of_module(name: str | None) -> str | None:

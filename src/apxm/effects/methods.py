@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, cast
 
 from apxm.effects.specials import SPECIAL
@@ -75,7 +75,12 @@ class Classes:
     @cached_property
     def reached(self) -> list[type]:
         """All classes of the user's that code from here on may meet by names: of objects, and of other modules, too."""
-        return list(dict.fromkeys(_reached(self._scopes)))
+        return list(dict.fromkeys(each for each in _reached(self._scopes) if isinstance(each, type)))
+
+    @property
+    def modules(self) -> list[dict[str, object]]:
+        """The names of the modules that it may meet."""
+        return [cast(dict[str, object], each) for each in _reached(self._scopes) if not isinstance(each, type)]
 
     @cached_property
     def specials(self) -> Mapping[str, list[types.FunctionType]]:
@@ -96,6 +101,23 @@ def cached_in(found: object) -> types.FunctionType | None:
 _CACHED = type(lru_cache(len))
 
 
+def is_library(function: object) -> bool:
+    """Whether what can be called is evidently none of the user's functions, nor made of one."""
+    for _ in range(4):
+        if isinstance(function, types.FunctionType) and is_users_code(function):
+            return False
+        inner = _made_of(function)
+        if not callable(inner):
+            break
+        function = inner
+    return not is_users_class(cast("type[object]", type(function)))
+
+
+def _made_of(function: object) -> object:
+    """What a `partial`, or what a decorator made of a function, calls."""
+    return getattr(function, "func" if isinstance(function, partial) else "__wrapped__", None)
+
+
 def function_in(found: object) -> object:
     """The function of a class method; anything else as it is."""
     return getattr(cast(object, found), "__func__", None) if isinstance(found, classmethod) else found
@@ -110,17 +132,21 @@ def specials_of(made: type) -> Iterator[tuple[str, types.FunctionType]]:
             yield name, function
 
 
-def _reached(scopes: Sequence[Mapping[str, object]]) -> Iterator[type]:
+def _reached(scopes: Sequence[Mapping[str, object]]) -> Iterator[type | Mapping[str, object]]:
+    """The names of the modules, and the classes."""
     left, seen = [*scopes], {id(scope) for scope in scopes}
     met: set[type] = set()
     while left:
-        for value in list(left.pop().values()):
+        scope = left.pop()
+        yield scope
+        named = list(scope.values())
+        for value in [*named, *(function for each in named for function in _functions_in(each))]:
             inner: list[Mapping[str, object]] = []
             if isinstance(value, types.ModuleType):
                 file = getattr(value, "__file__", None)
                 inner = [vars(value)] if file is not None and is_users(file) else []
             elif isinstance(value, types.FunctionType):
-                inner = [value.__globals__] if id(value.__globals__) not in seen and _is_users_code(value) else []
+                inner = [value.__globals__] if id(value.__globals__) not in seen and is_users_code(value) else []
             else:
                 made = value if isinstance(value, type) else type(value)
                 if made in met:
@@ -130,12 +156,31 @@ def _reached(scopes: Sequence[Mapping[str, object]]) -> Iterator[type]:
                     for each in _derived(made):
                         yield each
                         functions = (each for each in vars(each).values() if isinstance(each, types.FunctionType))
-                        inner += [each.__globals__ for each in functions if _is_users_code(each)]
+                        inner += [each.__globals__ for each in functions if is_users_code(each)]
             left += [scope for scope in inner if id(scope) not in seen]
             seen.update(map(id, inner))
 
 
-def _is_users_code(function: types.FunctionType) -> bool:
+def _functions_in(thing: Any) -> Iterator[types.FunctionType]:
+    """The functions that a container of a module holds, or an object, such as a flow."""
+    if isinstance(thing, list | tuple | set | frozenset | dict):
+        held = cast("Collection[object]", thing.values() if isinstance(thing, dict) else thing)
+    elif isinstance(thing, types.ModuleType | type | types.FunctionType):
+        return
+    else:
+        held = cast("dict[str, object]", getattr(thing, "__dict__", {})).values()
+    for each in held if len(held) <= _MOST_LOOKED_AT else ():
+        inner = each.__func__ if isinstance(each, types.MethodType) else each
+        if isinstance(inner, types.FunctionType):
+            yield inner
+
+
+_MOST_LOOKED_AT = 256
+"""Containers that hold more than this hold data."""
+
+
+def is_users_code(function: types.FunctionType) -> bool:
+    """Whether a function is the user's own."""
     return is_users(function.__code__.co_filename)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from apxm.effects.libraries import ONLY_ADDS
@@ -26,7 +27,8 @@ def is_call_statement(statement: ast.Expr) -> bool:
     """Whether a statement is nothing but the call of a method that changes what a name stands for."""
     match statement.value:
         case ast.Call(func=ast.Attribute(value=receiver, attr=method)):
-            return method in EVIDENT and root(receiver) is not None
+            calls = all(isinstance(each, ast.Lambda) for each in called_back(statement.value))
+            return method in EVIDENT and root(receiver) is not None and calls
         case _:
             return False
 
@@ -155,6 +157,45 @@ def may_go_through(call: ast.Call, only_looks: bool) -> bool:
             return name in _GOING_THROUGH or (only_looks and name not in _ONLY_NAMED)
         case _:
             return False
+
+
+def called_as(call: ast.Call) -> str:
+    """The last name of what is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def called_back(call: ast.Call) -> Iterator[ast.expr]:
+    """What a call of a function that is not the user's gives to be called, as far as names tell."""
+    is_method, name = isinstance(call.func, ast.Attribute), called_as(call)
+    if name not in CALLING:
+        return
+    place = _FUNCTION_AT.get(name)
+    if place == 1 and name in REPLACING and is_method and root(call.func) not in ("re", "regex"):
+        place = 0  # of a pattern
+    given = [] if place is None or (name == "iter" and len(call.args) < 2) else call.args[place : place + 1]
+    hooks = _JSON_HOOKS if name in _OF_JSON else _HOOKS
+    for each in (*given, *(keyword.value for keyword in call.keywords if keyword.arg in hooks)):
+        if not isinstance(each, ast.Constant | ast.JoinedStr | ast.BinOp):
+            yield each
+
+
+REPLACING = frozenset({"sub", "subn"})
+"""Those of `re`, which are given a text, or a function that makes one."""
+_FUNCTION_AT = {
+    "accumulate": 1, "dropwhile": 0, "filter": 0, "filterfalse": 0, "groupby": 1, "iter": 0, "map": 0, "reduce": 0,
+    "starmap": 0, "sub": 1, "subn": 1, "takewhile": 0,
+}  # fmt: skip
+"""Functions of libraries that call one which they are given, and the place of that among their arguments."""
+_OF_JSON = frozenset({"dump", "dumps", "load", "loads"})
+CALLING = (
+    frozenset(_FUNCTION_AT)
+    | _OF_JSON
+    | {"bisect", "bisect_left", "bisect_right", "insort", "insort_left", "insort_right", "max", "merge", "min"}
+    | {"nlargest", "nsmallest", "sort", "sorted"}
+)
+"""All that call functions, some of them by keywords."""
+_HOOKS = frozenset({"func", "function", "key", "repl"})
+_JSON_HOOKS = frozenset({"default", "object_hook", "object_pairs_hook"})
 
 
 def changes_first(call: ast.Call) -> bool:

@@ -65,6 +65,8 @@ class Summary(NamedTuple):
     """The context variables that it uses, each with the method, in the order in which it does."""
     specials: tuple[Special, ...] = ()
     """What these do is not among its own touches: special methods call each other in every way."""
+    meets: bool = False
+    """Whether it calls what only a run knows. What that does is not among its own touches either."""
 
     @property
     def does_something(self) -> bool:
@@ -119,6 +121,8 @@ class Role:
     """Whether it is only by its name that a method is taken for one of the user's classes."""
     is_cached: bool = False
     """Whether it gives what it gave before, whoever asked: lanes call it at their turn."""
+    is_library: bool = False
+    """Whether it is evidently no function of the user's."""
     is_method: bool = False
     """Whether the summary's first parameter is what the method is called on."""
     receiver: ast.expr | None = None
@@ -145,6 +149,16 @@ class Role:
     @property
     def is_unknown(self) -> bool:
         return not (self.each or self.asks or self.looks_only or self.known or self.summary)
+
+    @property
+    def meets(self) -> bool:
+        """Whether it may be any function of the user's, or calls one."""
+        return self.summary.meets if self.summary is not None else self.is_unknown and not self.is_library
+
+    @property
+    def may_be_any(self) -> bool:
+        """Whether only a run knows which function it is."""
+        return self.is_unknown or self.guessed or self.looks_only
 
 
 UNKNOWN = Role()
@@ -185,6 +199,15 @@ class RoleOf(Protocol):
 
     def may_wait(self, function: FunctionType) -> bool:
         """Whether other iterations may go on in one of these."""
+        ...
+
+    def targets(self) -> Summary:
+        """What a function of the user's may do of which only a run knows which one is called."""
+        ...
+
+    @property
+    def targets_number(self) -> int:
+        """By which a run knows these functions."""
         ...
 
     def is_iterator(self, name: str) -> bool:
@@ -260,6 +283,13 @@ class Unknowing:
     def may_wait(self, function: FunctionType) -> bool:
         del function
         return True
+
+    def targets(self) -> Summary:
+        return Summary()
+
+    @property
+    def targets_number(self) -> int:
+        return 0
 
     @property
     def knows_defaults(self) -> bool:

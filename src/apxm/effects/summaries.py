@@ -17,7 +17,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
     """Sums up one function."""
     given = parameters(node)
     own = own_names(node)
-    uses = StatementUses(node.body, None, role_of, around(own, node.body, role_of))
+    uses = StatementUses(node.body, None, role_of, around(own, given, node.body, role_of))
     uses.statements(node.body)
     found = _Summing(uses, given, own - given, role_of)
     arguments = node.args
@@ -35,6 +35,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
         None if gives is None else frozenset(name if name in given else f":{name}" for name in gives),
         tuple(dict.fromkeys((use.name, use.method) for use in uses.contexts)),
         tuple(dict.fromkeys(found.specials())),
+        uses.meets,
     )
 
 
@@ -116,4 +117,5 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         gives,
         tuple(dict.fromkeys(use for each in summaries for use in each.contexts)),
         tuple(dict.fromkeys(specials)),
+        any(each.meets for each in summaries),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -78,6 +79,12 @@ class Uses:
         """Each call of anything that may come after one of a model."""
         self.draws: bool = False
         """Whether random numbers are drawn."""
+        self.draws_late: bool = False
+        """Whether a function may draw them behind a call of which only a run knows which one that is."""
+        self.meets: bool = False
+        """Whether something is called that only a run knows."""
+        self._met: set[tuple[bool, bool]] = set()
+        """Whether that came behind a call, and in a `try`."""
         self.specials: list[Special] = []
         """The special methods that a function calls."""
         self.puts_streams: bool = False
@@ -143,6 +150,11 @@ class Uses:
 
     # --- for those who find them
 
+    @abstractmethod
+    def _meet(self, node: ast.AST, *, late: bool = False) -> None:
+        """A function is called of which only a run knows which one that is; `late` says that this may come behind
+        a call of a model that is made there."""
+
     def _bind(self, name: str, node: ast.AST) -> None:
         self._use(name, Kind.BIND, node)
         self._bound.add(name)
@@ -174,6 +186,8 @@ class Uses:
             if name.startswith("."):
                 self._use(name, Kind.LOAD, node)
             self.called |= f"@{name}" in self._waits
+        if captured.meets:
+            self._meet(node, late=True)
 
     def _use(
         self,
@@ -197,7 +211,8 @@ class Uses:
             self.found.append(Use(other, same, node, late, whole=whole, is_alias=True))
         if kind in (Kind.LOAD, Kind.CHANGE) and not name.startswith((".", ":")):
             for other in {*self.origins.aliases(name), *self._around.same.get(name, ())} - {name}:
-                self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True))
+                if self._role_of(ast.Name(other, ast.Load())).is_unknown:  # else it is a function, which nobody changes
+                    self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True))
 
     def _same_places(self, name: str) -> frozenset[str]:
         """Attributes, and names from around the body, that may hold what one of them holds, or hold the same."""

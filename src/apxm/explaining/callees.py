@@ -168,6 +168,13 @@ class Scope:
     def knows_defaults(self) -> bool:
         return self._roles.knows_defaults
 
+    def targets(self) -> Summary:
+        return self._roles.targets()
+
+    @property
+    def targets_number(self) -> int:
+        return self._roles.targets_number
+
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._roles.may_wait(function)
 

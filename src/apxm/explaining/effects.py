@@ -9,8 +9,9 @@ from dataclasses import replace
 from types import FunctionType
 from typing import Protocol
 
+from apxm.effects.expression_uses import may_be_any
 from apxm.effects.libraries import ONLY_ADDS, TEXT_METHODS, Known
-from apxm.effects.patterns import EVIDENT, is_standard_stream, root
+from apxm.effects.patterns import EVIDENT, REPLACING, called_back, is_standard_stream, root
 from apxm.effects.roles import Kind, Role, Touch, touches_beside_own
 from apxm.effects.rules import Rule
 from apxm.effects.uses import Use
@@ -26,7 +27,6 @@ from apxm.rewriting.given import READING
 from apxm.rewriting.names import Entered
 from apxm.rewriting.nodes import PREFIX
 
-_FUNCTION_FIRST = frozenset({"map", "filter", "reduce"})
 _FILES = frozenset({"open", "write_text", "write_bytes", "read_text", "mkdir", "unlink", "rename", "remove"})
 _STREAM_METHODS = ("flush", "write", "writelines")
 """Those of standard streams that stand in for them while flows run; others are the real stream's."""
@@ -324,7 +324,10 @@ class Effects:
             yield from self._written(call, callee.value)
             return
         match role.known:
-            case Known.NOTHING | Known.ITS_OWN | Known.ASKS:
+            case Known.NOTHING | Known.ITS_OWN:
+                yield from self._given(call, callee, written)
+                return
+            case Known.ASKS:
                 return
             case Known.DRAWS:
                 draws = Wait(self._reader.place(call), f"`{written}` draws behind a call", None, True, draws=True)
@@ -340,7 +343,7 @@ class Effects:
                     yield self._wait(call, f"`{written}` changes `{ast.unparse(first)}`", first, True)
                 return
             case Known.CALLS_BACK:
-                yield from self._given(call, written)
+                yield from self._given(call, callee, written)
                 return
             case None:
                 pass
@@ -370,17 +373,17 @@ class Effects:
         seen = name is not None and not self._reader.bindings.binds(name)
         yield self._wait(call, why, about, seen)
 
-    def _given(self, call: ast.Call, written: str) -> Iterator[Step]:
+    def _given(self, call: ast.Call, callee: ast.expr, written: str) -> Iterator[Step]:
         """What is called back by a function such as `sorted`."""
-        keys = [keyword.value for keyword in call.keywords if keyword.arg == "key"]
-        for argument in keys or (call.args[:1] if written.rpartition(".")[2] in _FUNCTION_FIRST else ()):
+        for argument in called_back(ast.Call(callee, call.args, call.keywords)):
             if isinstance(argument, ast.Lambda):
                 yield from self._reader.expression(argument.body)
                 continue
             given = plain(argument)
             role = self._reader.scope.role_of(given)
-            known = role.known is not None or role.summary is not None or role.looks_only or is_ask(role)
-            if not known and not self._is_followed(given):
+            known = role.summary is not None or is_ask(role) or not may_be_any(given, self._reader.scope)
+            may_be_text = written.rpartition(".")[2] in REPLACING and not role.found
+            if not (known or may_be_text or self._is_followed(given)):
                 yield self._wait(call, f"nothing is known of `{_shown(given)}`, which `{written}` calls", None, None)
 
     def _is_followed(self, callee: ast.expr) -> bool:

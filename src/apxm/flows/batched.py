@@ -18,7 +18,7 @@ from apxm.analysis.profile import Profile
 from apxm.analysis.static import Needs
 from apxm.batches.journals import Journals
 from apxm.batches.output import Problem
-from apxm.batches.work import Outcome, executed, problem_of
+from apxm.batches.work import Outcome, Watcher, executed, problem_of, told_of
 from apxm.config.invocation import Invocation
 from apxm.errors import ApxmError, OperationError, UsageError, hint_for
 from apxm.explaining.explanation import Given
@@ -36,7 +36,6 @@ from apxm.operations.types import JSON, Value
 from apxm.program.program import FlowParameter
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
-from apxm.session import Session
 from apxm.source import shortened
 from apxm.tools.toolbox import Toolbox
 
@@ -56,6 +55,7 @@ class FlowWork:
         self._pool = pool
         self._tools = tools
         self._journals: Journals | None = None
+        self._watcher: Watcher | None = None
         self._signature = inspect.signature(flow.function)
         taken = [p for p in self._signature.parameters.values() if p.kind not in _GATHERING]
         self._names = [parameter.name for parameter in taken]
@@ -85,6 +85,9 @@ class FlowWork:
 
     def keep(self, journals: Journals) -> None:
         self._journals, self._told = journals, journals.told(self._told)
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
 
     def arguments(self, values: Mapping[str, object]) -> inspect.BoundArguments:
         given: dict[str, Any] = {}
@@ -129,13 +132,8 @@ class FlowWork:
         given = Given(lengths, (1,), profile, None, frozenset(self._names))
         return needs_of(self._function, TWINS, given)
 
-    async def link(self, arguments: inspect.BoundArguments) -> Session:
-        session = self._session(arguments)
-        await session.link()
-        return session
-
     async def run(self, arguments: inspect.BoundArguments, id: str) -> Outcome:
-        session = self._session(arguments)
+        session = self.session(arguments, id)
         await session.link()
         if self._journals is not None:
             source = noted(self._function.__code__.co_filename)
@@ -143,7 +141,7 @@ class FlowWork:
             earlier = self._journals.open(session, id, ("flow",))
             if earlier is not None and has_moved(_source_of(earlier), source):
                 earlier.recorder.as_changed()
-        trace = await executed(session)
+        trace = await executed(session, self._watcher, id)
         raised = session.raised
         if raised is not None and not isinstance(raised, Exception):
             raise raised
@@ -156,11 +154,12 @@ class FlowWork:
         except (TypeError, ValueError) as unfit:
             return Outcome(trace, error=Problem("no_json", f"what the flow gives cannot be written as JSON: {unfit}"))
 
-    def _session(self, arguments: inspect.BoundArguments) -> LaneSession:
+    def session(self, arguments: inspect.BoundArguments, id: str | None = None) -> LaneSession:
         grown = Grown(self._function.__qualname__, self._function.__code__.co_filename)
         main = partial(self._flow.lanes, *arguments.args, **arguments.kwargs)
+        told = told_of(self._told, self._watcher, id)
         return LaneSession(
-            LoadedProgram(grown.program), grown.flow, (), self._told, self._pool,
+            LoadedProgram(grown.program), grown.flow, (), told, self._pool,
             tools=self._tools, grown=grown, main=main,
         )  # fmt: skip
 

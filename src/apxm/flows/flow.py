@@ -234,9 +234,8 @@ def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
     if isinstance(function, type) or iscoroutinefunction(function) or isasyncgenfunction(function):
         raise no_flow(function.__qualname__, is_class=isinstance(function, type))
-    made = Flow(function)
-    TWINS.forget()  # as what stands below it in its module was not there yet
-    return made
+    with TWINS.beforehand():  # as what stands below it in its module is not there yet
+        return Flow(function)
 
 
 def no_flow(name: str, *, is_class: bool) -> UsageError:

@@ -16,7 +16,7 @@ from apxm.flows.straight import begin_call, end_call
 from apxm.lanes.lane import Broke, Returned
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.rewriting.nodes import PREFIX
-from apxm.rewriting.touching import Touching
+from apxm.rewriting.touching import Touching, Unforeseen
 from apxm.rewriting.twins import Twins
 
 
@@ -53,7 +53,15 @@ def _sees_to_itself(function: object) -> bool:
     return ours or bool(getattr(function, PURE, False))
 
 
-TOUCHING = Touching(_twin)
+def _unforeseen(function: Callable[..., Any], targets: int, name: str | None) -> Unforeseen | None:
+    if _sees_to_itself(function):
+        return None
+    if isinstance(function, FlowBase | Step):
+        function = cast("Step[..., Any]", function).function
+    return TWINS.unforeseen(function, targets, name)
+
+
+TOUCHING = Touching(_twin, _unforeseen)
 """What code in lanes calls in place of functions, and what else it does where it may touch something."""
 TWINS = Twins(
     {

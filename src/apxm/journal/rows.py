@@ -143,6 +143,13 @@ class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
     inputs_digest: str
 
 
+class Traced(Struct, frozen=True, array_like=True, tag="traced"):
+    """What a process knows of the instants of the run, once it is about to let go of it in order."""
+
+    content: bytes
+    """As `runtime.kept_trace` packs it."""
+
+
 class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     """A process has let go of the run in order."""
 
@@ -151,7 +158,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     message: str = ""
 
 
-Row = Answered | Discarded | Started | Printed | Reserved | Settled | Resumed | Edited | Ended
+Row = Answered | Discarded | Started | Printed | Reserved | Settled | Resumed | Edited | Traced | Ended
 
 
 class TimedRow(Struct, frozen=True, array_like=True):
@@ -280,6 +287,8 @@ class History:
                 self.printed.clear()
             case Ended() as ended:
                 self.ended = ended
+            case Traced():
+                pass
 
 
 def edited(program: Program, inputs: Sequence[Value]) -> Edited:

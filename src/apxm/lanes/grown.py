@@ -13,19 +13,11 @@ from apxm.lanes.lane import Lane
 from apxm.lanes.program_flows import CalledFlow, Guest
 from apxm.operations.types import Value
 from apxm.program.nodes import Operate
-from apxm.program.program import AnyNode, Flow, Kind, Names, NodeName, Plan, PlanNames, Program
+from apxm.program.program import AnyNode, Flow, Kind, NamesOfFiles, NodeName, Plan, PlanNames, Program
 from apxm.runtime.frames import Action, Frame
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.state import State
 from apxm.runtime.waiting import Call
-
-
-class _Names(Names, frozen=True, array_like=True, kw_only=True):
-    files: tuple[str, ...]
-    """The file of each plan."""
-
-    def file_of(self, plan: int) -> str:
-        return self.files[plan]
 
 
 class Grown:
@@ -39,7 +31,7 @@ class Grown:
         plan = Plan(nodes=cast("tuple[Operate, ...]", self.nodes), inputs=0, outputs=(), values=0)
         names = PlanNames(path=name, nodes=cast("tuple[NodeName, ...]", self.names), order_edges=())
         self.flow = Flow(agent="", name=name, parameters=(), result=None, plan=0)
-        named = _Names(file=file, plans=(names,), files=(file,))
+        named = NamesOfFiles(file=file, plans=(names,), files=(file,))
         self.program = Program(plans=(plan,), flows=(self.flow,), entry=0, optimization_level=0, names=named)
         self.program.came_from(file, kind)
 
@@ -52,19 +44,27 @@ class Grown:
         (plan, *others), (names, *more) = self.program.plans, self.program.names.plans
         plans = (replace(plan, nodes=tuple(self.nodes)), *others)
         named = replace(self.program.names, plans=(replace(names, nodes=tuple(self.names)), *more))
-        return replace(self.program, plans=plans, names=named)
+        return self._from_here(replace(self.program, plans=plans, names=named))
+
+    def _from_here(self, program: Program) -> Program:
+        origin = self.program.origin
+        assert origin is not None
+        program.came_from(*origin)
+        return program
 
     def host(self, guest: Guest) -> None:
         """Adds the plans of a program of AIS."""
-        program, names = self.program, cast(_Names, self.program.names)
+        program, names = self.program, cast(NamesOfFiles, self.program.names)
         records = {each.name: each for each in (*program.records, *guest.records)}
-        self.program = replace(
-            program,
-            plans=(*program.plans, *guest.plans),
-            names=replace(
-                names, plans=(*names.plans, *guest.names), files=(*names.files, *([guest.file] * len(guest.names)))
-            ),
-            records=tuple(records.values()),
+        self.program = self._from_here(
+            replace(
+                program,
+                plans=(*program.plans, *guest.plans),
+                names=replace(
+                    names, plans=(*names.plans, *guest.names), files=(*names.files, *([guest.file] * len(guest.names)))
+                ),
+                records=tuple(records.values()),
+            )
         )
 
     def add(self, node: AnyNode, path: str = "", line: int = 0) -> int:

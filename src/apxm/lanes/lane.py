@@ -372,10 +372,17 @@ class Lane:
         """Whether an iteration before it may still change a place that it is to read."""
         lane: Lane = self
         while lane.loop is not None and lane is not owner:
-            if lane.loop.rules.get(place) == "turn":
+            rules = lane.loop.rules
+            # A function that another one made names what that one has by its number, and a loop that knows it by its
+            # text alone does not.
+            if rules.get(place, rules.get(place.partition("@")[0])) == "turn":
                 return True
             lane = lane.loop.opener
         return False
+
+    def has_rule(self, place: str) -> bool:
+        """Whether a loop around it uses a place, or changes it."""
+        return any(lane.loop is not None and place in lane.loop.rules for lane in self._within(None))
 
 
 MOST_OPEN = 4096
@@ -526,7 +533,7 @@ class EachRun:
             if self.first is None:
                 self.first = lane
             hub.open(lane)
-            while self.held is lane and not lane.over:
+            while self.held is lane and not lane.over and not self._closing:
                 hub.wait_for(self)
 
     def _draw(self, items: Iterator[Any]) -> tuple[Any, list[object]]:

@@ -118,7 +118,7 @@ class LaneRun(Run):
         self._guests: dict[int, Guest] = {}
         """The programs of AIS of which it calls flows, by `id`."""
         told = dataclasses.replace(options or RunOptions(), files=OwnFiles())
-        if told.max_cost is not None and pool.info.model not in pool.backends[pool.default].limits.prices:
+        if told.limits_cost and pool.info.model not in pool.backends[pool.default].limits.prices:
             raise unknown_price(pool.info.name, pool.info.model)  # whom else it asks is known when it does
         super().__init__(LoadedProgram(grown.program), grown.flow, (), pool, told, tools)
 
@@ -146,7 +146,7 @@ class LaneRun(Run):
         return AnsweredOperations(program, self._answered)
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
-        plain = attempts.begin_watched
+        plain = self._sent(clock, attempts.begin_watched)
         special = self._named(self._streamed(clock, plain))
         if self._tail is not None:
             return special
@@ -619,10 +619,10 @@ class LaneRun(Run):
         """Raises `UsageError` where this run cannot ask the provider."""
         if isinstance(self._loop, VirtualLoop) and not provider.virtual:
             raise UsageError(f"{provider.title} answers in real time, which a run on virtual time cannot see")
-        if self._options.max_cost is not None:
+        if self._options.limits_cost:
             refuse_unknown_prices([(operation, provider)])
 
-    def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
+    def who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
         plan = self.trace.frames[frame].plan
         operation = self._handlers[plan][node] if plan else self._operations[node]
         assert isinstance(operation, WaitingOperation)

@@ -17,10 +17,10 @@ from greenlet import getcurrent
 from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
-from apxm.api import RunFailed, by_name, executed, opened, run_async, warn, watched
+from apxm.api import RunFailed, by_name, executed, opened, refuse_no_new_id, run_async, warn, watched
 from apxm.config.invocation import Invocation
 from apxm.errors import JournalError, Problems, UsageError, hint_for
-from apxm.journal.ids import is_run_id, new_run_id
+from apxm.journal.ids import new_run_id
 from apxm.lanes.edits import GOES_ON, EditedError, has_moved, noted
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.run import RUN, Grown, LaneRun
@@ -49,6 +49,7 @@ def lane_here() -> Lane | None:
 class LaneSession(Session):
     """A run of a flow that is ready to be executed."""
 
+    in_lanes = True
     _: KW_ONLY
     grown: Grown
     main: Callable[[], object]
@@ -212,8 +213,7 @@ async def run_flow(
 
 
 def _check_new_id(run_id: str, earlier: str | None) -> None:
-    hint = "apxm.new_run_id() gives one for a new run"
     if earlier is not None:
+        hint = "apxm.new_run_id() gives one for a new run"
         raise UsageError(f"run {earlier} goes on, and has its id already", hint=hint)
-    if not is_run_id(run_id):
-        raise UsageError(f"{run_id!r} is no id of a run", hint=hint)
+    refuse_no_new_id(run_id)

@@ -150,6 +150,16 @@ class Names(Struct, frozen=True, array_like=True, kw_only=True):
         return self.file
 
 
+class NamesOfFiles(Names, frozen=True, array_like=True, kw_only=True):
+    """Those of a program whose plans are written in several files, as a run of Python is."""
+
+    files: tuple[str, ...]
+    """The file of each plan."""
+
+    def file_of(self, plan: int, /) -> str:
+        return self.files[plan]
+
+
 Kind = typing.Literal["source", "artifact", "flow", "script"]
 """A flow and a script are Python, of which nothing is in the program but what a run of it came to."""
 Origin = tuple[str, Kind]

@@ -116,7 +116,7 @@ class Unfolding:
         self.plans = program.plans
         self.program = program
         self.record_types = program.record_types
-        self.frames = frames
+        self.frames = frames = list(frames)  # a table makes each of them anew whenever it is looked at
         self.starts: list[int] = []
         """The number of each frame's first node."""
         self.size = 0

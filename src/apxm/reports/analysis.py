@@ -22,8 +22,8 @@ def analysis_text(found: Analysis) -> str:
         ["T_inf, the longest path", times_text(found.t_inf_ms)],
         ["parallelism", f"{found.parallelism:.2f}"],
         ["LLM calls", amounts_text(found.calls)],
-        ["input tokens, about", amounts_text(found.input_tokens)],
-        ["output tokens, about", amounts_text(found.output_tokens)],
+        ["input tokens, about", tokens_text(found.input_tokens)],
+        ["output tokens, about", tokens_text(found.output_tokens)],
     ]
     if found.unknown:
         rows.append(["not given", f"{', '.join(found.unknown)}: counted as empty, and a list as of any length"])
@@ -40,7 +40,7 @@ def analysis_text(found: Analysis) -> str:
     note = "Bounds hold while a call takes as long as if it were alone; predictions include contention."
     if any(loop.turns.expected > MOST_OPEN_TURNS for loop in found.loops):
         note += f" Bounds are as if all turns could be open at once: with {MOST_OPEN_TURNS:,} a run may take longer."
-    lines += ["", *paragraph(note)]
+    lines += ["", *paragraph(note), *_unknown(found.unknown_lengths)]
     return "\n".join(lines)
 
 
@@ -55,9 +55,20 @@ def prediction_text(found: Prediction) -> str:
     low, high = found.ci95_ms
     rows = [
         ["mean", f"{duration(found.mean_ms)} (95% interval {duration(low)} to {duration(high)})"],
+        ["80% of runs", " to ".join(map(duration, found.interval80_ms))],
         *([name, duration(_quantile(samples, share))] for name, share in _QUANTILES),
     ]
-    return "\n".join([f"{head}:", *aligned(rows)])
+    return "\n".join([f"{head}:", *aligned(rows), *_unknown(found.unknown)])
+
+
+def _unknown(operations: Sequence[str]) -> list[str]:
+    if not operations:
+        return []
+    names = ", ".join(operations)
+    return [
+        "",
+        *paragraph(f"Nobody knows how long these answers are, so that is drawn: {names}. `max_tokens` would say it."),
+    ]
 
 
 def _assumed(loops: Sequence[Loop]) -> list[str]:
@@ -102,11 +113,11 @@ def _bounds(at: Sequence[ConcurrencyEstimate]) -> list[str]:
     rows = [
         [str(a.slots), duration(a.lower_ms), _limit(a.upper_ms), duration(a.predicted_ms), _interval(a)] for a in at
     ]
-    return markdown(["calls at once", "not below", "not above", "predicted", "95% interval"], rows)
+    return markdown(["calls at once", "not below", "not above", "predicted", "80% of runs"], rows)
 
 
 def _interval(at: ConcurrencyEstimate) -> str:
-    low, high = at.predicted_ci95_ms
+    low, high = at.interval80_ms
     return "–" if low == high else f"{duration(low)} to {duration(high)}"
 
 
@@ -118,6 +129,11 @@ def times_text(found: Range) -> str:
 
 def _limit(ms: float | None) -> str:
     return "no limit" if ms is None else duration(ms)
+
+
+def tokens_text(found: Range) -> str:
+    """Whole ones, as there are no others, though half of one may be expected."""
+    return amounts_text(Range(round(found.low), round(found.expected), found.high))
 
 
 def amounts_text(found: Range) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apxm.analysis.engine_fit import EngineFit
 from apxm.analysis.profile import Profile
 from apxm.reports.summary import count
 from apxm.reports.tables import markdown
@@ -14,6 +15,48 @@ _SHARES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 def calibration_text(profile: Profile) -> str:
+    """What a calibration found, by tokens or by load."""
+    return _by_load(profile) if profile.engine is None else _by_tokens(profile, profile.engine)
+
+
+_COSTS = (
+    ("fixed", "of a call, which nothing shares: transport, tokenizer"),
+    ("step", "of an iteration of the engine"),
+    ("prefill", "of each token of a prompt that is read in it"),
+    ("decode", "of each call that gets a token in it"),
+)
+
+
+def _by_tokens(profile: Profile, engine: EngineFit) -> str:
+    costs = [
+        [name, f"{time:.4g}", f"± {error:.2g}", what]
+        for (name, what), time, error in zip(_COSTS, engine.times, engine.errors, strict=True)
+    ]
+    levels = [[str(level.concurrency), str(level.calls), f"{level.latency_ms:,.1f}"] for level in profile.levels]
+    slots = "not limited, as far as was seen" if engine.slots is None else count(engine.slots, "slot")
+    chunks = "read whole" if engine.chunk is None else f"read in chunks of {engine.chunk:,} tokens in an iteration"
+    lines = [
+        f"backend {profile.backend}, model {profile.model}, calibrated {profile.date}",
+        "",
+        *markdown(["cost", "ms", "", ""], costs),
+        "",
+        f"calls in service     {slots}",
+        f"prompts              {chunks}{', their beginnings kept' if engine.cache else ''}",
+        f"a token              {engine.characters_per_token:.2f} characters, and {engine.tokens_per_call:.0f} a call",
+        f"calls vary           σ {engine.spread:.2f}; the engine, from time to time, σ {engine.drift:.2f}",
+        f"cost to the client   {profile.client_ms:.3f} ms per call",
+        *([f"failed               {count(profile.failed_calls, 'call')}, left out"] if profile.failed_calls else []),
+        "",
+        "Latencies in ms, transport included, of calls short and long, sent at once:",
+        "",
+        *markdown(["at once", "calls", "mean"], levels),
+    ]
+    if engine.unknown:
+        lines += ["", "not learned:", *(f"- {each}" for each in engine.unknown)]
+    return "\n".join(lines)
+
+
+def _by_load(profile: Profile) -> str:
     """The points, how calls lie around them, the discipline, and the fit that describes them."""
     lines = [
         f"backend {profile.backend}, model {profile.model}, calibrated {profile.date}",

@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from apxm.backends.dialogue import RequestedCall
 from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
@@ -15,16 +17,21 @@ from apxm.journal.rows import Answered
 from apxm.operations.answers import UNFIT
 from apxm.operations.types import Value, text_form
 from apxm.reports.summary import count, duration
-from apxm.runtime.observing import Outcome
+from apxm.runtime.observing import CallObserver, Outcome
 from apxm.runtime.waiting import Call
 from apxm.source import printable
 from apxm.tools.tool import Arguments, ToolAnswer
 
+if TYPE_CHECKING:  # loads the HTTP client, which a simulated run can do without
+    from apxm.backends.exchange import HttpAnswer, HttpRequest
+
+Part = tuple[str, str]
+"""A text of a call, behind what it is."""
 LONGEST = 2000
 """Characters of a text that ``--verbose`` shows; `apxm runs show ID --prompts` shows all."""
 
 
-class CallLines:
+class CallLines(CallObserver):
     """Tells of each call in lines for a terminal or a pipe: every text is escaped and indented."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -40,20 +47,13 @@ class CallLines:
 
     def ended(self, path: str, call: Call, outcome: Outcome | None, duration: int | None) -> None:
         lines = [f"{_how(call, outcome, duration)}{_attempt(call)}"]
-        if isinstance(outcome, ModelAnswer):
-            lines += text_lines("answer", outcome.text, LONGEST) if outcome.text or not outcome.calls else []
-            for each in outcome.calls:
-                lines += _call_lines(each, LONGEST)
-        elif isinstance(outcome, ToolAnswer):
-            lines += text_lines("answer", outcome.shown, LONGEST)
-        elif isinstance(outcome, OperationError):
-            lines += text_lines(outcome.kind, outcome.message, LONGEST)
+        lines += _part_lines(outcome_parts(outcome), LONGEST)
         self._tell(path, lines)
 
     def pauses(self, path: str, pause: int) -> None:
         self._tell(path, [_again(pause)])
 
-    def reused(self, path: str, request: ModelRequest | Arguments, result: Answered) -> None:
+    def reused(self, path: str, request: ModelRequest | Arguments | HttpRequest, result: Answered) -> None:
         lines = [*request_lines(request, LONGEST), *answer_lines(result, LONGEST)]
         self._tell(path, ["is answered by the journal", *lines])
 
@@ -63,28 +63,78 @@ class CallLines:
         self._say("\n".join([f"[{elapsed}] {printable(path)} {head}", *texts]))
 
 
-def request_lines(request: ModelRequest | Arguments, longest: int | None = None) -> list[str]:
+def request_lines(request: ModelRequest | Arguments | HttpRequest, longest: int | None = None) -> list[str]:
+    """What a call sends, part by part below its name."""
+    return _part_lines(request_parts(request), longest)
+
+
+def request_parts(request: ModelRequest | Arguments | HttpRequest) -> list[Part]:
     """What a call sends: its system text, the schema of its answer and the tools that may be called, if any, and its
     prompt, with what tools were called for so far; or the arguments of a tool."""
     if isinstance(request, dict):
-        return text_lines("arguments", text_form(request), longest)
+        return [("arguments", text_form(request))]
+    if not isinstance(request, ModelRequest):
+        return sdk_request_parts(request.body)
     system = request.system_text(tells_format=False)
-    lines = [] if system is None else text_lines("system", system, longest)
+    parts = [] if system is None else [("system", system)]
     if request.answer is not None:
-        lines += text_lines("schema", request.answer.schema, longest)
+        parts.append(("schema", request.answer.schema))
     if request.tools:
         may = "" if request.may_call else ", which are not to be called any more"
-        lines += text_lines("tools", ", ".join(tool.name for tool in request.tools) + may)
-    lines += text_lines("prompt", request.prompt, longest)
+        parts.append(("tools", ", ".join(tool.name for tool in request.tools) + may))
+    parts.append(("prompt", request.prompt))
     for past in request.rounds:
-        lines += text_lines("said", past.text, longest) if past.text else []
+        parts += [("said", past.text)] if past.text else []
         for call, result in zip(past.calls, past.results, strict=True):
-            lines += [*_call_lines(call, longest), *text_lines("gave", result, longest)]
-    return lines
+            parts += [_called(call), ("gave", result)]
+    return parts
 
 
-def _call_lines(call: RequestedCall, longest: int | None) -> list[str]:
-    return text_lines(f"calls {printable(call.tool)}", call.arguments, longest)
+def outcome_parts(outcome: Outcome | None) -> list[Part]:
+    """What an attempt came to; nothing where it was given up."""
+    if isinstance(outcome, ModelAnswer):
+        parts = [("answer", outcome.text)] if outcome.text or not outcome.calls else []
+        return [*parts, *map(_called, outcome.calls)]
+    if isinstance(outcome, ToolAnswer):
+        return [("answer", outcome.shown)]
+    if isinstance(outcome, OperationError):
+        return [(outcome.kind, outcome.message)]
+    return [] if outcome is None else sdk_answer_parts(cast("HttpAnswer", outcome).body.decode(errors="replace"))
+
+
+def sdk_request_parts(body: dict[str, Any]) -> list[Part]:
+    """What an SDK asks: its messages one by one, then whatever else there is."""
+    match body:
+        case {"messages": [*messages], **more}:
+            parts = [_message_part(message) for message in messages]
+        case _:
+            parts, more = list[Part](), body
+    return [*parts, ("request", text_form(more))]
+
+
+def _message_part(message: Any) -> Part:
+    match message:
+        case {"role": str(role), "content": str(content)}:
+            return role, content
+        case _:
+            return "message", text_form(message)
+
+
+def sdk_answer_parts(text: str) -> list[Part]:
+    """What an SDK was answered: the text of the only choice, or all that came."""
+    try:
+        found: Any = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        found = None
+    match found:
+        case {"choices": [{"message": {"content": str(content)}}]}:
+            return [("answer", content)]
+        case _:
+            return [("answer", text)]
+
+
+def _called(call: RequestedCall) -> Part:
+    return f"calls {call.tool}", call.arguments
 
 
 def answered(result: Answered) -> tuple[Value, list[Any]]:
@@ -99,11 +149,22 @@ def answered(result: Answered) -> tuple[Value, list[Any]]:
 
 def answer_lines(result: Answered, longest: int | None = None) -> list[str]:
     """What an operation gave, or which calls of tools it asks for."""
+    return _part_lines(answer_parts(result), longest)
+
+
+def answer_parts(result: Answered) -> list[Part]:
+    """What an operation gave, or which calls of tools it asks for."""
     value, calls = answered(result)
-    lines = [] if calls and not value else text_lines("answer", text_form(value), longest)
-    for call in calls:
-        lines += text_lines(f"calls {printable(call['name'])}", text_form(call["arguments"]), longest)
-    return lines
+    match value:
+        case {"status": int(), "headers": _, "text": str(text)}:  # as `HttpCall.value` keeps it
+            return sdk_answer_parts(text)
+        case _:
+            parts = [] if calls and not value else [("answer", text_form(value))]
+            return parts + [(f"calls {call['name']}", text_form(call["arguments"])) for call in calls]
+
+
+def _part_lines(parts: list[Part], longest: int | None) -> list[str]:
+    return [line for name, text in parts for line in text_lines(printable(name), text, longest)]
 
 
 def text_lines(name: str, text: str, longest: int | None = None) -> list[str]:
@@ -116,7 +177,7 @@ def text_lines(name: str, text: str, longest: int | None = None) -> list[str]:
     return [f"  {name}: {shown[0]}"] if len(shown) == 1 else [f"  {name}:", *(f"    {line}".rstrip() for line in shown)]
 
 
-class CallLog:
+class CallLog(CallObserver):
     """Writes each call to a logger at DEBUG: which, to whom, how long, how many tokens."""
 
     def __init__(self, logger: logging.Logger, run_id: str) -> None:
@@ -158,11 +219,11 @@ def _how(call: Call, outcome: Outcome | None, ns: int | None) -> str:
     after = "" if ns is None else f" after {duration(ns / 1e6)}"
     if call.first is not None:
         after += f" (the first part after {duration((call.first - call.sent) / 1e6)})"
-    if isinstance(outcome, ModelAnswer):
-        return f"is answered{after}, {tokens(outcome.usage)}"
     if isinstance(outcome, ToolAnswer):
         return f"is answered{after}"
-    return f"{'is given up' if outcome is None else 'fails'}{after}"
+    if outcome is None or isinstance(outcome, OperationError):
+        return f"{'is given up' if outcome is None else 'fails'}{after}"
+    return f"is answered{after}, {tokens(outcome.usage)}"
 
 
 def tokens(usage: Usage) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
 from apxm.journal.pruning import KeptRun
-from apxm.journal.rows import Answered, Edited, Header, History, TimedRow
+from apxm.journal.rows import Answered, Edited, Header, History, TimedRow, Traced
 from apxm.journal.runs import RunSummary
 from apxm.operations.types import Value
 from apxm.reports.call_log import answered
@@ -56,10 +56,15 @@ def run_json(run: RunSummary, history: History, calls: Sequence[dict[str, object
             "inputs": header.inputs,
             "inputs_digest": header.inputs_digest,
             "options": header.options,
-            "rows": [_row(number, record) for number, record in enumerate(history.records, 1)],
+            "rows": [_row(number, record) for number, record in _told(history)],
             **({} if calls is None else {"calls": calls}),
         }
     )
+
+
+def _told(history: History) -> Iterator[tuple[int, TimedRow]]:
+    """The rows with their numbers, but for the instants, which `apxm report` shows."""
+    return ((n, record) for n, record in enumerate(history.records, 1) if not isinstance(record.row, Traced))
 
 
 def run_text(run: RunSummary, history: History) -> list[str]:

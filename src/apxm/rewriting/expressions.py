@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from apxm.effects.closures import Captured
 from apxm.effects.libraries import Known
-from apxm.effects.patterns import may_go_through, printed_to, root
+from apxm.effects.patterns import called_back, may_go_through, printed_to, root
 from apxm.effects.roles import Role, makes
 from apxm.effects.rules import Rule
 from apxm.rewriting.names import Names
@@ -35,6 +35,7 @@ class Expressions(Names):
             node.args = [self.visit(each) for each in node.args]
             node.keywords = [self.visit(each) for each in node.keywords]
             return node
+        calls_back = role.summary is None and any(called_back(node))
         file = printed_to(node)
         # As above: what is only used in front of the first calls is used in their order.
         is_free = file is not None and isinstance(file.value, ast.Name) and self._is_free(file.value.id)
@@ -44,11 +45,22 @@ class Expressions(Names):
         if file is not None and not is_free:
             file.value = at(self._ours("touch", file.value), file.value)
         # A container that is made belongs to who made it: that is seen to where it is called.
-        plain = role.each or role.asks or (role.known is Known.NOTHING and not makes(role, node.func))
+        plain = role.each or role.asks or (role.known is Known.NOTHING and not (makes(role, node.func) or calls_back))
         if not plain:
-            looks = [] if role.may_wait else [ast.Constant(True)]
-            node.func = at(self._ours("call", func, *looks), node.func)
+            told = self._told(node.func, role, calls_back)
+            node.func = at(self._ours("call", func, *told), node.func)
         return node
+
+    def _told(self, callee: ast.expr, role: Role, calls_back: bool) -> list[ast.expr]:
+        """What `call` is told of what is called, beside that: whether it only looks by its name, and, where only a run
+        knows what it is, the number of what that may be, and the name of the methods that it is taken for."""
+        is_made = isinstance(callee, ast.Name) and any(each.around.makes(callee.id) for each in self._functions)
+        targets: list[ast.expr] = []
+        if not is_made and (role.may_be_any or calls_back):
+            targets = [ast.Constant(self._role_of.targets_number)]
+        if role.guessed and isinstance(callee, ast.Attribute):
+            targets.append(ast.Constant(callee.attr))
+        return [ast.Constant(not role.may_wait), *targets] if targets or not role.may_wait else []
 
     def _gone_through(self, call: ast.Call, role: Role, given: ast.expr) -> ast.expr:
         """What a call is given, once it may be gone through: an iterator is shared by all who have it."""

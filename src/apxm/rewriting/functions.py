@@ -45,7 +45,7 @@ class Rewriter(PlainStatements):
             parameters(node),
             every[0].arg if every else None,
             node.body,
-            around(bound, node.body, self._role_of),
+            around(bound, parameters(node), node.body, self._role_of),
             frozenset(changeable_defaults(node.args)),
         )
         self._functions, self._loops, self._inner = [*self._functions, function], [], 0

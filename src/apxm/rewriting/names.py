@@ -111,7 +111,8 @@ class Names(ast.NodeTransformer):
         function = self._functions[-1]
         outliving = self._used_elsewhere(body, node.target) if isinstance(node, ast.For) else set[str]()
         uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around, ahead)
-        draws_late = any(self._role_of(call.func).draws for call in uses.called_late) or (ahead and bool(uses.exits))
+        draws_late = uses.draws_late or any(self._role_of(call.func).draws for call in uses.called_late)
+        draws_late |= ahead and bool(uses.exits)
         if isinstance(node, ast.For):
             stored = own & (outliving | function.outer | uses.published)
             rules_around = rules | dict.fromkeys(uses.published, Rule.TURN)

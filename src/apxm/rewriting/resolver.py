@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from typing import cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from apxm.effects.libraries import (
     CONTAINERS,
@@ -24,7 +24,7 @@ from apxm.effects.libraries import (
     known,
     only_keeps,
 )
-from apxm.effects.methods import Classes, behind, cached_in, function_in, unwrapped
+from apxm.effects.methods import Classes, behind, cached_in, function_in, is_library, unwrapped
 from apxm.effects.patterns import is_super, root
 from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_number
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
@@ -34,31 +34,55 @@ from apxm.effects.users import is_users_class
 from apxm.lanes.items import held_by, is_restorable
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import default_attributes, held_attributes, names_in
+from apxm.rewriting.sources import default_attributes, held_attributes, names_in, replaced_names
 
 MISSING = object()
 _PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
 """Classes whose objects hold no others."""
 
 
+class ResolverParts(NamedTuple):
+    """What is known of functions by those who make twins."""
+
+    ours: Callable[[object], Role | None]
+    """Of those of this package."""
+    summary_of: Callable[[types.FunctionType], Summary | None]
+    may_wait: Callable[[types.FunctionType], bool]
+    targets: Callable[[dict[str, Any]], TargetsOf]
+    """Those of the user's that a call may mean, by the names of the module that it stands in."""
+    classes: dict[int, Classes]
+    """Those in sight of modules, by the `id` of their names, as far as they were looked for."""
+
+
+class TargetsOf(Protocol):
+    """What a call may mean of which only a run knows what it calls."""
+
+    number: int
+
+    def do(self) -> Summary:
+        """What any one of them may do, beside what it does to what it is given."""
+        ...
+
+
+class NoTargets:
+    """None of them."""
+
+    number = 0
+
+    def do(self) -> Summary:
+        return Summary()
+
+
 class Resolver:
     """What the names in a function mean, as far as its globals and its closure say."""
 
-    def __init__(
-        self,
-        function: types.FunctionType,
-        ours: Callable[[object], Role | None],
-        summary_of: Callable[[types.FunctionType], Summary | None],
-        may_wait: Callable[[types.FunctionType], bool],
-        classes: dict[int, Classes],
-    ) -> None:
-        """`classes` are those in sight of modules, by the `id` of their names, as far as they were looked for."""
+    def __init__(self, function: types.FunctionType, parts: ResolverParts) -> None:
         self._function = function
-        self._summary_of = summary_of
-        self._may_wait = may_wait
-        self._classes_of = classes
+        self._parts = parts
+        self._summary_of = parts.summary_of
+        self._may_wait = parts.may_wait
         self._code = code = function.__code__
-        self._ours = ours
+        self._ours = parts.ours
         self._globals = function.__globals__
         self._cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
         self._local = {*code.co_varnames, *code.co_cellvars}
@@ -78,6 +102,8 @@ class Resolver:
         ours = self._ours(found)
         if ours is not None:
             return ours
+        if isinstance(callee, ast.Name) and self._is_replaced(callee.id, found):
+            return UNKNOWN
         if isinstance(found, types.FunctionType) and (summary := self._summary_of(unwrapped(found))) is not None:
             return Role(summary=summary)
         if (inner := cached_in(found)) is not None and (summary := self._summary_of(inner)) is not None:
@@ -86,7 +112,14 @@ class Resolver:
             return self._class(found)
         if found is SLEEP:
             return Role(summary=Summary(waits=True))
-        return Role(known=known(found), found=True, makes=found in MADE_NEW) if callable(found) else UNKNOWN
+        if not callable(found):
+            return UNKNOWN
+        return Role(known=known(found), found=True, makes=found in MADE_NEW, is_library=is_library(found))
+
+    def _is_replaced(self, name: str, found: object) -> bool:
+        """Whether another function may stand where one of the module's is found: ``global hook; hook = …``."""
+        is_users = isinstance(found, types.FunctionType) and self._globals.get(name) is found
+        return is_users and name not in self._cells and name in replaced_names(self._function)
 
     def _asks(self, callee: ast.expr) -> bool:
         """Whether it is a method of an SDK that asks a model."""
@@ -122,7 +155,7 @@ class Resolver:
     def _classes(self) -> Classes:
         if contents := self._contents():
             return Classes((self._globals, contents))
-        return self._classes_of.setdefault(id(self._globals), Classes((self._globals,)))
+        return self._parts.classes.setdefault(id(self._globals), Classes((self._globals,)))
 
     @property
     def reached(self) -> list[type]:
@@ -143,7 +176,7 @@ class Resolver:
         if made is not None and not is_users_class(made):
             if is_frozen(made) and known(getattr(self.found(callee.value), name, None)) is Known.NOTHING:
                 return Role(known=Known.NOTHING, found=True)
-            return looks
+            return replace(looks, is_library=hasattr(made, name))
         found = self._classes.named(name) if made is None else self._classes.of(made, name)
         read, written = self._read(name, found), self._written(found)
         summaries = [summary for each in found if (summary := self._of_method(each)) is not None]
@@ -154,6 +187,18 @@ class Resolver:
 
     def summary_of(self, function: types.FunctionType) -> Summary | None:
         return self._summary_of(function)
+
+    def targets(self) -> Summary:
+        return self._targets.do()
+
+    @property
+    def targets_number(self) -> int:
+        """By which a run knows what else a call may mean here than its text says."""
+        return self._targets.number
+
+    @property
+    def _targets(self) -> TargetsOf:
+        return self._parts.targets(self._globals)
 
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._may_wait(function)

@@ -35,13 +35,18 @@ def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.Fu
     """As `source_of`, for the code of a function in the names of its `module`."""
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
-    text = _text(code.co_filename, module)
     try:
-        tree = _tree(code.co_filename, text, HERE.promises.lines(code.co_filename, text))
+        tree = tree_of(code.co_filename, module)
         found = None if tree is None else _definitions(tree).get((code.co_name, code.co_firstlineno))
         return None if found is None or _is_too_deep(found[0]) else found
     except RecursionError:
         return None
+
+
+def tree_of(file: str, module: dict[str, Any]) -> ast.Module | None:
+    """What stands in a file of a module, which nobody may change; None where there is no source."""
+    text = _text(file, module)
+    return _tree(file, text, HERE.promises.lines(file, text))
 
 
 @cache
@@ -87,6 +92,18 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
         inner = node.name if isinstance(node, ast.ClassDef) else around
         left += ((child, inner) for child in children(node))
     return found
+
+
+def replaced_names(function: types.FunctionType) -> frozenset[str]:
+    """The names of its module that functions in the file of a function may bind."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return frozenset() if tree is None else _declared_global(tree)
+
+
+@cache
+def _declared_global(tree: ast.Module) -> frozenset[str]:
+    return frozenset(name for part in walk(tree) if isinstance(part, ast.Global) for name in part.names)
 
 
 def default_attributes(function: types.FunctionType) -> frozenset[str]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from apxm.effects.libraries import CONTAINERS, IMMUTABLE, MADE_NEW, ONLY_ADDS, Known, known, only_keeps
 from apxm.effects.methods import runs_in_lanes
-from apxm.effects.roles import MAKERS
+from apxm.effects.patterns import CALLING
+from apxm.effects.roles import MAKERS, Kind, Summary
 from apxm.effects.users import is_users_class
 from apxm.lanes.lane import LANE, Lane
 from apxm.lanes.standing_in import SLEEP
@@ -30,34 +31,55 @@ Where = str | int | None
 """A place that a run has a rule for; or how many loops around belongs what is only added to, None if nobody knows."""
 
 
+class Unforeseen(NamedTuple):
+    """A function of which the text does not say that it may be called."""
+
+    summary: Summary
+    changes: Container[str]
+    """The places that others change which its module has."""
+
+
 class Touching:
     """The functions, for code whose own functions are replaced by what `twin` gives for them."""
 
-    def __init__(self, twin: Callable[[Function], Function | None]) -> None:
-        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source."""
+    def __init__(
+        self,
+        twin: Callable[[Function], Function | None],
+        unforeseen: Callable[[Function, int, str | None], Unforeseen | None],
+    ) -> None:
+        """`twin` gives a function of the user's as lanes run it; None for one of which there is no source.
+        `unforeseen` says what one of them does that is not among those of which the text says that they may be called,
+        by their number and the name of the method; None for those that are."""
         self._twin = twin
+        self._unforeseen = unforeseen
 
-    def call(self, function: Function, looks: bool = False) -> Function:
+    def call(
+        self, function: Function, looks: bool = False, targets: int | None = None, name: str | None = None
+    ) -> Function:
         """What is called instead of a function: it, or what waits for its turn first. `looks` says that by the text it
-        only looks: no other iteration begins before it has, as what comes behind it is in front of the first call."""
+        only looks: no other iteration begins before it has, as what comes behind it is in front of the first call.
+        Where only a run knows what is called, `targets` are those of which the loops around know what they do, and so
+        they do of methods with that `name`."""
         if _is_users_object(function):
             function = _method(function, "__call__")
         twin = self._twin(function)
         if twin is not None:
-            return twin
+            return twin if targets is None else self._expected(function, twin, looks, targets, name)
         if function is SLEEP:
             return time.sleep  # what stands in for it, also where it was imported by its name
         lane = LANE.get()
         if lane is None or lane.loop is None:
             return function
         if isinstance(function, type) and is_users_class(function):
-            return self._constructing(lane, function)
+            return self._constructing(lane, function, targets)
         match known(function):
             case Known.NOTHING:
-                return _owning(lane, function)
+                return self._with_functions(_owning(lane, function), function, targets)
             case Known.ITS_OWN:
                 owner: object = getattr(function, "__self__", None)
-                return function if lane.owns(owner) else _at_turn(lane, function, looks)
+                if not lane.owns(owner):
+                    return _at_turn(lane, function, looks)
+                return self._with_functions(function, function, targets)
             case Known.ITS_FIRST | Known.REDIRECTS:
                 return _changing_first(lane, function)
             case Known.DRAWS:
@@ -67,16 +89,49 @@ class Touching:
             case Known.ASKS:
                 return _owning(lane, function, whatever=True)
             case Known.CALLS_BACK:
-                return self._calling_back(function)
+                return self._calling_back(function, targets)
             case None:
                 of_stream = isinstance(getattr(function, "__self__", None), LaneStream)  # as in `touch`
                 return function if of_stream else _at_turn(lane, function, looks)
 
-    def _constructing(self, lane: Lane, made: type) -> Function:
+    def _expected(self, function: Function, twin: Function, looks: bool, targets: int, name: str | None) -> Function:
+        """The twin of a function; behind the turn, where it does what no loop around knows of."""
+        lane = LANE.get()
+        if lane is None or lane.loop is None:
+            return twin
+        does = self._unforeseen(function, targets, name)
+        if does is None or not self._is_seen(lane, function, does):
+            return twin
+
+        def at_turn(*arguments: Any, **named: Any) -> Any:
+            if looks:
+                lane.hold()
+            lane.take_turn()
+            return twin(*arguments, **named)
+
+        return at_turn
+
+    def _is_seen(self, lane: Lane, function: Function, does: Unforeseen) -> bool:
+        """Whether others may see what a function does, or it sees what they do. What it does to what it is given is
+        seen to where it does it."""
+        summary = does.summary
+        if summary.meets or summary.draws:
+            return True
+        owner = getattr(function, "__self__", None)
+        given = summary.parameters if owner is None or lane.owner_of(owner) is lane else summary.parameters[1:]
+        return any(
+            touch.kind is not Kind.LOAD or touch.name in does.changes or lane.has_rule(touch.name)
+            for touch in summary.touches
+            if touch.name not in summary.parameters and touch.through not in given
+        )
+
+    def _constructing(self, lane: Lane, made: type, targets: int | None) -> Function:
         """What makes an object of a class of the user's, which is the lane's own."""
         initialize: Any = made.__init__
         plain = type(made) is type and made.__new__ is object.__new__
         twin = self._twin(initialize) if plain and isinstance(initialize, FunctionType) else None
+        if twin is not None and targets is not None:
+            twin = self._expected(initialize, twin, False, targets, None)
         if twin is None and not only_keeps(made):
             return _at_turn(lane, made)
 
@@ -104,16 +159,21 @@ class Touching:
         """As `call`, where nothing comes between a change of a container and that of the next iteration."""
         return function if known(function) is Known.ITS_OWN else self.call(function)
 
-    def _calling_back(self, function: Function) -> Function:
+    def _with_functions(self, found: Function, function: Function, targets: int | None) -> Function:
+        """What is called for a function of a library, where that calls what it is given."""
+        is_calling = targets is not None and getattr(function, "__name__", "") in CALLING
+        return self._calling_back(found, targets) if is_calling else found
+
+    def _calling_back(self, function: Function, targets: int | None) -> Function:
         def calling(*arguments: Any, **named: Any) -> Any:
-            given = [self._given(argument) for argument in arguments]
-            return function(*given, **{name: self._given(argument) for name, argument in named.items()})
+            given = [self._given(argument, targets) for argument in arguments]
+            return function(*given, **{name: self._given(argument, targets) for name, argument in named.items()})
 
         return calling
 
-    def _given(self, argument: Any) -> Any:
+    def _given(self, argument: Any, targets: int | None) -> Any:
         is_data = isinstance(argument, type) or _is_users_object(argument)  # and sees to its `__call__` itself
-        return self.call(argument) if callable(argument) and not is_data else argument
+        return self.call(argument, targets=targets) if callable(argument) and not is_data else argument
 
     def touch(self, thing: T) -> T:
         """`thing`, at a time when it may be changed."""

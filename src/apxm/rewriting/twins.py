@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,9 +18,11 @@ from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
 from apxm.rewriting.nodes import PREFIX, RefusedError
-from apxm.rewriting.resolver import Resolver
+from apxm.rewriting.resolver import NoTargets, Resolver, ResolverParts, TargetsOf
 from apxm.rewriting.sources import REWRITTEN, is_rewritten, names_in, source_of
 from apxm.rewriting.special_methods import SpecialMethods
+from apxm.rewriting.targets import Targets
+from apxm.rewriting.touching import Unforeseen
 
 Function = Callable[..., Any]
 
@@ -48,6 +50,12 @@ class Twins:
         """Whether special methods wait."""
         self._classes: dict[int, Classes] = {}
         """While no code of the user's runs: it may make others."""
+        self._parts = ResolverParts(role_of, self._summary, self._may_wait, self._targets_of, self._classes)
+        self._targets: dict[int, Targets] = {}
+        """By the `id` of the names of the module."""
+        self._every_targets: list[Targets] = []
+        """By their numbers, which twins know."""
+        self._is_beforehand = False
         self._specials = SpecialMethods(self.of, self.summary_of)
 
     def of(self, function: Function) -> Function | None:
@@ -74,10 +82,22 @@ class Twins:
             twin = self._twins[function] = made
         return twin
 
+    @contextmanager
+    def beforehand(self) -> Generator[None]:
+        """While something is looked at whose module has not all of its names yet: all is made afresh when it runs. What
+        calls may mean that only a run knows says nothing of what has no meaning in lanes, so nobody looks for that."""
+        self._is_beforehand = True
+        try:
+            yield
+        finally:
+            self._is_beforehand = False
+            self.forget()
+
     def forget(self) -> None:
         """Makes them afresh: the module of a function has names by now that it had not when that was looked at."""
         for found in (self._twins, self._summaries, self._rough, self._waiting):
             found.clear()
+        self._targets.clear()
         self._specials.forget()
 
     def refuse_generators(self, function: Function) -> None:
@@ -107,7 +127,29 @@ class Twins:
 
     def roles_of(self, function: types.FunctionType) -> Resolver:
         """What the names in a function mean."""
-        return Resolver(function, self._role_of, self._summary, self._may_wait, self._classes)
+        return Resolver(function, self._parts)
+
+    def _targets_of(self, module: dict[str, Any]) -> TargetsOf:
+        if self._is_beforehand:
+            return NoTargets()
+        if id(module) not in self._targets:
+            found = Targets(len(self._every_targets), module, self._parts)
+            self._targets[id(module)] = found
+            self._every_targets.append(found)
+        return self._targets[id(module)]
+
+    def unforeseen(self, function: Function, number: int, name: str | None) -> Unforeseen | None:
+        """What a function of the user's does of which those with that number know nothing; None for any other one.
+        Methods with that `name` are known."""
+        inner = behind(function.__func__ if isinstance(function, types.MethodType) else function)
+        if not isinstance(inner, types.FunctionType):
+            return None
+        inner = unwrapped(inner)
+        self.look_again()
+        if self._every_targets[number].include(inner.__code__, name) or (does := self._summary(inner)) is None:
+            return None
+        targets = self._targets_of(inner.__globals__)
+        return Unforeseen(does, targets.changes if isinstance(targets, Targets) else ())
 
     def _may_wait(self, function: types.FunctionType) -> bool:
         """Whether other iterations may go on in a special method. What it does by itself is looked at, and not the
@@ -206,7 +248,8 @@ class Twins:
         flags = code.co_flags & _FUTURE
         whole = compile(module, code.co_filename, "exec", flags=flags, dont_inherit=True)
         (made,) = (each for each in whole.co_consts if isinstance(each, types.CodeType))
-        (inner,) = (each for each in made.co_consts if isinstance(each, types.CodeType))
+        codes = (each for each in made.co_consts if isinstance(each, types.CodeType))  # its defaults have some, too
+        (inner,) = (each for each in codes if each.co_name == body.name)
         return self._named(inner, code.co_name, code.co_qualname)
 
     def _named(self, code: types.CodeType, name: str, qualified: str) -> types.CodeType:

@@ -8,7 +8,9 @@ Money is counted in whole millionths of a millionth, so that no sum depends on i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -50,11 +52,28 @@ class Verdict(Enum):
     NEVER = "never"
 
 
+class Shortage(Struct, frozen=True):
+    """A limit that a call does not fit any more, in tokens or in the unit of prices."""
+
+    kind: Literal["tokens", "cost"]
+    limit: float
+    used: float
+    needed: float
+
+
 class Budget:
-    def __init__(self, max_tokens: int | None = None, max_money: int | None = None, spent: Cost | None = None) -> None:
-        """`spent` is what an earlier part of the run cost. Money is in millionths of a millionth."""
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        max_money: int | None = None,
+        spent: Cost | None = None,
+        shared: Budget | None = None,
+    ) -> None:
+        """`spent` is what an earlier part of the run cost. Money is in millionths of a millionth. What the run uses
+        counts in the `shared` one, too, and has to fit there."""
         self.max_tokens = max_tokens
         self.max_money = max_money
+        self._shared = shared
         self.spent = spent or NOTHING
         self.reserved = NOTHING
         self.charged = NOTHING
@@ -63,26 +82,45 @@ class Budget:
         """What attempts cost above what was reserved for them, because the endpoint did not honour their limit."""
 
     @classmethod
-    def of(cls, max_tokens: int | None, max_cost: float | None, spent: Cost | None) -> Budget | None:
+    def of(
+        cls, max_tokens: int | None, max_cost: float | None, spent: Cost | None, shared: Budget | None = None
+    ) -> Budget | None:
         """The budget of a run with such limits, `max_cost` in the unit of prices; None where it has none."""
-        if max_tokens is None and max_cost is None:
+        if max_tokens is None and max_cost is None and shared is None:
             return None
-        return cls(max_tokens, None if max_cost is None else money(max_cost), spent)
+        return cls(max_tokens, None if max_cost is None else money(max_cost), spent, shared)
 
-    def judge(self, worst: Cost) -> Verdict:
+    def judge(self, worst: Cost, wake: Callable[[], None] | None = None) -> Verdict:
+        """`wake` is called when it is worth asking again, where a call has to wait for what others share."""
         if self._holds(self.spent + self.reserved + worst):
-            return Verdict.FITS
+            return Verdict.FITS if self._shared is None else self._shared.judge(worst, wake)
         return Verdict.LATER if self._holds(self.spent + worst) else Verdict.NEVER
 
-    def lacks_tokens(self, worst: Cost) -> bool:
-        """Whether it is tokens that would not last, and not only money."""
-        return self.max_tokens is not None and self.spent.tokens + worst.tokens > self.max_tokens
+    def shortage(self, worst: Cost) -> Shortage:
+        """Why a call never fits, tokens first."""
+        if self.max_tokens is not None and self.spent.tokens + worst.tokens > self.max_tokens:
+            return Shortage("tokens", self.max_tokens, self.spent.tokens, worst.tokens)
+        if self.max_money is not None and self.spent.money + worst.money > self.max_money:
+            return Shortage("cost", as_amount(self.max_money), as_amount(self.spent.money), as_amount(worst.money))
+        assert self._shared is not None
+        return self._shared.shortage(worst)
 
-    def reserve(self, worst: Cost) -> None:
+    def reserve(self, worst: Cost) -> bool:
+        """Says whether it is reserved: in what others share, another thread may have been quicker since it fitted."""
+        if self._shared is not None and not self._shared.reserve(worst):
+            return False
         self.reserved += worst
+        return True
+
+    def leave(self, wake: Callable[[], None]) -> None:
+        """Nobody waits any more by this `wake`."""
+        if self._shared is not None:
+            self._shared.leave(wake)
 
     def settle(self, worst: Cost, actual: Cost | None) -> None:
         """An attempt for which `worst` was reserved is over and cost `actual`; None where nobody knows."""
+        if self._shared is not None:
+            self._shared.settle(worst, actual)
         self.reserved -= worst
         if actual is None:
             self.charged += worst

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
@@ -186,11 +187,15 @@ class Calls:
         """Those that are not over, in no order."""
         return [*self._slots.waiting, *self.unaffordable, *self._aside, *self._running]
 
+    def longest(self, most: int) -> list[Call]:
+        """So many of those in flight, those that were sent first in front."""
+        return nsmallest(most, (call for call in self._running if call.phase is SENT), key=lambda call: call.sent)
+
     @property
     def limit_reached(self) -> StopKind:
         """Which budget does not cover the first of the unaffordable ones."""
         assert self._budget is not None
-        return "tokens" if self._budget.lacks_tokens(self.unaffordable[0].worst) else "cost"
+        return self._budget.shortage(self.unaffordable[0].worst).kind
 
     def _turn(self) -> None:
         """Starts the calls that can have their slots now, those with the longest path to the end first."""
@@ -343,7 +348,7 @@ class Calls:
             self._budget.settle(call.worst, cost)
             if self.recorder is not None:
                 self.recorder.settled(self._records.path(call), call, call.worst if cost is None else cost)
-        call.handle = None
+        call.handle = call.stream = None
         self._running.remove(call)
         self.in_flight -= 1
         if self.limited and call.provider.gate is not None:

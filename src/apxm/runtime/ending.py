@@ -8,7 +8,7 @@ from heapq import nsmallest
 
 from apxm.errors import OperationError
 from apxm.operations.types import Value, check_size
-from apxm.runtime.budget import Budget, as_amount
+from apxm.runtime.budget import Budget
 from apxm.runtime.calls import Calls
 from apxm.runtime.frames import FailureToken
 from apxm.runtime.options import RunOptions
@@ -57,10 +57,8 @@ def why_stopped(
     if kind == "timeout":
         limit = options.timeout_s
     elif worst is not None and budget is not None:
-        if kind == "tokens":
-            limit, used, needed = options.max_total_tokens, budget.spent.tokens, worst.tokens
-        else:
-            limit, used, needed = options.max_cost, as_amount(budget.spent.money), as_amount(worst.money)
+        short = budget.shortage(worst)
+        limit, used, needed = short.limit, short.used, short.needed
     return Stopped(kind, limit, used, needed, paths, len(pending), reason if kind == "journal" else "")
 
 

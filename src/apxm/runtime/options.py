@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from apxm.backends.numbers import amount, count, seconds, whole
 from apxm.errors import UsageError
 from apxm.program.frames import MOST_OPEN_TURNS
+from apxm.runtime.shared_budget import SharedBudget
 
 if TYPE_CHECKING:
     from apxm.runtime.content import ContentFiles
@@ -44,15 +45,13 @@ class RunLimits:
         if self.on_error not in ("finish", "cancel"):
             raise UsageError(f"on an error a run can finish or cancel, not {self.on_error!r}")
 
-    @property
-    def has_budget(self) -> bool:
-        return self.max_total_tokens is not None or self.max_cost is not None
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(RunLimits):
     """What a caller says about a run: its limits, and who listens."""
 
+    budget: SharedBudget | None = None
+    """One that other runs use up, too, beside what this one may use."""
     seed: int = 0
     """Draws the pauses between retries."""
     files: ContentFiles | None = None
@@ -66,6 +65,19 @@ class RunOptions(RunLimits):
     """Called with what is wrong, but does not keep the run from going on."""
     observer: CallObserver | None = None
     """Told of each call as it happens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.budget is not None and not isinstance(cast(object, self.budget), SharedBudget):
+            raise UsageError(f"`budget` is a SharedBudget, not a {type(self.budget).__name__}")
+
+    @property
+    def has_budget(self) -> bool:
+        return self.max_total_tokens is not None or self.limits_cost or self.budget is not None
+
+    @property
+    def limits_cost(self) -> bool:
+        return self.max_cost is not None or (self.budget is not None and self.budget.max_money is not None)
 
 
 _NUMBERS: dict[str, Callable[[Any], int | float]] = {

@@ -26,6 +26,20 @@ class Progress(NamedTuple):
     """What the answers so far cost; None where a price is not known."""
     found: tuple[int, ...] = ()
     """The most calls in flight at each endpoint where that is found."""
+    failed: int = 0
+    """Those of the operations over that failed."""
+
+
+class InFlight(NamedTuple):
+    """An attempt that has been sent, and is not over."""
+
+    path: str
+    who: str
+    """Whom it asks: a model, a tool."""
+    since_ns: int
+    """How long ago it was sent."""
+    attempt: int
+    """Which attempt of its operation it is, from 1."""
 
 
 class Spending:

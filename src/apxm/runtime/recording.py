@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -11,7 +11,7 @@ from time import time
 import msgspec
 from msgspec.structs import replace
 
-from apxm.backends.protocol import Usage
+from apxm.backends.protocol import BackendInfo, Usage
 from apxm.errors import JournalError, OperationError
 from apxm.journal.journal import Journal
 from apxm.journal.rows import (
@@ -28,11 +28,13 @@ from apxm.journal.rows import (
     Settled,
     Started,
     TimedRow,
+    Traced,
     same_program,
 )
 from apxm.operations.attachments import Attachment
 from apxm.operations.types import Value
 from apxm.runtime.budget import Cost, as_amount, money
+from apxm.runtime.kept_trace import packed
 from apxm.runtime.loops import FailureHandler, enter
 from apxm.runtime.trace import Trace
 from apxm.runtime.waiting import Call
@@ -92,6 +94,15 @@ class Recorder:
     @property
     def path(self) -> Path:
         return self._journal.path
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an earlier process carried the run, too."""
+        return self._history is not None
+
+    def flush(self) -> None:
+        """Waits until all that was told so far is written."""
+        self._journal.flush()
 
     @property
     def finished(self) -> int:
@@ -219,7 +230,9 @@ class Recorder:
         """What the running attempt of a call did cost."""
         self._append(Settled(path, len(call.earlier), actual.tokens, as_amount(actual.money)))
 
-    def ended(self, trace: Trace) -> None:
+    def ended(self, trace: Trace, backends: Sequence[BackendInfo]) -> None:
+        """`backends` are those that it may have asked, the default one first."""
+        self._journal.append(Traced(packed(trace, backends)))
         message = trace.failures[0].message if trace.failures else ""
         if trace.stopped is not None:
             message = trace.stopped.message

@@ -28,7 +28,7 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import TIMEOUT, RankedClock, VirtualLoop, clock_of, enter, limit_ns
 from apxm.runtime.observing import ObservedCalls
 from apxm.runtime.options import RunOptions
-from apxm.runtime.progress import Progress, Spending, refuse_unknown_prices
+from apxm.runtime.progress import InFlight, Progress, Spending, refuse_unknown_prices
 from apxm.runtime.result_text import ResultText
 from apxm.runtime.state import State
 from apxm.runtime.stopped import StopKind, Stopped
@@ -99,8 +99,8 @@ class Run:
         self._error: BaseException | None = None
         """What ends it, raised by whoever called it or by ourselves: it is the caller's to hear."""
         self.trace = Trace(program.program, flow, started=0)
-        self._spending = Spending(self.trace, self._who)
-        if self._options.max_cost is not None:
+        self._spending = Spending(self.trace, self.who)
+        if self._options.limits_cost:
             refuse_unknown_prices(self._uses())
 
     async def link(self) -> None:
@@ -158,9 +158,9 @@ class Run:
         if self._error is not None:
             raise self._error
         self._conclude(calls)
-        if self._recorder is not None:
-            self._recorder.ended(trace)
         trace.processor_ns = process_time_ns() - processor
+        if self._recorder is not None:
+            self._recorder.ended(trace, self.backends)
         if self._text is not None and trace.status is Status.SUCCEEDED and self._flow.result is not None:
             self._text.end(text_form(trace.value))
             if self._error is not None:
@@ -183,7 +183,7 @@ class Run:
     def _new_calls(self, clock: RankedClock, attempts: Attempts) -> Calls:
         options, recorder = self._options, self._recorder
         spent = recorder.spent if recorder else None
-        self._budget = budget = Budget.of(options.max_total_tokens, options.max_cost, spent)
+        self._budget = budget = Budget.of(options.max_total_tokens, options.max_cost, spent, options.budget)
         gates = [provider.gate for provider in self._providers.values()]
         limited = options.max_concurrency is not None or budget is not None
         # Decided here, once: calls that nobody watches do not look for who might.
@@ -204,7 +204,7 @@ class Run:
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
         """Begins an attempt, by as few steps as those of this run need."""
-        begin = attempts.begin_watched if self._runs_foreign_code else attempts.begin
+        begin = self._sent(clock, attempts.begin_watched if self._runs_foreign_code else attempts.begin)
         begin = self._streamed(clock, begin) if self._streams else begin
         return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
 
@@ -212,6 +212,11 @@ class Run:
     def _runs_foreign_code(self) -> bool:
         """Whether the code that calls run in the event loop may be somebody else's, which may hold that up."""
         return not all(is_ours(getattr(p.begin or p.call, "__module__", None)) for p in self._providers.values())
+
+    def _sent(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
+        """`begin`, as whoever watches wants it."""
+        observer = self._options.observer
+        return begin if observer is None else observer.sending(begin, clock)
 
     def _streamed(self, clock: RankedClock, begin: Callable[[Call], None]) -> Callable[[Call], None]:
         """`begin`, whose answers come in parts where somebody has a use for them."""
@@ -323,7 +328,20 @@ class Run:
         waiting = calls.unfinished - running if calls else 0
         elapsed = self._now() - self.trace.started if calls else 0
         done, found = self._executed + self._state.skipped, found_limits(self.gates)
-        return Progress(done, running, waiting, elapsed, *self._spending.look(), found)
+        return Progress(done, running, waiting, elapsed, *self._spending.look(), found, self._state.failed)
+
+    def longest(self, most: int) -> list[InFlight]:
+        """So many of the calls in flight, those that were sent first in front."""
+        calls = [] if self._calls is None else self._calls.longest(most)
+        return [
+            InFlight(
+                self.trace.path_of(call.frame.index, call.node),
+                call.provider.variant(call.request) or call.provider.name,
+                self._now() - call.sent,
+                len(call.earlier) + 1,
+            )
+            for call in calls
+        ]
 
     @property
     def _executed(self) -> int:
@@ -336,7 +354,7 @@ class Run:
                 if isinstance(operation, WaitingOperation) and operation.provider in self._providers:
                     yield operation, self._providers[operation.provider]
 
-    def _who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
+    def who(self, frame: int, node: int) -> tuple[WaitingOperation, Provider]:
         operation = self._handlers[self.trace.frames[frame].plan][node]
         assert isinstance(operation, WaitingOperation)
         return operation, self._providers[operation.provider]

@@ -66,7 +66,7 @@ class Slots:
             call = queue[0][2]
             gate = call.provider.gate
             assert gate is not None
-            verdict = Verdict.FITS if self._budget is None else self._budget.judge(call.worst)
+            verdict = Verdict.FITS if self._budget is None else self._budget.judge(call.worst, self._wake)
             if verdict is Verdict.NEVER:
                 heapq.heappop(queue)
                 yield UNAFFORDABLE, call
@@ -76,12 +76,13 @@ class Slots:
                 continue
             found = gate.take(call.tokens, now, self._wake, len(queue))
             if isinstance(found, Ticket):
+                if self._budget is not None and not self._budget.reserve(call.worst):
+                    gate.give_back(found, 0, now)
+                    continue
                 heapq.heappop(queue)
                 call.ticket = found
                 if self._free is not None:
                     self._free -= 1
-                if self._budget is not None:
-                    self._budget.reserve(call.worst)
                 yield STARTING, call
             elif found == REFUSED:
                 heapq.heappop(queue)
@@ -138,6 +139,8 @@ class Slots:
         gates = list(self._queues)
         for gate in gates:
             gate.leave(self._wake)
+        if self._budget is not None:
+            self._budget.leave(self._wake)
         for _, timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

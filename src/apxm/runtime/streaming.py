@@ -59,6 +59,7 @@ class _Stream:
 
     def __init__(self, call: Call, clock: RankedClock, limit: int | None, text: ResultText | None) -> None:
         self._call = call
+        self._attempt = len(call.earlier)
         self._clock = clock
         self._limit = limit
         self._text = text
@@ -139,7 +140,7 @@ class _Stream:
 
     @property
     def _over(self) -> bool:
-        return self._call.phase is not SENT or self._call.stream is not self
+        return self._call.phase is not SENT or len(self._call.earlier) != self._attempt
 
     def _in_time(self) -> None:
         """Nobody waits for the first part any more."""

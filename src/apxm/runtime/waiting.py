@@ -225,8 +225,8 @@ class Call(Struct, eq=False, gc=False):
     """One operation of one run that waits.
 
     A `Struct`, because making one costs a quarter of a class's `__init__`; and not looked at by the garbage collector,
-    which else takes a fifth of a wide fan-out. Its handle mostly leads back to it, so whoever ends an attempt clears
-    that. Whoever keeps one that is over, and can be reached from its run, keeps the run for good.
+    which else takes a fifth of a wide fan-out. Its handle and its stream lead back to it, so whoever ends an attempt
+    clears these. Whoever keeps one that is over, and can be reached from its run, keeps the run for good.
     """
 
     ended: Callable[[Call, int, object], None]

@@ -105,7 +105,15 @@ class Seeded(SimulatedBackend):
         """How often the next request was made before."""
         self._schedule = random.Random(schedule)
 
-    def begin_sound(self, request: ModelRequest, clock: Clock, done: Callable[[ModelAnswer], None]) -> Handle:
+    def begin_sound(
+        self,
+        request: ModelRequest,
+        clock: Clock,
+        done: Callable[[ModelAnswer], None],
+        *,
+        tokens: int | None = None,  # noqa: ARG002
+        told: Callable[[], None] | None = None,  # noqa: ARG002
+    ) -> Handle:
         latency = self._schedule.randint(1, _LONGEST_MS) * 1_000_000
         answer = self.answer(request, latency, self.occurrence)
         return clock.call_at(clock.now() + latency, lambda: done(answer))

@@ -123,7 +123,7 @@ class ChatCall:
             created=created,
             model=said.model or "",
             outputs=made,
-            usage=usage_of(said.usage.input_tokens, made),
+            usage=usage_of(said.usage, made),
             alternatives=self._alternatives,
             wants_usage=wants_usage(request.stream_options),
             older=bool(request.functions),

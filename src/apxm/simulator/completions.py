@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from apxm.backends.protocol import ModelAnswer, ModelRequest
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens
@@ -76,7 +77,7 @@ class CompletionCall:
             created=created,
             model=said.model or "",
             outputs=made,
-            usage=usage_of(sum(map(count_tokens, self.prompts)), made),
+            usage=usage_of(replace(said.usage, input_tokens=sum(map(count_tokens, self.prompts))), made),
             alternatives=request.logprobs,
             wants_usage=wants_usage(request.stream_options),
         )

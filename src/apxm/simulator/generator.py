@@ -63,8 +63,8 @@ class _RunningCall:
     """
 
     __slots__ = (
-        "_answer", "_arrived", "_call", "_client", "_drops", "_fault", "_generator", "_handle", "_over_at", "_sent",
-        "_stream",
+        "_answer", "_arrived", "_call", "_client", "_drops", "_fault", "_generator", "_handle", "_name", "_over_at",
+        "_sent", "_stream",
     )  # fmt: skip
 
     _answer: ServedAnswer
@@ -77,11 +77,19 @@ class _RunningCall:
         self._call = call
         self._client = client
         self._sent = 0
+        self._name: tuple[int, int] | None = None
+        """Number and time of the answer, once it has begun."""
         self._arrived = self._over_at = generator.clock.now()
         asked = call.asked
         self._fault: FaultKind | None = generator.backend.next_fault(asked)
         if self._fault in AT_ONCE:
             self._handle: Handle = generator.clock.call_at(self._arrived, self._refuse)
+        elif generator.backend.counts_tokens:
+            said = call.answer(0, 0, generator.say(asked, 0), generator.say)
+            told = self._tell_token if call.stream and self._fault is None else None
+            self._handle = generator.backend.begin_sound(
+                asked, generator.clock, self._after_latency, tokens=said.usage.completion_tokens, told=told
+            )
         else:
             self._handle = generator.backend.begin_sound(asked, generator.clock, self._after_latency)
         generator.metrics.call_began()
@@ -94,31 +102,59 @@ class _RunningCall:
         assert result.service_ns is not None
         self._over_at += result.service_ns
         generator = self._generator
+        sound = self._fault is None
         if self._fault in MISSHAPEN:
             generator.metrics.fault(self._fault)
             result, self._fault = generator.backend.misshapen(self._call.asked, result, self._fault), None
-        self._answer = self._call.answer(next(generator.numbers), int(time()), result, generator.say)
-        if not generator.token_ns:
+        self._make_answer(result)
+        if generator.backend.counts_tokens and self._call.stream and sound:
+            self._stream = self._answer.stream(by_token=True)
+            while not self._sent or self._sent < len(self._stream.tokens):
+                self._send_token()
+            self._end_stream()
+        elif not generator.token_ns:
             self._finish()
         elif self._call.stream and self._fault is None:
             self._stream = self._answer.stream(by_token=True)
-            self._client.begin_stream(EVENT_STREAM)
-            if self._stream.first:  # an empty piece would end the body
-                self._client.send(self._stream.first)
             self._send_token()
+            self._await_token()
         else:
             self._work(max(0, self._answer.usage.completion_tokens - 1), self._finish)
 
+    def _make_answer(self, said: ModelAnswer) -> None:
+        self._name = self._name or (next(self._generator.numbers), int(time()))
+        self._answer = self._call.answer(*self._name, said, self._generator.say)
+
+    def _tell_token(self) -> None:
+        """The engine has the next token, and goes on."""
+        if not self._sent:
+            self._make_answer(self._generator.say(self._call.asked, 0))
+            self._stream = self._answer.stream(by_token=True)
+        if self._sent < len(self._stream.tokens):
+            self._send_token()
+
     def _send_token(self) -> None:
-        tokens = self._stream.tokens
-        if tokens:  # an answer may be without words
-            self._client.send(tokens[self._sent])
+        if not self._sent:
+            self._client.begin_stream(EVENT_STREAM)
+            if self._stream.first:  # an empty piece would end the body
+                self._client.send(self._stream.first)
+        if self._stream.tokens:  # an answer may be without words
+            self._client.send(self._stream.tokens[self._sent])
         self._sent += 1
-        if self._sent < len(tokens):
-            self._work(1, self._send_token)
+
+    def _await_token(self) -> None:
+        if self._sent < len(self._stream.tokens):
+            self._work(1, self._next_token)
         else:
-            self._client.send(self._stream.last)
-            self._client.end_stream(server_timing(self._account()))
+            self._end_stream()
+
+    def _next_token(self) -> None:
+        self._send_token()
+        self._await_token()
+
+    def _end_stream(self) -> None:
+        self._client.send(self._stream.last)
+        self._client.end_stream(server_timing(self._account()))
 
     def _work(self, tokens: int, then: Callable[[], None]) -> None:
         generator = self._generator

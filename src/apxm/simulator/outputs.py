@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from apxm.backends.completion import TokenCounts
-from apxm.backends.protocol import ModelAnswer, ModelRequest
+from apxm.backends.completion import PromptTokens, TokenCounts
+from apxm.backends.protocol import ModelAnswer, ModelRequest, Usage
 from apxm.backends.shapes import drawn
 from apxm.backends.simulated import CHARACTERS_PER_TOKEN, count_tokens, tokens_of
 from apxm.operations.schemas import AnswerFormat
@@ -138,9 +138,12 @@ def _called(called: Calls, sampling: Sampling, call_id: str) -> Candidate:
     return Candidate("", tuple(calls), "tool_calls")
 
 
-def usage_of(prompt_tokens: int | None, outputs: Sequence[Candidate]) -> TokenCounts:
-    given, taken = prompt_tokens or 0, sum([output.tokens for output in outputs])
-    return TokenCounts(given, taken, given + taken)
+def usage_of(said: Usage, outputs: Sequence[Candidate]) -> TokenCounts:
+    given, taken = said.input_tokens or 0, sum([output.tokens for output in outputs])
+    counts = TokenCounts(given, taken, given + taken)
+    if said.cached_tokens is not None:
+        counts.prompt_tokens_details = PromptTokens(said.cached_tokens)
+    return counts
 
 
 def pieces(text: str, *, by_token: bool = True) -> list[str]:

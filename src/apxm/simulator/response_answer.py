@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from apxm.backends.completion import TokenCounts
 from apxm.backends.faults import REFUSAL
@@ -64,9 +64,11 @@ class ResponseAnswer(Struct, frozen=True, kw_only=True):
         }
 
     def _usage(self) -> Json:
+        details = self.usage.prompt_tokens_details
+        cached = 0 if details is UNSET else details.cached_tokens
         return {
             "input_tokens": self.usage.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
             "output_tokens": self.usage.completion_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": self.usage.total_tokens,

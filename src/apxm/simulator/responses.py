@@ -137,7 +137,7 @@ class ResponseCall:
             created=created,
             model=said.model or "",
             output=output,
-            usage=usage_of(said.usage.input_tokens, (output,)),
+            usage=usage_of(said.usage, (output,)),
             logprobs=logprobs_of(output.text, request.top_logprobs or 0) if wanted else [],
             echoed={
                 "instructions": request.instructions,

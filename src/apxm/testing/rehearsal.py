@@ -16,7 +16,7 @@ from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
-from apxm.runtime.observing import Outcome
+from apxm.runtime.observing import CallObserver, Outcome
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Failure, Status, Trace
@@ -141,7 +141,7 @@ def rehearse(
     return told.rehearsal(trace)
 
 
-class _ToldCalls:
+class _ToldCalls(CallObserver):
     """Writes down each call as a run tells of it."""
 
     def __init__(self) -> None:
