@@ -19,6 +19,7 @@ from apxm.explaining.modules import Decorated, Modules
 from apxm.explaining.read_modules import ReadModule, source_of_module, tree_of
 from apxm.explaining.sources import Sources
 from apxm.rewriting.promises import HERE, Promises
+from apxm.rewriting.sources import is_too_deep
 from apxm.rewriting.twins import Twins
 
 
@@ -43,10 +44,12 @@ def told_where_too_deep(path: str) -> Generator[None]:
 
 
 class ReadFile:
-    """A file, of which nothing runs. Raises `SourceError` where it is no Python, and `UsageError`."""
+    """A file, of which nothing runs. Raises `SourceError` where it is no Python, `UsageError`, and `RecursionError`."""
 
     def __init__(self, path: str, text: str, twins: Twins, decorated: Decorated) -> None:
         self.module = Modules(decorated).read(path, text)
+        if is_too_deep(tree_of(self.module)):
+            raise RecursionError
         self.callees = Callees(twins)
         found = list(_functions(self.module))
         coroutines = _coroutines(tree_of(self.module), "")

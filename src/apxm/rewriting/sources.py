@@ -38,7 +38,7 @@ def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.Fu
     try:
         tree = tree_of(code.co_filename, module)
         found = None if tree is None else _definitions(tree).get((code.co_name, code.co_firstlineno))
-        return None if found is None or _is_too_deep(found[0]) else found
+        return None if found is None or is_too_deep(found[0]) else found
     except RecursionError:
         return None
 
@@ -50,8 +50,9 @@ def tree_of(file: str, module: dict[str, Any]) -> ast.Module | None:
 
 
 @cache
-def _is_too_deep(definition: ast.FunctionDef) -> bool:
-    level: list[ast.AST] = [definition]
+def is_too_deep(tree: ast.AST) -> bool:
+    """Whether it nests deeper than it can be gone through."""
+    level = [tree]
     for _ in range(_DEEPEST):
         level = [part for node in level for part in children(node)]
     return bool(level)
