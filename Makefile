@@ -1,4 +1,4 @@
-# Everything lives in .venv (and .venv-real, .venv-clients, .venv-openai2, .venv-llama): nothing else on this machine is touched. `make clean` takes it all away again.
+# Everything lives in .venv (and .venv-real, .venv-clients, .venv-openai2, .venv-llama, .venv-ray): nothing else on this machine is touched. `make clean` takes it all away again.
 
 PYTHON ?=
 PYTEST_ARGS ?= -n 2
@@ -9,6 +9,7 @@ REAL := .venv-real
 CLIENTS := .venv-clients
 OPENAI2 := .venv-openai2
 LLAMA := .venv-llama
+RAY := .venv-ray
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -36,11 +37,12 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: $(VENV)/.installed-dev $(CLIENTS)/.installed $(OPENAI2)/.installed
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak --ignore tests/simulator/test_frameworks.py
+soak: $(VENV)/.installed-dev $(CLIENTS)/.installed $(OPENAI2)/.installed $(RAY)/.installed
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m soak --ignore tests/simulator/test_frameworks.py --ignore tests/batches/test_ray.py
 	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) -m soak tests/simulator/test_frameworks.py
 	@$(CLIENTS)/bin/python -m pytest $(PYTEST_ARGS) tests/sdks
 	@$(OPENAI2)/bin/python -m pytest $(PYTEST_ARGS) tests/sdks
+	@$(RAY)/bin/python -m pytest -m soak tests/batches/test_ray.py
 
 engine: $(VENV)/.installed-dev $(LLAMA)/.installed
 	@$(BIN)/python -m pytest -m soak tests/engines
@@ -73,7 +75,7 @@ bench-real: $(VENV)/.installed-dev $(REAL)/.installed
 	@$(BIN)/python -m benchmarks.real_engine $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(REAL) $(CLIENTS) $(OPENAI2) $(LLAMA) web/node_modules build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(REAL) $(CLIENTS) $(OPENAI2) $(LLAMA) $(RAY) web/node_modules build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a second call finds them newer than what they depend on, and does nothing.
@@ -107,6 +109,13 @@ $(LLAMA)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing llama.cpp into $(LLAMA)" >&2
 	@$(BIN)/python -m venv --clear $(LLAMA)
 	@$(LLAMA)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[llama]' && touch $@
+
+# Half a gigabyte, which nothing else needs.
+$(RAY)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing Ray into $(RAY)" >&2
+	@$(BIN)/python -m venv --clear $(RAY)
+	@$(RAY)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt \
+	    -e '.[ray]' pytest pytest-timeout pytest-xdist hypothesis && touch $@
 
 $(REAL)/.installed: $(VENV)/.created benchmarks/real/install.py pyproject.toml constraints.txt
 	@$(BIN)/python benchmarks/real/install.py $(REAL) && touch $@

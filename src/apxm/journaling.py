@@ -88,11 +88,26 @@ def begin(
     """The journal of a new run; `default` is the backend that answers by default, `noted` what the next process needs
     besides. Raises `JournalError`, and `ConfigurationError` where its folder cannot be made."""
     folder = told.journaling.make_folder()
+    header = header_for(run_id, program, flow, inputs, told, default, noted)
+    journal = Journal.create(folder, header, sync=told.journaling.journal_sync)
+    return Recorder(journal, VERSION, required=told.journaling.require_journal)
+
+
+def header_for(
+    run_id: str,
+    program: Program,
+    flow: Flow,
+    inputs: Sequence[Value],
+    told: Invocation,
+    default: str,
+    noted: Mapping[str, Value],
+) -> Header:
+    """What the journal of a new run begins with; the arguments are those of `begin`."""
     # A program without a file has a name only, which is no absolute path: nothing to compare with when it goes on.
     path, kind = program.origin or (program.names.file, "source")
     if not is_utf8(path):  # as a row is
         path = program.names.file
-    header = header_of(
+    return header_of(
         program,
         apxm=VERSION,
         run_id=run_id,
@@ -103,8 +118,6 @@ def begin(
         inputs=inputs,
         options={**_stored(told, default), **noted},
     )
-    journal = Journal.create(folder, header, sync=told.journaling.journal_sync)
-    return Recorder(journal, VERSION, required=told.journaling.require_journal)
 
 
 def reopen(

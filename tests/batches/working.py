@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import sleep
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
@@ -47,6 +47,13 @@ class Asked:
         prompts: list[str] = []
         go_on = threading.Event()
         self.asked, self.prompts, self.go_on = asked, prompts, go_on
+        self.at: list[float] = []
+        """When each was asked."""
+        self.in_flight = self.most = 0
+        """What is being answered, and the most of it at a time."""
+        counting = threading.Lock()
+
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -58,11 +65,17 @@ class Asked:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 prompt = body["messages"][-1]["content"]
                 marks = re.findall("<[^>]*>", prompt)
-                asked.append(marks[0] if marks else prompt)
-                prompts.append(prompt)
+                with counting:
+                    asked.append(marks[0] if marks else prompt)
+                    prompts.append(prompt)
+                    server.at.append(monotonic())
+                    server.in_flight += 1
+                    server.most = max(server.most, server.in_flight)
                 sleep(seconds)
                 if holds is not None and holds in prompt:
-                    go_on.wait(60)
+                    go_on.wait(300)
+                with counting:
+                    server.in_flight -= 1
                 message = {"role": "assistant", "content": f"answer to {marks}"}
                 choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
                 usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
@@ -83,6 +96,13 @@ class Asked:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def wait_for(self, number: int, seconds: float = 300) -> None:
+        """Until it was asked so often."""
+        until = monotonic() + seconds
+        while len(self.asked) < number:
+            assert monotonic() < until, f"it was asked {len(self.asked)} times, and not {number}"
+            sleep(0.002)
 
     def __enter__(self) -> Asked:
         self._thread.start()

@@ -14,6 +14,7 @@ from random import Random
 from time import monotonic, sleep
 from typing import Any
 
+import fsspec
 import pytest
 
 from tests.batches.working import PROGRAM, Asked
@@ -492,6 +493,42 @@ def test_a_failed_input_goes_on_where_it_failed(again: tuple[str, ...], batch: A
     assert "0 done, 1 failed (1 timeout)" in ended.err
     ended = batch("--journal", *again)
     assert ("1 done; 1 call in" in ended.err) == bool(again)
+
+
+def test_inputs_and_outputs_by_url(batch: Apxm, apxm: Apxm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    write("in.jsonl", [*rows(6), {"text": 5}])
+    memory: Any = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/in.jsonl", Path("in.jsonl").read_bytes())
+    urls = ("--input", "memory://bucket/in.jsonl", "--output", "memory://bucket/results/out.jsonl")
+    ended = apxm("batch", "label.ais", *urls, *SIMULATED, "--limit", "4")
+    assert (ended.status, "4 done" in ended.err) == (0, True)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data of another machine"))
+    ended = apxm("batch", "label.ais", *urls, *SIMULATED, "--ordered")
+    assert (ended.status, "2 done, 1 failed (1 input), 4 were done before" in ended.err) == (1, True)
+    there = [json.loads(line) for line in memory.cat_file("/bucket/results/out.jsonl").splitlines()]
+    memory.store.clear()
+    batch("--ordered")
+    assert there == lines()
+
+
+def test_file_urls_are_paths(apxm: Apxm) -> None:
+    write("in put.jsonl", rows(2))
+    here = Path.cwd().as_uri()
+    ended = apxm("batch", "label.ais", "--input", f"{here}/in%20put.jsonl", "--output", f"{here}/out.jsonl", *SIMULATED)
+    assert (ended.status, len(lines())) == (0, 2)
+
+
+def test_what_an_engine_needs(batch: Apxm, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("in.jsonl", rows(2))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    ended = batch("--engine", "ray")
+    assert "--engine ray needs Ray, which is not installed\nhint: pip install 'apxm[ray]'" in ended.err
+    ended = batch("--engine", "spark")
+    assert (ended.status, "there is no engine 'spark'\nhint: --engine local or ray" in ended.err) == (2, True)
+    ended = batch("--workers", "2")
+    assert (ended.status, "--workers is for --engine ray" in ended.err) == (2, True)
+    assert not Path("out.jsonl").exists()
 
 
 def killed_and_started_again(start: Start, kills: int, seed: int) -> None:

@@ -15,8 +15,9 @@ from apxm.errors import ApxmError
 from apxm.journal import runs
 from apxm.journal.journal import Journal
 from apxm.journal.rows import Ended, Traced
+from apxm.reports.call_log import sdk_answer_parts, sdk_request_parts
 from apxm.runtime.kept_trace import unpacked
-from tests.cli.conftest import Apxm
+from tests.cli.conftest import Apxm, Start
 from tests.reports.pages import data_of, texts_of
 
 SOURCE = 'agent A { @entry flow f() -> str { ask("first") -> a return ask(a) } }'
@@ -176,6 +177,34 @@ def test_two_runs_beside_each_other_say_what_changed_and_what_was_answered_other
     assert sum(change["number"] for change in page["changes"]) == 1  # the sum has one text more
     redacted = reported(apxm, first, second, "--redact")
     assert "Simulated answer" not in json.dumps(redacted)
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_run_that_goes_on_has_a_page_of_what_it_was_answered_so_far(apxm: Apxm, start: Start) -> None:
+    process = start("execute", "loop.ais", *JOURNALED, "--faults", "hang:@3")
+    try:
+        while len(texts := answers_so_far()) < 2:
+            assert process.poll() is None, process.communicate()
+        (run,) = reported(apxm, "last")["runs"]
+        assert (run["status"], run["losses"]) == ("running", None)
+        assert "plan" in texts
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers_so_far() -> list[str]:
+    found = runs.list_runs(Path("runs"))
+    return list(runs.show_run(Path("runs"), found[0].id)[1].results) if found else []
+
+
+def test_what_an_sdk_asks_and_is_answered_is_told_message_by_message() -> None:
+    body = {"model": "m", "messages": [{"role": "system", "content": "Be brief"}, {"role": "user", "content": [1]}]}
+    assert sdk_request_parts(body) == [
+        ("system", "Be brief"), ("message", '{"role":"user","content":[1]}'), ("request", '{"model":"m"}'),
+    ]  # fmt: skip
+    assert sdk_answer_parts('{"choices": [{"message": {"content": "Yes"}}]}') == [("answer", "Yes")]
+    assert sdk_answer_parts("no JSON") == [("answer", "no JSON")]
 
 
 def test_instants_that_are_damaged_are_refused() -> None:

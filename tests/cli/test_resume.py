@@ -54,7 +54,7 @@ def test_a_run_that_stopped_goes_on_with_more_and_prints_everything(apxm: Apxm) 
     run_id = stopped(apxm)
     ended = apxm("resume", run_id, *JOURNAL, "--max-total-tokens", "1000")
     assert (ended.status, ended.out) == (0, whole.out)
-    assert "3 operations, 1 from the journal, 1 LLM call in" in ended.err
+    assert "3 operations (1 from the journal), 1 LLM call in" in ended.err
     again = apxm("resume", "last", *JOURNAL)
     assert (again.status, again.out) == (0, whole.out)
     assert "0 LLM calls" in again.err
@@ -133,7 +133,7 @@ def test_a_run_and_what_goes_on_with_it_send_keys_in_the_order_of_the_source(
         assert ended.status == 4, ended.err
         resumed = apxm("resume", "last", *journal, "--max-total-tokens", "10000")
         assert (resumed.status, resumed.out) == (0, whole.out), resumed.err
-        assert "2 operations, 1 from the journal, 1 LLM call in" in resumed.err
+        assert "2 operations (1 from the journal), 1 LLM call in" in resumed.err
 
 
 def test_another_order_of_keys_is_another_program(apxm: Apxm, source: Path) -> None:

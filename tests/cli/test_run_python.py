@@ -481,7 +481,7 @@ def test_a_run_that_was_killed_goes_on(start: Start, apxm: Apxm) -> None:
     assert ended.status == 0
     assert ended.out.startswith(out)
     assert ended.out.count("\n") == 6
-    asked = int(ended.err.split(" from the journal, ")[1].split(" ")[0])
+    asked = int(ended.err.split(" from the journal), ")[1].split(" ")[0])
     assert asked <= 12 - 4  # those of the three that were printed are not asked again
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from apxm import ask, each, flow
 from apxm.errors import UsageError
+from apxm.runtime.limits import BackendPool
+from tests.lanes.comparing import Echoing
 
+POOL = BackendPool({"echo": Echoing(lambda: 1)}, "echo")
 FAST: dict[str, Any] = {"backend": "simulated", "latency": "constant:1", "journal": False}
 
 
@@ -57,7 +60,7 @@ def test_the_backend_of_the_run_may_be_named(way: Callable[[Any, str], object]) 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    ("option", "value"), [("backend", "other"), ("model", "big"), ("config", "other.toml"), ("backends", {})]
+    ("option", "value"), [("backend", "other"), ("model", "big"), ("config", "other.toml"), ("backends", POOL)]
 )
 def test_another_backend_is_refused(way: Callable[[Any, str], object], option: str, value: object) -> None:
     with pytest.raises(

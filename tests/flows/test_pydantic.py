@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import pytest
 
-from apxm.errors import UsageError
+from apxm.errors import OperationError, UsageError
 from apxm.flows.asking import ask
+from apxm.flows.classes import structure
 from apxm.flows.flow import flow
 from apxm.lanes.marks import tool
 from tests.flows.test_tools import calling
@@ -157,3 +158,26 @@ def test_a_run_goes_on_with_what_such_a_tool_gave(tmp_path: Path) -> None:
     assert again.value == result.value
     assert result.metrics.llm.total_requests > 1
     assert again.trace.reused > again.metrics.llm.total_requests  # those of the tool, too
+
+
+def test_a_model_may_stand_in_any_type_that_is_asked_for() -> None:
+    @flow
+    def main(schema: Any) -> Any:
+        return ask("?", schema=schema)
+
+    simulated = main.using(backend="simulated", latency="constant:1", journal=False)
+    cities = simulated(list[City])
+    assert [type(city) for city in cities] == [City] * len(cities)
+    assert isinstance(simulated(City | None), City | None)
+    assert {type(city) for city in simulated(dict[str, City]).values()} <= {City}
+    assert {type(person) for person in simulated(list[Person])} <= {Person}
+    with pytest.raises(UsageError, match="`schema=BaseModel` says nothing of what an answer holds"):
+        simulated(pydantic.BaseModel)
+
+
+def test_what_does_not_fit_a_model_in_a_list_is_asked_for_again() -> None:
+    answers = iter(['{"answer": [{"name": "Rome", "postCode": -1}]}', '{"answer": [{"name": "Rome", "postCode": 1}]}'])
+    found = structure(list[City])
+    with pytest.raises(OperationError, match="does not fit list"):
+        found.read(next(answers))
+    assert found.made(found.read(next(answers))) == [City(name="Rome", postCode=1)]

@@ -79,3 +79,44 @@ def test_an_endpoint_is_told_the_items_of_a_tuple_and_the_format_of_a_text() -> 
     assert structure(Inner).format.strict
     assert structure(Inner).format.checked
     assert not structure(list[int]).format.checked
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (dict, "`schema=dict` says nothing of what an answer holds (hint: for example schema=dict[str, int]"),
+        (list, "`schema=list` says nothing"),
+        (Any, "`schema=Any` says nothing"),
+        (object, "`schema=object` says nothing"),
+        (msgspec.Struct, "`schema=Struct` says nothing"),
+        ([1], "`schema=` is a class, not [1]"),
+        ([Point], "it is schema=list[Point]"),
+        ({"type": "object"}, "a schema of JSON is none here"),
+        ("Point", "`schema=` is a class, not 'Point'"),
+        (5, "`schema=` is a class, not 5"),
+    ],
+)
+def test_a_schema_that_is_no_class_is_refused_before_the_first_call(schema: Any, said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        asking(schema)()
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"a", "b"}, "choices= must be a list[str], not a set"),
+        ({"a": 1}, "choices= must be a list[str], not a dict"),
+        ("abc", "choices= must be a list[str], not a str"),
+        ([], "choices= has no text to choose"),
+        ([1, 2], "choices= must be a list[str], and in it [0] is 1"),
+    ],
+)
+def test_choices_that_are_no_list_of_texts_are_refused_before_the_first_call(choices: Any, said: str) -> None:
+    @flow
+    def main() -> str:
+        return ask("x", choices=choices)
+
+    with pytest.raises(UsageError) as refused:
+        main.using(backend="simulated", latency="constant:1", journal=False)()
+    assert said in str(refused.value)

@@ -21,6 +21,7 @@ from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
 from apxm.lanes.edits import noted
 from apxm.lanes.marks import pure, step, thread
+from apxm.reports.summary import summary_line
 
 FAILS = {"after": 10**6}
 
@@ -360,3 +361,26 @@ def test_an_edited_flow_goes_on_only_as_changed(tmp_path: Path) -> None:
     assert refused.value.where == str(path)
     changed = another.using(as_changed=True).resume(first.run_id, range(4))
     assert (changed.trace.reused, changed.trace.executed) == (3, 4)
+
+
+@step
+def written_out(row: int) -> str:
+    return f"{row}"
+
+
+@flow
+def fetching(rows: list[int], fails: bool) -> list[str]:
+    found = [ask(written_out(row)) for row in rows]
+    if fails:
+        raise OSError("full")
+    return found
+
+
+def test_what_comes_from_the_journal_is_part_of_what_was_done(tmp_path: Path) -> None:
+    told = fetching.using(backend="simulated", latency="constant:1", journal=True, journal_dir=tmp_path)
+    with pytest.raises(OSError, match="full") as failed:
+        told.run([1, 2, 3], True)
+    again = told.using(as_changed=True).resume(run_named(failed.value), [1, 2, 3, 4, 5], False)
+    counted = again.metrics.execution
+    assert (counted.nodes_executed, counted.nodes_reused, again.metrics.llm.total_requests) == (10, 6, 2)
+    assert summary_line(again.metrics).startswith("succeeded: 10 operations (6 from the journal), 2 LLM calls in ")

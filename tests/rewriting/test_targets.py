@@ -107,6 +107,40 @@ def found_by_a_name(rows):
 """
 
 
+KEPT_AS_A_KEY = """\
+from apxm.flows.asking import ask
+from apxm.flows.each import each
+
+scored = 0
+
+def length(text):
+    global scored
+    scored += 1
+    return len(text)
+
+class Strategy:
+    def __init__(self, key):
+        self.key = key
+    def score(self, text):
+        return self.key(text)
+
+STRATEGY = Strategy(key=length)
+
+def main(rows):
+    found = []
+    for row in each(rows):
+        answer = ask(row)
+        found.append(scored)
+        found.append((STRATEGY.score(answer), scored))
+    return found
+"""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_a_class_is_given_as_its_key_is_called_in_order(seed: int) -> None:
+    compared(lambda: (flow(loaded(KEPT_AS_A_KEY, "kept_as_a_key")["main"]), (ROWS,)), seed)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_found_by_a_name_is_called_in_order(seed: int) -> None:
     compared(lambda: (flow(loaded(FOUND_BY_A_NAME, "by_name")["found_by_a_name"]), (ROWS,)), seed)

@@ -16,7 +16,7 @@ from apxm.backends.protocol import BackendInfo, Clock, Handle
 from apxm.errors import OperationError
 from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answered, Ended, Started, header_of
+from apxm.journal.rows import Answered, Ended, Started, Traced, header_of
 from apxm.program.expressions import Literal, Operand
 from apxm.program.nodes import Operate
 from apxm.program.program import Program
@@ -187,7 +187,7 @@ def test_the_journal_knows_that_it_starts_before_it_does_and_answers_for_it_late
 
     assert go_on(Journal.create(tmp_path, header)).value == "[([a])]"
     rows = [record.row for record in read(tmp_path, RUN).records]
-    assert [(type(row), row.path) for row in rows if not isinstance(row, Ended)] == [  # type: ignore[union-attr]
+    assert [(type(row), row.path) for row in rows if not isinstance(row, Traced | Ended)] == [  # type: ignore[union-attr]
         (Answered, "n0"),
         (Started, "n1"),
         (Answered, "n1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,14 @@ def test_a_call_without_an_answer(client: Any, endpoint: Endpoint, told: dict[st
         labelled.using(**told).run(client, [1])
     assert f"mine ({endpoint.url}) was lost" in str(failed.value.__cause__)
     assert "sk-of" not in str(failed.value.__cause__)
+
+
+def test_where_nobody_listens_the_hint_is_told_once(client: Any, told: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    with pytest.raises(openai.APIConnectionError) as failed:
+        labelled.using(**told).run(client.with_options(base_url=url), [1])
+    assert str(failed.value.__cause__).count("(hint: ") == 1
 
 
 def test_a_call_that_takes_too_long(client: Any, endpoint: Endpoint, told: dict[str, Any]) -> None:

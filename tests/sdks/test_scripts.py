@@ -51,7 +51,7 @@ def test_calls_of_an_sdk_are_those_of_the_run_of_a_script(tmp_path: Path) -> Non
     assert "6 LLM calls" in ran.stderr
     again = apxm(tmp_path, "resume", "last", "--journal-dir", "runs")
     assert again.stdout == ran.stdout
-    assert "6 from the journal, 0 LLM calls" in again.stderr
+    assert "6 from the journal), 0 LLM calls" in again.stderr
 
 
 def test_a_script_with_an_sdk_can_be_compared(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -22,6 +22,19 @@ _NOTHING_USED = Usage(0, 0)
 Done = Callable[[Any], None]
 
 
+class Claims(Protocol):
+    """Who knows what other processes ask."""
+
+    async def claim(self, key: bytes) -> ModelAnswer | None:
+        """The answer that another process has, or waits for; None where there is none, and it is for this one to ask:
+        then nobody else does until `settle`."""
+        ...
+
+    def settle(self, key: bytes, answer: ModelAnswer | None) -> None:
+        """What was claimed has this answer, or none."""
+        ...
+
+
 class EqualCalls:
     """Of the style of the backend that it stands for, and all that one says else.
 
@@ -29,10 +42,12 @@ class EqualCalls:
     of them is made. Answers that come in parts are shared only once they are there.
     """
 
-    def __init__(self, backend: AnyBackend, answers: Answers, *parts: object) -> None:
-        """`parts` tell its answers from those of other backends in the same `answers`."""
+    def __init__(self, backend: AnyBackend, answers: Answers, *parts: object, claims: Claims | None = None) -> None:
+        """`parts` tell its answers from those of other backends in the same `answers`. What other processes ask
+        `claims` knows, where there are some; calls that are not awaited are equal to others of this process only."""
         self._backend = backend
         self._answers = answers
+        self._claims = claims
         self._parts = _encode(parts)
         self.shared = 0
         """Calls that were not made."""
@@ -82,13 +97,28 @@ class EqualCalls:
             await over.wait()
         waiting = self._flying[place] = deque()
         try:
-            answer: ModelAnswer = await call(request)
+            answer = await self._claimed(key, partial(call, request))
             self._answers.put(key, answer)
             return answer
         finally:
             del self._flying[place]
             for over in waiting:
                 cast(asyncio.Event, over).set()
+
+    async def _claimed(self, key: bytes, call: Callable[[], Awaitable[ModelAnswer]]) -> ModelAnswer:
+        """The answer of another process, else of the call."""
+        if self._claims is None:
+            return await call()
+        known = await self._claims.claim(key)
+        if known is not None:
+            self.shared += 1
+            return _again(known)
+        answer = None
+        try:
+            answer = await call()
+            return answer
+        finally:
+            self._claims.settle(key, answer)
 
     async def _call_stream(self, request: ModelRequest, tell: Tell) -> ModelAnswer:
         key = self._key(request)

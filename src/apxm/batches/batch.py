@@ -82,6 +82,8 @@ class Batch:
         self._work = work
         self._source = source
         self._options = options
+        self.at_once = options.at_once
+        """The most inputs that are open."""
         self._index = index
         self._tally = tally
         self._chunks = source.chunks()
@@ -218,9 +220,9 @@ class Batch:
 
     def _may_begin(self) -> bool:
         options = self._options
-        if len(self._running) >= options.at_once or not self._sink.has_room:
+        if len(self._running) >= self.at_once or not self._sink.has_room:
             return False
-        return not options.ordered or self._begun - self._given < options.at_once * _AHEAD
+        return not options.ordered or self._begun - self._given < self.at_once * _AHEAD
 
     def _begin(self, row: Row, id: str, position: int) -> None:
         number = self._begun
@@ -254,10 +256,10 @@ class Batch:
             why = f"{error.message} ({hint}--retry-failed begins it anew)"
             self._end(number, row, id, position, Problem(UNUSABLE, why))
             return
-        self._tally.count(outcome.trace)
-        stopped = outcome.trace.stopped
-        left = stopped if stopped is not None and stopped.kind in ("tokens", "cost") else None
-        self._end(number, row, id, position, outcome.error, outcome.value, outcome.trace.printed, left)
+        run = outcome.run
+        self._tally.count(run)
+        left = run.stopped if run.stopped is not None and run.stopped.kind in ("tokens", "cost") else None
+        self._end(number, row, id, position, outcome.error, outcome.value, run.printed, left)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from apxm.batches.lines import STANDARD_INPUT, Line, Lines
 from apxm.batches.rows import LONGEST, Row, Source, flawed, row_of
+from apxm.batches.urls import is_url, open_url
 from apxm.errors import ConfigurationError, UsageError
 from apxm.operations.json_text import TwiceError, parse_json
 from apxm.operations.plain import kind_of
@@ -33,8 +34,8 @@ _ROWS_AT_ONCE = 256
 
 
 def open_input(path: str, format: str | None = None) -> Source:
-    """The rows of a file, or of standard input (``-``), which are lines of JSON unless `format` says otherwise. Raises
-    `UsageError`, and `ConfigurationError` where the library that reads the format is missing."""
+    """The rows of a file, by path or URL, or of standard input (``-``), which are lines of JSON unless `format` says
+    otherwise. Raises `UsageError`, and `ConfigurationError` where a library is missing that reads it."""
     if not path:
         raise UsageError("the input is empty, expected a file", hint="- is standard input")
     if format is None:
@@ -229,8 +230,9 @@ class Parquet:
             ) from None
         self._broken: type[Exception] = arrow.ArrowException
         self.name = path
+        self._file = open_url(path)[0] if is_url(path) else None
         try:
-            self._table: Any = parquet.ParquetFile(path, pre_buffer=False)
+            self._table: Any = parquet.ParquetFile(self._file or path, pre_buffer=False)
         except (OSError, self._broken) as error:
             raise self._no_parquet(error) from None
         self.columns: tuple[str, ...] = tuple(self._table.schema_arrow.names)
@@ -242,6 +244,8 @@ class Parquet:
 
     def close(self) -> None:
         self._table.close()
+        if self._file is not None:
+            self._file.close()
 
     def chunks(self) -> Iterator[list[Row]]:
         try:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from apxm.batches.index import Index
 from apxm.batches.output import Output
@@ -22,6 +23,7 @@ from apxm.config.journal_settings import Journaling
 from apxm.errors import ApxmError, UsageError
 from apxm.journal.store import store_of
 from apxm.journaling import JournaledRun, reopen
+from apxm.operations.types import Value
 from apxm.program.program import Kind
 from apxm.session import Session
 from apxm.source import printable
@@ -31,8 +33,22 @@ BESIDE = ".runs"
 """What the name of the folder ends with, behind that of the output."""
 _TOGETHER = 1000
 """Runs in one folder."""
-_INPUT = "input"
+INPUT = "input"
 """By which name the journal of a run has the id of its input."""
+
+
+def journaled(told: Invocation) -> Invocation:
+    """The same, with a journal."""
+    return replace(told, journaling=replace(told.journaling, journal=True))
+
+
+class RunJournals(Protocol):
+    """Who gives the runs of a batch their journals."""
+
+    def open(self, session: Session, id: str, kinds: tuple[Kind, ...]) -> Mapping[str, Value] | None:
+        """Gives a session its journal: that of the run that was begun for the input, else a new one. Gives what the
+        process noted that began it; None of a new one. Raises `JournalError` where that run cannot go on."""
+        ...
 
 
 class Journals:
@@ -74,27 +90,27 @@ class Journals:
         if remove:
             shutil.rmtree(self._all, ignore_errors=True)
 
-    def told(self, told: Invocation) -> Invocation:
-        """The same, with journals."""
-        return replace(told, journaling=replace(told.journaling, journal=True))
-
-    def open(self, session: Session, id: str, kinds: tuple[Kind, ...]) -> JournaledRun | None:
-        """Gives a session its journal: that of the run of one of `kinds` that was begun for the input, which is
-        returned, else a new one. Raises `JournalError` where that run cannot go on."""
-        earlier = self._earlier(id, kinds)
+    def open(self, session: Session, id: str, kinds: tuple[Kind, ...]) -> Mapping[str, Value] | None:
+        """As `RunJournals.open`: goes on with the run of one of `kinds` that was begun for the input."""
+        earlier = self.earlier(id, kinds)
         if earlier is not None:
             session.recorder, session.run_id = earlier.recorder, earlier.recorder.run_id
-            return earlier
+            return earlier.noted
+        session.told = replace(session.told, journaling=self.begun(id, session.run_id))
+        session.noted = {**session.noted, INPUT: id}
+        session.open_journal(session.told.options.warn or (lambda _: None))
+        return None
+
+    def begun(self, id: str, run_id: str) -> Journaling:
+        """Notes that a run begins for the input, and says where its journal is to be."""
         if self._begun == _TOGETHER:
             self._next_part()
         self._begun += 1
         self._needed[self._part] += 1
         self._open[id] = self._part
-        self._note(f"{self._part} {session.run_id} {id}\n")
-        session.told = replace(session.told, journaling=self._journaling(self._part))
-        session.noted = {**session.noted, _INPUT: id}
-        session.open_journal(session.told.options.warn or (lambda _: None))
-        return None
+        self._note(f"{self._part} {run_id} {id}\n")
+        self._index.begun(id, self._part, run_id)  # its worker may be lost
+        return self._journaling(self._part)
 
     def saved(self, id: str, *, failed: bool) -> None:
         """The line of an input is on the disk."""
@@ -125,7 +141,7 @@ class Journals:
     def _journaling(self, part: int) -> Journaling:
         return Journaling(journal=True, journal_dir=self._folder / f"{part}")
 
-    def _earlier(self, id: str, kinds: tuple[Kind, ...]) -> JournaledRun | None:
+    def earlier(self, id: str, kinds: tuple[Kind, ...]) -> JournaledRun | None:
         """The run that was begun for an input; None where there is none. Raises `JournalError` where it cannot go on,
         as where nobody knows what became of an outside effect."""
         begun = self._index.run_of(id)
@@ -136,7 +152,7 @@ class Journals:
             found = reopen(run_id, self._journaling(part), as_recorded=kinds != ("flow",), kinds=kinds)
         except UsageError:  # it never came to a journal
             return None
-        if found.noted.get(_INPUT) != id:
+        if found.noted.get(INPUT) != id:
             found.recorder.close()
             return None
         return found

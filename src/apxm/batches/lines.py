@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 from apxm.batches.rows import LONGEST, digest_of
+from apxm.batches.urls import is_url, open_url
 from apxm.errors import UsageError
 
 STANDARD_INPUT = "-"
@@ -30,11 +32,16 @@ class Lines:
 
     def __init__(self, path: str) -> None:
         self.name = "standard input" if path == STANDARD_INPUT else path
+        self.position = 0
+        self._file: IO[bytes]
+        if is_url(path):
+            self._file, self.size = open_url(path)
+            return
         try:
-            self._descriptor = os.dup(0) if path == STANDARD_INPUT else os.open(path, os.O_RDONLY)
-            found = os.fstat(self._descriptor)
+            descriptor = os.dup(0) if path == STANDARD_INPUT else os.open(path, os.O_RDONLY)
+            found = os.fstat(descriptor)
             if stat.S_ISDIR(found.st_mode):
-                os.close(self._descriptor)
+                os.close(descriptor)
                 raise IsADirectoryError
         except IsADirectoryError:
             raise UsageError("this is a directory, expected a file of inputs", where=self.name) from None
@@ -43,11 +50,11 @@ class Lines:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise UsageError(f"the input cannot be read: {reason}", where=self.name) from None
+        self._file = cast("IO[bytes]", io.FileIO(descriptor))
         self.size = found.st_size if stat.S_ISREG(found.st_mode) else None
-        self.position = 0
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._file.close()
 
     def chunks(self) -> Iterator[list[Line]]:
         """All lines, those together that are there at the same time. Raises `UsageError` where reading fails."""
@@ -70,9 +77,10 @@ class Lines:
 
     def _read(self) -> bytes:
         try:
-            return os.read(self._descriptor, _AT_ONCE)
-        except OSError as error:
-            raise UsageError(f"the input cannot be read: {error.strerror}", where=self.name) from None
+            return self._file.read(_AT_ONCE)
+        except Exception as error:  # file systems by URL have errors of their own
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(f"the input cannot be read: {why}", where=self.name) from None
 
     def _without_mark(self, data: bytes) -> bytes:
         if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import cast
 
 from apxm.backends.answers import Answers
-from apxm.backends.equal_calls import EqualCalls
+from apxm.backends.equal_calls import Claims, EqualCalls
 from apxm.backends.protocol import AnyBackend
 from apxm.runtime.limits import BackendPool
 
@@ -14,7 +14,9 @@ from apxm.runtime.limits import BackendPool
 class Once:
     """``with Once() as once``: backends of one batch, and the answers that it has."""
 
-    def __init__(self) -> None:
+    def __init__(self, claims: Claims | None = None) -> None:
+        """`claims` knows what other processes ask, where there are some."""
+        self._claims = claims
         self._answers = Answers()
         self._backends: list[EqualCalls] = []
 
@@ -34,5 +36,5 @@ class Once:
         return sum(backend.shared for backend in self._backends)
 
     def _wrap(self, backend: AnyBackend) -> AnyBackend:
-        self._backends.append(EqualCalls(backend, self._answers, len(self._backends)))
+        self._backends.append(EqualCalls(backend, self._answers, len(self._backends), claims=self._claims))
         return cast(AnyBackend, self._backends[-1])

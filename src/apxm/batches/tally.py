@@ -5,9 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
+from msgspec import Struct
+
 from apxm.batches.rows import Source
 from apxm.runtime.budget import Cost, money
+from apxm.runtime.stopped import Stopped
 from apxm.runtime.trace import Trace
+
+
+class RunSummary(Struct, frozen=True):
+    """What is told of a run beside what came of it."""
+
+    calls: int
+    """Attempts of calls of models and tools."""
+    tokens: int
+    cost: float | None
+    """None where it is not known."""
+    printed: list[str]
+    stopped: Stopped | None = None
+    """Why it ended before its end, by a limit for instance."""
+
+    @classmethod
+    def of(cls, trace: Trace) -> RunSummary:
+        tokens = sum(attempt.usage.total or 0 for each in trace.operations for attempt in each.attempts)
+        cost = trace.cost if trace.cost is not None or trace.raw else 0.0
+        return cls(trace.attempts, tokens, cost, trace.printed, trace.stopped)
 
 
 class Tally:
@@ -43,6 +65,10 @@ class Tally:
         self.kinds: dict[str, int] = {}
         """How many inputs failed, by the kind of their failure."""
 
+    def begin(self) -> None:
+        """Whoever does the inputs is there now: what that took is no part of their time."""
+        self._began = self._now()
+
     @property
     def done(self) -> int:
         return self.succeeded + self.failed
@@ -60,14 +86,14 @@ class Tally:
     def used(self) -> Cost:
         return Cost(self.tokens, money(self.cost))
 
-    def count(self, trace: Trace) -> None:
+    def count(self, run: RunSummary) -> None:
         """What a run used."""
-        self.calls += trace.attempts
-        self.tokens += sum(attempt.usage.total or 0 for each in trace.operations for attempt in each.attempts)
-        if trace.cost is not None:
-            self.cost += trace.cost
-        elif trace.raw:
+        self.calls += run.calls
+        self.tokens += run.tokens
+        if run.cost is None:
             self.is_priced = False
+        else:
+            self.cost += run.cost
 
     def fail(self, kind: str) -> None:
         self.failed += 1

@@ -11,13 +11,16 @@ from msgspec import Struct
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import Needs, analyze
 from apxm.batches.columns import Columns
-from apxm.batches.journals import Journals
+from apxm.batches.journals import RunJournals, journaled
 from apxm.batches.output import Problem
+from apxm.batches.tally import RunSummary
 from apxm.config.invocation import Invocation
 from apxm.errors import UsageError
 from apxm.operations.types import Value
+from apxm.program import codec
 from apxm.program.difference import meaning_digest
-from apxm.program.program import Flow, FlowParameter
+from apxm.program.invocation import select_flow
+from apxm.program.program import Flow, FlowParameter, Kind
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.observing import CallObserver
@@ -29,7 +32,7 @@ from apxm.tools.toolbox import Toolbox
 class Outcome(Struct, frozen=True):
     """What came of a run for one input."""
 
-    trace: Trace
+    run: RunSummary
     value: object = None
     error: Problem | None = None
 
@@ -48,6 +51,11 @@ class Watcher(Protocol):
 
 class Work(Protocol):
     """A program, as a batch runs it."""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the journals of its runs may say that it is."""
+        ...
 
     @property
     def parameters(self) -> Sequence[FlowParameter]: ...
@@ -80,7 +88,7 @@ class Work(Protocol):
         """What comes of the input `id`. Raises what ends more than this input."""
         ...
 
-    def keep(self, journals: Journals) -> None:
+    def keep(self, journals: RunJournals) -> None:
         """Gives all runs from here on a journal."""
         ...
 
@@ -91,6 +99,8 @@ class Work(Protocol):
 
 class ProgramWork:
     """A flow of a program. The program is loaded once, and all runs share its backends and tools."""
+
+    kinds: tuple[Kind, ...] = ("source", "artifact")
 
     def __init__(
         self,
@@ -107,7 +117,7 @@ class ProgramWork:
         self._told = told.but({"on_error": "cancel"})  # an input that fails has no use for more answers
         self._pool = pool
         self._tools = tools
-        self._journals: Journals | None = None
+        self._journals: RunJournals | None = None
         self._watcher: Watcher | None = None
 
     @property
@@ -126,8 +136,8 @@ class ProgramWork:
         records = self._program.program.record_types
         self._columns = Columns(self._flow, records, self._shared, holds_text=holds_text, is_table=is_table)
 
-    def keep(self, journals: Journals) -> None:
-        self._journals, self._told = journals, journals.told(self._told)
+    def keep(self, journals: RunJournals) -> None:
+        self._journals, self._told = journals, journaled(self._told)
 
     def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -143,9 +153,9 @@ class ProgramWork:
     async def run(self, arguments: list[Value], id: str) -> Outcome:
         session = self.session(arguments, id)
         if self._journals is not None:
-            self._journals.open(session, id, ("source", "artifact"))
+            self._journals.open(session, id, self.kinds)
         trace = await executed(session, self._watcher, id)
-        return Outcome(trace, trace.value, problem_of(trace))
+        return Outcome(RunSummary.of(trace), trace.value, problem_of(trace))
 
     def session(self, arguments: list[Value], id: str | None = None) -> Session:
         told = told_of(self._told, self._watcher, id)
@@ -179,6 +189,14 @@ def problem_of(trace: Trace) -> Problem | None:
         return Problem(first.kind, first.message, first.operation, first.where)
     stopped = trace.stopped
     return Problem(trace.status.value, "") if stopped is None else Problem(stopped.kind, stopped.message)
+
+
+def program_work(
+    artifact: bytes, flow: str, shared: Mapping[str, Value], told: Invocation, pool: BackendPool, tools: Toolbox
+) -> ProgramWork:
+    """As `ProgramWork`, of what can be pickled."""
+    program = codec.decode(artifact)
+    return ProgramWork(LoadedProgram(program), select_flow(program, flow), shared, told, pool, tools)
 
 
 def unjournaled(told: Invocation) -> Invocation:

@@ -28,13 +28,15 @@ def batch(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="The inputs: .jsonl, .csv, .tsv or .parquet; - is standard input.",
+            help="The inputs: .jsonl, .csv, .tsv or .parquet, by path or URL; - is standard input.",
             show_default=False,
         ),
     ],
     output: Annotated[
         str,
-        typer.Option("--output", metavar="OUT.jsonl", help="Where results go, a line each.", show_default=False),
+        typer.Option(
+            "--output", metavar="OUT.jsonl", help="Where results go, a line each; a path or URL.", show_default=False
+        ),
     ],
     format: Annotated[
         str | None, typer.Option("--format", metavar="F", help="Of the inputs: jsonl, csv, tsv or parquet.")
@@ -108,6 +110,25 @@ def batch(
     with_input: Annotated[
         bool, typer.Option("--with-input", help="Give each line of the output its input, too.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", metavar="local|ray", help="Where runs are: in this process, or on a Ray cluster."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Of the Ray cluster; default: RAY_ADDRESS, else one that is begun on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Processes of --engine ray; default: one for each of its processors."
+        ),
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout", metavar="S", help="The most that one input may take.")
     ] = None,
@@ -132,10 +153,12 @@ def batch(
       apxm batch review.py:review --input changes.jsonl --output reviews.jsonl --max-concurrency 32 --ordered
     """
     from apxm.batches.batch import BatchOptions
+    from apxm.batches.urls import plain_path
     from apxm.cli.interruption import signals_as_ctrl_c
     from apxm.cli.run_batch import PYTHON, Asked, run_batch
     from apxm.files import OutputFile
 
+    input, output = plain_path(input), plain_path(output)
     code = file if (python := PYTHON.fullmatch(file)) is None else python[1]
     read = {"the program": code, "the input": None if input == "-" else input}
     refuse_overwriting(read, {"--output": output, "--report": report}, config)
@@ -155,6 +178,7 @@ def batch(
         file, input, output, format, tuple(arg or ()), level, max_concurrency,
         BatchOptions(limit=limit, on_error=on_error, with_input=with_input),
         ordered, retry_failed, overwrite, dedupe, max_total_tokens, max_cost, dry_run, profile, json, quiet, redact,
+        engine, address, workers,
     )  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(signals_as_ctrl_c())

@@ -11,6 +11,7 @@ import typer
 
 from apxm.cli import exits
 from apxm.cli import options as o
+from apxm.cli.inputs import refuse_collection
 from apxm.cli.output import write
 from apxm.cli.terminal import note, show_diagnostics
 from apxm.errors import UsageError
@@ -83,6 +84,7 @@ def explain(
 
 def python_text(path: str) -> str:
     """The text of a file of Python. Raises `UsageError`."""
+    refuse_collection(path)
     if not path.endswith(SUFFIX):
         raise UsageError(
             f"{printable(path)} is no Python file",

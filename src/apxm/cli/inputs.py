@@ -28,18 +28,38 @@ def is_script(path: str) -> bool:
     return path.endswith(".py")
 
 
-def refuse_artifact(path: str) -> None:
-    """Raises `UsageError` where `path` holds an artifact, or names a script, instead of a source."""
+def refuse_artifact(path: str, python: str = "run") -> None:
+    """Raises `UsageError` where `path` holds an artifact, or names a script, instead of a source; the command `python`
+    takes a script."""
+    refuse_collection(path)
     if is_artifact(path):
         raise UsageError("this is an artifact, already compiled", where=path, hint=f"apxm run {path}")
     if is_script(path):
-        raise UsageError("this is a script of Python, which is not compiled", where=path, hint=f"apxm run {path}")
+        raise UsageError("this is a script of Python, which is not compiled", where=path, hint=f"apxm {python} {path}")
 
 
-def refuse_source(path: str, instead: str) -> None:
-    """Raises `UsageError` where `path` names a source instead of an artifact; the command `instead` takes it."""
+def refuse_source(path: str, instead: str, python: str = "run") -> None:
+    """Raises `UsageError` where `path` names a source instead of an artifact; the command `instead` takes it, and
+    `python` takes a script."""
+    refuse_collection(path)
     if path.endswith(".ais"):
         raise UsageError("this is a source, not an artifact", where=path, hint=f"apxm {instead} {path}")
+    if is_script(path):
+        raise UsageError("this is a script of Python, not an artifact", where=path, hint=f"apxm {python} {path}")
+
+
+def refuse_collection(path: str) -> None:
+    """Raises `UsageError` for a directory, and for an archive such as `python` runs."""
+    if os.path.isdir(path):
+        main = os.path.join(path, "__main__.py")
+        hint = f"name the file to start with, such as {main}" if os.path.isfile(main) else "name a file in it"
+        raise UsageError("this is a directory, and one file is expected", where=path, hint=hint)
+    if path.endswith((".pyz", ".pyzw", ".zip")):
+        raise UsageError(
+            "this is an archive, and one file of Python or of AIS is expected",
+            where=path,
+            hint=f"unpack it, and name the file to start with: python -m zipfile -e {path} FOLDER",
+        )
 
 
 def refuse_overwriting(

@@ -21,6 +21,6 @@ def inspect(file: Artifact, json: JSON = False) -> None:
     from apxm.reports import inspection
     from apxm.reports.structs import as_json
 
-    refuse_source(file, "compile")
+    refuse_source(file, "compile", "explain")
     found = inspection.inspect(api.load(file))
     write(as_json(found) if json else inspection.as_text(found), json)

@@ -30,6 +30,8 @@ def report(
       apxm report k3vd --redact
       apxm report k3vd last -o compared.html
     """
+    from msgspec.structs import replace
+
     from apxm.cli.inputs import refuse_overwriting
     from apxm.cli.runs import folder_of
     from apxm.files import OutputFile
@@ -45,7 +47,10 @@ def report(
     read = {f"the program of run {summary.id}": history.header.path for summary, history in found}
     refuse_overwriting(read, {"--output": path})
     with OutputFile(path) as file:
-        reported = [journaled(summary.id, history, redacts=redact) for summary, history in found]
+        reported = [
+            replace(journaled(summary.id, history, redacts=redact), goes_on=summary.status == "running")
+            for summary, history in found
+        ]
         sources = sources_of(reported[-1].trace)
         if len(reported) == 1:
             file.write(run_page(reported[0], sources))

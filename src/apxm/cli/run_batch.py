@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 import re
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,17 +20,22 @@ from apxm.analysis.static import latencies
 from apxm.batches.batch import DEFAULT_AT_ONCE, Batch, BatchOptions
 from apxm.batches.columns import refuse_columns, unused_columns
 from apxm.batches.estimate import estimated, survey
+from apxm.batches.foreman import Foreman
 from apxm.batches.index import Index
 from apxm.batches.inputs import open_input
 from apxm.batches.journals import Journals
 from apxm.batches.once import Once
-from apxm.batches.output import Output, done_in
+from apxm.batches.output import BESIDE, Output, done_in
+from apxm.batches.ray_engine import RayEngine
 from apxm.batches.rows import Row, Source
 from apxm.batches.saving import Saving
+from apxm.batches.spending import BESIDE as SPENT
 from apxm.batches.spending import BatchBudget, Spending
 from apxm.batches.tally import Tally
 from apxm.batches.text import batch_progress, batch_summary, estimate_text
-from apxm.batches.work import ProgramWork, Work
+from apxm.batches.urls import OutputAt, is_url
+from apxm.batches.work import ProgramWork, Work, program_work
+from apxm.batches.worker import Order
 from apxm.cli import exits
 from apxm.cli.control import reachable
 from apxm.cli.inputs import is_artifact
@@ -40,9 +48,10 @@ from apxm.cli.values import read_json_arguments, read_known
 from apxm.config.invocation import Invocation
 from apxm.config.profiles import known_price, known_profile
 from apxm.config.selection import ResolvedBackends, resolve
-from apxm.errors import ApxmError
+from apxm.errors import ApxmError, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.operations.types import Value
+from apxm.program import codec
 from apxm.program.invocation import select_flow
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
@@ -91,12 +100,17 @@ class Asked(NamedTuple):
     quiet: bool
     redacts: bool
     """Whether its page has no texts."""
+    engine: str
+    address: str | None
+    """Of the cluster."""
+    workers: int | None
 
 
 def run_batch(asked: Asked, said: Mapping[str, Any], page: OutputFile | None = None) -> int:
     """Runs it to its end, and returns the exit status. `said` is what each run is told, by name; `page` gets a page of
     all runs."""
     warnings = _Warnings(asked.quiet)
+    _refuse_engine(asked, page)
     make, shared, told, found = _program(asked, said)
     limited = asked.max_total_tokens is not None or asked.max_cost is not None
     budget = BatchBudget(max_total_tokens=asked.max_total_tokens, max_cost=asked.max_cost) if limited else None
@@ -104,15 +118,19 @@ def run_batch(asked: Asked, said: Mapping[str, Any], page: OutputFile | None = N
     with _opened(asked) as source, Once() as once, asyncio.Runner(loop_factory=real_loop) as runner:
         configured = resolve(told.selection)
         pool = once.of(configured.pool()) if asked.dedupe else configured.pool()
-        work = make(told, pool, configured.tools)
+        work = make.here(told, pool, configured.tools)
         refuse_columns(source, work.parameters, shared, work.signature)
         work.takes(holds_text=source.holds_text, is_table=source.columns is not None)
         at_once = asked.at_once or pool.backends[pool.default].limits.max_concurrency or DEFAULT_AT_ONCE
         options = replace(asked.options, at_once=at_once)
-        shown = _Shown(asked, configured, source, once, warnings, found)
         if asked.dry_run:
+            shown = _Shown(asked, configured, source, once, warnings, found)
             runner.run(_foretell(asked, work, source, options, shared, pool, shown, told))
             return 0
+        foreman = None
+        if asked.engine == "ray":
+            work = foreman = _on_ray(asked, work, make, told, configured, pool, source, warnings, budget)
+        shown = _Shown(asked, configured, source, foreman or once, warnings, found)
         return runner.run(_run(asked, work, source, options, shared, pool, shown, budget, page))
 
 
@@ -120,17 +138,61 @@ _Make = Callable[[Invocation, BackendPool, Toolbox], Work]
 """Makes the work of a batch of what its runs are told."""
 
 
+class _Makes(NamedTuple):
+    here: _Make
+    elsewhere: Callable[[], _Make]
+    """Gives one that can be pickled."""
+
+
+def _refuse_engine(asked: Asked, page: OutputFile | None) -> None:
+    if asked.engine not in ("local", "ray"):
+        raise UsageError(f"there is no engine {asked.engine!r}", hint="--engine local or ray")
+    for option, given in (("--address", asked.address), ("--workers", asked.workers)):
+        if given is not None and asked.engine != "ray":
+            raise UsageError(f"{option} is for --engine ray")
+    if asked.engine == "ray" and page is not None:
+        raise UsageError("--report sees the runs of this process, and not those of --engine ray")
+
+
+def _on_ray(
+    asked: Asked, work: Work, make: _Makes, told: Invocation, configured: ResolvedBackends, pool: BackendPool,
+    source: Source, warnings: _Warnings, budget: BatchBudget | None,
+) -> Foreman:  # fmt: skip
+    """The work, as workers of a Ray cluster do it."""
+
+    def order() -> Order:
+        assert configured.inventory is not None
+        return Order(
+            make=make.elsewhere(),
+            told=dataclasses.replace(told, options=dataclasses.replace(told.options, warn=None, budget=None)),
+            inventory=configured.inventory,
+            variables=configured.inventory.variables,
+            limits=None if budget is None else (budget.max_tokens, budget.max_money),
+            dedupe=asked.dedupe,
+            holds_text=source.holds_text,
+            is_table=source.columns is not None,
+        )
+
+    return Foreman(work, pool.gates, budget, RayEngine(order, asked.address, asked.workers), warnings.show)
+
+
 def _program(
     asked: Asked, said: Mapping[str, Any]
-) -> tuple[_Make, Mapping[str, Value], Invocation, tuple[Diagnostic, ...]]:
+) -> tuple[_Makes, Mapping[str, Value], Invocation, tuple[Diagnostic, ...]]:
     """What makes the work, the values that all inputs share, what the runs are told, and what the compiler warns of."""
     if (python := PYTHON.fullmatch(asked.file)) is not None:
-        from apxm.flows.batched import FlowWork, flow_in
+        from apxm.flows.batched import FlowWork, flow_in, flow_work
 
+        path = os.path.abspath(python[1])
         flow = flow_in(python[1], python[2] or said["flow"])
         shared = read_json_arguments(asked.shared)
         own = Invocation.of({**flow.said, **{key: value for key, value in said.items() if value is not None}})
-        return partial(FlowWork, flow, shared), shared, own, ()
+        name = flow.function.__name__
+
+        def elsewhere() -> _Make:
+            return partial(flow_work, path, Path(path).read_bytes(), name, shared)
+
+        return _Makes(partial(FlowWork, flow, shared), elsewhere), shared, own, ()
     told, found = Invocation.of(said), tuple[Diagnostic, ...]()
     if is_artifact(asked.file) or asked.file.endswith(".apxmobj"):
         from apxm import api
@@ -143,7 +205,9 @@ def _program(
         program, found = compiled.program, compiled.warnings
     selected = select_flow(program, told.flow)
     shared = read_known(selected, (), asked.shared)
-    return partial(ProgramWork, LoadedProgram(program), selected, shared), shared, told, found
+    here = partial(ProgramWork, LoadedProgram(program), selected, shared)
+    name = selected.qualified_name
+    return _Makes(here, lambda: partial(program_work, codec.encode(program), name, shared)), shared, told, found
 
 
 async def _foretell(
@@ -164,7 +228,7 @@ async def _foretell(
         session = work.session(await batch.sample())
         identity = _identity(work, source, batch, shared, shown.configured, session)
         if not asked.overwrite:
-            done_in(asked.output, identity, index, batch.sampled)
+            done_in(_output_here(asked)[0], identity, index, batch.sampled)
         found = survey(batch.rows(), work, index, options.limit, again=asked.retry_failed)
     finally:
         index.close()
@@ -202,13 +266,14 @@ async def _run(
     tally, index = Tally(), Index()
     batch = Batch(work, source, options, tally, index)
     tools = shown.configured.tools
-    output = journals = spending = None
+    output = journals = spending = remote = None
     try:
         session = work.session(await batch.sample())
         await session.link()
         shown.begin(session, work, source)
         identity = _identity(work, source, batch, shared, shown.configured, session)
-        output = Output(asked.output, identity, overwrite=asked.overwrite)
+        path, remote = _output_here(asked)
+        output = Output(path, identity, overwrite=asked.overwrite)
         output.read(index, batch.sampled)
         shown.spending = spending = Spending(output, tally, budget)
         anew = output.drop_failed(index) if asked.retry_failed else set[str]()
@@ -217,9 +282,11 @@ async def _run(
             work.keep(journals)
         batch_id = new_run_id(time())
         watcher = _watcher(work, session, asked) if page is not None else None
-        saving = Saving(output, index if asked.ordered else None, tally, journals, spending.written)
+        written = spending.written if remote is None else partial(_written, spending, remote, shown)
+        saving = Saving(output, index if asked.ordered else None, tally, journals, written)
         shown.gates = list(pool.gates.values())
-        async with reachable(batch_id, asked.file, shown.gates):
+        async with reachable(batch_id, asked.file, shown.gates), _workers(work, batch, asked, pool):
+            tally.begin()
             with shown.drawing(tally), Interruption(batch) as interrupted:
                 await saving.run(batch)
         if asked.ordered and batch.ended is None:
@@ -235,6 +302,8 @@ async def _run(
             journals.close(remove=batch.ended is None and not tally.failed + tally.kept_failed)
         if output is not None:
             output.close()
+            if remote is not None:
+                remote.put()
         await tools.close()
         await pool.close()
     shown.end(tally, batch, index)
@@ -248,6 +317,38 @@ async def _run(
     if batch.uncovered is not None:
         return exits.STOPPED
     return exits.FAILED if tally.failed or tally.kept_failed else 0
+
+
+def _output_here(asked: Asked) -> tuple[str, OutputAt | None]:
+    """The file that the output is written to, and who puts it where it belongs, where that is a URL."""
+    if not is_url(asked.output):
+        return asked.output, None
+    remote = OutputAt(asked.output, (BESIDE, SPENT))
+    if not asked.overwrite:
+        remote.fetch()
+    return remote.path, remote
+
+
+def _written(spending: Spending, remote: OutputAt, shown: _Shown) -> None:
+    """Results are on the disk. That they cannot be put elsewhere is no reason to end: they are here."""
+    spending.written()
+    if remote.is_due:
+        try:
+            remote.put()
+        except ApxmError as error:
+            shown.warn(str(error))
+
+
+@asynccontextmanager
+async def _workers(work: Work, batch: Batch, asked: Asked, pool: BackendPool) -> AsyncGenerator[None]:
+    """While it is open there is somebody to do the work: as many inputs are open as keep all of them busy."""
+    if not isinstance(work, Foreman):
+        yield
+        return
+    async with work.running() as workers:
+        if asked.at_once is None and pool.backends[pool.default].limits.max_concurrency is None:
+            batch.at_once = DEFAULT_AT_ONCE * workers
+        yield
 
 
 def _watcher(work: Work, session: Session, asked: Asked) -> BatchPage:
@@ -316,7 +417,7 @@ class _Shown:
         asked: Asked,
         configured: ResolvedBackends,
         source: Source,
-        once: Once,
+        once: Once | Foreman,
         warnings: _Warnings,
         found: tuple[Diagnostic, ...],
     ) -> None:
@@ -324,6 +425,7 @@ class _Shown:
         self.configured = configured
         self._source = source
         self._line = warnings.line
+        self.warn = warnings.show
         self._found = found
         self._once = once
         self.gates: Sequence[Gate] = ()

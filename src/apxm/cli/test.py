@@ -11,6 +11,7 @@ import typer
 
 from apxm.cli import exits
 from apxm.cli import options as o
+from apxm.cli.inputs import refuse_artifact
 from apxm.cli.output import write
 from apxm.cli.progress import ProgressLine
 from apxm.cli.terminal import note, show_diagnostics, show_error
@@ -120,6 +121,7 @@ def _check(files: Sequence[str], only: str | None, level: int, found: Found, tel
 
     for path in files:
         try:
+            refuse_artifact(path, "check --equal")
             source = read_source(path)
             program = compile_source(source, level=level, needs_entry=False).program
         except SourceError as error:

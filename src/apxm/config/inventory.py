@@ -214,6 +214,21 @@ class Inventory:
             )  # fmt: skip
         return replace(known, settings=settings, of=None if env.in_ci(os.environ) else of)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables of the environment that are named in it, with their values: another process needs them to make
+        what is here."""
+        said: list[str] = []
+        for known in self.backends.values():
+            if isinstance(settings := (known.of or known).settings, OpenAISettings):
+                said += [settings.api_key or "", *settings.headers.values()]
+        for tool in self.tools.values():
+            said += tool.settings.env.values()
+        for server in self.servers.values():
+            said += [*server.settings.env.values(), *server.settings.headers.values()]
+        names = {name for value in said if (name := reference(value))}
+        return {name: os.environ[name] for name in sorted(names) if name in os.environ}
+
     def get(self, name: str) -> KnownBackend:
         """Raises `UsageError` where there is none of that name."""
         if name in self.backends:

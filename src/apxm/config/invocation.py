@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from apxm.config.journal_settings import Journaling
 from apxm.config.selection import Selection
+from apxm.errors import UsageError
+from apxm.operations.plain import kind_of
 from apxm.runtime.options import RunOptions
 
 
@@ -27,6 +30,7 @@ class Invocation:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Invocation:
         """The invocation that is `said` by name; what is None, or no name of a field, is not. Raises `UsageError`."""
+        refuse_kinds(said, _KINDS)
         return cls(
             flow=said.get("flow"),
             selection=Selection(**_named(Selection, {**said, "file": said.get("config")})),
@@ -37,6 +41,25 @@ class Invocation:
     def but(self, said: Mapping[str, Any]) -> Invocation:
         """The invocation with other options, as far as they are `said`. Raises `UsageError`."""
         return replace(self, options=replace(self.options, **_named(RunOptions, said)))
+
+
+Kinds = Mapping[str, tuple[tuple[type, ...], str]]
+"""What options are, by their names: the classes, and the words for them."""
+_TEXT = (str,), "a text"
+_YES_OR_NO = (bool,), "True or False"
+_KINDS: Kinds = {
+    **dict.fromkeys(("backend", "model", "latency", "slowdown", "faults"), _TEXT),
+    **dict.fromkeys(("journal", "require_journal", "simulate_tools"), _YES_OR_NO),
+    "config": ((str, os.PathLike), "the path of a file"),
+    "journal_dir": ((str, os.PathLike), "the path of a folder"),
+}
+
+
+def refuse_kinds(said: Mapping[str, Any], kinds: Kinds) -> None:
+    """Raises `UsageError` for what is `said` that is nothing of its kind."""
+    for name, (classes, what) in kinds.items():
+        if said.get(name) is not None and not isinstance(said[name], classes):
+            raise UsageError(f"{name}= is {what}, not {kind_of(said[name])}")
 
 
 def _named(part: type[Selection | RunOptions | Journaling], said: Mapping[str, Any]) -> dict[str, Any]:

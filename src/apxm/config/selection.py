@@ -81,18 +81,22 @@ class ResolvedBackends:
     tools: Toolbox = NO_TOOLS
     settings: Mapping[str, Settings] = field(default_factory=dict[str, Settings])
     """What is configured of each backend, by its name."""
+    inventory: Inventory | None = None
+    """All that they were chosen from."""
 
     def pool(self, shared: Gates | None = None) -> BackendPool:
         return BackendPool(self.backends, self.default, shared, stands_in=self.stands_in)
 
 
-def resolve(selection: Selection) -> ResolvedBackends:
+def resolve(selection: Selection, inventory: Inventory | None = None) -> ResolvedBackends:
     """Finds the configuration and makes the backends of a run, those that need a key or a client when first called.
+    `inventory` is what another process has found.
 
     Raises `ConfigurationError`, also where the default backend lacks its key or its file is not trusted; `UsageError`
     for a selection that makes no sense.
     """
-    inventory = Inventory(selection.file, selection.directory, selection.scope)
+    if inventory is None:
+        inventory = Inventory(selection.file, selection.directory, selection.scope)
     chosen = _chosen(inventory, selection)
     chosen.must_be_trusted()
     default = _made(chosen)
@@ -105,7 +109,7 @@ def resolve(selection: Selection) -> ResolvedBackends:
     notice = _notice(default.info, chosen, inventory, forced)
     tools = _tools(inventory, selection, default.info)
     settings = {known.name: known.settings for known in (*inventory.backends.values(), chosen)}
-    return ResolvedBackends(backends, chosen.name, notice, warnings, forced, tools, settings)
+    return ResolvedBackends(backends, chosen.name, notice, warnings, forced, tools, settings, inventory)
 
 
 def chosen_backend(selection: Selection) -> KnownBackend | None:

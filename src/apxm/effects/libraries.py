@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Any, cast
 
 from apxm.effects.sdk_methods import asks, is_client, only_looks
-from apxm.effects.users import is_users_class
+from apxm.effects.users import is_users, is_users_class
 
 
 class Known(Enum):
@@ -239,7 +239,7 @@ def _is_aside(kind: type) -> bool:
 @functools.lru_cache(maxsize=1024)
 def only_keeps(made: type[object]) -> bool:
     """Whether making an object of a class does nothing but keep what it is given."""
-    if hasattr(made, "__post_init__") or "model_post_init" in vars(made):
+    if hasattr(made, "__post_init__") or "model_post_init" in vars(made) or _finds_its_own(made):
         return False
     kept = any(hasattr(made, name) for name in ("__dataclass_fields__", "__struct_fields__", "model_fields", "_fields"))
     if kept:
@@ -247,6 +247,13 @@ def only_keeps(made: type[object]) -> bool:
     if issubclass(made, BaseException):  # each of which has an `__init__`
         return not any("__init__" in vars(each) for each in made.__mro__ if each.__module__ != "builtins")
     return issubclass(made, Enum) or "__init__" not in _methods(made)
+
+
+def _finds_its_own(made: type[object]) -> bool:
+    """Whether code of the user's says which object a call of a class gives, as that of a singleton does."""
+    found = (made.__new__, type(made).__call__)
+    files = {each.__code__.co_filename for each in found if isinstance(each, types.FunctionType)}
+    return any(map(is_users, files - {"<string>"}))  # where a NamedTuple has its own
 
 
 def _factories(made: Any) -> Iterator[object]:

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,8 +17,9 @@ import msgspec
 
 from apxm.analysis.profile import Profile
 from apxm.analysis.static import Needs
-from apxm.batches.journals import Journals
+from apxm.batches.journals import RunJournals, journaled
 from apxm.batches.output import Problem
+from apxm.batches.tally import RunSummary
 from apxm.batches.work import Outcome, Watcher, executed, problem_of, told_of
 from apxm.config.invocation import Invocation
 from apxm.errors import ApxmError, OperationError, UsageError, hint_for
@@ -26,14 +28,13 @@ from apxm.explaining.files import needs_of
 from apxm.explaining.lengths import lengths_of
 from apxm.flows.flow import Flow
 from apxm.flows.twins import TWINS
-from apxm.journaling import JournaledRun
 from apxm.lanes.edits import has_moved, noted
 from apxm.lanes.run import Grown
 from apxm.lanes.running import LaneSession
 from apxm.operations.json_text import parse_json
 from apxm.operations.plain import plain
 from apxm.operations.types import JSON, Value
-from apxm.program.program import FlowParameter
+from apxm.program.program import FlowParameter, Kind
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.limits import BackendPool
 from apxm.source import shortened
@@ -45,6 +46,8 @@ _GATHERING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class FlowWork:
     """A flow, as a batch runs it. All runs share its backends and tools."""
 
+    kinds: tuple[Kind, ...] = ("flow",)
+
     def __init__(
         self, flow: Flow[..., Any], shared: Mapping[str, Value], told: Invocation, pool: BackendPool, tools: Toolbox
     ) -> None:
@@ -54,7 +57,7 @@ class FlowWork:
         self._told = told
         self._pool = pool
         self._tools = tools
-        self._journals: Journals | None = None
+        self._journals: RunJournals | None = None
         self._watcher: Watcher | None = None
         self._signature = inspect.signature(flow.function)
         taken = [p for p in self._signature.parameters.values() if p.kind not in _GATHERING]
@@ -83,8 +86,8 @@ class FlowWork:
     def takes(self, *, holds_text: bool, is_table: bool) -> None:
         self._holds_text, self._is_table = holds_text, is_table
 
-    def keep(self, journals: Journals) -> None:
-        self._journals, self._told = journals, journals.told(self._told)
+    def keep(self, journals: RunJournals) -> None:
+        self._journals, self._told = journals, journaled(self._told)
 
     def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -138,21 +141,21 @@ class FlowWork:
         if self._journals is not None:
             source = noted(self._function.__code__.co_filename)
             session.noted = {"source": dict(source)}
-            earlier = self._journals.open(session, id, ("flow",))
-            if earlier is not None and has_moved(_source_of(earlier), source):
-                earlier.recorder.as_changed()
+            earlier = self._journals.open(session, id, self.kinds)
+            if earlier is not None and session.recorder is not None and has_moved(_source_of(earlier), source):
+                session.recorder.as_changed()
         trace = await executed(session, self._watcher, id)
-        raised = session.raised
+        run, raised = RunSummary.of(trace), session.raised
         if raised is not None and not isinstance(raised, Exception):
             raise raised
         if isinstance(raised, Exception):
-            return Outcome(trace, error=_problem(raised))
+            return Outcome(run, error=_problem(raised))
         if (problem := problem_of(trace)) is not None:
-            return Outcome(trace, error=problem)
+            return Outcome(run, error=problem)
         try:
-            return Outcome(trace, _plain(session.flow_run.value))
+            return Outcome(run, _plain(session.flow_run.value))
         except (TypeError, ValueError) as unfit:
-            return Outcome(trace, error=Problem("no_json", f"what the flow gives cannot be written as JSON: {unfit}"))
+            return Outcome(run, error=Problem("no_json", f"what the flow gives cannot be written as JSON: {unfit}"))
 
     def session(self, arguments: inspect.BoundArguments, id: str | None = None) -> LaneSession:
         grown = Grown(self._function.__qualname__, self._function.__code__.co_filename)
@@ -162,6 +165,29 @@ class FlowWork:
             LoadedProgram(grown.program), grown.flow, (), told, self._pool,
             tools=self._tools, grown=grown, main=main,
         )  # fmt: skip
+
+
+def flow_work(
+    path: str,
+    content: bytes,
+    name: str,
+    shared: Mapping[str, Value],
+    told: Invocation,
+    pool: BackendPool,
+    tools: Toolbox,
+) -> FlowWork:
+    """As `FlowWork`, in a process that may be on another machine: where its file is not there as it is here, it is that
+    of a file with this content. Whatever else it imports has to be there."""
+    try:
+        with open(path, "rb") as file:
+            is_there = file.read() == content
+    except OSError:
+        is_there = False
+    if not is_there:
+        path = os.path.join(tempfile.mkdtemp(prefix="apxm-"), os.path.basename(path))
+        with open(path, "wb") as file:
+            file.write(content)
+    return FlowWork(flow_in(path, name), shared, told, pool, tools)
 
 
 def flow_in(path: str, name: str | None) -> Flow[..., Any]:
@@ -216,8 +242,8 @@ def _plain(value: object) -> Value:
     return plain(msgspec.to_builtins(value), JSON, "it", tuples=True)
 
 
-def _source_of(earlier: JournaledRun) -> dict[str, Any]:
-    return msgspec.convert(earlier.noted.get("source", {}), dict[str, Any])
+def _source_of(earlier: Mapping[str, Value]) -> dict[str, Any]:
+    return msgspec.convert(earlier.get("source", {}), dict[str, Any])
 
 
 def _takes_none(wanted: Any) -> bool:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, TypedDict, TypeVar, cast
 
 from apxm.api import to_the_end
 from apxm.errors import UsageError, hint_for
-from apxm.flows.classes import Structure, structure
+from apxm.flows.classes import Structure, refuse_no_class, structure
 from apxm.lanes.lane import LANE
 from apxm.lanes.places import site_of
 from apxm.lanes.run import RUN, Asked
 from apxm.lanes.running import run_flow
 from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.labels import fold_label
-from apxm.operations.plain import plain
+from apxm.operations.plain import kind_of, plain
 from apxm.operations.types import JSON, Value
 from apxm.program.expressions import Expression, Literal, Operand
 from apxm.program.nodes import Operate
@@ -191,6 +191,11 @@ def prepared(
     try:
         operation = _operation(name, len(context), given, None if wanted is str else wanted, offer, most_rounds)
     except TypeError as unfit:  # something in it has no hash
+        if wanted is not None:
+            refuse_no_class(wanted)
+        if (choices := options.get("choices")) is not None:
+            hint = "a list has an order, in which the model is told them"
+            raise UsageError(f"`{name}`: choices= must be a list[str], not {kind_of(choices)}", hint=hint) from None
         raise UsageError(f"`{name}` is told something that is no plain value: {unfit}") from None
     values: list[Value] = [as_utf8(prompt) if type(prompt) is str else _value(prompt, name)]
     for value in context:

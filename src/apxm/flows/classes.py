@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_origin
 
 import msgspec
 
@@ -17,6 +17,8 @@ from apxm.errors import OperationError, UsageError
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.schemas import ANSWER, AnswerFormat, plain_name
 from apxm.operations.types import JSON, Value
+from apxm.source import shortened
+from apxm.tools.models import Models, ModelSchemas, is_model, written
 
 _TOLD = frozenset(
     {
@@ -49,23 +51,66 @@ class Structure(NamedTuple):
     """Makes an object of such a value."""
 
 
+def refuse_no_class(wanted: Any) -> None:
+    """Raises `UsageError` for a schema that is seen to be no class, or one that says nothing of what is in it."""
+    for kind, hint in _SAY_NOTHING.items():
+        if wanted is kind or (kind is object and _is_base_model(wanted)):
+            raise UsageError(f"`schema={_name(wanted)}` says nothing of what an answer holds", hint=hint)
+    if isinstance(wanted, type) or get_origin(wanted) is not None or type(wanted).__module__ in _OF_TYPES:
+        return
+    found = shortened(repr(wanted), 60)
+    hint = "give a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
+    match wanted:
+        case [part] if isinstance(part, type):
+            hint = f"for a list of them it is schema=list[{part.__name__}]"
+        case dict():
+            hint = f"a schema of JSON is none here: {hint}"
+        case _ if not callable(wanted) and hasattr(wanted, "__dict__"):
+            hint = f"give its class: schema={type(wanted).__name__}"
+        case _:
+            pass
+    raise UsageError(f"`schema=` is a class, not {found}", hint=hint)
+
+
+_SAY_NOTHING: dict[Any, str] = {
+    dict: "for example schema=dict[str, int], or a class with fields",
+    list: "for example schema=list[str]",
+    set: "for example schema=set[str]",
+    tuple: "for example schema=tuple[str, int]",
+    object: "give a class with fields, derived from it",
+    Any: "give a class with fields",
+    msgspec.Struct: "give a class with fields, derived from it",
+}
+_OF_TYPES = ("types", "typing", "typing_extensions")
+"""The modules of what types are made of: unions, `Literal`, `NewType`."""
+
+
+def _is_base_model(wanted: Any) -> bool:
+    """Whether it is what models of pydantic are derived from, which has no fields."""
+    return is_model(wanted) and wanted.__module__.startswith("pydantic.") and wanted.__name__ == "BaseModel"
+
+
 @lru_cache(maxsize=256)
 def structure(wanted: Any) -> Structure:
     """The structure of a type. Raises `UsageError` for one that no JSON can be."""
-    if hasattr(wanted, "model_validate") and hasattr(wanted, "model_json_schema"):
+    refuse_no_class(wanted)
+    if is_model(wanted):
         return _structure(
             wanted, wanted.model_json_schema(), wanted.model_validate, lambda made: made.model_dump(mode="json")
         )
+    models = ModelSchemas()
     try:
-        schema = msgspec.json.schema(wanted)
+        schema = msgspec.json.schema(wanted, schema_hook=models.schema)
     except (TypeError, RuntimeError) as unfit:
-        raise _no_answer(wanted, str(unfit)) from None
+        raise _no_answer(wanted, str(unfit).rpartition("\n")[2]) from None
+    if models.definitions:
+        schema["$defs"] = schema.get("$defs", {}) | models.definitions
     _look_through(wanted, schema)
 
     def made(value: Value) -> Any:
-        return msgspec.convert(value, wanted)
+        return msgspec.convert(value, wanted, dec_hook=Models().made)
 
-    return _structure(wanted, schema, made, msgspec.to_builtins)
+    return _structure(wanted, schema, made, lambda found: msgspec.to_builtins(found, enc_hook=written))
 
 
 def _no_answer(wanted: Any, why: str) -> UsageError:

@@ -20,8 +20,8 @@ from apxm.errors import UsageError
 from apxm.flows.batch import each_input, refuse
 from apxm.flows.twins import TWINS, FlowBase
 from apxm.lanes.lane import LANE, MOST_OPEN
-from apxm.lanes.marks import Step, pure, step
-from apxm.lanes.running import part, refuse_own, refuse_unknown, run_flow
+from apxm.lanes.marks import Step, pure, refuse_generator, refuse_others, step
+from apxm.lanes.running import part, refuse_options, refuse_own, run_flow
 from apxm.lanes.tracebacks import kept
 from apxm.rewriting.promises import HERE
 from apxm.session import Result
@@ -38,6 +38,8 @@ class Flow(FlowBase, Generic[P, R]):
     """A function of ordinary Python whose calls of models overlap, as far as its loops promise that they may."""
 
     def __init__(self, function: Callable[P, R], options: dict[str, Any] | None = None) -> None:
+        """Raises `UsageError` for what has no meaning in lanes, and for options that are none."""
+        refuse_options(options or {})
         functools.update_wrapper(self, function)
         self.function = function
         self._options = options or {}
@@ -51,6 +53,12 @@ class Flow(FlowBase, Generic[P, R]):
     def lanes(self) -> Callable[P, R]:
         """The function as lanes run it; without a source it is the function itself, and nothing in it overlaps."""
         return (TWINS.of(self.function) if HERE.overlap else None) or self.function
+
+    @property
+    def called_in_lane(self) -> Callable[P, R]:
+        """The function, where nothing else is to be done: a flow that calls itself goes as deep as any function."""
+        plain = LANE.get() is not None and not self._options and HERE.returned is None
+        return self.lanes if plain else self
 
     @property
     def said(self) -> dict[str, Any]:
@@ -142,7 +150,6 @@ class Flow(FlowBase, Generic[P, R]):
         from apxm.explaining.lengths import lengths_of
         from apxm.explaining.text import Explained
 
-        refuse_unknown(self._options)
         said = self._options if config is None else {**self._options, "config": config}
         told = Invocation.of(said).selection
         function = self.function.__func__ if isinstance(self.function, types.MethodType) else self.function
@@ -232,16 +239,17 @@ def marked(decorator: object, function: types.FunctionType, written: ast.expr) -
 
 def flow(function: Callable[P, R]) -> Flow[P, R]:
     """Makes a function a flow. Raises `UsageError` for what has no meaning in lanes, naming the line."""
-    if isinstance(function, type) or iscoroutinefunction(function) or isasyncgenfunction(function):
-        raise no_flow(function.__qualname__, is_class=isinstance(function, type))
+    refuse_others("flow", function)
+    if iscoroutinefunction(function) or isasyncgenfunction(function):
+        raise no_flow(function.__qualname__)
     with TWINS.beforehand():  # as what stands below it in its module is not there yet
-        return Flow(function)
+        made = Flow(function)
+    refuse_generator("flow", function)
+    return made
 
 
-def no_flow(name: str, *, is_class: bool) -> UsageError:
-    """Why a class, or else a coroutine, is no flow."""
-    if is_class:
-        return UsageError(f"a flow is a function, and {name} is a class", hint="put `@flow` above its methods")
+def no_flow(name: str) -> UsageError:
+    """Why a coroutine is no flow."""
     return UsageError(
         f"a flow is a plain function, and {name} is `async`",
         hint="write `def`, without `await`: `run_async` is what an event loop awaits",

@@ -24,6 +24,11 @@ class FlowBase:
     """What is a flow. It knows by itself whether it is called in a lane: in a thread or a forked process rewritten code
     is in none."""
 
+    @property
+    def called_in_lane(self) -> Callable[..., Any]:
+        """What a lane calls in its place."""
+        raise NotImplementedError
+
 
 def _role_of(function: object) -> Role | None:
     if function is each:
@@ -39,8 +44,10 @@ def _role_of(function: object) -> Role | None:
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    if isinstance(function, FlowBase) or _sees_to_itself(function):
-        return cast(Callable[..., Any], function)
+    if isinstance(function, FlowBase):
+        return function.called_in_lane
+    if _sees_to_itself(function):
+        return function
     if isinstance(function, Step):
         made = cast("Step[..., Any]", function)
         return partial(made.run, TOUCHING.call(made.function))
@@ -54,11 +61,9 @@ def _sees_to_itself(function: object) -> bool:
 
 
 def _unforeseen(function: Callable[..., Any], targets: int, name: str | None) -> Unforeseen | None:
-    if _sees_to_itself(function):
-        return None
-    if isinstance(function, FlowBase | Step):
-        function = cast("Step[..., Any]", function).function
-    return TWINS.unforeseen(function, targets, name)
+    is_marked = isinstance(function, (FlowBase, Step))
+    found = TWINS.unforeseen(cast(Any, function).function if is_marked else function, targets, name)
+    return None if found is None or _sees_to_itself(function) else found
 
 
 TOUCHING = Touching(_twin, _unforeseen)

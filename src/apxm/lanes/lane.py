@@ -421,6 +421,7 @@ class EachRun:
         "_raised",
         "_waiting",
         "code",
+        "depth",
         "draws_late",
         "first",
         "held",
@@ -452,6 +453,10 @@ class EachRun:
         """Those of attributes, and of names of modules."""
         self.place = place
         loop = opener.loop
+        self.depth = 1 if loop is None else loop.depth + 1
+        """How many loops it is in, itself counted. A lane has a stack of its own, which Python counts alone."""
+        if self.depth > sys.getrecursionlimit():
+            raise RecursionError(f"maximum recursion depth exceeded: {self.depth} loops over `each` in each other")
         inside = loop is not None and loop.code is around
         self.prefix = loop.prefix if loop is not None and inside else opener.path_prefix
         """What the paths of its lanes begin with: the lanes around it, where it stands in another function."""
@@ -723,7 +728,9 @@ class Hub:
         opener = lane.opener
         assert opener is not None
         self.ready.appendleft((opener, None))
-        if self._stopped() or self.forked_in is not None:
+        if self._stopped() or self.forked_in is not None or opener.loop is not None:
+            # Of a lane in a lane, too: one that this greenlet begins is as deep as it, so that a flow which calls
+            # itself in its iterations would soon be too deep for Python.
             self.ready.appendleft((lane, None))
             opener.park()
         else:

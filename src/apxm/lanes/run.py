@@ -346,6 +346,7 @@ class LaneRun(Run):
         if recorder is not None:
             found = self._kept(path, site, lambda: recorder.recorded(path, given, name, None))
             if found is not None:
+                self._unasked += 1
                 self.trace.reused += 1
                 return cast(T, found.value)
             if effect:
@@ -357,6 +358,7 @@ class LaneRun(Run):
         finally:
             lane.step = around
         done = path, given, name, plain(value, JSON, f"what {name} returns")
+        self._unasked += 1
         if self._recorder is None:
             self._done_before.append(done)
         else:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from apxm.analysis.metrics import LinkPhases
 from apxm.api import RunFailed, by_name, executed, opened, refuse_no_new_id, run_async, warn, watched
-from apxm.config.invocation import Invocation
+from apxm.config.invocation import Invocation, Kinds, refuse_kinds
 from apxm.errors import JournalError, Problems, UsageError, hint_for
 from apxm.journal.ids import new_run_id
 from apxm.lanes.edits import GOES_ON, EditedError, has_moved, noted
@@ -27,6 +27,7 @@ from apxm.lanes.run import RUN, Grown, LaneRun
 from apxm.lanes.shown import shown
 from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.limits import BackendPool
 from apxm.runtime.scheduler import Run
 from apxm.session import Result, Session, milliseconds
 
@@ -141,7 +142,28 @@ _OPTIONS = {
 def refuse_unknown(said: Mapping[str, Any]) -> None:
     """Raises `UsageError` where something is said that no run of a flow can be told."""
     if unknown := sorted(said.keys() - _OPTIONS):
-        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint_for(unknown[0], _OPTIONS, "docs/python.md"))
+        hint = hint_for(unknown[0], _OPTIONS, f"there are: {', '.join(sorted(_OPTIONS))}")
+        raise UsageError(f"a flow has no option {unknown[0]!r}", hint=hint)
+
+
+_LISTS = (list, tuple, set, frozenset)
+_KINDS: Kinds = {
+    "as_changed": ((bool,), "True or False"),
+    "assume": ((Mapping,), "a dict of paths and values"),
+    "backends": ((BackendPool,), "an apxm BackendPool"),
+    "progress": ((bool,), "True or False"),
+    "redo": (_LISTS, "a list of paths"),
+    "run_id": ((str,), "a text, as apxm.new_run_id() gives it"),
+    "tools": ((Mapping, *_LISTS), "a list of functions, or a dict of them by their names"),
+}
+
+
+def refuse_options(said: Mapping[str, Any]) -> None:
+    """As `refuse_unknown`, and for values that no such option has, as far as that can be told without a
+    configuration."""
+    refuse_unknown(said)
+    refuse_kinds(said, _KINDS)
+    Invocation.of(said)
 
 
 async def run_flow(

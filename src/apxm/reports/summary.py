@@ -27,12 +27,12 @@ def duration(ms: float) -> str:
 def summary_line(metrics: Metrics) -> str:
     """``succeeded: 3 operations, 2 LLM calls in 1.00 s (T1 2.00 s, T_inf 1.00 s, speedup 2.00x)``"""
     run = metrics.execution
-    failed = f" ({run.nodes_failed} failed)" if run.nodes_failed else ""
     caught = f", {count(run.failures_caught, 'failure')} caught" if run.failures_caught else ""
-    reused = f", {run.nodes_reused:,} from the journal" if run.nodes_reused else ""
+    numbers = {"failed": run.nodes_failed, "from the journal": run.nodes_reused}
+    of_them = ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
     repairs = f" ({count(metrics.llm.repairs, 'repair')})" if metrics.llm.repairs else ""
     line = (
-        f"{run.status}: {count(run.nodes_executed, 'operation')}{failed}{caught}{reused}, "
+        f"{run.status}: {count(run.nodes_executed, 'operation')}{f' ({of_them})' if of_them else ''}{caught}, "
         f"{count(metrics.llm.total_requests, 'LLM call')}{repairs} in {duration(run.duration_ms)}"
     )
     if metrics.llm.total_requests:

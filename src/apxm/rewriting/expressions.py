@@ -45,8 +45,9 @@ class Expressions(Names):
         if file is not None and not is_free:
             file.value = at(self._ours("touch", file.value), file.value)
         # A container that is made belongs to who made it: that is seen to where it is called.
-        plain = role.each or role.asks or (role.known is Known.NOTHING and not (makes(role, node.func) or calls_back))
-        if not plain:
+        sees_names = isinstance(node.func, ast.Name) and node.func.id == "dir" and not node.args
+        is_plain = role.known is Known.NOTHING and not (makes(role, node.func) or calls_back or sees_names)
+        if not (is_plain or role.each or role.asks):
             told = self._told(node.func, role, calls_back)
             node.func = at(self._ours("call", func, *told), node.func)
         return node

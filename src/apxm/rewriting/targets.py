@@ -116,6 +116,11 @@ class Targets:
             if definition.is_method
         )
 
+    def are_known_to_include(self, code: types.CodeType | None, name: str | None) -> bool:
+        """Whether `include` has said so: that is asked at each call."""
+        known = self._included.get((id(code), name))
+        return known is not None and known[1]
+
     def include(self, code: types.CodeType, name: str | None) -> bool:
         """Whether the function with that code is among them, or a method with the `name` by which it is called."""
         known = self._included.get((id(code), name))

@@ -5,6 +5,7 @@ Outside of a lane of an `each` all of it is what the user wrote: nothing waits f
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Container
@@ -22,6 +23,7 @@ from apxm.lanes.standing_in import SLEEP
 from apxm.lanes.streams import LaneStream
 from apxm.rewriting import given as as_given
 from apxm.rewriting.given import READING
+from apxm.rewriting.nodes import PREFIX
 
 T = TypeVar("T")
 Function = Callable[..., Any]
@@ -67,6 +69,8 @@ class Touching:
             return twin if targets is None else self._expected(function, twin, looks, targets, name)
         if function is SLEEP:
             return time.sleep  # what stands in for it, also where it was imported by its name
+        if type(function) is BuiltinFunctionType and function in (locals, vars, dir):
+            return _looking(function)
         lane = LANE.get()
         if lane is None or lane.loop is None:
             return function
@@ -435,7 +439,25 @@ def _around(lane: Lane, levels: int | None) -> Lane | None:
     return None if found.loop is None else found
 
 
-_OF_FRAMES = (globals, locals, vars, dir, eval, exec)
+def _looking(function: Function) -> Function:
+    """`locals`, `vars` or `dir`, as it is line by line: it does not see names that were put in."""
+
+    def looking(*thing: Any) -> Any:
+        lane = LANE.get()
+        if lane is not None and lane.loop is not None and function is not dir:
+            lane.take_turn()
+        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - who calls it
+        if thing:
+            return function(*thing)
+        found = frame.f_locals
+        if found is not frame.f_globals:
+            found = {name: value for name, value in found.items() if not name.startswith(PREFIX)}
+        return sorted(found) if function is dir else found
+
+    return looking
+
+
+_OF_FRAMES = (globals, eval, exec)
 """Functions that look at who calls them."""
 
 

@@ -141,15 +141,18 @@ class Twins:
     def unforeseen(self, function: Function, number: int, name: str | None) -> Unforeseen | None:
         """What a function of the user's does of which those with that number know nothing; None for any other one.
         Methods with that `name` are known."""
+        targets = self._every_targets[number]
+        if targets.are_known_to_include(getattr(function, "__code__", None), name):
+            return None
         inner = behind(function.__func__ if isinstance(function, types.MethodType) else function)
         if not isinstance(inner, types.FunctionType):
             return None
         inner = unwrapped(inner)
         self.look_again()
-        if self._every_targets[number].include(inner.__code__, name) or (does := self._summary(inner)) is None:
+        if targets.include(inner.__code__, name) or (does := self._summary(inner)) is None:
             return None
-        targets = self._targets_of(inner.__globals__)
-        return Unforeseen(does, targets.changes if isinstance(targets, Targets) else ())
+        beside = self._targets_of(inner.__globals__)
+        return Unforeseen(does, beside.changes if isinstance(beside, Targets) else ())
 
     def _may_wait(self, function: types.FunctionType) -> bool:
         """Whether other iterations may go on in a special method. What it does by itself is looked at, and not the

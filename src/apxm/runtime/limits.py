@@ -73,6 +73,13 @@ class BackendPool:
         pool.backends = {name: made[id(backend)] for name, backend in self.backends.items()}
         return pool
 
+    def gated(self, make: Callable[[str, AnyBackend], Gate]) -> BackendPool:
+        """The same pool, with other gates in the place of its own."""
+        pool = copy(self)
+        pool.gates = {name: make(name, backend) for name, backend in self.backends.items()}
+        pool.retries = RetryBudget(pool.gates.values())
+        return pool
+
     def get(self, name: str | None) -> tuple[AnyBackend, Gate]:
         """A backend by its name, the default one for None. Raises `ConfigurationError`."""
         key = name or self.default

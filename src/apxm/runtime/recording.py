@@ -7,13 +7,13 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from time import time
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from apxm.backends.protocol import BackendInfo, Usage
 from apxm.errors import JournalError, OperationError
-from apxm.journal.journal import Journal
 from apxm.journal.rows import (
     Answered,
     Answers,
@@ -48,12 +48,35 @@ Then = Callable[[], object]
 """Called once, later, when what was told is safe: on the disk, or given up because the journal failed."""
 
 
+class RunJournal(Protocol):
+    """A `Journal`, or what stands for one that another process writes."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def failure(self) -> JournalError | None: ...
+
+    def start(self, on_failure: Callable[[JournalError], object], /) -> None: ...
+
+    def append(self, row: Row, committed: Callable[[], object] | None = None, /, *, urgent: bool = False) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def closed(self) -> None: ...
+
+
 class Recorder:
     """The journal of one run; a path is an operation's, stable over all processes that carry the run on."""
 
     def __init__(
         self,
-        journal: Journal,
+        journal: RunJournal,
         apxm: str,
         history: History | None = None,
         *,
@@ -62,9 +85,11 @@ class Recorder:
     ) -> None:
         """`apxm` is this version; `history` is what earlier processes left, and already has what was `edited` since;
         `required` says that the run must not go on without a journal."""
-        self._journal = journal
+        self.journal = journal
+        """Where it writes."""
         self._apxm = apxm
-        self._history = history
+        self.history = history
+        """What earlier processes left; None of a new run."""
         self._edited = edited
         self.required = required
         self._began = set[str]() if history is None else set(history.unknown)
@@ -73,46 +98,46 @@ class Recorder:
 
     def close(self) -> JournalError | None:
         """Commits what was told. No more is. Returns the failure where something was lost and nobody has been told."""
-        self._journal.close()
+        self.journal.close()
         return self._lost()
 
     async def closed(self) -> JournalError | None:
         """As `close`, for a loop that has other runs to carry on meanwhile."""
-        await self._journal.closed()
+        await self.journal.closed()
         return self._lost()
 
     def _lost(self) -> JournalError | None:
         if self.failure is not None:
             return None
-        self.failure = self._journal.failure
+        self.failure = self.journal.failure
         return self.failure
 
     @property
     def run_id(self) -> str:
-        return self._journal.run_id
+        return self.journal.run_id
 
     @property
     def path(self) -> Path:
-        return self._journal.path
+        return self.journal.path
 
     @property
     def goes_on(self) -> bool:
         """Whether an earlier process carried the run, too."""
-        return self._history is not None
+        return self.history is not None
 
     def flush(self) -> None:
         """Waits until all that was told so far is written."""
-        self._journal.flush()
+        self.journal.flush()
 
     @property
     def finished(self) -> int:
         """How many operations of the program as it is now earlier processes finished."""
-        return len(self._history.results) if self._history else 0
+        return len(self.history.results) if self.history else 0
 
     @property
     def answered(self) -> list[str]:
         """The paths of all operations that earlier processes finished, also of the program as it was before."""
-        history = self._history
+        history = self.history
         return [] if history is None else [result.path for result in (*history.results.values(), *history.spare)]
 
     @property
@@ -123,15 +148,15 @@ class Recorder:
     @property
     def spent(self) -> Cost:
         """What earlier processes used up; attempts of which nobody knows the end count with all that was reserved."""
-        if self._history is None:
+        if self.history is None:
             return Cost()
-        rows = [*self._history.settled, *self._history.unsettled]
+        rows = [*self.history.settled, *self.history.unsettled]
         return Cost(sum(row.tokens for row in rows), sum(money(row.cost or 0.0) for row in rows))
 
     def as_changed(self) -> None:
         """The code that goes on may be another one: the answers so far count for whatever makes the same request.
         Called before `start`."""
-        history = self._history
+        history = self.history
         if history is not None and self._edited is None:
             self._edited = same_program(history.header)
             history.add(TimedRow(time(), self._edited))
@@ -145,26 +170,26 @@ class Recorder:
             failed()
 
         self._abort = abort
-        self._journal.start(on_failure)
-        if self._history is not None:
-            self._journal.append(Resumed(self._apxm))
+        self.journal.start(on_failure)
+        if self.history is not None:
+            self.journal.append(Resumed(self._apxm))
         if self._edited is not None:
-            self._journal.append(self._edited)
+            self.journal.append(self._edited)
 
     def recorded(self, path: str, request: object, name: str, variant: str | None) -> Answered | None:
         """The answer that an earlier process got, as `Find` has it. Raises `JournalError` where it is one to another
         request."""
-        if self._history is None:
+        if self.history is None:
             return None
-        result = self._find(self._history.spare, path, request, name, variant)
-        if result is not None and path not in self._history.results:
+        result = self._find(self.history.spare, path, request, name, variant)
+        if result is not None and path not in self.history.results:
             # What is made from it comes behind it: the next process must find this answer here, and no other.
-            self._journal.append(replace(result, path=path))
+            self.journal.append(replace(result, path=path))
         return result
 
     def preview(self) -> Find:
         """A function that finds what `recorded` would, and leaves the journal, and everything to be found, as it is."""
-        spare = Answers() if self._history is None else self._history.spare.copy()
+        spare = Answers() if self.history is None else self.history.spare.copy()
 
         def find(path: str, request: object, name: str, variant: str | None) -> Answered | None:
             return self._find(spare, path, request, name, variant)
@@ -172,7 +197,7 @@ class Recorder:
         return find
 
     def _find(self, spare: Answers, path: str, request: object, name: str, variant: str | None) -> Answered | None:
-        result = None if self._history is None else self._history.results.get(path)
+        result = None if self.history is None else self.history.results.get(path)
         if result is None and not spare:
             return None
         digest = request_digest(request, name, variant)
@@ -181,7 +206,7 @@ class Recorder:
         if result.digest != digest:
             raise JournalError(
                 f"the journal has an answer to {path}, but to another request",
-                where=printable(str(self._journal.path)),
+                where=printable(str(self.journal.path)),
                 hint=f"the backend, its model{_files(request)} or an answer before it was another one then; "
                 "--edited asks again what would be another request now",
             )
@@ -218,8 +243,8 @@ class Recorder:
         self._append(Started(path, request_digest(request, name, None), f"{self.run_id}/{path}"), then, True)
 
     def printed(self, number: int, line: str) -> None:
-        if self._history is None or number not in self._history.printed:
-            self._journal.append(Printed(number, line))
+        if self.history is None or number not in self.history.printed:
+            self.journal.append(Printed(number, line))
 
     def reserved(self, path: str, call: Call, then: Then | None, urgent: bool) -> None:
         """The most that the next attempt of a call can cost."""
@@ -232,14 +257,14 @@ class Recorder:
 
     def ended(self, trace: Trace, backends: Sequence[BackendInfo]) -> None:
         """`backends` are those that it may have asked, the default one first."""
-        self._journal.append(Traced(packed(trace, backends)))
+        self.journal.append(Traced(packed(trace, backends)))
         message = trace.failures[0].message if trace.failures else ""
         if trace.stopped is not None:
             message = trace.stopped.message
-        self._journal.append(Ended(trace.status.value, as_utf8(message)))  # whose words they are is not known
+        self.journal.append(Ended(trace.status.value, as_utf8(message)))  # whose words they are is not known
 
     def _append(self, row: Row, then: Then | None = None, urgent: bool = False) -> None:
-        self._journal.append(row, None if then is None else partial(enter, then, self._abort), urgent=urgent)
+        self.journal.append(row, None if then is None else partial(enter, then, self._abort), urgent=urgent)
 
 
 def _files(request: object) -> str:

@@ -100,8 +100,11 @@ class _Check:
                 if called is not decorator:
                     message = "`flow` is a decorator as it is, and takes no options"
                     self._say("error", "bad-flow", message, decorator, "write `@flow`, and say options by `.using(…)`")
-                if not isinstance(node, ast.FunctionDef):
-                    error = no_flow(node.name, is_class=isinstance(node, ast.ClassDef))
+                if isinstance(node, ast.ClassDef):
+                    message, hint = f"a flow is a function, and {node.name} is a class", "put `@flow` above its methods"
+                    self._say("error", "bad-flow", message, decorator, hint)
+                elif isinstance(node, ast.AsyncFunctionDef):
+                    error = no_flow(node.name)
                     self._say("error", "bad-flow", error.message, decorator, error.hint)
 
     # --- calls

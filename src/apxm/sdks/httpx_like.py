@@ -43,8 +43,7 @@ def response(library: ModuleType, status: int, headers: Fields, body: Body) -> A
 def error(library: ModuleType, failed: OperationError, request: Any) -> Exception:
     """What the library raises for what went wrong."""
     kind: Any = getattr(library, _ERRORS.get(failed.kind, "ConnectError"))
-    hint = f" ({failed.hint})" if failed.hint else ""
-    return kind(f"{failed}{hint}", request=request)
+    return kind(f"{failed}", request=request)
 
 
 class Body:

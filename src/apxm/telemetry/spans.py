@@ -237,6 +237,8 @@ def _described(call: Call) -> tuple[str, SpanKind, Attributes]:
     if isinstance(request, ModelRequest):
         attributes |= _settings(request)
     elif isinstance(request, HttpRequest):
+        # Whose format it is: who answers in that, nobody says.
+        attributes["gen_ai.provider.name"] = "anthropic" if request.called[0] == "messages" else "openai"
         attributes["gen_ai.request.stream"] = request.streams
     return f"{called} {model}", SpanKind.INTERNAL if simulated else SpanKind.CLIENT, attributes
 

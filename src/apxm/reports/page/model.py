@@ -38,6 +38,8 @@ class Reported(Struct, frozen=True, kw_only=True):
     """What its calls asked and were answered; None where that is not known, or not to be shown."""
     notes: tuple[str, ...] = ()
     """What is to be known of the report itself."""
+    goes_on: bool = False
+    """Whether it is not over."""
     breaks: tuple[tuple[float, str], ...] = ()
     """Where another process goes on, in ms since the beginning, and after what."""
     is_whole: bool = True
@@ -141,7 +143,7 @@ def run_model(reported: Reported) -> dict[str, Any]:
         "name": as_utf8(trace.flow.qualified_name.lstrip(".")),
         "began": reported.began,
         "kind": _kind(trace),
-        "status": metrics.execution.status,
+        "status": "running" if reported.goes_on else metrics.execution.status,
         "said": stopped_lines(trace),
         "failures": _failures(trace.failures, redacts),
         "caught": _failures(trace.caught, redacts),
