@@ -10,9 +10,10 @@ import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import is_
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from apxm.lanes.items import held_by, is_restorable, keeping
+from apxm.effects.users import is_users_class
+from apxm.lanes.items import held_by, is_restorable
 
 _EMPTY: dict[int, int] = {}
 _CONTAINERS: list[Iterable[object]] = [[], (), _EMPTY, _EMPTY.values(), _EMPTY.items(), set[int](), "", b"", range(1)]
@@ -46,36 +47,24 @@ def is_drawn_from(item: object, read: Sequence[object]) -> bool:
     return len(found) > len(read)
 
 
-class _Kept(NamedTuple):
-    """A part of an item, as it was."""
-
-    part: Any
-    held: object
-    put_back: Callable[[], object]
-
-    @property
-    def has_changed(self) -> bool:
-        return not _is_same(self.held, _held(self.part))
-
-
 class Before:
     """What items hold before the next one is drawn."""
 
     def __init__(self, items: Iterable[object]) -> None:
-        self._kept = [kept for item in items for part in _parts(item) if (kept := _kept(part)) is not None]
+        self._kept = [(part, held) for item in items for part in _parts(item) if (held := _held(part)) is not None]
 
     def undone(self) -> Callable[[], None] | None:
         """Makes the items what they were, and gives what makes them again what the iterator made of them since; None
         where nothing has changed."""
-        changed = [kept for kept in self._kept if kept.has_changed]
-        after = [found.put_back for kept in changed if (found := _kept(kept.part)) is not None]
-        for kept in changed:
-            kept.put_back()
+        changed = [(part, held) for part, held in self._kept if not _is_same(held, _held(part))]
+        after = [(part, held) for part, _ in changed if (held := _held(part)) is not None]
 
         def again() -> None:
-            for put in after:
-                put()
+            for part, held in after:
+                _put_back(part, held)
 
+        for part, held in changed:
+            _put_back(part, held)
         return again if changed else None
 
 
@@ -92,29 +81,38 @@ def _parts(item: object) -> Iterator[object]:
         yield from (part for part in held_by(item) if type(part) not in _PLAIN)
 
 
-def _kept(part: object) -> _Kept | None:
+Held = dict[Any, Any] | list[Any] | bytes
+
+
+def _held(part: Any) -> Held | None:
+    """A copy of what there is in a part; None where that cannot be told, or nobody can change it."""
     if is_restorable(part):
-        return _Kept(part, _held(part), keeping(part))
-    if (bytes_of := _held(part)) is None:
-        return None
-
-    def put_back() -> None:
-        memoryview(cast(Any, part)).cast("B")[:] = cast(bytes, bytes_of)
-
-    return _Kept(part, bytes_of, put_back)
-
-
-def _held(part: object) -> object:
-    """What there is in a part, to be compared; None where that cannot be told, or nobody can change it."""
-    if is_restorable(part):
-        named = cast("Iterable[object]", part if isinstance(part, dict) else getattr(part, "__dict__", ()))
-        return [*named, *held_by(cast(object, part))]
+        holding = _holding(part)
+        return dict(cast("dict[Any, Any]", holding)) if isinstance(holding, dict) else list(holding)
     try:
-        view = memoryview(cast(Any, part))
+        view = memoryview(part)
         return view.tobytes() if view.c_contiguous and not view.readonly else None
     except (TypeError, ValueError, NotImplementedError):  # it is no buffer, or one of objects
         return None
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    return one == other if isinstance(one, bytes) else len(one) == len(other) and all(map(is_, one, other))
+def _holding(part: Any) -> Any:
+    """What holds the parts of a part: a container itself."""
+    return getattr(part, "__dict__", part) if is_users_class(cast("type[object]", type(part))) else part
+
+
+def _is_same(one: Held, other: Held | None) -> bool:
+    if isinstance(one, bytes) or other is None or isinstance(other, bytes) or len(one) != len(other):
+        return isinstance(one, bytes) and one == other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(map(is_, one, other)) and all(map(is_, one.values(), other.values()))
+    return all(map(is_, one, other))
+
+
+def _put_back(part: Any, held: Held) -> None:
+    if isinstance(held, bytes):
+        memoryview(part).cast("B")[:] = held
+        return
+    holding = _holding(part)
+    holding.clear()
+    (holding.extend if hasattr(holding, "extend") else holding.update)(held)
