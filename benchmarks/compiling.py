@@ -4,12 +4,14 @@
 
 A fan-out written out in AIS, from text to `Program` at -O1. Beside it LangGraph builds and compiles the same graph from
 Python objects: it parses no text and checks no types, so it does less. Each compilation starts in a process that is
-warm and has a heap of its own making.
+warm and has a heap of its own making. A flow in Python has as many calls in a straight line and as many lines that
+append in a loop; it is made from its text as when its module is imported.
 """
 
 from __future__ import annotations
 
 import gc
+import linecache
 from statistics import median
 from time import perf_counter_ns
 
@@ -28,6 +30,19 @@ def source(count: int) -> SourceFile:
     return SourceFile("wide.ais", f"agent Wide {{\n    @entry flow main() -> str {{\n{body}    }}\n}}\n")
 
 
+def python(count: int) -> str:
+    asks = "".join(f"    a{i} = ask('Task {i}')\n" for i in range(count))
+    appends = "".join(f"        found.append(f'{{answer}} {i}')\n" for i in range(count))
+    loop = f"    for row in each(rows):\n        answer = ask(row)\n{appends}"
+    return f"from apxm import ask, each, flow\n@flow\ndef main(rows):\n    found = []\n{asks}{loop}"
+
+
+def rewritten(text: str) -> None:
+    file = "/benchmark/wide.py"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(text, file, "exec"), {"__name__": "wide"})
+
+
 def compiling(quick: bool) -> Section:
     section = Section("Compiling", caveats(__doc__))
     counts = (10, 100) if quick else (10, 1_000, 10_000)
@@ -36,6 +51,7 @@ def compiling(quick: bool) -> Section:
     ours: dict[int, list[float]] = {count: [] for count in counts}
     peer: dict[int, list[float]] = {count: [] for count in counts if count <= 1_000}
     built: list[float] = []
+    flows: dict[int, list[float]] = {count: [] for count in ((5, 50) if quick else (50, 500))}
     for turn in range(times + 1):
         for count in counts:
             tell(f"compiling {count:,}, {turn} of {times}")
@@ -51,6 +67,13 @@ def compiling(quick: bool) -> Section:
                 langgraph_builder("fan-out", count).compile()
                 if turn:
                     peer[count].append((perf_counter_ns() - begun) / count / 1e3)
+        for count in flows:
+            text = python(count)
+            gc.collect()
+            begun = perf_counter_ns()
+            rewritten(text)
+            if turn:
+                flows[count].append((perf_counter_ns() - begun) / (2 * count) / 1e3)
     for _ in range(1 if quick else 3):
         gc.collect()
         begun = perf_counter_ns()
@@ -59,10 +82,14 @@ def compiling(quick: bool) -> Section:
     rows = [("A-PXM, compile from text", f"{count:,}", spread(found)) for count, found in ours.items()]
     rows += [("LangGraph, build and compile", f"{count:,}", spread(found)) for count, found in peer.items()]
     rows.append(("A-PXM, a Program built and loaded in memory", f"{largest:,}", spread(built)))
+    rows += [("A-PXM, a flow in Python, per line", f"{2 * count:,}", spread(found)) for count, found in flows.items()]
     section.tables.append(("µs per operation.", ("What", "Operations", "Median [range]"), rows))
     section.samples |= {f"us per operation, compile, {count}": found for count, found in ours.items()}
     section.samples |= {f"us per operation, LangGraph, {count}": found for count, found in peer.items()}
+    section.samples |= {f"us per line, Python, {2 * count}": found for count, found in flows.items()}
     if not quick:
+        growth = median(flows[500]) / median(flows[50])
+        section.claims.append(Claim("time per line of Python at 1,000 over that at 100", growth, 1.5))
         growth = median(ours[10_000]) / median(ours[1_000])
         section.claims.append(Claim("time per operation at 10,000 over that at 1,000", growth, 1.5))
         ratio = median(ours[1_000]) / median(peer[1_000])

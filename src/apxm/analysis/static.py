@@ -117,6 +117,18 @@ class Analysis(Struct, frozen=True, kw_only=True):
     """Operations of whose answers nobody knows how long they are, so that predictions draw it."""
 
 
+class Needs(Struct, frozen=True):
+    """What one run of a flow takes, by one attempt of each call."""
+
+    calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    t1_ms: Range
+    """All calls after each other."""
+    t_inf_ms: Range
+    """The longest chain of them."""
+
+
 def analyze(
     program: Program,
     flow: Flow,

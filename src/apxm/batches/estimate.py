@@ -11,11 +11,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from apxm.analysis.static import Range
+from apxm.analysis.static import Needs, Range
 from apxm.backends.protocol import Price
 from apxm.batches.index import Index
 from apxm.batches.rows import Row
-from apxm.batches.work import Needs, Work
+from apxm.batches.work import Work
 from apxm.errors import UsageError
 
 SAMPLE = 40

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from apxm.analysis.profile import Profile
+from apxm.analysis.static import Needs
 from apxm.backends.answers import Answers
 from apxm.backends.protocol import ModelAnswer
 from apxm.batches.budget_leases import AskFor, NoMore, Spend, Treasurer
@@ -26,7 +27,7 @@ from apxm.batches.journals import INPUT, Journals, RunJournals
 from apxm.batches.leases import Lessor
 from apxm.batches.output import Problem
 from apxm.batches.tally import RunSummary
-from apxm.batches.work import Needs, Outcome, Watcher, Work
+from apxm.batches.work import Outcome, Watcher, Work
 from apxm.batches.worker import (
     Appended,
     Begun,

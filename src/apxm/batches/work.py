@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from apxm.analysis.profile import Profile
-from apxm.analysis.static import Range, analyze
+from apxm.analysis.static import Needs, analyze
 from apxm.batches.columns import Columns
 from apxm.batches.journals import RunJournals, journaled
 from apxm.batches.output import Problem
@@ -35,18 +35,6 @@ class Outcome(Struct, frozen=True):
     run: RunSummary
     value: object = None
     error: Problem | None = None
-
-
-class Needs(Struct, frozen=True):
-    """What one input takes, by one attempt of each call."""
-
-    calls: Range
-    input_tokens: Range
-    output_tokens: Range
-    t1_ms: Range
-    """All calls after each other."""
-    t_inf_ms: Range
-    """The longest chain of them."""
 
 
 class Watcher(Protocol):

@@ -22,6 +22,7 @@ from apxm.effects.patterns import CALLING, called_as, root
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.scopes import bound_names, changeable_defaults, declared, free_loads, own_nodes, parameters
 from apxm.effects.statement_uses import StatementUses
+from apxm.effects.trees import children, walk
 
 _USED_UP = frozenset(
     {
@@ -32,6 +33,8 @@ _USED_UP = frozenset(
 """Functions that have drawn a generator expression, and called what they are given as `key`, when they are over."""
 _KEEPING = frozenset({"Counter", "deque", "dict", "extend", "frozenset", "list", "set", "tuple", "update"})
 """Those of them that may keep a function."""
+
+_MADE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.GeneratorExp)
 
 
 def around(bound: set[str], given: set[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Around:
@@ -74,16 +77,17 @@ def rebound_in(given: set[str], body: Sequence[ast.stmt]) -> frozenset[str]:
 
 
 def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt], role_of: RoleOf) -> Iterator[Made]:
-    parents = {
-        child: part for statement in body for part in ast.walk(statement) for child in ast.iter_child_nodes(part)
-    }
+    own = [part for part in own_nodes(*body) if isinstance(part, _MADE)]
+    if not own:
+        return
+    parents = {child: part for statement in body for part in walk(statement) for child in children(part)}
     handed_on = {
         part.id
         for part in parents
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and _is_handed_on_in(parents, part)
     }
-    made = {part.name for part in own_nodes(*body) if isinstance(part, ast.FunctionDef)} - rebound
-    for part in own_nodes(*body):
+    made = {part.name for part in own if isinstance(part, ast.FunctionDef)} - rebound
+    for part in own:
         names: set[str]
         leaks = False
         match part:
@@ -95,8 +99,6 @@ def _made_in(bound: set[str], rebound: frozenset[str], body: Sequence[ast.stmt],
                 is_named = isinstance(parent, ast.Assign) and all(isinstance(to, ast.Name) for to in parent.targets)
                 names = bound_names(parent.targets) if is_named and isinstance(parent, ast.Assign) else set()
                 leaks = not is_named and _is_handed_on_in(parents, part)
-            case _:
-                continue
         yield Made(
             part, frozenset(names), _captured_by(part, bound, made, role_of), leaks or not names.isdisjoint(handed_on)
         )
@@ -153,7 +155,7 @@ def _captured_by(node: ast.AST, bound: set[str], made: set[str], role_of: RoleOf
     binds = {name for part in body for name in declared([part])} & bound_names(body)
     changes: set[str | None] = set()
     meets = False
-    for part in (part for statement in body for part in ast.walk(statement)):
+    for part in (part for statement in body for part in walk(statement)):
         match part:
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
                 changes.add(root(part))
@@ -198,13 +200,13 @@ def _late_in(node: ast.AST, body: Sequence[ast.stmt], bound: set[str], role_of: 
         uses.placed = frozenset(bound - own)
     uses.statements(body)
     goes_on = not isinstance(node, ast.FunctionDef | ast.Lambda) or any(
-        isinstance(part, ast.Yield | ast.YieldFrom) for statement in body for part in ast.walk(statement)
+        isinstance(part, ast.Yield | ast.YieldFrom) for statement in body for part in walk(statement)
     )
     return {use.name for use in uses.found if use.after_call or goes_on}, uses.called or goes_on
 
 
 def _only_looks(node: ast.FunctionDef | ast.Lambda, role_of: RoleOf) -> bool:
-    for part in ast.walk(node):
+    for part in walk(node):
         match part:
             case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
                 return False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from types import MappingProxyType
 from typing import NamedTuple
 
 from apxm.effects.patterns import EVIDENT, makes_iterator, root
 from apxm.effects.roles import RoleOf
 from apxm.effects.scopes import bound_names, own_nodes
+from apxm.effects.trees import copied
 
 
 class Captured(NamedTuple):
@@ -112,21 +113,21 @@ _MADE = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.
 
 
 def constructed_in(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
-    stored: list[ast.AST] = []
-    added: list[ast.AST] = []  # to what it was
+    stored: list[ast.Name] = []
+    added: set[ast.AST] = set()  # to what it was
     found: dict[str, ast.expr] = {}
     for part in own_nodes(*body):
         match part:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if isinstance(value, _MADE):
                 found[name] = value
             case ast.AugAssign(target=target):
-                added.append(target)
+                added.add(target)
             case ast.Name(ctx=ast.Store() | ast.Del()):
                 stored.append(part)
             case _:
                 pass
-    names = [part.id for part in stored if isinstance(part, ast.Name) and part not in added]
-    return {name: deepcopy(value) for name, value in found.items() if names.count(name) == 1}  # as it is written
+    times = Counter(part.id for part in stored if part not in added)
+    return {name: copied(value) for name, value in found.items() if times[name] == 1}  # as it is written
 
 
 def tables_in(body: Sequence[ast.stmt]) -> dict[str, list[ast.expr]]:

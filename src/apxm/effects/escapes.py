@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from apxm.effects.patterns import EVIDENT, root
 from apxm.effects.roles import RoleOf
 from apxm.effects.scopes import bound_names, declared, free_loads, own_nodes, parameters
+from apxm.effects.trees import walk
 from apxm.effects.uses import Uses
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.GeneratorExp
@@ -94,7 +95,7 @@ def _seen_later(function: Function) -> set[str]:
             return free_loads(body) - parameters(function)
         case ast.GeneratorExp(elt=elt, generators=[first, *others]):
             parts = [elt, *first.ifs, *others]
-            targets = (part for each in (first, *others) for part in ast.walk(each.target))
+            targets = (part for each in (first, *others) for part in walk(each.target))
             own = {part.id for part in targets if isinstance(part, ast.Name)}
             return set[str]().union(*map(free_loads, parts)) - own
         case ast.FunctionDef(body=body) | ast.AsyncFunctionDef(body=body):

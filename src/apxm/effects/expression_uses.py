@@ -22,6 +22,7 @@ from apxm.effects.patterns import (
 from apxm.effects.roles import Kind, Role, RoleOf, Special, Summary, Touch, argument_of
 from apxm.effects.scopes import free_loads, own_names
 from apxm.effects.specials import Implied, implied
+from apxm.effects.trees import children, walk
 from apxm.effects.uses import ContextUse, Uses
 
 
@@ -178,7 +179,7 @@ class ExpressionUses(Uses):
                         self._follow_named(part.id, node)
                 self._call(node)
             case _:
-                for child in ast.iter_child_nodes(node):
+                for child in children(node):
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
 
@@ -224,7 +225,7 @@ class ExpressionUses(Uses):
         """What code of a scope of its own does: when, and how often, nobody knows."""
         self._reads(free_loads(node), node, whole=True)
         before = len(self.found)
-        for part in ast.walk(node):
+        for part in walk(node):
             match part:
                 case ast.Attribute(ctx=ast.Load()):
                     self._attribute(part)
@@ -250,7 +251,7 @@ class ExpressionUses(Uses):
             or any(
                 self._role_of.may_wait(function) for each in self._implied_by(part) for function in self._methods(each)
             )
-            for part in ast.walk(node)
+            for part in walk(node)
         )
 
     # --- calls, and what they change

@@ -9,6 +9,7 @@ from functools import cached_property
 from apxm.effects.patterns import root
 from apxm.effects.roles import RoleOf, argument_of
 from apxm.effects.scopes import bound_names, own_nodes
+from apxm.effects.trees import children
 
 _NEW = (ast.Constant, ast.JoinedStr, ast.Compare, ast.UnaryOp)
 _MADE = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.Constant, ast.JoinedStr)
@@ -154,7 +155,7 @@ class Origins:
             case ast.DictComp(key=key, value=of, generators=generators):
                 return self._all([key, of, *(generator.iter for generator in generators)])
             case _:
-                return self._all([part for part in ast.iter_child_nodes(value) if isinstance(part, ast.expr)])
+                return self._all([part for part in children(value) if isinstance(part, ast.expr)])
 
     def _of_call(self, call: ast.Call) -> set[str] | None:
         role = self._role_of(call.func)

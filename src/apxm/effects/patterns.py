@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from apxm.effects.libraries import ONLY_ADDS
+from apxm.effects.trees import walk
 
 EVIDENT = frozenset(
     {
@@ -19,7 +20,7 @@ EVIDENT = frozenset(
 
 def is_plain(path: ast.expr) -> bool:
     """Whether to follow a path changes nothing: an item may be made when it is asked for."""
-    return not any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(path))
+    return not any(isinstance(part, ast.Subscript | ast.Call) for part in walk(path))
 
 
 def is_call_statement(statement: ast.Expr) -> bool:
@@ -92,7 +93,7 @@ def counting(statement: ast.stmt) -> Counting | None:
                 right=value,
             ),
         ) if is_plain(counts) and root(counts) is not None and _same(counts, read) and _same(key, of):
-            names = {part.id for part in ast.walk(value) if isinstance(part, ast.Name)}
+            names = {part.id for part in walk(value) if isinstance(part, ast.Name)}
             return None if root(counts) in names else Counting(counts, key, default, op, value)
         case _:
             return None

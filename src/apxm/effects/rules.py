@@ -17,6 +17,7 @@ from apxm.effects.escapes import left_behind
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.scopes import bound_names, own_nodes
 from apxm.effects.statement_uses import StatementUses
+from apxm.effects.trees import walk
 from apxm.effects.uses import Use, Uses
 
 
@@ -62,8 +63,8 @@ def uses_in(
 def _read_by_others(body: Sequence[ast.stmt], around: Around) -> tuple[set[str], set[str]]:
     """The names that are read by functions from around the body which it may call; and by what is made around it, and
     waits for nothing: there, nobody puts waits in."""
-    inside = {id(part) for statement in body for part in ast.walk(statement)}
-    named = {part.id for statement in body for part in ast.walk(statement) if isinstance(part, ast.Name)}
+    inside = {id(part) for statement in body for part in walk(statement)}
+    named = {part.id for statement in body for part in walk(statement) if isinstance(part, ast.Name)}
     read, unseen = set[str](), set[str]()
     for made in around.made:
         if id(made.node) not in inside and (made.leaks or not made.names.isdisjoint(named)):
@@ -76,7 +77,7 @@ def _bound_in_loops(body: Sequence[ast.stmt], role_of: RoleOf) -> set[str]:
     found: set[str] = set()
     for part in own_nodes(*body):
         if isinstance(part, ast.For):
-            calls = (each for each in ast.walk(part.iter) if isinstance(each, ast.Call))
+            calls = (each for each in walk(part.iter) if isinstance(each, ast.Call))
             if any(role_of(call.func).each for call in calls):
                 found |= bound_names([part])
     return found

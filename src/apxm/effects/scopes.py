@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
+from apxm.effects.trees import children, walk
+
+Tree = TypeVar("Tree", bound=ast.AST)
 Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -17,8 +21,8 @@ def own_nodes(*roots: ast.AST) -> Iterator[ast.AST]:
     while left:
         node = left.pop()
         yield node
-        inner = _outside(node) if isinstance(node, _SCOPES) else ast.iter_child_nodes(node)
-        left += reversed(list(inner))
+        inner = list(_outside(node)) if isinstance(node, _SCOPES) else children(node)
+        left += reversed(inner)
 
 
 def _outside(scope: ast.AST) -> Iterator[ast.AST]:
@@ -52,15 +56,27 @@ def bound_names(statements: Iterable[ast.AST]) -> set[str]:
     return found
 
 
+def mark(tree: Tree) -> Tree:
+    """The tree, in which the targets of comprehensions are marked: they are names of theirs."""
+    for node in walk(tree):
+        if isinstance(node, _COMPREHENSIONS):
+            _mark(node)
+    return tree
+
+
+def _mark(node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
+    for generator in node.generators:
+        for target in walk(generator.target):
+            target.of_comprehension = True  # type: ignore[attr-defined]
+
+
 def _in_scope(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """As `own_nodes`, without the targets of comprehensions, which are names of theirs."""
     for node in own_nodes(*statements):
         if isinstance(node, ast.Name) and getattr(node, "of_comprehension", False):
             continue
         if isinstance(node, _COMPREHENSIONS):
-            for generator in node.generators:
-                for target in ast.walk(generator.target):
-                    target.of_comprehension = True  # type: ignore[attr-defined]
+            _mark(node)
         yield node
 
 
@@ -120,14 +136,11 @@ def _loads(node: ast.AST) -> set[str]:
         return free_loads(node)
     if isinstance(node, _COMPREHENSIONS):
         targets = {
-            name.id
-            for generator in node.generators
-            for name in ast.walk(generator.target)
-            if isinstance(name, ast.Name)
+            name.id for generator in node.generators for name in walk(generator.target) if isinstance(name, ast.Name)
         }
-        inner = _all_loads(ast.iter_child_nodes(node))
+        inner = _all_loads(children(node))
         return (inner - targets) | _loads(node.generators[0].iter)
     if isinstance(node, ast.Name):
         return {node.id} if isinstance(node.ctx, ast.Load) else set()
     found = {node.target.id} if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) else set[str]()
-    return found.union(*map(_loads, ast.iter_child_nodes(node)))
+    return found.union(*map(_loads, children(node)))

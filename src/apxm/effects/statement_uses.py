@@ -10,6 +10,7 @@ from apxm.effects.libraries import ONLY_ADDS
 from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, is_standard_stream, without_items
 from apxm.effects.roles import Kind, is_text_or_number, touches_beside_own
 from apxm.effects.scopes import bound_names
+from apxm.effects.trees import children
 
 
 class StatementUses(ExpressionUses):
@@ -98,7 +99,7 @@ class StatementUses(ExpressionUses):
                 for name in bound_names([statement]):
                     self._bind(name, statement)
             case _:
-                for child in ast.iter_child_nodes(statement):
+                for child in children(statement):
                     if isinstance(child, ast.expr):
                         self._evaluate(child)
                 self._implied(statement)

@@ -9,6 +9,7 @@ from apxm.effects.captures import around
 from apxm.effects.roles import Kind, RoleOf, Special, Summary, Touch
 from apxm.effects.scopes import own_names, parameters
 from apxm.effects.statement_uses import StatementUses
+from apxm.effects.trees import walk
 from apxm.effects.uses import Use, Uses
 
 
@@ -89,7 +90,7 @@ def _plain(arguments: ast.arguments) -> frozenset[str]:
 
 
 def _yields(node: ast.FunctionDef) -> bool:
-    return any(isinstance(part, ast.Yield | ast.YieldFrom) for part in ast.walk(node))
+    return any(isinstance(part, ast.Yield | ast.YieldFrom) for part in walk(node))
 
 
 def merged(summaries: Sequence[Summary]) -> Summary:

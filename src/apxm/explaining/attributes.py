@@ -8,6 +8,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from apxm.effects.scopes import parameters
+from apxm.effects.trees import walk
 from apxm.effects.users import is_users_class
 from apxm.explaining.callees import Callees, function_behind
 from apxm.explaining.names import Bindings, Made
@@ -103,7 +104,7 @@ def _stored(method: ast.FunctionDef, name: str) -> Iterator[ast.expr | None]:
     """What a method sets an attribute of its object to; None for what nobody sees."""
     own = method.args.args[0].arg
     seen: set[int] = set()
-    for part in ast.walk(method):
+    for part in walk(method):
         match part:
             case ast.Assign(targets=[target], value=value) | ast.AnnAssign(target=target, value=ast.expr() as value):
                 if _is(target, own, name):
@@ -113,7 +114,7 @@ def _stored(method: ast.FunctionDef, name: str) -> Iterator[ast.expr | None]:
                 seen.add(id(target))  # it stays the object that it was
             case _:
                 pass
-    stores = (part for part in ast.walk(method) if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store))
+    stores = (part for part in walk(method) if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store))
     yield from (None for part in stores if part.attr == name and id(part) not in seen)
 
 

@@ -6,14 +6,14 @@ import ast
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, cast
 
 from apxm.effects.libraries import Known
 from apxm.effects.methods import behind, function_in, unwrapped
 from apxm.effects.roles import Role, Summary
-from apxm.effects.scopes import own_nodes
+from apxm.effects.scopes import mark, own_nodes
 from apxm.effects.specials import Implied
+from apxm.effects.trees import copied, walk
 from apxm.effects.users import is_users, is_users_class
 from apxm.explaining.model_calls import model_call
 from apxm.explaining.read_modules import ReadModule, Unread, code_of, source_of_module, tree_of
@@ -33,9 +33,11 @@ class Callees:
     """Finds them, for the functions of one program."""
 
     def __init__(self, twins: Twins) -> None:
+        twins.look_again()
         self._twins = twins
         self._scopes: dict[types.FunctionType, Scope] = {}
         self._asks: dict[types.FunctionType, bool] = {}
+        self._asking: dict[types.FunctionType, Sequence[types.FunctionType]] = {}
 
     def scope(self, function: types.FunctionType) -> Scope:
         """What names mean in a function."""
@@ -48,8 +50,8 @@ class Callees:
         """The statements of a module, as a function that nobody calls."""
         function, source = types.FunctionType(code_of(module), module.__dict__), source_of_module(module)
         tree, lines = tree_of(module), HERE.promises.lines(source.path, source.text)
-        tree = promised(deepcopy(tree), lines) if lines else tree
-        self._scopes[function] = ModuleScope(function, self._twins.roles_of(function), tree)
+        tree = promised(copied(tree), lines) if lines else tree
+        self._scopes[function] = MadeScope(function, self._twins.roles_of(function), _of_module(tree))
         return function
 
     def add_async(self, module: ReadModule, node: ast.AsyncFunctionDef, qualified: str) -> types.FunctionType:
@@ -58,7 +60,7 @@ class Callees:
         code = next(each for each in alone.co_consts if isinstance(each, types.CodeType) and each.co_name == node.name)
         function = types.FunctionType(code, module.__dict__, node.name, None, tuple(map(_empty, code.co_freevars)))
         function.__qualname__ = qualified
-        self._scopes[function] = AsyncScope(function, self._twins.roles_of(function), node)
+        self._scopes[function] = AsyncScope(function, self._twins.roles_of(function), _synchronous(node))
         named: object = module
         for part in qualified.split("."):
             named = vars(named).get(part) if named is not None else None
@@ -71,9 +73,19 @@ class Callees:
         if function not in self._asks:
             self._asks[function] = False  # while it is looked at: it may call itself
             found = self.scope(function).source()
-            calls = [] if found is None else [part for part in ast.walk(found[0]) if isinstance(part, ast.Call)]
+            calls = [] if found is None else [part for part in walk(found[0]) if isinstance(part, ast.Call)]
             self._asks[function] = any(self._asks_at(call, self.scope(function)) for call in calls)
         return self._asks[function]
+
+    def asking(self, function: types.FunctionType) -> Sequence[types.FunctionType]:
+        """The functions that a function calls and that call a model, in the order in which they are found."""
+        if function not in self._asking:
+            scope = self.scope(function)
+            found = scope.source()
+            calls = [] if found is None else [part for part in walk(found[0]) if isinstance(part, ast.Call)]
+            every = (called for call in calls for called in self.all_called(call.func, scope))
+            self._asking[function] = list(dict.fromkeys(called for called in every if self.may_ask(called)))
+        return self._asking[function]
 
     def _asks_at(self, call: ast.Call, scope: Scope) -> bool:
         if scope.asks(call.func):
@@ -107,11 +119,11 @@ class Scope:
     """That of other functions of the program; None where nobody asks for it."""
 
     def source(self) -> tuple[ast.FunctionDef, str | None] | None:
-        """A fresh copy of its definition, and the class around it; None where there is none."""
+        """Its definition, which is read and not changed, and the class around it; None where there is none."""
         return source_of(self.function)
 
     def body(self) -> Sequence[ast.stmt]:
-        """A fresh copy of its statements."""
+        """Its statements."""
         found = self.source()
         return () if found is None else found[0].body
 
@@ -236,7 +248,7 @@ class Scope:
                 case ast.Name(id=name, ctx=ast.Store()):
                     bound.setdefault(name, set())
                 case ast.For(target=target):
-                    for name in ast.walk(target):
+                    for name in walk(target):
                         if isinstance(name, ast.Name):
                             bound.setdefault(name.id, set()).add(None)
                 case _:
@@ -260,35 +272,38 @@ class Scope:
         return made if isinstance(made, type) and _is_users_own(made) else None
 
 
-class ModuleScope(Scope):
-    """That of the statements of a module; its names are its own."""
+class MadeScope(Scope):
+    """That of a function of which only the definition is made, and that nobody calls."""
 
-    def __init__(self, function: types.FunctionType, roles: Resolver, tree: ast.Module) -> None:
-        self._tree = tree
+    def __init__(self, function: types.FunctionType, roles: Resolver, definition: ast.FunctionDef) -> None:
+        self._definition = mark(definition)
         super().__init__(function, roles)
 
     def source(self) -> tuple[ast.FunctionDef, str | None] | None:
-        body = [part for statement in self._tree.body for part in _main(deepcopy(statement))]
-        nothing = ast.arguments([], [], None, [], [], None, [])
-        made = ast.FunctionDef("<module>", nothing, body or [ast.Pass()], [], lineno=1, col_offset=0)
-        return ast.fix_missing_locations(made), None
+        return self._definition, None
+
+
+class AsyncScope(MadeScope):
+    """That of a coroutine."""
+
+
+def _of_module(tree: ast.Module) -> ast.FunctionDef:
+    """The statements of a module as a function; its names are its own."""
+    body = [copied(part) for statement in tree.body for part in _main(statement)]
+    nothing = ast.arguments([], [], None, [], [], None, [])
+    made = ast.FunctionDef("<module>", nothing, body or [ast.Pass()], [], lineno=1, col_offset=0)
+    return ast.fix_missing_locations(made)
+
+
+def _synchronous(coroutine: ast.AsyncFunctionDef) -> ast.FunctionDef:
+    """A coroutine as if it waited for nothing."""
+    node = cast(ast.AsyncFunctionDef, _Synchronous().visit(copied(coroutine)))
+    made = ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns)
+    return ast.copy_location(made, node)
 
 
 def _empty(_: str) -> types.CellType:
     return types.CellType()
-
-
-class AsyncScope(Scope):
-    """That of a coroutine, which is read as if it waited for nothing."""
-
-    def __init__(self, function: types.FunctionType, roles: Resolver, node: ast.AsyncFunctionDef) -> None:
-        self._node = node
-        super().__init__(function, roles)
-
-    def source(self) -> tuple[ast.FunctionDef, str | None] | None:
-        node = cast(ast.AsyncFunctionDef, _Synchronous().visit(deepcopy(self._node)))
-        made = ast.FunctionDef(node.name, node.args, node.body, node.decorator_list, node.returns)
-        return ast.copy_location(made, node), None
 
 
 class _Synchronous(ast.NodeTransformer):

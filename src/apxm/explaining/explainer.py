@@ -6,13 +6,14 @@ import ast
 from collections.abc import Iterator, Sequence
 from types import FunctionType
 
+from apxm.analysis.static import Needs, Range
 from apxm.errors import UsageError, hint_for
 from apxm.explaining.callees import Callees
 from apxm.explaining.counting import counted
 from apxm.explaining.explanation import Explanation, FunctionExplained, Given, Number, SiteExplained
 from apxm.explaining.formulas import Amount, Formula
 from apxm.explaining.loops import Loops
-from apxm.explaining.predicting import costs, predicted
+from apxm.explaining.predicting import Predictions, amounts, costs
 from apxm.explaining.reading import Readings
 from apxm.explaining.shape import Ask, Branch, Loop, Place, Step, Within, all_loops
 from apxm.explaining.sources import Sources
@@ -28,6 +29,7 @@ class Explainer:
         self._sources = sources
         self._given = given
         self._known = {name: Amount.of(count) for text, count in given.lengths.items() for name in _names(text)}
+        self._predictions = Predictions(self._known, given.slots, given.profile)
         self._loops = Loops(self._readings, sources, self._known)
 
     def explanation(self, file: str, functions: Sequence[tuple[FunctionType, bool]]) -> Explanation:
@@ -48,19 +50,25 @@ class Explainer:
         )
         return Explanation(self._sources.shown(file), explained, tuple(sorted(map(_as_given, lengths))))
 
+    def needs(self, function: FunctionType) -> Needs:
+        """What a function takes, in numbers. Raises `UsageError` where that depends on a length that is not known."""
+        steps, (name, file) = self._steps(function), (function.__qualname__, function.__code__.co_filename)
+        times, why = self._predictions.of(name, file, steps)
+        if times is None:
+            raise UsageError(why or "nobody can say what it takes", where=function.__name__)
+        between = (Range(each.low, (each.low + each.high) / 2, each.high) for each in (times.t1_ms, times.t_inf_ms))
+        return Needs(*map(_range, amounts(steps, self._known)), *between)
+
     def _steps(self, function: FunctionType) -> Sequence[Step]:
         read = self._readings.of(function)
         return () if read is None else read.steps
 
     def reachable(self, function: FunctionType) -> list[FunctionType]:
         """A function, and those that it calls and that call a model, in the order in which they are found."""
-        found = [function]
+        found, seen = [function], {function}
         for each in found:
-            scope = self._callees.scope(each)
-            source = scope.source()
-            for part in ast.walk(source[0]) if source is not None else ():
-                every = self._callees.all_called(part.func, scope) if isinstance(part, ast.Call) else ()
-                found += [called for called in every if called not in found and self._callees.may_ask(called)]
+            found += [called for called in self._callees.asking(each) if called not in seen]
+            seen.update(found)
         return found
 
     def _function(self, function: FunctionType, *, is_flow: bool, is_entry: bool) -> FunctionExplained:
@@ -73,7 +81,7 @@ class Explainer:
                 refused = f"line {getattr(error.node, 'lineno', 0)}: {error.message}"
         steps = () if read is None else read.steps
         name, file, known, given = function.__qualname__, function.__code__.co_filename, self._known, self._given
-        times, why = predicted(name, file, steps, known, given.slots, given.profile)
+        times, why = self._predictions.of(name, file, steps)
         return FunctionExplained(
             name,
             self._sources.spot(self._head(function)),
@@ -107,6 +115,14 @@ class Explainer:
             yield SiteExplained(
                 self._sources.spot(ask.place), ask.operation, Number.of(amount.with_lengths(self._known))
             )
+
+
+def _range(amount: Amount) -> Range:
+    """Raises `UsageError` where it depends on lengths."""
+    if amount.lengths:
+        raise UsageError(f"what it takes depends on {', '.join(sorted(amount.lengths))}")
+    low, high = amount.low.number or 0.0, None if amount.high is None else amount.high.number
+    return Range(low, low if high is None else (low + high) / 2, high)
 
 
 def _lengths(steps: Sequence[Step]) -> set[str]:

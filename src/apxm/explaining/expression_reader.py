@@ -10,6 +10,7 @@ from typing import cast
 
 from apxm.effects.scopes import parameters
 from apxm.effects.specials import SPECIAL, Implied, implied
+from apxm.effects.trees import children, walk
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.effects import Effects
 from apxm.explaining.formulas import Amount, Formula
@@ -99,7 +100,7 @@ class ExpressionReader:
 
     def children(self, node: ast.AST) -> list[Step]:
         found: list[Step] = []
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 found += self.expression(child)
             elif isinstance(child, ast.keyword):
@@ -155,10 +156,10 @@ class ExpressionReader:
             case "gather":
                 return self._gather(call)
             case "begin":
-                callee, *arguments = call.args
+                _, callee, *arguments = call.args
                 inside = [step for part in (*arguments, *values(call)) for step in self.expression(part)]
                 return [*inside, self._ask(callee, arguments, call, begun=True)]
-            case "end" | "Broke":
+            case "deque" | "end" | "Broke":
                 return []
             case "turn":
                 return list(self.effects.turn(call, None))
@@ -238,7 +239,7 @@ class ExpressionReader:
     def _ask(self, callee: ast.expr, arguments: Sequence[ast.expr], call: ast.Call, *, begun: bool = False) -> Ask:
         options = {keyword.arg: plain(keyword.value) for keyword in call.keywords}
         given = [plain(part) for part in (*arguments, *(options.get(name) for name in _PROMPTS)) if part is not None]
-        parts = [part for each in given for part in ast.walk(each)]
+        parts = [part for each in given for part in walk(each)]
         texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
         names = [part.id for part in parts if isinstance(part, ast.Name)]
         written = model_call(callee)
@@ -262,7 +263,7 @@ def _may_leave(body: Sequence[ast.stmt]) -> bool:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue
         inner = own and not isinstance(node, ast.For | ast.While)
-        left += [(child, inner) for child in ast.iter_child_nodes(node)]
+        left += [(child, inner) for child in children(node)]
     return False
 
 
@@ -282,8 +283,8 @@ def branch(*ways: Sequence[Step]) -> list[Step]:
 
 def is_ours(node: ast.AST) -> bool:
     """Whether something was put in by us, and does nothing of the user's."""
-    return any(isinstance(part, ast.Name) and part.id.startswith(PREFIX) for part in ast.walk(node)) and not any(
-        isinstance(part, ast.Name) and not part.id.startswith(PREFIX) for part in ast.walk(node)
+    return any(isinstance(part, ast.Name) and part.id.startswith(PREFIX) for part in walk(node)) and not any(
+        isinstance(part, ast.Name) and not part.id.startswith(PREFIX) for part in walk(node)
     )
 
 

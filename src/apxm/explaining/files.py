@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, cast
 
+from apxm.analysis.static import Needs
+from apxm.effects.trees import children
 from apxm.errors import UsageError
 from apxm.explaining.callees import Callees, function_behind
 from apxm.explaining.explainer import Explainer
@@ -17,6 +19,7 @@ from apxm.explaining.modules import Decorated, Modules
 from apxm.explaining.read_modules import ReadModule, source_of_module, tree_of
 from apxm.explaining.sources import Sources
 from apxm.rewriting.promises import HERE, Promises
+from apxm.rewriting.sources import is_too_deep
 from apxm.rewriting.twins import Twins
 
 
@@ -41,10 +44,12 @@ def told_where_too_deep(path: str) -> Generator[None]:
 
 
 class ReadFile:
-    """A file, of which nothing runs. Raises `SourceError` where it is no Python, and `UsageError`."""
+    """A file, of which nothing runs. Raises `SourceError` where it is no Python, `UsageError`, and `RecursionError`."""
 
     def __init__(self, path: str, text: str, twins: Twins, decorated: Decorated) -> None:
         self.module = Modules(decorated).read(path, text)
+        if is_too_deep(tree_of(self.module)):
+            raise RecursionError
         self.callees = Callees(twins)
         found = list(_functions(self.module))
         coroutines = _coroutines(tree_of(self.module), "")
@@ -78,6 +83,12 @@ def explained_flow(function: FunctionType, twins: Twins, given: Given) -> Explan
         return explainer.explanation(function.__code__.co_filename, found)
 
 
+def needs_of(function: FunctionType, twins: Twins, given: Given) -> Needs:
+    """What a flow that is loaded takes, in numbers. Raises `UsageError` where that depends on more than is given."""
+    with told_where_too_deep(function.__code__.co_filename):
+        return Explainer(Callees(twins), Sources(), given).needs(function)
+
+
 def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:
     """The functions and methods of a file, and whether each is a flow."""
     left: list[Any] = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
@@ -99,7 +110,7 @@ def _functions(module: ReadModule) -> Iterator[tuple[FunctionType, bool]]:
 
 def _coroutines(node: ast.AST, around: str) -> Iterator[tuple[ast.AsyncFunctionDef, str]]:
     """The coroutines of a file and of its classes, with their names."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if isinstance(child, ast.AsyncFunctionDef):
             yield child, f"{around}{child.name}"
         elif not isinstance(child, ast.FunctionDef | ast.Lambda):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 
 from apxm.effects.patterns import EVIDENT
+from apxm.effects.trees import walk
 from apxm.explaining.formulas import NONE, Amount, Formula, total
 
 _SAME = frozenset(
@@ -37,7 +38,7 @@ class Lengths:
         self._constants = constants
         stored = Counter[str]()
         values: dict[str, ast.expr] = {}
-        for part in (part for each in body for part in ast.walk(each)):
+        for part in (part for each in body for part in walk(each)):
             match part:
                 case ast.Name(id=name, ctx=ast.Store()):
                     stored[name] += 1

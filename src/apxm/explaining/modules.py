@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from apxm.effects.libraries import HARMLESS
 from apxm.effects.scopes import bound_names, own_nodes
+from apxm.effects.trees import walk
 from apxm.errors import SourceError
 from apxm.explaining.read_modules import ReadModule, Unread, UnreadModule, code_of, codes_of, source_of_module, tree_of
 from apxm.source import SourceFile
@@ -75,7 +76,7 @@ class _Maker:
 
     def make(self) -> None:
         tree = tree_of(self._module)
-        declared = {name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names}
+        declared = {name for part in walk(tree) if isinstance(part, ast.Global) for name in part.names}
         for name in sorted(declared | bound_names(tree.body)):
             self._names.setdefault(name, self._unread(name))
         for part in own_nodes(*tree.body):

@@ -11,6 +11,7 @@ from apxm.effects.libraries import Known
 from apxm.effects.patterns import ITERATORS
 from apxm.effects.roles import MAKERS
 from apxm.effects.scopes import own_nodes, parameters
+from apxm.effects.trees import walk
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.rewritten import plain
 from apxm.rewriting.nodes import PREFIX
@@ -144,7 +145,7 @@ class Bindings:
             return Made.UNKNOWN
         node = source[0]
         inside = [*own_nodes(*node.body)]
-        said = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
+        said = {name for part in walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
         if any(isinstance(part, ast.Yield | ast.YieldFrom) for part in inside):
             return Made.UNKNOWN
         bindings = Bindings(node.body, parameters(node), scope, self._depth + 1)

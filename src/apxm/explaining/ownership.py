@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from apxm.effects.patterns import root
 from apxm.effects.rules import Rule
+from apxm.effects.trees import children, walk
 from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import Scope, is_ask
 from apxm.explaining.names import Bindings, Made
@@ -126,7 +127,7 @@ def _first_part(thing: ast.expr) -> tuple[str, str | None]:
     part: str | None = None
     while not isinstance(thing, ast.Name):
         part = thing.attr if isinstance(thing, ast.Attribute) else ""
-        inner = next((child for child in ast.iter_child_nodes(thing) if isinstance(child, ast.expr)), None)
+        inner = next((child for child in children(thing) if isinstance(child, ast.expr)), None)
         if inner is None:
             return "", ""
         thing = inner
@@ -136,6 +137,5 @@ def _first_part(thing: ast.expr) -> tuple[str, str | None]:
 def _stores(node: ast.AST, name: str) -> bool:
     """Whether an attribute of that name is set there."""
     return any(
-        isinstance(each, ast.Attribute) and each.attr == name and isinstance(each.ctx, ast.Store)
-        for each in ast.walk(node)
+        isinstance(each, ast.Attribute) and each.attr == name and isinstance(each.ctx, ast.Store) for each in walk(node)
     )

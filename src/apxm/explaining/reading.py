@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from inspect import isgeneratorfunction
 
 from apxm.effects.patterns import is_super
+from apxm.effects.trees import walk
 from apxm.explaining.attributes import Attributes
 from apxm.explaining.callees import AsyncScope, Callees, Scope
 from apxm.explaining.effects import Effects
@@ -207,7 +208,7 @@ class Reader(ExpressionReader):
         goes_through = plain(items.args[0]) if items.args else items
         body = [*self.ahead(goes_through), *body]
         turns = self.lengths.of(goes_through)
-        leaves = any(isinstance(part, ast.Call) and ours(part) in _LEFT for part in ast.walk(self._bodies[name.id]))
+        leaves = any(isinstance(part, ast.Call) and ours(part) in _LEFT for part in walk(self._bodies[name.id]))
         if leaves:
             turns = left_early(turns)
         return [
@@ -220,7 +221,7 @@ class Reader(ExpressionReader):
         ]  # fmt: skip
 
     def ahead(self, items: ast.expr) -> list[Step]:
-        return [step for call in ast.walk(items) if isinstance(call, ast.Call) for step in self._ahead(call)]
+        return [step for call in walk(items) if isinstance(call, ast.Call) for step in self._ahead(call)]
 
     def _ahead(self, call: ast.Call) -> Iterator[Step]:
         function = self.called(call.func)

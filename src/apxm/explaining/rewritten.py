@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from typing import NamedTuple, cast
 
+from apxm.effects.trees import copied, walk
 from apxm.explaining.callees import Scope
 from apxm.rewriting.functions import Rewriter
 from apxm.rewriting.names import Entered
@@ -51,14 +51,14 @@ def rewritten(scope: Scope, promised: Position | None = None) -> Rewritten | Non
         found = scope.source()
         if found is None:
             return None
-        node, around = found
+        node, around = copied(found[0]), found[1]
         for loop in loops_in(node):
             if position(loop) in refused:
                 _release(loop, scope)
             elif position(loop) == promised:
                 _promise(loop)
         rewriter = Rewriter(scope, around)
-        before = deepcopy(node)
+        before = copied(node)
         try:
             return Rewritten(ast.fix_missing_locations(rewriter.function(node)), rewriter.entered, refused)
         except RefusedError as error:
@@ -71,7 +71,7 @@ def rewritten(scope: Scope, promised: Position | None = None) -> Rewritten | Non
 
 def loops_in(node: ast.AST) -> Iterator[AnyLoop]:
     """All loops and comprehensions of a function, those of functions in it included."""
-    return (part for part in ast.walk(node) if isinstance(part, AnyLoop))
+    return (part for part in walk(node) if isinstance(part, AnyLoop))
 
 
 def _around(function: ast.AST, inner: ast.AST, scope: Scope) -> AnyLoop | None:
@@ -149,7 +149,7 @@ def ours(node: ast.AST) -> str | None:
 
 def plain(node: ast.expr) -> ast.expr:
     """An expression as the user wrote it."""
-    return cast(ast.expr, _Plain().visit(deepcopy(node)))
+    return cast(ast.expr, _Plain().visit(copied(node)))
 
 
 def behind_turn(node: ast.expr) -> tuple[ast.Call, ast.expr] | None:

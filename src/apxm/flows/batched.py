@@ -16,15 +16,15 @@ from typing import Any, cast, get_type_hints
 import msgspec
 
 from apxm.analysis.profile import Profile
-from apxm.analysis.static import Range
+from apxm.analysis.static import Needs
 from apxm.batches.journals import RunJournals, journaled
 from apxm.batches.output import Problem
 from apxm.batches.tally import RunSummary
-from apxm.batches.work import Needs, Outcome, Watcher, executed, problem_of, told_of
+from apxm.batches.work import Outcome, Watcher, executed, problem_of, told_of
 from apxm.config.invocation import Invocation
 from apxm.errors import ApxmError, OperationError, UsageError, hint_for
 from apxm.explaining.explanation import Given
-from apxm.explaining.files import explained_flow
+from apxm.explaining.files import needs_of
 from apxm.explaining.lengths import lengths_of
 from apxm.flows.flow import Flow
 from apxm.flows.twins import TWINS
@@ -133,17 +133,7 @@ class FlowWork:
     def needs(self, arguments: inspect.BoundArguments, profile: Profile | None) -> Needs:
         lengths = lengths_of(arguments.arguments)
         given = Given(lengths, (1,), profile, None, frozenset(self._names))
-        explained = explained_flow(self._function, TWINS, given)
-        found = next(each for each in explained.functions if each.name == self._function.__qualname__)
-        if found.times is None or found.costs is None:
-            raise UsageError(found.without_times or "nobody can say what it takes", where=self._function.__name__)
-        times = found.times
-        return Needs(
-            _range(f"{found.calls.low} … {found.calls.high or 'no limit'}"),
-            _range(found.costs.input_tokens),
-            _range(found.costs.output_tokens),
-            *(Range(t.low, (t.low + t.high) / 2, t.high) for t in (times.t1_ms, times.t_inf_ms)),
-        )
+        return needs_of(self._function, TWINS, given)
 
     async def run(self, arguments: inspect.BoundArguments, id: str) -> Outcome:
         session = self.session(arguments, id)
@@ -254,21 +244,6 @@ def _plain(value: object) -> Value:
 
 def _source_of(earlier: Mapping[str, Value]) -> dict[str, Any]:
     return msgspec.convert(earlier.get("source", {}), dict[str, Any])
-
-
-def _range(amount: str) -> Range:
-    """The range that a formula without lengths stands for. Raises `UsageError` for one that has some."""
-    low, _, high = amount.partition(" … ")
-    least = _number(low)
-    most = None if high == "no limit" else _number(high) if high else least
-    return Range(least, least if most is None else (least + most) / 2, most)
-
-
-def _number(formula: str) -> float:
-    try:
-        return float(formula.replace(",", ""))
-    except ValueError:
-        raise UsageError(f"what it takes depends on {formula}") from None
 
 
 def _takes_none(wanted: Any) -> bool:

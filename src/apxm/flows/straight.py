@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,17 +13,19 @@ from apxm.lanes.lane import LANE
 from apxm.lanes.run import RUN, Asked
 
 
-def begin_call(function: Callable[..., Any], *arguments: Any, **options: Any) -> object:
-    """Begins a call whose answer is bound later. What is no call of a model is done at once; one with tools is made
-    when it is bound, as these may do anything."""
+def begin_call(begun: deque[object], function: Callable[..., Any], /, *arguments: Any, **options: Any) -> None:
+    """Begins a call whose answer is bound later, and puts it behind those that were `begun`. What is no call of a model
+    is done at once; one with tools is made when it is bound, as these may do anything."""
     name = operation_of(function)
     if name is None or LANE.get() is None:
-        return function(*arguments, **options)
+        begun.append(function(*arguments, **options))
+        return
     if options.get("tools"):
-        return _Postponed(functools.partial(function, *arguments, **options))
+        begun.append(_Postponed(functools.partial(function, *arguments, **options)))
+        return
     options = {option: value for option, value in options.items() if option not in ("tools", "max_rounds")}
     prompt, *context = arguments
-    return begin(name, prompt, context, options, sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    begun.append(begin(name, prompt, context, options, sys._getframe(1)))  # pyright: ignore[reportPrivateUsage]
 
 
 class _Postponed(NamedTuple):
@@ -31,14 +34,15 @@ class _Postponed(NamedTuple):
     make: Callable[[], Any]
 
 
-def end_call(first: object, *others: object) -> Any:
-    """The answer of a call that was begun; where that failed, the `others` are not wanted any more."""
+def end_call(begun: deque[object]) -> Any:
+    """The answer of the first call that was `begun`; where that failed, the others are not wanted any more."""
+    first = begun.popleft()
     if not isinstance(first, Asked | _Postponed):
         return first
     try:
         return first.make() if isinstance(first, _Postponed) else answer(first)
     except BaseException:
-        for other in others:
+        for other in begun:
             if isinstance(other, Asked):
                 RUN.get().drop(other)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -73,6 +74,7 @@ TWINS = Twins(
         for name, function in {
             "begin": begin_call,
             "Broke": Broke,
+            "deque": deque,
             "each": each,
             "end": end_call,
             "gather": gather,

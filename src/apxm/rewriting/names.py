@@ -13,6 +13,7 @@ from apxm.effects.escapes import kept_in
 from apxm.effects.roles import Kind, RoleOf
 from apxm.effects.rules import RANK, Rule, uses_in
 from apxm.effects.scopes import bound_names, own_nodes
+from apxm.effects.trees import walk
 from apxm.effects.uses import Uses
 from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, carried, load, one_argument, store
 
@@ -53,6 +54,10 @@ class Entered(NamedTuple):
     loop: LoopAround
 
 
+_BINDING = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+"""Statements that bind a name whenever what they stand in is gone through."""
+
+
 @dataclass
 class FunctionAround:
     """A function around what is rewritten; not the body of an `each`, which belongs to the function around it."""
@@ -74,6 +79,11 @@ class FunctionAround:
     """As those of a loop, for what it does outside of its loops."""
     number: int = field(default_factory=count().__next__)
     """That of no other function."""
+
+    def __post_init__(self) -> None:
+        """What its body binds is found before that is rewritten, and once: it is asked for at each name."""
+        self.binds = bound_names(self.body)
+        self.binds_for_certain = bound_names([each for each in self.body if isinstance(each, _BINDING)])
 
 
 class Names(ast.NodeTransformer):
@@ -123,9 +133,9 @@ class Names(ast.NodeTransformer):
 
     def _refuse_bound_outside(self, node: ast.ListComp, target: ast.expr, uses: Uses) -> None:
         """Each iteration of a comprehension is a function: what it sets is set for nobody else."""
-        targets = [part for generator in node.generators for part in ast.walk(generator.target)]
+        targets = [part for generator in node.generators for part in walk(generator.target)]
         items = {part.id for part in targets if isinstance(part, ast.Name)}
-        others = [part for statement in self._functions[-1].body for part in ast.walk(statement)]
+        others = [part for statement in self._functions[-1].body for part in walk(statement)]
         for part in own_nodes(node):
             if not isinstance(part, ast.NamedExpr):
                 continue
@@ -152,15 +162,15 @@ class Names(ast.NodeTransformer):
     ) -> set[str]:
         """The names that the function around reads outside of `body`, or in a function that it makes; or that it
         stores there, or is given."""
-        inside = {id(each) for part in (*body, target) for each in ast.walk(part)}
+        inside = {id(each) for part in (*body, target) for each in walk(part)}
         function = self._functions[-1]
         found = {
             each.id
             for statement in function.body
-            for each in ast.walk(statement)
+            for each in walk(statement)
             if isinstance(each, ast.Name) and isinstance(each.ctx, how) and id(each) not in inside
         }
-        return found if how is ast.Load else found | (function.bound - bound_names(function.body))
+        return found if how is ast.Load else found | (function.bound - function.binds)
 
     def _promised(self, items: ast.Call) -> ast.Call | None:
         """The `each` that a loop goes through; None where it is a plain loop. What goes around it goes inside:
@@ -252,10 +262,9 @@ class Names(ast.NodeTransformer):
         if not self._is_outer(name):
             return False
         function = self._functions[-1]
-        if name not in function.bound or name not in bound_names(function.body):
+        if name not in function.bound or name not in function.binds:
             return False  # it is the module's, or given
-        plain = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-        return not any(isinstance(each, plain) and name in bound_names([each]) for each in function.body)
+        return name not in function.binds_for_certain
 
     def _refuse_carried(self, name: str, node: ast.AST) -> None:
         if self._rule(name) is Rule.CARRIED:
@@ -334,5 +343,5 @@ class Names(ast.NodeTransformer):
 def _sets(part: ast.AST, name: str) -> bool:
     """Whether it is a comprehension that sets a name around it."""
     return isinstance(part, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) and any(
-        isinstance(each, ast.NamedExpr) and each.target.id == name for each in ast.walk(part)
+        isinstance(each, ast.NamedExpr) and each.target.id == name for each in walk(part)
     )

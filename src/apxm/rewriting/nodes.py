@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable
 from typing import Any
 
+from apxm.effects.trees import walk
 from apxm.effects.uses import Kind, Use
 
 PREFIX = "_apxm_"
@@ -40,7 +41,7 @@ def carried(name: str, node: ast.AST, uses: Iterable[Use]) -> RefusedError:
 
 def at(node: Any, origin: ast.AST) -> Any:
     """The node at the place of another one, as far as it has none."""
-    for each in ast.walk(node):
+    for each in walk(node):
         if "lineno" in each._attributes and not hasattr(each, "lineno"):
             ast.copy_location(each, origin)
     return node

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from apxm.effects.trees import children
 from apxm.errors import Problems, SourceUsageError, UsageError
 from apxm.rewriting.nodes import PREFIX, at, load
 from apxm.rewriting.reached import Reached
@@ -67,7 +68,7 @@ def loops_in(tree: ast.Module) -> list[Loop]:
 
 
 def _loops(node: ast.AST, scopes: tuple[ast.AST, ...]) -> Iterator[Loop]:
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         match child:
             case ast.For(iter=items):
                 yield Loop(child, child, scopes, _last_of_head(child, items))
@@ -259,7 +260,7 @@ def _no_loop(file: SourceFile, number: int) -> SourceUsageError:
 def promised(tree: ast.Module, lines: frozenset[int]) -> ast.Module:
     """The tree of a file, with those loops made ones over `each`."""
     left = set(lines)
-    for loop in loops_in(tree):
+    for loop in loops_in(tree) if left else ():
         if loop.line in left and loop.header is not None:
             left.discard(loop.line)
             items = loop.header.iter

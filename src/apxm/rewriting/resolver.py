@@ -50,6 +50,8 @@ class ResolverParts(NamedTuple):
     may_wait: Callable[[types.FunctionType], bool]
     targets: Callable[[dict[str, Any]], TargetsOf]
     """Those of the user's that a call may mean, by the names of the module that it stands in."""
+    classes: dict[int, Classes]
+    """Those in sight of modules, by the `id` of their names, as far as they were looked for."""
 
 
 class TargetsOf(Protocol):
@@ -151,7 +153,9 @@ class Resolver:
 
     @cached_property
     def _classes(self) -> Classes:
-        return Classes((self._globals, self._contents()))
+        if contents := self._contents():
+            return Classes((self._globals, contents))
+        return self._parts.classes.setdefault(id(self._globals), Classes((self._globals,)))
 
     @property
     def reached(self) -> list[type]:
@@ -217,6 +221,10 @@ class Resolver:
     @property
     def knows_defaults(self) -> bool:
         """Whether its module knows of `defaultdict`."""
+        return self._knows_defaults
+
+    @cached_property
+    def _knows_defaults(self) -> bool:
         return any(found is defaultdict or found is collections for found in self._globals.values())
 
     @cached_property

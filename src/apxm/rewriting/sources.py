@@ -6,11 +6,12 @@ import ast
 import linecache
 import types
 from collections.abc import Mapping
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
 from apxm.effects.closures import held_in
+from apxm.effects.scopes import mark
+from apxm.effects.trees import children, walk
 from apxm.effects.users import is_users
 from apxm.rewriting.promises import HERE, promised
 
@@ -25,8 +26,8 @@ def is_rewritten(code: types.CodeType) -> bool:
 
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
-    """A fresh copy of the definition of a function of the user's, and the class around it; None where there is none,
-    an event loop runs it, or it nests deeper than it can be gone through."""
+    """The definition of a function of the user's, which is read and not changed, and the class around it; None where
+    there is none, an event loop runs it, or it nests deeper than it can be gone through."""
     return source_of_code(function.__code__, function.__globals__)
 
 
@@ -36,7 +37,8 @@ def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.Fu
         return None
     try:
         tree = tree_of(code.co_filename, module)
-        return None if tree is None else _definition(tree, code)
+        found = None if tree is None else _definitions(tree).get((code.co_name, code.co_firstlineno))
+        return None if found is None or is_too_deep(found[0]) else found
     except RecursionError:
         return None
 
@@ -47,22 +49,35 @@ def tree_of(file: str, module: dict[str, Any]) -> ast.Module | None:
     return _tree(file, text, HERE.promises.lines(file, text))
 
 
+@cache
+def is_too_deep(tree: ast.AST) -> bool:
+    """Whether it nests deeper than it can be gone through."""
+    level = [tree]
+    for _ in range(_DEEPEST):
+        level = [part for node in level for part in children(node)]
+    return bool(level)
+
+
+_DEEPEST = 250
+"""The levels of nodes that can be gone through: of a thousand calls within each other, a few go to each."""
+_TEXTS: dict[str, tuple[list[str], str]] = {}
+"""By the name of a file its lines, as they were last seen, and its text: one object, whose hash is made once."""
+
+
 def _text(file: str, module: dict[str, Any]) -> str:
-    return "".join(linecache.getlines(file, module))
+    lines = linecache.getlines(file, module)
+    known = _TEXTS.get(file)
+    if known is None or known[0] is not lines:
+        known = _TEXTS[file] = lines, "".join(lines)
+    return known[1]
 
 
 @cache
 def _tree(file: str, text: str, lines: frozenset[int]) -> ast.Module | None:
     try:
-        return promised(ast.parse(text, file), lines) if text else None
+        return promised(mark(ast.parse(text, file)), lines) if text else None
     except SyntaxError:  # it was edited since it was imported
         return None
-
-
-def _definition(tree: ast.Module, code: types.CodeType) -> tuple[ast.FunctionDef, str | None] | None:
-    """A fresh copy of the definition that became `code`, and the class around it."""
-    found = _definitions(tree).get((code.co_name, code.co_firstlineno))
-    return None if found is None else (deepcopy(found[0]), found[1])
 
 
 @cache
@@ -76,7 +91,7 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
             first = min((each.lineno for each in node.decorator_list), default=node.lineno)
             found[node.name, first] = node, around
         inner = node.name if isinstance(node, ast.ClassDef) else around
-        left += ((child, inner) for child in ast.iter_child_nodes(node))
+        left += ((child, inner) for child in children(node))
     return found
 
 
@@ -89,7 +104,7 @@ def replaced_names(function: types.FunctionType) -> frozenset[str]:
 
 @cache
 def _declared_global(tree: ast.Module) -> frozenset[str]:
-    return frozenset(name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names)
+    return frozenset(name for part in walk(tree) if isinstance(part, ast.Global) for name in part.names)
 
 
 def default_attributes(function: types.FunctionType) -> frozenset[str]:
@@ -102,7 +117,7 @@ def default_attributes(function: types.FunctionType) -> frozenset[str]:
 @cache
 def _default_attributes(tree: ast.Module) -> frozenset[str]:
     found: set[str] = set()
-    for part in ast.walk(tree):
+    for part in walk(tree):
         if isinstance(part, ast.Assign | ast.AnnAssign) and part.value is not None:
             targets = part.targets if isinstance(part, ast.Assign) else [part.target]
             if "defaultdict" in ast.unparse(part.value):
@@ -120,7 +135,7 @@ def held_attributes(function: types.FunctionType) -> Mapping[str, frozenset[str]
 
 @cache
 def _held_attributes(tree: ast.Module) -> Mapping[str, frozenset[str]]:
-    statements = [part for part in ast.walk(tree) if isinstance(part, ast.Assign)]
+    statements = [part for part in walk(tree) if isinstance(part, ast.Assign)]
     found = {name: {each for each in held if each[0] == "."} for name, held in held_in(statements).items()}
     return {name: frozenset(held) for name, held in found.items() if name[0] == "." and held}
 

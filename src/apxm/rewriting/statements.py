@@ -10,6 +10,7 @@ from apxm.effects.patterns import adding, counting, is_call_statement, is_plain,
 from apxm.effects.roles import UNKNOWN, is_text_or_number
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
+from apxm.effects.trees import walk
 from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, load, one_argument, shown_binding, store
 from apxm.rewriting.straight import StraightLines
 
@@ -124,7 +125,7 @@ class PlainStatements(StraightLines):
         elif (made := self._placed(target, node.value, node.op)) is not None:
             return at(ast.Expr(made), node)
         if rule is Rule.TURN or (
-            any(isinstance(part, ast.Call) for part in ast.walk(node.value)) and not isinstance(target, ast.Name)
+            any(isinstance(part, ast.Call) for part in walk(node.value)) and not isinstance(target, ast.Name)
         ):
             held = self._fresh_name()
             before.append(at(ast.Assign([store(held)], self._iterated(node.value)), node))
@@ -193,7 +194,7 @@ class PlainStatements(StraightLines):
         """A call whose arguments are evaluated before it waits for its turn."""
         before: Statements = []
         for k, argument in enumerate(call.args):
-            if not isinstance(argument, ast.Starred) and any(isinstance(part, ast.Call) for part in ast.walk(argument)):
+            if not isinstance(argument, ast.Starred) and any(isinstance(part, ast.Call) for part in walk(argument)):
                 held = self._fresh_name()
                 before.append(at(ast.Assign([store(held)], self.visit(argument)), argument))
                 call.args[k] = at(load(held), argument)
@@ -289,7 +290,7 @@ class PlainStatements(StraightLines):
         captured, bound = self._functions[-1].around.captured, self._functions[-1].bound
         for name in [name for name in found if name in captured]:
             found |= captured[name].reads
-        for call in (part for each in given for part in ast.walk(each) if isinstance(part, ast.Call)):
+        for call in (part for each in given for part in walk(each) if isinstance(part, ast.Call)):
             summary = self._role_of(call.func).summary
             if summary is not None and summary.gives is None:
                 names = {touch.name for touch in summary.touches if touch.name.startswith((".", ":"))}

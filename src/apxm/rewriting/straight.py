@@ -8,6 +8,7 @@ from typing import cast
 
 from apxm.effects.libraries import Known
 from apxm.effects.rules import Rule
+from apxm.effects.trees import walk
 from apxm.rewriting.expressions import Expressions
 from apxm.rewriting.nodes import PREFIX, Statements, at, load, store
 
@@ -41,7 +42,7 @@ class StraightLines(Expressions):
 
     def _is_simple(self, call: ast.Call, bound: set[str]) -> bool:
         arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-        for part in (node for argument in arguments for node in ast.walk(argument)):
+        for part in (node for argument in arguments for node in walk(argument)):
             if isinstance(part, ast.Name) and (part.id in bound or self._rule(part.id) is not Rule.FREE):
                 return False
             if isinstance(part, ast.Call) and self._role_of(part.func).known is not Known.NOTHING:
@@ -51,17 +52,15 @@ class StraightLines(Expressions):
         return True
 
     def _together(self, group: Sequence[ast.Assign]) -> Statements:
-        found: Statements = []
-        held: list[str] = []
+        begun = self._fresh_name()
+        found: Statements = [at(ast.Assign([store(begun)], self._ours("deque")), group[0])]
         for statement in group:
             call = cast(ast.Call, statement.value)
-            held.append(self._fresh_name())
-            call.args = [call.func, *(self.visit(each) for each in call.args)]
+            call.args = [load(begun), call.func, *(self.visit(each) for each in call.args)]
             call.keywords = [self.visit(each) for each in call.keywords]
             call.func = load(f"{PREFIX}begin")
-            found.append(at(ast.Assign([store(held[-1])], call), statement))
-        for k, statement in enumerate(group):
-            end = self._ours("end", *map(load, held[k:]))
-            found.append(at(ast.Assign(statement.targets, end), statement))
+            found.append(at(ast.Expr(call), statement))
+        for statement in group:
+            found.append(at(ast.Assign(statement.targets, self._ours("end", load(begun))), statement))
             found += self._bound_later(statement, cast(ast.Name, statement.targets[0]).id)
         return found

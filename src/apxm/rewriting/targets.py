@@ -17,6 +17,7 @@ from apxm.effects.methods import Classes
 from apxm.effects.roles import Kind, Summary
 from apxm.effects.scopes import bound_names, own_names, own_nodes, parameters
 from apxm.effects.summaries import summary_of
+from apxm.effects.trees import children, walk
 from apxm.effects.users import is_users
 from apxm.rewriting.resolver import Resolver, ResolverParts
 from apxm.rewriting.sources import tree_of
@@ -224,7 +225,7 @@ def _text(tree: ast.Module) -> _Text | None:
 
 def _replaced(tree: ast.Module) -> set[str]:
     """The names of functions of a module that a function in it may give to other ones."""
-    said = {name for part in ast.walk(tree) if isinstance(part, ast.Global) for name in part.names}
+    said = {name for part in walk(tree) if isinstance(part, ast.Global) for name in part.names}
     return said & {part.name for part in tree.body if isinstance(part, ast.FunctionDef)}
 
 
@@ -268,13 +269,13 @@ class _Reader:
                 self.named.update(alias.name for alias in names if alias.asname is not None)
             case ast.Call(func=ast.Name(id="getattr" | "methodcaller" | "attrgetter" as name), args=[*_, _]):
                 self._by_name(node, name)
-                self._all(ast.iter_child_nodes(node), node, place)
+                self._all(children(node), node, place)
             case ast.Call(func=ast.Attribute(attr="methodcaller" | "attrgetter" as name)):
                 self._by_name(node, name)
-                self._all(ast.iter_child_nodes(node), node, place)
+                self._all(children(node), node, place)
             case ast.Subscript(value=ast.Call(func=ast.Name(id="globals" | "vars"))):
                 self.any_function = True
-                self._all(ast.iter_child_nodes(node), node, place)
+                self._all(children(node), node, place)
             case ast.AnnAssign(target=target, value=value):
                 self._all([target, *([] if value is None else [value])], node, place)
             case ast.Name(id=name, ctx=ast.Load()):
@@ -287,7 +288,7 @@ class _Reader:
                     self.attributes.add(attribute)
                 self.read(value, node, place)
             case _:
-                self._all(ast.iter_child_nodes(node), node, place)
+                self._all(children(node), node, place)
 
     def _all(self, nodes: Iterator[ast.AST] | Sequence[ast.AST], parent: ast.AST, place: _Place) -> None:
         for each in nodes:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from apxm.effects.methods import behind, is_context, unwrapped
+from apxm.effects.methods import Classes, behind, is_context, unwrapped
 from apxm.effects.roles import Role, Summary
 from apxm.effects.summaries import summary_of
+from apxm.effects.trees import copied, walk
 from apxm.effects.users import is_users
 from apxm.errors import UsageError
 from apxm.rewriting.functions import Rewriter
@@ -43,9 +44,13 @@ class Twins:
         """Those of them that were met again."""
         self._rough: dict[types.FunctionType, Summary] = {}
         """Summaries that rest on one that is not done yet."""
+        self._before: dict[types.FunctionType, Summary] = {}
+        """What these were when the functions that call each other were last gone through."""
         self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
         """Whether special methods wait."""
-        self._parts = ResolverParts(role_of, self._summary, self._may_wait, self._targets_of)
+        self._classes: dict[int, Classes] = {}
+        """While no code of the user's runs: it may make others."""
+        self._parts = ResolverParts(role_of, self._summary, self._may_wait, self._targets_of, self._classes)
         self._targets: dict[int, Targets] = {}
         """By the `id` of the names of the module."""
         self._every_targets: list[Targets] = []
@@ -70,6 +75,7 @@ class Twins:
             return function
         twin = self._twins.get(function)
         if twin is None:
+            self.look_again()
             made = self._make(function)
             if made is None:
                 return None
@@ -110,9 +116,14 @@ class Twins:
 
     def made_of(self, function: types.FunctionType, node: ast.FunctionDef) -> Function:
         """A function as lanes run it whose definition is in no source. Raises `UsageError`."""
+        self.look_again()
         made = self._make(function, node)
         assert made is not None
         return made
+
+    def look_again(self) -> None:
+        """What there is of classes is looked for once more: code of the user's has run, or others may have."""
+        self._classes.clear()
 
     def roles_of(self, function: types.FunctionType) -> Resolver:
         """What the names in a function mean."""
@@ -137,6 +148,7 @@ class Twins:
         if not isinstance(inner, types.FunctionType):
             return None
         inner = unwrapped(inner)
+        self.look_again()
         if targets.include(inner.__code__, name) or (does := self._summary(inner)) is None:
             return None
         beside = self._targets_of(inner.__globals__)
@@ -148,7 +160,7 @@ class Twins:
         if function not in self._waiting:
             self._waiting[function] = False
             source, role_of = source_of(function), self.roles_of(function)
-            calls = [] if source is None else [part for part in ast.walk(source[0]) if isinstance(part, ast.Call)]
+            calls = [] if source is None else [part for part in walk(source[0]) if isinstance(part, ast.Call)]
             self._waiting[function] = any(role_of(call.func).may_wait for call in calls)
         return self._waiting[function]
 
@@ -180,7 +192,7 @@ class Twins:
             return None
         node, around = found
         try:
-            return self._code(Rewriter(self.roles_of(function), around).function(node), code)
+            return self._code(Rewriter(self.roles_of(function), around).function(copied(node)), code)
         except RecursionError:  # it nests deeper than a tree can be gone through
             return None
         except RefusedError as refused:
@@ -190,6 +202,8 @@ class Twins:
     def summary_of(self, function: Function) -> Summary | None:
         """What a function of the user's does, whatever a decorator that names it by ``__wrapped__`` made of it; None
         where nobody knows."""
+        if not self._open:
+            self.look_again()
         return self._summary(unwrapped(function)) if isinstance(function, types.FunctionType) else None
 
     def _summary(self, function: types.FunctionType) -> Summary | None:
@@ -203,18 +217,28 @@ class Twins:
         source = source_of(function)
         if source is None:
             return None
-        made, before = Summary(), None
+        made = self._before.get(function, Summary())
         try:
-            while made != before and (before is None or function in self._met):
-                self._open[function] = before = made
-                self._rough.clear()
+            while True:
+                self._open[function] = made
                 made = summary_of(source[0], self.roles_of(function))
+                self._rough[function] = made
+                if self._met - {function}:
+                    break  # it rests on one around it, which goes on until nothing changes
+                if function not in self._met or self._rough == self._before:
+                    self._summaries.update(self._rough)
+                    self._rough.clear()
+                    break
+                self._before = self._rough.copy()
+                self._rough.clear()
         except RecursionError:  # as in `_compile`
             return None
         finally:
             del self._open[function]
             self._met.discard(function)
-        (self._rough if self._met else self._summaries)[function] = made
+            if not self._open:
+                self._rough.clear()
+                self._before.clear()
         return made
 
     def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:

@@ -13,6 +13,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Literal, NamedTuple, cast
 
+from apxm.effects.trees import walk
 from apxm.errors import UsageError
 from apxm.explaining.callees import Scope
 from apxm.explaining.explainer import Explainer
@@ -89,7 +90,7 @@ class _Check:
             self.found += [diagnostic for diagnostic in said if diagnostic.severity != "note"]
 
     def decorators(self, tree: ast.Module, scope: Scope) -> None:
-        for node in ast.walk(tree):
+        for node in walk(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 continue
             for decorator in node.decorator_list:
@@ -112,7 +113,7 @@ class _Check:
         found = scope.source()
         if found is None:
             return
-        for node in ast.walk(found[0]):
+        for node in walk(found[0]):
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 self._unused(node.value, scope)
             if not isinstance(node, ast.Call):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Callable, Iterable, Iterator
-from copy import deepcopy
 from typing import Any
 
+from apxm.effects.trees import copied, walk
 from apxm.flows.each import each
 from apxm.rewriting.nodes import PREFIX, at, load
 
@@ -47,7 +47,7 @@ def _is_each(called: object) -> bool:
 
 
 def _told(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
+    for node in walk(tree):
         head = node.generators[0] if isinstance(node, _COMPREHENSIONS) else node
         if isinstance(head, ast.For | ast.comprehension) and isinstance(head.iter, ast.Call):
             outer, *inner = _calls(head.iter)
@@ -61,7 +61,7 @@ def _tell(head: ast.For | ast.comprehension, outer: ast.Call, inner: list[ast.Ca
     if not inner:
         return
     first = outer.func if _may_be_each(outer.func) else ast.Constant(None)
-    called = deepcopy([first, *(call.func for call in inner)])
+    called = [copied(each) for each in (first, *(call.func for call in inner))]
     for call in inner:
         call.func = at(ast.Call(load(_INSIDE), [call.func], []), call.func)
     head.iter = at(ast.Call(load(_LOOP), [outer, *called], []), outer)

@@ -23,6 +23,7 @@ from apxm.effects.methods import BEHIND
 from apxm.effects.roles import Unknowing
 from apxm.effects.rules import uses_in
 from apxm.effects.scopes import bound_names, declared, free_loads
+from apxm.effects.trees import walk
 from apxm.effects.users import is_users
 from apxm.flows.each import each
 from apxm.flows.twins import TWINS
@@ -105,7 +106,7 @@ class _Module:
         self._names[_LANES] = in_lanes
         plain: list[ast.stmt] = []
         for statement in self._tree.body:
-            inside = [loop for loop in self._own if loop.node in ast.walk(statement)]
+            inside = [loop for loop in self._own if loop.node in walk(statement)]
             if not inside:
                 plain.append(statement)
                 continue
@@ -161,10 +162,10 @@ def _names_of_iterations(tree: ast.Module, statement: ast.stmt, loops: Sequence[
             parts = [loop.node.target, *loop.node.body]
             _, own, _ = uses_in(loop.node.body, loop.node.target, Unknowing(), set(), Around())
             found |= own
-            inside |= {id(each) for part in parts for each in ast.walk(part)}
-    outside = {
-        each.id for each in ast.walk(statement) if isinstance(each, ast.Name) and id(each) not in inside
-    } | declared([statement])
+            inside |= {id(each) for part in parts for each in walk(part)}
+    outside = {each.id for each in walk(statement) if isinstance(each, ast.Name) and id(each) not in inside} | declared(
+        [statement]
+    )
     for scope in _functions(tree):
         if id(scope) not in inside:
             outside |= free_loads(scope)
@@ -172,7 +173,7 @@ def _names_of_iterations(tree: ast.Module, statement: ast.stmt, loops: Sequence[
 
 
 def _functions(tree: ast.Module) -> Iterator[ast.AST]:
-    return (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+    return (each for each in walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
 
 
 def _future_flags(tree: ast.Module) -> int:
