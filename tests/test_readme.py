@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -163,9 +162,3 @@ def test_every_measured_number_is_one_that_a_benchmark_printed() -> None:
     rows = [line for line in section.splitlines() if line.startswith("|")]
     assert len(rows) > 20
     assert [row for row in rows if row not in printed] == []
-
-
-def test_links_to_files_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / WORKLOAD / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
