@@ -85,7 +85,7 @@ BUDGETS = {
     "program": 2050,
     "reports": 3000,
     "rewriting": 3450,
-    "runtime": 7750,
+    "runtime": 7800,
     "scripts": 1550,
     "sdks": 731,
     "simulator": 2700,
