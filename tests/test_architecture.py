@@ -67,7 +67,7 @@ ONLY_IN = {
 
 BUDGETS = {
     "advice": 2200,
-    "analysis": 4650,
+    "analysis": 4750,
     "apxm": 2200,  # the files of the package itself
     "backends": 6550,
     "batches": 4250,
@@ -93,7 +93,7 @@ BUDGETS = {
     "telemetry": 650,
     "testing": 964,
     "tools": 1368,
-    "workloads": 1327,
+    "workloads": 1400,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 

@@ -253,8 +253,8 @@ def _as_they_began(nodes: Sequence[Node], ends: Mapping[int, int]) -> list[Node]
     def key(index: int) -> tuple[int, int, int, int, int]:
         node = nodes[index]
         first = node.attempts[0] if node.attempts else None
-        began = (first.granted, first.received) if first else (0, 0)
-        return node.ready, *began, ends.get(index, 0), index
+        granted, received = (first.granted, first.received) if first else (0, 0)
+        return node.ready, granted, received, ends.get(index, 0), index
 
     able = [key(index) for index, count in enumerate(left) if not count]
     heapify(able)

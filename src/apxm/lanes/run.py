@@ -146,7 +146,7 @@ class LaneRun(Run):
         return AnsweredOperations(program, self._answered)
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
-        plain = self._sent(clock, attempts.begin_watched)
+        plain = self._sent(clock, attempts.begin)
         special = self._named(self._streamed(clock, plain))
         if self._tail is not None:
             return special

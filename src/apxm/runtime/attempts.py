@@ -39,7 +39,7 @@ class Attempts:
         self, clock: Clock, warn: Callable[[Call, str], None], abort: FailureHandler, *, foreign: bool = True
     ) -> None:
         """`abort` is told what ends more than a call: a provider that was interrupted. `foreign` says that some
-        providers' code may be somebody else's, which `begin_watched` begins."""
+        providers' code may be somebody else's, and is to be watched."""
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
         self._clock = clock
@@ -61,6 +61,8 @@ class Attempts:
         """Begins an attempt now, or in a task as soon as the loop gets to it; those begun before it go first."""
         provider = call.provider
         if provider.begin is not None:
+            if self._foreign and WATCH.asleep:
+                WATCH.wake()
             call.phase = SENT
             call.sent = sent = self._now()
             if call.clocked:
@@ -81,12 +83,6 @@ class Attempts:
                 self._hire(1)
             if call.clocked:
                 call.dispatch += self._now() - call.since
-
-    def begin_watched(self, call: Call) -> None:
-        """As `begin`, where that may be a step of somebody else's code."""
-        if WATCH.asleep:
-            WATCH.wake()
-        self.begin(call)
 
     def ended(self, call: Call, attempt: int, outcome: object) -> None:
         """A provider says so of the attempt of that number, from 0; perhaps not for the first time, from inside

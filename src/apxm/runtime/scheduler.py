@@ -204,7 +204,7 @@ class Run:
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
         """Begins an attempt, by as few steps as those of this run need."""
-        begin = self._sent(clock, attempts.begin_watched if self._runs_foreign_code else attempts.begin)
+        begin = self._sent(clock, attempts.begin)
         begin = self._streamed(clock, begin) if self._streams else begin
         return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
 
