@@ -236,6 +236,28 @@ def test_functions_that_are_given_go_before_them() -> None:
     assert CALLED == []
 
 
+@pytest.mark.usefixtures("nowhere")
+def test_a_tool_that_a_lane_had_called_may_run_flows_and_programs_of_its_own() -> None:
+    """Its thread has the context of the run, and none of the lane's: there a call would be one of that lane."""
+
+    @tool(name="note")
+    def asking(text: str) -> str:
+        assert TOOLS.flow()(text)
+        return listing([text, text])
+
+    @flow
+    def listing(topics: list[str]) -> str:
+        return " ".join(ask(topic) for topic in each(topics))
+
+    @flow
+    def main(topics: list[str]) -> list[Any]:
+        return [(ask(topic), TOOLS.flow()(topic)) for topic in each(topics)]
+
+    found = main.using(tools=[asking]).run(["bees", "ants"])
+    assert len(found.value) == 2
+    assert all("Simulated answer" in noted for _, noted in found.value)
+
+
 def test_a_function_that_does_not_fit_its_declaration_is_refused() -> None:
     program = api.compile_text(
         'agent A { capability note(words: list[str]) -> str; @entry flow main() -> str { note(["a"]) -> n return n } }'
