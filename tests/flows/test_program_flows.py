@@ -236,26 +236,36 @@ def test_functions_that_are_given_go_before_them() -> None:
     assert CALLED == []
 
 
+@tool
+def ponder(text: str) -> str:
+    """Asks a model itself."""
+    return ask(f"ponder {text}")
+
+
+PONDERING = api.compile_text(
+    """
+agent A {
+    capability ponder(text: str) -> str
+    @entry flow main(topic: str) -> str {
+        ponder(topic) -> first
+        ponder(first) -> second
+        return second
+    }
+}
+"""
+)
+
+
+@flow
+def pondering(topics: list[str]) -> list[str]:
+    return [PONDERING.flow()(ask(topic)) for topic in each(topics)]
+
+
 @pytest.mark.usefixtures("nowhere")
-def test_a_tool_that_a_lane_had_called_may_run_flows_and_programs_of_its_own() -> None:
+def test_what_a_tool_asks_that_a_lane_had_called_is_a_run_of_its_own() -> None:
     """Its thread has the context of the run, and none of the lane's: there a call would be one of that lane."""
-
-    @tool(name="note")
-    def asking(text: str) -> str:
-        assert TOOLS.flow()(text)
-        return listing([text, text])
-
-    @flow
-    def listing(topics: list[str]) -> str:
-        return " ".join(ask(topic) for topic in each(topics))
-
-    @flow
-    def main(topics: list[str]) -> list[Any]:
-        return [(ask(topic), TOOLS.flow()(topic)) for topic in each(topics)]
-
-    found = main.using(tools=[asking]).run(["bees", "ants"])
-    assert len(found.value) == 2
-    assert all("Simulated answer" in noted for _, noted in found.value)
+    found = pondering.run(["bees", "ants"]).value
+    assert all("ponder Simulated answer" in text for text in found)
 
 
 def test_a_function_that_does_not_fit_its_declaration_is_refused() -> None:
