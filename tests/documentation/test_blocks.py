@@ -61,6 +61,7 @@ agent Labels {
 }
 """
 SESSIONS = {
+    "docs/advice.md": Session(),
     "docs/batches.md": Session({"label.ais": LABEL, "rows.csv": "text\na bee\na stone\n"}),
     "docs/backends.md": Session(),
     "docs/config.md": Session(),
