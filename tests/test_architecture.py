@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}, {"telemetry"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"advice"}, {"reports"}, {"telemetry"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -66,6 +66,7 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
+    "advice": 2200,
     "analysis": 4750,
     "apxm": 2200,  # the files of the package itself
     "backends": 6550,
@@ -91,7 +92,7 @@ BUDGETS = {
     "simulator": 2700,
     "telemetry": 650,
     "testing": 964,
-    "tools": 1368,
+    "tools": 1400,
     "workloads": 1400,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""

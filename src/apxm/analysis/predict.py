@@ -7,13 +7,11 @@ holds every other time, and a list in one has 0 to 2 items.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence, Set
 from random import Random
 from statistics import fmean, median
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,15 +34,12 @@ from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.loops import run_virtually
+from apxm.runtime.loops import run_virtually_apart
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.tools.simulated import TYPICAL_TOOLS, ToolLatencies
 from apxm.tools.toolbox import SimulatedToolbox
-
-T = TypeVar("T")
-
 
 _LEAST_ERROR = 0.01
 """An engine that was measured is not known better than to this part of a prediction, also where it never varied."""
@@ -203,7 +198,7 @@ class Predictor:
                 RunOptions(max_concurrency=max_concurrency, seed=self._seed, files=UnreadFiles()),
                 self._tools,
             )
-            trace = _run_virtually(run.execute())
+            trace = run_virtually_apart(run.execute())
             if trace.status is not Status.SUCCEEDED:
                 failure = trace.failures[0]
                 raise UsageError(
@@ -341,13 +336,3 @@ def _predicted(node: Operate, program: Program) -> Handler:
         made.read = lambda _: value
         made.offer = None  # of calls of tools, too, nobody knows anything
     return made
-
-
-def _run_virtually(main: Coroutine[object, object, T]) -> T:
-    """Runs `main` on a loop of its own; in a thread of its own where this one already runs a loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return run_virtually(main)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run_virtually, main).result()
