@@ -70,7 +70,7 @@ def test_the_two_programs_of_the_readme_are_one_and_take_the_time_that_is_said(
     told = {"backend": "simulated", "latency": "lognormal:800,0.4"}
     result = run_virtually(apxm.run_async(program, topic="bees", **told))
     work, span = (f"{ms / 1000:.1f} s" for ms in (result.metrics.work_span.t1_ms, result.metrics.work_span.t_inf_ms))
-    assert f"Ten calls, {work} of them one after the other, in {span}" in README
+    assert f"Ten calls, {work} one after the other, take {span}" in README
     (checkout / "article.py").write_text(blocks(README, "python")[0])
     same = run(["-m", "apxm", "run", *FAST, "article.py"], checkout, environment)
     assert same.stdout == f"{result.value}\n"
