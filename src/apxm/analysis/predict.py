@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.analysis.bootstrap import mean_interval
+from apxm.analysis.lengths import NO_LENGTHS, Lengths
 from apxm.analysis.predicted_engine import PredictedEngine
 from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, AnyJson, AnyList, PredictedBackend, stand_in
@@ -54,8 +55,7 @@ class Assumptions(NamedTuple):
     """Inputs whose values only stand in for others, by plan and port."""
     turns: Mapping[tuple[int, int], int] = MappingProxyType({})
     """How many turns loops have, by plan and node."""
-    lengths: Mapping[str, Sequence[int]] = MappingProxyType({})
-    """The tokens that answers had in earlier runs, by the path of the operation without its turns."""
+    lengths: Lengths = NO_LENGTHS
 
 
 NOTHING_ASSUMED = Assumptions()
@@ -207,7 +207,9 @@ class Predictor:
                     hint="give the flow the values that it would really get",
                 )
             for backend in self._backends:
-                self._unknown |= backend.unknown if isinstance(backend, PredictedEngine) else {}
+                if isinstance(backend, PredictedEngine):
+                    self._unknown |= backend.unknown
+                    self._draws |= backend.drew_lengths
             yield trace
             if not self.random:
                 return
