@@ -204,7 +204,37 @@ HIDDEN = {
         "unknown",
         "line 7: nothing is known of `update`",
     ),
+    "a list of a class": (
+        """
+        class Agent:
+            history = []
+
+        def main(rows):
+            for row in rows:
+                agent = Agent()
+                answer = ask(row, str(agent.history))
+                agent.history.append(answer)
+        """,
+        "carried",
+        "line 8 comes before a call: it reads `.history`, which line 9 changes",
+    ),
 }
+
+
+def test_the_tools_of_an_sdk_are_only_told_of() -> None:
+    found = verdict(
+        """
+        from openai import OpenAI
+
+        client = OpenAI()
+        TOOLS = [{"type": "function", "function": {"name": "lookup"}}]
+
+        def main(rows):
+            for row in rows:
+                client.chat.completions.create(model="m", messages=[row], tools=TOOLS)
+        """
+    )
+    assert found == ("independent", "no call can see what another iteration does")
 
 
 @pytest.mark.parametrize("name", HIDDEN)
