@@ -690,3 +690,23 @@ def test_a_context_variable_that_an_iteration_leaves_set_is_told_of() -> None:
     (line,) = loop.lines
     assert (loop.verdict, line.at.line, line.does) == ("independent", 8, "trusted")
     assert "there for its own iteration alone" in line.why
+
+
+def test_what_waits_for_an_attribute_takes_its_time() -> None:
+    found = explained(
+        """
+        from apxm import each
+
+        class State:
+            last = ""
+
+        state = State()
+
+        def main():
+            for row in each(["a", "b", "c"]):
+                state.last = ask(row, state.last)
+        """
+    )
+    (times,) = (function.times for function in found.functions if function.name == "main")
+    assert times is not None
+    assert {each.predicted_ms.low for each in times.at} == {3000.0}
