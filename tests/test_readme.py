@@ -147,14 +147,6 @@ def test_the_demo_ends_in_silence_when_nobody_reads_on(checkout: Path, environme
     assert process.wait(timeout=30) == 0
 
 
-def test_the_examples_of_the_language_in_the_readme_compile() -> None:
-    from apxm.compiler.check import check_source
-    from apxm.source import SourceFile
-
-    (example,) = [block for block in blocks(README, "") if block.startswith("agent")]
-    assert check_source(SourceFile("README.md", example)) == ()
-
-
 def test_every_measured_number_is_one_that_a_benchmark_printed() -> None:
     section = README.partition("## Measured")[2].partition("\n## ")[0]
     pages = [ROOT / "benchmarks/results.md", *(ROOT / "benchmarks/results").glob("*.md")]

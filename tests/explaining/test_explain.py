@@ -487,6 +487,20 @@ def test_a_promise_that_cannot_be_kept_is_an_error() -> None:
     assert [(line.at.line, line.at.column) for line in loop.lines] == [(6, 26)]
 
 
+def test_a_loop_that_carries_and_promises_nothing_is_written_as_it_has_to_be() -> None:
+    (loop,) = loops(
+        """
+        @flow
+        def main(rows):
+            last = ""
+            for row in rows:
+                last = ask(row + last)
+        """
+    )
+    assert (loop.is_error, loop.verdict, loop.promised) == (False, "carried", False)
+    assert loop.help == "where iterations need not see it, collect what they find, and use it behind the loop"
+
+
 def test_calls_in_a_straight_line() -> None:
     (function,) = explained(
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 from types import FrameType
@@ -47,6 +48,8 @@ class Attempts:
         self._warn = warn
         self._abort = abort
         self._create_task = self._loop.create_task
+        self._context = copy_context()
+        """That of the run: where an attempt begins, any other part of it may be going on, such as a lane."""
         self._foreign = foreign
         self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,7 +127,8 @@ class Attempts:
         for _ in range(min(calls, len(self._tasks) or 1)):
             self._fresh += 1
             work = self._work()
-            self._tasks.add(self._create_task(_WatchedSteps(work) if self._foreign else work))
+            work = _WatchedSteps(work) if self._foreign else work
+            self._tasks.add(self._create_task(work, context=self._context.copy()))
 
     async def _work(self) -> None:
         waiting, now = self._waiting, self._now

@@ -10,7 +10,7 @@ from itertools import chain
 from time import process_time_ns
 from typing import TYPE_CHECKING, TypeVar
 
-from apxm.backends.protocol import BackendInfo
+from apxm.backends.protocol import NO_LIMITS, BackendInfo
 from apxm.errors import ApxmError, InternalError, OperationError, Problems, UsageError
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Flow, Program
@@ -160,7 +160,7 @@ class Run:
         self._conclude(calls)
         trace.processor_ns = process_time_ns() - processor
         if self._recorder is not None:
-            self._recorder.ended(trace, self.backends)
+            self._recorder.ended(trace)
         if self._text is not None and trace.status is Status.SUCCEEDED and self._flow.result is not None:
             self._text.end(text_form(trace.value))
             if self._error is not None:
@@ -445,6 +445,9 @@ class Run:
         trace.budget = self._budget
         trace.cost = self._spending.cost
         trace.max_in_flight = calls.max_in_flight
+        trace.backends, trace.max_concurrency = tuple(self.backends), self._options.max_concurrency
+        limits = {each.info.name: each.limits for each in self._binding.pool.backends.values()}
+        trace.limits = tuple(limits.get(info.name, NO_LIMITS) for info in trace.backends)
         if state.failures or state.caught:
             keep_failures(trace, state.failures, state.caught)
         if self._ending is not None:
