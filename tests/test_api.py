@@ -421,7 +421,7 @@ def test_metrics_are_json_in_one_call_as_the_command_line_writes_them(
     assert json.loads(metrics.to_json())["llm"]["total_requests"] == 1
     seen: list[str] = []
     to_json = apxm.Metrics.to_json
-    monkeypatch.setattr(apxm.Metrics, "to_json", lambda self: (seen.append(to_json(self)), seen[0])[1])
+    monkeypatch.setattr(apxm.Metrics, "to_json", lambda self, **_: (seen.append(to_json(self)), seen[0])[1])
     (tmp_path / "research.ais").write_text(RESEARCH)
     argv = ["apxm", "execute", str(tmp_path / "research.ais"), "bees", "-q", "--latency", "constant:1"]
     monkeypatch.setattr(sys, "argv", [*argv, "--emit-metrics", str(tmp_path / "m.json")])

@@ -42,6 +42,10 @@ saw.light = await wide.evaluate(() => getComputedStyle(document.body).background
 saw.title = await wide.title();
 saw.axe = await serious(wide);
 
+saw.advice = await wide.locator("#advice tbody tr").first().innerText();
+await wide.locator("#advice .link").first().click();
+saw.line = await wide.evaluate(() => document.activeElement.getAttribute("aria-label"));
+
 await wide.locator("#operations tbody .link").first().click();
 await details(wide).locator(".texts pre").first().waitFor();
 saw.details = await details(wide).innerText();

@@ -65,6 +65,8 @@ def test_a_page_does_in_a_browser_what_people_want_of_it(browser: str, tmp_path:
     assert saw["errors"] == []
     assert saw["requests"] == []
     assert saw["axe"] == saw["axeDetails"] == saw["axeDark"] == []
+    assert "twice as fast" in saw["advice"]
+    assert saw["line"].startswith("Line ")
     assert "</script><img src=x" in saw["details"]  # as text: nothing of it has run, or there were errors
     assert "U+202E" in saw["details"]
     assert saw["closed"]

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from apxm import api
+from apxm.advice.advise import advise
+from apxm.advice.laws import law
+from apxm.advice.measured import MeasuredRun
 from apxm.analysis.measure import measure
 from apxm.analysis.metrics import LinkPhases, Metrics
 from apxm.backends.protocol import BackendInfo
@@ -23,6 +26,7 @@ from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
 from apxm.program.program import Program
+from apxm.reports.page.batched import BatchPage
 from apxm.reports.page.model import Reported, run_model
 from apxm.reports.page.page import run_page
 from apxm.reports.page.sites import without_shortcuts
@@ -86,6 +90,55 @@ def test_turns_of_a_loop_are_one_site_and_edges_go_through_what_is_no_operation(
 
 
 TWO = 'agent A { @entry flow f() -> str { ask("a") -> a ask("b") -> b return a + b } }'
+
+
+def advice_of(trace: Trace, **more: Any) -> Any:
+    return data_of(run_page(reported(trace, **more)))["model"]["runs"][0]["advice"]
+
+
+def test_it_says_what_would_have_helped() -> None:
+    trace = execute_virtually(compiled(TWO), options=RunOptions(max_concurrency=1))
+    found = advice_of(trace)
+    assert (found["fits"], found["duration_ms"], found["rerun_ms"]) == (True, 2000, 2000)
+    limit = next(each for each in [*found["gains"], *found["unsure"]] if each["kind"] == "limit")
+    assert (limit["change"], limit["high_ms"]) == ("limit 1 → 2", 1000)
+
+
+def test_it_does_not_where_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = execute_virtually(compiled(TWO))
+    assert advice_of(trace, goes_on=True) is None
+    assert advice_of(trace, is_whole=False) is None
+    assert advice_of(execute_virtually(compiled('agent A { @entry flow f() -> str { return "x" } }'))) is None
+    monkeypatch.setattr("apxm.reports.page.advised.MOST_OPERATIONS", 1)
+    assert advice_of(trace)["notes"] == [
+        "The run is too large to be run again for its page: `apxm explain 20260131-235959-k3vd` does it."
+    ]
+
+
+def test_the_page_of_a_batch_says_what_more_inputs_at_once_would_have_gained() -> None:
+    program = compiled("agent A { @entry flow f(q: str) -> str { ask(q) -> a return ask(a) } }")
+    batch = BatchPage("f", redacts=True)
+    origin = batch._origin  # pyright: ignore[reportPrivateUsage] - from which it counts
+    for number in range(8):  # two at once, each for two seconds
+        trace = execute_virtually(program, arguments=[f"q{number}"])
+        began = origin + number // 2 * 2_000_000_000
+        trace.raw = [shifted(raw, began) for raw in trace.raw]
+        trace.started, trace.ended = began, began + trace.ended
+        batch.ended(f"{number}", trace)
+    run = measured_batch(batch)
+    gains = {each.change: each for each in advise(run, {"scripted": law(None, 0, 0)}).gains}
+    assert gains["inputs at once 2 → 8"].ms == 6000
+    assert gains["`a` twice as fast"].ms == 4 * 500
+
+
+def shifted(raw: Any, by: int) -> Any:
+    return (*raw[:3], raw[3] + by, raw[4] + by, (), *(each + by for each in raw[6:10]), *raw[10:])
+
+
+def measured_batch(batch: BatchPage) -> MeasuredRun:
+    measuring = batch._measuring  # pyright: ignore[reportPrivateUsage] - what its page says follows from it
+    assert measuring is not None
+    return measuring.made(8_000_000_000, "succeeded", inputs_at_once=2)
 
 
 def test_the_critical_path_is_marked_and_waits_stand_apart_from_work() -> None:

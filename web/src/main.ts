@@ -1,5 +1,6 @@
 // The page: it is drawn as soon as its model is unpacked.
 
+import { advice } from "./advice";
 import { compare } from "./compare";
 import { $, h, section } from "./dom";
 import { details } from "./details";
@@ -44,6 +45,7 @@ function draw(model: Model): void {
     value(run),
     section("inputs", "Inputs", inputs(model, view)),
     section("time", "Where the time went", whereTimeWent(run)),
+    section("advice", "What would have helped", advice(run, code.to)),
     has ? h("div", { class: "bar", role: "search" }, search(view), h("span", { class: "aside" }, "press / to search, Esc to close details")) : null,
     has ? section("timeline", "Timeline", timeline(view)) : null,
     section("graph", "Graph", graph(view)),

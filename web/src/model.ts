@@ -60,6 +60,28 @@ export interface Backend {
   simulated: boolean;
 }
 
+export interface Gain {
+  kind: string;
+  change: string;
+  where: string;
+  ms: number;
+  percent: number;
+  low_ms: number;
+  high_ms: number;
+  cost: number | null;
+  unseen: number | null;
+}
+
+export interface Advice {
+  duration_ms: number;
+  rerun_ms: number;
+  /** Null where it was not tried. */
+  fits: boolean | null;
+  gains: Gain[];
+  unsure: Gain[];
+  notes: string[];
+}
+
 interface RawRun {
   id: string;
   name: string;
@@ -75,6 +97,7 @@ interface RawRun {
   figures: Figures;
   backends: Backend[];
   losses: { terms: Record<string, number>; calibrated: boolean; transport_included: boolean; classes_of_one: string[] } | null;
+  advice: Advice | null;
   breaks?: [number, string][];
   sites: [string, string, string, string, number, number, number][];
   edges: [number, number][];

@@ -9,6 +9,7 @@ from apxm.advice.changes import (
     Change,
     Faster,
     Hedged,
+    InputsAtOnce,
     Limit,
     NoFailures,
     NoStragglers,
@@ -23,6 +24,7 @@ from apxm.advice.measured import JOIN, NOBODY, MeasuredRun, Node
 _LIMITS = (0.25, 0.5, 2.0, 4.0)
 """By which factors a limit is varied."""
 _RATE = 2
+_INPUTS = (2, 4)
 _MOST_PLACES = 8
 """So many places are looked at, those that took longest."""
 _HEDGED_BEHIND = 0.95
@@ -34,6 +36,8 @@ _FEWEST_HEDGED = 10
 def candidates(known: Known) -> Iterator[Change]:
     """Those that are most likely to gain something come first."""
     run = known.run
+    if run.inputs_at_once is not None and run.inputs_at_once < len(run.inputs):
+        yield from (InputsAtOnce(run.inputs_at_once * times) for times in _INPUTS)
     yield from _limits(known)
     for place in _places(run, lambda node: bool(node.ordered) and run.places[node.place].is_python):
         yield NoTurn(place)

@@ -66,6 +66,29 @@ class Limit(Change, frozen=True):
         return _with_limits(scenario, self.endpoint, limits)
 
 
+class InputsAtOnce(Change, frozen=True):
+    """Another number of inputs of a batch that may be open at once."""
+
+    kind = "inputs"
+
+    to: int
+
+    def title(self, run: MeasuredRun) -> str:
+        return f"inputs at once {run.inputs_at_once} → {self.to}"
+
+    def where(self, run: MeasuredRun) -> str:
+        del run
+        return "max_concurrency of the batch"
+
+    def made(self, known: Known, scenario: Scenario) -> Scenario:
+        del known
+        behind = list(scenario.behind)
+        inputs = scenario.run.inputs
+        for number, each in enumerate(inputs):  # that it ends for which one more begins
+            behind[each.begin] = (inputs[number - self.to].end,) if number >= self.to else ()
+        return replace(scenario, behind=behind)
+
+
 class Rate(Change, frozen=True):
     """Another number of requests, or of tokens, in a minute."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
-from apxm.advice.measured import JOIN, NOBODY, Attempt, Endpoint, MeasuredRun, Node, Place
+from apxm.advice.measured import JOIN, NOBODY, Attempt, Endpoint, Input, MeasuredRun, Node, Place
 from apxm.analysis.usage import calls_tool
 from apxm.backends.protocol import BackendInfo, Limits
 from apxm.errors import ApxmError
@@ -25,6 +25,8 @@ _TURN = re.compile(r"\[[^\]]*\]")
 _OCCURRENCE = re.compile(r"#[0-9]+")
 _MANY = 8
 """So many nodes that others are behind become a join, else a fan-in before a fan-out had an edge for each pair."""
+_AT_ONCE_NS = 20_000_000
+"""An input that began so soon after another one ended began because of that."""
 _NONE: frozenset[int] = frozenset()
 
 
@@ -44,13 +46,16 @@ class Measuring:
         self._endpoints: dict[str, int] = {}
         self._known: list[Endpoint] = []
         self._nodes: list[Node] = []
+        self._inputs: list[Input] = []
+        self._ends: dict[int, int] = {}
+        """When inputs ended behind whose end no other one began, by the joins of their ends."""
 
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def add(self, trace: Trace, origin: int | None = None, breaks: Sequence[int] = ()) -> list[int]:
-        """Adds a run that is over, and gives its nodes; `origin` is the instant from which all is counted. Raises
-        `ApxmError` where it makes no sense, as of an edited run it may."""
+    def add(self, trace: Trace, origin: int | None = None, breaks: Sequence[int] = ()) -> range:
+        """Adds a run that is over, and gives the numbers of its nodes; `origin` is the instant from which all is
+        counted. Raises `ApxmError` where it makes no sense, as of an edited run it may."""
         first = len(self._nodes)
         for info, limits in zip(trace.backends, trace.limits or (Limits(),) * len(trace.backends), strict=True):
             self._endpoint(info, limits)
@@ -59,10 +64,33 @@ class Measuring:
         nodes = _in_stages(contracted.nodes, stages) if breaks else contracted.nodes
         nodes = _as_they_began(nodes, contracted.ends)
         self._nodes += [_moved(node, first) for node in nodes]
-        return list(range(first, len(self._nodes)))
+        return range(first, len(self._nodes))
+
+    def add_input(self, trace: Trace, origin: int) -> None:
+        """Adds the run of an input of a batch, which has just ended. It began when another one let it."""
+        began, ended = trace.started - origin, trace.ended - origin
+        begin = len(self._nodes)
+        near = [end for end, at in self._ends.items() if began - _AT_ONCE_NS <= at <= began]
+        before = [max(near, key=self._ends.__getitem__)] if near else []
+        for each in before:
+            del self._ends[each]
+        self._nodes.append(Node(JOIN, NOBODY, tuple(before), ready=began))
+        for number in self.add(trace, origin):
+            node = self._nodes[number]
+            if not node.behind:
+                self._nodes[number] = _with(node, (begin,), node.ordered)
+        end = len(self._nodes)
+        self._nodes.append(Node(JOIN, NOBODY, tuple(range(begin, end)), ready=ended))
+        self._ends[end] = ended
+        self._inputs.append(Input(begin, end))
 
     def made(
-        self, duration: int, status: str, max_concurrency: int | None = None, cost: float | None = None
+        self,
+        duration: int,
+        status: str,
+        max_concurrency: int | None = None,
+        cost: float | None = None,
+        inputs_at_once: int | None = None,
     ) -> MeasuredRun:
         return MeasuredRun(
             duration=duration,
@@ -72,6 +100,8 @@ class Measuring:
             nodes=tuple(self._nodes),
             max_concurrency=max_concurrency,
             cost=cost,
+            inputs=tuple(sorted(self._inputs, key=lambda each: self._nodes[each.begin].ready)),
+            inputs_at_once=inputs_at_once,
         )
 
     def _endpoint(self, info: BackendInfo, limits: Limits) -> None:

@@ -16,6 +16,7 @@ is, and what follows from them is a range: a narrow one where the run shows how 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from heapq import heappush, heapreplace
@@ -47,7 +48,9 @@ _TOGETHER = 0.005
 _FEWEST = 3
 """Of fewer calls nobody knows how many slots there are."""
 _MOST = 2000
-"""So many calls are looked at: those that were sent first."""
+"""So many calls are looked at, those that were sent first, as they hold each other up."""
+_SAMPLE = 300
+"""Of so many of these, taken evenly, it counts how alike they are."""
 _Parameters = tuple[float, float]
 """α and β."""
 
@@ -228,15 +231,18 @@ class _Explained:
     def __init__(self, calls: Sequence[Seen], slots: int | None) -> None:
         self.timeline = Timeline(calls, slots)
         self._slots = slots
-        self._counted = [index for index, call in enumerate(calls) if call.counts and call.is_served]
-        self._loads = self.timeline.last_loads()
+        counted = [index for index, call in enumerate(calls) if call.counts and call.is_served]
+        self._counted = counted[:: max(1, -(-len(counted) // _SAMPLE))]
+        loads = self.timeline.last_loads()
+        self._loads = Counter(loads[index] for index in self._counted)
         self._expectations = expectations([calls[index].kind for index in self._counted])
         self._surprise = 0.0
         """Minus the logarithm of how likely it is that calls which were sent together came in the order that their ends
         show: who waits for a slot has to be in his place."""
         if slots is not None:
             counts = [sum(call.is_served for call in batch) for batch in _batches(calls)]
-            self._surprise = sum(lgamma(count + 1) - lgamma(slots + 1) for count in counts if count > slots)
+            surprise = sum(lgamma(count + 1) - lgamma(slots + 1) for count in counts if count > slots)
+            self._surprise = surprise * len(self._counted) / max(1, len(counted))
         self._known: dict[_Parameters, float] = {}
         self._widths: dict[_Parameters, float] = {}
 
@@ -263,7 +269,7 @@ class _Explained:
 
         works = self.timeline.works(factor)
         logs = [log(max(works[index], 1e-9)) for index in self._counted]
-        slowed = sum(log(factor(self._loads[index])) for index in self._counted)
+        slowed = sum(times * log(factor(load)) for load, times in self._loads.items())
         densities = [expectation.density(logs) for expectation in self._expectations]
         top = max(densities)
         return top + log(sum(exp(each - top) for each in densities)) - sum(logs) - slowed - self._surprise

@@ -98,6 +98,15 @@ class Node(Struct, frozen=True, array_like=True):
     attempts: tuple[Attempt, ...] = ()
 
 
+class Input(Struct, frozen=True, array_like=True):
+    """An input of a batch."""
+
+    begin: int
+    """The join that all of its operations are behind; it is `ready` when the input began."""
+    end: int
+    """The join that is behind all of them."""
+
+
 class MeasuredRun(Struct, frozen=True, kw_only=True):
     """All of it. Nodes stand behind those that they wait for."""
 
@@ -111,6 +120,10 @@ class MeasuredRun(Struct, frozen=True, kw_only=True):
     """The most calls that the run itself let be in flight."""
     cost: float | None = None
     """What its answers cost; None where a price is not known."""
+    inputs: tuple[Input, ...] = ()
+    """Those of a batch, in the order in which they began."""
+    inputs_at_once: int | None = None
+    """The most of them that were open."""
     version: int = 1
 
 
@@ -147,5 +160,6 @@ def _verify(run: MeasuredRun) -> None:
         for attempt in node.attempts:
             instants = (attempt.asked, attempt.granted, attempt.sent, attempt.received)
             fits = fits and instants[0] >= 0 and list(instants) == sorted(instants)
+    fits = fits and all(0 <= each < len(run.nodes) for found in run.inputs for each in (found.begin, found.end))
     if not fits:
         raise ValueError("its parts do not fit together")

@@ -17,6 +17,7 @@ from apxm.errors import BackendError, InternalError, OperationError
 from apxm.operations.answers import OF_NO_USE
 from apxm.operations.types import Value
 from apxm.program.expressions import Literal
+from apxm.program.frames import in_order
 from apxm.program.nodes import Compute, Operate
 from apxm.program.program import AnyNode, Flow, Names, NodeName, Plan, PlanNames, Program
 from apxm.runtime.failures import EndpointFailures
@@ -65,8 +66,9 @@ class _World:
         self.begun = [0] * len(scenario.run.nodes)
         """How many attempts each node has made, but for those that a wall refused."""
         nodes: list[AnyNode] = []
-        places: list[int] = []
-        for number, node in enumerate(scenario.run.nodes):
+        places: dict[int, int] = {}
+        for number in in_order(scenario.behind):
+            node = scenario.run.nodes[number]
             after = tuple(places[other] for other in scenario.behind[number])
             if node.place == JOIN:
                 nodes.append(Compute(after=after, value=Literal(None)))
@@ -75,7 +77,7 @@ class _World:
                     nodes.append(Operate(operation=f"{_CODE} {number}", after=after, priority=node.rank))
                     after = (len(nodes) - 1,)
                 nodes.append(Operate(operation=f"{number}", after=after, priority=node.rank))
-            places.append(len(nodes) - 1)
+            places[number] = len(nodes) - 1
         names = PlanNames(path="", nodes=(NodeName(path=""),) * len(nodes))
         self.program = Program(
             plans=(Plan(nodes=tuple(nodes), inputs=0, outputs=()),),

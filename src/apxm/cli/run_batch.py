@@ -311,7 +311,7 @@ async def _run(
     if page is not None and watcher is not None:
         ended = "stopped" if batch.uncovered is not None else "failed" if tally.failed else "succeeded"
         status = "interrupted" if interrupted.signal_number else ended
-        page.write(watcher.made(batch_id, status, session.run.backends))
+        page.write(watcher.made(batch_id, status, session.run.backends, batch.at_once))
     if interrupted.signal_number:
         return 128 + interrupted.signal_number
     if batch.uncovered is not None:

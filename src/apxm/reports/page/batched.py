@@ -8,8 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from apxm.advice.graph import Measuring
 from apxm.analysis.work_span import latency, work
 from apxm.backends.protocol import BackendInfo
+from apxm.errors import ApxmError
+from apxm.reports.page.advised import MOST_OPERATIONS, of_measured
 from apxm.reports.page.model import Operations, backend_entry, text_notes
 from apxm.reports.page.page import page
 from apxm.reports.page.sites import Sites, without_shortcuts
@@ -50,6 +53,7 @@ class BatchPage:
         self._began, self._origin = time(), perf_counter_ns()
         self._work = self._span = self._executed = self._failed = self._skipped = self._retries = 0
         self._cost: float | None = 0.0
+        self._measuring: Measuring | None = Measuring()
 
     def observer(self, id: str) -> CallObserver | None:
         """Who is to be told of the calls of the run for an input."""
@@ -67,6 +71,7 @@ class BatchPage:
             self._operations.critical = critical  # that of the longest input is shown
         self._span = max(self._span, span)
         self._work += work(trace)
+        self._measure(trace)
         self._executed += trace.executed
         self._failed += trace.failed
         self._skipped += trace.skipped
@@ -78,8 +83,18 @@ class BatchPage:
         began, over = (trace.started - self._origin) / 1e6, (trace.ended - self._origin) / 1e6
         self._inputs.append(_Input(as_utf8(id), trace.status.value, began, over, trace.attempts, tokens, error))
 
-    def made(self, batch_id: str, status: str, backends: Sequence[BackendInfo]) -> bytes:
-        """The page."""
+    def _measure(self, trace: Trace) -> None:
+        """Keeps what is needed to run it again, as long as the batch is small enough for that."""
+        if self._measuring is not None:
+            try:
+                self._measuring.add_input(trace, self._origin)
+            except ApxmError:
+                self._measuring = None
+            else:
+                self._measuring = self._measuring if len(self._measuring) <= MOST_OPERATIONS else None
+
+    def made(self, batch_id: str, status: str, backends: Sequence[BackendInfo], at_once: int | None = None) -> bytes:
+        """The page; `at_once` is how many inputs were open at most."""
         columns = self._operations.columns({} if self._texts is None else self._texts.places)
         duration = perf_counter_ns() - self._origin
         pieces = [] if self._texts is None else self._texts.pieces()
@@ -98,6 +113,7 @@ class BatchPage:
             "figures": self._figures(columns, duration),
             "backends": [backend_entry(info) for info in backends],
             "losses": None,
+            "advice": self._advice(duration, status, at_once),
             "breaks": [],
             "sites": self._sites.sites,
             "edges": without_shortcuts(self._sites.edges()),
@@ -107,6 +123,11 @@ class BatchPage:
         sources = [] if self._redacts else self._sources or []
         model = {"version": VERSION, "runs": [run], "inputs": shown, "sources": sources}
         return page(f"{self._name} {batch_id}", model, [pieces])
+
+    def _advice(self, duration: int, status: str, at_once: int | None) -> dict[str, Any] | None:
+        if self._measuring is None:
+            return None
+        return of_measured(self._measuring.made(duration, status, cost=self._cost, inputs_at_once=at_once))
 
     def _notes(self) -> list[str]:
         left = len(self._inputs) - MOST_INPUTS

@@ -131,7 +131,7 @@ class Operations:
         }
 
 
-def run_model(reported: Reported) -> dict[str, Any]:
+def run_model(reported: Reported, advice: dict[str, Any] | None = None) -> dict[str, Any]:
     """All that a page shows of one run, but for the texts themselves."""
     trace, metrics = reported.trace, reported.metrics
     sites = Sites()
@@ -153,6 +153,7 @@ def run_model(reported: Reported) -> dict[str, Any]:
         "figures": _figures(trace, metrics),
         "backends": [backend_entry(metrics.backend)],
         "losses": _losses(losses(trace)) if reported.is_whole else None,
+        "advice": advice,
         "breaks": reported.breaks,
         "sites": sites.sites,
         "edges": without_shortcuts(sites.edges()),

@@ -14,6 +14,7 @@ import msgspec
 
 from apxm.garbage import without_collector
 from apxm.operations.types import Value
+from apxm.reports.page.advised import advised
 from apxm.reports.page.compared import changes
 from apxm.reports.page.model import Reported, run_model
 from apxm.source import printable
@@ -39,7 +40,7 @@ _HEAD = """\
 def run_page(reported: Reported, sources: Sequence[tuple[str, str]] = ()) -> bytes:
     """The page of one run; `sources` are the texts of its files, by the names that its sites have."""
     with without_collector():
-        run = run_model(reported)
+        run = run_model(reported, advised(reported))
     model = {"version": VERSION, "runs": [run], "sources": [] if reported.redacts else sources}
     pieces = [] if reported.texts is None else reported.texts.pieces()
     return page(f"{run['name']} {reported.run_id}", model, [pieces])
