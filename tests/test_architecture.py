@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
 GROUND = [
     {"source", "frozen", "forks", "regular", "version", "writing"},
-    {"garbage"},
+    {"garbage", "kept"},
     {"errors"},
     {"operations", "files", "reading", "textdiff"},
     {"program"},
@@ -67,7 +67,7 @@ ONLY_IN = {
 
 BUDGETS = {
     "analysis": 4650,
-    "apxm": 2200,  # the files of the package itself
+    "apxm": 2300,  # the files of the package itself
     "backends": 6550,
     "batches": 4250,
     "cli": 5700,
@@ -84,7 +84,7 @@ BUDGETS = {
     "passes": 932,
     "program": 2050,
     "reports": 3000,
-    "rewriting": 3450,
+    "rewriting": 3500,
     "runtime": 7750,
     "scripts": 1550,
     "sdks": 731,
