@@ -86,7 +86,8 @@ class PlainStatements(StraightLines):
         match target:
             case ast.Attribute(value=inner, attr=attribute):
                 name = self._name(attribute)
-                parts = [ast.Constant(f".{name}"), change, evaluated(value), self.visit(inner), ast.Constant(name)]
+                place = ast.Constant(self._role_of.place_of(inner, name))
+                parts = [place, change, evaluated(value), self.visit(inner), ast.Constant(name)]
                 return self._ours("set_attribute", *parts)
             case ast.Subscript():
                 container, keys = without_items(target)
