@@ -191,3 +191,9 @@ def test_importing_the_package_loads_nothing_else() -> None:
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
     loaded = {name for name in result.stdout.split() if name.split(".")[0] == "apxm" or name in ONLY_IN}
     assert loaded == {"apxm", "apxm.version"}
+
+
+def test_a_list_of_runs_loads_nothing_of_what_runs_them() -> None:
+    script = "import sys, apxm.journal.runs, apxm.reports.journaled_runs; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert not {"apxm.runtime", "asyncio"} & set(result.stdout.split()), "they take as long as the list"
