@@ -291,9 +291,8 @@ class PlainStatements(StraightLines):
         found = set[str]().union(*map(free_loads, given))
         around, bound = self._functions[-1].around, self._functions[-1].bound
         found |= {f":{name}" for name in found - bound}
-        captured = around.captured
-        for name in [name for name in found if name in captured]:
-            found |= captured[name].reads
+        for name in [name for name in found if name in around.captured]:
+            found |= around.captured[name].reads
         for call in (part for each in given for part in walk(each) if isinstance(part, ast.Call)):
             summary = self._role_of(call.func).summary
             if summary is not None and summary.gives is None:
@@ -302,11 +301,11 @@ class PlainStatements(StraightLines):
         for part in (part for each in given for part in walk(each)):
             if isinstance(part, ast.Attribute):
                 found.add(self._role_of.place_of(part.value, part.attr))
-        for each in given:
-            made = around.constructed.get(each.id, each) if isinstance(each, ast.Name) else each
-            for method in self._role_of.special_methods(Implied(made, ("__iter__", "__next__"))):
-                summary = self._role_of.summary_of(method)
-                found |= {touch.name for touch in summary.touches if touch.name[0] in ".:"} if summary else set()
+        for name in (each.id for each in given if isinstance(each, ast.Name)):
+            made = around.constructed.get(name) if name in bound else load(name)  # else of any class
+            methods = () if made is None else self._role_of.special_methods(Implied(made, ("__iter__", "__next__")))
+            for summary in filter(None, map(self._role_of.summary_of, methods)):
+                found |= {touch.name for touch in summary.touches if touch.name[0] in ".:"}
         return found
 
     def _each(self, node: ast.For) -> Statements:
