@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak engine check format grammar docs web bench bench-real clean
+.PHONY: help demo test soak engine check format grammar docs docs-serve web bench bench-real clean
 
 help:
 	@echo "make demo        run the seed's workload on the simulated backend (needs no key, costs nothing)"
@@ -25,7 +25,8 @@ help:
 	@echo "make check       formatting, lint, types, architecture, then the tests"
 	@echo "make format      rewrite the sources as 'make check' wants them"
 	@echo "make grammar     rewrite the parser's tables from src/apxm/language/grammar.lark"
-	@echo "make docs        rewrite docs/operations.md from the table of operations"
+	@echo "make docs        the documentation as a site, in build/docs/site; rewrites docs/operations.md"
+	@echo "make docs-serve  that site at http://localhost:8000, which follows what is edited"
 	@echo "make web         rewrite the code of the report's page from web/ (needs node and npm)"
 	@echo "make bench       every performance claim, beside its peers (twenty minutes; writes benchmarks/results.md)"
 	@echo "make bench-real  workload 4 on a real engine on this machine's CPU (installs torch: 1.3 GB; ten minutes)"
@@ -61,8 +62,12 @@ format: $(VENV)/.installed-dev
 grammar: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.language.grammar_tables
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-docs
 	$(BIN)/apxm ops --markdown > docs/operations.md
+	@$(BIN)/python -m website build
+
+docs-serve: $(VENV)/.installed-docs
+	@$(BIN)/python -m website serve
 
 web: web/node_modules/.installed
 	cd web && npm run --silent build
@@ -86,7 +91,11 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "installing apxm and its development tools into $(VENV)" >&2
-	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,mcp,otel,plots]' && touch $(VENV)/.installed $@
+	@$(PIP) install --quiet -c constraints.txt -e '.[bench,dev,docs,mcp,otel,plots]' && touch $(VENV)/.installed $(VENV)/.installed-docs $@
+
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "installing apxm and what makes its documentation a site into $(VENV)" >&2
+	@$(PIP) install --quiet -c constraints.txt -e '.[docs]' && touch $(VENV)/.installed $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json
 	@cd web && npm ci --silent --no-audit --no-fund && touch node_modules/.installed

@@ -9,8 +9,8 @@ turn, which writes nothing until the end and can do nothing but this. Each syste
 does before its first call does not count. `apxm batch` is the command as it is, with its journal (the default for a
 real model) and without; the openai SDK is called under `asyncio.gather` with a semaphore; LangGraph by `abatch`.
 Memory is the most that a process held at one moment. bespokelabs-curator is there where the environment variable
-`CURATOR_PYTHON` names a Python that has it: its packages do not go together with those of the others. `--whole` takes
-10,000 inputs, and memory up to 100,000.
+`CURATOR_PYTHON` names a Python that has it and msgspec: its packages do not go together with those of the others.
+`--whole` takes 10,000 inputs, and memory up to 100,000.
 """
 
 from __future__ import annotations

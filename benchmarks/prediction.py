@@ -149,7 +149,7 @@ def random_graph(random: Random, operations: int) -> Program:
 
 def calibrated(latency: str, slowdown: str, concurrencies: Sequence[int], calls: int) -> Profile:
     backend = SimulatedBackend(latency=latency, slowdown=slowdown, seed=CALIBRATED_SEED)
-    return run_virtually(calibrate(backend, date="", concurrencies=concurrencies, calls=calls))
+    return run_virtually(calibrate(backend, date="", concurrencies=concurrencies, calls=calls)).profile
 
 
 def compared(

@@ -5,15 +5,17 @@
 A run asks three things, two at once and one of both answers, each of which takes 20 ms: a run lasts 40 ms at least, and
 64 at once end 1,600 times a second at most. *One after the other*, answers come at once, so that what is left is the
 run itself. Backends are functions in this process, of which nobody waits for a network. LangGraph's graph is the same,
-with `AsyncSqliteSaver` on the same file system; it commits what its library does, without waiting for the disk, and
-DBOS is not here, as it brings a database driver that no other part of this project needs. Turns of all systems
-alternate. What a commit costs is the disk's to say: the floor is a `write` and `fdatasync` of as many bytes, and on
-a loaded machine a wait for the disk is a wait for the processor. *Listing* is the whole command, its start included.
+with `AsyncSqliteSaver` on the same file system; it commits what its library does, without waiting for the disk. So is
+DBOS' workflow of three steps, with its system database in SQLite, in a process of its own: it is there where the
+environment variable `DBOS_PYTHON` names a Python that has it. Turns of all systems alternate. What a commit costs is
+the disk's to say: the floor is a `write` and `fdatasync` of as many bytes, and on a loaded machine a wait for the disk
+is a wait for the processor. *Listing* is the whole command, its start included.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -124,12 +126,37 @@ class Measured:
 
 
 NAMES = ("A-PXM without a journal", "A-PXM", "LangGraph", "LangGraph with AsyncSqliteSaver")
+DBOS = "DBOS, SQLite"
+
+
+class Dbos:
+    """The same on DBOS, in a process of another interpreter."""
+
+    def __init__(self, python: str, folder: Path) -> None:
+        command = [python, str(Path(__file__).with_name("dbos_system.py")), str(folder)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def measure(self, runs: int, at_once: int, alone: int, found: Measured) -> None:
+        """Adds what so many runs take."""
+        asked, told = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert told is not None
+        asked.write(f"{runs} {at_once} {alone}\n")
+        asked.flush()
+        rate, processor, one = json.loads(told.readline())
+        found.rates.append(rate)
+        found.processor.append(processor)
+        found.alone.append(one)
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 async def measure(folder: Path, times: int, runs: int) -> dict[str, Measured]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     found = {name: Measured() for name in NAMES}
+    dbos = Dbos(python, folder) if (python := os.environ.get("DBOS_PYTHON")) else None
     async with AsyncSqliteSaver.from_conn_string(str(folder / "peer.db")) as saver:
         (folder / "journals").mkdir()
         systems = dict(zip(NAMES, (ours(None), ours(folder / "journals"), peer(None), peer(saver)), strict=True))
@@ -142,6 +169,11 @@ async def measure(folder: Path, times: int, runs: int) -> dict[str, Measured]:
                 found[name].rates.append(per_second)
                 found[name].processor.append(processor)
                 found[name].alone.append(await alone(one, max(3, runs // 10)))
+            if dbos is not None:
+                tell(f"{DBOS}: {turn + 1} of {times}")
+                dbos.measure(max(AT_ONCE, runs // 10), AT_ONCE, max(3, runs // 30), found.setdefault(DBOS, Measured()))
+    if dbos is not None:
+        dbos.close()
     return found
 
 
@@ -222,6 +254,8 @@ def runs(quick: bool) -> Section:
     section.tables.append((f"{many:,} runs that ended.", ("", ""), list(about)))
     of_rate = [a / b for a, b in zip(kept.rates, without.rates, strict=True)]
     beside = [a / b for a, b in zip(kept.rates, saved.rates, strict=True)]
+    if DBOS not in found:
+        section.caveats += "\n\nDBOS was not there (`DBOS_PYTHON`)."
     section.claims += [
         Claim("rate with a journal, of that without", median(of_rate), 0.8, at_least=True),
         Claim("rate, of that of LangGraph with AsyncSqliteSaver", median(beside), 15, at_least=True),

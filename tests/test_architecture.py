@@ -21,7 +21,7 @@ GROUND = [
     {"program"},
 ]
 COMPILER_HALF = [{"language"}, {"ir"}, {"passes"}, {"compiler"}]
-RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"reports"}, {"telemetry"}]
+RUNTIME_HALF = [{"backends"}, {"tools"}, {"journal"}, {"runtime"}, {"analysis"}, {"advice"}, {"reports"}, {"telemetry"}]
 EDGE = [
     {"config"},
     {"simulator", "testing", "journaling"},
@@ -66,33 +66,34 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "analysis": 4650,
+    "advice": 2250,
+    "analysis": 4850,
     "apxm": 2200,  # the files of the package itself
     "backends": 6550,
     "batches": 4250,
-    "cli": 5700,
+    "cli": 5900,
     "compiler": 949,
     "config": 1300,
-    "effects": 3550,
+    "effects": 3650,
     "explaining": 4350,
     "flows": 1800,
     "ir": 1977,
-    "journal": 2950,
+    "journal": 3000,
     "lanes": 3250,
     "language": 5128,
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 3000,
-    "rewriting": 3450,
-    "runtime": 7750,
+    "reports": 3150,
+    "rewriting": 3500,
+    "runtime": 7800,
     "scripts": 1550,
     "sdks": 731,
     "simulator": 2700,
     "telemetry": 650,
     "testing": 964,
-    "tools": 1368,
-    "workloads": 1327,
+    "tools": 1400,
+    "workloads": 1400,
 }
 """The most lines that the Python files of a room may have together, blank ones and comments included."""
 

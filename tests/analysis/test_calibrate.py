@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from apxm.analysis.calibrate import CalibrationFailed, calibrate, most_calls
+from apxm.analysis.calibrate import Calibration, CalibrationFailed, calibrate, most_calls
 from apxm.analysis.profile import Profile, decode_profile, encode_profile
 from apxm.backends.protocol import AnyBackend, BackendInfo, Limits, ModelAnswer, ModelRequest, Usage
 from apxm.backends.simulated import SimulatedBackend
@@ -23,7 +23,11 @@ DATE = "2025-01-01T00:00:00+00:00"
 
 
 def calibrated(backend: AnyBackend, **options: Any) -> Profile:
-    making: Coroutine[Any, Any, Profile] = calibrate(backend, date=DATE, **options)
+    return calibration(backend, **options).profile
+
+
+def calibration(backend: AnyBackend, **options: Any) -> Calibration:
+    making: Coroutine[Any, Any, Calibration] = calibrate(backend, date=DATE, **options)
     return run_virtually(making)
 
 
@@ -218,9 +222,46 @@ def test_a_backend_that_is_awaited_is_calibrated_on_real_time() -> None:
             raise AssertionError("it belongs to the caller")
 
     reports: list[str] = []
-    found = asyncio.run(calibrate(Immediate(), date=DATE, concurrencies=[1, 2], max_tokens=5, report=reports.append))
+    found = asyncio.run(
+        calibrate(Immediate(), date=DATE, concurrencies=[1, 2], max_tokens=5, report=reports.append)
+    ).profile
     assert found.client_ms > 0
     assert found.output_tokens == 3
     assert (found.endpoint, found.simulated) == ("http://127.0.0.1:1/v1", False)
     assert reports[0] == "warming up"
     assert reports[-1].startswith("2 at once: ")
+
+
+# --- the time that it takes ----------------------------------------------------------------------------------------
+
+VARYING = "trace:1513,1859"
+
+
+def test_without_a_limit_of_time_only_precision_and_calls_end_it() -> None:
+    found = calibration(SimulatedBackend(latency=VARYING), concurrencies=[1], precision=0.025)
+    assert found.in_time
+    assert found.error <= 0.05
+    assert found.calls <= 64 + 1 + 64
+
+
+@pytest.mark.parametrize(("seconds", "in_time"), [(12.0, False), (60.0, False), (1000.0, True)])
+def test_it_takes_the_time_it_is_given_and_no_more(seconds: float, in_time: bool) -> None:
+    """The seed's own latencies: one at a time the first batch takes four calls, and two bursts of one follow."""
+    asked: list[float] = []
+
+    def within(call_s: float) -> float:
+        asked.append(call_s)
+        return seconds
+
+    found = calibration(SimulatedBackend(latency=VARYING), concurrencies=[1], precision=0.01, within=within)
+    assert asked == [pytest.approx(1.513)] or asked == [pytest.approx(1.859)]
+    assert found.in_time is in_time
+    assert found.seconds <= seconds
+
+
+def test_what_it_cannot_do_without_is_done_in_any_case() -> None:
+    found = calibration(SimulatedBackend(latency="constant:1000"), concurrencies=[1, 2], within=lambda _: 0.0)
+    # A warm-up of two, three calls one at a time, three rounds of two, two bursts of two.
+    assert (found.calls, found.seconds) == (2 + 3 + 6 + 4, pytest.approx(1 + 3 + 3 + 2))
+    assert not found.in_time
+    assert found.error == 0

@@ -17,7 +17,7 @@ RANDOM = "lognormal:1000,0.4"
 
 
 def discipline(backend: SimulatedBackend, calls: int) -> Discipline:
-    return run_virtually(calibrate(backend, date="", concurrencies=(1, 2, 4, 8), calls=calls)).discipline
+    return run_virtually(calibrate(backend, date="", concurrencies=(1, 2, 4, 8), calls=calls)).profile.discipline
 
 
 # Of these all were taken for a queue once.

@@ -66,5 +66,5 @@ def test_one_level_is_its_mean() -> None:
 def test_an_endpoint_without_a_slowdown_has_none_however_random_it_is() -> None:
     for seed in range(10):
         backend = SimulatedBackend(latency="lognormal:1000,0.4", seed=seed)
-        found = run_virtually(calibrate(backend, date="", concurrencies=CONCURRENCIES, calls=64))
+        found = run_virtually(calibrate(backend, date="", concurrencies=CONCURRENCIES, calls=64)).profile
         assert found.slowdown.factor(16) == 1, seed

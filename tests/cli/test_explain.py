@@ -73,12 +73,6 @@ def test_it_says_what_waits_and_what_it_takes(apxm: Apxm) -> None:
     assert found.err == "1 loop around a call of a model: 1 unknown\n"
 
 
-def test_the_page_shows_what_it_prints() -> None:
-    page = (ROOT / "docs" / "python.md").read_text()
-    assert LABEL in page
-    assert EXPLAINED in page
-
-
 def test_formulas_where_no_length_is_known(apxm: Apxm) -> None:
     Path("label.py").write_text(LABEL)
     lines = apxm("explain", "label.py", "--quiet").out.splitlines()

@@ -204,7 +204,37 @@ HIDDEN = {
         "unknown",
         "line 7: nothing is known of `update`",
     ),
+    "a list of a class": (
+        """
+        class Agent:
+            history = []
+
+        def main(rows):
+            for row in rows:
+                agent = Agent()
+                answer = ask(row, str(agent.history))
+                agent.history.append(answer)
+        """,
+        "carried",
+        "line 8 comes before a call: it reads `.history`, which line 9 changes",
+    ),
 }
+
+
+def test_the_tools_of_an_sdk_are_only_told_of() -> None:
+    found = verdict(
+        """
+        from openai import OpenAI
+
+        client = OpenAI()
+        TOOLS = [{"type": "function", "function": {"name": "lookup"}}]
+
+        def main(rows):
+            for row in rows:
+                client.chat.completions.create(model="m", messages=[row], tools=TOOLS)
+        """
+    )
+    assert found == ("independent", "no call can see what another iteration does")
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -457,6 +487,20 @@ def test_a_promise_that_cannot_be_kept_is_an_error() -> None:
     assert [(line.at.line, line.at.column) for line in loop.lines] == [(6, 26)]
 
 
+def test_a_loop_that_carries_and_promises_nothing_is_written_as_it_has_to_be() -> None:
+    (loop,) = loops(
+        """
+        @flow
+        def main(rows):
+            last = ""
+            for row in rows:
+                last = ask(row + last)
+        """
+    )
+    assert (loop.is_error, loop.verdict, loop.promised) == (False, "carried", False)
+    assert loop.help == "where iterations need not see it, collect what they find, and use it behind the loop"
+
+
 def test_calls_in_a_straight_line() -> None:
     (function,) = explained(
         """
@@ -660,3 +704,23 @@ def test_a_context_variable_that_an_iteration_leaves_set_is_told_of() -> None:
     (line,) = loop.lines
     assert (loop.verdict, line.at.line, line.does) == ("independent", 8, "trusted")
     assert "there for its own iteration alone" in line.why
+
+
+def test_what_waits_for_an_attribute_takes_its_time() -> None:
+    found = explained(
+        """
+        from apxm import each
+
+        class State:
+            last = ""
+
+        state = State()
+
+        def main():
+            for row in each(["a", "b", "c"]):
+                state.last = ask(row, state.last)
+        """
+    )
+    (times,) = (function.times for function in found.functions if function.name == "main")
+    assert times is not None
+    assert {each.predicted_ms.low for each in times.at} == {3000.0}

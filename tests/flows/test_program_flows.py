@@ -236,6 +236,38 @@ def test_functions_that_are_given_go_before_them() -> None:
     assert CALLED == []
 
 
+@tool
+def ponder(text: str) -> str:
+    """Asks a model itself."""
+    return ask(f"ponder {text}")
+
+
+PONDERING = api.compile_text(
+    """
+agent A {
+    capability ponder(text: str) -> str
+    @entry flow main(topic: str) -> str {
+        ponder(topic) -> first
+        ponder(first) -> second
+        return second
+    }
+}
+"""
+)
+
+
+@flow
+def pondering(topics: list[str]) -> list[str]:
+    return [PONDERING.flow()(ask(topic)) for topic in each(topics)]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_what_a_tool_asks_that_a_lane_had_called_is_a_run_of_its_own() -> None:
+    """Its thread has the context of the run, and none of the lane's: there a call would be one of that lane."""
+    found = pondering.run(["bees", "ants"]).value
+    assert all("ponder Simulated answer" in text for text in found)
+
+
 def test_a_function_that_does_not_fit_its_declaration_is_refused() -> None:
     program = api.compile_text(
         'agent A { capability note(words: list[str]) -> str; @entry flow main() -> str { note(["a"]) -> n return n } }'

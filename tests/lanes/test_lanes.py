@@ -6,7 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from apxm.errors import UsageError
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import Flow, flow
+from apxm.lanes.marks import pure
 from apxm.runtime.trace import Status
 from tests.lanes.comparing import Seen, ran
 
@@ -195,9 +196,16 @@ def test_a_traceback_has_the_lines_of_the_user() -> None:
     assert lines[1:] == ["for row in each(rows):", 'raise ValueError(f"{row}: {answer}")']
 
 
-class Open:
-    closed: ClassVar[list[int]] = []
+CLOSED: list[int] = []
 
+
+@pure
+def close(row: int) -> None:
+    """Something that only the world outside sees."""
+    CLOSED.append(row)
+
+
+class Open:
     def __init__(self, row: int) -> None:
         self.row = row
 
@@ -205,7 +213,7 @@ class Open:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.closed.append(self.row)
+        close(self.row)
 
 
 def test_what_is_open_in_a_lane_is_closed_when_the_loop_is_left() -> None:
@@ -223,10 +231,10 @@ def test_what_is_open_in_a_lane_is_closed_when_the_loop_is_left() -> None:
 
     times = iter([SECOND, 5 * SECOND, 5 * SECOND])
     kept: list[int] = []
-    Open.closed.clear()
+    CLOSED.clear()
     seen, trace = ran(lambda: left.lanes([0, 1, 2], kept), lambda: next(times))
     assert (seen.raised, trace.duration) == ("KeyError: ", SECOND)
-    assert sorted(Open.closed) == [0, 1, 2]
+    assert sorted(CLOSED) == [0, 1, 2]
     assert kept == [0]  # line by line the others would not have begun
 
 

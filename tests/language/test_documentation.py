@@ -1,22 +1,13 @@
-"""docs/language.md: its programs are correct, and its lists are those of the code."""
+"""docs/language.md: its lists are those of the code. Its programs are checked with those of all pages."""
 
 import re
 from pathlib import Path
 
-import pytest
-
 from apxm.language.codes import CODES
 from apxm.language.lalr import RESERVED_WORDS
 from apxm.operations.catalog import AVAILABLE, OPERATIONS
-from tests.language.diagnostic_snippets import rendered
 
 PAGE = (Path(__file__).parents[2] / "docs" / "language.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```ais\n(.*?)```", PAGE, re.DOTALL)
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.split()[1])
-def test_a_program_of_the_page_is_correct(program: str):
-    assert rendered(program) == "correct\n"
 
 
 def test_the_table_of_errors_is_the_table_of_codes():

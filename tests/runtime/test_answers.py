@@ -146,7 +146,9 @@ def test_the_journal_goes_on_and_the_budget_is_not_forgotten(count: int, tmp_pat
 
 @pytest.mark.parametrize("count", [2**64 - 1, 10**320], ids=name_of)
 def test_a_calibration_says_what_it_could_not_read(count: int) -> None:
-    profile = run_virtually(calibrate(claiming(count), date="2025-01-01T00:00:00+00:00", concurrencies=[1, 2], calls=4))
+    profile = run_virtually(
+        calibrate(claiming(count), date="2025-01-01T00:00:00+00:00", concurrencies=[1, 2], calls=4)
+    ).profile
     assert (profile.output_tokens, profile.service_reported) == (None, False)
     text = calibration_text(profile)
     assert "does not report its service time" in text

@@ -9,11 +9,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from apxm.backends.protocol import Clock, Handle, Limits, ModelAnswer, ModelRequest
 from apxm.errors import BackendError
 from apxm.program.program import Program
 from apxm.runtime import retries
+from apxm.runtime.adaptive import BURST
 from apxm.runtime.breaker import PROBES, TRIP
 from apxm.runtime.gates import Gate, Ticket
 from apxm.runtime.handlers.table import LoadedProgram
@@ -38,6 +40,48 @@ def fan_out(count: int) -> Program:
 
 def sent_ms(backend: ScriptedBackend) -> list[float]:
     return [call.sent_ms for call in backend.calls]
+
+
+# --- at once -------------------------------------------------------------------------------------------------------
+
+
+def in_flight(gate: Gate, calls: int, others: int = 0) -> int:
+    """How many of so many calls in a row it lets go at once."""
+    return sum(gate.take_at_once(0, others) is not None for _ in range(calls))
+
+
+def test_at_once_goes_only_what_leaves_room_for_the_others() -> None:
+    assert in_flight(Gate("g", Limits(max_concurrency=3)), 5) == 3
+    assert in_flight(Gate("g", Limits(max_concurrency=3)), 5, others=2) == 1
+    assert in_flight(Gate("g", Limits(), adaptive=True), 2000) == BURST
+
+
+def test_nothing_goes_at_once_where_somebody_waits() -> None:
+    async def once() -> None:
+        gate = Gate("g", Limits(max_concurrency=2))
+        gate.wait(lambda: None)
+        assert not in_flight(gate, 1)
+
+    asyncio.run(once())
+
+
+@pytest.mark.parametrize("limits", [Limits(requests_per_minute=9), Limits(tokens_per_minute=9)])
+def test_nothing_goes_at_once_where_minutes_are_counted(limits: Limits) -> None:
+    assert not in_flight(Gate("g", limits), 1)
+
+
+def test_nothing_goes_at_once_where_the_endpoint_has_asked_to_be_left_alone() -> None:
+    gate = Gate("g", Limits(max_concurrency=2))
+    gate.pause(SECOND)
+    assert not in_flight(gate, 1)
+
+
+def test_of_more_than_can_go_at_once_those_with_the_longest_path_go_first() -> None:
+    """Three are ready and two can go, so all have to wait for their turns."""
+    backend = ScriptedBackend(max_concurrency=2)
+    nodes = [replace(ask(f"Task {i}"), priority=rank) for i, rank in enumerate((1000, 2000, 3000))]
+    execute_virtually(program(plan(*nodes, merge(0, 1, 2), give(3))), backend)
+    assert [call.request.prompt for call in backend.calls] == ["Task 2", "Task 1", "Task 0"]
 
 
 # --- by the minute -------------------------------------------------------------------------------------------------

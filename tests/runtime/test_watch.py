@@ -163,7 +163,7 @@ class OurHandler(Handler):
 @pytest.mark.parametrize(
     ("backend", "steps"),
     [
-        (Handler(lambda _: None, waits=3), 5),  # to begin it, and each time that its task goes on
+        (Handler(lambda _: None, waits=3), 4),  # when its task begins, and each time that it goes on
         (Callback(lambda _: None), 1),
         (OurHandler(lambda _: None, waits=3), 0),
         (Ours(lambda _: None), 0),

@@ -253,11 +253,16 @@ def test_prompts_and_answers_are_told_only_where_that_is_asked_for(
     ]
 
 
-def test_a_tool_is_executed(collected: Collected) -> None:
-    async def look(q: str) -> str:
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_tool_is_executed(collected: Collected, in_thread: bool) -> None:
+    def look_in_thread(q: str) -> str:
         collected.tracer.start_span("inside").end()
         return q
 
+    async def look_in_loop(q: str) -> str:
+        return look_in_thread(q)
+
+    look = look_in_thread if in_thread else look_in_loop
     text = 'agent A { capability look(q: str) -> str readonly @entry flow f() -> str { look(q: "x") -> a return a } }'
     apxm.run(apxm.compile_text(text), backends=pool(ScriptedBackend()), tools={"look": look})
     attributes = collected.one("execute_tool look").attributes or {}

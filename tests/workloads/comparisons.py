@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from apxm.analysis.losses import Losses
-from apxm.workloads.comparison import ApxmMeasurement, ComparisonResults, OverheadMedians, SystemMeasurement, Width
+from apxm.workloads.comparison import (
+    ApxmMeasurement,
+    CalibrationEffort,
+    ComparisonResults,
+    OverheadMedians,
+    SystemMeasurement,
+    Width,
+)
 
 
 def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgraph: bool = True) -> ComparisonResults:
@@ -17,6 +24,7 @@ def comparison(widths: Sequence[int] = (1, 2, 8), *, apxm: bool = True, langgrap
         seed=0,
         iterations=2,
         versions={"apxm": "0.1.0"},
+        calibration=CalibrationEffort(seconds=11.75, calls=8, error=0.0512, in_time=False) if apxm else None,
         results=tuple(
             Width(n=n, apxm=_apxm(n) if apxm else None, langgraph=_langgraph(n) if langgraph else None) for n in widths
         ),

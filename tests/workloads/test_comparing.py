@@ -13,7 +13,7 @@ from apxm.analysis.probes import asks
 from apxm.backends.simulated import SimulatedBackend
 from apxm.runtime.handlers.table import LoadedProgram
 from apxm.runtime.loops import run_virtually
-from apxm.workloads.comparing import CALIBRATION_CALLS, CALIBRATION_GROWTH
+from apxm.workloads.comparing import CALIBRATION_CALLS, CALIBRATION_GROWTH, CALIBRATION_PRECISION
 from apxm.workloads.measuring import Schedule
 
 WIDTH = 16
@@ -35,8 +35,9 @@ def test_random_calls_are_predicted_at_twice_the_calibrated_width(slowdown: str)
                 concurrencies=Schedule((1, WIDTH), iterations=1, warmup=0).calibrated,
                 calls=CALIBRATION_CALLS,
                 growth=CALIBRATION_GROWTH,
+                precision=CALIBRATION_PRECISION,
             )
-        )
+        ).profile
         errors.append(abs(predict(program, flow, (), profile, runs=1000).mean_ms / fmean(samples) - 1))
     assert median(errors) <= 0.03
     assert max(errors) <= 0.1

@@ -49,7 +49,9 @@ def test_json_has_the_published_names_and_reads_back() -> None:
     text = comparison_json(found)
     assert read_comparison(text) == found
     report = json.loads(text)
-    assert list(report) == ["workload", "endpoint", "seed", "iterations", "versions", "results", "failed_runs"]
+    facts = ["workload", "endpoint", "seed", "iterations", "versions"]
+    assert list(report) == [*facts, "results", "calibration", "failed_runs"]
+    assert report["calibration"] == {"seconds": 11.75, "calls": 8, "error": 0.0512, "in_time": False}
     (result,) = report["results"]
     assert list(result) == ["n", "apxm", "langgraph"]
     shared = [

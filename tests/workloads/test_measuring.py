@@ -178,3 +178,9 @@ def test_a_failed_call_fails_its_run_and_says_whose_it_was() -> None:
 )
 def test_calls_in_flight_at_once(calls: list[tuple[int, int]], most: int) -> None:
     assert most_in_flight([TimedCall(*call) for call in calls]) == most
+
+
+def test_how_long_all_runs_take_where_load_slows_nothing_down() -> None:
+    """Two systems at two widths, each warmed up once and run three times; and five calls one at a time, three times."""
+    schedule = Schedule((2, 5), iterations=3, warmup=1)
+    assert schedule.seconds(systems=2, call_s=2.0) == 2.0 * (4 * 2 * 2 + 1 + 3 * 5)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from math import sqrt
+from math import inf, sqrt
 from statistics import fmean, stdev
 from time import thread_time_ns
 from typing import NamedTuple
@@ -35,13 +35,28 @@ PRECISION = 0.01
 MAX_TOKENS = 256
 """The most that an answer may have, where nobody says how long the answers of their programs are: a model that rambles
 must not make a calibration of it."""
+_FEWEST_BURSTS = 2
 _MOST_FAILED = 0.1
 """Part of the calls that may fail, one in any case: what a failed call leaves to the others is not measured."""
 _ROUNDS = 4
 """Calls of the first batch per call in flight."""
+_FEWEST_ROUNDS = 3
+"""As many where time is short: those in front and those behind do not count."""
 
 Report = Callable[[str], None]
 """Takes what happens now, in a few words."""
+
+
+class Calibration(NamedTuple):
+    """What a calibration found, and what that took."""
+
+    profile: Profile
+    calls: int
+    seconds: float
+    error: float
+    """Two standard errors of the least certain of its means, as a part of that."""
+    in_time: bool
+    """Whether its time was enough: else it ended with that, and not as its means were precise or its calls spent."""
 
 
 class CalibrationFailed(ApxmError):  # noqa: N818  # it tells of what happened, as `RunFailed` does
@@ -65,15 +80,18 @@ async def calibrate(
     precision: float = PRECISION,
     prompt: Callable[[int], str] = prompt,
     max_tokens: int | None = None,
+    within: Callable[[float], float] | None = None,
     report: Report = lambda _text: None,
-) -> Profile:
+) -> Calibration:
     """Measures `backend` on the running event loop, real or virtual, and leaves it open.
 
     Each level, concurrency 1 always among them, ends once the standard error of its mean is at most `precision` of it,
     or once about `calls` calls count; at concurrency c, min(c, `growth`) times as many, which take no longer where load
     slows nobody down. `date` is ISO 8601. A profile speaks for prompts and answers like those of the calibration.
     An answer has at most `max_tokens`, else what the backend is configured for, else `MAX_TOKENS`. A call that fails is
-    counted, and else left out.
+    counted, and else left out. `within` says how many seconds it may take, given those of a call as the first ones
+    were: each level gets its part of what is left of them, and at least one small batch, so with little time it takes
+    no more than what it cannot do without.
 
     Raises `CalibrationFailed`, and `UsageError` for concurrencies that the backend is not allowed.
     """
@@ -89,10 +107,47 @@ async def calibrate(
     client = Client(backend)
     ask = _Probing(client, prompt, max_tokens or backend.limits.max_tokens or MAX_TOKENS).ask
     report("warming up")
-    await ask(levels[-1], levels[-1])
-    loops = [await _closed_loop(ask, c, _counting(c, calls, growth), precision, report) for c in levels]
-    bursts = await _bursts(ask, levels[-1], calls, precision, report)
-    return _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts, client.failed)
+    time = _Time(parts=len(levels) + 1)
+    first = await ask(levels[-1], levels[-1])
+    if within is not None:
+        time.limit(fmean(_latencies_ms(first.answered)) / 1e3, within)
+    loops = [await _closed_loop(ask, c, _counting(c, calls, growth), precision, time, report) for c in levels]
+    bursts = await _bursts(ask, levels[-1], calls, precision, time, report)
+    profile = _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts, client.failed)
+    error = 2 * max(map(_error, [*(_latencies_ms(loop.answered) for loop in loops), _means(bursts)]))
+    return Calibration(profile, client.calls, time.passed, error, time.was_enough)
+
+
+class _Time:
+    """What a calibration may take, in equal parts for what is still to be measured."""
+
+    def __init__(self, parts: int) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._begun = self._now()
+        self._parts = parts
+        self._end = self._end_of_part = inf
+        self.call_s = 0.0
+        """What one call takes, as the first ones were."""
+        self.was_enough = True
+
+    @property
+    def passed(self) -> float:
+        return self._now() - self._begun
+
+    def limit(self, call_s: float, within: Callable[[float], float]) -> None:
+        """It is `within(call_s)` seconds, from the beginning."""
+        self.call_s = call_s
+        self._end = self._begun + within(call_s)
+
+    def next_part(self) -> None:
+        self._end_of_part = self._now() + max(0.0, self._end - self._now()) / self._parts
+        self._parts -= 1
+
+    def has(self, seconds: float) -> bool:
+        """Whether so much is left for this part."""
+        enough = self._now() + seconds <= self._end_of_part
+        self.was_enough &= enough
+        return enough
 
 
 class Sent(NamedTuple):
@@ -182,11 +237,16 @@ def _levels(concurrencies: Sequence[int]) -> list[int]:
     return sorted({1, *concurrencies})
 
 
-async def _closed_loop(ask: _Ask, concurrency: int, calls: int, precision: float, report: Report) -> Sent:
-    """Batch after batch, until the mean is precise or the calls are spent."""
+async def _closed_loop(ask: _Ask, concurrency: int, calls: int, precision: float, time: _Time, report: Report) -> Sent:
+    """Batch after batch, until the mean is precise, or the calls or the time are spent."""
     attempts: list[Attempt | None] = []
+    latencies: list[float] = []
     costs: list[int] = []
-    for size in _batches(concurrency, calls):
+    time.next_part()
+    rounds = _ROUNDS if time.has(_ROUNDS * time.call_s) else _FEWEST_ROUNDS
+    for size in _batches(concurrency, calls, rounds):
+        if latencies and not time.has(size / concurrency * fmean(latencies) / 1e3):
+            break
         batch = await ask(size, concurrency)
         attempts += batch.attempts[concurrency - 1 : size - (concurrency - 1)]
         costs.append(batch.client_ns)
@@ -195,28 +255,33 @@ async def _closed_loop(ask: _Ask, concurrency: int, calls: int, precision: float
         if services:
             report(f"{concurrency} at a time: {fmean(services):.1f} ms ({len(services)} calls)")
         # Both: where the endpoint counts in whole milliseconds, four calls that took equally long for it say little.
-        if _precise(services, precision) and _precise(latencies, precision):
+        if _error(services) <= precision and _error(latencies) <= precision:
             break
     if not any(attempts):
         raise CalibrationFailed(f"no call that counts with {concurrency} at a time was answered")
     return Sent(attempts, round(fmean(costs)))
 
 
-def _precise(times: Sequence[float], precision: float) -> bool:
-    """Whether the standard error of their mean is at most this part of it."""
-    return len(times) > 1 and stdev(times) <= precision * fmean(times) * sqrt(len(times))
+def _error(times: Sequence[float]) -> float:
+    """The standard error of their mean, as a part of it; infinite where nobody knows."""
+    if len(times) < 2 or not (mean := fmean(times)):
+        return inf
+    return stdev(times) / mean / sqrt(len(times))
 
 
-async def _bursts(ask: _Ask, size: int, calls: int, precision: float, report: Report) -> list[Sent]:
+async def _bursts(ask: _Ask, size: int, calls: int, precision: float, time: _Time, report: Report) -> list[Sent]:
     """As many bursts as it takes: a single one says little where calls differ. Those in which a call failed are left
     out, unless there are no others."""
     found: list[Sent] = []
-    for _ in range(_most_bursts(size, calls)):
+    time.next_part()
+    for number in range(_most_bursts(size, calls)):
+        if number >= _FEWEST_BURSTS and not time.has(fmean(_latencies_ms(found[-1].answered)) / 1e3):
+            break
         found.append(await ask(size, None))
-        means = [fmean(_services_ms(burst.answered)) for burst in _whole(found)]
+        means = _means(_whole(found))
         if means:
             report(f"{size} at once: {fmean(means):.1f} ms ({len(found)} bursts)")
-        if _precise(means, precision):
+        if _error(means) <= precision:
             break
     return _whole(found) or found
 
@@ -225,18 +290,22 @@ def _whole(bursts: Sequence[Sent]) -> list[Sent]:
     return [burst for burst in bursts if None not in burst.attempts]
 
 
+def _means(bursts: Sequence[Sent]) -> list[float]:
+    return [fmean(_services_ms(burst.answered)) for burst in bursts]
+
+
 def _most_bursts(size: int, calls: int) -> int:
-    return max(2, calls // size)
+    return max(_FEWEST_BURSTS, calls // size)
 
 
-def _batches(concurrency: int, calls: int) -> Iterator[int]:
+def _batches(concurrency: int, calls: int, rounds: int = _ROUNDS) -> Iterator[int]:
     """Sizes of batches, each at most twice the one before, until `calls` calls count.
 
     The first calls of a batch do not: those in front of a queue meet no queue. Nor do the last ones, while fewer and
     fewer are in flight.
     """
     lost = 2 * (concurrency - 1)
-    size = _ROUNDS * concurrency
+    size = rounds * concurrency
     missing = calls
     while True:
         yield size

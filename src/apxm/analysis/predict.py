@@ -7,18 +7,17 @@ holds every other time, and a list in one has 0 to 2 items.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence, Set
 from random import Random
 from statistics import fmean, median
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.analysis.bootstrap import mean_interval
+from apxm.analysis.lengths import NO_LENGTHS, Lengths
 from apxm.analysis.predicted_engine import PredictedEngine
 from apxm.analysis.profile import Profile, assumed
 from apxm.analysis.station import ANSWER, AnyJson, AnyList, PredictedBackend, stand_in
@@ -36,15 +35,12 @@ from apxm.runtime.expressions import Evaluate
 from apxm.runtime.handlers.model import ModelCall
 from apxm.runtime.handlers.table import Handler, LoadedProgram, handler
 from apxm.runtime.limits import BackendPool
-from apxm.runtime.loops import run_virtually
+from apxm.runtime.loops import run_virtually_apart
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Status, Trace
 from apxm.tools.simulated import TYPICAL_TOOLS, ToolLatencies
 from apxm.tools.toolbox import SimulatedToolbox
-
-T = TypeVar("T")
-
 
 _LEAST_ERROR = 0.01
 """An engine that was measured is not known better than to this part of a prediction, also where it never varied."""
@@ -59,8 +55,7 @@ class Assumptions(NamedTuple):
     """Inputs whose values only stand in for others, by plan and port."""
     turns: Mapping[tuple[int, int], int] = MappingProxyType({})
     """How many turns loops have, by plan and node."""
-    lengths: Mapping[str, Sequence[int]] = MappingProxyType({})
-    """The tokens that answers had in earlier runs, by the path of the operation without its turns."""
+    lengths: Lengths = NO_LENGTHS
 
 
 NOTHING_ASSUMED = Assumptions()
@@ -203,7 +198,7 @@ class Predictor:
                 RunOptions(max_concurrency=max_concurrency, seed=self._seed, files=UnreadFiles()),
                 self._tools,
             )
-            trace = _run_virtually(run.execute())
+            trace = run_virtually_apart(run.execute())
             if trace.status is not Status.SUCCEEDED:
                 failure = trace.failures[0]
                 raise UsageError(
@@ -212,7 +207,9 @@ class Predictor:
                     hint="give the flow the values that it would really get",
                 )
             for backend in self._backends:
-                self._unknown |= backend.unknown if isinstance(backend, PredictedEngine) else {}
+                if isinstance(backend, PredictedEngine):
+                    self._unknown |= backend.unknown
+                    self._draws |= backend.drew_lengths
             yield trace
             if not self.random:
                 return
@@ -341,13 +338,3 @@ def _predicted(node: Operate, program: Program) -> Handler:
         made.read = lambda _: value
         made.offer = None  # of calls of tools, too, nobody knows anything
     return made
-
-
-def _run_virtually(main: Coroutine[object, object, T]) -> T:
-    """Runs `main` on a loop of its own; in a thread of its own where this one already runs a loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return run_virtually(main)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(run_virtually, main).result()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from math import exp
 from statistics import NormalDist
-from types import MappingProxyType
 
 from apxm.analysis.engine_fit import EngineFit
 from apxm.analysis.least_squares import cholesky
+from apxm.analysis.lengths import NO_LENGTHS, Lengths, without_turns
 from apxm.analysis.profile import Profile
 from apxm.analysis.station import ANSWER, DelayedCall
 from apxm.analysis.usage import TYPICAL_ANSWER
@@ -22,8 +21,6 @@ from apxm.errors import BackendError
 
 _UNKNOWN_SPREAD = 1.0
 """σ of the log-normal lengths of answers of which nothing is known: four in five have 70 to 920 tokens."""
-_TURN = re.compile(r"\[[0-9]+\]")
-_NOTHING: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 class PredictedEngine:
@@ -45,12 +42,14 @@ class PredictedEngine:
         engine: EngineFit,
         seed: int,
         iteration: int,
-        lengths: Mapping[str, Sequence[int]] = _NOTHING,
+        lengths: Lengths = NO_LENGTHS,
     ) -> None:
         self.info = BackendInfo(name=name, kind="predicted", model=profile.model, simulated=True)
         self.limits = Limits(max_concurrency=profile.max_concurrency)
         self.unknown: dict[str, int] = {}
         """The operations of whose answers nobody knows how long they are, and how long they are taken for."""
+        self.drew_lengths = False
+        """Whether earlier answers were of several lengths, so that another run may have others."""
         self._engine = engine
         self._lengths = lengths
         self._normals = Draws(seed, iteration), Draws(seed, iteration, "length"), Draws(seed, iteration, "costs")
@@ -100,9 +99,10 @@ class PredictedEngine:
         return engine.costs([max(0.0, today * time) for time in times])
 
     def _answer_tokens(self, request: ModelRequest) -> int:
-        place = _TURN.sub("", request.operation or "")
+        place = without_turns(request.operation or "")
         earlier = self._lengths.get(place)
         if earlier:
+            self.drew_lengths |= min(earlier) < max(earlier)
             drawn = earlier[int(self._normals[1].uniform(place, None, request.prompt) * len(earlier))]
         elif request.max_tokens is not None and request.answer is None:
             return request.max_tokens

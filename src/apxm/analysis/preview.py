@@ -191,7 +191,7 @@ class _Calls:
         self._left = left
         answers = {graph.number(*place): text for place, text in known.items()}
         self._sizes = {
-            scenario: Sizes(graph, scenario, arguments, None, answers, self._limit) for scenario in SCENARIOS
+            scenario: Sizes(graph, scenario, arguments, known=answers, limit=self._limit) for scenario in SCENARIOS
         }
 
     def tokens(self) -> Range:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
+from statistics import fmean
 from types import MappingProxyType
 
 from msgspec import Struct
 
 from apxm.analysis.branches import Branches, Carried
 from apxm.analysis.known import UNKNOWN, KnownTurns, assumed_items, assumed_turns, by_node
+from apxm.analysis.lengths import NO_LENGTHS, Lengths, without_turns
 from apxm.analysis.measure import path_steps
 from apxm.analysis.metrics import PathStep
 from apxm.analysis.predict import Assumptions, Predictor
@@ -138,9 +140,11 @@ def analyze(
     seed: int = 0,
     tools: ToolLatencies = TYPICAL_TOOLS,
     turns: Mapping[str, int] = MappingProxyType({}),
+    lengths: Lengths = NO_LENGTHS,
 ) -> Analysis:
     """Analyzes a flow. `given` are the values of its parameters that are known, by name; `turns` says how many items
-    the list of a parameter has, by its name, and how many turns a loop has, by its path.
+    the list of a parameter has, by its name, and how many turns a loop has, by its path. `lengths` are the tokens of
+    answers in earlier runs.
 
     A call takes what its tokens cost alone by the profile's engine; of a profile without one, its mean service at
     concurrency 1; without a profile, its operation's `typical_ms`; one of a tool what `tools` says.
@@ -151,22 +155,22 @@ def analyze(
     known_values = _known_values(flow, arguments, unknown, turns)
     known = ["" if p.name in unknown else value for p, value in zip(flow.parameters, arguments, strict=True)]
     loops = KnownTurns(Unfolding(program, unfold(program, flow)), known_values, assumed)
-    static = _FlowAnalysis(program, flow, profile, tools, loops, known)
+    static = _FlowAnalysis(program, flow, profile, tools, loops, known, lengths)
     t1, t_inf = static.work(), static.spans()
     prompts, answers = static.tokens(known)
     calls, in_slots = static.calls(), static.model_work()
     runs = max(1, min(MOST_RUNS, int(PREDICTED_CALLS / max(1, calls.expected))))
     predictor = Predictor(
-        program, profile, seed, tools, assumptions_of(flow, unknown, by_node(program, flow, assumed), turns)
+        program, profile, seed, tools, assumptions_of(flow, unknown, by_node(program, flow, assumed), turns, lengths)
     )
 
-    lengths: dict[str, None] = {}
+    unknown_lengths: dict[str, None] = {}
 
     def at(p: int) -> ConcurrencyEstimate:
         lower = max(in_slots.low / p, t_inf.low)
         upper = None if t1.high is None or t_inf.high is None else t1.high / p + t_inf.high * (1 - 1 / p)
         found = predictor.predict(flow, arguments, p, runs)
-        lengths.update(dict.fromkeys(found.unknown))
+        unknown_lengths.update(dict.fromkeys(found.unknown))
         return ConcurrencyEstimate(p, lower, upper, found.mean_ms, found.ci95_ms, found.interval80_ms)
 
     return Analysis(
@@ -182,7 +186,7 @@ def analyze(
         at=tuple(map(at, slots)),
         loops=static.loops(),
         unknown=unknown,
-        unknown_lengths=tuple(lengths),
+        unknown_lengths=tuple(unknown_lengths),
     )
 
 
@@ -197,6 +201,7 @@ class _FlowAnalysis:
         tools: ToolLatencies,
         known: KnownTurns,
         arguments: Sequence[Value],
+        lengths: Lengths,
     ) -> None:
         self._tools_ms = tools
         self._program = program
@@ -213,7 +218,15 @@ class _FlowAnalysis:
             for frame in graph.frames
         ]
         """The calls of tools of each frame."""
-        self._expected = Sizes(graph, EXPECTED, arguments, self._typical_answer)
+        every_arm = Trace(program, flow, started=0, frames=list(graph.frames))
+        self._earlier = {
+            (frame, id(node)): fmean(found)
+            for frame, record in enumerate(graph.frames if lengths else ())
+            for i, node in enumerate(program.plans[record.plan].nodes)
+            if isinstance(node, Operate) and (found := lengths.get(without_turns(every_arm.path_of(frame, i))))
+        }
+        """The mean tokens of the answers in earlier runs."""
+        self._expected = Sizes(graph, EXPECTED, arguments, self._typical)
         self._weights = [0] * graph.size
         for frame, record in enumerate(graph.frames):
             for i, node in enumerate(self._program.plans[record.plan].nodes):
@@ -235,11 +248,11 @@ class _FlowAnalysis:
 
     def tokens(self, arguments: Sequence[Value]) -> tuple[Range, Range]:
         """The tokens of all prompts, and of all answers."""
-        typical = self._typical_answer
+        typical = self._typical
         sizes = {scenario: Sizes(self.branches, scenario, arguments, typical) for scenario in SCENARIOS}
         return (
             self._range(lambda frame, node, s: _attempts(node, s) * sizes[s].prompt_tokens(frame, node)),
-            self._range(lambda _frame, node, s: _attempts(node, s) * answer_tokens(node, s, typical)),
+            self._range(lambda frame, node, s: _attempts(node, s) * answer_tokens(node, s, typical(frame, node))),
         )
 
     def loops(self) -> tuple[Loop, ...]:
@@ -317,10 +330,10 @@ class _FlowAnalysis:
 
         return _range(total)
 
-    @property
-    def _typical_answer(self) -> float | None:
-        if self._profile is None:
-            return None
+    def _typical(self, frame: int, node: Operate) -> float | None:
+        earlier = self._earlier.get((frame, id(node)))
+        if earlier is not None or self._profile is None:
+            return earlier
         engine = self._profile.engine
         return self._profile.output_tokens if engine is None else engine.answer_tokens
 
@@ -329,7 +342,7 @@ class _FlowAnalysis:
             return round(self._tools_ms.of(str(literal(node, "tool"))) * 1e6)
         if self._profile is not None and (engine := self._profile.engine) is not None:
             characters = CHARACTERS_PER_TOKEN * self._expected.prompt_tokens(frame, node)
-            answer = round(answer_tokens(node, EXPECTED, self._typical_answer))
+            answer = round(answer_tokens(node, EXPECTED, self._typical(frame, node)))
             return round(engine.alone_ms(Tokens(engine.prompt_tokens(characters), answer)) * 1e6)
         typical = OPERATIONS[node.operation].typical_ms if self._profile is None else self._profile.isolated_ms
         return round(typical * 1e6)
@@ -370,11 +383,16 @@ def with_stand_ins(
 
 
 def assumptions_of(
-    flow: Flow, unknown: Sequence[str], by_node: Mapping[tuple[int, int], int], turns: Mapping[str, int]
+    flow: Flow,
+    unknown: Sequence[str],
+    by_node: Mapping[tuple[int, int], int],
+    turns: Mapping[str, int],
+    lengths: Lengths = NO_LENGTHS,
 ) -> Assumptions:
-    """What a prediction is told of parameters that are unknown, and of the turns of loops, `by_node` and by name."""
+    """What a prediction is told of parameters that are unknown, of the turns of loops, `by_node` and by name, and of
+    the lengths that answers had in earlier runs."""
     drawn = [port for port, p in enumerate(flow.parameters) if p.name in unknown and p.name not in turns]
-    return Assumptions(frozenset((flow.plan, port) for port in drawn), by_node)
+    return Assumptions(frozenset((flow.plan, port) for port in drawn), by_node, lengths)
 
 
 def _known_values(

@@ -70,6 +70,14 @@ Limit = Callable[[Operate], float]
 """Most tokens of an answer to a call that has no `max_tokens`; `inf` where nothing limits it."""
 
 
+Typical = Callable[[int, Operate], float | None]
+"""The tokens that one answer is expected to have, by its frame and node; None where nobody knows."""
+
+
+def _unknown(_frame: int, _node: Operate) -> None:
+    return None
+
+
 def _unlimited(_node: Operate) -> float:
     return inf
 
@@ -91,7 +99,7 @@ class Sizes:
         graph: Branches,
         scenario: Scenario,
         arguments: Sequence[Value],
-        typical_answer: float | None,
+        typical: Typical = _unknown,
         known: Mapping[int, str] | None = None,
         limit: Limit = _unlimited,
     ) -> None:
@@ -101,7 +109,7 @@ class Sizes:
         self._known = known or {}
         self._scenario = scenario
         self._arguments = arguments
-        self._typical_answer = typical_answer
+        self._typical = typical
         self._found = [0.0] * graph.size
         for number in graph.order:
             self._found[number] = self._size(number)
@@ -156,7 +164,8 @@ class Sizes:
         match node:
             case Operate():
                 if calls_model(node):
-                    return CHARACTERS_PER_TOKEN * answer_tokens(node, self._scenario, self._typical_answer, self._limit)
+                    typical = self._typical(frame, node)
+                    return CHARACTERS_PER_TOKEN * answer_tokens(node, self._scenario, typical, self._limit)
                 if calls_tool(node):
                     return _UNKNOWN.get(self._scenario, CHARACTERS_PER_TOKEN * TYPICAL_ANSWER)
                 return sum(self._of(argument, frame, node) + 1 for argument in node.arguments)

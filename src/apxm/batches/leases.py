@@ -120,7 +120,7 @@ class LeasedGate(Gate):
     ) -> None:
         """`numbers` are those of attempts, and given once by this worker."""
         super().__init__(name, limits, adaptive=adaptive)
-        self.limited = True
+        self.limited = self.by_minute = True  # for all that anybody here knows
         self._now = clock_of(loop).now
         self._tell = tell
         self._numbers = numbers
@@ -156,6 +156,9 @@ class LeasedGate(Gate):
             found.asked[number], self._who[number] = tokens, wake
             self._tell(Ask(self.name, number, tokens))
         return NOT_YET
+
+    def take_at_once(self, now: int, others: int) -> Ticket | None:
+        del now, others  # only the lessor knows whether there is room
 
     def heard(self, said: FromLessor) -> None:
         """What the lessor says. Whoever it is said to asks, and what they do not take is others'."""

@@ -11,14 +11,18 @@ import typer
 from apxm.cli import options as o
 from apxm.cli.inputs import is_artifact
 from apxm.cli.output import write
-from apxm.cli.terminal import note, show_diagnostics
+from apxm.cli.terminal import note, show_diagnostics, show_warning
 from apxm.source import printable
 
 if TYPE_CHECKING:
+    from apxm.analysis.lengths import Lengths
     from apxm.analysis.profile import Profile
     from apxm.operations.types import Value
     from apxm.program.program import Flow, Program
     from apxm.tools.simulated import ToolLatencies
+
+_MOST_RUNS = 20
+"""The last runs of a flow from which the lengths of its answers are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,28 @@ class Drawn:
         flow = select_flow(program, asked.flow)
         return profile, program, flow, read_known(flow, asked.values or [], asked.arg or [], asked.args)
 
+    def lengths(self, program: Program, flow: Flow, profile: Profile | None) -> Lengths:
+        """Those of answers in the last runs of the flow, where the profile knows what a token costs."""
+        from apxm.analysis.lengths import NO_LENGTHS, answer_lengths
+        from apxm.config.journal_settings import runs_folder
+        from apxm.errors import JournalError
+        from apxm.journal.runs import earlier_runs
+        from apxm.reports.summary import count
+
+        folder = runs_folder()
+        if profile is None or profile.engine is None or program.origin is None or not folder.is_dir():
+            return NO_LENGTHS
+        try:
+            runs = earlier_runs(folder, program.origin[0], flow.qualified_name, _MOST_RUNS)
+        except JournalError as error:
+            show_warning(f"how long answers were in earlier runs is not known: {error}")
+            return NO_LENGTHS
+        found = answer_lengths(runs, profile.backend)
+        if found and not self.quiet:
+            of = f"the last {count(len(runs), 'run')}" if len(runs) > 1 else "the last run"
+            note(f"answers are taken to be as long as in {of} of this flow on {profile.backend}")
+        return found
+
 
 @o.grouped
 def analyze(
@@ -120,7 +146,8 @@ def analyze(
     slots = counts(p, "--p")
     turns = read_turns(asked.turns or ())
     profile, program, flow, given = drawn.read(asked)
-    found = analyze_flow(program, flow, slots, profile, given, drawn.seed, drawn.tools, turns)
+    lengths = drawn.lengths(program, flow, profile)
+    found = analyze_flow(program, flow, slots, profile, given, drawn.seed, drawn.tools, turns, lengths)
     write(as_json(found) if drawn.json else analysis_text(found), drawn.json)
 
 
@@ -153,7 +180,8 @@ def simulate(
     turns = read_turns(asked.turns or ())
     profile, program, flow, given = drawn.read(asked)
     arguments, unknown = with_stand_ins(flow, given, program.record_types, turns)
-    assumed = assumptions_of(flow, unknown, by_node(program, flow, assumed_turns(program, flow, turns)), turns)
+    known = by_node(program, flow, assumed_turns(program, flow, turns))
+    assumed = assumptions_of(flow, unknown, known, turns, drawn.lengths(program, flow, profile))
     if not drawn.quiet:
         called = LoadedProgram(program).tools(flow)
         note(printable(f"latencies: {latencies(profile, drawn.tools if called else None)}"))

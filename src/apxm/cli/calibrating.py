@@ -34,7 +34,7 @@ class ByLoad:
         return most_calls(self._concurrencies, self._calls)
 
     async def measure(self, date: str, report: Report) -> Profile:
-        return await calibrate(
+        found = await calibrate(
             self._backend,
             date=date,
             concurrencies=self._concurrencies,
@@ -42,6 +42,7 @@ class ByLoad:
             max_tokens=self._max_tokens,
             report=report,
         )
+        return found.profile
 
 
 class ByTokens:

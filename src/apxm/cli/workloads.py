@@ -97,6 +97,15 @@ def run(
     ] = None,
     apxm_only: Annotated[bool, typer.Option("--apxm-only", help="Measure A-PXM alone.")] = False,
     langgraph_only: Annotated[bool, typer.Option("--langgraph-only", help="Measure LangGraph alone.")] = False,
+    calibrate_for: Annotated[
+        float | None,
+        typer.Option(
+            "--calibrate-for",
+            min=0,
+            metavar="SECONDS",
+            help="Most time for the calls from which A-PXM's runs are predicted; default: as long as the runs take.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     config: Config = None,
 ) -> None:
@@ -130,6 +139,8 @@ def run(
 
     workload = find(name)
     schedule = Schedule(counts(n, "--n", WIDEST), iterations, warmup)
+    if langgraph_only and calibrate_for is not None:
+        raise UsageError("--calibrate-for: of A-PXM's runs, which --langgraph-only leaves out")
     if apxm_only and langgraph_only:
         raise UsageError("--apxm-only and --langgraph-only leave nothing to measure")
     refuse_overwriting({}, {"-o": output, "--plot": plot}, config)
@@ -144,7 +155,9 @@ def run(
         endpoint = stack.enter_context(_endpoint(backend, latency, slowdown, seed, config))
         progress.say("loading")
         peer = None if apxm_only else load_peer(workload.peer)
-        comparing = SystemComparison(schedule, endpoint, apxm=not langgraph_only, peer=peer, report=progress.say)
+        comparing = SystemComparison(
+            schedule, endpoint, apxm=not langgraph_only, peer=peer, report=progress.say, calibrate_for=calibrate_for
+        )
         runner = stack.enter_context(asyncio.Runner(loop_factory=real_loop))
         runner.get_loop()
         progress.clear()

@@ -11,6 +11,7 @@ from apxm.effects.closures import (
     Made,
     constructed_in,
     held_in,
+    imported_in,
     iterators_in,
     methods_in,
     same_in,
@@ -52,7 +53,10 @@ def around(bound: set[str], given: set[str], body: Sequence[ast.stmt], role_of: 
     same, tables = same_in(body, role_of), tables_in(body)
     constructed, held, methods = constructed_in(body), held_in(body), methods_in(body)
     names = frozenset(bound)
-    return Around(captured, same, tables, methods, iterators, own, names, constructed, held, made, leaked, rebound)
+    return Around(
+        captured, same, tables, methods, iterators, own, names, constructed, held, made, leaked, rebound,
+        imported_in(body),
+    )  # fmt: skip
 
 
 def rebound_in(given: set[str], body: Sequence[ast.stmt]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -80,6 +81,8 @@ class Around(NamedTuple):
     """What may be done wherever something is called of which nothing is known."""
     rebound: frozenset[str] = frozenset()
     """The names of functions that it makes which may stand for others, too."""
+    imported: Mapping[str, str] = MappingProxyType({})
+    """The names that it imports from modules of the user's, by its own."""
 
     def makes(self, name: str) -> bool:
         """Whether a name stands for a function that it makes, and for no other one."""
@@ -107,6 +110,21 @@ def iterators_in(body: Sequence[ast.stmt]) -> tuple[frozenset[str], frozenset[st
             case _:
                 pass
     return frozenset(made | used), frozenset(made - others)
+
+
+def imported_in(body: Sequence[ast.stmt]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    others: set[str] = set()
+    for part in own_nodes(*body):
+        match part:
+            case ast.ImportFrom(module=module, names=names, level=level):
+                if level or str(module).partition(".")[0] not in sys.stdlib_module_names:
+                    found |= {alias.asname or alias.name: alias.name for alias in names}
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                others.add(name)
+            case _:
+                pass
+    return {name: original for name, original in found.items() if name not in others}
 
 
 _MADE = (ast.Call, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)

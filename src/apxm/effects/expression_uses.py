@@ -196,7 +196,8 @@ class ExpressionUses(Uses):
 
     def _attribute(self, node: ast.Attribute) -> None:
         """What is read of an object."""
-        self._use(f".{node.attr}", Kind.LOAD, node, through=self._through(node.value, node.attr))
+        place = self._role_of.place_of(node.value, node.attr)
+        self._use(place, Kind.LOAD, node, through=self._through(node.value, node.attr))
         if (read := self._role_of(node).read) is not None:
             self._touches(read.touches, node, lambda _: node.value)
             self._specials_of(read, node, lambda _: node.value)
@@ -230,7 +231,7 @@ class ExpressionUses(Uses):
                 case ast.Attribute(ctx=ast.Load()):
                     self._attribute(part)
                 case ast.Attribute(value=value, attr=attribute):
-                    self._use(f".{attribute}", Kind.CHANGE, part, through=root(value))
+                    self._use(self._role_of.place_of(value, attribute), Kind.CHANGE, part, through=root(value))
                 case ast.Call():
                     self._call(part)
                 case _:
@@ -365,26 +366,29 @@ class ExpressionUses(Uses):
 
     def _touches(self, touches: Iterable[Touch], node: ast.AST, argument: Callable[[str], ast.expr | None]) -> None:
         """What a function does that is called, or a property that is read; `argument` says what it is given."""
-        for name, kind, through, late, whole in touches:
+        for name, kind, through, late, whole, deep in touches:
             through = through if name.startswith(".") else name
             given = None if through is None else argument(through)
             kind = Kind.CHANGE if kind is Kind.BIND else kind
             adds = kind is Kind.ADD
             if name.startswith("."):
                 of_module = through if given is None and through is not None and through.startswith(":") else None
-                first = None if given is None else root(given)
-                self._use(name, kind, node, deferrable=adds, through=first or of_module, late=late)
+                shared = given is not None and self._is_shared(given, name[1:])
+                first = None if given is None or shared else root(given)
+                self._use(name, kind, node, deferrable=adds, through=first or of_module, late=late, deep=deep)
             elif name.startswith(":"):
-                self._use(name, kind, node, deferrable=adds, late=late)
+                self._use(name, kind, node, deferrable=adds, late=late, deep=deep)
             elif given is None:
                 self._use(f":{name}=", kind, node, late=late)  # what it has where nothing is given
             elif kind is not Kind.LOAD:
-                self._change(given, node, late=late)
+                self._change(given, node, late=late, deep=deep)
             elif (first := root(given)) is not None:
                 self._use(first, kind, node, late=late, whole=whole)
 
-    def _change(self, path: ast.expr, node: ast.AST, *, deferrable: bool = False, late: bool = False) -> None:
-        """What stands at the end of a path is changed."""
+    def _change(
+        self, path: ast.expr, node: ast.AST, *, deferrable: bool = False, late: bool = False, deep: bool = False
+    ) -> None:
+        """What stands at the end of a path is changed, or, where that is `deep`, something in it."""
         if is_standard_stream(path):
             return
         inner = path
@@ -392,17 +396,18 @@ class ExpressionUses(Uses):
             self._evaluate(inner.slice)
             self._implied(inner)
             inner = inner.value
-        name = root(inner)
+        name, deep = root(inner), deep or inner is not path
         kind = Kind.ADD if deferrable and isinstance(inner, ast.Attribute) else Kind.CHANGE
         if isinstance(inner, ast.Attribute):
             self._base(inner.value)
             self._use(
-                f".{inner.attr}",
+                self._role_of.place_of(inner.value, inner.attr),
                 kind,
                 node,
                 deferrable=deferrable,
                 through=self._through(inner.value, inner.attr),
                 late=late,
+                deep=deep,
             )
             if (written := self._role_of(inner).written) is not None:
                 given = inner.value
@@ -411,6 +416,11 @@ class ExpressionUses(Uses):
             self._implied(inner)
             if name is not None:
                 self._waiting(name)
+        elif isinstance(inner, ast.List | ast.Tuple | ast.Set | ast.Dict):
+            called = self.called
+            for part in (inner.values if isinstance(inner, ast.Dict) else inner.elts) if deep else ():
+                self._change(part.value if isinstance(part, ast.Starred) else part, node, late=late, deep=True)
+            self.called = called  # where what is in it waits, it does so where that is changed
         elif isinstance(inner, ast.Call):
             self._evaluate(inner)
             for of in sorted(self.origins.roots([inner]) or ()):
@@ -418,7 +428,7 @@ class ExpressionUses(Uses):
                 self._waiting(of)
         elif name is not None:
             unknown = isinstance(node, ast.Call)  # which waits for its turn
-            self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown)
+            self._use(name, Kind.CHANGE, node, deferrable=deferrable, late=late or unknown, deep=deep)
             self._waiting(name, placed=deferrable)
 
 

@@ -32,6 +32,8 @@ class Touch(NamedTuple):
     """Whether a model may have been called before it, in that call."""
     whole: bool = False
     """Whether it reads whatever the name stands for, its attributes included."""
+    deep: bool = False
+    """Whether it changes something that the container holds for which the name stands, and not that alone."""
 
 
 class Special(NamedTuple):
@@ -67,6 +69,8 @@ class Summary(NamedTuple):
     """What these do is not among its own touches: special methods call each other in every way."""
     meets: bool = False
     """Whether it calls what only a run knows. What that does is not among its own touches either."""
+    swallows: bool = False
+    """Whether, as a context manager or its ``__exit__``, it may go on behind what is raised in its `with`."""
 
     @property
     def does_something(self) -> bool:
@@ -180,6 +184,14 @@ class RoleOf(Protocol):
         """The names of the module, and the attributes, that may hold what one of them holds."""
         ...
 
+    def place_of(self, owner: ast.expr, attribute: str) -> str:
+        """What the rules of a loop call an attribute: ``.stats``, or ``:stats`` where it is a name of a module."""
+        ...
+
+    def is_shared(self, attribute: str) -> bool:
+        """Whether an attribute may be one that all objects of a class of the user's share, and that may change."""
+        ...
+
     def special_methods(self, of: Implied) -> Sequence[FunctionType]:
         """The special methods of the user's that may be called there."""
         ...
@@ -271,6 +283,14 @@ class Unknowing:
     def same_as(self, place: str) -> frozenset[str]:
         del place
         return frozenset()
+
+    def place_of(self, owner: ast.expr, attribute: str) -> str:
+        del owner
+        return f".{attribute}"
+
+    def is_shared(self, attribute: str) -> bool:
+        del attribute
+        return False
 
     def special_methods(self, of: Implied) -> Sequence[FunctionType]:
         del of

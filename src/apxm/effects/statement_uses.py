@@ -7,9 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 from apxm.effects.expression_uses import ExpressionUses
 from apxm.effects.libraries import ONLY_ADDS
-from apxm.effects.patterns import adding, counting, is_call_statement, is_plain, is_standard_stream, without_items
+from apxm.effects.patterns import (
+    adding,
+    called_as,
+    counting,
+    is_call_statement,
+    is_plain,
+    is_standard_stream,
+    without_items,
+)
 from apxm.effects.roles import Kind, is_text_or_number, touches_beside_own
-from apxm.effects.scopes import bound_names
+from apxm.effects.scopes import bound_names, own_nodes
 from apxm.effects.trees import children
 
 
@@ -42,7 +50,7 @@ class StatementUses(ExpressionUses):
                     self._evaluate(part)
                 for part in item.arguments:
                     self._goes_through(part, statement)
-                self._change(item.container, statement, deferrable=True)
+                self._change(item.container, statement, deferrable=True, deep=True)
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=receiver, attr=method)) as call) if is_call_statement(
                 statement
             ):
@@ -72,13 +80,19 @@ class StatementUses(ExpressionUses):
                     self._managed(item.context_expr, "__enter__")
                     if item.optional_vars is not None:
                         self._store(item.optional_vars, statement)
+                before = self._bound.copy()
                 self.statements(body)
+                if any(self._swallows(item.context_expr) for item in items):
+                    self._bound = before
+                    self.swallows |= any(isinstance(part, ast.Yield) for part in own_nodes(*body))
                 for item in items:
                     self._managed(item.context_expr, "__exit__")
             case ast.Match(subject=subject, cases=cases):
                 self._evaluate(subject)
                 self._implied(statement)
-                self._branches([[*_captures(case.pattern), *_guard(case), *case.body] for case in cases] + [[]])
+                ways = [[*_captures(case.pattern), *_guard(case), *case.body] for case in cases]
+                is_whole = cases[-1].guard is None and _takes_any(cases[-1].pattern)
+                self._branches(ways if is_whole else [*ways, []])
             case ast.Delete(targets=targets):
                 for target in targets:
                     if isinstance(target, ast.Name) and target.id not in self._bound:
@@ -121,6 +135,15 @@ class StatementUses(ExpressionUses):
             self._touches(touches_beside_own(role.summary), call, lambda _: None)
             self._specials_of(role.summary, call, lambda _: None)
             self.called |= role.summary.waits
+
+    def _swallows(self, manager: ast.expr) -> bool:
+        """Whether what comes behind a `with` may be reached though its body was left by an exception."""
+        if isinstance(manager, ast.Call):
+            made = self._role_of(manager.func).summary
+            if called_as(manager) in ("suppress", "raises", "assertRaises") or (made is not None and made.swallows):
+                return True
+        leaving = self._role_of(ast.copy_location(ast.Attribute(manager, "__exit__", ast.Load()), manager))
+        return leaving.summary is not None and not leaving.guessed and leaving.summary.swallows
 
     def _branches(self, branches: Sequence[Sequence[ast.stmt]]) -> None:
         """Of several ways one is taken."""
@@ -218,7 +241,9 @@ class StatementUses(ExpressionUses):
                 self._evaluate(target.slice)
                 self._implied(target)
                 alone = _is_alone(target, statement) and is_plain(without_items(inner)[0])
-                self._change(inner, statement, deferrable=alone)
+                in_place = isinstance(statement, ast.AugAssign)  # of a list in the container, for instance
+                deep = in_place and not is_text_or_number(statement.value, self._role_of)
+                self._change(inner, statement, deferrable=alone, deep=deep)
             case _:
                 self._evaluate(target)
 
@@ -246,6 +271,19 @@ def _is_alone(target: ast.expr, statement: ast.AST) -> bool:
 def _captures(pattern: ast.pattern) -> list[ast.stmt]:
     """What a pattern binds, as statements."""
     return [ast.Import([ast.alias(name)]) for name in sorted(bound_names([pattern]))]
+
+
+def _takes_any(pattern: ast.pattern) -> bool:
+    """Whether a pattern fits whatever there is, as ``_`` does."""
+    match pattern:
+        case ast.MatchAs(pattern=None):
+            return True
+        case ast.MatchAs(pattern=ast.pattern() as inner):
+            return _takes_any(inner)
+        case ast.MatchOr(patterns=patterns):
+            return _takes_any(patterns[-1])
+        case _:
+            return False
 
 
 def _guard(case: ast.match_case) -> list[ast.stmt]:

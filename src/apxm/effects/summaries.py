@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from apxm.effects.captures import around
 from apxm.effects.roles import Kind, RoleOf, Special, Summary, Touch
-from apxm.effects.scopes import own_names, parameters
+from apxm.effects.scopes import own_names, own_nodes, parameters
 from apxm.effects.statement_uses import StatementUses
 from apxm.effects.trees import walk
 from apxm.effects.uses import Use, Uses
@@ -36,6 +36,7 @@ def summary_of(node: ast.FunctionDef, role_of: RoleOf) -> Summary:
         tuple(dict.fromkeys((use.name, use.method) for use in uses.contexts)),
         tuple(dict.fromkeys(found.specials())),
         uses.meets,
+        uses.swallows or _swallows(node),
     )
 
 
@@ -79,7 +80,7 @@ class _Summing:
         kind = use.kind
         if kind in (Kind.ADD, Kind.CHANGE):
             kind = Kind.ADD if use.deferrable else Kind.CHANGE
-        return Touch(name, kind, through, use.after_call, use.whole)
+        return Touch(name, kind, through, use.after_call, use.whole, use.deep and kind is not Kind.LOAD)
 
 
 def _plain(arguments: ast.arguments) -> frozenset[str]:
@@ -91,6 +92,16 @@ def _plain(arguments: ast.arguments) -> frozenset[str]:
 
 def _yields(node: ast.FunctionDef) -> bool:
     return any(isinstance(part, ast.Yield | ast.YieldFrom) for part in walk(node))
+
+
+def _swallows(node: ast.FunctionDef) -> bool:
+    """As that of a summary: it returns something else than nothing, or catches what is raised where it yields."""
+    if node.name == "__exit__":
+        given = (part.value for part in own_nodes(*node.body) if isinstance(part, ast.Return))
+        return any(value is not None and not (isinstance(value, ast.Constant) and not value.value) for value in given)
+    tries = (part for part in own_nodes(*node.body) if isinstance(part, ast.Try | ast.TryStar))
+    catching = (each for each in tries if any(not isinstance(handler.body[-1], ast.Raise) for handler in each.handlers))
+    return any(isinstance(part, ast.Yield) for each in catching for part in own_nodes(*each.body))
 
 
 def merged(summaries: Sequence[Summary]) -> Summary:
@@ -118,4 +129,5 @@ def merged(summaries: Sequence[Summary]) -> Summary:
         tuple(dict.fromkeys(use for each in summaries for use in each.contexts)),
         tuple(dict.fromkeys(specials)),
         any(each.meets for each in summaries),
+        any(each.swallows for each in summaries),
     )

@@ -44,6 +44,8 @@ class Use:
     """Whether it reads whatever the name stands for, its attributes included."""
     is_alias: bool = False
     """Whether another name is used, which may stand for the same object."""
+    deep: bool = False
+    """Whether it changes something in the container that the name stands for, and not that alone."""
 
 
 class Uses:
@@ -85,6 +87,8 @@ class Uses:
         """Whether something is called that only a run knows."""
         self._met: set[tuple[bool, bool]] = set()
         """Whether that came behind a call, and in a `try`."""
+        self.swallows: bool = False
+        """Whether it yields in a `with` that goes on behind what is raised there."""
         self.specials: list[Special] = []
         """The special methods that a function calls."""
         self.puts_streams: bool = False
@@ -118,10 +122,22 @@ class Uses:
         return {use.name for use in self.found if use.kind is not Kind.LOAD}
 
     def sees_others(self, going_through: set[str]) -> bool:
-        """Whether it changes its item, and looks at what the loop goes through, where other items are."""
+        """Whether it changes its item, and looks at what the loop goes through, where other items are; or sets an
+        attribute of its item that it reads of others, as far as anybody sees whose that is."""
         kinds = {use.kind for use in self.found if use.name in self._items}
-        looks = any(use.name in going_through and use.kind is Kind.LOAD for use in self.found)
-        return Kind.CHANGE in kinds and looks
+        changed = {use.name for use in self.found if use.through in self._items and use.kind is not Kind.LOAD}
+        reads = [use for use in self.found if use.kind is Kind.LOAD]
+        looks = any(use.name in going_through for use in reads)
+        # Of ``self.rows`` the name says nothing: ``self.model`` is no attribute of a row.
+        names = set[str]() if any(name.startswith(".") for name in going_through) else going_through
+        owners = self._around.bound - names
+        others = (use for use in reads if use.through not in owners and not self.is_mine(use))
+        return looks and (Kind.CHANGE in kinds or any(use.name in changed for use in others))
+
+    def changes_what(self, going_through: set[str]) -> bool:
+        """Whether it changes what the loop goes through, and not only something in there."""
+        changes = (use for use in self.found if use.name in going_through and use.kind is not Kind.LOAD)
+        return any(not (self.is_mine(use) or (use.deep and use.name.startswith((".", ":")))) for use in changes)
 
     @property
     def links_items(self) -> bool:
@@ -199,11 +215,15 @@ class Uses:
         through: str | None = None,
         whole: bool = False,
         late: bool = False,
+        deep: bool = False,
     ) -> None:
         """A use is found; `late` says that one of what is called there may have called a model before it."""
         late, deferrable = self.called or late, deferrable and not self._in_try
         self.puts_streams |= name in (".stdout", ".stderr") and through in ("sys", ":sys") and kind is not Kind.LOAD
-        self.found.append(Use(name, kind, node, late, deferrable, through, whole))
+        self.found.append(Use(name, kind, node, late, deferrable, through, whole, deep=deep))
+        original = self._around.imported.get(name)
+        if original is not None and kind is not Kind.BIND:  # others have it from the module
+            self._use(f":{original}", kind, node, deferrable=deferrable, whole=whole, late=late)
         if name in self._waits and not deferrable:
             self.called = True
         for other in self._same_places(name):
@@ -212,23 +232,35 @@ class Uses:
         if kind in (Kind.LOAD, Kind.CHANGE) and not name.startswith((".", ":")):
             for other in {*self.origins.aliases(name), *self._around.same.get(name, ())} - {name}:
                 if self._role_of(ast.Name(other, ast.Load())).is_unknown:  # else it is a function, which nobody changes
-                    self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True))
+                    # What is changed may be a part of what the other name stands for.
+                    self.found.append(Use(other, kind, node, late, whole=whole, is_alias=True, deep=True))
 
     def _same_places(self, name: str) -> frozenset[str]:
         """Attributes, and names from around the body, that may hold what one of them holds, or hold the same."""
         if self._is_function or self.origins.binds(name) or name in self._items:
             return frozenset()
-        held = self._around.held.get(name, frozenset())
+        held = self._around.held.get(f".{name[1:]}" if name.startswith(":") else name, frozenset())
+        held |= {f":{each[1:]}" for each in held if each.startswith(".")}
         return (held if name in self._around.bound else held | self._role_of.same_as(name)) - {name}
 
     def _through(self, base: ast.expr, attribute: str) -> str | None:
         """The name that the path to an attribute of `base` begins with; None for an object in an item, which may be in
         other items, too."""
         name = root(base)
+        if self._is_shared(base, attribute):
+            return None
         if name not in self._items or isinstance(base, ast.Name):
             return name
         self._reached.add(f".{attribute}")
         return None
+
+    def _is_shared(self, path: ast.expr, attribute: str | None = None) -> bool:
+        """Whether all objects of a class may have what is at a path, or is its attribute."""
+        names = [] if attribute is None else [attribute]
+        while isinstance(path, ast.Attribute | ast.Subscript):
+            names += [path.attr] if isinstance(path, ast.Attribute) else []
+            path = path.value
+        return any(map(self._role_of.is_shared, names))
 
     def _waiting(self, name: str, *, placed: bool = False) -> None:
         """What belongs to whom nobody knows waits for its turn to be changed; `placed` says that a run is asked."""

@@ -147,6 +147,12 @@ class Scope:
         """The names of the module, and the attributes, that may hold what one of them holds."""
         return self._roles.same_as(place)
 
+    def place_of(self, owner: ast.expr, attribute: str) -> str:
+        return self._roles.place_of(owner, attribute)
+
+    def is_shared(self, attribute: str) -> bool:
+        return self._roles.is_shared(attribute)
+
     def special_methods(self, of: Implied) -> Sequence[types.FunctionType]:
         """The special methods of the user's that may be called there."""
         found = self._roles.special_methods(of)

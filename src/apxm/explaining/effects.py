@@ -221,13 +221,16 @@ class Effects:
             yield found
             return
         thing = plain(thing)
-        if self.whose.is_own(thing):
+        reads = does is Does.READS
+        # What is read of an object of one's own may be a list that others have.
+        part = ast.Attribute(thing, name[1:], ast.Load()) if reads and isinstance(thing, ast.Name) else thing
+        if self.whose.is_own(part):
             return
         if self.whose.is_mine(thing):
-            if does is not Does.READS:
+            if not reads:
                 yield Trusted(found.place, self.whose.promised(thing))
             return
-        yield replace(found, about=self.whose.parameter(thing), part=self.whose.part(thing))
+        yield replace(found, about=self.whose.parameter(thing), part=self.whose.part(part))
 
     def rules(self, entered: Entered) -> dict[str, shape.Rule]:
         """What holds in a loop for attributes, and for names of modules."""

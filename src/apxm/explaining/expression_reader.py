@@ -216,7 +216,8 @@ class ExpressionReader:
         role = self.scope.role_of(callee)
         inside = [step for part in (call.func, *call.args, *values(call)) for step in self.expression(part)]
         if is_ask(role):
-            return [*inside, self._ask(callee, call.args, call), *self._tools(call)]
+            tools = self._tools(call) if role.asks else []  # an SDK only tells a model of its tools
+            return [*inside, self._ask(callee, call.args, call), *tools]
         waits = list(self.effects.call(call, callee, role))
         if not role.each and role.summary is None:
             waits += self.specials(at(ast.Call(callee, call.args, call.keywords), call))

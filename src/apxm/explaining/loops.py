@@ -67,7 +67,10 @@ class Loops:
         verdict = Verdict.CARRIED if refusal.is_carried else Verdict.UNKNOWN
         place = Place(loop.place.file, refusal.node)
         line = LineExplained(self._sources.spot(place), "refused", refusal.message, True, None)
-        told = self._told(loop, verdict, refusal.message, refusal.hint, (line,), can_promise=False)
+        hint = refusal.hint
+        if refusal.is_carried and not is_error:  # it is written as it has to be
+            hint = "where iterations need not see it, collect what they find, and use it behind the loop"
+        told = self._told(loop, verdict, refusal.message, hint, (line,), can_promise=False)
         return replace(told, promised=is_error, is_error=is_error, is_held_back=True)
 
     def _explained(self, loop: Loop, found: Judged, *, promised: bool = True) -> LoopExplained:

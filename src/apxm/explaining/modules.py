@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
-from apxm.effects.libraries import HARMLESS
+from apxm.effects.libraries import HARMLESS, MADE_NEW
 from apxm.effects.scopes import bound_names, own_nodes
 from apxm.effects.trees import walk
 from apxm.errors import SourceError
@@ -181,8 +181,10 @@ class _Maker:
                     members[name] = self._function(part, f"{qualified}.{name}")
                 case ast.ClassDef(name=name):
                     members[name] = self._class(part, f"{qualified}.{name}")
-                case ast.Assign() | ast.AnnAssign(value=ast.expr()) | ast.AsyncFunctionDef():
-                    members |= {name: Unread(self._module.__name__, name) for name in bound_names([part])}
+                case ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value):
+                    members |= {name: self._member(name, value) for name in bound_names([part])}
+                case ast.AsyncFunctionDef(name=name):
+                    members[name] = self._unread(name)
                 case _:
                     pass
         bases = [self._value(base) for base in node.bases]
@@ -208,6 +210,11 @@ class _Maker:
     def _assign(self, names: Iterable[str], value: ast.expr) -> None:
         for name in names:
             self._names[name] = self._made(name, value)
+
+    def _member(self, name: str, value: ast.expr) -> Any:
+        """An attribute of a class: what all its objects share, and can change."""
+        made = self._made(name, value)
+        return made if isinstance(made, MADE_NEW) else self._unread(name)
 
     def _made(self, name: str, value: ast.expr) -> Any:
         match value:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from apxm.explaining.counting import counted
 from apxm.explaining.formulas import Amount, Formula
-from apxm.explaining.shape import Ask, Branch, Loop, Step, Wait, Within
+from apxm.explaining.shape import Ask, Branch, Loop, Placed, Rule, Step, Wait, Within
+from apxm.explaining.verdicts import ruled
 from apxm.lanes.run import Grown
 from apxm.operations.catalog import OPERATIONS
 from apxm.program.expressions import Literal
@@ -48,6 +49,8 @@ class Unfolding:
         self._most = most
         self._calls = 0
         self._known = [known]
+        self._rules: list[Mapping[str, Rule]] = []
+        """Those of the loops over `each` around, the outermost first."""
 
     def unfold(self, steps: Sequence[Step]) -> Grown:
         """Raises `TooManyCallsError` and `UnknownLengthError`."""
@@ -73,6 +76,8 @@ class Unfolding:
                 lane.frontier = (self._ask(step, lane.frontier),)
             case Wait(loops=loops):
                 self._wait(lane, loops)
+            case Placed() if isinstance(ruled(step, self._rules), Wait):
+                self._wait(lane, None)
             case Branch(ways=ways):
                 pick = max if self._most else min
                 self._steps(pick(ways, key=lambda way: self._number(counted(way))), lane)
@@ -110,6 +115,7 @@ class Unfolding:
             for _ in range(turns):
                 self._steps(loop.body, lane)
             return
+        self._rules.append(loop.rules)
         ends: list[tuple[int, ...]] = [lane.frontier]
         for k in range(turns):
             before = self._joined(ends[-1])
@@ -118,6 +124,7 @@ class Unfolding:
                 inner.frontier = ends[-1 - loop.lookahead]
             self._steps(loop.body, inner)
             ends.append(self._joined((*before, *inner.frontier)))
+        self._rules.pop()
         lane.frontier = ends[-1]
 
     def _joined(self, operations: tuple[int, ...]) -> tuple[int, ...]:

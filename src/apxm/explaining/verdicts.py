@@ -170,12 +170,12 @@ def _done(step: Wait | Later | Trusted | Placed, around: _Around) -> Wait | Late
         case Wait(loops=int(loops)) if loops < len(around.rules):
             return None
         case Placed():
-            return _ruled(step, around.rules)
+            return ruled(step, around.rules)
         case _:
             return step
 
 
-def _ruled(step: Placed, rules: Sequence[Mapping[str, Rule]]) -> Wait | Later | None:
+def ruled(step: Placed, rules: Sequence[Mapping[str, Rule]]) -> Wait | Later | None:
     """What loops make of what is done to an attribute or a name of a module; `Lane.rule` does the same."""
     found = [each.get(step.name) for each in reversed(rules)]
     says = next((rule.says if rule else "turn" for rule in found if rule is None or rule.says == "turn"), None)

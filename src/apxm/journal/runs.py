@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import get_close_matches
 from operator import attrgetter
 from pathlib import Path
@@ -48,6 +49,20 @@ def list_runs(folder: Path) -> list[RunSummary]:
     """The newest first. Raises `JournalError` where the folder cannot be read, never because of a file in it. A log
     that cannot be read is in the list by its own name."""
     return [listed.summary for listed in sorted(_listed(folder), key=attrgetter("order"), reverse=True)]
+
+
+def earlier_runs(folder: Path, program: str, flow: str, most: int) -> list[History]:
+    """What is journaled of the last runs of a flow that ended well, `most` at most, the newest first; `program` is the
+    file as their headers name it. Raises `JournalError` where the folder cannot be read; a run that cannot is left
+    out."""
+    found: list[History] = []
+    for run in list_runs(folder):
+        if len(found) == most:
+            break
+        if (run.program, run.flow, run.status) == (program, flow, "succeeded"):
+            with suppress(JournalError, UsageError):  # damaged, or pruned meanwhile
+                found.append(find(folder, run.id).history)
+    return found
 
 
 def find_run(folder: Path, wanted: str) -> str:

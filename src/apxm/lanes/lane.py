@@ -67,6 +67,7 @@ class Lane:
         "pending",
         "step",
         "streams",
+        "turns",
         "undo",
     )
 
@@ -99,6 +100,8 @@ class Lane:
         """What waits for its turn, in order; what it wrote to standard output is among that."""
         self.before: tuple[int, ...] = () if loop is None else loop.opener.frontier
         """The operations of the run that its next one comes behind."""
+        self.turns: tuple[int, ...] = ()
+        """Those of earlier iterations that it comes behind as well, as it has waited for its turn."""
         self.ended: tuple[int, ...] = ()
         """Those of its own that have come to an end since its last one began."""
         self.step: str | None = None
@@ -213,11 +216,19 @@ class Lane:
     @property
     def frontier(self) -> tuple[int, ...]:
         """The operations that whatever it does next comes behind."""
-        return self.ended or self.before
+        return self.ended or (*self.before, *self.turns)
 
     def come_behind(self, operations: tuple[int, ...]) -> None:
-        """What it does next comes behind these, too."""
-        self.before, self.ended = tuple(dict.fromkeys((*self.frontier, *operations))), ()
+        """Its turn has come: what it does next comes behind these, too."""
+        if self.turns == operations and not self.ended:
+            return
+        self.before, self.ended = self.ended or self.before, ()
+        self.turns = tuple(each for each in dict.fromkeys((*self.turns, *operations)) if each not in self.before)
+
+    def come_next(self) -> None:
+        """It begins an operation: that comes behind those of its own that are over, which came behind all others."""
+        if self.ended:
+            self.before, self.ended, self.turns = self.ended, (), ()
 
     # --- turns -----------------------------------------------------------------------------------------------------
 
@@ -503,7 +514,7 @@ class EachRun:
         except BaseException:  # the run is over
             self._drop()
             raise
-        opener.before, opener.ended = self._before, ()
+        opener.before, opener.ended, opener.turns = self._before, (), ()
         raised = self._raised if self._outcome is None else self._outcome
         if isinstance(raised, BaseException):
             raise raised
@@ -627,7 +638,7 @@ class EachRun:
         if self.first is not lane:
             self._waiting.setdefault(lane, []).append(waiting)
             waiting.park()
-            waiting.come_behind(self._before)
+        waiting.come_behind(self._before)  # whether it had to wait or not
         lane.settle()
 
     def _advance(self) -> None:

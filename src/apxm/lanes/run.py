@@ -146,7 +146,7 @@ class LaneRun(Run):
         return AnsweredOperations(program, self._answered)
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
-        plain = self._sent(clock, attempts.begin_watched)
+        plain = self._sent(clock, attempts.begin)
         special = self._named(self._streamed(clock, plain))
         if self._tail is not None:
             return special
@@ -466,10 +466,10 @@ class LaneRun(Run):
             for flaw in operation.content_flaws(provider, self.files, place, ()):
                 raise flaw
         request = operation.request(values, provider.form)
-        if lane.ended:
-            lane.before, lane.ended = lane.ended, ()
+        lane.come_next()
         lane.leave_head()
-        node = self._grown.add(Operate(operation=name, after=lane.before), self._path(lane, site), site.line)
+        operate = Operate(operation=name, after=lane.before, requires=lane.turns)
+        node = self._grown.add(operate, self._path(lane, site), site.line)
         self._operations.append(operation)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
         if self._recorder is None or not self._answered_before(self._recorder, node, provider, request, site):
@@ -582,12 +582,12 @@ class LaneRun(Run):
     def _begin_flow(self, lane: Lane, guest: Guest, flow: Flow, arguments: Sequence[Value], site: Site) -> Asked:
         if lane.cancelled:
             raise GreenletExit
-        if lane.ended:
-            lane.before, lane.ended = lane.ended, ()
+        lane.come_next()
         lane.leave_head()
         guest.files.give(arguments)
         plan = guest.first + flow.plan
-        node = self._grown.add(FlowCall(plan=plan, after=lane.before), self._path(lane, site), site.line)
+        called_flow = FlowCall(plan=plan, after=lane.before, requires=lane.turns)
+        node = self._grown.add(called_flow, self._path(lane, site), site.line)
         self._operations.append(None)
         asked = self._state.asked[node] = lane.pending[node] = Asked(lane, node)
         asked.flow = CalledFlow(self._state, node, flow, lambda line: lane.write(f"{line}\n"), self.trace.place_of)

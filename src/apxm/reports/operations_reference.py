@@ -23,7 +23,7 @@ operands and for nothing else; `effect` says what besides them can order it ([la
 
 """
 _FUNCTIONS = """\
-# Functions
+## Functions
 
 A function computes a value from values: it waits for nothing, costs nothing and is no operation of a run. What it
 cannot compute fails what needs it. `T` stands for any type, the same one wherever it occurs in a call.
@@ -75,9 +75,9 @@ def markdown() -> str:
     functions = [operation for operation in OPERATIONS.values() if operation.family is Family.VALUE]
     available = [o for o in OPERATIONS.values() if o.available and o.family is not Family.VALUE]
     later = [operation for operation in OPERATIONS.values() if not operation.available]
-    parts = [_HEADER, *map(_section, available), _FUNCTIONS, *map(_section, functions)]
+    parts = [_HEADER, *(_section(o, "##") for o in available), _FUNCTIONS, *(_section(o, "###") for o in functions)]
     parts.append(
-        "# Not built yet\n\nThe language knows these, checks their arguments, and then refuses them by name.\n\n"
+        "## Not built yet\n\nThe language knows these, checks their arguments, and then refuses them by name.\n\n"
     )
     parts += [f"- `{operation.signature}`: {operation.summary}\n" for operation in later]
     return "".join(parts)
@@ -92,19 +92,19 @@ def result(operation: Operation) -> str:
     return f"{operation.result_of_text} if all are str, else {operation.result}"
 
 
-def _section(operation: Operation) -> str:
+def _section(operation: Operation, level: str) -> str:
     lines = [
-        f"## `{operation.name}`",
+        f"{level} `{operation.name}`",
         "",
         operation.summary,
         "",
-        f"    {operation.signature}",
+        f"```text\n{operation.signature}\n```",
         "",
         f"- result: {result(operation)}",
         f"- effect: {operation.effect.value}",
         *(f"- `{name}`: {text}" for name, text in _argument_rows(operation)),
         "",
-        f"    {operation.example}",
+        f"```ais\n{operation.example}\n```",
         "",
     ]
     return "\n".join(lines) + "\n" + (_sent(operation) if operation.family is Family.MODEL else "")

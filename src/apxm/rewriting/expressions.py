@@ -113,11 +113,11 @@ class Expressions(Names):
         return func
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
-        read = self._role_of(node).read
+        read, own = self._role_of(node).read, self._role_of.place_of(node.value, node.attr)
         node = cast(ast.Attribute, self._called(node))
         if isinstance(node.ctx, ast.Load):
             others = {touch.name for touch in read.touches if touch.name.startswith((".", ":"))} if read else ()
-            places = [ast.Constant(place) for place in (f".{node.attr}", *sorted(others))]
+            places = [ast.Constant(place) for place in (own, *sorted(others))]
             node.value = at(self._ours("reading", node.value, *places), node.value)
         return node
 
@@ -139,6 +139,8 @@ class Expressions(Names):
             self._refuse_carried(name, node)
         if (place := self._place_around(name)) is not None:
             return self._reading(place, node)
+        if self._functions and name in (imported := self._functions[-1].around.imported):
+            return self._reading(f":{imported[name]}", node)
         if self._is_of_module(name) and self._role_of.is_state(name):
             return self._reading(f":{name}", node)
         if self._functions and not self._loops and name in self._functions[-1].defaults:

@@ -206,8 +206,8 @@ class Names(ast.NodeTransformer):
     def _place(self, path: ast.expr) -> str | None:
         """What a run has a rule for, where a path stands for it: an attribute, or a name of the module."""
         match path:
-            case ast.Attribute(attr=attribute):
-                return f".{attribute}"
+            case ast.Attribute(value=owner, attr=attribute):
+                return self._role_of.place_of(owner, attribute)
             case ast.Name(id=name) if (place := self._place_around(name)) is not None:
                 return place
             case ast.Name(id=name) if self._is_of_module(name):

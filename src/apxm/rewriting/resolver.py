@@ -30,11 +30,11 @@ from apxm.effects.roles import UNKNOWN, Kind, Role, Summary, Touch, is_text_or_n
 from apxm.effects.sdk_methods import asks_by_path, asks_of, is_of_sdk
 from apxm.effects.specials import Implied
 from apxm.effects.summaries import merged
-from apxm.effects.users import is_users_class
+from apxm.effects.users import is_users, is_users_class
 from apxm.lanes.items import held_by, is_restorable
 from apxm.lanes.standing_in import SLEEP
 from apxm.rewriting.promises import EACH
-from apxm.rewriting.sources import default_attributes, held_attributes, names_in, replaced_names
+from apxm.rewriting.sources import default_attributes, held_attributes, names_in, replaced_names, set_on_classes
 
 MISSING = object()
 _PLAIN = (str, bytes, int, float, complex, bool, range, type(None), types.FunctionType, types.BuiltinFunctionType)
@@ -243,15 +243,38 @@ class Resolver:
             return frozenset[str]().union(*(held.get(place, frozenset()) for held in map(held_attributes, self._files)))
         plain = place.removeprefix(":")
         prefix = place.removesuffix(plain)
-        of_place = self._held_by_names.get(plain, frozenset())
+        of_place = self._held_by_names.get(plain, frozenset()) | self._held_by_names.get(f":{plain}", frozenset())
         others = (name for name, held in self._held_by_names.items() if not held.isdisjoint(of_place))
-        return frozenset(f"{prefix}{name}" for name in others)
+        return frozenset(name if name.startswith(":") else f"{prefix}{name}" for name in others) - {place}
+
+    def place_of(self, owner: ast.expr, attribute: str) -> str:
+        module = self.found(owner)
+        file = getattr(module, "__file__", None) if isinstance(module, types.ModuleType) else None
+        return f":{attribute}" if file is not None and is_users(file) else f".{attribute}"
+
+    def is_shared(self, attribute: str) -> bool:
+        if any(isinstance(each, MADE_NEW) or is_restorable(each) for each in self._classes.named(attribute)):
+            return True
+        return any(attribute in set_on_classes(each, self._class_names) for each in self._files)
+
+    @cached_property
+    def _class_names(self) -> frozenset[str]:
+        named = (found for module in self._classes.modules for found in list(module.items()))
+        classes = {name for name, found in named if isinstance(found, type)}
+        return frozenset(classes | {made.__name__ for made in self.reached} | {"cls", "type", "__class__"})
 
     @cached_property
     def _held_by_names(self) -> dict[str, frozenset[int]]:
-        """The containers that names of the module stand for, or that these hold, by `id`."""
-        named = ((name, found) for name, found in list(self._globals.items()) if not name.startswith("__"))
-        return {name: frozenset(_containers_in(found)) for name, found in named if is_restorable(found)}
+        """The containers that names of the module stand for, or that these hold, by `id`; and, as ``:total``, those of
+        other modules."""
+        held: dict[str, frozenset[int]] = {}
+        for module in self._classes.modules:
+            prefix = "" if module is self._globals else ":"
+            for name, found in list(module.items()):
+                if not name.startswith("__") and is_restorable(found):
+                    place = f"{prefix}{name}"
+                    held[place] = held.get(place, frozenset()) | frozenset(_containers_in(found))
+        return held
 
     def special_methods(self, of: Implied) -> list[types.FunctionType]:
         """The special methods of the user's that may be called there."""

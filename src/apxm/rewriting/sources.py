@@ -140,6 +140,24 @@ def _held_attributes(tree: ast.Module) -> Mapping[str, frozenset[str]]:
     return {name: frozenset(held) for name, held in found.items() if name[0] == "." and held}
 
 
+def set_on_classes(function: types.FunctionType, classes: frozenset[str]) -> frozenset[str]:
+    """The attributes that are set, somewhere in the file of a function, on one of `classes`, by their names."""
+    file = function.__code__.co_filename
+    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
+    return frozenset() if tree is None else frozenset(name for owner, name in _set_attributes(tree) if owner in classes)
+
+
+@cache
+def _set_attributes(tree: ast.Module) -> frozenset[tuple[str, str]]:
+    """The attributes that are set there, each behind the last name of what has it."""
+    found: set[tuple[str, str]] = set()
+    for part in walk(tree):
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
+            owner = part.value.func if isinstance(part.value, ast.Call) else part.value
+            found.add((owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", ""), part.attr))
+    return frozenset(found)
+
+
 def names_in(code: types.CodeType) -> set[str]:
     """The names of its module that code uses, and code in it; and those of attributes."""
     found, left = set[str](), [code]

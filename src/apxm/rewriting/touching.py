@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, MethodWrapperType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from apxm.effects.libraries import CONTAINERS, IMMUTABLE, MADE_NEW, ONLY_ADDS, Known, known, only_keeps
@@ -144,6 +144,10 @@ class Touching:
             if twin is None:
                 found = made(*arguments, **named)
                 lane.own(found)
+                given = {id(each) for each in (*arguments, *named.values())}
+                for part in getattr(found, "__dict__", {}).values():
+                    if id(part) not in given:  # a factory has made it
+                        lane.own_container(part)
             else:
                 found = cast(Any, made).__new__(made)
                 lane.own(found)
@@ -281,7 +285,7 @@ class Touching:
         if lane is not None and lane.loop is not None:
             for place in places:
                 if lane.waits_to_read(place):
-                    owner = lane.owner_of(thing)
+                    owner = _owner_of_part(lane, thing, place)
                     if lane.waits_to_read(place, owner):
                         lane.take_turn(owner)
         return thing
@@ -393,6 +397,33 @@ def _item(container: Any, keys: tuple[Any, ...]) -> Any:
     for key in keys:
         container = container[key]
     return container
+
+
+def _owner_of_part(lane: Lane, thing: object, place: str) -> Lane | None:
+    """The lane in which was made what an attribute of a thing stands for. One that its class has is that of all its
+    objects, and a list that it was given is that of whoever gave it."""
+    owner = lane.owner_of(thing)
+    if owner is None or place.startswith(":"):
+        return None
+    name, held = place[1:], cast("dict[str, object]", getattr(thing, "__dict__", {}))
+    part = held.get(name)
+    if name not in held:
+        found = [vars(each)[name] for each in type(thing).__mro__ if name in vars(each)][:1]
+        if not found or (hasattr(found[0], "__get__") and not isinstance(found[0], _FIELDS)):
+            return owner
+        if not isinstance(found[0], _FIELDS):
+            return None
+        part = getattr(thing, name, None)
+    if not isinstance(part, MADE_NEW):
+        return owner
+    around, of_part = owner, lane.owner_of(part)  # pyright: ignore[reportUnknownArgumentType] - of whatever it holds
+    while around is not None and around is not of_part:
+        around = around.opener
+    return of_part if around is of_part else owner
+
+
+_FIELDS = cast("tuple[type[object], ...]", (MemberDescriptorType, type(vars(Unforeseen)["summary"])))
+"""What a class with ``__slots__``, or a NamedTuple, has in the place of each attribute of its objects."""
 
 
 def _is_manager(thing: object) -> bool:

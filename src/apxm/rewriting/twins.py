@@ -258,13 +258,14 @@ class Twins:
     def _named(self, code: types.CodeType, name: str, qualified: str) -> types.CodeType:
         """The code, and all code in it, by the user's names; an iteration has that of the function around it."""
         constants: list[object] = []
+        inside = qualified if not code.co_flags & inspect.CO_OPTIMIZED else f"{qualified}.<locals>"  # of a class
         for each in code.co_consts:
             if isinstance(each, types.CodeType):
                 ours = each.co_varnames[:1] == (f"{PREFIX}item",) or each.co_name.startswith(PREFIX)
-                inner = qualified if ours else f"{qualified}.<locals>.{each.co_name}"
+                inner = qualified if ours else f"{inside}.{each.co_name}"
                 constants.append(self._named(each, name if ours else each.co_name, inner))
-            else:
-                constants.append(each)
+            else:  # what a class is called is a constant of its body
+                constants.append(qualified if each == code.co_qualname and PREFIX in code.co_qualname else each)
         made = code.replace(co_consts=tuple(constants), co_name=name, co_qualname=qualified)
         REWRITTEN[id(made)] = made
         return made

@@ -145,15 +145,16 @@ class AdaptiveLimit:
 
     def began(self, now: int) -> None:
         self._pass(now)
-        self._in_flight += 1
+        self._in_flight = in_flight = self._in_flight + 1
         self._sent += 1
-        if self._sent > 1024 + 4 * self._in_flight:
+        if self._sent > 1024 + 4 * in_flight:
             self._sent, self._refused = self._sent // 2, self._refused // 2
         if self._series is not None:
             self._series.sent += 1
-        self._most = max(self._most, self._in_flight)
+        if in_flight > self._most:
+            self._most = in_flight
         if not self._answers:
-            self._least = self._in_flight  # it is being filled
+            self._least = in_flight  # it is being filled
 
     def ended(self, now: int) -> None:
         """A call is over that says nothing: it failed, or was given up."""
@@ -173,16 +174,18 @@ class AdaptiveLimit:
                 return
             if self._limit >= self._ceiling and self._earned >= self._owed:
                 self._raise(self._ceiling)
-        if self._settle(now) or now == self._begun:
+        if (self._settling and self._settle(now)) or now == self._begun:
             return
         self._answers += 1
         self._latency += latency
         self._crowded |= waiting
-        self._least = min(self._least, self._in_flight)
-        # Whole rounds: calls of equal length end together.
-        wave = max(1, min(self.limit, self._most))
-        if self._answers >= ceil(self._samples / wave) * wave:
-            self._end_round(now)
+        if self._in_flight < self._least:
+            self._least = self._in_flight
+        if self._answers >= self._samples:
+            # Whole rounds: calls of equal length end together.
+            wave = max(1, min(self.limit, self._most))
+            if self._answers >= ceil(self._samples / wave) * wave:
+                self._end_round(now)
 
     def refused(self, granted: int, now: int) -> None:
         """A call that was granted at `granted` was one too many."""
@@ -262,10 +265,11 @@ class AdaptiveLimit:
     # --- throughput ------------------------------------------------------------------------------------------------
 
     def _pass(self, now: int) -> None:
-        if not self._in_flight:
-            self._begun += now - self._seen  # time in which nobody asked for anything is no part of a round
-        self._area += self._in_flight * (now - self._seen)
-        self._seen = now
+        passed, self._seen = now - self._seen, now
+        if self._in_flight:
+            self._area += self._in_flight * passed
+        else:
+            self._begun += passed  # time in which nobody asked for anything is no part of a round
 
     def _settle(self, now: int) -> bool:
         if not self._settling:

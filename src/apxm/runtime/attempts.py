@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 from types import FrameType
@@ -39,7 +40,7 @@ class Attempts:
         self, clock: Clock, warn: Callable[[Call, str], None], abort: FailureHandler, *, foreign: bool = True
     ) -> None:
         """`abort` is told what ends more than a call: a provider that was interrupted. `foreign` says that some
-        providers' code may be somebody else's, which `begin_watched` begins."""
+        providers' code may be somebody else's, and is to be watched."""
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
         self._clock = clock
@@ -47,6 +48,8 @@ class Attempts:
         self._warn = warn
         self._abort = abort
         self._create_task = self._loop.create_task
+        self._context = copy_context()
+        """That of the run: where an attempt begins, any other part of it may be going on, such as a lane."""
         self._foreign = foreign
         self._waiting: deque[Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,6 +64,8 @@ class Attempts:
         """Begins an attempt now, or in a task as soon as the loop gets to it; those begun before it go first."""
         provider = call.provider
         if provider.begin is not None:
+            if self._foreign and WATCH.asleep:
+                WATCH.wake()
             call.phase = SENT
             call.sent = sent = self._now()
             if call.clocked:
@@ -81,12 +86,6 @@ class Attempts:
                 self._hire(1)
             if call.clocked:
                 call.dispatch += self._now() - call.since
-
-    def begin_watched(self, call: Call) -> None:
-        """As `begin`, where that may be a step of somebody else's code."""
-        if WATCH.asleep:
-            WATCH.wake()
-        self.begin(call)
 
     def ended(self, call: Call, attempt: int, outcome: object) -> None:
         """A provider says so of the attempt of that number, from 0; perhaps not for the first time, from inside
@@ -128,7 +127,8 @@ class Attempts:
         for _ in range(min(calls, len(self._tasks) or 1)):
             self._fresh += 1
             work = self._work()
-            self._tasks.add(self._create_task(_WatchedSteps(work) if self._foreign else work))
+            work = _WatchedSteps(work) if self._foreign else work
+            self._tasks.add(self._create_task(work, context=self._context.copy()))
 
     async def _work(self) -> None:
         waiting, now = self._waiting, self._now

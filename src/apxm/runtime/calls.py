@@ -98,7 +98,11 @@ class Calls:
         self.added += 1
         self.unfinished += 1
         gate = call.provider.gate
-        if gate is not None and (self.limited or gate.troubled):
+        if (
+            gate is not None
+            and (self.limited or gate.troubled)
+            and not self._slots.take_at_once(call, gate, len(self._state.ready))
+        ):
             self._queue(call)
         else:
             call.granted = call.asked

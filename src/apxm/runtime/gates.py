@@ -44,7 +44,9 @@ class Gate:
         """`adaptive` is for an endpoint of which nobody has said how many calls in flight it bears."""
         self.limit = limits.max_concurrency
         self.counts_tokens = bool(limits.tokens_per_minute)
-        self.limited = adaptive or self.limit is not None or bool(limits.requests_per_minute) or self.counts_tokens
+        self.by_minute = bool(limits.requests_per_minute) or self.counts_tokens
+        """Whether it matters when an attempt arrived, and what it cost."""
+        self.limited = adaptive or self.limit is not None or self.by_minute
         self.name = name
         self._is_adaptive = adaptive
         self._limits = limits
@@ -98,13 +100,29 @@ class Gate:
             request = self._requests.spend(1, now) if self._requests else None
             return Ticket(request, self._tokens.spend(tokens, now) if self._tokens else None, probe, now)
 
+    def take_at_once(self, now: int, others: int) -> Ticket | None:
+        """The ticket of an attempt, where nobody waits and there is room for it and so many others; else None, and it
+        is to `take` its turn."""
+        with self._lock:
+            if self.troubled or self.by_minute or self._waiting or self._in_use + others >= self.most:
+                return None
+            self._in_use += 1
+            self._taken += 1
+            if self.adaptive is not None:
+                self.adaptive.wanted(1 + others)
+                self.adaptive.began(now)
+            return Ticket(None, None, False, now)
+
     @property
     def most(self) -> float:
         """The most calls in flight that are allowed at present."""
         if self._told is not None:
             return self._told
-        borne = (self.adaptive or self._congestion).limit
-        return min(inf if self.limit is None else self.limit, inf if borne is None else borne)
+        limit = self.limit
+        borne = self._congestion.limit if self.adaptive is None else self.adaptive.limit
+        if borne is None:
+            return inf if limit is None else limit
+        return borne if limit is None else min(limit, borne)
 
     @property
     def is_told(self) -> bool:
@@ -126,13 +144,12 @@ class Gate:
 
     def _free_at(self, tokens: int, now: int) -> int:
         """`now` where an attempt may go."""
-        closed_until = max(self._paused_until, self._breaker.closed_until)
-        if now < closed_until:
-            return REFUSED if self._breaker.hopeless else closed_until
+        if now < self._paused_until or now < self._breaker.closed_until:
+            return REFUSED if self._breaker.hopeless else max(self._paused_until, self._breaker.closed_until)
         if self._breaker.probing or self._in_use >= self.most:
             return NOT_YET
-        requests = self._requests.free_at(1, now) if self._requests else now
-        return max(requests, self._tokens.free_at(tokens, now) if self._tokens else now)
+        free_at = self._requests.free_at(1, now) if self._requests else now
+        return max(free_at, self._tokens.free_at(tokens, now)) if self._tokens else free_at
 
     def refusal(self) -> BackendError:
         """Why calls are refused."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Sequence
 from statistics import median
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from apxm.backends.protocol import BackendInfo
+from apxm.backends.protocol import BackendInfo, Limits
 from apxm.errors import ApxmError
 from apxm.program.nodes import Operate
 from apxm.program.program import Flow, Names, NamesOfFiles, Program
@@ -47,6 +46,9 @@ class KeptTrace(Struct, frozen=True, array_like=True, kw_only=True):
     skipped: int
     backends: tuple[BackendInfo, ...]
     """Those that it may have asked, the default one first."""
+    limits: tuple[Limits, ...] = ()
+    """None of what an earlier version wrote."""
+    max_concurrency: int | None = None
 
 
 _SMALL = 1024
@@ -57,7 +59,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(KeptTrace).decode
 
 
-def packed(trace: Trace, backends: Sequence[BackendInfo]) -> bytes:
+def packed(trace: Trace) -> bytes:
     """The trace of a run that is over."""
     program, names, frames = trace.program, trace.program.names, trace.frames
     assert isinstance(frames, FrameTable)
@@ -81,7 +83,9 @@ def packed(trace: Trace, backends: Sequence[BackendInfo]) -> bytes:
         reused=trace.reused,
         failed=trace.failed,
         skipped=trace.skipped,
-        backends=tuple(backends),
+        backends=trace.backends,
+        limits=trace.limits,
+        max_concurrency=trace.max_concurrency,
     )
     encoded = _encode(kept)
     return encoded if len(encoded) < _SMALL else zlib.compress(encoded, 1)
@@ -125,6 +129,9 @@ def trace_of(kept: KeptTrace, program: Program, flow: Flow) -> Trace:
         reused=kept.reused,
         failed=kept.failed,
         skipped=kept.skipped,
+        backends=kept.backends,
+        limits=kept.limits,
+        max_concurrency=kept.max_concurrency,
     )
 
 

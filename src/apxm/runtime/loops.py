@@ -63,6 +63,18 @@ def run_virtually(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+def run_virtually_apart(main: Coroutine[Any, Any, T]) -> T:
+    """As `run_virtually`, also inside a running event loop, which then stands still."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run_virtually(main)
+    from concurrent.futures import ThreadPoolExecutor  # nothing else needs it
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run_virtually, main).result()
+
+
 FailureHandler = Callable[[BaseException], object]
 """Told of what a callback raised, whatever it was."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from apxm.backends.protocol import BackendInfo, Usage
+from apxm.backends.protocol import Usage
 from apxm.errors import JournalError, OperationError
 from apxm.journal.rows import (
     Answered,
@@ -255,9 +255,9 @@ class Recorder:
         """What the running attempt of a call did cost."""
         self._append(Settled(path, len(call.earlier), actual.tokens, as_amount(actual.money)))
 
-    def ended(self, trace: Trace, backends: Sequence[BackendInfo]) -> None:
-        """`backends` are those that it may have asked, the default one first."""
-        self.journal.append(Traced(packed(trace, backends)))
+    def ended(self, trace: Trace) -> None:
+        """The run is over, or another process goes on with it."""
+        self.journal.append(Traced(packed(trace)))
         message = trace.failures[0].message if trace.failures else ""
         if trace.stopped is not None:
             message = trace.stopped.message

@@ -10,7 +10,7 @@ from itertools import chain
 from time import process_time_ns
 from typing import TYPE_CHECKING, TypeVar
 
-from apxm.backends.protocol import BackendInfo
+from apxm.backends.protocol import NO_LIMITS, BackendInfo
 from apxm.errors import ApxmError, InternalError, OperationError, Problems, UsageError
 from apxm.operations.types import Value, text_form
 from apxm.program.program import Flow, Program
@@ -160,7 +160,7 @@ class Run:
         self._conclude(calls)
         trace.processor_ns = process_time_ns() - processor
         if self._recorder is not None:
-            self._recorder.ended(trace, self.backends)
+            self._recorder.ended(trace)
         if self._text is not None and trace.status is Status.SUCCEEDED and self._flow.result is not None:
             self._text.end(text_form(trace.value))
             if self._error is not None:
@@ -204,7 +204,7 @@ class Run:
 
     def _how_begun(self, clock: RankedClock, attempts: Attempts) -> Callable[[Call], None]:
         """Begins an attempt, by as few steps as those of this run need."""
-        begin = self._sent(clock, attempts.begin_watched if self._runs_foreign_code else attempts.begin)
+        begin = self._sent(clock, attempts.begin)
         begin = self._streamed(clock, begin) if self._streams else begin
         return self._named(begin) if any(provider.by_operation for provider in self._providers.values()) else begin
 
@@ -446,6 +446,9 @@ class Run:
         trace.budget = self._budget
         trace.cost = self._spending.cost
         trace.max_in_flight = calls.max_in_flight
+        trace.backends, trace.max_concurrency = tuple(self.backends), self._options.max_concurrency
+        limits = {each.info.name: each.limits for each in self._binding.pool.backends.values()}
+        trace.limits = tuple(limits.get(info.name, NO_LIMITS) for info in trace.backends)
         if state.failures or state.caught:
             keep_failures(trace, state.failures, state.caught)
         if self._ending is not None:

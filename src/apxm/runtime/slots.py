@@ -14,7 +14,7 @@ from apxm.runtime.loops import START, RankedClock
 from apxm.runtime.phases import OVER, STARTING, UNAFFORDABLE, Phase
 from apxm.runtime.waiting import Call
 
-_first = itemgetter(0)
+_FOREMOST = itemgetter(1)
 
 
 class Slots:
@@ -35,6 +35,14 @@ class Slots:
         self._queues: dict[Gate, list[tuple[int, int, Call]]] = {}
         self._sequence = numbers()
         self._timers: dict[Gate, tuple[int, Handle]] = {}
+
+    def take_at_once(self, call: Call, gate: Gate, others: int) -> bool:
+        """Whether a call has its slot without a `turn`: nobody waits, and there is room for it and so many others.
+        Where all can go, it does not matter who goes first, and to find that out costs 3 µs of each call."""
+        if self._free is not None or self._budget is not None or any(self._queues.values()):
+            return False
+        call.ticket = gate.take_at_once(self._clock.now(), others)
+        return call.ticket is not None
 
     def request(self, call: Call, gate: Gate) -> None:
         """Queues a call; a later `turn` starts it."""
@@ -57,22 +65,20 @@ class Slots:
             return  # nothing was asked for yet
         now = self._clock.now()
         self._take_back(left, now)
-        blocked: set[Gate] = set()
-        while self._free != 0:
-            able = [queue for gate, queue in self._queues.items() if queue and gate not in blocked]
-            if not able:
-                return
-            queue = min(able, key=_first)
+        able = dict(self._queues)  # gates that may have something to give
+        while able and self._free != 0:
+            gate, queue = next(iter(able.items())) if len(able) == 1 else min(able.items(), key=_FOREMOST)
+            if not queue:  # an empty list sorts before all others; whoever got its call may have had others go
+                del able[gate]
+                continue
             call = queue[0][2]
-            gate = call.provider.gate
-            assert gate is not None
             verdict = Verdict.FITS if self._budget is None else self._budget.judge(call.worst, self._wake)
             if verdict is Verdict.NEVER:
                 heapq.heappop(queue)
                 yield UNAFFORDABLE, call
                 continue
             if verdict is Verdict.LATER:
-                blocked.add(gate)
+                del able[gate]
                 continue
             found = gate.take(call.tokens, now, self._wake, len(queue))
             if isinstance(found, Ticket):
@@ -88,20 +94,21 @@ class Slots:
                 heapq.heappop(queue)
                 yield OVER, call
             else:
-                blocked.add(gate)
+                del able[gate]
                 gate.wait(self._wake)
                 if found != NOT_YET:
                     self._ask_again(gate, found)
 
     def _take_back(self, left: Sequence[Call], now: int) -> None:
-        returned = [(call, call.ticket) for call in left if call.ticket is not None]
         if self._free is not None:
-            self._free += len(returned)
-        for call, ticket in returned:
-            call.ticket = None
+            self._free += sum(call.ticket is not None for call in left)
+        for call in left:
+            ticket, call.ticket = call.ticket, None
+            if ticket is None:
+                continue
             gate, answer, tokens = call.provider.gate, call.answer, None
             assert gate is not None
-            if answer is not None:
+            if answer is not None and gate.by_minute:
                 tokens = answer.usage.total
                 if answer.service_ns is not None:
                     gate.arrived(ticket, call.received - answer.service_ns)

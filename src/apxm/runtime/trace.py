@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from apxm.backends.protocol import Usage
+from apxm.backends.protocol import BackendInfo, Limits, Usage
 from apxm.operations.answers import OF_NO_USE
 from apxm.operations.types import Value
 from apxm.program.nodes import Operate
@@ -159,6 +159,12 @@ class Trace:
     overhead: Overhead = field(default_factory=Overhead)
     processor_ns: int = field(default=0, compare=False)
     """Processor time of the whole process between start and end, on whatever clock the run was."""
+    backends: tuple[BackendInfo, ...] = ()
+    """Those that it may have asked, the default one first."""
+    limits: tuple[Limits, ...] = ()
+    """What each of these allows, and what it costs."""
+    max_concurrency: int | None = None
+    """The most calls that the run itself had in flight; None is no limit."""
     cost: float | None = None
     """What its answers cost, once it is over; None where a price is not known."""
     budget: Budget | None = None

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from functools import cached_property, partial
 from importlib import import_module
 from threading import Thread
@@ -77,7 +78,8 @@ class PythonTool(CallTool):
 
         future.set_running_or_notify_cancel()
         # A thread that is stuck must hold up neither the end of the run nor that of the process.
-        Thread(target=run, name=f"tool {self.name}", daemon=True).start()
+        # It begins with a copy of the context, as a task would: the current span is that of the call.
+        Thread(target=copy_context().run, args=(run,), name=f"tool {self.name}", daemon=True).start()
         return await asyncio.wrap_future(future)
 
     async def offered(self) -> OfferedTool:

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import pairwise
+from math import isfinite
 from types import ModuleType
 
 from msgspec.structs import replace
 
-from apxm.analysis.calibrate import calibrate, most_calls
+from apxm.analysis.calibrate import Calibration, calibrate, most_calls
 from apxm.analysis.losses import Losses, losses
 from apxm.analysis.profile import Profile
 from apxm.backends.openai import OpenAIBackend
 from apxm.runtime.open_files import raise_limit
 from apxm.workloads.apxm_system import ApxmSystem
 from apxm.workloads.catalog import SCALABILITY
-from apxm.workloads.comparison import APXM, LANGGRAPH, ComparisonResults, Guesses, Width
+from apxm.workloads.comparison import APXM, LANGGRAPH, CalibrationEffort, ComparisonResults, Guesses, Width
 from apxm.workloads.endpoints import SharedEndpoint
 from apxm.workloads.langgraph_system import PACKAGES, LangGraphSystem
 from apxm.workloads.measuring import FailedRuns, Report, Schedule, interleaved, isolated_latencies
@@ -29,6 +30,8 @@ from apxm.workloads.systems import Sample, System
 
 CALIBRATION_CALLS = 64
 """Most calls one at a time; an endpoint that always takes equally long needs fewer."""
+CALIBRATION_PRECISION = 0.025
+"""Each of its means is known to 5%, which is two standard errors."""
 CALIBRATION_GROWTH = 8
 """At concurrency c calls are c times as many, 8 at most: they take no longer, and what lies beyond rests on them."""
 
@@ -46,9 +49,17 @@ class SystemComparison:
     """One comparison of A-PXM and LangGraph, or of one of them with the ideal alone."""
 
     def __init__(
-        self, schedule: Schedule, endpoint: SharedEndpoint, *, apxm: bool, peer: ModuleType | None, report: Report
+        self,
+        schedule: Schedule,
+        endpoint: SharedEndpoint,
+        *,
+        apxm: bool,
+        peer: ModuleType | None,
+        report: Report,
+        calibrate_for: float | None = None,
     ) -> None:
-        """Compiles everything. `peer` is LangGraph's program; None leaves LangGraph out."""
+        """Compiles everything. `peer` is LangGraph's program; None leaves LangGraph out. The calibration takes at most
+        `calibrate_for` seconds, as far as it can be had in so many; by default, as long as the runs are expected to."""
         raise_limit()
         report("compiling")
         self._schedule = schedule
@@ -59,6 +70,7 @@ class SystemComparison:
         self._own = ApxmSystem(programs(sorted({*schedule.widths, schedule.isolated_width})), self._backend)
         self._systems: list[System] = [self._own] if apxm else []
         self._calibrates = apxm
+        self._calibrate_for = calibrate_for
         if peer is not None:
             self._systems.append(LangGraphSystem(peer, schedule.widths, endpoint.settings, endpoint.environment))
 
@@ -75,7 +87,8 @@ class SystemComparison:
         schedule, begin, report = self._schedule, self._endpoint.begin_iteration, self._report
         failures = FailedRuns()
         try:
-            profile = await self._calibrate() if self._calibrates else None
+            calibration = await self._calibrate() if self._calibrates else None
+            profile = calibration.profile if calibration else None
             predicted = {n: self._own.predicted_ms(n, profile) for n in schedule.widths} if profile else {}
             isolated = await isolated_latencies(self._own, schedule, begin, report, failures)
             samples = await interleaved(self._systems, schedule, begin, report, failures)
@@ -88,6 +101,7 @@ class SystemComparison:
             endpoint=self._endpoint.description,
             seed=self._endpoint.seed,
             iterations=schedule.iterations,
+            calibration=_effort(calibration) if calibration else None,
             failed_runs=failures.failed,
             versions=_versions(langgraph=LANGGRAPH in [system.name for system in self._systems]),
             results=results,
@@ -99,13 +113,19 @@ class SystemComparison:
         limit = self._backend.limits.max_concurrency
         return [c for c in self._schedule.calibrated if limit is None or c <= limit]
 
-    async def _calibrate(self) -> Profile:
+    async def _calibrate(self) -> Calibration:
+        def within(call_s: float) -> float:
+            given = self._calibrate_for
+            return self._schedule.seconds(len(self._systems), call_s) if given is None else given
+
         return await calibrate(
             self._backend,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             concurrencies=self._concurrencies,
             calls=CALIBRATION_CALLS,
             growth=CALIBRATION_GROWTH,
+            precision=CALIBRATION_PRECISION,
+            within=within,
             report=lambda text: self._report(f"calibrating: {text}"),
         )
 
@@ -124,6 +144,11 @@ class SystemComparison:
         if (LANGGRAPH, n) in samples:
             langgraph = measured(n, samples[LANGGRAPH, n], t1)
         return Width(n=n, apxm=apxm, langgraph=langgraph)
+
+
+def _effort(found: Calibration) -> CalibrationEffort:
+    error = found.error if isfinite(found.error) else None
+    return CalibrationEffort(seconds=found.seconds, calls=found.calls, error=error, in_time=found.in_time)
 
 
 def _losses(run: Sample, profile: Profile) -> Losses:

@@ -54,6 +54,17 @@ class ApxmMeasurement(SystemMeasurement, frozen=True, kw_only=True):
     the clocks of `overhead_us` see nothing. None in results from before it was measured."""
 
 
+class CalibrationEffort(Struct, frozen=True, kw_only=True):
+    """What the calibration took from which A-PXM's runs were predicted."""
+
+    seconds: float
+    calls: int
+    error: float | None
+    """Two standard errors of the least certain of its means, as a part of that; None where that is not known."""
+    in_time: bool
+    """Whether its time was enough: else it ended with that."""
+
+
 class Width(Struct, frozen=True, kw_only=True):
     n: int
     apxm: ApxmMeasurement | None
@@ -75,6 +86,8 @@ class ComparisonResults(Struct, frozen=True, kw_only=True):
     iterations: int
     versions: dict[str, str]
     results: tuple[Width, ...]
+    calibration: CalibrationEffort | None = None
+    """None where A-PXM was not measured."""
     failed_runs: int = 0
     """The failed runs of both systems, warm-ups and isolated ones included: they are left out of everything."""
 

@@ -139,6 +139,12 @@ def _notes(comparison: ComparisonResults) -> list[str]:
         "T_1 (Isolated) is measured with one call at a time on the same endpoint, and is the same for both systems.",
         "Max Parallelism is N: calls in flight at once. The merge never waits (the seed counts it, hence its N+1).",
     ]
+    if found := comparison.calibration:
+        known = "" if found.error is None else f", whose means are known to ±{found.error:.1%}"
+        ended = "" if found.in_time else "; there was no time for more"
+        notes.append(
+            f"Predictions rest on {count(found.calls, 'call')} in {found.seconds:.1f} s beforehand{known}{ended}."
+        )
     if comparison.failed_runs:
         are = "is" if comparison.failed_runs == 1 else "are"
         notes.append(f"{count(comparison.failed_runs, 'run')} failed, and {are} left out.")

@@ -39,6 +39,11 @@ class Schedule:
         half = max(1, self.widths[-1] // 2)
         return (*(1 << k for k in range(half.bit_length()) if 1 << k < half), half)
 
+    def seconds(self, systems: int, call_s: float) -> float:
+        """How long all the runs take where calls take `call_s` each, however many there are at once."""
+        rounds = self.warmup + self.iterations
+        return call_s * (rounds * systems * len(self.widths) + self.warmup + self.iterations * self.isolated_width)
+
     def calls(self, systems: int) -> int:
         """How many model calls all the runs make, calibration not counted."""
         runs = (self.warmup + self.iterations) * systems * sum(self.widths)
