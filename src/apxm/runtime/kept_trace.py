@@ -87,8 +87,7 @@ def packed(trace: Trace) -> bytes:
         limits=trace.limits,
         max_concurrency=trace.max_concurrency,
     )
-    encoded = _encode(kept)
-    return encoded if len(encoded) < _SMALL else zlib.compress(encoded, 1)
+    return encoded if len(encoded := _encode(kept)) < _SMALL else zlib.compress(encoded, 1)
 
 
 def unpacked(content: bytes) -> KeptTrace:
