@@ -66,12 +66,12 @@ ONLY_IN = {
 """A library has one home, so that replacing it touches one place and a command pays only for what it uses."""
 
 BUDGETS = {
-    "advice": 2200,
+    "advice": 2250,
     "analysis": 4850,
     "apxm": 2300,  # the files of the package itself
     "backends": 6550,
     "batches": 4250,
-    "cli": 5750,
+    "cli": 5900,
     "compiler": 949,
     "config": 1300,
     "effects": 3650,
@@ -84,8 +84,8 @@ BUDGETS = {
     "operations": 2300,
     "passes": 932,
     "program": 2050,
-    "reports": 3000,
-    "rewriting": 3550,
+    "reports": 3150,
+    "rewriting": 3600,
     "runtime": 7800,
     "scripts": 1550,
     "sdks": 731,
@@ -192,3 +192,9 @@ def test_importing_the_package_loads_nothing_else() -> None:
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
     loaded = {name for name in result.stdout.split() if name.split(".")[0] == "apxm" or name in ONLY_IN}
     assert loaded == {"apxm", "apxm.version"}
+
+
+def test_a_list_of_runs_loads_nothing_of_what_runs_them() -> None:
+    script = "import sys, apxm.journal.runs, apxm.reports.journaled_runs; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert not {"apxm.runtime", "asyncio"} & set(result.stdout.split()), "they take as long as the list"

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from apxm import api, ask, each, flow
 from apxm.advice.advise import Advisor
+from apxm.advice.changes import Faster
 from apxm.advice.graph import measured
 from apxm.advice.known import Known
 from apxm.advice.laws import Law, law
@@ -188,6 +189,31 @@ def test_an_endpoint_of_which_nobody_said_what_it_bears_is_asked_by_few_at_first
     found = rerun(replace(scenario, run=replace(scenario.run, endpoints=tuple(adaptive))))
     assert found.most[0] < 1200
     assert found.duration > trace.duration
+
+
+def test_our_own_code_in_front_of_who_gets_a_slot_that_was_given_back_passes_again() -> None:
+    def work(_line: str) -> None:
+        cast(Any, asyncio.get_running_loop())._now += 40_000_000
+
+    text = 'agent A { @entry flow f() -> str { ask("a") -> a print(a) ask("b") -> b ask("c") -> c return a + b + c } }'
+    program = api.compile_text(text)
+    pool = BackendPool({"simulated": SimulatedBackend(latency="constant:100")}, "simulated")
+    options = RunOptions(output=work, max_concurrency=1)
+    trace = run_virtually(Run(LoadedProgram(program), program.flows[0], (), pool, options).execute())
+    assert trace.duration == 340_000_000
+    assert Advisor(measured(trace)).rerun == trace.duration
+
+
+def test_another_process_goes_on_when_all_of_the_one_before_is_over() -> None:
+    trace = ran(api.compile_text(WIDE), None, (["a", "b"],), latency="constant:1000")
+    raw, by = trace.raw[1], 2_000_000_000
+    instants = [each + by for each in raw[6:10]]
+    trace.raw[1] = cast(Any, (*raw[:3], raw[3] + by, raw[4] + by, (), *instants, *raw[10:]))
+    trace.ended = 3_000_000_000
+    run = measured(trace, [1_500_000_000])
+    known = Known(run, [law(None, 0, 0)], {})
+    assert rerun(known.scenario()).duration == 3_000_000_000
+    assert rerun(Faster(0).made(known, known.scenario())).duration == 2_000_000_000, "it went on after a second"
 
 
 def test_code_between_calls_and_behind_the_last_one_passes_again() -> None:

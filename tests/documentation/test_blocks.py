@@ -62,6 +62,7 @@ agent Labels {
 """
 SESSIONS = {
     "README.md": Session(),
+    "docs/advice.md": Session(),
     "docs/batches.md": Session({"label.ais": LABEL, "rows.csv": "text\na bee\na stone\n"}),
     "docs/backends.md": Session(),
     "docs/config.md": Session(),

@@ -76,10 +76,14 @@ class Advisor:
         self.run = run
         found = {endpoint: _wall(run, endpoint) for endpoint in range(len(run.endpoints))}
         self._walls = {endpoint: wall for endpoint, wall in found.items() if wall is not None}
-        laws = laws or {}
+        self._known_laws = {
+            endpoint: laws[each.name] for endpoint, each in enumerate(run.endpoints) if laws and each.name in laws
+        }
         self._weighed = [
-            [Weighed(laws[each.name], 1.0)] if each.name in laws else plausible(self._accepted(endpoint))
-            for endpoint, each in enumerate(run.endpoints)
+            [Weighed(self._known_laws[endpoint], 1.0)]
+            if endpoint in self._known_laws
+            else plausible(self._accepted(endpoint))
+            for endpoint in range(len(run.endpoints))
         ]
         self._explained: list[_Explained] = []
 
@@ -144,7 +148,8 @@ class Advisor:
             other = self._explain(number)
             ends.append(other.gain(rerun(change.made(other.known, other.scenario)).duration))
         most = middle.known.most_in_flight
-        unseen = [endpoint for endpoint, now in enumerate(made.most) if now > most[endpoint]]
+        more = [endpoint for endpoint, now in enumerate(made.most) if now > most[endpoint]]
+        unseen = [endpoint for endpoint in more if endpoint not in self._known_laws]
         if unseen:  # perhaps it serves no more at once than it had to
             full = [each._replace(slots=most[i]) if i in unseen else each for i, each in enumerate(scenario.laws)]
             ends.append(middle.gain(rerun(replace(scenario, laws=full)).duration))

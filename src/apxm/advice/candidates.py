@@ -90,10 +90,12 @@ def _places(run: MeasuredRun, counts: Callable[[Node], bool]) -> list[int]:
 
 
 def _ordered_tools(run: MeasuredRun) -> dict[str, int]:
-    """The tools whose calls are kept in order, each with the place whose calls of it took longest."""
+    """The tools whose calls are kept in order, each with the first place that calls it."""
+    kept = {run.places[place].tool for place in _places(run, lambda node: bool(node.ordered))}
     found: dict[str, int] = {}
-    for place in _places(run, lambda node: bool(node.ordered)):
-        called = run.places[place]
-        if called.tool is not None and not called.readonly:
-            found.setdefault(called.tool, place)
+    for place, called in enumerate(run.places):
+        if called.tool is not None and called.tool in kept and not called.readonly:
+            first = found.setdefault(called.tool, place)
+            if (called.file, called.line) < (run.places[first].file, run.places[first].line):
+                found[called.tool] = place
     return found

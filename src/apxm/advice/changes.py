@@ -95,7 +95,7 @@ class Readonly(Change, frozen=True):
 
     tool: str
     place: int
-    """The place whose calls of it took longest."""
+    """The first one that calls it."""
 
     def title(self, run: MeasuredRun) -> str:
         del run
@@ -164,7 +164,7 @@ class OtherEndpoint(Change, frozen=True):
 
     def title(self, run: MeasuredRun) -> str:
         other = run.endpoints[self.endpoint]
-        return f"`{run.places[self.place].path}` by {other.model or other.name}"
+        return f"`{run.places[self.place].path}` by {other.name} ({other.model})"
 
     def where(self, run: MeasuredRun) -> str:
         return run.places[self.place].where

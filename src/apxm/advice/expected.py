@@ -128,8 +128,6 @@ def _plane(rows: Sequence[_Row], works: Sequence[float]) -> _Row:
     while True:
         columns = [[row[i] / work for row, work in zip(rows, works, strict=True) if work > 0] for i in active]
         normal = [[sum(map(mul, a, b)) for b in columns] for a in columns]
-        for i, row in enumerate(normal):
-            row[i] *= 1 + 1e-9  # prompts that are all as long say nothing
         right = [sum(column) for column in columns]
         found = [sum(map(mul, row, right)) for row in inverted(normal)]
         negative = [i for i, each in zip(active, found, strict=True) if each < 0]

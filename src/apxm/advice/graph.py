@@ -18,7 +18,7 @@ from apxm.program.openers import Opener
 from apxm.program.program import NamesOfFiles
 from apxm.program.unfolding import Unfolding
 from apxm.runtime.limits import is_adaptive
-from apxm.runtime.trace import OperationRecord, Trace
+from apxm.runtime.trace import ANOTHER_RUN, OperationRecord, Trace
 from apxm.source import as_utf8
 
 _TURN = re.compile(r"\[[^\]]*\]")
@@ -98,12 +98,17 @@ class _Contracted:
         self.ends: dict[int, int] = {}
         """The how manieth of those that are over each operation was."""
         self._bases = _bases(trace)
+        self._released: dict[tuple[int, int, int], int] = {}
+        """When each attempt gave its slot back."""
         self._placed: dict[tuple[str, int, int], int] = {}
         graph = Unfolding(trace.program, trace.frames)
         records: dict[int, list[tuple[int, OperationRecord]]] = {}
         for number, record in enumerate(trace.operations):
             if record.attempts:
                 records.setdefault(graph.number(record.frame, record.node), []).append((number, record))
+                for index, each in enumerate(record.attempts):
+                    self._released[record.frame, record.node, index] = each.received
+                self._released[record.frame, record.node, len(record.attempts) - 1] = record.routed
         self._is_repeated = len(records) < len(trace.raw)
         reached: list[tuple[frozenset[int], frozenset[int]]] = [(_NONE, _NONE)] * graph.size
         """Of each node of the graph the operations that lead to it: as what it takes part in is passed on, and as what
@@ -155,9 +160,18 @@ class _Contracted:
             sent = max(granted, each.sent - origin)
             received = max(sent, each.received - origin)
             used = each.usage
+            released = self._released.get(each.slot_from or ANOTHER_RUN, each.granted)
             attempts.append(
                 Attempt(
-                    asked, granted, sent, received, each.outcome, each.service_ns, used.input_tokens, used.output_tokens
+                    asked=asked,
+                    granted=granted,
+                    sent=sent,
+                    received=received,
+                    outcome=each.outcome,
+                    service=each.service_ns,
+                    input=used.input_tokens,
+                    output=used.output_tokens,
+                    handed=max(0, each.granted - released),
                 )
             )
         if self._is_repeated:  # what was made again later is no reason

@@ -119,7 +119,7 @@ class Known:
                     Try(
                         outcome=attempt.outcome,
                         work=round(self._works.get((number, index), attempt.latency)),
-                        before=attempt.sent - attempt.granted,
+                        before=attempt.sent - attempt.granted + attempt.handed,
                         after=way + (node.routed - attempt.received if is_last else 0),
                         pause=max(0, attempt.asked - end),
                         order=self._order.get((number, index), 0),

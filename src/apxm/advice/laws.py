@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 from apxm.advice.expected import Kind, expectations
 from apxm.advice.measured import MeasuredRun
+from apxm.analysis.profile import Profile
+from apxm.analysis.station import Queue
 from apxm.backends.slowdown import Curve, Slowdown, UniversalScalability
 
 _ALPHAS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
@@ -70,6 +72,22 @@ def law(slots: int | None, alpha: float, beta: float) -> Law:
         return Law(slots, Curve("none", ((1, Fraction(1)),)))
     a, b = (Fraction(each).limit_denominator(10**9) for each in (alpha, beta))
     return Law(slots, UniversalScalability(f"usl:{alpha:g},{beta:g}", a, b))
+
+
+def law_of(profile: Profile) -> Law:
+    """That of an endpoint that was calibrated."""
+    slots = None if profile.engine is None else profile.engine.slots
+    if slots is None and profile.discipline == "queue":
+        slots = max(1, round(Queue.throughput(profile)))
+        return law(slots, 0.0, 0.0)
+    if slots is None:
+        return Law(None, profile.slowdown)
+    # What is beyond the slots waits for them, which the law says itself.
+    most = profile.slowdown.factor(slots)
+    points = [(calls, factor) for calls, factor in profile.slowdown.points if calls < slots]
+    if slots == 1 or not points:
+        return law(slots, 0.0, 0.0)
+    return Law(slots, Curve(f"{profile.slowdown.text} up to {slots}", (*points, (slots, most))))
 
 
 class Seen(NamedTuple):

@@ -66,6 +66,8 @@ class Attempt(Struct, frozen=True, array_like=True):
     input: int | None = None
     output: int | None = None
     """Tokens."""
+    handed: int = 0
+    """How long it took, in ns, until it had the slot that another attempt gave back; that is our own time."""
 
     @property
     def latency(self) -> int:

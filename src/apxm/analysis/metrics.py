@@ -112,9 +112,10 @@ class Metrics(Struct, frozen=True):
     budget: BudgetUsed | None = None
     """What the run used of its budget; None where it has none."""
 
-    def to_json(self) -> str:
-        """What ``--emit-metrics`` writes, byte for byte: an object, indented, and a line end."""
-        text = json.dumps(msgspec.to_builtins(self), ensure_ascii=False, indent=2)
+    def to_json(self, **more: str | None) -> str:
+        """What ``--emit-metrics`` writes, byte for byte: an object, indented, and a line end; with its `trace`, where
+        that is given as one `more` field."""
+        text = json.dumps({**msgspec.to_builtins(self), **more}, ensure_ascii=False, indent=2)
         # A lone surrogate, which UTF-8 cannot hold, becomes the JSON escape for it.
         return f"{text}\n".encode(errors="backslashreplace").decode()
 

@@ -1,4 +1,5 @@
-"""``apxm explain``: what lanes would do with a file of Python, of which nothing runs."""
+"""``apxm explain``: what lanes would do with a file of Python, of which nothing runs; or what would have made a run
+quicker (`advice.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from apxm.cli import exits
+from apxm.cli import completion, exits
 from apxm.cli import options as o
 from apxm.cli.inputs import refuse_collection
 from apxm.cli.output import write
@@ -22,10 +23,19 @@ SUFFIX = ".py"
 BACKEND = "unknown-backend"
 """What tells of a backend that is configured nowhere."""
 _LARGEST = 16 << 20
+_SLOTS = "1,8,64"
 
 
 def explain(
-    file: Annotated[str, typer.Argument(metavar="FILE.py", help="The Python to explain.", show_default=False)],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE.py|RUN_ID|F.json",
+            help="The Python to explain; or a run that is over: its id, or the metrics that it wrote.",
+            show_default=False,
+            autocompletion=completion.run_ids,
+        ),
+    ],
     lengths: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,22 +47,38 @@ def explain(
     ] = None,
     p: Annotated[
         str, typer.Option("--p", metavar="P,P,…", help="Say how long it takes with these numbers of calls at once.")
-    ] = "1,8,64",
+    ] = _SLOTS,
     profile: o.ProfileName = None,
     config: o.Config = None,
+    journal_dir: o.JournalDir = None,
     quiet: o.Quiet = False,
     json: o.JSON = False,
 ) -> None:
-    """Say what would overlap in a Python file, what waits and why, and how many calls it makes. Runs nothing of it.
+    """Say what would overlap in a Python file, and what waits; or what would have made a run quicker. Runs nothing.
 
-    Of each loop around a call of a model it says whether its iterations are independent, which lines decide that, what
-    waits for its turn, and how `apxm run` is told to promise it. Where it cannot see, it says so.
+    Of each loop of a file around a call of a model it says whether its iterations are independent, which lines decide
+    that, what waits for its turn, how many calls there are, and how `apxm run` is told to promise it. Where it cannot
+    see, it says so.
+
+    Of a run it says what gains most, with lines and settings: a higher limit, one order less, one operation twice as
+    fast, another model, a second request, no stragglers, no failures. Its trace runs again for each, on virtual time.
 
     \b
     Examples:
       apxm explain label.py
       apxm explain label.py --with rows=500 --profile local --json
+      apxm explain last
+      apxm explain metrics.json --json
     """
+    from apxm.cli.advice import explain_run, is_measured
+
+    if is_measured(what):
+        if lengths or p != _SLOTS:
+            raise UsageError("--with and --p are about a file of Python, and this is a run")
+        if not explain_run(what, profile, config, journal_dir, as_json=json, quiet=quiet):
+            raise typer.Exit(exits.FAILED)
+        return
+    file = what
     from apxm.backends.numbers import counts
     from apxm.cli.values import read_turns
     from apxm.config.profiles import known_price, known_profile
@@ -88,7 +114,8 @@ def python_text(path: str) -> str:
     if not path.endswith(SUFFIX):
         raise UsageError(
             f"{printable(path)} is no Python file",
-            hint="`apxm analyze` tells how long the flow of a source or an artifact takes",
+            hint="`apxm analyze` tells how long the flow of a source or an artifact takes, "
+            "and `apxm explain RUN_ID` what would have made a run of it quicker",
         )
     content = read_named(path, _LARGEST + 1)
     if len(content) > _LARGEST:

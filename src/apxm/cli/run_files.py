@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def _metrics(_session: Session, result: Result) -> bytes:
-    return result.metrics.to_json().encode()
+    from apxm.advice.graph import measured
+    from apxm.advice.measured import MOST_OPERATIONS, packed
+
+    trace = None if len(result.trace.raw) > MOST_OPERATIONS else packed(measured(result.trace))
+    return result.metrics.to_json(trace=trace).encode()
 
 
 def _trace(session: Session, result: Result) -> bytes:

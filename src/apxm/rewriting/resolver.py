@@ -246,7 +246,9 @@ class Resolver:
 
     @cached_property
     def _class_names(self) -> frozenset[str]:
-        return frozenset(made.__name__ for made in self.reached) | {"cls", "type", "__class__"}
+        named = (found for module in self._classes.modules for found in list(module.items()))
+        classes = {name for name, found in named if isinstance(found, type)}
+        return frozenset(classes | {made.__name__ for made in self.reached} | {"cls", "type", "__class__"})
 
     @cached_property
     def _held_by_names(self) -> dict[str, frozenset[int]]:
