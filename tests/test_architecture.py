@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "apxm"
 
 GROUND = [
     {"source", "frozen", "forks", "regular", "version", "writing"},
-    {"garbage"},
+    {"garbage", "kept"},
     {"errors"},
     {"operations", "files", "reading", "textdiff"},
     {"program"},
@@ -68,7 +68,7 @@ ONLY_IN = {
 BUDGETS = {
     "advice": 2300,
     "analysis": 4850,
-    "apxm": 2200,  # the files of the package itself
+    "apxm": 2300,  # the files of the package itself
     "backends": 6550,
     "batches": 4250,
     "cli": 5900,
@@ -85,7 +85,7 @@ BUDGETS = {
     "passes": 932,
     "program": 2050,
     "reports": 3150,
-    "rewriting": 3500,
+    "rewriting": 3600,
     "runtime": 7800,
     "scripts": 1550,
     "sdks": 731,
@@ -192,3 +192,9 @@ def test_importing_the_package_loads_nothing_else() -> None:
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
     loaded = {name for name in result.stdout.split() if name.split(".")[0] == "apxm" or name in ONLY_IN}
     assert loaded == {"apxm", "apxm.version"}
+
+
+def test_a_list_of_runs_loads_nothing_of_what_runs_them() -> None:
+    script = "import sys, apxm.journal.runs, apxm.reports.journaled_runs; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert not {"apxm.runtime", "asyncio"} & set(result.stdout.split()), "they take as long as the list"

@@ -151,6 +151,27 @@ os.write(end_w, b"x")
 must_end_well(pid)
 must_be(len(list(Path("runs").glob("*.apxmlog"))), 2)
 """,
+    "a journal that the parent has": """
+from apxm.journal.journal import Journal
+from apxm.journal.rows import header_of
+
+Path("runs").mkdir()
+def begun():
+    header = header_of(
+        program, apxm="0", run_id=apxm.new_run_id(), started=0, path="p", kind="source", flow="A.main", inputs=("a",),
+        options={},
+    )
+    return Journal.create(Path("runs"), header)
+journal = begun()
+ids = os.pipe()
+def child():
+    journal.close()  # waits for nobody, and writes nothing
+    os.write(ids[1], apxm.new_run_id().encode())
+    begun().close()
+must_end_well(in_child(child))
+assert os.read(ids[0], 100).decode()[-4:] != apxm.new_run_id()[-4:], "both have drawn the same"
+journal.close()
+""",
     "locks and the collector held by other threads": """
 import gc
 from apxm.garbage import without_collector

@@ -300,7 +300,7 @@ async def run_async(
             )  # fmt: skip
             await session.link()
         session.open_journal(warn)
-        if session.recorder is not None:
+        if session.recorder is not None and logger.isEnabledFor(logging.INFO):
             folder = "" if journal_dir is None else f", journal_dir={os.fspath(journal_dir)!r}"
             again = f"apxm.resume({run_id!r}{folder})"
             logger.info("run %s is journaled in %s; %s goes on with it", run_id, session.recorder.path, again)

@@ -87,10 +87,19 @@ def begin(
 ) -> Recorder:
     """The journal of a new run; `default` is the backend that answers by default, `noted` what the next process needs
     besides. Raises `JournalError`, and `ConfigurationError` where its folder cannot be made."""
-    folder = told.journaling.make_folder()
+    journaling = told.journaling
     header = header_for(run_id, program, flow, inputs, told, default, noted)
-    journal = Journal.create(folder, header, sync=told.journaling.journal_sync)
-    return Recorder(journal, VERSION, required=told.journaling.require_journal)
+    return Recorder(created(journaling, header), VERSION, required=journaling.require_journal)
+
+
+def created(journaling: Journaling, header: Header) -> Journal:
+    """The journal of a new run, in a folder that is made where it is missing. Raises as `begin`."""
+    try:
+        return Journal.create(journaling.folder, header, sync=journaling.journal_sync)
+    except JournalError:
+        if os.path.isdir(journaling.folder):
+            raise
+    return Journal.create(journaling.make_folder(), header, sync=journaling.journal_sync)
 
 
 def header_for(

@@ -208,7 +208,7 @@ def test_what_an_sdk_asks_and_is_answered_is_told_message_by_message() -> None:
 
 
 def test_instants_that_are_damaged_are_refused() -> None:
-    for content in (b"", zlib.compress(b"\x90")):
+    for content in (b"", b"\xdc\x00", zlib.compress(b"\x90")):
         with pytest.raises(ApxmError, match="instants of the run is damaged"):
             unpacked(content)
 

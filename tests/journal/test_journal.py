@@ -17,6 +17,7 @@ import pytest
 from apxm.errors import InternalError, JournalBusyError, JournalError, UsageError
 from apxm.journal import segment, store
 from apxm.journal.catalog import logs_in, read
+from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
 from apxm.journal.lock import is_held
 from apxm.journal.rows import Ended, Printed, Resumed, TimedRow
@@ -142,6 +143,40 @@ def test_a_commit_close_behind_another_waits_for_more_rows_until_one_is_urgent(
 
     asyncio.run(run())
     assert batches == [4, 1], "closing waits for nothing either"
+
+
+def test_a_commit_waits_from_the_begin_of_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that one took, which nobody need wait for twice."""
+    instant, waited = 100.0, set[float | None]()
+    actual = Segment.append
+
+    def append(segment: Segment, items: Sequence[Item], *, durable: bool) -> None:
+        nonlocal instant
+        actual(segment, items, durable=durable)
+        instant += 3.0
+
+    class Urgent(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal instant
+            waited.add(timeout)
+            instant += timeout or 0.0
+            return True
+
+    monkeypatch.setattr(Segment, "append", append)
+    monkeypatch.setattr(store, "_GATHER_S", 8.0)
+    monkeypatch.setattr(store, "perf_counter", lambda: instant)
+    kept = store_of(tmp_path)
+    monkeypatch.setattr(kept, "_urgent", Urgent())
+
+    async def run() -> None:
+        with closing(Journal.create(tmp_path, HEADER)) as journal:
+            watched = Watched(journal)
+            for number in range(3):
+                watched.append(result(number))
+                await watched.all_told()
+
+    asyncio.run(run())
+    assert waited == {5.0}
 
 
 def test_nothing_is_told_while_the_commit_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,21 +556,32 @@ def test_many_runs_share_commits_files_and_a_thread(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(Segment, "append", append)
     before = writers()
     threads = set[threading.Thread]()
+    told: list[object] = []
 
     async def run() -> None:
+        loop = asyncio.get_running_loop()
+        actual = loop.call_soon_threadsafe
+
+        def call(callback: Callable[..., object], *arguments: object) -> asyncio.Handle:
+            told.append(callback)
+            return actual(callback, *arguments)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", call)
         with ExitStack() as stack:
-            ids = [f"20260201-00{number // 60:02}{number % 60:02}-aaaa" for number in range(200)]
-            journals = [stack.enter_context(closing(Journal.create(tmp_path, header(each)))) for each in ids]
+            heads = [header(new_run_id()) for _ in range(200)]
+            journals = [stack.enter_context(closing(Journal.create(tmp_path, head))) for head in heads]
             watched = [Watched(journal) for journal in journals]
             for each in watched:
                 each.append(result(0))
             for each in watched:
                 await each.all_told()
             threads.update(writers())
+            told.clear()
             await asyncio.gather(*(journal.closed() for journal in journals))
 
     asyncio.run(run())
     assert len(commits) < 40
+    assert len(told) < 20, "that a run is let go of is told with all else of its commit"
     assert len(threads - before) == 1
     assert len(names(tmp_path)) == 2
     assert len(list_runs(tmp_path)) == 200

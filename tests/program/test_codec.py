@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apxm.errors import ArtifactError
-from apxm.program.codec import FORMAT_VERSION, MAGIC, decode, encode
+from apxm.program.codec import FORMAT_VERSION, MAGIC, artifact_of, decode, encode
 from apxm.program.expressions import Literal, TextOf
 from apxm.program.nodes import Input, Operate
 from apxm.program.verify import DEEPEST_EXPRESSION
@@ -30,6 +30,15 @@ def test_round_trip(seed: int) -> None:
     data = encode(made)
     assert decode(data) == made
     assert encode(decode(data)) == data
+
+
+def test_the_artifact_of_a_program_is_made_once_and_of_each_its_own() -> None:
+    made = program(plan(ask("a"), give(0)))
+    artifact, digest = artifact_of(made)
+    assert (artifact, digest) == (encode(made), hashlib.sha256(artifact).hexdigest())
+    assert artifact_of(made)[0] is artifact
+    other = msgspec.structs.replace(made, optimization_level=made.optimization_level + 1)
+    assert artifact_of(other)[0] == encode(other) != artifact
 
 
 def test_the_keys_of_objects_keep_their_order() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import zlib
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,9 +16,10 @@ from apxm.errors import BackendError, JournalError, UsageError
 from apxm.journal import store
 from apxm.journal.catalog import read
 from apxm.journal.journal import Journal
-from apxm.journal.rows import Answered, Ended, History, Printed, header_of
+from apxm.journal.rows import Answered, Ended, History, Printed, Traced, header_of
 from apxm.program.program import Program
 from apxm.runtime.handlers.table import LoadedProgram
+from apxm.runtime.kept_trace import trace_of, unpacked
 from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import real_loop
 from apxm.runtime.options import RunOptions
@@ -97,6 +99,20 @@ def test_an_answer_waits_for_others_to_share_its_commit_only_where_there_may_be_
     monkeypatch.setattr(store, "perf_counter", lambda: 0.0)  # each commit is close behind the one before
     trace = execute(shape, instant(), begin(tmp_path, shape), options=options)
     assert trace.status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(("calls", "is_packed"), [(1, False), (50, True)])
+def test_the_instants_of_a_run_are_kept_and_where_they_are_many_they_are_packed(
+    tmp_path: Path, calls: int, is_packed: bool
+) -> None:
+    asked = program(plan(*(ask(f"{number}") for number in range(calls)), give(0)))
+    trace = execute(asked, instant(), begin(tmp_path, asked))
+    (content,) = [row.content for row in rows(tmp_path) if isinstance(row, Traced)]
+    assert (content[:1] == zlib.compress(b"")[:1]) is is_packed
+    kept = unpacked(content)
+    assert trace_of(kept, asked, asked.flows[0]).operations == trace.operations
+    assert kept.frames == bytes(4) + b"\xff" * 8 + bytes(4), "plan 0, without a parent or an opener, and no turn"
+    assert is_packed or unpacked(zlib.compress(content)) == kept, "as versions before this one have them all"
 
 
 def failing_at(number: int) -> ScriptedBackend:

@@ -47,6 +47,7 @@ from apxm.errors import ApxmError, ConfigurationError, JournalError, UsageError
 from apxm.journal.ids import new_run_id
 from apxm.journal.journal import Journal
 from apxm.journal.rows import History
+from apxm.journaling import created
 from apxm.program.program import FlowParameter, Kind
 from apxm.runtime.gates import Gate
 from apxm.runtime.shared_budget import SharedBudget
@@ -268,7 +269,7 @@ class Foreman:
                 id = str(header.options[INPUT])
                 try:
                     journaling = self._journals.begun(id, header.run_id)
-                    open.journal = Journal.create(journaling.make_folder(), replace(header, program=program))
+                    open.journal = created(journaling, replace(header, program=program))
                     open.journal.start(partial(self._unjournaled, worker, number))
                 except (JournalError, ConfigurationError) as error:
                     self._unjournaled(worker, number, JournalError(f"this run has no journal: {error}"))

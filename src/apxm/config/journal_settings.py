@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,17 +31,15 @@ class Journaling:
         if self.require_journal and self.journal is False:
             raise UsageError("a journal cannot be required and not be wanted")
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the journals, whether or not it exists."""
-        return runs_folder() if self.journal_dir is None else Path(self.journal_dir)
+        folder = runs_folder() if self.journal_dir is None else self.journal_dir
+        return folder if isinstance(folder, Path) else Path(folder)  # which remembers its text, where runs share it
 
     def make_folder(self) -> Path:
         """`folder`, made where it is missing, and open to this user only. Raises `ConfigurationError`."""
-        folder = self.folder
-        if not os.path.isdir(folder):
-            make_folder(folder, "the folder of the journals cannot be made", mode=0o700)
-        return folder
+        return make_folder(self.folder, "the folder of the journals cannot be made", mode=0o700)
 
 
 def runs_folder() -> Path:

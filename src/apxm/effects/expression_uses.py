@@ -375,9 +375,9 @@ class ExpressionUses(Uses):
                 of_module = through if given is None and through is not None and through.startswith(":") else None
                 shared = given is not None and self._is_shared(given, name[1:])
                 first = None if given is None or shared else root(given)
-                self._use(name, kind, node, deferrable=adds, through=first or of_module, late=late)
+                self._use(name, kind, node, deferrable=adds, through=first or of_module, late=late, deep=deep)
             elif name.startswith(":"):
-                self._use(name, kind, node, deferrable=adds, late=late)
+                self._use(name, kind, node, deferrable=adds, late=late, deep=deep)
             elif given is None:
                 self._use(f":{name}=", kind, node, late=late)  # what it has where nothing is given
             elif kind is not Kind.LOAD:
@@ -407,6 +407,7 @@ class ExpressionUses(Uses):
                 deferrable=deferrable,
                 through=self._through(inner.value, inner.attr),
                 late=late,
+                deep=deep,
             )
             if (written := self._role_of(inner).written) is not None:
                 given = inner.value

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from apxm.effects.sdk_methods import asks, is_client, only_looks
 from apxm.effects.users import is_users, is_users_class
+from apxm.kept import cached_weakly
 
 
 class Known(Enum):
@@ -236,7 +237,7 @@ def _is_aside(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in _ASIDE
 
 
-@functools.lru_cache(maxsize=1024)
+@cached_weakly
 def only_keeps(made: type[object]) -> bool:
     """Whether making an object of a class does nothing but keep what it is given."""
     if hasattr(made, "__post_init__") or "model_post_init" in vars(made) or _finds_its_own(made):

@@ -217,11 +217,6 @@ class RoleOf(Protocol):
         """What a function of the user's may do of which only a run knows which one is called."""
         ...
 
-    @property
-    def targets_number(self) -> int:
-        """By which a run knows these functions."""
-        ...
-
     def is_iterator(self, name: str) -> bool:
         """Whether a name from around a function stands for what can be gone through only once."""
         ...
@@ -306,10 +301,6 @@ class Unknowing:
 
     def targets(self) -> Summary:
         return Summary()
-
-    @property
-    def targets_number(self) -> int:
-        return 0
 
     @property
     def knows_defaults(self) -> bool:

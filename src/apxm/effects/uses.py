@@ -122,10 +122,22 @@ class Uses:
         return {use.name for use in self.found if use.kind is not Kind.LOAD}
 
     def sees_others(self, going_through: set[str]) -> bool:
-        """Whether it changes its item, and looks at what the loop goes through, where other items are."""
+        """Whether it changes its item, and looks at what the loop goes through, where other items are; or sets an
+        attribute of its item that it reads of others, as far as anybody sees whose that is."""
         kinds = {use.kind for use in self.found if use.name in self._items}
-        looks = any(use.name in going_through and use.kind is Kind.LOAD for use in self.found)
-        return Kind.CHANGE in kinds and looks
+        changed = {use.name for use in self.found if use.through in self._items and use.kind is not Kind.LOAD}
+        reads = [use for use in self.found if use.kind is Kind.LOAD]
+        looks = any(use.name in going_through for use in reads)
+        # Of ``self.rows`` the name says nothing: ``self.model`` is no attribute of a row.
+        names = set[str]() if any(name.startswith(".") for name in going_through) else going_through
+        owners = self._around.bound - names
+        others = (use for use in reads if use.through not in owners and not self.is_mine(use))
+        return looks and (Kind.CHANGE in kinds or any(use.name in changed for use in others))
+
+    def changes_what(self, going_through: set[str]) -> bool:
+        """Whether it changes what the loop goes through, and not only something in there."""
+        changes = (use for use in self.found if use.name in going_through and use.kind is not Kind.LOAD)
+        return any(not (self.is_mine(use) or (use.deep and use.name.startswith((".", ":")))) for use in changes)
 
     @property
     def links_items(self) -> bool:

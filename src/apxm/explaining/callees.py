@@ -33,7 +33,6 @@ class Callees:
     """Finds them, for the functions of one program."""
 
     def __init__(self, twins: Twins) -> None:
-        twins.look_again()
         self._twins = twins
         self._scopes: dict[types.FunctionType, Scope] = {}
         self._asks: dict[types.FunctionType, bool] = {}
@@ -176,10 +175,6 @@ class Scope:
 
     def targets(self) -> Summary:
         return self._roles.targets()
-
-    @property
-    def targets_number(self) -> int:
-        return self._roles.targets_number
 
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._roles.may_wait(function)

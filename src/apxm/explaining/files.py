@@ -34,10 +34,12 @@ def comments_promise() -> Generator[None]:
 
 
 @contextmanager
-def told_where_too_deep(path: str) -> Generator[None]:
-    """Raises `UsageError` where a file nests deeper than it can be gone through."""
+def reading(path: str, twins: Twins) -> Generator[None]:
+    """While functions of a file are read, and none of them runs. Raises `UsageError` where it nests deeper than it can
+    be gone through."""
     try:
-        yield
+        with twins.looking():
+            yield
     except RecursionError:
         hint = "a long chain of operators nests: a list does not"
         raise UsageError("the file nests deeper than it can be gone through", where=path, hint=hint) from None
@@ -70,14 +72,14 @@ class ReadFile:
 def explained_file(path: str, text: str, twins: Twins, decorated: Decorated, given: Given) -> Explanation:
     """What is to be said of a file, of which nothing runs. Raises `SourceError` where it is no Python, and
     `UsageError`."""
-    with told_where_too_deep(path):
+    with reading(path, twins):
         file = ReadFile(path, text, twins, decorated)
         return Explainer(file.callees, Sources(), given).explanation(path, file.asking)
 
 
 def explained_flow(function: FunctionType, twins: Twins, given: Given) -> Explanation:
     """What is to be said of a flow that is loaded, and of the functions that it calls."""
-    with told_where_too_deep(function.__code__.co_filename):
+    with reading(function.__code__.co_filename, twins):
         explainer = Explainer(Callees(twins), Sources(), given)
         found = [(each, each is function) for each in explainer.reachable(function)]
         return explainer.explanation(function.__code__.co_filename, found)
@@ -85,7 +87,7 @@ def explained_flow(function: FunctionType, twins: Twins, given: Given) -> Explan
 
 def needs_of(function: FunctionType, twins: Twins, given: Given) -> Needs:
     """What a flow that is loaded takes, in numbers. Raises `UsageError` where that depends on more than is given."""
-    with told_where_too_deep(function.__code__.co_filename):
+    with reading(function.__code__.co_filename, twins):
         return Explainer(Callees(twins), Sources(), given).needs(function)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from apxm.errors import UsageError, hint_for
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Given
-from apxm.explaining.files import ReadFile, comments_promise, told_where_too_deep
+from apxm.explaining.files import ReadFile, comments_promise, reading
 from apxm.explaining.modules import Decorated
 from apxm.explaining.reading import Readings
 from apxm.explaining.shape import Ask, Branch, Loop, Step, Within, asks
@@ -21,7 +21,7 @@ from apxm.rewriting.twins import Twins
 def skeleton(path: str, text: str, twins: Twins, decorated: Decorated, name: str | None = None) -> ProgramGraph:
     """Of the function with that name, or of all that no other one calls: flows, functions, the statements of the file.
     Raises `SourceError` where the file is no Python, and `UsageError`."""
-    with told_where_too_deep(path):
+    with reading(path, twins):
         file = ReadFile(path, text, twins, decorated)
         found = file.asking
         if name is None:

@@ -6,16 +6,17 @@ import os
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import FrameType, FunctionType
-from typing import Any, NamedTuple, TypedDict, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypedDict, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from apxm.api import to_the_end
 from apxm.errors import UsageError, hint_for
 from apxm.flows.classes import Structure, refuse_no_class, structure
 from apxm.lanes.lane import LANE
 from apxm.lanes.places import site_of
-from apxm.lanes.run import RUN, Asked
+from apxm.lanes.run import RUN, Asked, LaneRun
 from apxm.lanes.running import run_flow
 from apxm.operations.catalog import CONTENT_KINDS, OPERATIONS
 from apxm.operations.labels import fold_label
@@ -29,6 +30,8 @@ from apxm.runtime.handlers.offer import Offer
 from apxm.source import as_utf8, shortened
 
 F = TypeVar("F", bound=Callable[..., Any])
+Q = ParamSpec("Q")
+T = TypeVar("T")
 
 _ASKS = "__apxm_asks__"
 """The attribute of functions that are calls of a model."""
@@ -117,8 +120,25 @@ def _last(values: list[Value]) -> Value:
     return values[-1]
 
 
-@lru_cache(maxsize=1024)
-def _operation(
+def cached_in_run(make: Callable[Q, T]) -> Callable[Q, T]:
+    """As `functools.lru_cache`, until the run is over that the lane here is of: for what holds classes or functions of
+    the user's, which may be made anew for each run."""
+    known: WeakKeyDictionary[LaneRun, Callable[Q, T]] = WeakKeyDictionary()
+
+    @wraps(make)
+    def found(*given: Q.args, **named: Q.kwargs) -> T:
+        run = RUN.get(None)  # nothing runs where a call is only checked
+        cached = None if run is None else known.get(run)
+        if cached is None:
+            cached = cast("Callable[Q, T]", lru_cache(maxsize=1024)(make))
+            if run is not None:
+                known[run] = cached
+        return cached(*given, **named)
+
+    return found
+
+
+def _made(
     name: str, context: int, options: tuple[tuple[str, Any], ...], wanted: Any, offer: Offer | None, most_rounds: int
 ) -> PythonCall:
     """The operation of all calls with these options and so many values of context. Raises `UsageError`."""
@@ -136,6 +156,10 @@ def _operation(
         if option == "choices":
             _refuse_choices(name, value, wanted)
     return PythonCall(name, context, options, None if wanted is None else structure(wanted), offer, most_rounds)
+
+
+_plain = lru_cache(maxsize=1024)(_made)
+_of_users = cached_in_run(_made)
 
 
 def _refuse_choices(name: str, choices: tuple[str, ...], wanted: Any) -> None:
@@ -189,7 +213,10 @@ def prepared(
     if options:  # most calls are told nothing
         given = tuple(sorted((option, _frozen(value)) for option, value in options.items() if value is not None))
     try:
-        operation = _operation(name, len(context), given, None if wanted is str else wanted, offer, most_rounds)
+        wanted = None if wanted is str else wanted
+        operation = (_plain if wanted is None and offer is None else _of_users)(
+            name, len(context), given, wanted, offer, most_rounds
+        )
     except TypeError as unfit:  # something in it has no hash
         if wanted is not None:
             refuse_no_class(wanted)

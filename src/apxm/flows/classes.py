@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple, cast, get_origin
 
 import msgspec
 
 from apxm.errors import OperationError, UsageError
+from apxm.kept import cached_weakly
 from apxm.operations.answers import UNFIT, AnswerReader
 from apxm.operations.schemas import ANSWER, AnswerFormat, plain_name
 from apxm.operations.types import JSON, Value
@@ -90,14 +90,42 @@ def _is_base_model(wanted: Any) -> bool:
     return is_model(wanted) and wanted.__module__.startswith("pydantic.") and wanted.__name__ == "BaseModel"
 
 
-@lru_cache(maxsize=256)
 def structure(wanted: Any) -> Structure:
     """The structure of a type. Raises `UsageError` for one that no JSON can be."""
     refuse_no_class(wanted)
+    made, plain = _converting(wanted)
+    format, wrapped = (_format_of_class if isinstance(wanted, type) else _format)(wanted)
+    reader = _ClassReader(_name(wanted), wrapped, lambda value: plain(made(value)))
+    return Structure(format, reader.read, made)
+
+
+def _converting(wanted: Any) -> tuple[Callable[[Value], Any], Callable[[Any], Value]]:
+    """What makes an object of a type of a value, and what makes a value of that."""
     if is_model(wanted):
-        return _structure(
-            wanted, wanted.model_json_schema(), wanted.model_validate, lambda made: made.model_dump(mode="json")
-        )
+        return wanted.model_validate, lambda made: made.model_dump(mode="json")
+
+    def made(value: Value) -> Any:
+        return msgspec.convert(value, wanted, dec_hook=Models().made)
+
+    return made, lambda found: msgspec.to_builtins(found, enc_hook=written)
+
+
+def _format(wanted: Any) -> tuple[AnswerFormat, bool]:
+    """What a model is told of a type, and whether its value is wrapped in an object. Raises `UsageError`."""
+    schema, told = _schema(wanted), _Told()
+    whole, wrapped = _as_object(told.schema(schema))
+    checked, _ = _as_object(schema)
+    says_more = _written(checked) if told.left_out else ""
+    return AnswerFormat(plain_name(_name(wanted)), _written(whole), told.strict, says_more), wrapped
+
+
+_format_of_class = cached_weakly(_format)
+
+
+def _schema(wanted: Any) -> dict[str, Any]:
+    """The schema of JSON of a type."""
+    if is_model(wanted):
+        return cast("dict[str, Any]", wanted.model_json_schema())
     models = ModelSchemas()
     try:
         schema = msgspec.json.schema(wanted, schema_hook=models.schema)
@@ -106,11 +134,7 @@ def structure(wanted: Any) -> Structure:
     if models.definitions:
         schema["$defs"] = schema.get("$defs", {}) | models.definitions
     _look_through(wanted, schema)
-
-    def made(value: Value) -> Any:
-        return msgspec.convert(value, wanted, dec_hook=Models().made)
-
-    return _structure(wanted, schema, made, lambda found: msgspec.to_builtins(found, enc_hook=written))
+    return schema
 
 
 def _no_answer(wanted: Any, why: str) -> UsageError:
@@ -173,18 +197,6 @@ def _say_times(kind: Any, schema: Any) -> None:
 
 def _name(wanted: Any) -> str:
     return getattr(wanted, "__name__", None) or str(wanted)
-
-
-def _structure(
-    wanted: Any, schema: dict[str, Any], made: Callable[[Value], Any], plain: Callable[[Any], Value]
-) -> Structure:
-    told = _Told()
-    whole, wrapped = _as_object(told.schema(schema))
-    checked, _ = _as_object(schema)
-    reader = _ClassReader(_name(wanted), wrapped, lambda value: plain(made(value)))
-    written = _written(whole)
-    says_more = _written(checked) if told.left_out else ""
-    return Structure(AnswerFormat(plain_name(_name(wanted)), written, told.strict, says_more), reader.read, made)
 
 
 def _as_object(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:

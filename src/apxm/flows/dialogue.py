@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple, cast
 
@@ -18,7 +17,7 @@ import msgspec
 from apxm.backends.dialogue import OfferedTool
 from apxm.effects.libraries import Known, known
 from apxm.errors import ConfigurationError, UsageError
-from apxm.flows.calling import alone, prepared
+from apxm.flows.calling import alone, cached_in_run, prepared
 from apxm.flows.twins import TOUCHING
 from apxm.lanes.lane import LANE, MOST_OPEN, EachRun, Lane
 from apxm.lanes.marks import PURE
@@ -156,7 +155,7 @@ def _round(
     return [results[index] for index in range(len(calls))]
 
 
-@lru_cache(maxsize=1024)
+@cached_in_run
 def function_tool(function: Callable[..., Any]) -> FunctionTool:
     """A function as a tool. Raises `UsageError` where a model could not call it."""
     mark = mark_of(function)
@@ -164,7 +163,7 @@ def function_tool(function: Callable[..., Any]) -> FunctionTool:
     return FunctionTool(function, signature_of(function), reads or (mark is not None and mark.readonly))
 
 
-@lru_cache(maxsize=256)
+@cached_in_run
 def _offer(tools: tuple[Tool, ...]) -> Offer:
     """What a model may call. Raises `UsageError` where two have one name."""
     names = Counter(fold_label(tool.offered.name) for tool in tools)

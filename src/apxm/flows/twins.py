@@ -16,6 +16,7 @@ from apxm.flows.straight import begin_call, end_call
 from apxm.lanes.lane import Broke, Returned
 from apxm.lanes.marks import PURE, Step, thread
 from apxm.rewriting.nodes import PREFIX
+from apxm.rewriting.targets import Targets
 from apxm.rewriting.touching import Touching, Unforeseen
 from apxm.rewriting.twins import Twins
 
@@ -60,7 +61,7 @@ def _sees_to_itself(function: object) -> bool:
     return ours or bool(getattr(function, PURE, False))
 
 
-def _unforeseen(function: Callable[..., Any], targets: int, name: str | None) -> Unforeseen | None:
+def _unforeseen(function: Callable[..., Any], targets: Targets, name: str | None) -> Unforeseen | None:
     is_marked = isinstance(function, (FlowBase, Step))
     found = TWINS.unforeseen(cast(Any, function).function if is_marked else function, targets, name)
     return None if found is None or _sees_to_itself(function) else found

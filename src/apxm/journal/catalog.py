@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from apxm.errors import JournalDamagedError, JournalError, UsageError
@@ -162,11 +163,10 @@ def _paths_in(folder: Path) -> list[Path]:
         raise unusable(folder, error) from None
 
 
-@dataclass
-class Run:
+class Run(Struct, gc=False):
     """What the logs have of a run."""
 
-    pieces: list[tuple[Log, Piece]] = field(default_factory=list[tuple[Log, Piece]])
+    pieces: list[tuple[Log, Piece]]
 
     @property
     def owned(self) -> bool:
@@ -183,10 +183,10 @@ def runs_of(logs: Iterable[Log]) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for each in logs:
         for piece in each.pieces:
-            run = runs.get(piece.run_id)
-            if run is None:
-                run = runs[piece.run_id] = Run()
-            run.pieces.append((each, piece))
+            if (run := runs.get(piece.run_id)) is None:
+                runs[piece.run_id] = Run([(each, piece)])
+            else:
+                run.pieces.append((each, piece))
     return runs
 
 

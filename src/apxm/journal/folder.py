@@ -31,8 +31,8 @@ def checked_id(run_id: str) -> str:
 
 def check_folder(folder: Path) -> None:
     """Raises `JournalError` where a journal in that folder would not be safe."""
-    if not folder.is_dir():
-        found = "is not a folder" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):
+        found = "is not a folder" if os.path.exists(folder) else "does not exist"
         raise JournalError(
             f"the folder of the journals {found}", where=printable(str(folder)), hint="make it, or name another one"
         )

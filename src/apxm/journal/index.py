@@ -36,7 +36,7 @@ _MARK = b"\xffAPI"
 _SUMMED = 8
 
 
-class Heading(Message, frozen=True, array_like=True):
+class Heading(Message, frozen=True, array_like=True, gc=False):
     """What a list shows of a header."""
 
     path: str
@@ -44,7 +44,7 @@ class Heading(Message, frozen=True, array_like=True):
     started: float
 
 
-class Piece(Message, array_like=True):
+class Piece(Message, array_like=True, gc=False):
     """What one run has in a part of a log."""
 
     run_id: str
@@ -104,9 +104,11 @@ def note(
     if piece is None:
         first = last if kind == ROW else last + 1
         piece = pieces[run_id] = Piece(run_id, begin, end, first, last, checksum)
-    piece.end, piece.released = end, kind == RELEASE
-    piece.open = not piece.released
-    piece.last, piece.checksum = max(last, piece.last), checksum
+    piece.end, piece.checksum = end, checksum
+    piece.released = released = kind == RELEASE
+    piece.open = not released
+    if last > piece.last:
+        piece.last = last
     if kind == ROW:
         piece.rows = True
         piece.size += size
@@ -119,7 +121,8 @@ def note_row(piece: Piece, row: Header | TimedRow) -> None:
         piece.heading = Heading(row.path, row.flow, row.started)
         piece.written = row.started
         return
-    piece.written = max(piece.written, row.time)
+    if row.time > piece.written:
+        piece.written = row.time
     match row.row:
         case Answered():
             piece.operations += 1

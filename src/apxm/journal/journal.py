@@ -11,19 +11,19 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
 from msgspec.structs import replace
 
 from apxm.errors import InternalError, JournalBusyError, JournalError
-from apxm.forks import tell_of_forks
 from apxm.journal.catalog import LOCK, Found, find, is_known
 from apxm.journal.folder import check_folder, checked_id
-from apxm.journal.format import End, encode
+from apxm.journal.format import encode
 from apxm.journal.ids import is_new
 from apxm.journal.lock import FileLock
-from apxm.journal.log import CLAIM, ROW, Entry
+from apxm.journal.log import CLAIM, ROW
 from apxm.journal.rows import Edited, Header, History, Row, TimedRow
 from apxm.journal.segment import Item
 from apxm.journal.store import Committed, OnFailure, Owner, Queued, Store, Sync, store_of
@@ -44,28 +44,23 @@ class Journal:
         self._store = store
         self._owner = owner
         self._clock = clock
-        self._closed = False
-        tell_of_forks(self)
-
-    def forked(self) -> None:
-        self._closed = True  # the run is the parent's
 
     @classmethod
     def create(
         cls, folder: Path, header: Header, *, sync: Sync = "full", clock: Callable[[], float] = time.time
     ) -> Journal:
         """The journal of a new run. Raises `JournalError`, and then leaves nothing of it in the folder."""
-        run_id = checked_id(header.run_id)
+        run_id = header.run_id
         if not is_new(run_id):
+            checked_id(run_id)
             check_folder(folder)
             if is_known(folder, run_id):
                 raise JournalError("there is a run of this id already", where=printable(str(folder)))
-        item = _item(run_id, End(-1, 0), header)
-        owner = Owner(run_id, sync, _end(item))
+        item = _item(run_id, -1, 0, header)
+        owner = Owner(run_id, sync, item.number, item.checksum)
         store = store_of(folder)
         store.enter(owner)
-        # It is of no use on the disk before there is a row, whose commit then has it too.
-        store.put(Queued(owner, [item], waits=False), urgent=False)
+        store.put(Queued(owner, (item,)), urgent=False)
         return cls(store, owner, clock)
 
     @classmethod
@@ -85,7 +80,7 @@ class Journal:
         lock = FileLock(folder / LOCK)
         try:
             found = _unowned(folder, run_id)
-            items = [Item(Entry(CLAIM, run_id, found.end.number + 1, found.end.checksum))]
+            items = [Item(CLAIM, run_id, found.end.number + 1, found.end.checksum)]
             if found.per_run is not None:
                 old = FileLock(found.per_run.lock, run_id)  # which an earlier version may have
                 try:
@@ -102,7 +97,7 @@ class Journal:
     @classmethod
     def _claimed(cls, folder: Path, items: Sequence[Item], sync: Sync, clock: Callable[[], float]) -> Journal:
         """The journal of a run that is this process's when all of the items are written."""
-        store, owner = store_of(folder), Owner(items[0].entry.run_id, sync, _end(items[-1]))
+        store, owner = store_of(folder), Owner(items[0].run_id, sync, items[-1].last, items[-1].checksum)
         store.enter(owner)
         claimed = threading.Event()
         store.put(Queued(owner, items, done=claimed.set), urgent=True)
@@ -128,21 +123,21 @@ class Journal:
         """Returns at once; `committed` is called later, on the loop, never from here. `urgent` says that no other row
         is about to come, which this one could share its commit with."""
         owner = self._owner
-        if owner.loop is None or self._closed:
+        if owner.loop is None or owner.closed:
             raise InternalError("a row was appended to a journal that is not open")
         try:
-            item = _item(self.run_id, owner.queued, TimedRow(self._clock(), row))
+            item = _item(owner.run_id, owner.number, owner.checksum, TimedRow(self._clock(), row))
         except JournalError as error:
             self._store.put(Queued(owner, (), committed, error), urgent=urgent)
         else:
-            owner.queued = _end(item)
+            owner.number, owner.checksum = item.number, item.checksum
             self._store.put(Queued(owner, (item,), committed), urgent=urgent)
 
     @property
     def failure(self) -> JournalError | None:
         """Why it lacks something that was appended to it, once it is closed. `on_failure` may come too late to say so:
         of what the loop has no turn for any more, nothing is told."""
-        return self._owner.failure if self._closed else None
+        return self._owner.failure if self._owner.closed else None
 
     def flush(self) -> None:
         """Waits until all that was appended is written."""
@@ -150,27 +145,21 @@ class Journal:
 
     def close(self) -> None:
         """Waits until all that was appended is written, and lets go of the run."""
-        done = threading.Event()
-        if self._let_go(done.set):
+        if not self._owner.closed:
+            self._owner.closed = True
+            done = threading.Event()
+            self._store.put(Queued(self._owner, done=done.set, leaves=True), urgent=True)
             done.wait()
 
     async def closed(self) -> None:
-        """As `close`, for who has other things to do meanwhile."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def tell() -> None:
-            loop.call_soon_threadsafe(_set, done)
-
-        if self._let_go(tell):
+        """As `close`, for who has other things to do meanwhile; on the loop that it listens on, where there is one."""
+        owner = self._owner
+        if not owner.closed:
+            owner.closed = True
+            loop = owner.loop = owner.loop or asyncio.get_running_loop()
+            done: asyncio.Future[None] = loop.create_future()
+            self._store.put(Queued(owner, committed=partial(_set, done), leaves=True), urgent=True)
             await done
-
-    def _let_go(self, done: Committed) -> bool:
-        if self._closed:
-            return False
-        self._closed = True
-        self._store.put(Queued(self._owner, done=done, leaves=True), urgent=True)
-        return True
 
 
 def _unowned(folder: Path, run_id: str) -> Found:
@@ -187,18 +176,19 @@ def _unowned(folder: Path, run_id: str) -> Found:
 def _imported(found: Found) -> list[Item]:
     """What an earlier version wrote, as this one writes it."""
     items: list[Item] = []
-    end = End(-1, 0)
-    for content in (found.header, *found.history.records):
-        items.append(_item(found.header.run_id, end, content))
-        end = _end(items[-1])
+    checksum = 0
+    for before, content in enumerate((found.header, *found.history.records), -1):
+        items.append(_item(found.header.run_id, before, checksum, content))
+        checksum = items[-1].checksum
     return items
 
 
-def _item(run_id: str, end: End, content: Header | TimedRow) -> Item:
-    """The row behind that `end`. Raises `JournalError` where it cannot be stored."""
+def _item(run_id: str, before: int, checksum: int, content: Header | TimedRow) -> Item:
+    """The row behind the one of the number `before`, of that `checksum`. Raises `JournalError` where it cannot be
+    stored."""
     stored, program = _without_program(content)
     encoded = encode(stored)
-    return Item(Entry(ROW, run_id, end.number + 1, crc32(encoded, end.checksum), encoded), content, program)
+    return Item(ROW, run_id, before + 1, crc32(encoded, checksum), encoded, content, program)
 
 
 def _without_program(content: Header | TimedRow) -> tuple[Header | TimedRow, tuple[str, bytes] | None]:
@@ -208,11 +198,6 @@ def _without_program(content: Header | TimedRow) -> tuple[Header | TimedRow, tup
     if isinstance(row := content.row, Edited):
         return TimedRow(content.time, replace(row, program=b"")), (row.program_digest, row.program)
     return content, None
-
-
-def _end(item: Item) -> End:
-    entry = item.entry
-    return End(entry.number if entry.kind == ROW else entry.number - 1, entry.checksum)
 
 
 def _set(done: asyncio.Future[None]) -> None:

@@ -14,6 +14,8 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
+from msgspec import Struct as Message
+
 from apxm.errors import JournalDamagedError, JournalVersionError
 from apxm.source import printable
 
@@ -37,7 +39,7 @@ ROW, PROGRAM, SESSION, CLAIM, RELEASE = range(5)
 on, whose next row will have this number; it lets go of the run."""
 
 
-class Entry(NamedTuple):
+class Entry(Message, frozen=True, gc=False):
     """What is appended to a log."""
 
     kind: int
@@ -47,6 +49,11 @@ class Entry(NamedTuple):
     checksum: int
     """Of a row: the CRC-32 of its content, continued from the row before. Of a claim: that of the row before."""
     content: bytes = b""
+
+    @property
+    def last(self) -> int:
+        """The number of the run's last row, as it is with this entry."""
+        return self.number - 1 if self.kind == CLAIM else self.number
 
 
 class Placed(NamedTuple):

@@ -1,6 +1,7 @@
 """What a journal holds: a header, rows, which are events and named in the past tense, and what they add up to.
 
 All are MessagePack arrays in the order of their fields, so a later version may add fields with defaults at the end.
+None is ever part of a cycle, as values are trees, so that the collector need not look at them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from msgspec.structs import replace
 
 from apxm.backends.protocol import Usage
 from apxm.operations.types import Value
-from apxm.program.codec import encode
+from apxm.program.codec import artifact_of
 from apxm.program.program import Kind, Program
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,7 +29,7 @@ Time = Annotated[float, Meta(ge=0, lt=253_402_300_800)]
 """Unix time; until the year 9999, so that it can be shown."""
 
 
-class Header(Struct, frozen=True, array_like=True, kw_only=True):
+class Header(Struct, frozen=True, array_like=True, gc=False, kw_only=True):
     """What a run is: with it alone the run can be started again."""
 
     run_id: str
@@ -54,7 +55,7 @@ class Header(Struct, frozen=True, array_like=True, kw_only=True):
     """Whatever else the caller needs to go on: backend, model, …"""
 
 
-class Answered(Struct, frozen=True, array_like=True, tag="result"):
+class Answered(Struct, frozen=True, array_like=True, gc=False, tag="result"):
     """An operation has ended well. Its usage lies flat, as journals of earlier versions have it: see `usage`."""
 
     path: str
@@ -74,7 +75,7 @@ class Answered(Struct, frozen=True, array_like=True, tag="result"):
         return Usage(self.input_tokens, self.output_tokens)
 
 
-class Discarded(Struct, frozen=True, array_like=True, tag="discarded"):
+class Discarded(Struct, frozen=True, array_like=True, gc=False, tag="discarded"):
     """An attempt was answered, and paid for, by what the operation cannot use."""
 
     path: str
@@ -92,7 +93,7 @@ class Discarded(Struct, frozen=True, array_like=True, tag="discarded"):
         return Usage(self.input_tokens, self.output_tokens)
 
 
-class Started(Struct, frozen=True, array_like=True, tag="started"):
+class Started(Struct, frozen=True, array_like=True, gc=False, tag="started"):
     """An operation with an outside effect is about to begin. Without an `Answered` behind it, its effect is unknown."""
 
     path: str
@@ -100,13 +101,13 @@ class Started(Struct, frozen=True, array_like=True, tag="started"):
     idempotency_key: str
 
 
-class Printed(Struct, frozen=True, array_like=True, tag="printed"):
+class Printed(Struct, frozen=True, array_like=True, gc=False, tag="printed"):
     number: int
     """The number of the line, in program order, from 0."""
     line: str
 
 
-class Reserved(Struct, frozen=True, array_like=True, tag="reserved"):
+class Reserved(Struct, frozen=True, array_like=True, gc=False, tag="reserved"):
     """The most that an attempt can use up of the budget. Without a `Settled` behind it, it counts as used up."""
 
     path: str
@@ -116,7 +117,7 @@ class Reserved(Struct, frozen=True, array_like=True, tag="reserved"):
     """The most that it can cost; None where no price is known."""
 
 
-class Settled(Struct, frozen=True, array_like=True, tag="settled"):
+class Settled(Struct, frozen=True, array_like=True, gc=False, tag="settled"):
     """What an attempt did use up."""
 
     path: str
@@ -125,14 +126,14 @@ class Settled(Struct, frozen=True, array_like=True, tag="settled"):
     cost: float | None
 
 
-class Resumed(Struct, frozen=True, array_like=True, tag="resumed"):
+class Resumed(Struct, frozen=True, array_like=True, gc=False, tag="resumed"):
     """A process has taken the run over."""
 
     apxm: str
     """The version of that process."""
 
 
-class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
+class Edited(Struct, frozen=True, array_like=True, gc=False, tag="edited", kw_only=True):
     """The run goes on with another program, or with Python that may be another. The answers so far count for whatever
     makes the same request in it."""
 
@@ -143,14 +144,14 @@ class Edited(Struct, frozen=True, array_like=True, tag="edited", kw_only=True):
     inputs_digest: str
 
 
-class Traced(Struct, frozen=True, array_like=True, tag="traced"):
+class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):
     """What a process knows of the instants of the run, once it is about to let go of it in order."""
 
     content: bytes
     """As `runtime.kept_trace` packs it."""
 
 
-class Ended(Struct, frozen=True, array_like=True, tag="ended"):
+class Ended(Struct, frozen=True, array_like=True, gc=False, tag="ended"):
     """A process has let go of the run in order."""
 
     status: str
@@ -161,7 +162,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
 Row = Answered | Discarded | Started | Printed | Reserved | Settled | Resumed | Edited | Traced | Ended
 
 
-class TimedRow(Struct, frozen=True, array_like=True):
+class TimedRow(Struct, frozen=True, array_like=True, gc=False):
     time: Time
     """The instant at which the row was appended."""
     row: Row
@@ -293,10 +294,10 @@ class History:
 
 def edited(program: Program, inputs: Sequence[Value]) -> Edited:
     """What a run goes on with, digests included."""
-    artifact = encode(program)
+    artifact, digest = artifact_of(program)
     return Edited(
         program=artifact,
-        program_digest=sha256(artifact).hexdigest(),
+        program_digest=digest,
         inputs=tuple(inputs),
         inputs_digest=digest_of(inputs),
     )
@@ -325,13 +326,13 @@ def header_of(
     options: dict[str, Value],
 ) -> Header:
     """The header of a new run, digests included."""
-    artifact = encode(program)
+    artifact, digest = artifact_of(program)
     return Header(
         run_id=run_id,
         started=started,
         apxm=apxm,
         program=artifact,
-        program_digest=sha256(artifact).hexdigest(),
+        program_digest=digest,
         path=path,
         kind=kind,
         optimization_level=program.optimization_level,

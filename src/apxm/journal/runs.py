@@ -102,7 +102,7 @@ def show_run(folder: Path, run_id: str) -> tuple[RunSummary, History]:
     if found.per_run is not None:
         size = per_run.runs_in(folder)[run_id].size_bytes
     else:
-        size = _size(runs_of(logs_in(folder, run_id))[run_id])
+        size = sum(piece.size for _, piece in runs_of(logs_in(folder, run_id))[run_id].pieces)
     over = history.ended.status if history.ended else "interrupted"
     return RunSummary(
         id=run_id,
@@ -134,9 +134,10 @@ def _listed(folder: Path) -> list[Listed]:
 def _of_logs(run_id: str, run: Run) -> Listed | None:
     """The entry of a run that logs have; None where they have no row of it."""
     heading: Heading | None = None
-    operations, status, last = 0, "interrupted", -1
+    operations, status, last, size = 0, "interrupted", -1, 0
     whole = True
     for _, piece in sorted(run.pieces, key=_first) if len(run.pieces) > 1 else run.pieces:
+        size += piece.size
         if not piece.rows:
             continue
         heading = heading or piece.heading
@@ -148,19 +149,15 @@ def _of_logs(run_id: str, run: Run) -> Listed | None:
         return None
     second = start_of(run_id)
     if heading is None or not whole:
-        return Listed((second, 0.0, run_id), RunSummary(run_id, None, None, second, "damaged", None, _size(run)))
+        return Listed((second, 0.0, run_id), RunSummary(run_id, None, None, second, "damaged", None, size))
     if run.owned:
         status = "running"
-    summary = RunSummary(run_id, heading.path, heading.flow, second, status, operations, _size(run))
+    summary = RunSummary(run_id, heading.path, heading.flow, second, status, operations, size)
     return Listed((second, heading.started, run_id), summary)
 
 
 def _first(found: tuple[Log, Piece]) -> int:
     return found[1].first
-
-
-def _size(run: Run) -> int:
-    return sum(piece.size for _, piece in run.pieces)
 
 
 def _broken(each: Log) -> Listed:

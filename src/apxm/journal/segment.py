@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
-from typing import NamedTuple
 from zlib import crc32
 
 from apxm.errors import JournalError
@@ -27,10 +26,9 @@ _INDEXED_EACH = 256 * 1024
 _synced = getattr(os, "fdatasync", os.fsync)
 
 
-class Item(NamedTuple):
+class Item(Entry, frozen=True, gc=False):
     """What is appended: an entry, what its content says, and the program that this refers to."""
 
-    entry: Entry
     row: Header | TimedRow | None = None
     program: tuple[str, bytes] | None = None
     """Its digest and its artifact."""
@@ -42,6 +40,7 @@ class Segment:
     def __init__(self, path: Path, descriptor: int, index_descriptor: int, salt: int, end: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._file = os.fstat(descriptor)
         self._index: int | None = index_descriptor
         """None where it cannot be written: then it ends earlier than the log."""
         self.is_sound = True
@@ -71,7 +70,10 @@ class Segment:
     @property
     def is_there(self) -> bool:
         """Whether the file was not deleted or moved."""
-        return is_at(self._descriptor, self.path)
+        try:
+            return os.path.samestat(self._file, os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def append(self, items: Sequence[Item], *, durable: bool) -> None:
         """Writes all of them or, with whatever error, none. It returns when they outlive this process, or, where they
@@ -79,21 +81,22 @@ class Segment:
         entries: list[Entry] = []
         programs: dict[str, bytes] = {}
         for item in items:
-            if item.program is not None and item.program[0] not in self._programs | programs.keys():
+            if item.program is not None:
                 digest, artifact = item.program
-                programs[digest] = artifact
-                entries.append(Entry(PROGRAM, "", 0, crc32(artifact), artifact))
-            entries.append(item.entry)
+                if digest not in self._programs and digest not in programs:
+                    programs[digest] = artifact
+                    entries.append(Entry(PROGRAM, "", 0, crc32(artifact), artifact))
+            entries.append(item)
         begin, data = self._size, log.encode(entries, self._salt)
         self._write(data, durable)
         self._size = end = begin + len(data)
         self._programs |= programs.keys()
         self._new_programs |= programs
-        for entry, row, _ in items:
-            size = log.taken_up(len(entry.content))
-            piece = index.note(self._pieces, entry.run_id, entry.kind, entry.number, entry.checksum, size, begin, end)
-            if row is not None:
-                index.note_row(piece, row)
+        for item in items:
+            size = log.taken_up(len(item.content))
+            piece = index.note(self._pieces, item.run_id, item.kind, item.number, item.checksum, size, begin, end)
+            if item.row is not None:
+                index.note_row(piece, item.row)
         if end - self._indexed >= _INDEXED_EACH:
             self._write_chunk()
 

@@ -18,14 +18,16 @@ from math import inf
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import Literal
 from weakref import WeakValueDictionary
+
+from msgspec import Struct
 
 from apxm.errors import JournalBusyError, JournalError
 from apxm.forks import ProcessLock, tell_of_forks
 from apxm.journal.folder import check_folder
-from apxm.journal.format import End, reason_of
-from apxm.journal.log import CLAIM, RELEASE, Entry
+from apxm.journal.format import reason_of
+from apxm.journal.log import CLAIM, RELEASE
 from apxm.journal.segment import Item, Segment
 from apxm.source import printable
 
@@ -35,10 +37,8 @@ Committed = Callable[[], object]
 OnFailure = Callable[[JournalError], object]
 
 _GATHER_S = 0.002
-"""A commit costs ten times what a row does. So one that comes so soon behind another waits so long for more rows,
-unless somebody knows that there will be none."""
-_LAZY_S = 0.005
-"""How long what is of no use alone waits, among many runs, for something that it can be committed with."""
+"""A commit costs ten times what a row does. So one does not begin sooner behind the begin of another, and has the rows
+that come meanwhile, unless somebody knows that there will be none."""
 _SYNCED_S = 0.05
 """How long what nobody waits for may be written, and not on the disk yet."""
 _FEW = 4
@@ -53,16 +53,19 @@ class Owner:
 
     run_id: str
     sync: Sync
-    queued: End
-    """Where the run ends with all that was appended; set by whoever appends."""
-    written: End | None = None
-    """Where it ends with what is committed, None where nothing is; set by the thread alone, as is what follows."""
+    number: int
+    """That of the last row that was appended; set by whoever appends, as its checksum is."""
+    checksum: int
+    written: tuple[int, int] | None = None
+    """As these two, of what is committed; None where nothing is. Set by the thread alone, as is what follows."""
     failure: JournalError | None = None
     """Why nothing is written of it any more."""
     loop: asyncio.AbstractEventLoop | None = None
     """Where callbacks come; None until somebody listens."""
     on_failure: OnFailure | None = None
     told: bool = False
+    closed: bool = False
+    """Whether this process lets go of it, or has from its parent what it knows of it."""
 
     def tell(self) -> None:
         """Tells of the failure, once, on the loop."""
@@ -71,7 +74,7 @@ class Owner:
             self.on_failure(self.failure)
 
 
-class Queued(NamedTuple):
+class Queued(Struct, frozen=True, gc=False):
     owner: Owner
     items: Sequence[Item] = ()
     """One commit has all of them."""
@@ -83,8 +86,6 @@ class Queued(NamedTuple):
     """Whether the owner lets go of the run."""
     done: Committed | None = None
     """Called by the thread, whatever came of it."""
-    waits: bool = True
-    """Whether it is of use before something comes behind it."""
 
 
 @dataclass(eq=False)
@@ -102,8 +103,8 @@ class Store:
         self._queue: SimpleQueue[Queued] = SimpleQueue()
         self._urgent = threading.Event()
         """Whether the thread need not wait for more rows."""
-        self._committed = 0.0
-        """The instant of the last commit of more than headers, by `perf_counter`."""
+        self._begun = 0.0
+        """The instant at which the last commit began, by `perf_counter`."""
         self._unsynced = inf
         """The instant at which something was written that is not on the disk yet, and is to be."""
         self._behind: list[Segment] = []
@@ -114,6 +115,8 @@ class Store:
 
     def forked(self) -> None:
         # Log, runs and thread are the parent's.
+        for owner in self._open.values():
+            owner.closed = True
         segment, behind = self._segment, self._behind
         self._lock, self._open, self._segment, self._thread = threading.Lock(), {}, None, None
         self.__post_init__()
@@ -146,7 +149,7 @@ class Store:
         """Returns when what was appended before is written, or has failed."""
         if self._open:
             written = threading.Event()
-            self.put(Queued(Owner("", "normal", End(-1, 0)), done=written.set), urgent=True)
+            self.put(Queued(Owner("", "normal", -1, 0), done=written.set), urgent=True)
             written.wait()
 
     def rest(self) -> None:
@@ -167,22 +170,15 @@ class Store:
             if batch is None:
                 return
             self._handle(batch)
-            if any(queued.waits for queued in batch):
-                self._committed = perf_counter()
 
     def _next_batch(self) -> list[Queued] | None:
         """All that waits; None where nobody needs the thread any more."""
         queue = self._queue
-        batch: list[Queued] = []
         while True:
             try:
-                first = queue.get(timeout=_LAZY_S if batch else self._patience)
-                batch.append(first)
-                if first.waits or len(self._open) <= _FEW:
-                    break
+                batch = [queue.get(timeout=self._patience)]
+                break
             except Empty:
-                if batch:
-                    return batch
                 if self._sync():
                     continue
                 with self._lock:
@@ -191,12 +187,12 @@ class Store:
                             self._close_segment()
                         self._thread = None
                         return None
-        if perf_counter() - self._committed < _GATHER_S:
-            self._urgent.wait(_GATHER_S)  # rows come in a stream
+        left = self._begun + _GATHER_S - perf_counter()
+        if left > 0:
+            self._urgent.wait(left)  # rows come in a stream
         self._urgent.clear()
-        with suppress(Empty):
-            while True:
-                batch.append(queue.get_nowait())
+        self._begun = perf_counter()
+        batch += [queue.get_nowait() for _ in range(queue.qsize())]  # nobody else takes any
         return batch
 
     def _handle(self, batch: list[Queued]) -> None:
@@ -209,7 +205,8 @@ class Store:
             elif queued.items and owner.failure is None and owner not in unfit:
                 wanted.append(queued)
         leaving = [queued.owner for queued in batch if queued.leaves]
-        ends = {queued.owner: _end(queued.items[-1].entry) for queued in wanted}
+        last = {queued.owner: queued.items[-1] for queued in wanted}
+        ends = {owner: (item.last, item.checksum) for owner, item in last.items()}
         released = [_release(owner.run_id, end) for owner in leaving if (end := ends.get(owner) or owner.written)]
         failed: list[Owner] = []
         if wanted or released:
@@ -318,19 +315,14 @@ def _fail(owners: Iterable[Owner], error: Exception, path: Path) -> list[Owner]:
     return failed
 
 
-def _end(entry: Entry) -> End:
-    """Where a run ends with it."""
-    return End(entry.number - 1 if entry.kind == CLAIM else entry.number, entry.checksum)
-
-
 def _claim(owner: Owner) -> Item:
     assert owner.written is not None
     number, checksum = owner.written
-    return Item(Entry(CLAIM, owner.run_id, number + 1, checksum))
+    return Item(CLAIM, owner.run_id, number + 1, checksum)
 
 
-def _release(run_id: str, end: End) -> Item:
-    return Item(Entry(RELEASE, run_id, *end))
+def _release(run_id: str, end: tuple[int, int]) -> Item:
+    return Item(RELEASE, run_id, *end)
 
 
 def _tell(batch: Iterable[Queued], failed: Iterable[Owner]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -25,7 +25,7 @@ def meaning_of(tree: ast.Module) -> str:
     return sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@cache
+@lru_cache(maxsize=1024)
 def noted(file: str) -> Mapping[str, Value]:
     """What the journal of a run keeps of the file that its flow is in, as this process has it; nothing where that has
     no source."""

@@ -13,12 +13,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from logging import LogRecord
 from selectors import DefaultSelector
+from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent
 
 from apxm.forks import ProcessLock, tell_of_forks
+from apxm.kept import KeptByFunctions
 from apxm.lanes.lane import LANE
 from apxm.lanes.streams import LaneStream
 
@@ -81,8 +83,10 @@ class _StandIns:
         self._output: LaneOutput | None = None
         self._errors: LaneErrors | None = None
         self._make_record: Callable[..., LogRecord] = LogRecord
-        self._attributes: WeakKeyDictionary[type, dict[str, tuple[object, object]]] = WeakKeyDictionary()
-        """By class and name what is there, and what stands in for it."""
+        self._attributes: KeptByFunctions[WeakKeyDictionary[type, dict[str, tuple[object, object]]]] = KeptByFunctions(
+            "stand_ins"
+        )
+        """By class and name what is there, and what stands in for it: that calls a function which is there."""
         tell_of_forks(self)
 
     def forked(self) -> None:
@@ -105,15 +109,18 @@ class _StandIns:
                 self._exchange(0, 1)
             return self._output
 
-    def add(self, made: type, name: str, stand_in: object) -> None:
-        """Lets something stand in for an attribute of a class."""
+    def add(self, made: type, name: str, stand_in: object, function: FunctionType) -> None:
+        """Lets something stand in for an attribute of a class, in which a function of the user's is."""
         with self._lock:
-            self._attributes.setdefault(made, {})[name] = vars(made)[name], stand_in
+            classes = self._attributes.get(function)
+            if classes is None:
+                classes = self._attributes[function] = WeakKeyDictionary()
+            classes.setdefault(made, {})[name] = vars(made)[name], stand_in
             if self._running:
                 type.__setattr__(made, name, stand_in)
 
     def _exchange(self, old: int, new: int) -> None:
-        for made, attributes in [*self._attributes.items()]:
+        for made, attributes in [pair for classes in self._attributes.values() for pair in [*classes.items()]]:
             for name, pair in [*attributes.items()]:
                 if vars(made).get(name) is pair[old]:
                     type.__setattr__(made, name, pair[new])
@@ -143,9 +150,10 @@ class _StandIns:
 _STAND_INS = _StandIns()
 
 
-def stand_in(made: type, name: str, other: object) -> None:
-    """While flows run, `other` is what a class of the user's has by a name."""
-    _STAND_INS.add(made, name, other)
+def stand_in(made: type, name: str, other: object, function: FunctionType) -> None:
+    """While flows run, `other` is what a class of the user's has by a name, where else a `function` of the user's is,
+    or what calls that."""
+    _STAND_INS.add(made, name, other, function)
 
 
 def _in_lanes(sleep: Callable[[float], None]) -> Callable[[Any], None]:

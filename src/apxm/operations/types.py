@@ -306,7 +306,7 @@ def conforms(value: Value, expected: Type) -> bool:
             element = expected.element or JSON
             return isinstance(value, list) and all(conforms(item, element) for item in cast(list[Value], value))
         case "json":
-            return _is_json(value)
+            return is_json(value)
         case "optional":
             return value is None or conforms(value, expected.present)
         case _ if expected.fields is not None:
@@ -324,8 +324,9 @@ def _has_fields(entries: dict[Value, Value], fields: tuple[RecordField, ...]) ->
     )
 
 
-def _is_json(value: Value, levels: int = DEEPEST_VALUE) -> bool:
-    if value is None or isinstance(value, str | bool):
+def is_json(value: Value, levels: int = DEEPEST_VALUE) -> bool:
+    """As `conforms` to `JSON`, where no more than so many `levels` are left."""
+    if isinstance(value, str) or value is None or isinstance(value, bool):
         return True
     if isinstance(value, int):
         return fits_int(value)
@@ -334,10 +335,10 @@ def _is_json(value: Value, levels: int = DEEPEST_VALUE) -> bool:
     if not levels:
         return False
     if isinstance(value, list):
-        return all(_is_json(item, levels - 1) for item in cast(list[Value], value))
+        return all(is_json(item, levels - 1) for item in cast(list[Value], value))
     if isinstance(value, dict):
         entries = cast(dict[Value, Value], value)
-        return all(isinstance(key, str) and _is_json(item, levels - 1) for key, item in entries.items())
+        return all(isinstance(key, str) and is_json(item, levels - 1) for key, item in entries.items())
     return False
 
 

@@ -40,6 +40,15 @@ def encode(program: Program) -> bytes:
     return _HEADER.pack(MAGIC, FORMAT_VERSION, 0, len(names), len(payload), digest) + payload
 
 
+def artifact_of(program: Program) -> tuple[bytes, str]:
+    """Its artifact, and the SHA-256 of that in hexadecimal: made once, however many runs it has."""
+    kept = vars(program)
+    if "_artifact" not in kept:
+        artifact = encode(program)
+        kept["_artifact"] = artifact, hashlib.sha256(artifact).hexdigest()
+    return kept["_artifact"]
+
+
 def read(path: str | os.PathLike[str]) -> Program:
     """The program in the artifact at `path`. Executes nothing. Raises `ArtifactError`, and `UsageError` where the file
     cannot be read."""

@@ -40,6 +40,10 @@ class FrameTable(Sequence[FrameRecord]):
         self._numbers.extend((plan, parent, opener, turn))
         return len(self._numbers) // 4 - 1
 
+    def tobytes(self) -> bytes:
+        """The numbers of all frames, one behind the other."""
+        return self._numbers.tobytes()
+
     def __len__(self) -> int:
         return len(self._numbers) // 4
 
@@ -50,10 +54,11 @@ class FrameTable(Sequence[FrameRecord]):
     def __getitem__(self, index: int | slice) -> FrameRecord | list[FrameRecord]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
+        numbers = self._numbers
+        start = 4 * index if index >= 0 else 4 * index + len(numbers)
+        if not 0 <= start < len(numbers):
             raise IndexError(index)
-        start = 4 * (index % len(self))
-        return FrameRecord._make(self._numbers[start : start + 4])
+        return FrameRecord(numbers[start], numbers[start + 1], numbers[start + 2], numbers[start + 3])
 
 
 def path_of(program: Program, frames: Sequence[FrameRecord], frame: int, node: int) -> str:

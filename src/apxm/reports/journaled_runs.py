@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from apxm.backends.protocol import UNKNOWN_USAGE, Usage
-from apxm.journal.pruning import KeptRun
 from apxm.journal.rows import Answered, Edited, Header, History, TimedRow, Traced
 from apxm.journal.runs import RunSummary
 from apxm.operations.types import Value
-from apxm.reports.call_log import answered
 from apxm.reports.structs import as_json
 from apxm.reports.summary import count
 from apxm.reports.tables import aligned
 from apxm.source import shortened
+
+if TYPE_CHECKING:
+    from apxm.journal.pruning import KeptRun
 
 _LONGEST = 60
 """Characters of a text that others are shown beside."""
@@ -94,8 +96,7 @@ def run_text(run: RunSummary, history: History) -> list[str]:
 
 
 def pruned_text(runs: Sequence[KeptRun]) -> list[str]:
-    rows = [[run.run_id, size(run.size_bytes), f"last written {time_text(run.written)}"] for run in runs]
-    return aligned(rows, indent="") if rows else []
+    return aligned([[r.run_id, size(r.size_bytes), f"last written {time_text(r.written)}"] for r in runs], indent="")
 
 
 def pruned_json(runs: Sequence[KeptRun]) -> str:
@@ -124,6 +125,8 @@ def _result(result: Answered) -> list[str]:
 
 
 def _gave(result: Answered) -> str:
+    from apxm.reports.call_log import answered  # loads all that runs, which a list can do without
+
     value, calls = answered(result)
     if not calls:
         return _short(value)
@@ -138,8 +141,7 @@ def _tokens(usage: Usage) -> str:
 
 
 def _block(title: str, rows: Sequence[list[str]] | map[list[str]]) -> list[str]:
-    shown = list(rows)
-    return ["", title, *aligned(shown)] if shown else []
+    return ["", title, *aligned(shown)] if (shown := list(rows)) else []
 
 
 def _row(number: int, record: TimedRow) -> dict[str, object]:

@@ -26,12 +26,11 @@ def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     On a terminal that is too narrow the last column is wrapped. Where it has too little room for that, the columns that
     do not fit beside those before them stand below them, in each row alike.
     """
-    shown = [[printable(cell) for cell in row] for row in rows]
+    shown = [row if "".join(row).isprintable() else [*map(printable, row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     room = _terminal_columns()
     if room is None or len(indent) + sum(widths) + 2 * (len(widths) - 1) <= room:
-        shape = indent + "  ".join(f"{{:{width}}}" for width in widths)
-        return [shape.format(*row).rstrip() for row in shown]
+        return [_line(row, widths, indent) for row in shown]
     hanging = len(indent) + sum(width + 2 for width in widths[:-1])
     if room - hanging >= _LEAST_TEXT:
         return [line for row in shown for line in _hung(_line(row, widths, indent), hanging, room)]
@@ -83,7 +82,7 @@ def _terminal_columns() -> int | None:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], indent: str) -> str:
-    return (indent + "  ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))).rstrip()
+    return (indent + "  ".join(map(str.ljust, cells, widths))).rstrip()
 
 
 def _groups(widths: Sequence[int], indent: int, room: int) -> list[tuple[int, int]]:

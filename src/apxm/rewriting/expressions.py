@@ -11,7 +11,7 @@ from apxm.effects.patterns import called_back, may_go_through, printed_to, root
 from apxm.effects.roles import Role, makes
 from apxm.effects.rules import Rule
 from apxm.rewriting.names import Names
-from apxm.rewriting.nodes import PREFIX, RefusedError, at, load, one_argument
+from apxm.rewriting.nodes import PREFIX, TARGETS, RefusedError, at, load, one_argument
 
 
 class Expressions(Names):
@@ -54,11 +54,11 @@ class Expressions(Names):
 
     def _told(self, callee: ast.expr, role: Role, calls_back: bool) -> list[ast.expr]:
         """What `call` is told of what is called, beside that: whether it only looks by its name, and, where only a run
-        knows what it is, the number of what that may be, and the name of the methods that it is taken for."""
+        knows what it is, what that may be, and the name of the methods that it is taken for."""
         is_made = isinstance(callee, ast.Name) and any(each.around.makes(callee.id) for each in self._functions)
         targets: list[ast.expr] = []
         if not is_made and (role.may_be_any or calls_back):
-            targets = [ast.Constant(self._role_of.targets_number)]
+            targets = [load(TARGETS)]
         if role.guessed and isinstance(callee, ast.Attribute):
             targets.append(ast.Constant(callee.attr))
         return [ast.Constant(not role.may_wait), *targets] if targets or not role.may_wait else []

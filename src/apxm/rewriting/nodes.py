@@ -11,6 +11,8 @@ from apxm.effects.uses import Kind, Use
 
 PREFIX = "_apxm_"
 """What the names begin with that are put in."""
+TARGETS = f"{PREFIX}targets"
+"""The name of what a call may mean of which only a run knows what it calls."""
 Statements = list[ast.stmt]
 
 

@@ -9,7 +9,7 @@ import os
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from apxm.effects.trees import children
@@ -88,7 +88,7 @@ def _last_of_head(loop: ast.For | ast.AsyncFor | ast.While, head: ast.expr) -> i
     return max(head.end_lineno or loop.lineno, loop.body[0].lineno - 1)
 
 
-@cache
+@lru_cache(maxsize=32)
 def _parsed(file: str, text: str) -> ast.Module | None:
     try:
         return ast.parse(text, file)
@@ -96,7 +96,7 @@ def _parsed(file: str, text: str) -> ast.Module | None:
         return None
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _commented(file: str, text: str) -> frozenset[int]:
     """The lines of the loops that a comment promises. Raises `UsageError` where one stands behind no loop."""
     if COMMENT.split()[1] not in text or (tree := _parsed(file, text)) is None:

@@ -50,14 +50,12 @@ class ResolverParts(NamedTuple):
     may_wait: Callable[[types.FunctionType], bool]
     targets: Callable[[dict[str, Any]], TargetsOf]
     """Those of the user's that a call may mean, by the names of the module that it stands in."""
-    classes: dict[int, Classes]
-    """Those in sight of modules, by the `id` of their names, as far as they were looked for."""
+    classes: Callable[[dict[str, Any]], Classes]
+    """Those in sight of a module, by its names."""
 
 
 class TargetsOf(Protocol):
     """What a call may mean of which only a run knows what it calls."""
-
-    number: int
 
     def do(self) -> Summary:
         """What any one of them may do, beside what it does to what it is given."""
@@ -66,8 +64,6 @@ class TargetsOf(Protocol):
 
 class NoTargets:
     """None of them."""
-
-    number = 0
 
     def do(self) -> Summary:
         return Summary()
@@ -155,7 +151,7 @@ class Resolver:
     def _classes(self) -> Classes:
         if contents := self._contents():
             return Classes((self._globals, contents))
-        return self._parts.classes.setdefault(id(self._globals), Classes((self._globals,)))
+        return self._parts.classes(self._globals)
 
     @property
     def reached(self) -> list[type]:
@@ -189,16 +185,7 @@ class Resolver:
         return self._summary_of(function)
 
     def targets(self) -> Summary:
-        return self._targets.do()
-
-    @property
-    def targets_number(self) -> int:
-        """By which a run knows what else a call may mean here than its text says."""
-        return self._targets.number
-
-    @property
-    def _targets(self) -> TargetsOf:
-        return self._parts.targets(self._globals)
+        return self._parts.targets(self._globals).do()
 
     def may_wait(self, function: types.FunctionType) -> bool:
         return self._may_wait(function)
@@ -259,7 +246,9 @@ class Resolver:
 
     @cached_property
     def _class_names(self) -> frozenset[str]:
-        return frozenset(made.__name__ for made in self.reached) | {"cls", "type", "__class__"}
+        named = (found for module in self._classes.modules for found in list(module.items()))
+        classes = {name for name, found in named if isinstance(found, type)}
+        return frozenset(classes | {made.__name__ for made in self.reached} | {"cls", "type", "__class__"})
 
     @cached_property
     def _held_by_names(self) -> dict[str, frozenset[int]]:

@@ -5,51 +5,56 @@ from __future__ import annotations
 import ast
 import linecache
 import types
+from collections import deque
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from apxm.effects.closures import held_in
 from apxm.effects.scopes import mark
 from apxm.effects.trees import children, walk
 from apxm.effects.users import is_users
+from apxm.kept import cached_weakly
 from apxm.rewriting.promises import HERE, promised
 
 _RUN_BY_OTHERS = 0x80 | 0x100 | 0x200
 """The flags of coroutines and of asynchronous generators: an event loop runs these, not a lane."""
-REWRITTEN: dict[int, types.CodeType] = {}
-"""The code of twins, and all code in it, by `id`: code of the user's may be equal to it."""
+REWRITTEN = object()
+"""The last constant of the code of twins, and of all code in it."""
 
 
 def is_rewritten(code: types.CodeType) -> bool:
-    return id(code) in REWRITTEN
+    constants = code.co_consts
+    return bool(constants) and constants[-1] is REWRITTEN
 
 
 def source_of(function: types.FunctionType) -> tuple[ast.FunctionDef, str | None] | None:
     """The definition of a function of the user's, which is read and not changed, and the class around it; None where
     there is none, an event loop runs it, or it nests deeper than it can be gone through."""
-    return source_of_code(function.__code__, function.__globals__)
+    return source_of_code(function.__code__, function.__globals__, function)
 
 
-def source_of_code(code: types.CodeType, module: dict[str, Any]) -> tuple[ast.FunctionDef, str | None] | None:
+def source_of_code(
+    code: types.CodeType, module: dict[str, Any], function: types.FunctionType | None = None
+) -> tuple[ast.FunctionDef, str | None] | None:
     """As `source_of`, for the code of a function in the names of its `module`."""
     if not is_users(code.co_filename) or code.co_flags & _RUN_BY_OTHERS:
         return None
     try:
-        tree = tree_of(code.co_filename, module)
-        found = None if tree is None else _definitions(tree).get((code.co_name, code.co_firstlineno))
+        found = _definitions(tree_of(code.co_filename, module, function)).get((code.co_name, code.co_firstlineno))
         return None if found is None or is_too_deep(found[0]) else found
     except RecursionError:
         return None
 
 
-def tree_of(file: str, module: dict[str, Any]) -> ast.Module | None:
-    """What stands in a file of a module, which nobody may change; None where there is no source."""
-    text = _text(file, module)
-    return _tree(file, text, HERE.promises.lines(file, text))
+def tree_of(file: str, module: dict[str, Any], function: types.FunctionType | None = None) -> ast.Module:
+    """What stands in a file of a module, which nobody may change; nothing where there is no source. `function` is one
+    that stands there: as long as there is that, the file is not parsed again."""
+    found = _file(file, module, function)
+    return found.tree(HERE.promises.lines(file, found.text))
 
 
-@cache
+@cached_weakly
 def is_too_deep(tree: ast.AST) -> bool:
     """Whether it nests deeper than it can be gone through."""
     level = [tree]
@@ -60,27 +65,54 @@ def is_too_deep(tree: ast.AST) -> bool:
 
 _DEEPEST = 250
 """The levels of nodes that can be gone through: of a thousand calls within each other, a few go to each."""
-_TEXTS: dict[str, tuple[list[str], str]] = {}
-"""By the name of a file its lines, as they were last seen, and its text: one object, whose hash is made once."""
 
 
-def _text(file: str, module: dict[str, Any]) -> str:
-    lines = linecache.getlines(file, module)
-    known = _TEXTS.get(file)
-    if known is None or known[0] is not lines:
-        known = _TEXTS[file] = lines, "".join(lines)
-    return known[1]
+class _File:
+    """What stands in a file."""
+
+    def __init__(self, name: str, lines: list[str]) -> None:
+        self.name = name
+        self.lines = lines
+        self.text = "".join(lines)  # one object, whose hash is made once
+        self._trees: dict[frozenset[int], ast.Module] = {}
+
+    def tree(self, promised_lines: frozenset[int]) -> ast.Module:
+        """With the loops in these lines promised; empty where it was edited since, and is no Python."""
+        if promised_lines not in self._trees:
+            try:
+                tree = promised(mark(ast.parse(self.text, self.name)), promised_lines)
+            except SyntaxError:
+                tree = ast.Module([], [])
+            self._trees[promised_lines] = tree
+        return self._trees[promised_lines]
 
 
-@cache
-def _tree(file: str, text: str, lines: frozenset[int]) -> ast.Module | None:
-    try:
-        return promised(mark(ast.parse(text, file)), lines) if text else None
-    except SyntaxError:  # it was edited since it was imported
-        return None
+_FILES: WeakValueDictionary[str, _File] = WeakValueDictionary()
+"""By their names, as they were last seen."""
+_OF: WeakKeyDictionary[types.FunctionType, _File] = WeakKeyDictionary()
+"""As long as there is a function there is what its file holds."""
+_LATEST: deque[_File] = deque(maxlen=32)
+"""Those that were read last: of some no function is known."""
 
 
-@cache
+def _file(name: str, module: dict[str, Any], function: types.FunctionType | None = None) -> _File:
+    lines = linecache.getlines(name, module)
+    found = _FILES.get(name)
+    if found is None or found.lines is not lines:
+        found = _FILES[name] = _File(name, lines)
+        if lines:
+            _LATEST.append(found)
+    if function is not None:
+        _OF[function] = found
+    return found
+
+
+def _plain_tree(function: types.FunctionType) -> ast.Module:
+    """What stands in the file of a function, without promises."""
+    return _file(function.__code__.co_filename, function.__globals__, function).tree(frozenset())
+
+
+@cached_weakly
 def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDef, str | None]]:
     """The functions of a module by their names and first lines, each with the class around it."""
     found: dict[tuple[str, int], tuple[ast.FunctionDef, str | None]] = {}
@@ -97,24 +129,20 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], tuple[ast.FunctionDe
 
 def replaced_names(function: types.FunctionType) -> frozenset[str]:
     """The names of its module that functions in the file of a function may bind."""
-    file = function.__code__.co_filename
-    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
-    return frozenset() if tree is None else _declared_global(tree)
+    return _declared_global(_plain_tree(function))
 
 
-@cache
+@cached_weakly
 def _declared_global(tree: ast.Module) -> frozenset[str]:
     return frozenset(name for part in walk(tree) if isinstance(part, ast.Global) for name in part.names)
 
 
 def default_attributes(function: types.FunctionType) -> frozenset[str]:
     """The attributes that are set to a `defaultdict` somewhere in the file of a function."""
-    file = function.__code__.co_filename
-    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
-    return frozenset() if tree is None else _default_attributes(tree)
+    return _default_attributes(_plain_tree(function))
 
 
-@cache
+@cached_weakly
 def _default_attributes(tree: ast.Module) -> frozenset[str]:
     found: set[str] = set()
     for part in walk(tree):
@@ -128,12 +156,10 @@ def _default_attributes(tree: ast.Module) -> frozenset[str]:
 
 def held_attributes(function: types.FunctionType) -> Mapping[str, frozenset[str]]:
     """The attributes that are set, somewhere in the file of a function, to what holds the object of another one."""
-    file = function.__code__.co_filename
-    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
-    return {} if tree is None else _held_attributes(tree)
+    return _held_attributes(_plain_tree(function))
 
 
-@cache
+@cached_weakly
 def _held_attributes(tree: ast.Module) -> Mapping[str, frozenset[str]]:
     statements = [part for part in walk(tree) if isinstance(part, ast.Assign)]
     found = {name: {each for each in held if each[0] == "."} for name, held in held_in(statements).items()}
@@ -142,12 +168,10 @@ def _held_attributes(tree: ast.Module) -> Mapping[str, frozenset[str]]:
 
 def set_on_classes(function: types.FunctionType, classes: frozenset[str]) -> frozenset[str]:
     """The attributes that are set, somewhere in the file of a function, on one of `classes`, by their names."""
-    file = function.__code__.co_filename
-    tree = _tree(file, _text(file, function.__globals__), frozenset[int]())
-    return frozenset() if tree is None else frozenset(name for owner, name in _set_attributes(tree) if owner in classes)
+    return frozenset(name for owner, name in _set_attributes(_plain_tree(function)) if owner in classes)
 
 
-@cache
+@cached_weakly
 def _set_attributes(tree: ast.Module) -> frozenset[tuple[str, str]]:
     """The attributes that are set there, each behind the last name of what has it."""
     found: set[tuple[str, str]] = set()

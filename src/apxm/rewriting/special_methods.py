@@ -48,25 +48,18 @@ class SpecialMethods:
 
     def _stand_in(self, made: type, name: str) -> None:
         found: Any = vars(made)[name]
+        functions: tuple[Any, ...]
         match found:
-            case classmethod():
-                inner = self._of(function_in(vars(made)[name]))
-                other = None if inner is None else classmethod(inner)
-            case property():
-                other = self._property(found)
+            case property() if type(found) is property:
+                functions = found.fget, found.fset, found.fdel
             case functools.cached_property():
-                inner = self._of(found.func)
-                other = None if inner is None else _kept_property(found, inner)
+                functions = (found.func,)
             case _:
-                other = self._of(found)
-        if other is not None:
-            stand_in(made, name, other)
-
-    def _property(self, found: property) -> property | None:
-        read, write, delete = (each and self._of(each) for each in (found.fget, found.fset, found.fdel))
-        if type(found) is not property or not (read or write or delete):
-            return None
-        return property(read or found.fget, write or found.fset, delete or found.fdel, found.__doc__)
+                functions = (function_in(found),)
+        others = [self._of(each) or each for each in functions]
+        replaced = [each for each, other in zip(functions, others, strict=True) if other is not each]
+        if replaced:
+            stand_in(made, name, _made_like(found, *others), replaced[0])
 
     def _of(self, function: object) -> Function | None:
         """What stands in for a function; None where it does nothing that anybody would see."""
@@ -99,7 +92,17 @@ class SpecialMethods:
 _OURS = "__apxm_special__"
 
 
-def _kept_property(found: Any, function: Function) -> Any:
-    made = functools.cached_property(function)
-    made.attrname = found.attrname
-    return made
+def _made_like(found: Any, *functions: Any) -> Any:
+    """What a class has by a name, with other functions."""
+    match found:
+        case property():
+            read, write, delete = functions
+            return property(read, write, delete, found.__doc__)
+        case functools.cached_property():
+            made = functools.cached_property(*functions)
+            made.attrname = found.attrname
+            return made
+        case classmethod():
+            return classmethod(*functions)
+        case _:
+            return functions[0]

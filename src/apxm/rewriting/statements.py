@@ -10,6 +10,7 @@ from apxm.effects.patterns import adding, counting, is_call_statement, is_plain,
 from apxm.effects.roles import UNKNOWN, is_text_or_number
 from apxm.effects.rules import Rule
 from apxm.effects.scopes import bound_names, free_loads
+from apxm.effects.specials import Implied
 from apxm.effects.trees import walk
 from apxm.rewriting.nodes import PREFIX, RefusedError, Statements, at, load, one_argument, shown_binding, store
 from apxm.rewriting.straight import StraightLines
@@ -288,14 +289,23 @@ class PlainStatements(StraightLines):
     def _gone_through_by(self, given: Sequence[ast.expr]) -> set[str]:
         """What an `each` over that reads: also on its way, where a generator does."""
         found = set[str]().union(*map(free_loads, given))
-        captured, bound = self._functions[-1].around.captured, self._functions[-1].bound
-        for name in [name for name in found if name in captured]:
-            found |= captured[name].reads
+        around, bound = self._functions[-1].around, self._functions[-1].bound
+        found |= {f":{name}" for name in found - bound}
+        for name in [name for name in found if name in around.captured]:
+            found |= around.captured[name].reads
         for call in (part for each in given for part in walk(each) if isinstance(part, ast.Call)):
             summary = self._role_of(call.func).summary
             if summary is not None and summary.gives is None:
                 names = {touch.name for touch in summary.touches if touch.name.startswith((".", ":"))}
                 found |= names | ({name[1:] for name in names if name.startswith(":")} - bound)
+        for part in (part for each in given for part in walk(each)):
+            if isinstance(part, ast.Attribute):
+                found.add(self._role_of.place_of(part.value, part.attr))
+        for name in (each.id for each in given if isinstance(each, ast.Name)):
+            made = around.constructed.get(name) if name in bound else load(name)  # else of any class
+            methods = () if made is None else self._role_of.special_methods(Implied(made, ("__iter__", "__next__")))
+            for summary in filter(None, map(self._role_of.summary_of, methods)):
+                found |= {touch.name for touch in summary.touches if touch.name[0] in ".:"}
         return found
 
     def _each(self, node: ast.For) -> Statements:
@@ -316,7 +326,7 @@ class PlainStatements(StraightLines):
         self._loops.pop()
         self._inner = inner
         # A body that changes what the loop goes through decides what the next iteration gets.
-        changes = bool(going_through & uses.changed) or uses.sees_others(going_through) or uses.links_items
+        changes = uses.changes_what(going_through) or uses.sees_others(going_through) or uses.links_items
         one_by_one = bool(uses.shared) or changes or uses.puts_streams
         in_sequence = bool(uses.exits) or one_by_one
         if one_by_one:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from apxm.effects.captures import is_handed_on, rebound_in
@@ -19,7 +19,8 @@ from apxm.effects.scopes import bound_names, own_names, own_nodes, parameters
 from apxm.effects.summaries import summary_of
 from apxm.effects.trees import children, walk
 from apxm.effects.users import is_users
-from apxm.rewriting.resolver import Resolver, ResolverParts
+from apxm.kept import cached_weakly
+from apxm.rewriting.resolver import NoTargets, Resolver, ResolverParts
 from apxm.rewriting.sources import tree_of
 
 Names = dict[str, Any]
@@ -37,21 +38,23 @@ _KEPT = frozenset(
 class Targets:
     """Those of the modules that code from one of them on may meet."""
 
-    def __init__(self, number: int, module: Names, parts: ResolverParts) -> None:
-        self.number = number
+    def __init__(self, module: Names, parts: ResolverParts) -> None:
         self._module = module
         self._parts = parts
         self._included: dict[tuple[int, str | None], tuple[types.CodeType, bool]] = {}
         """By the `id` of code, which to compare takes long, and the name of a method."""
 
-    @cached_property
+    def __reduce__(self) -> tuple[type[NoTargets], tuple[()]]:
+        return NoTargets, ()  # a function in a flow may be pickled by its value, and no lane runs it elsewhere
+
     def _texts(self) -> list[tuple[str, Names, _Text]]:
+        # Kept by nobody: these other modules may be made anew, or be gone, before this one is.
         trees = ((file, names, tree) for names in _modules(self._module) for file, tree in _trees(names))
         return [(file, names, text) for file, names, tree in trees if (text := _text(tree)) is not None]
 
-    @cached_property
     def _found(self) -> list[tuple[str, Names, Definition]]:
-        every = [text for _, _, text in self._texts]
+        texts = self._texts()
+        every = [text for _, _, text in texts]
         named = frozenset[str]().union(*(text.named for text in every))
         attributes = frozenset[str]().union(*(text.attributes for text in every))
         called = frozenset[str]().union(*(text.called for text in every))
@@ -66,7 +69,7 @@ class Targets:
             makes = definition.name in _CONSTRUCTORS and definition.classes[-1] in named
             return makes or (any_method and not _is_special(definition.name))
 
-        return [(file, names, each) for file, names, text in self._texts for each in text.definitions if may_be(each)]
+        return [(file, names, each) for file, names, text in texts for each in text.definitions if may_be(each)]
 
     def do(self) -> Summary:
         """What any one of them may do, beside what it does to what it is given."""
@@ -74,7 +77,7 @@ class Targets:
 
     @cached_property
     def _summaries(self) -> dict[Key, Summary]:
-        found = ((file, each, self._of(names, each)) for file, names, each in self._found)
+        found = ((file, each, self._of(names, each)) for file, names, each in self._found())
         return {(file, each.line, each.name): summary for file, each, summary in found if summary is not None}
 
     @cached_property
@@ -101,7 +104,7 @@ class Targets:
         """The places that any function changes, called by its name or not; not those of the object that it makes."""
         return frozenset(
             touch.name
-            for _, names, text in self._texts
+            for _, names, text in self._texts()
             for definition in text.definitions
             for touch in (self._of(names, definition) or Summary()).touches
             if touch.kind is not Kind.LOAD and (definition.name not in _CONSTRUCTORS or touch.through is None)
@@ -111,7 +114,7 @@ class Targets:
     def _methods(self) -> frozenset[Key]:
         return frozenset(
             (file, definition.line, definition.name)
-            for file, _, text in self._texts
+            for file, _, text in self._texts()
             for definition in text.definitions
             if definition.is_method
         )
@@ -127,6 +130,8 @@ class Targets:
         if known is None:
             key = (code.co_filename, code.co_firstlineno, code.co_name)
             is_named = code.co_name in (name, "__call__") and key in self._methods
+            if len(self._included) >= _MOST_INCLUDED:  # functions that are made anew all the time
+                self._included.clear()
             known = self._included[id(code), name] = code, is_named or key in self._summaries
         return known[1]
 
@@ -190,6 +195,9 @@ class _Inside(Resolver):
 def _nothing() -> None: ...
 
 
+_MOST_INCLUDED = 4096
+
+
 class _Text(NamedTuple):
     """What a module says of functions."""
 
@@ -206,7 +214,7 @@ class _Text(NamedTuple):
     definitions: Sequence[Definition]
 
 
-@cache
+@cached_weakly
 def _text(tree: ast.Module) -> _Text | None:
     reader = _Reader()
     try:
@@ -324,21 +332,21 @@ def _modules(names: Names) -> list[Names]:
 
 def _trees(names: Names) -> Iterator[tuple[str, ast.Module]]:
     """The files in which the functions of a module stand: in a notebook each cell is one."""
-    files = dict.fromkeys(code.co_filename for code in _codes(names))
+    files: dict[str, types.FunctionType | None] = {each.__code__.co_filename: each for each in _functions_of(names)}
     file = names.get("__file__")
     if isinstance(file, str) and file.endswith(".py"):
-        files[file] = None
-    for each in files:
-        if is_users(each) and (tree := tree_of(each, names)) is not None:
-            yield each, tree
+        files.setdefault(file, None)
+    for each, function in files.items():
+        if is_users(each):
+            yield each, tree_of(each, names, function)
 
 
-def _codes(names: Names) -> Iterator[types.CodeType]:
+def _functions_of(names: Names) -> Iterator[types.FunctionType]:
     for value in list(names.values()):
         functions = vars(value).values() if isinstance(value, type) else (value, getattr(value, "function", None))
         for each in functions:
             if isinstance(each, types.FunctionType) and each.__globals__ is names:
-                yield each.__code__
+                yield each
 
 
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -24,6 +24,7 @@ from apxm.lanes.streams import LaneStream
 from apxm.rewriting import given as as_given
 from apxm.rewriting.given import READING
 from apxm.rewriting.nodes import PREFIX
+from apxm.rewriting.targets import Targets
 
 T = TypeVar("T")
 Function = Callable[..., Any]
@@ -47,16 +48,16 @@ class Touching:
     def __init__(
         self,
         twin: Callable[[Function], Function | None],
-        unforeseen: Callable[[Function, int, str | None], Unforeseen | None],
+        unforeseen: Callable[[Function, Targets, str | None], Unforeseen | None],
     ) -> None:
         """`twin` gives a function of the user's as lanes run it; None for one of which there is no source.
         `unforeseen` says what one of them does that is not among those of which the text says that they may be called,
-        by their number and the name of the method; None for those that are."""
+        by these and the name of the method; None for those that are."""
         self._twin = twin
         self._unforeseen = unforeseen
 
     def call(
-        self, function: Function, looks: bool = False, targets: int | None = None, name: str | None = None
+        self, function: Function, looks: bool = False, targets: Targets | None = None, name: str | None = None
     ) -> Function:
         """What is called instead of a function: it, or what waits for its turn first. `looks` says that by the text it
         only looks: no other iteration begins before it has, as what comes behind it is in front of the first call.
@@ -98,7 +99,9 @@ class Touching:
                 of_stream = isinstance(getattr(function, "__self__", None), LaneStream)  # as in `touch`
                 return function if of_stream else _at_turn(lane, function, looks)
 
-    def _expected(self, function: Function, twin: Function, looks: bool, targets: int, name: str | None) -> Function:
+    def _expected(
+        self, function: Function, twin: Function, looks: bool, targets: Targets, name: str | None
+    ) -> Function:
         """The twin of a function; behind the turn, where it does what no loop around knows of."""
         lane = LANE.get()
         if lane is None or lane.loop is None:
@@ -129,7 +132,7 @@ class Touching:
             if touch.name not in summary.parameters and touch.through not in given
         )
 
-    def _constructing(self, lane: Lane, made: type, targets: int | None) -> Function:
+    def _constructing(self, lane: Lane, made: type, targets: Targets | None) -> Function:
         """What makes an object of a class of the user's, which is the lane's own."""
         initialize: Any = made.__init__
         plain = type(made) is type and made.__new__ is object.__new__
@@ -167,19 +170,19 @@ class Touching:
         """As `call`, where nothing comes between a change of a container and that of the next iteration."""
         return function if known(function) is Known.ITS_OWN else self.call(function)
 
-    def _with_functions(self, found: Function, function: Function, targets: int | None) -> Function:
+    def _with_functions(self, found: Function, function: Function, targets: Targets | None) -> Function:
         """What is called for a function of a library, where that calls what it is given."""
         is_calling = targets is not None and getattr(function, "__name__", "") in CALLING
         return self._calling_back(found, targets) if is_calling else found
 
-    def _calling_back(self, function: Function, targets: int | None) -> Function:
+    def _calling_back(self, function: Function, targets: Targets | None) -> Function:
         def calling(*arguments: Any, **named: Any) -> Any:
             given = [self._given(argument, targets) for argument in arguments]
             return function(*given, **{name: self._given(argument, targets) for name, argument in named.items()})
 
         return calling
 
-    def _given(self, argument: Any, targets: int | None) -> Any:
+    def _given(self, argument: Any, targets: Targets | None) -> Any:
         is_data = isinstance(argument, type) or _is_users_object(argument)  # and sees to its `__call__` itself
         return self.call(argument, targets=targets) if callable(argument) and not is_data else argument
 

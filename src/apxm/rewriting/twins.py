@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import threading
 import types
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from apxm.effects.methods import Classes, behind, is_context, unwrapped
 from apxm.effects.roles import Role, Summary
@@ -16,8 +17,9 @@ from apxm.effects.summaries import summary_of
 from apxm.effects.trees import copied, walk
 from apxm.effects.users import is_users
 from apxm.errors import UsageError
+from apxm.kept import KeptByFunctions
 from apxm.rewriting.functions import Rewriter
-from apxm.rewriting.nodes import PREFIX, RefusedError
+from apxm.rewriting.nodes import PREFIX, TARGETS, RefusedError
 from apxm.rewriting.resolver import NoTargets, Resolver, ResolverParts, TargetsOf
 from apxm.rewriting.sources import REWRITTEN, is_rewritten, names_in, source_of
 from apxm.rewriting.special_methods import SpecialMethods
@@ -25,6 +27,25 @@ from apxm.rewriting.targets import Targets
 from apxm.rewriting.touching import Unforeseen
 
 Function = Callable[..., Any]
+
+
+class _Look(threading.local):
+    """What is only known while functions are looked at, in one thread."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.is_beforehand = False
+        self.classes: dict[int, Classes] = {}
+        """By the `id` of the names of the module."""
+        self.targets: set[Targets] = set()
+        self.open: dict[types.FunctionType, Summary] = {}
+        """Those that are being summed up, with what is known so far: functions may call each other."""
+        self.met: set[types.FunctionType] = set()
+        """Those of them that were met again."""
+        self.rough: dict[types.FunctionType, Summary] = {}
+        """Summaries that rest on one that is not done yet."""
+        self.before: dict[types.FunctionType, Summary] = {}
+        """What these were when the functions that call each other were last gone through."""
 
 
 class Twins:
@@ -36,26 +57,15 @@ class Twins:
         self._given = given
         self._role_of = role_of
         # By function: what a name in it means depends on its module and its closure, and equal code may have others.
-        self._twins: WeakKeyDictionary[Function, Function] = WeakKeyDictionary()
-        self._summaries: WeakKeyDictionary[Function, Summary] = WeakKeyDictionary()
-        self._open: dict[types.FunctionType, Summary] = {}
-        """Those that are being summed up, with what is known so far: functions may call each other."""
-        self._met: set[types.FunctionType] = set()
-        """Those of them that were met again."""
-        self._rough: dict[types.FunctionType, Summary] = {}
-        """Summaries that rest on one that is not done yet."""
-        self._before: dict[types.FunctionType, Summary] = {}
-        """What these were when the functions that call each other were last gone through."""
+        self._twins: KeptByFunctions[Function] = KeptByFunctions("twin")
+        self._summaries: KeptByFunctions[Summary] = KeptByFunctions("summary")
+        self._unforeseen: KeptByFunctions[Unforeseen] = KeptByFunctions("unforeseen")
         self._waiting: WeakKeyDictionary[types.FunctionType, bool] = WeakKeyDictionary()
         """Whether special methods wait."""
-        self._classes: dict[int, Classes] = {}
-        """While no code of the user's runs: it may make others."""
-        self._parts = ResolverParts(role_of, self._summary, self._may_wait, self._targets_of, self._classes)
-        self._targets: dict[int, Targets] = {}
-        """By the `id` of the names of the module."""
-        self._every_targets: list[Targets] = []
-        """By their numbers, which twins know."""
-        self._is_beforehand = False
+        self._look = _Look()
+        self._parts = ResolverParts(role_of, self._summary, self._may_wait, self._targets_of, self._classes_of)
+        self._targets: WeakValueDictionary[int, Targets] = WeakValueDictionary()
+        """By the `id` of the names of the module, as long as a twin, or whoever looks, has them."""
         self._specials = SpecialMethods(self.of, self.summary_of)
 
     def of(self, function: Function) -> Function | None:
@@ -75,8 +85,8 @@ class Twins:
             return function
         twin = self._twins.get(function)
         if twin is None:
-            self.look_again()
-            made = self._make(function)
+            with self.looking():
+                made = self._make(function)
             if made is None:
                 return None
             twin = self._twins[function] = made
@@ -86,18 +96,17 @@ class Twins:
     def beforehand(self) -> Generator[None]:
         """While something is looked at whose module has not all of its names yet: all is made afresh when it runs. What
         calls may mean that only a run knows says nothing of what has no meaning in lanes, so nobody looks for that."""
-        self._is_beforehand = True
+        self._look.is_beforehand = True
         try:
             yield
         finally:
-            self._is_beforehand = False
+            self._look.is_beforehand = False
             self.forget()
 
     def forget(self) -> None:
         """Makes them afresh: the module of a function has names by now that it had not when that was looked at."""
-        for found in (self._twins, self._summaries, self._rough, self._waiting):
+        for found in (self._twins, self._summaries, self._unforeseen, self._look.rough, self._waiting, self._targets):
             found.clear()
-        self._targets.clear()
         self._specials.forget()
 
     def refuse_generators(self, function: Function) -> None:
@@ -116,43 +125,62 @@ class Twins:
 
     def made_of(self, function: types.FunctionType, node: ast.FunctionDef) -> Function:
         """A function as lanes run it whose definition is in no source. Raises `UsageError`."""
-        self.look_again()
-        made = self._make(function, node)
+        with self.looking():
+            made = self._make(function, node)
         assert made is not None
         return made
 
-    def look_again(self) -> None:
-        """What there is of classes is looked for once more: code of the user's has run, or others may have."""
-        self._classes.clear()
+    @contextmanager
+    def looking(self) -> Generator[None]:
+        """While no code of the user's runs here: which classes there are is looked for once, and nobody else needs to
+        keep what is found."""
+        self._look.depth += 1
+        try:
+            yield
+        finally:
+            self._look.depth -= 1
+            if not self._look.depth:
+                self._look.classes.clear()
+                self._look.targets.clear()
+
+    def _classes_of(self, module: dict[str, Any]) -> Classes:
+        found = self._look.classes.get(id(module)) or Classes((module,))
+        if self._look.depth:
+            self._look.classes[id(module)] = found
+        return found
 
     def roles_of(self, function: types.FunctionType) -> Resolver:
         """What the names in a function mean."""
         return Resolver(function, self._parts)
 
     def _targets_of(self, module: dict[str, Any]) -> TargetsOf:
-        if self._is_beforehand:
+        if self._look.is_beforehand:
             return NoTargets()
-        if id(module) not in self._targets:
-            found = Targets(len(self._every_targets), module, self._parts)
-            self._targets[id(module)] = found
-            self._every_targets.append(found)
-        return self._targets[id(module)]
+        found = self._targets.get(id(module))
+        if found is None:
+            found = self._targets[id(module)] = Targets(module, self._parts)
+        if self._look.depth:
+            self._look.targets.add(found)
+        return found
 
-    def unforeseen(self, function: Function, number: int, name: str | None) -> Unforeseen | None:
-        """What a function of the user's does of which those with that number know nothing; None for any other one.
-        Methods with that `name` are known."""
-        targets = self._every_targets[number]
+    def unforeseen(self, function: Function, targets: Targets, name: str | None) -> Unforeseen | None:
+        """What a function of the user's does of which these know nothing; None for any other one. Methods with that
+        `name` are known."""
         if targets.are_known_to_include(getattr(function, "__code__", None), name):
             return None
         inner = behind(function.__func__ if isinstance(function, types.MethodType) else function)
         if not isinstance(inner, types.FunctionType):
             return None
         inner = unwrapped(inner)
-        self.look_again()
-        if targets.include(inner.__code__, name) or (does := self._summary(inner)) is None:
-            return None
-        beside = self._targets_of(inner.__globals__)
-        return Unforeseen(does, beside.changes if isinstance(beside, Targets) else ())
+        with self.looking():
+            if targets.include(inner.__code__, name):
+                return None
+            found = self._unforeseen.get(inner)
+            if found is None and (does := self._summary(inner)) is not None:
+                beside = self._targets_of(inner.__globals__)
+                found = Unforeseen(does, beside.changes if isinstance(beside, Targets) else ())
+                self._unforeseen[inner] = found
+            return found
 
     def _may_wait(self, function: types.FunctionType) -> bool:
         """Whether other iterations may go on in a special method. What it does by itself is looked at, and not the
@@ -172,7 +200,8 @@ class Twins:
             return None
         self._specials.stand_in_for(self.roles_of(function).reached)
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        cells |= {name: types.CellType(given) for name, given in self._given.items()}
+        given = {**self._given, TARGETS: self._targets_of(function.__globals__)}
+        cells |= {name: types.CellType(each) for name, each in given.items() if name in compiled.co_freevars}
         twin = types.FunctionType(
             compiled,
             function.__globals__,
@@ -202,49 +231,50 @@ class Twins:
     def summary_of(self, function: Function) -> Summary | None:
         """What a function of the user's does, whatever a decorator that names it by ``__wrapped__`` made of it; None
         where nobody knows."""
-        if not self._open:
-            self.look_again()
-        return self._summary(unwrapped(function)) if isinstance(function, types.FunctionType) else None
+        with self.looking():
+            return self._summary(unwrapped(function)) if isinstance(function, types.FunctionType) else None
 
     def _summary(self, function: types.FunctionType) -> Summary | None:
         """What a function of the user's does; None for one that has no source here."""
-        for found in (self._summaries, self._rough):
-            if function in found:
-                return found[function]
-        if function in self._open:
-            self._met.add(function)
-            return self._open[function]
+        look = self._look
+        found = self._summaries.get(function) or look.rough.get(function)
+        if found is not None:
+            return found
+        if function in look.open:
+            look.met.add(function)
+            return look.open[function]
         source = source_of(function)
         if source is None:
             return None
-        made = self._before.get(function, Summary())
+        made = look.before.get(function, Summary())
         try:
             while True:
-                self._open[function] = made
+                look.open[function] = made
                 made = summary_of(source[0], self.roles_of(function))
-                self._rough[function] = made
-                if self._met - {function}:
+                look.rough[function] = made
+                if look.met - {function}:
                     break  # it rests on one around it, which goes on until nothing changes
-                if function not in self._met or self._rough == self._before:
-                    self._summaries.update(self._rough)
-                    self._rough.clear()
+                if function not in look.met or look.rough == look.before:
+                    for each, summary in look.rough.items():
+                        self._summaries[each] = summary
+                    look.rough.clear()
                     break
-                self._before = self._rough.copy()
-                self._rough.clear()
+                look.before = look.rough.copy()
+                look.rough.clear()
         except RecursionError:  # as in `_compile`
             return None
         finally:
-            del self._open[function]
-            self._met.discard(function)
-            if not self._open:
-                self._rough.clear()
-                self._before.clear()
+            del look.open[function]
+            look.met.discard(function)
+            if not look.open:
+                look.rough.clear()
+                look.before.clear()
         return made
 
     def _code(self, body: ast.FunctionDef, code: types.CodeType) -> types.CodeType:
         """The code of a rewritten function, which gets what it needs from around it in cells."""
         body.name = f"{PREFIX}made"  # else it would hide what the module calls so
-        names = [*code.co_freevars, *(name for name in self._given if name not in code.co_freevars)]
+        names = [*code.co_freevars, *(name for name in (*self._given, TARGETS) if name not in code.co_freevars)]
         given = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
         factory = ast.FunctionDef(f"{PREFIX}factory", given, [body], [])
         module = ast.fix_missing_locations(ast.copy_location(ast.Module([factory], []), body))
@@ -266,9 +296,7 @@ class Twins:
                 constants.append(self._named(each, name if ours else each.co_name, inner))
             else:  # what a class is called is a constant of its body
                 constants.append(qualified if each == code.co_qualname and PREFIX in code.co_qualname else each)
-        made = code.replace(co_consts=tuple(constants), co_name=name, co_qualname=qualified)
-        REWRITTEN[id(made)] = made
-        return made
+        return code.replace(co_consts=(*constants, REWRITTEN), co_name=name, co_qualname=qualified)
 
 
 _FUTURE = 0x20000 | 0x40000 | 0x80000 | 0x100000 | 0x200000 | 0x400000 | 0x800000 | 0x1000000

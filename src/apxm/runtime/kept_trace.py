@@ -51,13 +51,18 @@ class KeptTrace(Struct, frozen=True, array_like=True, kw_only=True):
     max_concurrency: int | None = None
 
 
+_SMALL = 1024
+"""Bytes below which it is kept as it is: to make them less would take longer than all else here."""
+_ARRAY = b"\xdc"
+"""What MessagePack of more than 15 fields begins with, and zlib never does."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(KeptTrace).decode
 
 
 def packed(trace: Trace) -> bytes:
     """The trace of a run that is over."""
-    program, names = trace.program, trace.program.names
+    program, names, frames = trace.program, trace.program.names, trace.frames
+    assert isinstance(frames, FrameTable)
     overhead = trace.overhead
     samples = (overhead.input_collection, overhead.dispatch, overhead.token_routing)
     kept = KeptTrace(
@@ -66,7 +71,7 @@ def packed(trace: Trace) -> bytes:
         status=trace.status,
         failures=trace.failures,
         caught=trace.caught,
-        frames=array("i", [number for frame in trace.frames for number in frame]).tobytes(),
+        frames=frames.tobytes(),
         raw=trace.raw,
         program=(replace(program, names=_NO_NAMES), names) if isinstance(names, NamesOfFiles) else None,
         overhead=tuple(median(each) if each else 0.0 for each in samples),  # pyright: ignore[reportArgumentType]
@@ -82,13 +87,13 @@ def packed(trace: Trace) -> bytes:
         limits=trace.limits,
         max_concurrency=trace.max_concurrency,
     )
-    return zlib.compress(_encode(kept), 1)
+    return encoded if len(encoded := _encode(kept)) < _SMALL else zlib.compress(encoded, 1)
 
 
 def unpacked(content: bytes) -> KeptTrace:
     """Raises `ApxmError` where it is none."""
     try:
-        return _decode(zlib.decompress(content))
+        return _decode(content if content.startswith(_ARRAY) else zlib.decompress(content))
     except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ApxmError(f"what the journal has of the instants of the run is damaged: {error}") from None
 

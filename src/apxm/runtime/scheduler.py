@@ -365,7 +365,8 @@ class Run:
         """Starts everything that is ready, and what becomes ready by that, until nothing is."""
         state, now, handlers, providers, calls = self._state, self._now, self._handlers, self._providers, self._calls
         assert calls is not None
-        take, ready, ended, recorder = state.take, calls.routed, self._attempt_ended, self._recorder
+        take, ready, ended = state.take, calls.routed, self._attempt_ended
+        recorder = self._recorder if self._recorder is not None and self._recorder.goes_on else None
         while state.ready:
             clocked = calls.added < CLOCKED_EACH or calls.added % CLOCKED_ONE_IN == 0
             inline_before = state.ran_inline

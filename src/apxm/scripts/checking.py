@@ -18,7 +18,7 @@ from apxm.errors import UsageError
 from apxm.explaining.callees import Scope
 from apxm.explaining.explainer import Explainer
 from apxm.explaining.explanation import Given
-from apxm.explaining.files import ReadFile, comments_promise, told_where_too_deep
+from apxm.explaining.files import ReadFile, comments_promise, reading
 from apxm.explaining.read_modules import Unread, tree_of
 from apxm.explaining.shape import Place
 from apxm.explaining.sources import Sources
@@ -47,7 +47,7 @@ class Configured(NamedTuple):
 def checked_file(path: str, text: str, configured: Configured) -> list[Diagnostic]:
     """What there is to say of a file, of which nothing runs, in the order of its lines. Raises `SourceError` where it
     is no Python, and `UsageError`."""
-    with told_where_too_deep(path):
+    with reading(path, TWINS):
         file = ReadFile(path, text, TWINS, marked)
         check = _Check(SourceFile(path, text), configured)
         check.loops(Explainer(file.callees, Sources(), Given()), file)

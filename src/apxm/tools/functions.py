@@ -6,12 +6,12 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from apxm.errors import UsageError
+from apxm.kept import cached_by_function
 from apxm.operations.types import Value
 from apxm.tools.models import Models, ModelSchemas, is_model
 
@@ -83,7 +83,7 @@ class Signature(NamedTuple):
             raise ValueError(f"{unfit}") from None
 
 
-@lru_cache(maxsize=1024)
+@cached_by_function
 def signature_of(function: Callable[..., Any]) -> Signature:
     """What a function takes. Raises `UsageError` where a model could not call it."""
     mark, name = mark_of(function), name_of(function)
