@@ -224,7 +224,7 @@ class Uses:
         original = self._around.imported.get(name)
         if original is not None and kind is not Kind.BIND:  # others have it from the module
             self._use(f":{original}", kind, node, deferrable=deferrable, whole=whole, late=late)
-        if name in self._waits and not deferrable:
+        if name in self._waits:
             self.called = True
         for other in self._same_places(name):
             same = Kind.LOAD if kind is Kind.LOAD else Kind.CHANGE
