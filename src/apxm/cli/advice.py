@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from apxm.cli.inputs import refuse_collection
 from apxm.errors import ApxmError, UsageError
 from apxm.reading import read_named
 from apxm.source import printable
@@ -59,6 +60,7 @@ def explain_run(
 def _from_file(path: str) -> tuple[str, MeasuredRun]:
     from apxm.advice.measured import MOST_OPERATIONS, unpacked
 
+    refuse_collection(path)
     content = read_named(path, _LARGEST + 1)
     try:
         if len(content) > _LARGEST:
