@@ -146,5 +146,5 @@ def test_the_documentation_describes_the_format() -> None:
     table = re.findall(r"^\| `([a-z]+)` \| (.*?) \|", page, re.MULTILINE)
     described = {kind: len(fields.split(", ")) for kind, fields in table}
     assert described == {kind.__struct_config__.tag: len(kind.__struct_fields__) for kind in get_args(Row)}
-    assert f"    {SCHEMA}\n" in page
+    assert f"\n{SCHEMA}\n" in page
     assert f"`0x{APPLICATION_ID:08X}`" in page
