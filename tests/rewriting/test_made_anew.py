@@ -464,6 +464,15 @@ def test_a_file_is_parsed_once_as_long_as_there_is_a_function_of_it() -> None:
     assert tree() is None
 
 
+def test_a_file_that_is_read_again_is_parsed_where_it_is_another_one() -> None:
+    source, file = "def helper(row):\n    return row\n", "/drawn/again.py"
+    names = loaded(source, "again")
+    tree = tree_of(file, names)
+    assert tree_of(file, loaded(source, "again")) is tree
+    edited = tree_of(file, loaded(f"{source}\nLATER = 1\n", "again"))
+    assert (len(tree.body), len(edited.body)) == (1, 2)
+
+
 def test_code_of_the_users_that_is_equal_to_that_of_a_twin_is_none() -> None:
     names = loaded(HEAD + "def helper(row):\n    return row\n" + MAIN, "anew")
     run(names)

@@ -98,6 +98,8 @@ _LATEST: deque[_File] = deque(maxlen=32)
 def _file(name: str, module: dict[str, Any], function: types.FunctionType | None = None) -> _File:
     lines = linecache.getlines(name, module)
     found = _FILES.get(name)
+    if found is not None and found.lines is not lines and found.text == "".join(lines):
+        found.lines = lines  # it was read again, and is as it was
     if found is None or found.lines is not lines:
         found = _FILES[name] = _File(name, lines)
         if lines:
