@@ -136,6 +136,15 @@ def test_an_operation_twice_as_fast() -> None:
     assert (gain.ms, gain.percent, gain.where, gain.cost) == (500, 50, "<text>:2", 0)
 
 
+def test_two_operations_of_one_line_are_two() -> None:
+    text = 'agent A { @entry flow f() -> str { ask("a") -> a return ask("b", a) } }'
+    found = alone(ran(api.compile_text(text), latency="constant:1000"))
+    assert [(each.change, each.where) for each in found.gains] == [
+        ("`a` twice as fast", "<text>:1"),
+        ("`ask#1` twice as fast", "<text>:1"),
+    ]
+
+
 def test_another_model_and_what_it_costs() -> None:
     text = """
     agent A { @entry flow f() -> str {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from math import sqrt
 from statistics import fmean, median, stdev
@@ -60,7 +60,7 @@ class Advice(Struct, frozen=True, kw_only=True):
     fits: bool
     """Whether that is near enough; else there is no advice."""
     gains: tuple[Gain, ...] = ()
-    """Those that are worth it, the largest first: one for each kind of change and place."""
+    """Those that are worth it, the largest first: of each thing that could be changed the best change."""
     unsure: tuple[Gain, ...] = ()
     """Those of which this run does not tell whether they would have gained or lost."""
     notes: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Advisor:
             changes = changes[: max(0, left)]
         tried = [(each, self.gain(each)) for each in changes]
         left -= len(changes)
-        found: dict[tuple[str, str], Gain] = {}
+        found: dict[Hashable, Gain] = {}
         for change, roughly in sorted(tried, key=lambda each: -each[1].ms):
             if roughly.ms < least:
                 break
@@ -108,9 +108,9 @@ class Advisor:
             if left >= len(_QUANTILES):
                 gain = self.gain(change, len(_QUANTILES))
                 left -= len(_QUANTILES)
-            key = change.kind, change.where(self.run)
-            if key not in found or (found[key].is_sure, found[key].ms) < (gain.is_sure, gain.ms):
-                found[key] = gain
+            known = found.get(change.about)
+            if known is None or (known.is_sure, known.ms) < (gain.is_sure, gain.ms):
+                found[change.about] = gain
         ordered = sorted(found.values(), key=lambda gain: -gain.ms)
         return replace(
             whole,

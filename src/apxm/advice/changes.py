@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -23,6 +23,11 @@ class Change(Struct, frozen=True):
 
     kind: ClassVar[str]
     """A word for it, which never changes."""
+
+    @property
+    def about(self) -> Hashable:
+        """What is changed: of several changes of it the best is told."""
+        return self
 
     def title(self, run: MeasuredRun) -> str:
         """The change in words."""
@@ -51,6 +56,10 @@ class Limit(Change, frozen=True):
     """Whose limit it is; None is the run's own."""
     to: int
 
+    @property
+    def about(self) -> Hashable:
+        return self.kind, self.endpoint
+
     def title(self, run: MeasuredRun) -> str:
         before = run.max_concurrency if self.endpoint is None else run.endpoints[self.endpoint].limits.max_concurrency
         return f"limit {'none' if before is None else before} → {self.to}"
@@ -72,6 +81,10 @@ class InputsAtOnce(Change, frozen=True):
     kind = "inputs"
 
     to: int
+
+    @property
+    def about(self) -> Hashable:
+        return self.kind
 
     def title(self, run: MeasuredRun) -> str:
         return f"inputs at once {run.inputs_at_once} → {self.to}"
@@ -184,6 +197,10 @@ class OtherEndpoint(Change, frozen=True):
 
     place: int
     endpoint: int
+
+    @property
+    def about(self) -> Hashable:
+        return self.kind, self.place
 
     def title(self, run: MeasuredRun) -> str:
         other = run.endpoints[self.endpoint]
