@@ -1,6 +1,6 @@
 """What would have helped: advice from the trace of one run, held against runs with the change made for real.
 
-    python -m benchmarks.advice [--seeds 5] [-o benchmarks/results/advice.json] > benchmarks/results/advice.md
+    python -m benchmarks.advice [--seeds 50] [-o benchmarks/results/advice.json] > benchmarks/results/advice.md
 
 Names every target that is missed, and then ends with status 1.
 
@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from apxm import __version__, api, ask, flow, pure
+from apxm import api, ask, flow, pure
 from apxm import each as each_of
 from apxm.advice.advise import Advisor
 from apxm.advice.changes import Change, Faster, Hedged, Limit, NoFailures, NoStragglers, NoTurn, OtherEndpoint, Readonly
@@ -51,9 +49,10 @@ from apxm.runtime.scheduler import Run
 from apxm.runtime.trace import Trace
 from apxm.tools.simulated import ToolLatencies
 from apxm.tools.toolbox import SimulatedToolbox
+from benchmarks.report import concluded
 
-SEEDS, FIRST = 5, 1000
-"""Cases of each kind: sixty in all. Nothing was decided by these."""
+SEEDS, FIRST = 50, 1000
+"""Cases of each kind: six hundred in all, as sixty leave three in a hundred to chance. Nothing was decided by these."""
 PRICES = {"simulated": {"simulated": Price(1.0, 10.0)}, "other": {"simulated": Price(3.0, 30.0)}}
 """By backend."""
 DRAWS = 5
@@ -614,14 +613,7 @@ def main() -> int:
             said = f"{each.predicted_ms:,.0f} ms ({each.low_ms:,.0f} to {each.high_ms:,.0f})"
             print(f"- {each.what}, {each.endpoint}: {each.duration_ms:,.0f} ms, advised {said}, measured", end=" ")
             print(f"{each.measured_ms:,.0f} ms{'' if each.is_answered else ': not told'}")
-    missed = misses(found)
-    print("\n### Missed\n")
-    print("\n".join(f"- {miss}" for miss in missed) or "Nothing.")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        versions = {"apxm": __version__, "python": platform.python_version()}
-        options.output.write_text(json.dumps({"versions": versions, "rows": msgspec.to_builtins(found)}) + "\n")
-    return 1 if missed else 0
+    return concluded(misses(found), {"rows": msgspec.to_builtins(found)}, options.output)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ and nothing of a network or of a real engine. Each program is measured once: wha
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -25,7 +23,6 @@ from statistics import median
 import msgspec
 from msgspec import Struct
 
-from apxm import __version__
 from apxm.analysis.calibrate_engine import calibrate_engine
 from apxm.analysis.predict import predict
 from apxm.analysis.profile import Profile
@@ -39,6 +36,7 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
+from benchmarks.report import concluded
 
 ENGINES = {
     "constant": "fixed=5,step=12,prefill=0.2,decode=0.5",
@@ -205,14 +203,7 @@ def main() -> int:
     for name, costs in ENGINES.items():
         print(f"- {name}: `tokens:{costs}`")
     print("\n" + "\n".join(table(found)))
-    missed = misses(found)
-    print("\n### Missed\n")
-    print("\n".join(f"- {miss}" for miss in missed) or "Nothing.")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        versions = {"apxm": __version__, "python": platform.python_version()}
-        options.output.write_text(json.dumps({"versions": versions, "rows": msgspec.to_builtins(found)}) + "\n")
-    return 1 if missed else 0
+    return concluded(misses(found), {"rows": msgspec.to_builtins(found)}, options.output)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ real ones. So it shows what calibration and extrapolation get wrong, and nothing
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 from collections.abc import Iterator, Sequence
 from math import sqrt
@@ -23,7 +21,6 @@ from statistics import fmean, median, stdev
 import msgspec
 from msgspec import Struct
 
-from apxm import __version__
 from apxm.analysis.calibrate import calibrate
 from apxm.analysis.predict import predict
 from apxm.analysis.probes import asks
@@ -39,6 +36,7 @@ from apxm.runtime.limits import BackendPool
 from apxm.runtime.loops import run_virtually
 from apxm.runtime.options import RunOptions
 from apxm.runtime.scheduler import Run
+from benchmarks.report import concluded
 
 ENDPOINTS = (
     ("constant:1000", "none"),
@@ -276,7 +274,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="write the raw samples here, as JSON")
     parser.add_argument("--graphs", type=int, default=100)
     options = parser.parse_args()
-    raw: dict[str, object] = {"versions": {"apxm": __version__, "python": platform.python_version()}}
+    raw: dict[str, object] = {}
     missed: list[str] = []
     print("Virtual time, simulated endpoints; each width predicted from a calibration at up to half of it.")
     for latency, slowdown in ENDPOINTS:
@@ -293,12 +291,7 @@ def main() -> int:
     missed += misses_of_graphs(endpoint, rows)
     print(f"\n### {options.graphs} random graphs of 10 to 200 calls, {endpoint}\n")
     print("\n".join(graph_table(rows)))
-    print("\n### Missed\n")
-    print("\n".join(f"- {miss}" for miss in missed) or "Nothing: each row is within what is allowed, and as precise.")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(raw) + "\n")
-    return 1 if missed else 0
+    return concluded(missed, raw, options.output)
 
 
 if __name__ == "__main__":

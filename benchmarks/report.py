@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -143,3 +143,15 @@ def standalone(benchmark: Benchmark, doc: str | None, whole: Benchmark | None = 
     print(f"{about}\n\n{section.text()}")
     if arguments.samples:
         arguments.samples.write_text(json.dumps(section.samples, indent=1) + "\n")
+
+
+def concluded(missed: Sequence[str], raw: Mapping[str, object], output: Path | None) -> int:
+    """Names every target that was missed, writes what was measured, as JSON, and gives the exit status: 1 where one
+    was."""
+    print("\n### Missed\n")
+    print("\n".join(f"- {miss}" for miss in missed) or "Nothing.")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        versions = {"apxm": version("apxm"), "python": platform.python_version()}
+        output.write_text(json.dumps({"versions": versions, **raw}) + "\n")
+    return 1 if missed else 0

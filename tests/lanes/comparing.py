@@ -8,7 +8,8 @@ import io
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from apxm.backends.dialogue import RequestedCall
@@ -87,3 +88,10 @@ def compared(
     assert not Counter(sequential.asked) - Counter(lanes.asked)
     assert not more or may_ask_more or sequential.raised
     return first, second
+
+
+def loops_in(names: Mapping[str, object]) -> list[FunctionType]:
+    """The functions of a module, given its names, that loop over `rows`."""
+    functions = [each for each in names.values() if isinstance(each, FunctionType)]
+    own = [each for each in functions if each.__module__ == names["__name__"]]
+    return [each for each in own if each.__code__.co_varnames[:1] == ("rows",)]

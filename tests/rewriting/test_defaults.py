@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import types
 from collections import defaultdict
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
-from tests.lanes.comparing import compared
+from tests.lanes.comparing import compared, loops_in
 
 MADE = []
 
@@ -207,13 +206,7 @@ def cached_method_early(rows):
     return seen, getting.calls
 
 
-LOOPS = [
-    found
-    for found in list(globals().values())
-    if isinstance(found, types.FunctionType)
-    and found.__module__ == __name__
-    and found.__code__.co_varnames[:1] == ("rows",)
-]
+LOOPS = loops_in(globals())
 OVERLAPPING = {"grouped", "counted"}
 
 

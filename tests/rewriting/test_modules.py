@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import types
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
-from tests.lanes.comparing import compared
+from tests.lanes.comparing import compared, loops_in
 from tests.rewriting import shared_state
 from tests.rewriting.shared_state import SEEN as memory
 
@@ -152,13 +151,7 @@ def only_read(rows):
     return out
 
 
-LOOPS = [
-    found
-    for found in list(globals().values())
-    if isinstance(found, types.FunctionType)
-    and found.__module__ == __name__
-    and found.__code__.co_varnames[:1] == ("rows",)
-]
+LOOPS = loops_in(globals())
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)

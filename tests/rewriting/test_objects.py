@@ -17,7 +17,6 @@ import random
 import string
 import tempfile
 import time
-import types
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.flow import flow
 from apxm.flows.each import each
-from tests.lanes.comparing import compared
+from tests.lanes.comparing import compared, loops_in
 
 
 class Cached:
@@ -1081,13 +1080,7 @@ def deferexc(rows):
     return out
 
 
-LOOPS = [
-    found
-    for found in list(globals().values())
-    if isinstance(found, types.FunctionType)
-    and found.__module__ == __name__
-    and found.__code__.co_varnames[:1] == ("rows",)
-]
+LOOPS = loops_in(globals())
 OVERLAPPING = {"nestedobj", "defread", "iadd", "wrapped", "redir", "statsend"}
 """Those of which each iteration is as good as one call."""
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import types
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
-from tests.lanes.comparing import compared, ran
+from tests.lanes.comparing import compared, loops_in, ran
 
 SECOND = 1_000_000_000
 
@@ -282,13 +281,7 @@ def in_a_dict_of_its_own(rows):
     return [run_alone({"q": row, "config": config}) for row in each(rows)]
 
 
-LOOPS = [
-    found
-    for found in list(globals().values())
-    if isinstance(found, types.FunctionType)
-    and found.__module__ == __name__
-    and found.__code__.co_varnames[:1] == ("rows",)
-]
+LOOPS = loops_in(globals())
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)

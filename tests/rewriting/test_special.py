@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import types
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from apxm.flows.asking import ask
 from apxm.flows.each import each
 from apxm.flows.flow import flow
-from tests.lanes.comparing import compared
+from tests.lanes.comparing import compared, loops_in
 
 LOG = []
 
@@ -482,13 +481,7 @@ def derived(rows):
     return out, LOG[:]
 
 
-LOOPS = [
-    found
-    for found in list(globals().values())
-    if isinstance(found, types.FunctionType)
-    and found.__module__ == __name__
-    and found.__code__.co_varnames[:1] == ("rows",)
-]
+LOOPS = loops_in(globals())
 
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)

@@ -108,9 +108,15 @@ def test_a_handler_that_waits_as_it_should_is_not_named(caplog: pytest.LogCaptur
 
 
 def test_the_thread_that_watches_is_gone_with_the_run(caplog: pytest.LogCaptureFixture) -> None:
-    before = threading.active_count()
-    warnings_of(Handler(lambda _: time.sleep(BUSY_S)), caplog, calls=1)
-    assert threading.active_count() == before
+    seen: list[threading.Thread] = []
+
+    def work(_prompt: str) -> None:
+        time.sleep(BUSY_S)
+        seen.extend(watching())
+
+    warnings_of(Handler(work), caplog, calls=1)
+    assert len(seen) == 1
+    assert watching() == []
 
 
 class Ours(Callback):

@@ -207,7 +207,7 @@ def test_at_sigterm_requests_have_time_to_end(tmp_path: Path) -> None:
 def test_what_had_no_time_to_end_goes_on_in_the_next_process(
     number: signal.Signals, workers: int, tmp_path: Path
 ) -> None:
-    with endpoint(tmp_path, "constant:300", 64) as simulator:
+    with endpoint(tmp_path, "constant:300", 8) as simulator:  # a second or more is left at the signal
         with running(tmp_path, drain_s=0, workers=workers) as service:
             service.workers(workers)
             futures = at_once([partial(service.ask, "/label", {"rows": [f"unsure {n}"]}) for n in range(50)])

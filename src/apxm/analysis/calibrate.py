@@ -56,7 +56,7 @@ class Calibration(NamedTuple):
     error: float
     """Two standard errors of the least certain of its means, as a part of that."""
     in_time: bool
-    """Whether its time was enough: else it ended with that, and not as its means were precise or its calls spent."""
+    """Whether each part of it ended as its mean was precise, or its calls spent, and none with its time."""
 
 
 class CalibrationFailed(ApxmError):  # noqa: N818  # it tells of what happened, as `RunFailed` does
@@ -115,7 +115,7 @@ async def calibrate(
     bursts = await _bursts(ask, levels[-1], calls, precision, time, report)
     profile = _profile(backend, date, dict(zip(levels, loops, strict=True)), bursts, client.failed)
     error = 2 * max(map(_error, [*(_latencies_ms(loop.answered) for loop in loops), _means(bursts)]))
-    return Calibration(profile, client.calls, time.passed, error, time.was_enough)
+    return Calibration(profile, client.calls, time.passed, error, not time.ran_out)
 
 
 class _Time:
@@ -128,7 +128,8 @@ class _Time:
         self._end = self._end_of_part = inf
         self.call_s = 0.0
         """What one call takes, as the first ones were."""
-        self.was_enough = True
+        self.ran_out = False
+        """Whether something would have gone on if there had been more."""
 
     @property
     def passed(self) -> float:
@@ -145,9 +146,7 @@ class _Time:
 
     def has(self, seconds: float) -> bool:
         """Whether so much is left for this part."""
-        enough = self._now() + seconds <= self._end_of_part
-        self.was_enough &= enough
-        return enough
+        return self._now() + seconds <= self._end_of_part
 
 
 class Sent(NamedTuple):
@@ -246,6 +245,7 @@ async def _closed_loop(ask: _Ask, concurrency: int, calls: int, precision: float
     rounds = _ROUNDS if time.has(_ROUNDS * time.call_s) else _FEWEST_ROUNDS
     for size in _batches(concurrency, calls, rounds):
         if latencies and not time.has(size / concurrency * fmean(latencies) / 1e3):
+            time.ran_out = True
             break
         batch = await ask(size, concurrency)
         attempts += batch.attempts[concurrency - 1 : size - (concurrency - 1)]
@@ -276,6 +276,7 @@ async def _bursts(ask: _Ask, size: int, calls: int, precision: float, time: _Tim
     time.next_part()
     for number in range(_most_bursts(size, calls)):
         if number >= _FEWEST_BURSTS and not time.has(fmean(_latencies_ms(found[-1].answered)) / 1e3):
+            time.ran_out = True
             break
         found.append(await ask(size, None))
         means = _means(_whole(found))

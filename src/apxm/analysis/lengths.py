@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from apxm.journal.rows import History
+if TYPE_CHECKING:
+    from apxm.journal.rows import History
 
 Lengths = Mapping[str, Sequence[int]]
 """The tokens that answers had, by the path of the operation without its turns."""

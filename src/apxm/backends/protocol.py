@@ -182,7 +182,7 @@ def sound_outcome(outcome: object) -> ModelAnswer | OperationError:
             and (taken is None or (type(taken) is int and 0 <= taken <= MOST_TOKENS))
             and (cached is None or (type(cached) is int and 0 <= cached <= MOST_TOKENS))
             and (service is None or (type(service) is int and 0 <= service <= MOST_SERVICE_NS))
-            and (outcome.text.isascii() or is_utf8(outcome.text))
+            and is_utf8(outcome.text)
         ):
             return outcome
     match outcome:

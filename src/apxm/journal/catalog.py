@@ -219,7 +219,7 @@ def find(folder: Path, run_id: str) -> Found:
         if run is None or not any(piece.rows for _, piece in run.pieces):
             break
         with suppress(FileNotFoundError):
-            return _read(run_id, run, logs)
+            return read_run(run_id, run, logs)
     files = RunFiles(folder, run_id)
     if not files.journal.exists():
         broken = next((each.error for each in logs_in(folder) if each.error is not None), None)
@@ -238,8 +238,9 @@ def read(folder: Path, run_id: str) -> History:
     return find(folder, run_id).history
 
 
-def _read(run_id: str, run: Run, logs: list[Log]) -> Found:
-    """Raises `JournalDamagedError`, and `FileNotFoundError` where a log was removed meanwhile."""
+def read_run(run_id: str, run: Run, logs: list[Log]) -> Found:
+    """A run of those that the logs have. Raises `JournalDamagedError`, and `FileNotFoundError` where a log was removed
+    meanwhile."""
     where = run.pieces[0][0].path
     rows: dict[int, tuple[int, bytes]] = {}
     for path in dict.fromkeys(each.path for each, _ in run.pieces):

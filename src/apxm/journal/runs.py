@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from apxm.errors import JournalError, JournalVersionError, UsageError
 from apxm.journal import per_run
-from apxm.journal.catalog import Log, Run, find, history_of, logs_in, runs_of
+from apxm.journal.catalog import Log, Run, find, history_of, logs_in, read_run, runs_of
 from apxm.journal.ids import is_run_id, start_of
 from apxm.journal.index import Heading, Piece
 from apxm.journal.lock import is_held
@@ -53,15 +53,18 @@ def list_runs(folder: Path) -> list[RunSummary]:
 
 def earlier_runs(folder: Path, program: str, flow: str, most: int) -> list[History]:
     """What is journaled of the last runs of a flow that ended well, `most` at most, the newest first; `program` is the
-    file as their headers name it. Raises `JournalError` where the folder cannot be read; a run that cannot is left
-    out."""
+    file as their headers name it. Those are left out that an earlier version wrote, or that cannot be read. Raises
+    `JournalError` where the folder cannot be read."""
+    logs = logs_in(folder)
+    runs = runs_of(logs)
+    listed = [each for run_id, run in runs.items() if (each := _of_logs(run_id, run))]
     found: list[History] = []
-    for run in list_runs(folder):
+    for run in (each.summary for each in sorted(listed, key=attrgetter("order"), reverse=True)):
         if len(found) == most:
             break
         if (run.program, run.flow, run.status) == (program, flow, "succeeded"):
-            with suppress(JournalError, UsageError):  # damaged, or pruned meanwhile
-                found.append(find(folder, run.id).history)
+            with suppress(JournalError, FileNotFoundError):  # damaged, or pruned meanwhile
+                found.append(read_run(run.id, runs[run.id], logs).history)
     return found
 
 

@@ -174,7 +174,7 @@ class AdaptiveLimit:
                 return
             if self._limit >= self._ceiling and self._earned >= self._owed:
                 self._raise(self._ceiling)
-        if (self._settling and self._settle(now)) or now == self._begun:
+        if self._settle(now) or now == self._begun:
             return
         self._answers += 1
         self._latency += latency

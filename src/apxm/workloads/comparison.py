@@ -62,7 +62,7 @@ class CalibrationEffort(Struct, frozen=True, kw_only=True):
     error: float | None
     """Two standard errors of the least certain of its means, as a part of that; None where that is not known."""
     in_time: bool
-    """Whether its time was enough: else it ended with that."""
+    """Whether nothing of it ended with its time, which had not been precise by then."""
 
 
 class Width(Struct, frozen=True, kw_only=True):

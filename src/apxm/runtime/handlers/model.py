@@ -156,7 +156,7 @@ class ModelCall(WaitingOperation):
 
     def value(self, answer: ModelAnswer, request: ModelRequest) -> Value:
         if self.offer is None and not answer.calls:
-            return answer.text if self.read is None else self._answered(answer)
+            return self._answered(answer)
         if not answer.calls:
             return {"text": "", "calls": [], "answer": self._answered(answer)}
         if self.offer is None or not request.may_call:
@@ -312,7 +312,7 @@ class ModelProvider(Provider):
             found = sound_outcome(outcome)
         except TypeError as flaw:
             return gave_no_answer(self, flaw)
-        if type(found) is ModelAnswer and found.cut_off:
+        if isinstance(found, ModelAnswer) and found.cut_off:
             self._tell_cut_off(call)
         return found
 
