@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -648,6 +650,62 @@ def test_a_comment_promises_a_loop_of_the_module() -> None:
     )
     assert (first.promised, first.verdict, first.each) == (True, "independent", None)
     assert (second.promised, second.verdict) == (True, "independent")
+
+
+@pytest.mark.parametrize("call", ["HANDLERS[row](answer)", "max(answer, 'm', key=HANDLERS[row])"])
+@pytest.mark.parametrize("table", ["{'a': noting, 'b': str}", "[noting, str]", "(noting, str)"])
+def test_one_of_the_functions_in_a_table_is_called(table: str, call: str) -> None:
+    (loop,) = loops(
+        f"""
+        seen = []
+
+        def noting(text):
+            seen.append(text)
+            return len(seen)
+
+        HANDLERS = {table}
+
+        @flow
+        def main(rows):
+            for row in each(rows):
+                answer = ask(row)
+                {call}
+        """
+    )
+    assert [(line.does, line.why) for line in loop.lines if line.at.line == 14] == [
+        ("waits", "`HANDLERS` holds functions, of which some change `seen`")
+    ]
+
+
+def test_a_promise_is_kept_or_refused_whatever_was_not_there_yet_when_the_flow_was_made() -> None:
+    """What may be called waits for its turn, and so does all behind it: that is found out where all is there."""
+    source = """
+        seen = []
+
+        def noting(text):
+            seen.append(text)
+            return len(seen)
+
+        @flow
+        def main(rows):
+            total = 0
+            found = []
+            for row in each(rows):
+                found.append(f"{seen} {total}")
+                total += len(row)
+                ask(row)
+                (lambda text: ask(text + str(total)))(row)
+            return found, total
+
+        HANDLERS = [noting]
+        """
+    (loop,) = loops(source)
+    module: dict[str, Any] = {}
+    text = HEAD + dedent(source)
+    linecache.cache["/drawn/table.py"] = (len(text), None, text.splitlines(keepends=True), "/drawn/table.py")
+    exec(compile(text, "/drawn/table.py", "exec"), module)
+    assert callable(module["main"].lanes)
+    assert not loop.is_error
 
 
 def test_names_of_a_module_may_be_any() -> None:

@@ -126,6 +126,7 @@ def drawn(seed: int) -> None:
     source, name = Drawn(seed).module(), f"drawn_{seed}"
     try:
         module = loaded(source, name)
+        _ = module["main"].lanes
     except UsageError:
         found = explained_file(f"/drawn/{name}.py", source, TWINS, marked, Given())
         assert any(loop.is_error for each in found.functions for loop in each.loops)
@@ -133,7 +134,12 @@ def drawn(seed: int) -> None:
     holds(module["main"], (list(range(6)),))
 
 
-@pytest.mark.parametrize("seed", range(100))
+DIFFERED = (1247, 1559, 2144, 2706, 2779)
+"""Seeds of whose flows it said something else once: tables of functions, of which one is called or handed on; loops
+that were refused before all was there that they may call."""
+
+
+@pytest.mark.parametrize("seed", [*range(100), *DIFFERED])
 def test_flows_drawn_at_random(seed: int) -> None:
     drawn(seed)
 

@@ -105,6 +105,8 @@ class ExpressionUses(Uses):
             return
         self._met.add((late, self._in_try > 0))
         targets = self._role_of.targets()
+        if targets is None:
+            return
         self._touches([each._replace(late=each.late or late) for each in targets.touches], node, lambda _: None)
         self._specials_of(targets, node, lambda _: None)
         self.draws |= targets.draws

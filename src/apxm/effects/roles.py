@@ -213,8 +213,9 @@ class RoleOf(Protocol):
         """Whether other iterations may go on in one of these."""
         ...
 
-    def targets(self) -> Summary:
-        """What a function of the user's may do of which only a run knows which one is called."""
+    def targets(self) -> Summary | None:
+        """What a function of the user's may do of which only a run knows which one is called; None where the module is
+        not there yet in which they are."""
         ...
 
     def is_iterator(self, name: str) -> bool:

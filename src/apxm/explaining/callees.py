@@ -173,7 +173,7 @@ class Scope:
     def knows_defaults(self) -> bool:
         return self._roles.knows_defaults
 
-    def targets(self) -> Summary:
+    def targets(self) -> Summary | None:
         return self._roles.targets()
 
     def may_wait(self, function: types.FunctionType) -> bool:

@@ -355,10 +355,7 @@ class Effects:
         if role.summary is not None:
             if isinstance(marked := self._reader.scope.found(callee), MarkedStep) and marked.effect:
                 yield Wait(self._reader.place(call), f"`{written}` is a step with an effect", None, True)
-            if isinstance(callee, ast.Subscript) and role.summary.touches:
-                # Which of them it is is known when it runs, and so are the lines of its own that wait.
-                why = f"`{_shown(callee.value)}` holds functions, of which some {_said(role.summary.touches)}"
-                yield self._wait(call, why, None, None)
+            yield from self._one_of(call, callee, role)
             return
         if self._is_followed(callee) or self._is_harmless(callee):
             return
@@ -388,6 +385,14 @@ class Effects:
             may_be_text = written.rpartition(".")[2] in REPLACING and not role.found
             if not (known or may_be_text or self._is_followed(given)):
                 yield self._wait(call, f"nothing is known of `{_shown(given)}`, which `{written}` calls", None, None)
+            yield from self._one_of(call, given, role)
+
+    def _one_of(self, call: ast.Call, callee: ast.expr, role: Role) -> Iterator[Step]:
+        """A call of one of the functions that a collection holds: which is known when it runs, and so are the lines of
+        its own that wait."""
+        if isinstance(callee, ast.Subscript) and role.summary is not None and role.summary.touches:
+            why = f"`{_shown(callee.value)}` holds functions, of which some {_said(role.summary.touches)}"
+            yield self._wait(call, why, None, None)
 
     def _is_followed(self, callee: ast.expr) -> bool:
         """Whether what is called is read, too."""

@@ -220,9 +220,15 @@ class _Maker:
         match value:
             case ast.Constant(value=constant):
                 return constant
-            case ast.List() | ast.ListComp():
+            case ast.List(elts=items):
+                return [self._made(name, item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(self._made(name, item) for item in items)
+            case ast.Dict(values=items):
+                return {number: self._made(name, item) for number, item in enumerate(items)}  # nobody asks for a key
+            case ast.ListComp():
                 return list[object]()
-            case ast.Dict() | ast.DictComp():
+            case ast.DictComp():
                 return dict[object, object]()
             case ast.Set() | ast.SetComp():
                 return set[object]()

@@ -111,6 +111,10 @@ class Names(ast.NodeTransformer):
         function = self._functions[-1]
         outliving = self._used_elsewhere(body, node.target) if isinstance(node, ast.For) else set[str]()
         uses, own, rules = uses_in(body, target, self._role_of, function.outer, function.around, ahead)
+        if uses.meets and self._role_of.targets() is None:
+            # What may be called here is not there yet. Where that waits for its turn, so does what is carried: a run
+            # finds out.
+            rules = {name: Rule.TURN if rule is Rule.CARRIED else rule for name, rule in rules.items()}
         draws_late = uses.draws_late or any(self._role_of(call.func).draws for call in uses.called_late)
         draws_late |= ahead and bool(uses.exits)
         if isinstance(node, ast.For):

@@ -57,16 +57,16 @@ class ResolverParts(NamedTuple):
 class TargetsOf(Protocol):
     """What a call may mean of which only a run knows what it calls."""
 
-    def do(self) -> Summary:
-        """What any one of them may do, beside what it does to what it is given."""
+    def do(self) -> Summary | None:
+        """What any one of them may do, beside what it does to what it is given; None where nobody knows that yet."""
         ...
 
 
 class NoTargets:
-    """None of them."""
+    """None of them is there yet."""
 
-    def do(self) -> Summary:
-        return Summary()
+    def do(self) -> None:
+        return None
 
 
 class Resolver:
@@ -184,7 +184,7 @@ class Resolver:
     def summary_of(self, function: types.FunctionType) -> Summary | None:
         return self._summary_of(function)
 
-    def targets(self) -> Summary:
+    def targets(self) -> Summary | None:
         return self._parts.targets(self._globals).do()
 
     def may_wait(self, function: types.FunctionType) -> bool:

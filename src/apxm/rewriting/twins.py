@@ -95,7 +95,7 @@ class Twins:
     @contextmanager
     def beforehand(self) -> Generator[None]:
         """While something is looked at whose module has not all of its names yet: all is made afresh when it runs. What
-        calls may mean that only a run knows says nothing of what has no meaning in lanes, so nobody looks for that."""
+        calls may mean that only a run knows, nobody looks for, as it may not be there yet."""
         self._look.is_beforehand = True
         try:
             yield
