@@ -1,6 +1,6 @@
 """What would have helped: advice from the trace of one run, held against runs with the change made for real.
 
-    python -m benchmarks.advice [--seeds 50] [-o benchmarks/results/advice.json] > benchmarks/results/advice.md
+    python -m benchmarks.advice [--seeds 50] [-o FILE.json] > benchmarks/results/advice.md
 
 Names every target that is missed, and then ends with status 1.
 

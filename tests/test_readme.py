@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORKLOAD = "workloads/4_scalability"
 WORKLOAD_README = (ROOT / WORKLOAD / "README.md").read_text(encoding="utf-8")
-MEASURED = ("docs/performance.md", "docs/workloads.md", "docs/real-engine.md")
+MEASURED = ("docs/performance.md", "docs/workloads.md", "docs/real-engine.md", "docs/advice.md")
 RESULTS = (ROOT / "benchmarks/results.md").read_text(encoding="utf-8").splitlines()
 
 FAST = ["--latency", "constant:1"]
