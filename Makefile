@@ -28,7 +28,7 @@ help:
 	@echo "make docs        the documentation as a site, in build/docs/site; rewrites docs/operations.md"
 	@echo "make docs-serve  that site at http://localhost:8000, which follows what is edited"
 	@echo "make web         rewrite the code of the report's page from web/ (needs node and npm)"
-	@echo "make bench       every performance claim, beside its peers (twenty minutes; writes benchmarks/results.md)"
+	@echo "make bench       every performance claim, beside its peers (35 minutes; writes benchmarks/results.md)"
 	@echo "make bench-real  workload 4 on a real engine on this machine's CPU (installs torch: 1.3 GB; ten minutes)"
 	@echo "make clean       remove .venv and everything generated"
 
