@@ -16,6 +16,8 @@ from tests.lanes.comparing import compared, loops_in
 
 LINES = []
 REPORT = {"parts": [{"lines": LINES}]}
+PAIR = ("lines", LINES)
+PARTS = {"pair": ("lines", LINES)}
 
 
 def in_module(rows):
@@ -24,6 +26,26 @@ def in_module(rows):
     for row in each(rows):
         n = len(REPORT["parts"][0]["lines"])
         a = ask(f"{row} {n}")
+        LINES.append(a)
+        out.append(a)
+    return out
+
+
+def in_tuple(rows):
+    LINES.clear()
+    out = []
+    for row in each(rows):
+        a = ask(f"{row} {len(LINES)}")
+        PAIR[1].append(a)
+        out.append(a)
+    return out
+
+
+def in_tuple_in_dict(rows):
+    LINES.clear()
+    out = []
+    for row in each(rows):
+        a = ask(f"{row} {len(PARTS['pair'][1])}")
         LINES.append(a)
         out.append(a)
     return out

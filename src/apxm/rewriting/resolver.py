@@ -7,7 +7,7 @@ import builtins
 import collections
 import types
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
@@ -258,9 +258,10 @@ class Resolver:
         for module in self._classes.modules:
             prefix = "" if module is self._globals else ":"
             for name, found in list(module.items()):
-                if not name.startswith("__") and is_restorable(found):
+                containers = frozenset[int]() if name.startswith("__") else frozenset(_containers_in(found))
+                if containers:
                     place = f"{prefix}{name}"
-                    held[place] = held.get(place, frozenset()) | frozenset(_containers_in(found))
+                    held[place] = held.get(place, frozenset()) | containers
         return held
 
     def special_methods(self, of: Implied) -> list[types.FunctionType]:
@@ -435,10 +436,14 @@ class Resolver:
 
 def _containers_in(thing: object, deepest: int = 3) -> Iterator[int]:
     """What can be changed of an object, by `id`, as far as it can be seen at a glance."""
-    if not is_restorable(thing):
+    if isinstance(thing, tuple):
+        parts: Iterable[object] = cast("tuple[object, ...]", thing)
+    elif is_restorable(thing):
+        yield id(thing)
+        parts = held_by(thing)
+    else:
         return
-    yield id(thing)
-    for part in islice(held_by(thing), _MOST) if deepest else ():
+    for part in islice(parts, _MOST) if deepest else ():
         yield from _containers_in(part, deepest - 1)
 
 
